@@ -1,0 +1,48 @@
+"""The login password as it is kept here, hashed. It reads no store: it is handed the hash, and reports one to renew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from otp_core.first_factor.hashes import Cost, check, dummy_hash, hash_password, needs_rehash
+from otp_core.first_factor.pool import HashPool, PoolFull, TooLate
+from otp_core.judge import FirstFinding
+from otp_core.login import Finding
+from otp_core.model import Attempt, BackendSilent, Standing
+
+Renew = Callable[[Standing, str, str], None]
+"""Called with (customer, old hash, new hash) after the first success of a hash that is not of today's form."""
+
+
+class LocalPassword:
+    """Checks against argon2id (and what was migrated from elsewhere) in a bounded pool of threads."""
+
+    def __init__(self, pool: HashPool, cost: Cost, renew: Renew) -> None:
+        self._pool, self._cost, self._renew = pool, cost, renew
+        self._dummy = dummy_hash(cost)
+
+    async def verify(
+        self, attempt: Attempt, password: str, standing: Standing | None, password_hash: str | None
+    ) -> FirstFinding:
+        if standing is not None and password_hash is None:
+            return FirstFinding(right=True, held=False)
+        try:
+            return await self._check(attempt, password, standing, password_hash)
+        except PoolFull as error:
+            raise BackendSilent("more passwords wait to be checked than [password] max_waiting allows") from error
+        except TooLate as error:
+            raise BackendSilent("the password waited longer to be checked than the gateway would") from error
+
+    async def _check(
+        self, attempt: Attempt, password: str, standing: Standing | None, password_hash: str | None
+    ) -> FirstFinding:
+        secret = password.encode()
+        right = await self._pool.run(check, secret, password_hash or self._dummy, deadline=attempt.deadline)
+        if standing is None:
+            return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
+        if not right:
+            return FirstFinding(right=False)
+        assert password_hash is not None
+        if needs_rehash(password_hash, self._cost):
+            self._renew(standing, password_hash, await self._pool.run(hash_password, secret, self._cost))
+        return FirstFinding(right=True)

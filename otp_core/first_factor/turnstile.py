@@ -1,0 +1,67 @@
+"""Wrong passwords are slowed down: growing delays for each customer and station, that end by themselves. Never a lock.
+
+Kept in memory and bounded: a restart forgets it, which gives a guesser a few tries more and nobody a harder time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from otp_core.policy import Delays
+
+FORGET_SECONDS = 3600.0
+"""A failure this long ago slows nobody down any more."""
+
+
+class _Turn(NamedTuple):
+    failures: int
+    free_at: float
+
+
+_NEVER_FAILED = _Turn(0, 0.0)
+
+
+class Turnstile:
+    """Who failed before waits before the next password is looked at. One at a time passes: the next one's wait begins
+    where the last one's ends, so that many at once gain nothing."""
+
+    def __init__(self, delays: Delays, clock: Callable[[], float], max_tracked: int) -> None:
+        self._delays, self._clock, self._max_tracked = delays, clock, max_tracked
+        self._turns: OrderedDict[tuple[str, str], _Turn] = OrderedDict()
+
+    def wait(self, customer: str, station: str) -> float | None:
+        """Seconds to wait before this password may be checked; None: too many wait already, refuse it unseen."""
+        now = self._clock()
+        turn = self._recent(customer, station, now)
+        delay = self._delays.after(turn.failures)
+        if not delay:
+            return 0.0
+        wait = max(0.0, turn.free_at - now)
+        if wait > self._delays.longest:
+            return None
+        self._turns[customer, station] = turn._replace(free_at=now + wait + delay)
+        return wait
+
+    def failed(self, customer: str, station: str) -> None:
+        """A wrong password was given."""
+        now = self._clock()
+        turn = self._recent(customer, station, now)
+        failures = turn.failures + 1
+        self._turns[customer, station] = _Turn(failures, max(turn.free_at, now + self._delays.after(failures)))
+        self._turns.move_to_end((customer, station))
+        if len(self._turns) > self._max_tracked:
+            self._turns.popitem(last=False)
+
+    def failures(self, customer: str, station: str) -> int:
+        """How often in a row, lately."""
+        return self._recent(customer, station, self._clock()).failures
+
+    def passed(self, customer: str, station: str) -> None:
+        """The right password was given."""
+        self._turns.pop((customer, station), None)
+
+    def _recent(self, customer: str, station: str, now: float) -> _Turn:
+        turn = self._turns.get((customer, station), _NEVER_FAILED)
+        return turn if turn.free_at > now - FORGET_SECONDS else _NEVER_FAILED

@@ -1,0 +1,54 @@
+"""Whether logins can be answered now: the store takes a write, and the clock is sane. Asked by doors that tell front ends.
+
+It also keeps house: challenges that nobody answered are forgotten here, a few at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from otp_core.clock import ClockSetBack, GuardedClock
+from otp_core.model import StoreUnavailable
+from otp_core.store.ledger import SqliteLedger
+
+_log = structlog.get_logger("health")
+PROBE_SECONDS = 1.0
+SWEEP_SECONDS = 1.0
+
+
+class Health:
+    """One for a process."""
+
+    def __init__(self, ledger: SqliteLedger, clock: GuardedClock) -> None:
+        self._ledger, self._clock = ledger, clock
+        self._asked_at = float("-inf")
+        self._answer = False
+        self.open_challenges = 0
+
+    def healthy(self) -> bool:
+        """Asked at most once a second, remembered in between."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._asked_at + PROBE_SECONDS:
+            self._asked_at = now
+            self._answer = self._probe()
+        return self._answer
+
+    async def sweep(self) -> None:
+        """Every second, for ever: forget expired challenges, count the open ones."""
+        while True:
+            try:
+                self._ledger.expire(self._clock.now())
+                self.open_challenges = self._ledger.open_challenges()
+            except (StoreUnavailable, ClockSetBack):
+                pass  # the docket says so as soon as somebody is concerned
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _probe(self) -> bool:
+        try:
+            self._ledger.probe(self._clock.now())
+        except (StoreUnavailable, ClockSetBack) as trouble:
+            _log.error("not healthy", trouble=str(trouble))
+            return False
+        return True

@@ -1,0 +1,33 @@
+"""How the server writes what it says of itself: structlog to standard error, lines for people or JSON. No secret ever."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from otp_core.settings import Log
+
+
+def configure(log: Log) -> None:
+    """Once, at the start of the process."""
+    last: structlog.typing.Processor
+    if log.format == "json":
+        last = structlog.processors.JSONRenderer(ensure_ascii=False)
+    else:
+        last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            # No locals in a traceback: they hold passwords.
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+            if log.format == "json"
+            else structlog.processors.format_exc_info,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log.level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

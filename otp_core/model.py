@@ -1,0 +1,174 @@
+"""The nouns of the house: customers, tokens, attempts, verdicts. Plain frozen values; no clock, no store, no sockets.
+
+Times are milliseconds since the Unix epoch (UTC), steps are RFC 6238 time steps or RFC 4226 counters.
+Records that a login touches are named tuples: they are made from a database row ten thousand times a second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from otp_core.policy import Policy
+
+NEVER = -1
+"""The last step of a token that no code was ever accepted for."""
+
+
+class OtpUse(StrEnum):
+    """A customer's use of one-time passwords; the moves between them are in lifecycle.py."""
+
+    NONE = "none"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    LOST = "lost"
+    REISSUE_PERMITTED = "reissue permitted"
+
+
+class TokenState(StrEnum):
+    AVAILABLE = "available"
+    BOUND = "bound"
+    RETIRED = "retired"
+    LOST = "lost"
+
+
+class Kind(StrEnum):
+    """What moves a token on: the clock (RFC 6238) or a counter (RFC 4226)."""
+
+    TOTP = "totp"
+    HOTP = "hotp"
+
+
+class Algorithm(StrEnum):
+    SHA1 = "sha1"
+    SHA256 = "sha256"
+    SHA512 = "sha512"
+
+
+class Mode(StrEnum):
+    """What a client puts into the password of its first request (one for each client)."""
+
+    CHALLENGE = "challenge"
+    APPEND = "append"
+    AUTO = "auto"
+    CODE = "code"
+    PASSWORD = "password"
+
+
+class Language(StrEnum):
+    JA = "ja"
+    EN = "en"
+
+
+class TokenSpec(NamedTuple):
+    """How a token makes its codes. ``period`` is in seconds and means nothing for a counter."""
+
+    kind: Kind = Kind.TOTP
+    algorithm: Algorithm = Algorithm.SHA1
+    digits: int = 6
+    period: int = 30
+
+
+class Standing(NamedTuple):
+    """Everything a login has to know of a customer and of the token bound to them: one row of one SELECT.
+
+    The token's fields are None for a customer without one. ``last_mark`` is the fingerprint of the request
+    whose code was accepted last, ``failed_mark`` that of the one that failed last.
+    """
+
+    contract_id: str
+    customer_key: int
+    otp_use: str
+    locked_at: int | None
+    failures: int
+    failed_at: int
+    failed_mark: int
+    language: str | None
+    attributes: str | None
+    token_key: int | None
+    token_id: str | None
+    seed: bytes | None
+    kind: str | None
+    algorithm: str | None
+    digits: int | None
+    period: int | None
+    last_step: int
+    drift: int
+    last_mark: int
+    last_at: int
+
+
+class OpenChallenge(NamedTuple):
+    """A State that was handed out and has not come back. ``password_mark`` tells a repeated password from a
+    code, and is set only where the password itself looked like one."""
+
+    state: bytes
+    customer_key: int
+    client: str
+    expires_at: int
+    tries_left: int
+    password_mark: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Somebody asks to be let in. ``typed`` is the password, the code or both, as the policy's mode has it; with a
+    ``challenge`` (a State) it is the answer to it. ``client`` is the gateway or host that asks, ``source`` its address,
+    ``station`` the customer's own address where the client tells it. ``fingerprint`` names the request, so that its
+    retransmission is known again on every worker and after a crash (0: the door has no such thing). ``deadline`` is
+    the event loop's time after which nobody listens any more.
+    """
+
+    customer: str
+    typed: str = field(repr=False)
+    policy: Policy
+    client: str
+    source: str = ""
+    station: str = ""
+    challenge: bytes | None = field(default=None, repr=False)
+    fingerprint: int = 0
+    deadline: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    attributes: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Ask for the code; ``again`` after one that was not accepted."""
+
+    state: bytes = field(repr=False)
+    language: Language
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """``reason`` is for the log and the audit trail; the customer never learns it."""
+
+    reason: str
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No verdict can be given. The gateway hears nothing, and tries its next server."""
+
+    reason: str
+
+
+Verdict = Accept | Challenge | Reject | Silence
+
+
+class BackendSilent(Exception):
+    """A back end that must be asked does not answer. Never a refusal, and never an acceptance."""
+
+
+class StoreUnavailable(BackendSilent):
+    """The store cannot be read or written now: locked, full, read-only, corrupt, gone."""

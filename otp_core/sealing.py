@@ -1,0 +1,112 @@
+"""Seeds at rest: AES-256-GCM under the master key, the token ID as associated data. Never logs, never caches a seed.
+
+The master key file holds 32 random bytes in Base64 on one line, mode 0600. From it, HKDF (RFC 5869) derives
+one key for each use, so that a fingerprint can never be mistaken for a seal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_VERSION = b"\x01"
+_NONCE = 12
+_KEY_CHECK_NAME = "sekisho key check"
+
+
+class KeyProblem(Exception):
+    """The master key is missing, unreadable, malformed or another one. The text says what to do."""
+
+
+class Sealer:
+    """Seals seeds and makes keyed fingerprints. One object for the life of the process."""
+
+    def __init__(self, master_key: bytes) -> None:
+        self._aead = AESGCM(_derive(master_key, b"sekisho seed v1"))
+        self._fingerprint = hashlib.blake2b(digest_size=8, key=_derive(master_key, b"sekisho fingerprint v1"))
+
+    def __repr__(self) -> str:
+        return "Sealer(...)"
+
+    def seal(self, plain: bytes, token_id: str) -> bytes:
+        """version (1) | nonce (12) | ciphertext and tag."""
+        nonce = os.urandom(_NONCE)
+        return _VERSION + nonce + self._aead.encrypt(nonce, plain, token_id.encode())
+
+    def unseal(self, sealed: bytes, token_id: str) -> bytes:
+        """The seed. Raises KeyProblem if it was sealed under another key or for another token ID."""
+        try:
+            return self._aead.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], token_id.encode())
+        except (InvalidTag, ValueError):
+            raise KeyProblem(f"the seed of token {token_id} does not open with this master key") from None
+
+    def mark(self, *parts: bytes) -> int:
+        """A keyed 64-bit fingerprint of some parts as a signed integer, never 0 (which means none)."""
+        hash_ = self._fingerprint.copy()
+        for part in parts:
+            hash_.update(len(part).to_bytes(2, "big") + part)
+        return int.from_bytes(hash_.digest(), "big", signed=True) or 1
+
+    def key_check(self) -> bytes:
+        """A value to keep in the store, by which another key is found out at start."""
+        return self.seal(b"sekisho", _KEY_CHECK_NAME)
+
+    def opens(self, key_check: bytes) -> bool:
+        """Whether this is the key that made ``key_check``."""
+        try:
+            return self.unseal(key_check, _KEY_CHECK_NAME) == b"sekisho"
+        except KeyProblem:
+            return False
+
+
+def _derive(master_key: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(master_key)
+
+
+def create_master_key(path: Path) -> bool:
+    """Write a new key, mode 0600, unless there is one. True if it was written. Raises KeyProblem."""
+    text = base64.b64encode(secrets.token_bytes(32)) + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise KeyProblem(f"cannot write the master key file {path}: {error.strerror}") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+def read_master_key(path: Path) -> bytes:
+    """The 32 bytes of the master key. Raises KeyProblem."""
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text("ascii").strip()
+    except FileNotFoundError:
+        raise KeyProblem(
+            f"there is no master key file {path}: restore it from your backup, or run `sekisho init` for a new store"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyProblem(f"cannot read the master key file {path}: {error}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise KeyProblem(f"the master key file {path} can be read by others: run `chmod 600 {path}`")
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise KeyProblem(f"the master key file {path} is damaged: it must hold 32 bytes in Base64 on one line")
+    return key

@@ -1,0 +1,140 @@
+"""The life of the server process: start, signals, reload, drain; and of several, where radius.workers asks for them.
+
+SIGTERM and SIGINT drain, SIGHUP reads the settings again. It knows no door by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+
+from otp_core import logs
+from otp_core.build import Door, doors, open_house
+from otp_core.settings import ConfigProblems, Loaded, Settings, load
+
+_log = structlog.get_logger("sekisho")
+RESTART_SECONDS = 1.0
+
+
+class Configuration:
+    """Where the settings come from, so that they can be read again."""
+
+    def __init__(self, path: Path, secrets_dir: Path | None, environment: Mapping[str, str]) -> None:
+        self.path, self._secrets_dir, self._environment = path, secrets_dir, environment
+
+    def read(self) -> Loaded:
+        """The settings as they are now. Raises ConfigProblems, those that only a door can find included."""
+        loaded = load(self.path, environment=self._environment, secrets_dir=self._secrets_dir)
+        problems = [problem for make in doors().values() for problem in make(loaded.settings).problems()]
+        if problems:
+            raise ConfigProblems(tuple(problems))
+        return loaded
+
+
+def run(configuration: Configuration, *, trust_clock: bool = False) -> int:
+    """Serve until a signal ends it; the exit code. Raises ConfigProblems, StoreProblem, KeyProblem, OSError."""
+    loaded = configuration.read()
+    settings = loaded.settings
+    logs.configure(settings.log)
+    for warning in loaded.warnings:
+        _log.warning("settings", warning=str(warning))
+    workers = settings.radius.workers or os.cpu_count() or 1
+    if workers == 1:
+        return asyncio.run(_serve(configuration, settings, trust_clock=trust_clock, shared=False))
+    asyncio.run(_try(settings, trust_clock=trust_clock))
+    return _supervise(workers, lambda: asyncio.run(_serve(configuration, settings, trust_clock=False, shared=True)))
+
+
+async def _serve(configuration: Configuration, settings: Settings, *, trust_clock: bool, shared: bool) -> int:
+    house = open_house(settings, trust_clock=trust_clock)
+    opened = [make(settings) for make in doors().values()]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _reload, configuration, opened)
+    sweep = loop.create_task(house.health.sweep())
+    try:
+        for door in opened:
+            await door.open(house, shared=shared)
+        _log.info("ready", pid=os.getpid())
+        await stop.wait()
+        _log.info("draining")
+    finally:
+        for door in opened:
+            await door.close()
+        sweep.cancel()
+        await house.close()
+    _log.info("stopped")
+    return 0
+
+
+def _reload(configuration: Configuration, opened: list[Door]) -> None:
+    try:
+        loaded = configuration.read()
+    except ConfigProblems as problems:
+        _log.error("not reloaded: the old settings stay in force", problems=str(problems))
+        return
+    for door in opened:
+        door.reload(loaded.settings)
+    _log.info("reloaded", file=str(configuration.path))
+
+
+async def _try(settings: Settings, *, trust_clock: bool) -> None:
+    """Open everything once, alone: workers share their ports, so only this finds out that somebody else has them."""
+    house = open_house(settings, trust_clock=trust_clock)
+    opened = [make(settings) for make in doors().values()]
+    try:
+        for door in opened:
+            await door.open(house, shared=False)
+    finally:
+        for door in opened:
+            await door.close()
+        await house.close()
+
+
+def _supervise(workers: int, work: Callable[[], int]) -> int:
+    """Fork ``workers`` processes, pass signals on, replace who dies, end when all have ended."""
+    stopping = False
+    running: set[int] = set()
+
+    def pass_on(number: int, _frame: object) -> None:
+        nonlocal stopping
+        stopping = stopping or number != signal.SIGHUP
+        for pid in running:
+            os.kill(pid, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    while not stopping and len(running) < workers:
+        running.add(_fork(work))
+    _log.info("workers started", workers=sorted(running))
+    while running:
+        pid, status = os.wait()
+        running.discard(pid)
+        if not stopping:
+            _log.error("a worker ended: another takes its place", pid=pid, status=status)
+            time.sleep(RESTART_SECONDS)
+            running.add(_fork(work))
+    return 0
+
+
+def _fork(work: Callable[[], int]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        code = work()
+    except Exception:
+        _log.exception("a worker could not go on")
+    finally:
+        os._exit(code)

@@ -1,0 +1,146 @@
+"""Opening the store: connections, pragmas, the write lock at the beginning, and what a failing disk is called.
+
+The room that knows which database this is. It holds no statement about customers or tokens.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from otp_core.model import StoreUnavailable
+from otp_core.store.schema import REVISION, meta
+
+# A checkpoint copies pages back and syncs; 8,000 pages (32 MB) keep it rare.
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "wal_autocheckpoint=8000",
+    "cache_size=-24000",
+    "temp_store=MEMORY",
+)
+
+
+class StoreProblem(Exception):
+    """The store cannot be opened as it is. The text says what to do."""
+
+
+def open_engine(url: str, *, busy_seconds: float) -> Engine:
+    """An engine whose transactions begin with the write lock. ``busy_seconds``: how long a writer may wait for
+    another process's. Raises StoreProblem for a URL it cannot serve."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise StoreProblem(f"store.url {parsed.render_as_string()!r}: write sqlite:////absolute/path/file.db")
+    engine = create_engine(
+        parsed,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"timeout": busy_seconds, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _prepare)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    cursor = connection.cursor()
+    try:
+        for pragma in _PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+    finally:
+        cursor.close()
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[Connection]:
+    """One writing transaction, from the lock to the commit. Raises StoreUnavailable if the store cannot do it now."""
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except DBAPIError as error:
+        raise unavailable(error.orig) from error
+    try:
+        yield connection
+        connection.exec_driver_sql("COMMIT")
+    except BaseException as error:
+        _roll_back(connection.connection.driver_connection)
+        if isinstance(error, OperationalError) or (
+            isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.DatabaseError) and _is_damage(error.orig)
+        ):
+            raise unavailable(error.orig) from error
+        raise
+
+
+def _is_damage(error: BaseException) -> bool:
+    return type(error) is sqlite3.DatabaseError
+
+
+def _roll_back(connection: Any) -> None:
+    if connection is not None and connection.in_transaction:
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            connection.close()
+
+
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process holds its write lock: is a backup, an import or a second server running?",
+    sqlite3.SQLITE_LOCKED: "another process holds its write lock: is a backup, an import or a second server running?",
+    sqlite3.SQLITE_FULL: "the disk is full: make room; work goes on by itself",
+    sqlite3.SQLITE_READONLY: "the file or its folder cannot be written: check owner, rights and mount options",
+    sqlite3.SQLITE_IOERR: "the disk reports errors: check the kernel log and free space",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: stop the server and restore the newest backup",
+    sqlite3.SQLITE_NOTADB: "the file is no SQLite database: restore the newest backup",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: check the path, its folder and their rights",
+}
+
+
+def unavailable(error: BaseException | None) -> StoreUnavailable:
+    """What an operator should read about a failing store."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    advice = _ADVICE.get(code & 0xFF, "see the text before")
+    return StoreUnavailable(f"store: {error}; {advice}")
+
+
+def file_of(url: str) -> Path:
+    """The database file of a URL."""
+    return Path(make_url(url).database or "")
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the store to the newest schema; an empty file becomes a store. Safe to repeat."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "otp_core.store:migrations")
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def check_revision(connection: Connection) -> None:
+    """Raises StoreProblem unless the store's schema is exactly the one this version knows."""
+    try:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except DBAPIError as error:
+        if "no such table" in str(error.orig):
+            raise StoreProblem("the store is empty: run `sekisho init` first") from None
+        raise StoreProblem(str(unavailable(error.orig))) from None
+    if found != REVISION:
+        raise StoreProblem(
+            f"the store's schema is {found}, this version works with {REVISION}: "
+            "back the store up and run `sekisho init` (or use the newer version)"
+        )
+
+
+def read_meta(connection: Connection, name: str) -> bytes | None:
+    """A named value of the store itself."""
+    return connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar()

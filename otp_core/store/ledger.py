@@ -1,0 +1,158 @@
+"""The login batch in the driver's own words: load, apply, commit; the only statements not written in SQLAlchemy.
+
+Three or four statements serve a whole batch. It decides nothing: judge.py does, between ``load`` and ``apply``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Engine
+
+from otp_core.judge import Facts, Ruling
+from otp_core.model import OpenChallenge, Standing
+from otp_core.store.engine import unavailable
+
+_STANDINGS = """
+SELECT c.contract_id, c.key, c.otp_use, c.locked_at, c.failures, c.failed_at, c.failed_mark, c.language, c.attributes,
+       t.key, t.token_id, t.seed, t.kind, t.algorithm, t.digits, t.period,
+       ifnull(t.last_step, -1), ifnull(t.drift, 0), ifnull(t.last_mark, 0), ifnull(t.last_at, 0)
+  FROM json_each(?) AS asked
+  JOIN customer AS c ON c.contract_id = asked.value
+  LEFT JOIN token AS t ON t.key = c.token_key
+"""
+_CHALLENGE = """
+SELECT state, customer_key, client, expires_at, tries_left, password_mark FROM challenge WHERE state = ?
+"""
+_PASSWORD = "SELECT password_hash FROM profile WHERE customer_key = ?"
+_SPEND = """
+UPDATE token SET last_step = ?, drift = ?, last_mark = ?, last_at = ?
+ WHERE key = ? AND state = 'bound' AND last_step < ?
+"""
+_COUNT = "UPDATE customer SET failures = ?, failed_at = ?, failed_mark = ?, locked_at = ? WHERE key = ?"
+_OPEN = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?)"
+_TAKE = "DELETE FROM challenge WHERE state = ?"
+_RECORD = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PROBE = "INSERT INTO meta VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_EXPIRE = "DELETE FROM challenge WHERE state IN (SELECT state FROM challenge WHERE expires_at < ? LIMIT 1000)"
+
+
+class LedgerConflict(Exception):
+    """Somebody else spent one of these codes between load and apply: judge the batch again."""
+
+
+class SqliteLedger:
+    """One connection, kept open, for the login batches of one process. Every error of the database comes out as
+    StoreUnavailable, with nothing of the batch written."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: sqlite3.Connection | None = None
+
+    def rule(self, customers: Iterable[str], states: Iterable[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
+        """One transaction: load what is known, let ``judge`` rule, make it durable. Only then may anybody hear."""
+        try:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            ruling = judge(self._load(connection, customers, states))
+            self._apply(connection, ruling)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._give_up(error)
+            raise unavailable(error) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        return ruling
+
+    def credentials(self, contract_id: str) -> tuple[Standing, str | None] | None:
+        """One customer as of now with their password hash, without a lock: what must be known before a first factor
+        that may be slow. None for an unknown customer."""
+        try:
+            connection = self._open()
+            row = connection.execute(_STANDINGS, (json.dumps([contract_id]),)).fetchone()
+            if row is None:
+                return None
+            standing = Standing(*row)
+            hash_ = connection.execute(_PASSWORD, (standing.customer_key,)).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            raise unavailable(error) from error
+        return standing, hash_[0] if hash_ else None
+
+    def expire(self, now: int) -> int:
+        """Forget some of the challenges that nobody answered in time; how many."""
+        try:
+            return self._open().execute(_EXPIRE, (now,)).rowcount
+        except sqlite3.Error as error:
+            self._give_up(error)
+            raise unavailable(error) from error
+
+    def open_challenges(self) -> int:
+        """How many challenges are open, the expired ones not yet forgotten included."""
+        try:
+            count: int = self._open().execute("SELECT count(*) FROM challenge").fetchone()[0]
+        except sqlite3.Error as error:
+            self._give_up(error)
+            raise unavailable(error) from error
+        return count
+
+    def probe(self, now: int) -> None:
+        """Write something and wait for the disk. Raises StoreUnavailable."""
+        try:
+            self._open().execute(_PROBE, (now.to_bytes(8, "big"),))
+        except sqlite3.Error as error:
+            self._give_up(error)
+            raise unavailable(error) from error
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @staticmethod
+    def _load(connection: sqlite3.Connection, customers: Iterable[str], states: Iterable[bytes]) -> Facts:
+        rows = connection.execute(_STANDINGS, (json.dumps(list(customers)),))
+        challenges = {}
+        for state in states:
+            row = connection.execute(_CHALLENGE, (state,)).fetchone()
+            if row:
+                challenges[state] = OpenChallenge(*row)
+        return Facts({row[0]: Standing(*row) for row in rows}, challenges)
+
+    @staticmethod
+    def _apply(connection: sqlite3.Connection, ruling: Ruling) -> None:
+        if ruling.taken:
+            connection.executemany(_TAKE, [(state,) for state in ruling.taken])
+        if ruling.spent and connection.executemany(_SPEND, ruling.spent).rowcount != len(ruling.spent):
+            raise LedgerConflict
+        if ruling.counted:
+            connection.executemany(_COUNT, ruling.counted.values())
+        if ruling.opened:
+            connection.executemany(_OPEN, ruling.opened)
+        connection.executemany(_RECORD, ruling.audit)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = self._engine.raw_connection()
+            driver = connection.driver_connection
+            connection.detach()
+            assert isinstance(driver, sqlite3.Connection)
+            driver.isolation_level = None
+            self._connection = driver
+        return self._connection
+
+    def _give_up(self, error: sqlite3.Error) -> None:
+        """Leave no transaction behind; after anything worse than a lock, begin with a fresh connection."""
+        self._roll_back()
+        if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != sqlite3.SQLITE_BUSY:
+            self.close()
+
+    def _roll_back(self) -> None:
+        if self._connection is not None and self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self.close()

@@ -1,0 +1,177 @@
+"""Looking things up for people: pages of customers, tokens and audit rows. Every list pages by key.
+
+Nothing is changed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, func, or_, select
+
+from otp_core.store.schema import audit, customer, profile, token
+
+
+class CustomerLine(NamedTuple):
+    contract_id: str
+    otp_use: str
+    token_id: str | None
+    token_state: str | None
+    locked_at: int | None
+    failures: int
+    name: str | None
+    email: str | None
+    language: str | None
+    attributes: str | None
+    password_held: bool
+    last_at: int | None
+
+
+class TokenLine(NamedTuple):
+    token_id: str
+    kind: str
+    algorithm: str
+    digits: int
+    period: int
+    state: str
+    contract_id: str | None
+    last_step: int
+    drift: int
+    last_at: int
+
+
+class AuditLine(NamedTuple):
+    id: int
+    event: str
+    actor: str
+    customer: str | None
+    token: str | None
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which audit rows: all that are given must hold. ``after`` and ``before`` are ids (audit.id_at)."""
+
+    customer: str | None = None
+    token: str | None = None
+    event: str | None = None
+    actor: str | None = None
+    after: int = 0
+    before: int | None = None
+
+
+def customers(
+    connection: Connection,
+    *,
+    after: str = "",
+    limit: int = 100,
+    search: str = "",
+    use: str | None = None,
+    locked: bool = False,
+) -> list[CustomerLine]:
+    """A page in the order of contract IDs, beginning behind ``after``. ``search``: part of a contract ID, a name or
+    a token ID."""
+    query = _customer_lines().where(customer.c.contract_id > after)
+    if search:
+        query = query.where(
+            or_(
+                *(
+                    c.contains(search, autoescape=True)
+                    for c in (customer.c.contract_id, profile.c.name, token.c.token_id)
+                )
+            )
+        )
+    if use:
+        query = query.where(customer.c.otp_use == use)
+    if locked:
+        query = query.where(customer.c.locked_at.is_not(None))
+    rows = connection.execute(query.order_by(customer.c.contract_id).limit(limit))
+    return [CustomerLine(*row) for row in rows]
+
+
+def customer_line(connection: Connection, contract_id: str) -> CustomerLine | None:
+    row = connection.execute(_customer_lines().where(customer.c.contract_id == contract_id)).one_or_none()
+    return CustomerLine(*row) if row else None
+
+
+def _customer_lines() -> Select[Any]:
+    return select(
+        customer.c.contract_id,
+        customer.c.otp_use,
+        token.c.token_id,
+        token.c.state,
+        customer.c.locked_at,
+        customer.c.failures,
+        profile.c.name,
+        profile.c.email,
+        customer.c.language,
+        customer.c.attributes,
+        profile.c.password_hash.is_not(None),
+        token.c.last_at,
+    ).select_from(
+        customer.join(profile, profile.c.customer_key == customer.c.key).outerjoin(
+            token, token.c.key == customer.c.token_key
+        )
+    )
+
+
+def tokens(
+    connection: Connection, *, after: str = "", limit: int = 100, search: str = "", state: str | None = None
+) -> list[TokenLine]:
+    """A page in the order of token IDs, beginning behind ``after``."""
+    query = _token_lines().where(token.c.token_id > after)
+    if search:
+        query = query.where(token.c.token_id.contains(search, autoescape=True))
+    if state:
+        query = query.where(token.c.state == state)
+    return [TokenLine(*row) for row in connection.execute(query.order_by(token.c.token_id).limit(limit))]
+
+
+def token_line(connection: Connection, token_id: str) -> TokenLine | None:
+    row = connection.execute(_token_lines().where(token.c.token_id == token_id).limit(1)).one_or_none()
+    return TokenLine(*row) if row else None
+
+
+def _token_lines() -> Select[Any]:
+    return select(
+        token.c.token_id,
+        token.c.kind,
+        token.c.algorithm,
+        token.c.digits,
+        token.c.period,
+        token.c.state,
+        customer.c.contract_id,
+        token.c.last_step,
+        token.c.drift,
+        token.c.last_at,
+    ).select_from(token.outerjoin(customer, customer.c.token_key == token.c.key))
+
+
+def audit_rows(
+    connection: Connection, wanted: AuditFilter, *, limit: int = 1000, newest_first: bool = False
+) -> list[AuditLine]:
+    """A page in the order of time; the last row's id is the next page's ``after`` (``before``, newest first)."""
+    query = select(*(audit.c[name] for name in AuditLine._fields)).where(audit.c.id > wanted.after)
+    if wanted.before is not None:
+        query = query.where(audit.c.id < wanted.before)
+    for name in ("customer", "token", "event", "actor"):
+        value = getattr(wanted, name)
+        if value is not None:
+            query = query.where(audit.c[name].like(f"{value}%") if name == "event" else audit.c[name] == value)
+    order = audit.c.id.desc() if newest_first else audit.c.id.asc()
+    return [AuditLine(*row) for row in connection.execute(query.order_by(order).limit(limit))]
+
+
+def newest_audit_id(connection: Connection) -> int:
+    """The id of the newest row, 0 for none: the latest moment that this store has seen."""
+    return connection.execute(select(func.max(audit.c.id))).scalar() or 0
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many customers, tokens and audit rows there are. Slow on a large store: for `doctor` only."""
+    return {
+        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in (customer, token, audit)
+    }

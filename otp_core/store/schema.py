@@ -1,0 +1,121 @@
+"""The tables. The rows that a login touches are few and narrow: customer, token, challenge; what it never reads stands
+apart (profile). Keys are time-ordered numbers that many nodes can make (audit.Ids); times are UTC milliseconds.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+REVISION = "0001"
+"""The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite knows INTEGER PRIMARY KEY only by that very name, and its integers have 64 bits anyway.
+_BIG = BigInteger().with_variant(Integer(), "sqlite")
+
+token = Table(
+    "token",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("token_id", Text, nullable=False, unique=True),
+    Column("seed", LargeBinary, nullable=False, comment="sealed: see sealing.py"),
+    Column("kind", Text, nullable=False),
+    Column("algorithm", Text, nullable=False),
+    Column("digits", SmallInteger, nullable=False),
+    Column("period", SmallInteger, nullable=False, comment="seconds"),
+    Column("state", Text, nullable=False),
+    Column("last_step", _BIG, nullable=False, server_default=text("-1")),
+    Column("drift", Integer, nullable=False, server_default=text("0")),
+    Column("last_mark", _BIG, nullable=False, server_default=text("0")),
+    Column("last_at", _BIG, nullable=False, server_default=text("0")),
+    CheckConstraint("state IN ('available', 'bound', 'retired', 'lost')", name="state"),
+)
+
+customer = Table(
+    "customer",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("contract_id", Text, nullable=False, unique=True),
+    Column("otp_use", Text, nullable=False),
+    Column("token_key", _BIG, ForeignKey("token.key"), comment="the token bound now"),
+    Column("locked_at", _BIG),
+    Column("failures", SmallInteger, nullable=False, server_default=text("0")),
+    Column("failed_at", _BIG, nullable=False, server_default=text("0")),
+    Column("failed_mark", _BIG, nullable=False, server_default=text("0")),
+    Column("language", Text),
+    Column("attributes", Text, comment="reply attributes, JSON"),
+    CheckConstraint("otp_use IN ('none', 'active', 'suspended', 'lost', 'reissue permitted')", name="otp_use"),
+    CheckConstraint("otp_use != 'active' OR token_key IS NOT NULL", name="active_has_token"),
+)
+# Who holds a token: asked by staff, at binding and by the foreign key.
+Index("ix_customer_token_key", customer.c.token_key)
+
+profile = Table(
+    "profile",
+    metadata,
+    Column("customer_key", _BIG, ForeignKey("customer.key"), primary_key=True, autoincrement=False),
+    Column("password_hash", Text, comment="NULL: no password is checked here"),
+    Column("name", Text),
+    Column("email", Text),
+)
+
+permit = Table(
+    "permit",
+    metadata,
+    Column("customer_key", _BIG, ForeignKey("customer.key"), primary_key=True, autoincrement=False),
+    Column("mark", _BIG, nullable=False, comment="keyed fingerprint of the permit"),
+    Column("expires_at", _BIG, nullable=False),
+)
+
+challenge = Table(
+    "challenge",
+    metadata,
+    Column("state", LargeBinary, primary_key=True),
+    Column("customer_key", _BIG, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("expires_at", _BIG, nullable=False, index=True),
+    Column("tries_left", SmallInteger, nullable=False),
+    Column("password_mark", _BIG),
+    sqlite_with_rowid=False,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _BIG, primary_key=True, autoincrement=False),
+    Column("event", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("customer", Text),
+    Column("token", Text),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)

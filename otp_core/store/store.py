@@ -1,0 +1,103 @@
+"""The store as its users see it: open it, work in it, read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from otp_core.audit import Ids
+from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
+from otp_core.store import engine as _engine
+from otp_core.store.engine import StoreProblem, open_engine, unavailable
+from otp_core.store.ledger import SqliteLedger
+from otp_core.store.work import Work
+
+_KEY_CHECK = "key check"
+
+
+class Store:
+    """An opened store with the key that unseals it. Raises StoreProblem or KeyProblem where it cannot be had."""
+
+    def __init__(self, url: str, master_key_file: Path, *, ids: Ids, busy_seconds: float) -> None:
+        self.sealer = Sealer(read_master_key(master_key_file))
+        self.ids = ids
+        self.engine = open_engine(url, busy_seconds=busy_seconds)
+        file = _engine.file_of(url)
+        if not file.is_file():
+            raise StoreProblem(f"there is no store {file}: run `sekisho init` first")
+        with self.read() as connection:
+            _engine.check_revision(connection)
+            key_check = _engine.read_meta(connection, _KEY_CHECK)
+        if key_check is None or not self.sealer.opens(key_check):
+            raise KeyProblem(
+                f"{master_key_file} is not the master key of the store {file}: restore the key that belongs to it"
+            )
+
+    @contextmanager
+    def work(self) -> Iterator[Work]:
+        """One transaction. It is committed at the end, rolled back on any exception. Raises StoreUnavailable."""
+        with self._connect() as connection, _engine.transaction(connection):
+            yield Work(connection, self.ids)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for lists.py. Raises StoreUnavailable."""
+        with self._connect() as connection:
+            try:
+                yield connection
+            except DBAPIError as error:
+                raise unavailable(error.orig) from error
+
+    def ledger(self) -> SqliteLedger:
+        """A connection of its own for the login batches of this process."""
+        return SqliteLedger(self.engine)
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        try:
+            connection = self.engine.connect()
+        except DBAPIError as error:
+            raise unavailable(error.orig) from error
+        with connection:
+            yield connection
+
+
+def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str], None]) -> None:
+    """Create or upgrade store and key; safe to repeat. Raises StoreProblem or KeyProblem."""
+    file = _engine.file_of(url)
+    engine = open_engine(url, busy_seconds=5.0)
+    if file.exists() and not master_key_file.exists() and _has_key_check(engine):
+        raise KeyProblem(
+            f"the store {file} exists, but its master key file {master_key_file} does not: restore the key from "
+            "your backup (a new one could not open the seeds)"
+        )
+    if create_master_key(master_key_file):
+        say(f"created the master key file {master_key_file} (mode 0600): back it up, apart from the store")
+    sealer = Sealer(read_master_key(master_key_file))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        existed = file.exists()
+        if not existed:
+            file.touch(mode=0o600)
+        _engine.upgrade(engine)
+    except OSError as error:
+        raise StoreProblem(f"cannot create the store {file}: {error.strerror}") from None
+    except DBAPIError as error:
+        raise StoreProblem(str(unavailable(error.orig))) from None
+    with engine.connect() as connection, _engine.transaction(connection):
+        if _engine.read_meta(connection, _KEY_CHECK) is None:
+            Work(connection, ids).put_meta(_KEY_CHECK, sealer.key_check())
+    say(f"{'checked' if existed else 'created'} the store {file}")
+    Store(url, master_key_file, ids=ids, busy_seconds=5.0)
+
+
+def _has_key_check(engine: object) -> bool:
+    try:
+        with engine.connect() as connection:  # type: ignore[attr-defined]
+            return _engine.read_meta(connection, _KEY_CHECK) is not None
+    except DBAPIError:
+        return False

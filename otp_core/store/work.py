@@ -1,0 +1,263 @@
+"""The unit of work: what an act at the desk reads and writes, in one transaction with its audit row.
+
+It changes and records together, and decides nothing. Conditions stand in the SQL, so that two nodes cannot both win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from otp_core.audit import AuditRow, Event, Ids
+from otp_core.model import NEVER, OtpUse, Standing, TokenSpec, TokenState
+from otp_core.store import schema
+from otp_core.store.schema import audit, customer, permit, profile, token
+
+_STANDING = select(
+    customer.c.contract_id,
+    customer.c.key,
+    customer.c.otp_use,
+    customer.c.locked_at,
+    customer.c.failures,
+    customer.c.failed_at,
+    customer.c.failed_mark,
+    customer.c.language,
+    customer.c.attributes,
+    token.c.key.label("token_key"),
+    token.c.token_id,
+    token.c.seed,
+    token.c.kind,
+    token.c.algorithm,
+    token.c.digits,
+    token.c.period,
+    func.coalesce(token.c.last_step, NEVER),
+    func.coalesce(token.c.drift, 0),
+    func.coalesce(token.c.last_mark, 0),
+    func.coalesce(token.c.last_at, 0),
+).select_from(customer.outerjoin(token, token.c.key == customer.c.token_key))
+
+
+class TokenRecord(NamedTuple):
+    """A token in the inventory. ``seed`` is sealed."""
+
+    key: int
+    token_id: str
+    seed: bytes
+    kind: str
+    algorithm: str
+    digits: int
+    period: int
+    state: str
+    last_step: int
+    drift: int
+
+    @property
+    def spec(self) -> TokenSpec:
+        return TokenSpec(self.kind, self.algorithm, self.digits, self.period)  # type: ignore[arg-type]
+
+
+_TOKEN = select(*(token.c[name] for name in TokenRecord._fields))
+
+
+class Profile(NamedTuple):
+    """What a login with a code never reads."""
+
+    customer_key: int
+    password_hash: str | None
+    name: str | None
+    email: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewCustomer:
+    """A customer to be written; ``token_key`` given: the token is bound and active at once (migration)."""
+
+    contract_id: str
+    password_hash: str | None
+    name: str | None = None
+    email: str | None = None
+    language: str | None = None
+    attributes: str | None = None
+    token_key: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    token_id: str
+    seed: bytes
+    spec: TokenSpec
+
+
+class Work:
+    """An open transaction. Made by ``Store.work``."""
+
+    def __init__(self, connection: Connection, ids: Ids) -> None:
+        self._connection = connection
+        self._ids = ids
+
+    # Reading
+
+    def standing(self, contract_id: str) -> Standing | None:
+        row = self._connection.execute(_STANDING.where(customer.c.contract_id == contract_id)).one_or_none()
+        return Standing._make(row) if row else None
+
+    def token(self, token_id: str) -> TokenRecord | None:
+        row = self._connection.execute(_TOKEN.where(token.c.token_id == token_id)).one_or_none()
+        return TokenRecord(*row) if row else None
+
+    def profile(self, customer_key: int) -> Profile:
+        row = self._connection.execute(select(profile).where(profile.c.customer_key == customer_key)).one()
+        return Profile(*row)
+
+    def holder(self, token_key: int) -> str | None:
+        """The contract ID of a customer that a token is bound to."""
+        query = select(customer.c.contract_id).where(customer.c.token_key == token_key).limit(1)
+        return self._connection.execute(query).scalar()
+
+    def holders(self, token_key: int) -> int:
+        """How many customers a token is bound to."""
+        query = select(func.count()).where(customer.c.token_key == token_key)
+        return self._connection.execute(query).scalar_one()
+
+    def known_contracts(self, contract_ids: Sequence[str]) -> set[str]:
+        query = select(customer.c.contract_id).where(customer.c.contract_id.in_(contract_ids))
+        return set(self._connection.execute(query).scalars())
+
+    def tokens(self, token_ids: Sequence[str]) -> dict[str, TokenRecord]:
+        rows = self._connection.execute(_TOKEN.where(token.c.token_id.in_(token_ids)))
+        return {row.token_id: TokenRecord(*row) for row in rows}
+
+    # Writing
+
+    def add_customers(self, new: Sequence[NewCustomer]) -> None:
+        keys = [self._ids.next() for _ in new]
+        self._connection.execute(
+            insert(customer),
+            [
+                {
+                    "key": key,
+                    "contract_id": one.contract_id,
+                    "otp_use": OtpUse.NONE if one.token_key is None else OtpUse.ACTIVE,
+                    "token_key": one.token_key,
+                    "language": one.language,
+                    "attributes": one.attributes,
+                }
+                for key, one in zip(keys, new, strict=True)
+            ],
+        )
+        self._connection.execute(
+            insert(profile),
+            [
+                {
+                    "customer_key": key,
+                    "password_hash": one.password_hash,
+                    "name": one.name,
+                    "email": one.email,
+                }
+                for key, one in zip(keys, new, strict=True)
+            ],
+        )
+
+    def add_tokens(self, new: Sequence[NewToken]) -> None:
+        self._connection.execute(
+            insert(token),
+            [
+                {
+                    "key": self._ids.next(),
+                    "token_id": one.token_id,
+                    "seed": one.seed,
+                    "kind": one.spec.kind,
+                    "algorithm": one.spec.algorithm,
+                    "digits": one.spec.digits,
+                    "period": one.spec.period,
+                    "state": TokenState.AVAILABLE,
+                }
+                for one in new
+            ],
+        )
+
+    def set_otp_use(self, customer_key: int, before: OtpUse, after: OtpUse, token_key: int | None) -> bool:
+        """Compare and set: False if somebody else moved the customer first."""
+        change = (
+            update(customer)
+            .where(customer.c.key == customer_key, customer.c.otp_use == before)
+            .values(otp_use=after, token_key=token_key)
+        )
+        return self._connection.execute(change).rowcount == 1
+
+    def set_token_state(self, token_key: int, before: TokenState, after: TokenState) -> bool:
+        change = update(token).where(token.c.key == token_key, token.c.state == before).values(state=after)
+        return self._connection.execute(change).rowcount == 1
+
+    def bind_tokens(self, token_keys: Sequence[int]) -> int:
+        """Move available tokens to bound; how many were available."""
+        change = (
+            update(token)
+            .where(token.c.key.in_(token_keys), token.c.state == TokenState.AVAILABLE)
+            .values(state=TokenState.BOUND)
+        )
+        return self._connection.execute(change).rowcount
+
+    def spend_step(self, token_key: int, step: int, drift: int, at: int) -> bool:
+        """Compare and set: of two acts with one code, one gets True. No request may claim it again as its own."""
+        change = (
+            update(token)
+            .where(token.c.key == token_key, token.c.last_step < step)
+            .values(last_step=step, drift=drift, last_mark=0, last_at=at)
+        )
+        return self._connection.execute(change).rowcount == 1
+
+    def set_failures(self, customer_key: int, failures: int, at: int, locked_at: int | None) -> None:
+        change = (
+            update(customer)
+            .where(customer.c.key == customer_key)
+            .values(failures=failures, failed_at=at, failed_mark=0, locked_at=locked_at)
+        )
+        self._connection.execute(change)
+
+    def set_password_hash(self, customer_key: int, before: str, after: str) -> bool:
+        change = (
+            update(profile)
+            .where(profile.c.customer_key == customer_key, profile.c.password_hash == before)
+            .values(password_hash=after)
+        )
+        return self._connection.execute(change).rowcount == 1
+
+    def put_permit(self, customer_key: int, mark: int, expires_at: int) -> None:
+        self.drop_permit(customer_key)
+        self._connection.execute(insert(permit).values(customer_key=customer_key, mark=mark, expires_at=expires_at))
+
+    def drop_permit(self, customer_key: int) -> None:
+        self._connection.execute(delete(permit).where(permit.c.customer_key == customer_key))
+
+    def take_permit(self, customer_key: int, mark: int, at: int) -> bool:
+        """Use up the customer's permit: True once, and only before it expires."""
+        used = delete(permit).where(
+            permit.c.customer_key == customer_key, permit.c.mark == mark, permit.c.expires_at > at
+        )
+        return self._connection.execute(used).rowcount == 1
+
+    def put_meta(self, name: str, value: bytes) -> None:
+        self._connection.execute(insert(schema.meta).values(name=name, value=value))
+
+    def record(self, event: Event, **fields: Any) -> None:
+        """One audit row: ``actor``, ``source``, ``reason``, and whom and which token it was about."""
+        self.record_all([self.audit_row(event, **fields)])
+
+    def audit_row(
+        self,
+        event: Event,
+        *,
+        actor: str,
+        source: str = "",
+        reason: str = "",
+        customer: str | None = None,
+        token: str | None = None,
+    ) -> AuditRow:
+        return AuditRow(self._ids.next(), event.value, actor, customer, token, source, reason)
+
+    def record_all(self, rows: Sequence[AuditRow]) -> None:
+        self._connection.execute(insert(audit), [row._asdict() for row in rows])

@@ -1,0 +1,116 @@
+"""The gateways that may ask: found by source address, longest prefix first. No sockets; unknown is None."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from otp_core.messages import TEXTS, Text
+from otp_core.model import Language, OtpUse
+from otp_core.policy import Policy
+from otp_core.settings import Settings
+from otp_core.settings.model import Client as ClientSettings
+from radius_server.dictionary import Dictionary
+from radius_server.packet import Attribute, Type, text_attributes
+
+_PROMPT = {"no-echo": [(int(Type.PROMPT), bytes(4))], "echo": [(int(Type.PROMPT), b"\0\0\0\1")], "none": []}
+_MOST_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One gateway, with everything about its replies made ready."""
+
+    name: str
+    network: IPv4Network | IPv6Network
+    secret: bytes = field(repr=False)
+    policy: Policy
+    charset: str
+    require_message_authenticator: bool
+    limit_proxy_state: bool
+    reject_delay: float
+    reply_max: int
+    prompt: list[Attribute]
+    texts: Mapping[tuple[Language, Text], list[Attribute]]
+    reply_attributes: list[Attribute]
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether a forged packet could be taken for this client's (CVE-2024-3596)."""
+        return not self.require_message_authenticator
+
+
+class Clients:
+    """All of them. Replaced as a whole when the settings are read again."""
+
+    def __init__(self, clients: Iterable[Client]) -> None:
+        self._clients = sorted(clients, key=lambda client: client.network.prefixlen, reverse=True)
+        self._found: dict[str, Client | None] = {}
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter(self._clients)
+
+    def find(self, address: str) -> Client | None:
+        """The client of a source address."""
+        try:
+            return self._found[address]
+        except KeyError:
+            return self._search(address)
+
+    def _search(self, address: str) -> Client | None:
+        source = ip_address(address.partition("%")[0])
+        client = next((one for one in self._clients if source in one.network), None)
+        if len(self._found) >= _MOST_REMEMBERED:
+            self._found.clear()
+        self._found[address] = client
+        return client
+
+
+def clients_of(settings: Settings, dictionary: Dictionary) -> Clients:
+    """The clients as they are set. Raises ValueError for a reply attribute that cannot be encoded."""
+    return Clients(_client(one, dictionary) for one in settings.radius.clients)
+
+
+def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
+    return Client(
+        name=settings.name,
+        network=settings.network,
+        secret=settings.secret.get_secret_value(),
+        policy=_policy(settings),
+        charset=settings.charset,
+        require_message_authenticator=settings.require_message_authenticator,
+        limit_proxy_state=settings.limit_proxy_state,
+        reject_delay=settings.reject_delay,
+        reply_max=settings.reply_max,
+        prompt=_PROMPT[settings.prompt],
+        texts=_texts(settings),
+        reply_attributes=dictionary.encode_all(settings.reply_attributes),
+    )
+
+
+def _policy(settings: ClientSettings) -> Policy:
+    answers = {
+        OtpUse.NONE: settings.without_token,
+        OtpUse.SUSPENDED: settings.suspended or settings.without_token,
+        OtpUse.LOST: settings.lost,
+        OtpUse.REISSUE_PERMITTED: settings.lost,
+    }
+    return Policy(
+        mode=settings.mode,
+        password_only=frozenset(use for use, answer in answers.items() if answer == "password"),
+        language=settings.language,
+        join_seconds=settings.join_seconds,
+    )
+
+
+def _texts(settings: ClientSettings) -> dict[tuple[Language, Text], list[Attribute]]:
+    """A client's own text serves customers of every language: its words may be matched by a program."""
+    own = settings.reply_messages
+    return {
+        (language, text): text_attributes(
+            Type.REPLY_MESSAGE, getattr(own, text.value) or TEXTS.get((language, text), "")
+        )
+        for language in Language
+        for text in Text
+    }

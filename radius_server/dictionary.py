@@ -1,0 +1,106 @@
+"""Reply attributes by their names: pyrad's dictionary and value codecs, made safe. The only room that knows pyrad.
+
+Octets are encoded here (pyrad 2.6 turns digits and 0x into other octets); encrypted and tagged attributes are refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from pyrad import tools
+from pyrad.dictionary import Attribute as Definition
+from pyrad.dictionary import Dictionary as PyradDictionary
+from pyrad.dictionary import ParseError
+
+from radius_server.packet import Attribute, Type
+
+_OURS = {
+    "State", "Proxy-State", "Message-Authenticator", "EAP-Message", "Reply-Message", "Prompt",
+    "User-Password", "CHAP-Password", "CHAP-Challenge",
+}  # fmt: skip
+
+
+class Dictionary:
+    """Names to octets. Raises ValueError that says what is wrong and what would be right."""
+
+    def __init__(self, extra: Iterable[Path] = ()) -> None:
+        try:
+            self._names = PyradDictionary(str(standard_dictionary()), *map(str, extra))
+        except (ParseError, OSError) as error:
+            raise ValueError(f"cannot read the dictionary: {error}") from None
+
+    def encode_all(self, attributes: Mapping[str, object]) -> list[Attribute]:
+        """Every attribute, in the order given; a list stands for the attribute several times."""
+        return [item for name, value in attributes.items() for item in self._encode_each(name, value)]
+
+    def _encode_each(self, name: str, value: object) -> Iterable[Attribute]:
+        values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        return [self.encode(name, one) for one in values]
+
+    def encode(self, name: str, value: object) -> Attribute:
+        """One attribute; a vendor's comes wrapped as Vendor-Specific (RFC 2865 section 5.26)."""
+        definition = self._definition(name)
+        octets = _octets(name, definition, value)
+        if definition.vendor:
+            vendor = self._names.vendors.GetForward(definition.vendor)
+            octets = vendor.to_bytes(4, "big") + bytes((definition.code, len(octets) + 2)) + octets
+        if len(octets) > 253:
+            raise ValueError(f"{name}: {len(octets)} octets; an attribute holds 253, a vendor's 247")
+        return (int(Type.VENDOR_SPECIFIC) if definition.vendor else int(definition.code)), octets
+
+    def _definition(self, name: str) -> Definition:
+        if name not in self._names.attributes:
+            near = difflib.get_close_matches(name, list(self._names.attributes), n=1)
+            hint = f"did you mean {near[0]}?" if near else "add its file with radius.dictionary"
+            raise ValueError(f"{name}: not in the dictionary; {hint}")
+        if name in _OURS:
+            raise ValueError(f"{name}: the server writes this attribute itself")
+        definition: Definition = self._names.attributes[name]
+        if definition.encrypt or definition.has_tag:
+            raise ValueError(f"{name}: encrypted and tagged attributes are not supported")
+        return definition
+
+
+def _octets(name: str, definition: Definition, value: object) -> bytes:
+    if definition.type == "octets":
+        return _raw(name, value)
+    if definition.values.HasForward(value):
+        value = definition.values.GetForward(value)
+        if isinstance(value, bytes):
+            return value
+    elif definition.type in ("integer", "byte", "short", "signed", "integer64") and isinstance(value, str):
+        value = _number(name, definition, value)
+    try:
+        octets: bytes = tools.EncodeAttr(definition.type, value)
+    except Exception as error:
+        raise ValueError(f"{name}: {value!r} is no {definition.type} ({error})") from None
+    return octets
+
+
+def _number(name: str, definition: Definition, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        known = ", ".join(sorted(str(key) for key in definition.values.forward))
+        hint = f"a number or one of {known}" if known else "a number"
+        raise ValueError(f"{name}: {value!r}; write {hint}") from None
+
+
+def _raw(name: str, value: object) -> bytes:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: {value!r}; write text, or 0x and hexadecimal digits")
+    if not value.startswith("0x"):
+        return value.encode()
+    try:
+        return bytes.fromhex(value[2:])
+    except ValueError:
+        raise ValueError(f"{name}: {value!r} is not 0x and pairs of hexadecimal digits") from None
+
+
+def standard_dictionary() -> Path:
+    """The dictionary that comes with Sekisho: in the source tree beside the packages, in a wheel inside this one."""
+    beside = Path(__file__).parent.parent / "config" / "dictionary" / "dictionary"
+    return beside if beside.is_file() else Path(str(files("radius_server") / "dictionary_files" / "dictionary"))

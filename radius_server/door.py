@@ -1,0 +1,110 @@
+"""The RADIUS door as the house knows it: made from the settings, opened, reloaded, closed. The wiring of this package."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from otp_core.build import House
+from otp_core.settings import Problem, Settings
+from radius_server.clients import Clients, clients_of
+from radius_server.dictionary import Dictionary
+from radius_server.duplicates import Duplicates
+from radius_server.server import Limits, RadiusServer
+from radius_server.sockets import Listener
+
+_log = structlog.get_logger("radius")
+
+
+class RadiusDoor:
+    """UDP on every address of ``radius.listen``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._listeners: list[Listener] = []
+        self._server: RadiusServer | None = None
+
+    def problems(self) -> Sequence[Problem]:
+        """Dictionaries that cannot be read, and reply attributes that cannot be encoded."""
+        try:
+            dictionary = Dictionary(self._settings.radius.dictionary)
+        except ValueError as error:
+            return [Problem("", "radius.dictionary", str(error))]
+        found = []
+        for at, client in enumerate(self._settings.radius.clients):
+            for name, value in client.reply_attributes.items():
+                try:
+                    dictionary.encode_all({name: value})
+                except ValueError as error:
+                    found.append(Problem("", f"radius.clients[{at}].reply_attributes", f"{client.name}: {error}"))
+        return found
+
+    async def open(self, house: House, *, shared: bool) -> None:
+        """Listen. Raises OSError (PortTaken) without leaving anything open."""
+        radius = self._settings.radius
+        if not radius.clients:
+            _log.warning("no [[radius.clients]] are configured: the RADIUS door stays shut")
+            return
+        dictionary = Dictionary(radius.dictionary)
+        server = RadiusServer(
+            clients_of(self._settings, dictionary),
+            dictionary,
+            house.authenticator,
+            Duplicates(radius.duplicate_seconds, radius.duplicate_entries),
+            Limits(radius.max_in_flight, radius.request_seconds, radius.status_rate),
+            house.store.sealer.mark,
+            house.health.healthy,
+            lambda: house.health.open_challenges >= radius.max_open_challenges,
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            for address in radius.listen:
+                self._listeners.append(Listener(address, shared=shared))
+        except OSError:
+            await self.close()
+            raise
+        for listener in self._listeners:
+            loop.add_reader(listener.socket, listener.drain, server.receive)
+            _log.info("listening", door="radius", address=listener.name, clients=len(radius.clients))
+        self._server = server
+        self._warn_of_risk(server.clients)
+
+    def reload(self, settings: Settings) -> None:
+        """New clients, secrets and texts from the next request on; those in flight keep their own."""
+        if self._server is None:
+            _log.warning("the RADIUS door is shut: restart to open it")
+            return
+        dictionary = Dictionary(settings.radius.dictionary)
+        self._server.use(clients_of(settings, dictionary), dictionary)
+        for name in ("listen", "workers", "max_in_flight", "duplicate_seconds", "duplicate_entries"):
+            if getattr(settings.radius, name) != getattr(self._settings.radius, name):
+                _log.warning("a changed setting waits for a restart", setting=f"radius.{name}")
+        self._settings = settings
+        self._warn_of_risk(self._server.clients)
+
+    async def close(self) -> None:
+        """Read nothing new; wait for what is under way, at most drain_seconds; close the sockets."""
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            loop.remove_reader(listener.socket)
+        end = loop.time() + self._settings.radius.drain_seconds
+        while self._server is not None and self._server.in_flight and loop.time() < end:
+            await asyncio.sleep(0.01)
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+        if self._server is not None:
+            counts = self._server.counters.counts
+            _log.info("closed", door="radius", unanswered=self._server.in_flight, counts=dict(counts))
+
+    @staticmethod
+    def _warn_of_risk(clients: Clients) -> None:
+        for client in clients:
+            if client.at_risk:
+                _log.warning(
+                    "client at risk: it may leave Message-Authenticator out (CVE-2024-3596)",
+                    client=client.name,
+                    network=str(client.network),
+                )

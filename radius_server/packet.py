@@ -1,0 +1,231 @@
+"""Bytes to requests, replies to bytes: framing, Message-Authenticator, User-Password (RFC 2865, 3579, 5997).
+
+No sockets, no clock, no dictionary, no customers. Nothing that a datagram can hold raises anything but Unreadable or
+NoCredentials; the work is bounded by the datagram's length.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+from enum import IntEnum, StrEnum
+from hashlib import md5
+from typing import NamedTuple
+
+MAX_PACKET = 4096
+MAX_ATTRIBUTES = 200
+_HEADER = 20
+
+
+class Code(IntEnum):
+    ACCESS_REQUEST = 1
+    ACCESS_ACCEPT = 2
+    ACCESS_REJECT = 3
+    ACCESS_CHALLENGE = 11
+    STATUS_SERVER = 12
+
+
+class Type(IntEnum):
+    """The attributes that the door itself reads or writes; all others are opaque to it."""
+
+    USER_NAME = 1
+    USER_PASSWORD = 2
+    CHAP_PASSWORD = 3
+    REPLY_MESSAGE = 18
+    STATE = 24
+    VENDOR_SPECIFIC = 26
+    CALLING_STATION_ID = 31
+    PROXY_STATE = 33
+    CHAP_CHALLENGE = 60
+    PROMPT = 76
+    EAP_MESSAGE = 79
+    MESSAGE_AUTHENTICATOR = 80
+
+
+class Fault(StrEnum):
+    """Why a datagram is dropped in silence. What each means to an operator stands in docs/radius.md."""
+
+    TOO_SHORT = "under 20 octets"
+    BAD_LENGTH = "Length under 20, over 4096 or over the datagram"
+    BAD_ATTRIBUTE = "an attribute overruns, has length 0 or 1, or type 0"
+    TOO_MANY_ATTRIBUTES = "more than 200 attributes"
+    WRONG_CODE = "neither Access-Request nor Status-Server"
+    TWO_AUTHENTICATORS = "two Message-Authenticators, or one of the wrong size"
+    NO_AUTHENTICATOR = "no Message-Authenticator"
+    WRONG_AUTHENTICATOR = "wrong Message-Authenticator: is the shared secret right?"
+    PROXY_STATE_UNPROTECTED = "Proxy-State without Message-Authenticator (CVE-2024-3596)"
+    EAP_UNPROTECTED = "EAP-Message without Message-Authenticator, or together with User-Password"
+
+
+class Unreadable(Exception):
+    """Drop this datagram, and count it."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+
+
+class NoCredentials(Exception):
+    """A sound packet that asks for nothing that can be answered but a rejection. No attempt is counted."""
+
+
+Attribute = tuple[int, bytes]
+
+
+class Request(NamedTuple):
+    """A sound packet. ``octets`` without padding; ``authenticator_at``: where the Message-Authenticator's value stands."""
+
+    code: int
+    identifier: int
+    authenticator: bytes
+    attributes: list[Attribute]
+    octets: bytes
+    authenticator_at: int | None
+
+    def values(self, type_: int) -> list[bytes]:
+        """All values of a type, in order."""
+        return [value for found, value in self.attributes if found == type_]
+
+
+def read_request(datagram: bytes) -> Request:
+    """RFC 2865 section 3 and 5, strictly. Raises Unreadable."""
+    if len(datagram) < _HEADER:
+        raise Unreadable(Fault.TOO_SHORT)
+    length = datagram[2] << 8 | datagram[3]
+    if not _HEADER <= length <= MAX_PACKET or length > len(datagram):
+        raise Unreadable(Fault.BAD_LENGTH)
+    octets = datagram[:length]
+    if octets[0] not in (Code.ACCESS_REQUEST, Code.STATUS_SERVER):
+        raise Unreadable(Fault.WRONG_CODE)
+    attributes: list[Attribute] = []
+    authenticator_at: int | None = None
+    at = _HEADER
+    while at < length:
+        size = octets[at + 1] if at + 1 < length else 0
+        if size < 2 or at + size > length or octets[at] == 0:
+            raise Unreadable(Fault.BAD_ATTRIBUTE)
+        if octets[at] == Type.MESSAGE_AUTHENTICATOR:
+            if authenticator_at is not None or size != 18:
+                raise Unreadable(Fault.TWO_AUTHENTICATORS)
+            authenticator_at = at + 2
+        attributes.append((octets[at], octets[at + 2 : at + size]))
+        at += size
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise Unreadable(Fault.TOO_MANY_ATTRIBUTES)
+    return Request(octets[0], octets[1], octets[4:20], attributes, octets, authenticator_at)
+
+
+def verify(request: Request, secret: bytes, *, required: bool, limit_proxy_state: bool) -> None:
+    """RFC 3579 section 3.2, and what CVE-2024-3596 taught. Raises Unreadable."""
+    types = [type_ for type_, _ in request.attributes]
+    at = request.authenticator_at
+    eap = Type.EAP_MESSAGE in types
+    if eap and (at is None or Type.USER_PASSWORD in types):
+        raise Unreadable(Fault.EAP_UNPROTECTED)
+    if at is None:
+        if required or request.code == Code.STATUS_SERVER:
+            raise Unreadable(Fault.NO_AUTHENTICATOR)
+        if limit_proxy_state and Type.PROXY_STATE in types:
+            raise Unreadable(Fault.PROXY_STATE_UNPROTECTED)
+        return
+    octets = request.octets
+    blanked = octets[:at] + bytes(16) + octets[at + 16 :]
+    if not hmac.compare_digest(hmac.digest(secret, blanked, "md5"), octets[at : at + 16]):
+        raise Unreadable(Fault.WRONG_AUTHENTICATOR)
+
+
+class Credentials(NamedTuple):
+    """What a request wants checked. ``password`` is bytes: only the client's charset says how to read it."""
+
+    user_name: bytes
+    password: bytes
+    state: bytes | None
+    calling_station: bytes
+
+    def __repr__(self) -> str:
+        return f"Credentials(user_name={self.user_name!r}, ...)"
+
+
+def credentials(request: Request, secret: bytes) -> Credentials:
+    """The PAP credentials of a verified Access-Request (RFC 2865 section 5.2). Raises NoCredentials."""
+    user_name = encrypted = state = None
+    calling_station = b""
+    for type_, value in request.attributes:
+        if type_ == Type.USER_NAME:
+            if user_name is not None:
+                raise NoCredentials("two User-Names")
+            user_name = value
+        elif type_ == Type.USER_PASSWORD:
+            if encrypted is not None:
+                raise NoCredentials("two User-Passwords")
+            encrypted = value
+        elif type_ == Type.STATE:
+            if state is not None:
+                raise NoCredentials("two States")
+            state = value
+        elif type_ == Type.CALLING_STATION_ID:
+            calling_station = value
+        elif type_ in (Type.CHAP_PASSWORD, Type.EAP_MESSAGE):
+            what = "CHAP" if type_ == Type.CHAP_PASSWORD else "EAP"
+            raise NoCredentials(f"{what} is not served here: let the client use PAP")
+    if not user_name:
+        raise NoCredentials("no User-Name")
+    if encrypted is None:
+        raise NoCredentials("no User-Password")
+    if not 16 <= len(encrypted) <= 128 or len(encrypted) % 16:
+        raise NoCredentials("a User-Password that is not 16 to 128 octets in blocks of 16")
+    return Credentials(user_name, decrypt(encrypted, secret, request.authenticator), state, calling_station)
+
+
+def decrypt(encrypted: bytes, secret: bytes, authenticator: bytes) -> bytes:
+    """RFC 2865 section 5.2, without the padding."""
+    if len(encrypted) == 16:
+        pad = int.from_bytes(md5(secret + authenticator, usedforsecurity=False).digest(), "big")
+        return (int.from_bytes(encrypted, "big") ^ pad).to_bytes(16, "big").rstrip(b"\0")
+    pads, before = b"", authenticator
+    for at in range(0, len(encrypted), 16):
+        pads += md5(secret + before, usedforsecurity=False).digest()
+        before = encrypted[at : at + 16]
+    clear = int.from_bytes(encrypted, "big") ^ int.from_bytes(pads, "big")
+    return clear.to_bytes(len(encrypted), "big").rstrip(b"\0")
+
+
+_BLANK_AUTHENTICATOR = bytes((Type.MESSAGE_AUTHENTICATOR, 18)) + bytes(16)
+
+
+def write_reply(request: Request, code: Code, attributes: Iterable[Attribute], secret: bytes) -> bytes:
+    """A signed reply: Message-Authenticator first, then ``attributes``, then the request's Proxy-States in their order
+    (RFC 2865 section 5.33; MA first: CVE-2024-3596). Raises ValueError if it would exceed 4096 octets."""
+    body = _BLANK_AUTHENTICATOR + encode(attributes)
+    if Type.PROXY_STATE in (type_ for type_, _ in request.attributes):
+        body += encode(item for item in request.attributes if item[0] == Type.PROXY_STATE)
+    length = _HEADER + len(body)
+    if length > MAX_PACKET:
+        raise ValueError(f"a reply of {length} octets: RADIUS allows 4096")
+    head = bytes((code, request.identifier, length >> 8, length & 0xFF))
+    mac = hmac.digest(secret, head + request.authenticator + body, "md5")
+    body = body[:2] + mac + body[18:]
+    return head + md5(head + request.authenticator + body + secret, usedforsecurity=False).digest() + body
+
+
+def encode(attributes: Iterable[Attribute]) -> bytes:
+    """Type, length, value."""
+    return b"".join([bytes((type_, len(value) + 2)) + value for type_, value in attributes])
+
+
+def text_attributes(type_: int, text: str) -> list[Attribute]:
+    """A text as UTF-8 in as many attributes as it takes, split between code points at 253 octets at the most."""
+    parts: list[Attribute] = []
+    rest = text.encode()
+    while rest:
+        end = min(253, len(rest))
+        while end < len(rest) and rest[end] & 0xC0 == 0x80:
+            end -= 1
+        parts.append((type_, rest[:end]))
+        rest = rest[end:]
+    return parts
+
+
+def size(attributes: Sequence[Attribute]) -> int:
+    """The octets that these attributes take."""
+    return sum(len(value) + 2 for _, value in attributes)

@@ -1,0 +1,206 @@
+"""A whole Sekisho for a test: a folder, a store, customers with tokens, and a real server process on free ports.
+
+It speaks to the server as a stranger would (UDP, signals, the log on standard error) and to the store through the desk.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyotp
+
+from otp_core.audit import Ids
+from otp_core.build import cost_of, open_desk, open_store
+from otp_core.desk import Actor, Desk
+from otp_core.first_factor.hashes import hash_password
+from otp_core.model import TokenSpec
+from otp_core.settings import Settings, load
+from otp_core.store.lists import AuditFilter, AuditLine, audit_rows
+from otp_core.store.store import Store, initialise
+
+SECRET = "correct-horse-battery-1"
+PASSWORD = "himitsu-no-aikotoba"
+STAFF = Actor("staff")
+_LISTENING = re.compile(r"listening.*?address=(\S+)")
+
+
+@dataclass
+class Customer:
+    """Somebody with a token in their hand."""
+
+    contract_id: str
+    password: str
+    token_id: str
+    seed: bytes
+    digits: int = 6
+
+    def code(self, steps_away: int = 0, at: float | None = None) -> str:
+        """What the token shows now, or ``steps_away`` steps from now."""
+        totp = pyotp.TOTP(base64.b32encode(self.seed).decode(), digits=self.digits)
+        return totp.at((time.time() if at is None else at) + 30 * steps_away)
+
+
+@dataclass
+class Sekisho:
+    """``clients`` is the text of the [[radius.clients]] tables, ``more`` of any other."""
+
+    folder: Path
+    clients: str = ""
+    more: str = ""
+    listen: tuple[str, ...] = ("127.0.0.1:0",)
+    workers: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.config = self.folder / "sekisho.toml"
+        self.log = self.folder / "server.log"
+        self.write_config()
+        self.settings: Settings = load(self.config, environment={}).settings
+        initialise(self.settings.store.url, self.settings.store.master_key_file, ids=Ids(), say=lambda _: None)
+        self.store: Store = open_store(self.settings)
+        self.desk: Desk = open_desk(self.settings, self.store)
+        self._numbers = iter(range(1, 10_000_000))
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "s.db"
+
+    def write_config(self) -> None:
+        listen = ", ".join(f'"{one}"' for one in self.listen)
+        self.config.write_text(
+            f"""
+[store]
+url = "sqlite:///{self.database}"
+master_key_file = "{self.folder}/master.key"
+[password]
+memory_kib = 256
+time_cost = 1
+{self.more}
+[radius]
+listen = [{listen}]
+workers = {self.workers}
+{self.clients}
+"""
+        )
+        self.config.chmod(0o600)
+
+    def customer(self, password: str = PASSWORD, *, enrolled: bool = True, spec: TokenSpec | None = None) -> Customer:
+        """A new customer with a token; ``enrolled``: bound and active, its last code is long ago."""
+        spec = spec or TokenSpec()
+        number = next(self._numbers)
+        one = Customer(f"taro{number}", password, f"VSMT{number:08d}", os.urandom(20), spec.digits)
+        self.desk.import_tokens([(one.token_id, one.seed, spec)], STAFF)
+        hash_ = hash_password(password.encode(), cost_of(self.settings)) if password else None
+        self.desk.add_customer(one.contract_id, STAFF, password_hash=hash_)
+        if enrolled:
+            self.desk.enrol(one.contract_id, one.token_id, one.code(-1), STAFF)
+        return one
+
+    def audit(self, customer: str | None = None, event: str | None = None) -> list[AuditLine]:
+        with self.store.read() as connection:
+            return audit_rows(connection, AuditFilter(customer=customer, event=event))
+
+    # The server process
+
+    def start(self, *arguments: str) -> Sekisho:
+        """Start the server and wait until it listens."""
+        command = [sys.executable, "-m", "otp_core", "--config", str(self.config), "serve", *arguments]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **self.environment})
+        self.wait_for_log("ready", times=max(1, self.workers))
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        self.process = None
+        return code
+
+    def log_text(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def wait_for_log(self, text: str, *, times: int = 1, seconds: float = 20.0, since: int = 0) -> str:
+        """The log, as soon as it holds ``text`` behind the position ``since``."""
+        end = time.monotonic() + seconds
+        while self.log_text()[since:].count(text) < times:
+            if time.monotonic() > end or (self.process is not None and self.process.poll() is not None):
+                raise AssertionError(f"{text!r} is not in the log:\n{self.log_text()}")
+            time.sleep(0.02)
+        return self.log_text()
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports it listens at, in the order of ``listen``."""
+        return [int(address.rpartition(":")[2]) for address in _LISTENING.findall(self.log_text())]
+
+    @property
+    def port(self) -> int:
+        return self.ports[-len(self.listen)]
+
+    def close(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            self.process.wait(10)
+        self.store.engine.dispose()
+
+    # Peers
+
+    def radclient(self, attributes: str, *options: str, secret: str = SECRET, kind: str = "auth", port: int = 0) -> str:
+        """Debian's radclient; what it printed. A Message-Authenticator is asked for unless the attributes name one."""
+        if "Message-Authenticator" not in attributes:
+            attributes += ",Message-Authenticator=0x00"
+        host = "[::1]" if "-6" in options else "127.0.0.1"
+        command = ["radclient", "-x", "-t", "2", "-r", "1", *options, f"{host}:{port or self.port}", kind, secret]
+        done = subprocess.run(command, input=attributes.encode(), capture_output=True, timeout=60, check=False)
+        return (done.stdout + done.stderr).decode()
+
+    def login(self, user: str, typed: str, *, state: str = "", **options: str) -> str:
+        """One request by radclient; ``Access-Accept``, ``Access-Reject``, ``Access-Challenge <state>`` or ``silence``."""
+        attributes = f'User-Name="{user}",User-Password="{typed}"' + (f",State={state}" if state else "")
+        out = self.radclient(attributes, **options)  # type: ignore[arg-type]
+        found = re.search(r"Received (Access-\w+)", out)
+        if found is None:
+            return "silence"
+        if found[1] == "Access-Challenge":
+            return f"Access-Challenge {re.findall(r'State = (0x[0-9a-f]+)', out)[-1]}"
+        return found[1]
+
+
+def client_table(name: str, network: str, mode: str, **more: object) -> str:
+    """The text of one [[radius.clients]] table; values as TOML has them."""
+    values = {"secret": f'"{SECRET}"', "reject_delay": 0.0, **more}
+    lines = [f"{key} = {str(value).lower() if isinstance(value, bool) else value}" for key, value in values.items()]
+    return "\n".join(["[[radius.clients]]", f'name = "{name}"', f'network = "{network}"', f'mode = "{mode}"', *lines, ""])
+
+
+def free_port(kind: int = socket.SOCK_DGRAM) -> int:
+    """A port that nobody has now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(folder: Path, mode: str = "challenge", **options: object) -> Iterator[Sekisho]:
+    """A server with one client, 127.0.0.0/8, of this mode."""
+    more = {"clients": client_table("gateway", "127.0.0.0/8", mode), **options}
+    house = Sekisho(folder, **more)  # type: ignore[arg-type]
+    try:
+        yield house.start()
+    finally:
+        house.close()
