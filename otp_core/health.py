@@ -1,4 +1,4 @@
-"""Whether logins can be answered now: the store takes a write, and the clock is sane. Asked by doors that tell front ends.
+"""Whether logins can be answered now: the store takes a write, and the clock is sane. Doors ask, and tell front ends.
 
 It also keeps house: challenges that nobody answered are forgotten here, a few at a time.
 """

@@ -1,4 +1,7 @@
-"""How the server writes what it says of itself: structlog to standard error, lines for people or JSON. No secret ever."""
+"""How the server writes what it says of itself: structlog to standard error, lines for people or JSON.
+
+No secret ever: tracebacks come without their locals.
+"""
 
 from __future__ import annotations
 

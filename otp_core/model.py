@@ -114,8 +114,7 @@ class OpenChallenge(NamedTuple):
     password_mark: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """Somebody asks to be let in. ``typed`` is the password, the code or both, as the policy's mode has it; with a
     ``challenge`` (a State) it is the answer to it. ``client`` is the gateway or host that asks, ``source`` its address,
     ``station`` the customer's own address where the client tells it. ``fingerprint`` names the request, so that its
@@ -124,14 +123,17 @@ class Attempt:
     """
 
     customer: str
-    typed: str = field(repr=False)
+    typed: str
     policy: Policy
     client: str
     source: str = ""
     station: str = ""
-    challenge: bytes | None = field(default=None, repr=False)
+    challenge: bytes | None = None
     fingerprint: int = 0
     deadline: float = math.inf
+
+    def __repr__(self) -> str:
+        return f"Attempt(customer={self.customer!r}, client={self.client!r}, source={self.source!r})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from otp_core.model import Algorithm, Kind, TokenSpec
 
 # Spaces, hyphens and dashes of every kind that a phone's keyboard, a word processor or a paste can bring along.
 _SEPARATORS = re.compile(
-    "[\\s\u00ad\u180e\u200b-\u200f\u2010-\u2015\u2060\u2212\u30fb\u30fc\u207b\u208b\ufe58\ufe63\uff0d\ufeff_-]+"
+    "[\\s\u00ad\u058a\u05be\u1400\u1806\u180e\u200b-\u200f\u2010-\u2015\u2043\u2060\u2212\u2500\u2e17\u2e1a\u2e3a\u2e3b"
+    "\u2e40\u2e5d\u301c\u3030\u30a0\u30fb\u30fc\u207b\u208b\ufe58\ufe63\uff0d\ufeff\U00010ead_-]+"
 )
 _MODULUS: dict[int, int] = {digits: int(10**digits) for digits in range(6, 9)}
 LOOK_BACK = 3

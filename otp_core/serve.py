@@ -25,7 +25,7 @@ RESTART_SECONDS = 1.0
 class Configuration:
     """Where the settings come from, so that they can be read again."""
 
-    def __init__(self, path: Path, secrets_dir: Path | None, environment: Mapping[str, str]) -> None:
+    def __init__(self, path: Path | None, secrets_dir: Path | None, environment: Mapping[str, str]) -> None:
         self.path, self._secrets_dir, self._environment = path, secrets_dir, environment
 
     def read(self) -> Loaded:

@@ -1,4 +1,4 @@
-"""Retransmissions (RFC 5080 section 2.2.2): new, in progress, or the reply to send again. Bounded; no sockets, no clock.
+"""Retransmissions (RFC 5080 section 2.2.2): new, in progress, or the reply to send again. No sockets, no clock.
 
 Keyed by source, destination and identifier; the same key with another authenticator is a new request and replaces the
 old one. Only packets whose Message-Authenticator was verified may come here.

@@ -62,7 +62,7 @@ class Exchange(NamedTuple):
 
 
 class RadiusServer:
-    """The door's work. ``healthy`` and ``full`` ask the house whether it can answer, and has too many open challenges."""
+    """The door's work. ``healthy``: can the house answer now? ``full``: are too many challenges open?"""
 
     def __init__(
         self,

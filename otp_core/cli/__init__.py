@@ -1,0 +1,102 @@
+"""The command line ``sekisho``: one module for each noun, and this one, which puts them together.
+
+Thin: a command reads its words, calls the desk and says what was done. What takes long to import, a command imports
+when it runs, so that ``--help`` answers at once. No secret is ever taken from an argument.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otp_core.cli import acts, audit, config, customers, demo, doctor, server, tokens
+from otp_core.cli.context import Commands, Office, default_config
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Exit codes:
+  0    done
+  1    refused, or a problem was found (a file, doctor); nothing was changed
+  2    the command line itself is not right
+  3    the settings are not right: `sekisho config check` tells where
+  4    the store, its key, a file, a port or the clock cannot be used now
+  130  interrupted
+
+Passwords, codes and permits are asked for without echo, or read from standard
+input, a line each; never written on the command line, where `ps` shows them.""",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"sekisho {version('sekisho')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _sekisho(
+    ctx: typer.Context,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            envvar="SEKISHO_CONFIG",
+            help="The settings. [default: /etc/sekisho/sekisho.toml, if it is there]",
+            show_default=False,
+        ),
+    ] = None,
+    secrets_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            envvar="SEKISHO_SECRETS_DIR",
+            help="A folder with secrets, a file each. [default: systemd's credentials, if there are any]",
+            show_default=False,
+        ),
+    ] = None,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")] = False,
+) -> None:
+    """One-time-password login over RADIUS.
+
+    \b
+    Begin with:
+      sekisho --config sekisho.toml config check
+      sekisho --config sekisho.toml init
+      sekisho --config sekisho.toml serve
+    """
+    ctx.obj = Office(config_file or default_config(), secrets_dir)
+
+
+server.add_to(app)
+demo.add_to(app)
+app.add_typer(customers.app, name="customer")
+app.add_typer(tokens.app, name="token")
+acts.add_to(app)
+audit.add_to(app)
+doctor.add_to(app)
+app.add_typer(config.app, name="config")
+demo.add_to(app)
+
+
+def main() -> None:
+    """The entry point. Ends the process with an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app()

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from otp_core.first_factor.hashes import Cost, check, dummy_hash, hash_password, needs_rehash
+import structlog
+
+from otp_core.first_factor.hashes import (
+    CannotHash,
+    Cost,
+    UnknownHash,
+    check,
+    dummy_hash,
+    hash_password,
+    needs_rehash,
+)
 from otp_core.first_factor.pool import HashPool, PoolFull, TooLate
 from otp_core.judge import FirstFinding
 from otp_core.login import Finding
-from otp_core.model import Attempt, BackendSilent, Standing
+from otp_core.model import Attempt, BackendSilent, Standing, StoreUnavailable
+
+_log = structlog.get_logger("first factor")
 
 Renew = Callable[[Standing, str, str], None]
 """Called with (customer, old hash, new hash) after the first success of a hash that is not of today's form."""
@@ -26,23 +38,24 @@ class LocalPassword:
     ) -> FirstFinding:
         if standing is not None and password_hash is None:
             return FirstFinding(right=True, held=False)
+        secret = password.encode()
         try:
-            return await self._check(attempt, password, standing, password_hash)
+            right = await self._pool.run(check, secret, password_hash or self._dummy, deadline=attempt.deadline)
         except PoolFull as error:
             raise BackendSilent("more passwords wait to be checked than [password] max_waiting allows") from error
         except TooLate as error:
-            raise BackendSilent("the password waited longer to be checked than the gateway would") from error
-
-    async def _check(
-        self, attempt: Attempt, password: str, standing: Standing | None, password_hash: str | None
-    ) -> FirstFinding:
-        secret = password.encode()
-        right = await self._pool.run(check, secret, password_hash or self._dummy, deadline=attempt.deadline)
+            raise BackendSilent("a password waited longer to be checked than the gateway would") from error
+        except (CannotHash, UnknownHash) as error:
+            raise BackendSilent(f"the password hash of {attempt.customer} cannot be checked: {error}") from error
         if standing is None:
             return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
-        if not right:
-            return FirstFinding(right=False)
-        assert password_hash is not None
-        if needs_rehash(password_hash, self._cost):
-            self._renew(standing, password_hash, await self._pool.run(hash_password, secret, self._cost))
-        return FirstFinding(right=True)
+        if right and password_hash is not None and needs_rehash(password_hash, self._cost):
+            await self._renew_hash(standing, password_hash, secret)
+        return FirstFinding(right=right)
+
+    async def _renew_hash(self, standing: Standing, before: str, secret: bytes) -> None:
+        """At the next login, if it cannot be done now: nobody is kept out for it."""
+        try:
+            self._renew(standing, before, await self._pool.run(hash_password, secret, self._cost))
+        except (PoolFull, TooLate, CannotHash, StoreUnavailable) as error:
+            _log.warning("a password hash was not renewed", customer=standing.contract_id, cause=str(error))

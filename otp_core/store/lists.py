@@ -4,10 +4,11 @@ Nothing is changed here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, Select, func, or_, select, text
 
 from otp_core.store.schema import audit, customer, profile, token
 
@@ -175,3 +176,21 @@ def counts(connection: Connection) -> dict[str, int]:
         table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
         for table in (customer, token, audit)
     }
+
+
+def damage(connection: Connection) -> list[str]:
+    """What the database itself finds wrong in its files; reads all of them. Empty for a sound store."""
+    found = connection.execute(text("PRAGMA quick_check")).scalars().all()
+    return [] if found == ["ok"] else [str(one) for one in found]
+
+
+def known_contracts(connection: Connection, contract_ids: Sequence[str]) -> set[str]:
+    """Those of these contract IDs that there are."""
+    query = select(customer.c.contract_id).where(customer.c.contract_id.in_(contract_ids))
+    return set(connection.execute(query).scalars())
+
+
+def known_tokens(connection: Connection, token_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Those of these tokens that there are: token ID -> (key, state)."""
+    query = select(token.c.token_id, token.c.key, token.c.state).where(token.c.token_id.in_(token_ids))
+    return {token_id: (key, state) for token_id, key, state in connection.execute(query)}

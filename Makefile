@@ -1,0 +1,71 @@
+# Sekisho. `make demo` shows it at work, `make test` proves it; both set up what they need on a fresh Debian.
+
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
+            faketime sqlite3 procps iproute2 e2fsprogs
+JOBS ?= $(shell nproc)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint soak bench fuzz docs lock clean system dev
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: $(BIN)/sekisho  ## .venv/bin/sekisho, with what the server needs and nothing else
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Sekisho needs Python 3.11 or newer; this is $$($(PYTHON) --version)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { .ci/packages python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+
+$(BIN)/sekisho: $(BIN)/python requirements.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+dev: $(VENV)/.dev
+$(VENV)/.dev: $(BIN)/sekisho requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+system:
+	@.ci/packages $(PACKAGES)
+
+demo: install  ## a bank in a folder: a store, customers with tokens, a server, and the lines to try it with
+	@.ci/packages freeradius-utils
+	@$(BIN)/sekisho demo
+
+test: system dev  ## everything: style, types, layers, and all tests with coverage
+	$(MAKE) lint
+	$(BIN)/python -m pytest -n $(JOBS) -m "not soak" --cov --cov-report=term --durations=10
+
+lint: dev  ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: system dev  ## what takes longer than CI should wait
+	$(BIN)/python -m pytest -m soak
+
+fuzz: dev  ## the packet parser against a coverage-guided fuzzer, for a minute
+	$(BIN)/python tests/radius/fuzz_packet.py -max_total_time=60
+
+bench: system dev  ## speed and memory beside FreeRADIUS, in one run
+	$(BIN)/python -m benchmarks.run
+
+docs: install  ## the configuration table, from the settings' own schema
+	$(BIN)/sekisho config schema --markdown > docs/configuration.md
+
+lock: $(BIN)/python  ## pin every dependency anew
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+		--no-emit-find-links --no-header --no-annotate --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+		--no-emit-find-links --no-header --no-annotate --extra dev --extra fuzz \
+		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+clean:  ## remove what was made, the demo's store included
+	rm -rf $(VENV) demo build dist benchmarks/out .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -1,0 +1,188 @@
+"""The counter's acts on a customer's use of one-time passwords: enrol, suspend, resume, change, report-lost,
+permit-reissue, resync. Each is one call of the desk, which decides; codes and permits come from a prompt or stdin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otp_core.audit import Event
+from otp_core.cli.context import Office, actor
+from otp_core.cli.options import AsJson, ContractId, FromStdin, Reason, TokenId
+from otp_core.cli.output import hint, local_time, say, say_json
+
+if TYPE_CHECKING:
+    from otp_core.desk import Receipt
+
+
+def add_to(app: typer.Typer) -> None:
+    """The acts are commands of their own: a helpdesk types them all day."""
+    for name, act in (
+        ("enrol", enrol),
+        ("suspend", suspend),
+        ("resume", resume),
+        ("change", change),
+        ("report-lost", report_lost),
+        ("permit-reissue", permit_reissue),
+        ("resync", resync),
+    ):
+        app.command(name)(act)
+
+
+def done(event: str, text: str, receipt: Receipt, as_json: bool) -> None:
+    """Say what an act did, with the number of its audit row."""
+    if as_json:
+        say_json(
+            {"done": str(event), "customer": receipt.customer, "token": receipt.token, "reference": receipt.reference}
+        )
+    else:
+        say(f"{text} (audit {receipt.reference})")
+
+
+def enrol(
+    ctx: typer.Context,
+    contract_id: ContractId,
+    token_id: TokenId,
+    reason: Reason = "",
+    stdin: FromStdin = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bind an available token to a customer, by a code that it shows now.
+
+    \b
+    Examples:
+      sekisho enrol 1234567 VSMT12345678
+      echo 123456 | sekisho enrol 1234567 "vsmt 1234 5678"
+    """
+    from otp_core.cli.secret_input import ask
+
+    office: Office = ctx.obj
+    desk = office.desk
+    (code,) = ask("code that the token shows", from_stdin=stdin)
+    receipt = desk.enrol(contract_id, token_id, code, actor(reason))
+    done(Event.ENROLLED, f"enrolled {contract_id} with {token_id}", receipt, as_json)
+
+
+def suspend(
+    ctx: typer.Context,
+    contract_id: ContractId,
+    with_code: Annotated[
+        bool, typer.Option("--with-code", help="Only against a code of the customer's token.")
+    ] = False,
+    reason: Reason = "",
+    stdin: FromStdin = False,
+    as_json: AsJson = False,
+) -> None:
+    """Password only from now on. The token stays with the customer.
+
+    \b
+    Examples:
+      sekisho suspend 1234567 --reason "asked in writing"
+      sekisho suspend 1234567 --with-code
+    """
+    from otp_core.cli.secret_input import ask
+
+    office: Office = ctx.obj
+    desk = office.desk
+    code = ask("code that the token shows", from_stdin=stdin)[0] if with_code else None
+    receipt = desk.suspend(contract_id, code, actor(reason))
+    done(Event.SUSPENDED, f"suspended {contract_id}: password only from now on", receipt, as_json)
+
+
+def resume(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_json: AsJson = False) -> None:
+    """End a suspension: the token that the customer had works again.
+
+    \b
+    Example:
+      sekisho resume 1234567 --reason "ticket 4711"
+    """
+    office: Office = ctx.obj
+    receipt = office.desk.resume(contract_id, actor(reason))
+    done(Event.RESUMED, f"resumed {contract_id}: the code of {receipt.token} is needed again", receipt, as_json)
+
+
+def change(
+    ctx: typer.Context,
+    contract_id: ContractId,
+    token_id: TokenId,
+    permit: Annotated[
+        bool, typer.Option("--permit", help="By a reissue permit, in place of the old token's code.")
+    ] = False,
+    reason: Reason = "",
+    stdin: FromStdin = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change to a new token: the old one works until this moment, and never again.
+
+    Asks for the old token's code (or the permit), then for the new token's.
+
+    \b
+    Examples:
+      sekisho change 1234567 VSMT87654321
+      printf '%s\\n' "$permit" "$code" | sekisho change 1234567 VSMT87654321 --permit
+    """
+    from otp_core.cli.secret_input import ask
+
+    office: Office = ctx.obj
+    desk = office.desk
+    old = "reissue permit" if permit else "code that the old token shows"
+    proof, code = ask(old, "code that the new token shows", from_stdin=stdin)
+    change = desk.change_by_permit if permit else desk.change_device
+    receipt = change(contract_id, proof, token_id, code, actor(reason))
+    done(Event.DEVICE_CHANGED, f"changed the token of {contract_id} to {token_id}", receipt, as_json)
+
+
+def report_lost(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Refuse a customer's token everywhere from this moment: it is lost or stolen.
+
+    \b
+    Example:
+      sekisho report-lost 1234567 --reason "left in a taxi, ticket 4711"
+    """
+    office: Office = ctx.obj
+    receipt = office.desk.report_lost(contract_id, actor(reason))
+    text = f"reported {receipt.token} of {contract_id} lost; next: sekisho permit-reissue {contract_id}"
+    done(Event.REPORTED_LOST, text, receipt, as_json)
+
+
+def permit_reissue(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Permit a customer who lost a token to enrol a new one. The permit is shown this once; a new one replaces it.
+
+    \b
+    Example:
+      sekisho permit-reissue 1234567 --reason "identity checked, ticket 4711"
+    """
+    office: Office = ctx.obj
+    permit = office.desk.permit_reissue(contract_id, actor(reason))
+    expires = local_time(permit.expires_at)
+    if as_json:
+        say_json({"done": Event.REISSUE_PERMITTED, "customer": contract_id, "permit": permit.text, "expires": expires})
+        return
+    say(f"permit for {contract_id}: {permit.text}")
+    say(f"good until:  {expires}")
+    hint("It is shown this once: hand it over by another way than the login password.")
+
+
+def resync(
+    ctx: typer.Context,
+    contract_id: ContractId,
+    reason: Reason = "",
+    stdin: FromStdin = False,
+    as_json: AsJson = False,
+) -> None:
+    """Repair a token whose clock or counter ran away, by two codes that follow one another.
+
+    \b
+    Examples:
+      sekisho resync 1234567
+      printf '123456\\n234567\\n' | sekisho resync 1234567
+    """
+    from otp_core.cli.secret_input import ask
+
+    office: Office = ctx.obj
+    desk = office.desk
+    first, second = ask("code that the token shows", "next code, as soon as it shows", from_stdin=stdin)
+    receipt = desk.resynchronise(contract_id, first, second, actor(reason))
+    done(Event.TOKEN_RESYNCHRONISED, f"resynchronised {receipt.token} of {contract_id}", receipt, as_json)

@@ -1,0 +1,197 @@
+"""``sekisho audit``: what happened, to whom, by whom and why. Reads; changes nothing."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otp_core.audit import Event, id_at, ms_of
+from otp_core.cli.context import Office
+from otp_core.cli.options import AsJson
+from otp_core.cli.options import contract_id as read_contract_id
+from otp_core.cli.options import token_id as read_token_id
+from otp_core.cli.output import local_time, say, say_json
+from otp_core.cli.spreadsheet import csv_line
+
+if TYPE_CHECKING:
+    from otp_core.store.lists import AuditFilter, AuditLine
+    from otp_core.store.store import Store
+
+_PAGE = 1000
+_NEWEST = 100
+_POLL_SECONDS = 0.5
+_OVERLAP_MS = 2000
+"""A row is numbered before it is committed: a slower process's row may turn up behind a newer one."""
+
+_AGO = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_HEADINGS = ("id", "time", "event", "actor", "customer", "token", "source", "reason")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("audit")(audit)
+
+
+def moment(text: str, now: datetime) -> int:
+    """Milliseconds since the epoch of an ISO date or time (local unless it names a zone), or of so long ago (``2h``).
+    Raises ValueError with the right form."""
+    if ago := _AGO.fullmatch(text):
+        return int((now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).timestamp() * 1000)
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise ValueError("write 2026-04-01, 2026-04-01T09:30, 2026-04-01T09:30+09:00, or 30m, 2h, 7d ago") from None
+
+
+def _moment(text: str) -> int:
+    try:
+        return moment(text, datetime.now().astimezone())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _event(text: str) -> str:
+    if not any(event.startswith(text) for event in Event):
+        raise typer.BadParameter(f"write one of {', '.join(Event)}, or the beginning of some")
+    return text
+
+
+def audit(
+    ctx: typer.Context,
+    customer: Annotated[str | None, typer.Option(parser=read_contract_id, metavar="CONTRACT_ID")] = None,
+    token: Annotated[str | None, typer.Option(parser=read_token_id, metavar="TOKEN_ID")] = None,
+    event: Annotated[
+        str | None, typer.Option(parser=_event, metavar="EVENT", help="Or its beginning: login, otp., customer.locked")
+    ] = None,
+    actor: Annotated[str | None, typer.Option(metavar="NAME", help="A gateway, or a user of the command line.")] = None,
+    since: Annotated[
+        int | None, typer.Option(parser=_moment, metavar="TIME", help="2026-04-01T09:30 (local), or 2h ago.")
+    ] = None,
+    until: Annotated[int | None, typer.Option(parser=_moment, metavar="TIME", help="Before this time.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="The newest N (0: all). [default: 100, or all with --since]"),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as rows come, until ^C.")] = False,
+    as_json: AsJson = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="For a spreadsheet; a cell it might run as a formula begins with '.")
+    ] = False,
+) -> None:
+    """Show the audit trail, the newest entries last. JSON: one object a line.
+
+    \b
+    Examples:
+      sekisho audit --customer 1234567 --since 7d
+      sekisho audit --event login.rejected --follow
+      sekisho audit --since 2026-04-01 --until 2026-05-01 --csv > april.csv
+    """
+    from otp_core.store.lists import AuditFilter
+
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of the two", param_hint="--json and --csv")
+    office: Office = ctx.obj
+    wanted = AuditFilter(
+        customer=customer,
+        token=token,
+        event=event,
+        actor=actor,
+        after=id_at(since) - 1 if since else 0,
+        before=id_at(until) if until else None,
+    )
+    if limit is None:
+        limit = 0 if since else _NEWEST
+    show = _show_json if as_json else _show_csv if as_csv else _show_text
+    if as_csv:
+        typer.echo(csv_line(_HEADINGS), nl=False)
+    store = office.store
+    tail = _Tail(store, wanted) if follow else None
+    for line in _newest_rows(store, wanted, limit) if limit else _all_rows(store, wanted):
+        show(line)
+        if tail is not None:
+            tail.was_shown(line)
+    while tail is not None:
+        sys.stdout.flush()
+        time.sleep(_POLL_SECONDS)
+        for line in tail.rows():
+            show(line)
+
+
+class _Tail:
+    """The rows that come from now on, each once, also those that come behind newer ones."""
+
+    def __init__(self, store: Store, wanted: AuditFilter) -> None:
+        self._store, self._wanted = store, wanted
+        self._newest = self._newest_id()
+        self._seen = {line.id for line in self._recent()}
+
+    def was_shown(self, line: AuditLine) -> None:
+        self._seen.add(line.id)
+
+    def rows(self) -> list[AuditLine]:
+        """What has come since the last call."""
+        newest, recent = self._newest_id(), self._recent()
+        rows = [line for line in recent if line.id not in self._seen]
+        self._newest, self._seen = newest, {line.id for line in recent}
+        return rows
+
+    def _newest_id(self) -> int:
+        from otp_core.store.lists import newest_audit_id
+
+        with self._store.read() as connection:
+            return newest_audit_id(connection)
+
+    def _recent(self) -> list[AuditLine]:
+        from dataclasses import replace
+
+        after = max(self._wanted.after, id_at(max(0, ms_of(self._newest) - _OVERLAP_MS)))
+        return list(_all_rows(self._store, replace(self._wanted, after=after)))
+
+
+def _newest_rows(store: Store, wanted: AuditFilter, limit: int) -> list[AuditLine]:
+    from otp_core.store.lists import audit_rows
+
+    with store.read() as connection:
+        return audit_rows(connection, wanted, limit=limit, newest_first=True)[::-1]
+
+
+def _all_rows(store: Store, wanted: AuditFilter) -> Iterator[AuditLine]:
+    from dataclasses import replace
+
+    from otp_core.store.lists import audit_rows
+
+    while True:
+        with store.read() as connection:
+            rows = audit_rows(connection, wanted, limit=_PAGE)
+        yield from rows
+        if len(rows) < _PAGE:
+            return
+        wanted = replace(wanted, after=rows[-1].id)
+
+
+def _show_text(line: AuditLine) -> None:
+    whom = " ".join(filter(None, (line.customer, line.token)))
+    reason = f": {line.reason}" if line.reason else ""
+    say(f"{_time(line)}  {line.event:<22} {whom}  by {line.actor}{_from(line)}{reason}")
+
+
+def _from(line: AuditLine) -> str:
+    return f" from {line.source}" if line.source else ""
+
+
+def _show_json(line: AuditLine) -> None:
+    say_json({"id": line.id, "time": _time(line), **line._asdict()})
+
+
+def _show_csv(line: AuditLine) -> None:
+    typer.echo(csv_line((str(line.id), _time(line), *line[1:])), nl=False)
+
+
+def _time(line: AuditLine) -> str:
+    return local_time(ms_of(line.id)) or ""

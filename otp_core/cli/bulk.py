@@ -1,0 +1,175 @@
+"""An import from its first line to its last: check the whole file, then write it in chunks, saying how far it is.
+
+Nothing is written unless the whole file is right. It knows no columns and no customers: see intake.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import TextIOWrapper
+from typing import BinaryIO, TypeVar
+
+import typer
+
+from otp_core.cli.context import ExitCode, Stopped
+from otp_core.cli.intake import PER_TRANSACTION, Intake
+from otp_core.cli.output import complain, hint, say, say_json
+from otp_core.cli.progress import progress
+from otp_core.imports import Fault
+from otp_core.model import StoreUnavailable
+
+SHOWN_FAULTS = 50
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+
+@dataclass
+class Findings:
+    """What the first pass found. ``faults`` holds the first ones only, however many there are."""
+
+    rows: int = 0
+    to_skip: int = 0
+    fault_count: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+    def add(self, faults: list[Fault]) -> None:
+        self.fault_count += len(faults)
+        room = SHOWN_FAULTS - len(self.faults)
+        self.faults += sorted(faults, key=lambda fault: fault.line)[:room]
+
+
+class Source:
+    """A file that can be read twice."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = file.seek(0, os.SEEK_END)
+
+    def lines(self) -> Iterator[str]:
+        """From the beginning. What is not UTF-8 comes as lone surrogates."""
+        self._file.seek(0)
+        text = TextIOWrapper(self._file, "utf-8", "surrogateescape", newline="")
+        try:
+            yield from text
+        finally:
+            text.detach()
+
+    @property
+    def position(self) -> int:
+        return self._file.tell()
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Source]:
+    """A file, or standard input for ``-``. What cannot be read twice (a pipe) is kept in memory, because seeds and
+    passwords that come through a pipe are not meant for a disk."""
+    try:
+        file = open(sys.stdin.fileno() if name == "-" else name, "rb", closefd=name != "-")  # noqa: SIM115
+    except OSError as error:
+        raise typer.BadParameter(f"cannot be read: {error.strerror}", param_hint=name) from None
+    with file:
+        if file.seekable():
+            yield Source(file)
+            return
+        with os.fdopen(os.memfd_create("sekisho-import"), "w+b") as kept:
+            shutil.copyfileobj(file, kept)
+            yield Source(kept)
+
+
+def bring_in(intake: Intake[Row], name: str, *, dry_run: bool, as_json: bool) -> None:
+    """Import the file, and say how it went. Raises typer.Exit for a file with faults, Stopped if it did not come to
+    its end."""
+    with opened(name) as source:
+        findings = _check(intake, source)
+        if findings.fault_count:
+            _refuse(findings, name, as_json)
+        begun, written = time.monotonic(), 0
+        if not dry_run:
+            written = _write(intake, source, findings.rows)
+    skipped = findings.to_skip if dry_run else findings.rows - written
+    if as_json:
+        say_json({"rows": findings.rows, "imported": written, "skipped": skipped, "dry_run": dry_run, "problems": []})
+        return
+    left = f"; {skipped:,} left as they are" if skipped else ""
+    if dry_run:
+        say(f"{name}: nothing is wrong; {findings.rows - skipped:,} {intake.noun}s would be imported{left}")
+    else:
+        say(f"imported {written:,} {intake.noun}s in {time.monotonic() - begun:.1f} s{left}")
+
+
+def _check(intake: Intake[Row], source: Source) -> Findings:
+    findings = Findings()
+    try:
+        with progress(f"checking {intake.noun}s", source.size) as advance:
+            for chunk in _chunks(intake.read(source.lines()), PER_TRANSACTION):
+                faults, rows = _parted(chunk)
+                against, to_skip = intake.check(rows)
+                findings.add(faults + against)
+                findings.rows += len(rows)
+                findings.to_skip += to_skip
+                advance(source.position)
+    except KeyboardInterrupt:
+        raise Stopped("interrupted: nothing was imported", ExitCode.INTERRUPTED) from None
+    return findings
+
+
+def _refuse(findings: Findings, name: str, as_json: bool) -> None:
+    if as_json:
+        problems = [{"line": one.line, "column": one.column, "message": one.message} for one in findings.faults]
+        say_json({"rows": findings.rows, "imported": 0, "problems": problems, "problem_count": findings.fault_count})
+    for fault in findings.faults:
+        hint(f"{name}: {fault}")
+    if findings.fault_count > len(findings.faults):
+        hint(f"… and {findings.fault_count - len(findings.faults):,} more")
+    complain(f"{findings.fault_count:,} problem{'s' * (findings.fault_count > 1)}: nothing was imported")
+    raise typer.Exit(ExitCode.REFUSED)
+
+
+def _write(intake: Intake[Row], source: Source, total: int) -> int:
+    written = done = 0
+    try:
+        with progress(f"importing {intake.noun}s", total) as advance:
+            for chunk in _chunks(intake.read(source.lines()), intake.per_transaction()):
+                faults, rows = _parted(chunk)
+                if faults:
+                    raise StoreUnavailable("the file was changed while it was read")
+                written += intake.write(rows)
+                done += len(rows)
+                advance(done)
+    except KeyboardInterrupt:
+        raise Stopped(f"interrupted{_how_to_go_on(done, total)}", ExitCode.INTERRUPTED) from None
+    except StoreUnavailable as error:
+        raise Stopped(f"{error}{_how_to_go_on(done, total)}", ExitCode.UNUSABLE) from error
+    return written
+
+
+def _how_to_go_on(done: int, total: int) -> str:
+    if not done:
+        return "\nnothing was imported"
+    return (
+        f"\n{done:,} of {total:,} rows are done; to go on, give the same command again with --skip-existing "
+        "(what is in the store is left as it is)"
+    )
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    chunk: list[Item] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _parted(chunk: list[Row | Fault]) -> tuple[list[Fault], list[Row]]:
+    faults = [item for item in chunk if isinstance(item, Fault)]
+    return faults, [item for item in chunk if not isinstance(item, Fault)]

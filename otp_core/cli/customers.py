@@ -1,0 +1,222 @@
+"""``sekisho customer``: add, import, show, list, lock, unlock. Never shows a password or its hash."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otp_core.cli.context import Office, actor
+from otp_core.cli.options import AsJson, ContractId, FromStdin, Limit, Reason
+from otp_core.cli.output import hint, local_time, say, say_facts, say_json, say_rows
+from otp_core.model import Language, OtpUse
+
+if TYPE_CHECKING:
+    from otp_core.store.lists import CustomerLine
+
+app = typer.Typer(help="Customers: who logs in.", no_args_is_help=True)
+
+
+@app.command("add")
+def add(
+    ctx: typer.Context,
+    contract_id: ContractId,
+    password: Annotated[
+        bool, typer.Option("--password", help="Ask for a login password; without it, none is checked here.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
+    email: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
+    language: Annotated[Language | None, typer.Option(help="Of the texts; left out: the gateway's.")] = None,
+    attributes: Annotated[
+        str, typer.Option(metavar="NAME=VALUE;…", help="RADIUS attributes of this customer's Access-Accepts.")
+    ] = "",
+    reason: Reason = "",
+    stdin: FromStdin = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add one customer, who has not enrolled yet.
+
+    \b
+    Examples:
+      sekisho customer add 1234567 --name 山田太郎 --language ja
+      pass show bank/1234567 | sekisho customer add 1234567 --password
+    """
+    from otp_core.build import cost_of
+    from otp_core.cli.secret_input import ask_new_password
+    from otp_core.first_factor.hashes import hash_password
+    from otp_core.imports import read_customer
+
+    office: Office = ctx.obj
+    try:
+        row = read_customer(contract_id=contract_id, name=name or "", email=email or "", attributes=attributes)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    desk = office.desk
+    secret = ask_new_password(from_stdin=stdin) if password else None
+    receipt = desk.add_customer(
+        row.contract_id,
+        actor(reason),
+        password_hash=hash_password(secret.encode(), cost_of(office.settings)) if secret else None,
+        name=row.name,
+        email=row.email,
+        language=language,
+        attributes=row.attributes,
+    )
+    if as_json:
+        say_json({"done": "customer.added", "customer": contract_id, "reference": receipt.reference})
+    else:
+        say(f"added {contract_id}{'' if secret else ' (no password is checked here)'}")
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE.csv", help="UTF-8; - reads standard input.", show_default=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the whole file and change nothing.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave customers who exist untouched: to finish an import.")
+    ] = False,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Add the customers of a file: all that is wrong with it is told, or all of it is imported.
+
+    The header names the columns, in any order; only contract_id is needed. password is hashed here; or bring a
+    password_hash (argon2, bcrypt, PBKDF2, sha256-crypt, sha512-crypt, yescrypt). Neither: no password is checked here.
+    token_id binds that token at once, without a code (for a migration): import the tokens first. attributes are
+    Name=value;Name=value or a JSON object.
+
+    \b
+    Examples:
+      sekisho customer import customers.csv --dry-run
+      sekisho customer import customers.csv
+      gpg -d customers.csv.gpg | sekisho customer import -
+    \b
+    customers.csv:
+      contract_id,password,token_id,name,email,language,attributes
+      1234567,correct horse,VSMT12345678,山田太郎,taro@example.jp,ja,Filter-Id=gold
+      1234568,,,,,,
+    """
+    from otp_core.cli.bulk import bring_in
+    from otp_core.cli.intake import CustomerIntake
+
+    office: Office = ctx.obj
+    intake = CustomerIntake(office.store, office.desk, office.settings, actor(reason or f"file {file}"), skip_existing)
+    bring_in(intake, file, dry_run=dry_run, as_json=as_json)
+
+
+@app.command("show")
+def show(ctx: typer.Context, contract_id: ContractId, as_json: AsJson = False) -> None:
+    """Show what is known of one customer. What happened: `sekisho audit --customer`.
+
+    \b
+    Example:
+      sekisho customer show 1234567
+    """
+    from otp_core.desk import Refusal, Refused
+    from otp_core.store.lists import customer_line
+
+    office: Office = ctx.obj
+    with office.store.read() as connection:
+        line = customer_line(connection, contract_id)
+    if line is None:
+        raise Refused(Refusal.UNKNOWN_CUSTOMER, contract_id)
+    facts = _facts(line)
+    if as_json:
+        say_json(facts)
+    else:
+        attributes = facts.pop("attributes")
+        shown = json.dumps(attributes, ensure_ascii=False) if attributes else None
+        say_facts(facts | {"password": "held here" if line.password_held else "not held here", "attributes": shown})
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    use: Annotated[OtpUse | None, typer.Option(help="Only these, by their use of one-time passwords.")] = None,
+    locked: Annotated[bool, typer.Option("--locked", help="Only who is locked.")] = False,
+    search: Annotated[str, typer.Option(metavar="TEXT", help="Part of a contract ID, name or token ID.")] = "",
+    after: Annotated[str, typer.Option(metavar="CONTRACT_ID", help="Begin behind this one.")] = "",
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List customers in the order of their contract IDs. JSON: one object a line.
+
+    \b
+    Examples:
+      sekisho customer list --locked
+      sekisho customer list --use lost --limit 0 --json
+    """
+    from otp_core.cli.pages import pages
+    from otp_core.store.lists import customers
+
+    office: Office = ctx.obj
+    lines = pages(
+        office.store,
+        lambda connection, after, count: customers(
+            connection, after=after, limit=count, search=search, use=use, locked=locked
+        ),
+        after,
+        limit,
+        lambda last: hint(f"there are more: --after {last}, or --limit 0 for all"),
+    )
+    if as_json:
+        for line in lines:
+            say_json(_facts(line))
+    else:
+        headings = ("contract ID", "use of OTP", "token", "locked", "name", "last code")
+        cells = (
+            (line.contract_id, line.otp_use, line.token_id, line.locked_at and "locked", line.name, _last(line))
+            for line in lines
+        )
+        say_rows(headings, cells)
+
+
+@app.command("lock")
+def lock(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Refuse a customer's logins until they are unlocked.
+
+    \b
+    Example:
+      sekisho customer lock 1234567 --reason "suspicious calls, ticket 4711"
+    """
+    from otp_core.cli.acts import done
+
+    office: Office = ctx.obj
+    done("customer.locked", f"locked {contract_id}", office.desk.lock(contract_id, actor(reason)), as_json)
+
+
+@app.command("unlock")
+def unlock(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_json: AsJson = False) -> None:
+    """End a lock, and forgive the wrong codes that led to it.
+
+    \b
+    Example:
+      sekisho customer unlock 1234567 --reason "called back, ticket 4711"
+    """
+    from otp_core.cli.acts import done
+
+    office: Office = ctx.obj
+    done("customer.unlocked", f"unlocked {contract_id}", office.desk.unlock(contract_id, actor(reason)), as_json)
+
+
+def _last(line: CustomerLine) -> str | None:
+    return local_time(line.last_at)
+
+
+def _facts(line: CustomerLine) -> dict[str, object]:
+    return {
+        "contract_id": line.contract_id,
+        "otp_use": line.otp_use,
+        "token_id": line.token_id,
+        "token_state": line.token_state,
+        "locked_since": local_time(line.locked_at),
+        "failures": line.failures,
+        "name": line.name,
+        "email": line.email,
+        "language": line.language,
+        "attributes": json.loads(line.attributes) if line.attributes else None,
+        "password_held": line.password_held,
+        "last_code": _last(line),
+    }

@@ -1,0 +1,184 @@
+"""``sekisho doctor``: is everything in place? One line a check, with what to do. Changes nothing, disturbs nobody."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from otp_core.cli.context import ExitCode, Office
+from otp_core.cli.options import AsJson
+from otp_core.cli.output import say, say_json
+
+if TYPE_CHECKING:
+    from otp_core.settings import Address, Settings
+    from otp_core.store.store import Store
+
+_LEAST_MB, _LITTLE_MB = 100, 1000
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Finding(NamedTuple):
+    """``text`` says what was found and, unless it is well, what to do."""
+
+    state: State
+    check: str
+    text: str
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    ctx: typer.Context,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read the whole store for damage: minutes, if large.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check settings, store, key, disk, clock, doors and ports. Exit code 1 if anything fails. JSON: an object a line.
+
+    \b
+    Examples:
+      sekisho doctor
+      sekisho doctor --deep --json
+    """
+    failed = False
+    for finding in examine(ctx.obj, deep=deep):
+        failed |= finding.state is State.FAIL
+        if as_json:
+            say_json(finding._asdict())
+        else:
+            say(f"{finding.state:<4}  {finding.check}: {finding.text}")
+    if failed:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def examine(office: Office, *, deep: bool) -> Iterator[Finding]:
+    """Everything that can be checked; what rests on something that failed is left out."""
+    from otp_core.settings import ConfigProblems
+
+    try:
+        settings = office.settings
+    except ConfigProblems as problems:
+        yield from (Finding(State.FAIL, "settings", str(problem)) for problem in problems.problems)
+        return
+    yield from (Finding(State.WARN, "settings", str(warning)) for warning in office.loaded.warnings)
+    yield Finding(State.OK, "settings", f"{office.config or 'the environment'} holds")
+    yield from _doors(settings)
+    yield from _store(office, settings, deep)
+    yield from (_listening(address) for address in settings.radius.listen if address.port)
+
+
+def _doors(settings: Settings) -> Iterator[Finding]:
+    from otp_core.build import doors
+
+    try:
+        found = doors()
+    except (ImportError, AttributeError) as error:
+        yield Finding(State.FAIL, "doors", f"{error}: install Sekisho anew")
+        return
+    if not found:
+        yield Finding(State.FAIL, "doors", "none is installed: install Sekisho anew, with pip")
+    for name, make in found.items():
+        problems = make(settings).problems()
+        yield from (Finding(State.FAIL, f"door {name}", str(problem)) for problem in problems)
+        if not problems:
+            yield Finding(State.OK, f"door {name}", "can use its settings")
+
+
+def _store(office: Office, settings: Settings, deep: bool) -> Iterator[Finding]:
+    from otp_core.model import StoreUnavailable
+    from otp_core.sealing import KeyProblem
+    from otp_core.store.engine import StoreProblem, file_of
+
+    file = file_of(settings.store.url)
+    try:
+        store = office.store
+        yield Finding(
+            State.OK, "key", f"{settings.store.master_key_file} opens this store, and only its owner reads it"
+        )
+        yield from _files(file)
+        yield from _disk(file.absolute().parent)
+        yield _clock(store)
+        yield from _contents(store, deep)
+    except KeyProblem as problem:
+        yield Finding(State.FAIL, "key", str(problem))
+    except (StoreProblem, StoreUnavailable) as problem:
+        yield Finding(State.FAIL, "store", str(problem))
+    except OSError as error:
+        yield Finding(State.FAIL, "store", f"{error}: run this as the user that the server runs as")
+
+
+def _files(file: Path) -> Iterator[Finding]:
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & 0o077:
+        yield Finding(State.WARN, "store", f"{file} is open to others (mode {mode:04o}): chmod 600 {file}")
+    elif os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
+        yield Finding(State.OK, "store", f"{file} opens")
+    else:
+        yield Finding(State.FAIL, "store", f"{file} or its folder cannot be written: check their owner and mode")
+
+
+def _disk(folder: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(folder).free // 1_000_000
+    state = State.FAIL if free < _LEAST_MB else State.WARN if free < _LITTLE_MB else State.OK
+    advice = "" if state is State.OK else ": make room, because a full disk stops every login"
+    yield Finding(state, "disk", f"{free:,} MB are free in {folder}{advice}")
+
+
+def _clock(store: Store) -> Finding:
+    from otp_core.audit import ms_of
+    from otp_core.clock import ClockSetBack, GuardedClock
+    from otp_core.store.lists import newest_audit_id
+
+    with store.read() as connection:
+        newest = ms_of(newest_audit_id(connection))
+    try:
+        GuardedClock(time.time, newest).now()
+    except ClockSetBack as error:
+        return Finding(State.FAIL, "clock", str(error))
+    return Finding(State.OK, "clock", "stands behind no entry of the audit trail")
+
+
+def _contents(store: Store, deep: bool) -> Iterator[Finding]:
+    from otp_core.store.lists import counts, damage
+
+    with store.read() as connection:
+        counted = counts(connection)
+        found = damage(connection) if deep else []
+    yield Finding(State.OK, "contents", ", ".join(f"{number:,} {table} rows" for table, number in counted.items()))
+    yield from (Finding(State.FAIL, "integrity", f"{one}: restore the newest backup") for one in found)
+    if deep and not found:
+        yield Finding(State.OK, "integrity", "the whole store was read, and is sound")
+
+
+def _listening(address: Address) -> Finding:
+    """Whether somebody has the port: a guess by trying to take it, for no longer than that."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    name = f"port {address}"
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address.host, address.port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return Finding(State.OK, name, "somebody listens: the server, if it runs")
+        return Finding(State.WARN, name, f"cannot be had: {error.strerror}; is the address this machine's?")
+    return Finding(State.OK, name, "is free: nobody listens, so the server does not run")

@@ -1,0 +1,44 @@
+"""Arguments and options that several commands share: each said once, checked before the store is opened."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from otp_core.otp import normalise_contract_id, normalise_token_id
+
+
+def contract_id(text: str) -> str:
+    """A contract ID as the store has it."""
+    return _text(normalise_contract_id(text), "the customer's contract ID")
+
+
+def token_id(text: str) -> str:
+    """A token ID as the store has it, from any grouping, case and width."""
+    return _text(normalise_token_id(text), "the token's ID, for example VSMT12345678")
+
+
+def _text(text: str, form: str) -> str:
+    if not text or not text.isprintable():  # an argument that is not UTF-8 is not printable either
+        raise typer.BadParameter(f"write {form}")
+    return text
+
+
+ContractId = Annotated[
+    str, typer.Argument(parser=contract_id, metavar="CONTRACT_ID", help="The customer.", show_default=False)
+]
+TokenId = Annotated[
+    str,
+    typer.Argument(
+        parser=token_id, metavar="TOKEN_ID", help="The token, in any grouping, case and width.", show_default=False
+    ),
+]
+Reason = Annotated[
+    str, typer.Option(metavar="TEXT", help="Why, or a ticket number, for the audit trail.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON, for a script.")]
+FromStdin = Annotated[
+    bool, typer.Option("--stdin", help="Read what is secret from standard input, a line each, even at a terminal.")
+]
+Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many (0: all).")]

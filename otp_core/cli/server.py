@@ -1,0 +1,51 @@
+"""``sekisho init`` and ``sekisho serve``: begin, and answer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from otp_core.cli.context import Office
+from otp_core.cli.output import say
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("init")(init)
+    app.command("serve")(serve)
+
+
+def init(ctx: typer.Context) -> None:
+    """Make the store and its master key, or bring an older store up to date. Safe to repeat.
+
+    \b
+    Example:
+      sekisho --config /etc/sekisho/sekisho.toml init
+    """
+    from otp_core.audit import Ids
+    from otp_core.store.store import initialise
+
+    office: Office = ctx.obj
+    store = office.settings.store
+    initialise(store.url, store.master_key_file, ids=Ids(), say=say)
+
+
+def serve(
+    ctx: typer.Context,
+    trust_clock: Annotated[
+        bool,
+        typer.Option(
+            "--trust-clock", help="The clock stands behind the audit trail, and is right now: after a repair."
+        ),
+    ] = False,
+) -> None:
+    """Answer at every door until SIGTERM or SIGINT. SIGHUP reads the settings again.
+
+    \b
+    Example:
+      sekisho --config /etc/sekisho/sekisho.toml serve
+    """
+    from otp_core.serve import run
+
+    office: Office = ctx.obj
+    raise typer.Exit(run(office.configuration, trust_clock=trust_clock))

@@ -1,0 +1,174 @@
+"""``sekisho token``: import, issue, show, list, retire. A seed is shown once, when it is issued, and never again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otp_core.cli.context import Office, actor
+from otp_core.cli.options import AsJson, Limit, Reason, TokenId
+from otp_core.cli.output import hint, local_time, say_facts, say_json, say_rows
+from otp_core.model import Algorithm, Kind, TokenState
+
+if TYPE_CHECKING:
+    from otp_core.store.lists import TokenLine
+
+app = typer.Typer(help="Tokens: what shows the codes.", no_args_is_help=True)
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE.csv", help="UTF-8; - reads standard input.", show_default=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the whole file and change nothing.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave tokens that exist untouched: to finish an import.")
+    ] = False,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Add the tokens of a file: all that is wrong with it is told, or all of it is imported.
+
+    The columns are token_id, hexkey (the seed, 32 hexadecimal digits or more), kind (totp or hotp), digits (6 to 8),
+    step (seconds; empty for hotp) and, if need be, algorithm (sha1, sha256, sha512). A header is not needed. Destroy
+    the file afterwards: it holds the seeds.
+
+    \b
+    Examples:
+      sekisho token import tokens.csv --dry-run
+      sekisho token import tokens.csv
+      gpg -d tokens.csv.gpg | sekisho token import -
+    \b
+    tokens.csv:
+      VSMT12345678,3132333435363738393031323334353637383930,totp,6,30
+      VSMH00000001,3132333435363738393031323334353637383930,hotp,6,
+    """
+    from otp_core.cli.bulk import bring_in
+    from otp_core.cli.intake import TokenIntake
+
+    office: Office = ctx.obj
+    intake = TokenIntake(office.store, office.desk, actor(reason or f"file {file}"), skip_existing)
+    bring_in(intake, file, dry_run=dry_run, as_json=as_json)
+
+
+@app.command("issue")
+def issue(
+    ctx: typer.Context,
+    kind: Annotated[Kind, typer.Option(help="By the clock, or by a counter.")] = Kind.TOTP,
+    algorithm: Annotated[Algorithm, typer.Option(help="Many authenticator apps know sha1 only.")] = Algorithm.SHA1,
+    digits: Annotated[int, typer.Option(min=6, max=8)] = 6,
+    step: Annotated[int, typer.Option(min=10, max=300, metavar="SECONDS")] = 30,
+    issuer: Annotated[str, typer.Option(metavar="TEXT", help="What the app calls us.")] = "Sekisho",
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a new token for an authenticator app, and show its seed this once.
+
+    \b
+    Example:
+      sekisho token issue --issuer "Example Bank"
+    """
+    from otp_core.otp import spec_of
+
+    office: Office = ctx.obj
+    issued = office.desk.issue_token(actor(reason), spec=spec_of(kind, algorithm, digits, step), issuer=issuer)
+    if as_json:
+        say_json({"token_id": issued.token_id, "secret": issued.secret, "uri": issued.uri})
+        return
+    say_facts({"token ID": issued.token_id, "secret": issued.secret, "URI": issued.uri})
+    hint("The secret is shown this once: hand it over by a safe way, and keep it nowhere.")
+
+
+@app.command("show")
+def show(ctx: typer.Context, token_id: TokenId, as_json: AsJson = False) -> None:
+    """Show what is known of one token, save its seed.
+
+    \b
+    Example:
+      sekisho token show "vsmt 1234-5678"
+    """
+    from otp_core.desk import Refusal, Refused
+    from otp_core.store.lists import token_line
+
+    office: Office = ctx.obj
+    with office.store.read() as connection:
+        line = token_line(connection, token_id)
+    if line is None:
+        raise Refused(Refusal.UNKNOWN_TOKEN, token_id)
+    if as_json:
+        say_json(_facts(line))
+    else:
+        say_facts(_facts(line))
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    state: Annotated[TokenState | None, typer.Option(help="Only these.")] = None,
+    search: Annotated[str, typer.Option(metavar="TEXT", help="Part of a token ID.")] = "",
+    after: Annotated[str, typer.Option(metavar="TOKEN_ID", help="Begin behind this one.")] = "",
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List tokens in the order of their IDs. JSON: one object a line.
+
+    \b
+    Example:
+      sekisho token list --state available --limit 20
+    """
+    from otp_core.cli.pages import pages
+    from otp_core.otp import normalise_token_id
+    from otp_core.store.lists import tokens
+
+    office: Office = ctx.obj
+    wanted = normalise_token_id(search)
+    lines = pages(
+        office.store,
+        lambda connection, after, count: tokens(connection, after=after, limit=count, search=wanted, state=state),
+        after,
+        limit,
+        lambda last: hint(f"there are more: --after {last}, or --limit 0 for all"),
+    )
+    if as_json:
+        for line in lines:
+            say_json(_facts(line))
+    else:
+        headings = ("token ID", "state", "customer", "kind", "algorithm", "digits", "drift", "last code")
+        cells = (
+            (one.token_id, one.state, one.contract_id, one.kind, one.algorithm, one.digits, one.drift, _last(one))
+            for one in lines
+        )
+        say_rows(headings, cells)
+
+
+@app.command("retire")
+def retire(ctx: typer.Context, token_id: TokenId, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Never accept a token again. One that a customer holds is changed or reported lost instead.
+
+    \b
+    Example:
+      sekisho token retire VSMT12345678 --reason "broken on delivery"
+    """
+    from otp_core.cli.acts import done
+
+    office: Office = ctx.obj
+    done("token.retired", f"retired {token_id}", office.desk.retire_token(token_id, actor(reason)), as_json)
+
+
+def _last(line: TokenLine) -> str | None:
+    return local_time(line.last_at)
+
+
+def _facts(line: TokenLine) -> dict[str, object]:
+    return {
+        "token_id": line.token_id,
+        "state": line.state,
+        "contract_id": line.contract_id,
+        "kind": line.kind,
+        "algorithm": line.algorithm,
+        "digits": line.digits,
+        "step": line.period if line.kind == Kind.TOTP else None,
+        "drift": line.drift,
+        "last_code": _last(line),
+    }

@@ -1,0 +1,68 @@
+"""What every act at the desk shares: one transaction with its audit row, whether it succeeds or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from otp_core.audit import Event
+from otp_core.desk.words import Actor, Receipt, Refusal, Refused
+from otp_core.judge import Judge
+from otp_core.lifecycle import NotAllowed, TokenMove, token_after
+from otp_core.model import Standing, StoreUnavailable, TokenState
+from otp_core.otp import normalise_contract_id
+from otp_core.store.store import Store
+from otp_core.store.work import TokenRecord, Work
+
+
+class Acts:
+    """The desk's transactions. ``now`` gives milliseconds and may refuse (GuardedClock)."""
+
+    def __init__(self, store: Store, judge: Judge, now: Callable[[], int]) -> None:
+        self._store, self._judge, self._rules, self._now = store, judge, judge.rules, now
+
+    @contextmanager
+    def _act(self, actor: Actor, *, customer: str | None = None, token: str | None = None) -> Iterator[Work]:
+        """One transaction. A refusal keeps what was counted and leaves its own row; any other exception, nothing.
+
+        So nothing but counting may be written before the last check of an act."""
+        refused: Refused | None = None
+        with self._store.work() as work:
+            try:
+                yield work
+            except NotAllowed as error:
+                refused = Refused(Refusal.NOT_NOW, str(error))
+            except Refused as error:
+                refused = error
+            if refused is not None:
+                who = {**self._who(actor), "reason": str(refused)}
+                work.record(Event.REFUSED, **who, customer=customer, token=token)
+        if refused is not None:
+            raise refused
+
+    @staticmethod
+    def _who(actor: Actor) -> dict[str, str]:
+        return {"actor": actor.name, "source": actor.source, "reason": actor.reason}
+
+    def _record(
+        self, work: Work, event: Event, actor: Actor, customer: str | None, token: str | None, was: str | None = None
+    ) -> Receipt:
+        who = self._who(actor)
+        if was:
+            who["reason"] = f"{actor.reason}; was {was}" if actor.reason else f"was {was}"
+        row = work.audit_row(event, **who, customer=customer, token=token)
+        work.record_all([row])
+        return Receipt(row.id, customer, token)
+
+    @staticmethod
+    def _standing(work: Work, contract_id: str) -> Standing:
+        standing = work.standing(normalise_contract_id(contract_id))
+        if standing is None:
+            raise Refused(Refusal.UNKNOWN_CUSTOMER, contract_id)
+        return standing
+
+    @staticmethod
+    def _move_token(work: Work, token: TokenRecord, move: TokenMove) -> None:
+        before = TokenState(token.state)
+        if not work.set_token_state(token.key, before, token_after(before, move)):
+            raise StoreUnavailable(f"token {token.token_id} was changed by somebody else just now: try again")

@@ -1,0 +1,97 @@
+"""Codes at the desk: checked, counted and spent by the same rules as at every door."""
+
+from __future__ import annotations
+
+from otp_core.audit import Event
+from otp_core.desk.acts import Acts
+from otp_core.desk.words import Refusal, Refused
+from otp_core.model import Kind, OtpUse, Standing, TokenState
+from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
+from otp_core.store.work import TokenRecord, Work
+
+
+class Codes(Acts):
+    """What an act asks of a code. Counting is kept even if the act is refused; nothing is spent before it succeeds."""
+
+    def _not_locked(self, standing: Standing) -> None:
+        if standing.locked_at is not None:
+            raise Refused(Refusal.LOCKED)
+        if self._now() < standing.failed_at + self._rules.code_delays.after(standing.failures) * 1000:
+            raise Refused(Refusal.TOO_SOON)
+
+    def _check_code(self, work: Work, standing: Standing, typed: str) -> tuple[int, int]:
+        """The step of a right code of the customer's own token, and the moment. Nothing is spent yet."""
+        self._not_locked(standing)
+        code, now = normalise_code(typed), self._now()
+        if not is_code(code, standing.digits or 0):
+            raise Refused(Refusal.NOT_A_CODE)
+        found, step = self._judge.fit(standing, code, now)
+        if found is Fit.REUSED:
+            raise Refused(Refusal.REUSED_CODE)
+        if found is Fit.WRONG:
+            self._count(work, standing)
+            raise Refused(Refusal.WRONG_CODE)
+        return step, now
+
+    def _spend_code(self, work: Work, standing: Standing, typed: str) -> None:
+        step, now = self._check_code(work, standing, typed)
+        assert standing.token_key is not None
+        drift = self._drift(standing.kind, standing.period, standing.drift, step, now)
+        self._spend(work, standing, standing.token_key, step, drift, now)
+
+    def _new_token(self, work: Work, standing: Standing, token_id: str, typed: str) -> tuple[TokenRecord, int, int]:
+        """The token that the customer brings, with the step of its code. Unknown, somebody else's and a wrong code
+        are one refusal; which of them it was, the detail tells staff."""
+        self._not_locked(standing)
+        token, code, now = work.token(token_id), normalise_code(typed), self._now()
+        if token is None:
+            self._count(work, standing)
+            raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} is not in the inventory")
+        if not self._is_free(work, standing, token):
+            self._count(work, standing)
+            raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} is {token.state}")
+        found, step = fit(
+            self._unseal(token),
+            token.spec,
+            code,
+            at_ms=now,
+            last_step=token.last_step,
+            drift=token.drift,
+            window=self._rules.window,
+            look_ahead=self._rules.look_ahead,
+        )
+        if found is not Fit.FITS:
+            if is_code(code, token.digits) and found is Fit.WRONG:
+                self._count(work, standing)
+            raise Refused(Refusal.TOKEN_OR_CODE, f"{found} code of token {token_id}")
+        return token, step, now
+
+    def _is_free(self, work: Work, standing: Standing, token: TokenRecord) -> bool:
+        if token.state == TokenState.AVAILABLE:
+            return True
+        if token.state != TokenState.BOUND:
+            return False
+        own = standing.token_key == token.key and standing.otp_use == OtpUse.SUSPENDED
+        return own or not self._rules.one_customer_per_token
+
+    def _spend(self, work: Work, standing: Standing, token_key: int, step: int, drift: int, now: int) -> None:
+        if not work.spend_step(token_key, step, drift, now):
+            raise Refused(Refusal.REUSED_CODE)
+        if standing.failures:
+            work.set_failures(standing.customer_key, 0, 0, None)
+
+    def _count(self, work: Work, standing: Standing) -> None:
+        failures, now = standing.failures + 1, self._now()
+        locked_at = now if failures >= self._rules.lock_after else None
+        work.set_failures(standing.customer_key, failures, now, locked_at)
+        if locked_at is not None:
+            reason = f"{failures} wrong codes in a row"
+            work.record(Event.CUSTOMER_LOCKED, actor="sekisho", customer=standing.contract_id, reason=reason)
+
+    def _drift(self, kind: str | None, period: int | None, drift: int, step: int, now: int) -> int:
+        if kind != Kind.TOTP or not period:
+            return 0
+        return learn_drift(drift, step, step_at(now, period), self._rules.max_drift)
+
+    def _unseal(self, token: TokenRecord) -> bytes:
+        return self._store.sealer.unseal(token.seed, token.token_id)

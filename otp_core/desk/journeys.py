@@ -1,0 +1,156 @@
+"""The customer's use of one-time passwords: enrol, suspend, resume, change device, lost, reissue, resynchronise."""
+
+from __future__ import annotations
+
+import secrets
+
+from otp_core.audit import Event
+from otp_core.desk.codes import Codes
+from otp_core.desk.words import Actor, Permit, Receipt, Refusal, Refused
+from otp_core.lifecycle import Move, TokenMove, customer_after
+from otp_core.model import Kind, OtpUse, Standing, StoreUnavailable, TokenState
+from otp_core.otp import normalise_code, normalise_token_id, resynchronise, step_at
+from otp_core.store.work import TokenRecord, Work
+
+_PERMIT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Journeys(Codes):
+    """The acts of domain.md's journeys, and what staff does when they fail."""
+
+    def enrol(self, contract_id: str, token_id: str, code: str, actor: Actor) -> Receipt:
+        """Journey 2: bind an available token by its code. A suspended customer may also come back with the token
+        they had."""
+        token_id = normalise_token_id(token_id)
+        with self._act(actor, customer=contract_id, token=token_id) as work:
+            standing = self._standing(work, contract_id)
+            self._may(standing, Move.ENROL)
+            token, step, now = self._new_token(work, standing, token_id, code)
+            self._bind(work, standing, Move.ENROL, token, step, now)
+            return self._record(work, Event.ENROLLED, actor, contract_id, token_id)
+
+    def suspend(self, contract_id: str, code: str | None, actor: Actor) -> Receipt:
+        """Journey 3: password only from now on. ``code`` None: staff does it, without the customer's token."""
+        with self._act(actor, customer=contract_id) as work:
+            standing = self._standing(work, contract_id)
+            after = self._may(standing, Move.SUSPEND)
+            if code is not None:
+                self._spend_code(work, standing, code)
+            self._set_use(work, standing, after, standing.token_key)
+            return self._record(work, Event.SUSPENDED, actor, contract_id, standing.token_id)
+
+    def resume(self, contract_id: str, actor: Actor) -> Receipt:
+        """Staff: end a suspension; the token that the customer had works again."""
+        with self._act(actor, customer=contract_id) as work:
+            standing = self._standing(work, contract_id)
+            self._set_use(work, standing, self._may(standing, Move.RESUME), standing.token_key)
+            return self._record(work, Event.RESUMED, actor, contract_id, standing.token_id)
+
+    def change_device(self, contract_id: str, old_code: str, token_id: str, code: str, actor: Actor) -> Receipt:
+        """Journey 4: the old token's code lets the new token in. The old one dies in the moment in which the new one
+        lives, and goes on working if anything is wrong."""
+        token_id = normalise_token_id(token_id)
+        with self._act(actor, customer=contract_id, token=token_id) as work:
+            standing = self._standing(work, contract_id)
+            self._may(standing, Move.CHANGE_DEVICE)
+            self._check_code(work, standing, old_code)
+            token, step, now = self._new_token(work, standing, token_id, code)
+            self._retire_old(work, standing)
+            self._bind(work, standing, Move.CHANGE_DEVICE, token, step, now)
+            return self._record(work, Event.DEVICE_CHANGED, actor, contract_id, token_id, was=standing.token_id)
+
+    def change_by_permit(self, contract_id: str, permit: str, token_id: str, code: str, actor: Actor) -> Receipt:
+        """Journey 5: a reissue permit in place of the old token's code. It is used up only by success."""
+        token_id = normalise_token_id(token_id)
+        with self._act(actor, customer=contract_id, token=token_id) as work:
+            standing = self._standing(work, contract_id)
+            self._may(standing, Move.CHANGE_BY_PERMIT)
+            self._not_locked(standing)
+            token, step, now = self._new_token(work, standing, token_id, code)
+            if not work.take_permit(standing.customer_key, self._permit_mark(standing, permit), now):
+                self._count(work, standing)
+                raise Refused(Refusal.WRONG_PERMIT)
+            self._bind(work, standing, Move.CHANGE_BY_PERMIT, token, step, now)
+            return self._record(work, Event.DEVICE_CHANGED, actor, contract_id, token_id, was=standing.token_id)
+
+    def report_lost(self, contract_id: str, actor: Actor) -> Receipt:
+        """Journey 5: refused everywhere from this moment. A permit that was handed out dies too."""
+        with self._act(actor, customer=contract_id) as work:
+            standing = self._standing(work, contract_id)
+            after = self._may(standing, Move.REPORT_LOST)
+            token = work.token(standing.token_id) if standing.token_id else None
+            if token is not None and token.state != TokenState.LOST:
+                self._move_token(work, token, TokenMove.LOSE)
+            work.drop_permit(standing.customer_key)
+            self._set_use(work, standing, after, standing.token_key)
+            return self._record(work, Event.REPORTED_LOST, actor, contract_id, standing.token_id)
+
+    def permit_reissue(self, contract_id: str, actor: Actor) -> Permit:
+        """Journey 5: a one-time, expiring permit, to be handed over out of band. A second one replaces the first."""
+        with self._act(actor, customer=contract_id) as work:
+            standing = self._standing(work, contract_id)
+            after = self._may(standing, Move.PERMIT_REISSUE)
+            text = "-".join("".join(secrets.choice(_PERMIT_ALPHABET) for _ in range(4)) for _ in range(3))
+            expires_at = self._now() + self._rules.permit_hours * 3_600_000
+            work.put_permit(standing.customer_key, self._permit_mark(standing, text), expires_at)
+            self._set_use(work, standing, after, standing.token_key)
+            self._record(work, Event.REISSUE_PERMITTED, actor, contract_id, standing.token_id)
+            return Permit(text, expires_at)
+
+    def resynchronise(self, contract_id: str, first: str, second: str, actor: Actor) -> Receipt:
+        """Two consecutive codes repair a token whose clock or counter has run away."""
+        with self._act(actor, customer=contract_id) as work:
+            standing = self._standing(work, contract_id)
+            if standing.otp_use != OtpUse.ACTIVE or standing.token_id is None:
+                raise Refused(Refusal.NOT_NOW, f"the customer's use of one-time passwords is {standing.otp_use}")
+            self._not_locked(standing)
+            token = work.token(standing.token_id)
+            assert token is not None
+            now = self._now()
+            step = resynchronise(
+                self._unseal(token),
+                token.spec,
+                normalise_code(first),
+                normalise_code(second),
+                at_ms=now,
+                last_step=token.last_step,
+                window=self._rules.resync_window,
+                look_ahead=self._rules.resync_look_ahead,
+            )
+            if step is None:
+                self._count(work, standing)
+                raise Refused(Refusal.WRONG_CODE, "the two codes do not follow one another near the present")
+            drift = step - step_at(now, token.period) if token.kind == Kind.TOTP else 0
+            self._spend(work, standing, token.key, step, drift, now)
+            return self._record(work, Event.TOKEN_RESYNCHRONISED, actor, contract_id, token.token_id)
+
+    # What these acts share
+
+    @staticmethod
+    def _may(standing: Standing, move: Move) -> OtpUse:
+        return customer_after(OtpUse(standing.otp_use), move)
+
+    def _bind(self, work: Work, standing: Standing, move: Move, token: TokenRecord, step: int, now: int) -> None:
+        if move is Move.ENROL and standing.token_key not in (None, token.key):
+            self._retire_old(work, standing)
+        if token.state == TokenState.AVAILABLE:
+            self._move_token(work, token, TokenMove.BIND)
+        drift = self._drift(token.kind, token.period, token.drift, step, now)
+        self._spend(work, standing, token.key, step, drift, now)
+        self._set_use(work, standing, self._may(standing, move), token.key)
+
+    def _retire_old(self, work: Work, standing: Standing) -> None:
+        """The customer's token of until now is never accepted again, unless somebody else holds it too."""
+        assert standing.token_id is not None
+        old = work.token(standing.token_id)
+        if old is not None and old.state == TokenState.BOUND and work.holders(old.key) == 1:
+            self._move_token(work, old, TokenMove.RETIRE)
+
+    @staticmethod
+    def _set_use(work: Work, standing: Standing, after: OtpUse, token_key: int | None) -> None:
+        if not work.set_otp_use(standing.customer_key, OtpUse(standing.otp_use), after, token_key):
+            raise StoreUnavailable(f"{standing.contract_id} was changed by somebody else just now: try again")
+
+    def _permit_mark(self, standing: Standing, permit: str) -> int:
+        typed = normalise_token_id(permit)
+        return self._store.sealer.mark(b"permit", str(standing.customer_key).encode(), typed.encode())

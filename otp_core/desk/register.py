@@ -1,0 +1,75 @@
+"""Who may log in at all: customers are added, imported, locked and unlocked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from otp_core.audit import Event
+from otp_core.desk.acts import Acts
+from otp_core.desk.words import Actor, Receipt, Refusal, Refused
+from otp_core.judge import attributes_text
+from otp_core.model import Language, Standing, StoreUnavailable
+from otp_core.otp import normalise_contract_id
+from otp_core.store.work import NewCustomer
+
+
+class Register(Acts):
+    """The acts on customers that touch no token's state of its own."""
+
+    def add_customer(
+        self,
+        contract_id: str,
+        actor: Actor,
+        *,
+        password_hash: str | None = None,
+        name: str | None = None,
+        email: str | None = None,
+        language: Language | None = None,
+        attributes: Mapping[str, object] | None = None,
+    ) -> Receipt:
+        """A new customer, who has not enrolled. ``password_hash`` None: no password is checked here."""
+        contract_id = normalise_contract_id(contract_id)
+        new = NewCustomer(contract_id, password_hash, name, email, language, attributes_text(attributes))
+        with self._act(actor, customer=contract_id) as work:
+            if work.standing(contract_id) is not None:
+                raise Refused(Refusal.CUSTOMER_EXISTS, contract_id)
+            work.add_customers([new])
+            return self._record(work, Event.CUSTOMER_ADDED, actor, contract_id, None)
+
+    def import_customers(self, new: Sequence[NewCustomer], token_ids: Sequence[str | None], actor: Actor) -> None:
+        """Checked rows of a file, with the tokens they bring along: all or none. Raises StoreUnavailable when a row
+        was added or a token bound by somebody else since the file was checked."""
+        with self._store.work() as work:
+            keys = [one.token_key for one in new if one.token_key is not None]
+            if keys and work.bind_tokens(keys) != len(set(keys)):
+                raise StoreUnavailable("a token of this file was bound by somebody else just now")
+            work.add_customers(new)
+            rows = []
+            for one, token_id in zip(new, token_ids, strict=True):
+                event = Event.CUSTOMER_ADDED if token_id is None else Event.ENROLLED
+                rows.append(work.audit_row(event, **self._who(actor), customer=one.contract_id, token=token_id))
+            work.record_all(rows)
+
+    def lock(self, contract_id: str, actor: Actor) -> Receipt:
+        """Staff: refuse this customer's logins until they are unlocked."""
+        with self._act(actor, customer=contract_id) as work:
+            standing = self._standing(work, contract_id)
+            if standing.locked_at is not None:
+                raise Refused(Refusal.NOT_NOW, "the customer is locked already")
+            work.set_failures(standing.customer_key, standing.failures, self._now(), self._now())
+            return self._record(work, Event.CUSTOMER_LOCKED, actor, contract_id, standing.token_id)
+
+    def unlock(self, contract_id: str, actor: Actor) -> Receipt:
+        """Staff: end a lock, and forgive the wrong codes that led to it."""
+        with self._act(actor, customer=contract_id) as work:
+            standing = self._standing(work, contract_id)
+            if standing.locked_at is None:
+                raise Refused(Refusal.NOT_NOW, "the customer is not locked")
+            work.set_failures(standing.customer_key, 0, 0, None)
+            return self._record(work, Event.CUSTOMER_UNLOCKED, actor, contract_id, standing.token_id)
+
+    def renew_password_hash(self, standing: Standing, before: str, after: str) -> None:
+        """The same password, hashed as we hash today. Does nothing if it was changed meanwhile."""
+        with self._store.work() as work:
+            if work.set_password_hash(standing.customer_key, before, after):
+                work.record(Event.PASSWORD_REHASHED, actor="sekisho", customer=standing.contract_id)

@@ -1,0 +1,217 @@
+"""A file of customers, with a header: ``contract_id,password`` and any of the other columns, in any order.
+
+Never repeats a cell, hashes nothing, and does not know which tokens there are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from otp_core.first_factor.hashes import CannotHash, UnknownHash, validate
+from otp_core.imports.table import Columns, Fault, Record, has_control, header_of, records
+from otp_core.imports.tokens import wrong_token_id
+from otp_core.model import Language
+from otp_core.otp import normalise_contract_id, normalise_token_id
+from otp_core.settings.values import attribute_name, attribute_value
+
+COLUMNS = ("contract_id", "password", "password_hash", "token_id", "name", "email", "language", "attributes")
+FORM = "contract_id,password[,password_hash][,token_id][,name][,email][,language][,attributes]"
+LONGEST_CONTRACT_ID = 253
+"""Octets of a User-Name (RFC 2865 section 5)."""
+
+_LONGEST_NAME = 200
+_LONGEST_EMAIL = 254
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_ATTRIBUTES_FORM = 'write Name=value;Name=value, or a JSON object: {"Filter-Id": "gold"}'
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRow:
+    """``password`` and ``password_hash`` both None: no password is checked here. ``token_id``: bound at once."""
+
+    line: int
+    contract_id: str
+    password: str | None = field(repr=False)
+    password_hash: str | None = field(repr=False)
+    token_id: str | None
+    name: str | None
+    email: str | None
+    language: Language | None
+    attributes: Mapping[str, object] | None = field(repr=False)
+
+
+def read_customers(lines: Iterable[str], *, shared_tokens: bool = False) -> Iterator[CustomerRow | Fault]:
+    """Every row, or what is wrong with it; a contract ID that stands twice included, and a token ID unless
+    ``shared_tokens``. Not one is read after a header that cannot be understood."""
+    columns: Columns | None = None
+    reading = _Reading(shared_tokens=shared_tokens)
+    for record in records(lines):
+        if isinstance(record, Fault):
+            yield record
+        elif columns is None:
+            found = header_of(record, COLUMNS, COLUMNS[:1], FORM)
+            if isinstance(found, Fault):
+                yield found
+                return
+            columns = found
+        elif len(record.cells) != columns.count:
+            yield Fault(record.line, "", f"{len(record.cells)} columns, but the header names {columns.count}")
+        else:
+            yield from reading.row(record, columns)
+
+
+def read_customer(**cells: str) -> CustomerRow:
+    """One customer, from cells by the names of their columns. Raises ValueError with everything that is wrong."""
+    found = list(_Reading(shared_tokens=False).row(Record(1, list(cells.values())), Columns(list(cells))))
+    wrong = [f"{fault.column} {fault.message}" for fault in found if isinstance(fault, Fault)]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    (row,) = found
+    assert isinstance(row, CustomerRow)
+    return row
+
+
+class _Reading:
+    """One reading of a file: where each ID stood first, and what was found wrong with the row at hand."""
+
+    def __init__(self, *, shared_tokens: bool) -> None:
+        self._shared_tokens = shared_tokens
+        self._contracts: dict[str, int] = {}
+        self._tokens: dict[str, int] = {}
+        self._faults: list[Fault] = []
+
+    def row(self, record: Record, columns: Columns) -> Iterator[CustomerRow | Fault]:
+        def cell(name: str) -> str:
+            return columns.cell(record, name)
+
+        line = record.line
+        row = CustomerRow(
+            line,
+            self._contract_id(line, cell("contract_id")),
+            self._password(line, cell("password")),
+            self._password_hash(line, cell("password_hash").strip(), clear=bool(cell("password"))),
+            self._token_id(line, cell("token_id").strip()),
+            self._name(line, cell("name").strip()),
+            self._email(line, cell("email").strip()),
+            self._language(line, cell("language").strip()),
+            self._attributes(line, cell("attributes").strip()),
+        )
+        if self._faults:
+            yield from self._faults
+            self._faults = []
+        else:
+            yield row
+
+    def _wrong(self, line: int, column: str, message: str) -> None:
+        self._faults.append(Fault(line, column, message))
+
+    def _contract_id(self, line: int, text: str) -> str:
+        contract_id = normalise_contract_id(text)
+        if wrong := wrong_contract_id(contract_id):
+            self._wrong(line, "contract_id", wrong)
+            return contract_id
+        first = self._contracts.setdefault(contract_id, line)
+        if first != line:
+            self._wrong(line, "contract_id", f"is on line {first} already: write each customer once")
+        return contract_id
+
+    def _password(self, line: int, text: str) -> str | None:
+        if has_control(text):
+            self._wrong(line, "password", "holds a control character (a tab, a line break), which nobody can type")
+        return text or None
+
+    def _password_hash(self, line: int, text: str, *, clear: bool) -> str | None:
+        if not text:
+            return None
+        if clear:
+            self._wrong(line, "password_hash", "stands beside a password: leave one of the two empty")
+        try:
+            validate(text)
+        except (UnknownHash, CannotHash) as error:
+            self._wrong(line, "password_hash", str(error))
+        return text
+
+    def _token_id(self, line: int, text: str) -> str | None:
+        if not text:
+            return None
+        token_id = normalise_token_id(text)
+        if wrong := wrong_token_id(token_id):
+            self._wrong(line, "token_id", wrong)
+        elif not self._shared_tokens:
+            first = self._tokens.setdefault(token_id, line)
+            if first != line:
+                self._wrong(
+                    line,
+                    "token_id",
+                    f"is on line {first} already, and a token belongs to one customer (login.one_customer_per_token)",
+                )
+        return token_id
+
+    def _name(self, line: int, text: str) -> str | None:
+        if has_control(text) or len(text) > _LONGEST_NAME:
+            self._wrong(line, "name", f"needs at most {_LONGEST_NAME} characters, and no control character")
+        return text or None
+
+    def _email(self, line: int, text: str) -> str | None:
+        if text and (has_control(text) or len(text) > _LONGEST_EMAIL or not _EMAIL.fullmatch(text)):
+            self._wrong(line, "email", "is no e-mail address: write name@example.jp, or leave it empty")
+        return text or None
+
+    def _language(self, line: int, text: str) -> Language | None:
+        if not text:
+            return None
+        try:
+            return Language(text.lower())
+        except ValueError:
+            self._wrong(line, "language", "is not known: write ja or en, or leave it empty for the gateway's")
+            return None
+
+    def _attributes(self, line: int, text: str) -> Mapping[str, object] | None:
+        try:
+            return read_attributes(text)
+        except ValueError as error:
+            self._wrong(line, "attributes", str(error))
+            return None
+
+
+def wrong_contract_id(contract_id: str) -> str | None:
+    """What is wrong with a normalised contract ID; None for nothing."""
+    if not contract_id:
+        return "is empty: write the customer's contract ID"
+    if not contract_id.isprintable():
+        return "holds a character that nobody can type (a control character, a wide space)"
+    if len(contract_id.encode()) > LONGEST_CONTRACT_ID:
+        return f"is too long: a User-Name has at most {LONGEST_CONTRACT_ID} octets (UTF-8)"
+    return None
+
+
+def read_attributes(text: str) -> Mapping[str, object] | None:
+    """Reply attributes: ``Name=value;Name=value`` (a name may come again) or a JSON object. None for no text.
+    Raises ValueError with the right form; its text repeats no value."""
+    if not text:
+        return None
+    found = _from_json(text) if text.startswith("{") else _from_pairs(text)
+    for name, value in found.items():
+        attribute_name(name)
+        attribute_value(value)
+    return found or None
+
+
+def _from_json(text: str) -> dict[str, object]:
+    try:
+        return dict(json.loads(text))
+    except (ValueError, RecursionError):
+        raise ValueError(f"is no JSON object: {_ATTRIBUTES_FORM}") from None
+
+
+def _from_pairs(text: str) -> dict[str, object]:
+    found: dict[str, list[str]] = {}
+    for pair in text.strip(";").split(";"):
+        name, equals, value = pair.partition("=")
+        if not equals or not value.strip():
+            raise ValueError(f"is not understood: {_ATTRIBUTES_FORM}")
+        found.setdefault(name.strip(), []).append(value.strip())
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}

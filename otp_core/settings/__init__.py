@@ -1,0 +1,44 @@
+"""The settings: one TOML file, a folder of secrets and the environment in; one frozen ``Settings`` out, or one report.
+
+It knows nothing of doors and stores beyond the names of their keys, looks up no environment, and lets no secret out.
+"""
+
+from otp_core.settings.describe import describe_schema, markdown_table, show
+from otp_core.settings.load import Loaded, load
+from otp_core.settings.model import (
+    Client,
+    Log,
+    Login,
+    Pam,
+    Password,
+    Radius,
+    ReplyMessages,
+    Settings,
+    Store,
+    Throttle,
+    Web,
+)
+from otp_core.settings.problems import ConfigProblems, Problem
+from otp_core.settings.values import Address
+
+__all__ = [
+    "Address",
+    "Client",
+    "ConfigProblems",
+    "Loaded",
+    "Log",
+    "Login",
+    "Pam",
+    "Password",
+    "Problem",
+    "Radius",
+    "ReplyMessages",
+    "Settings",
+    "Store",
+    "Throttle",
+    "Web",
+    "describe_schema",
+    "load",
+    "markdown_table",
+    "show",
+]

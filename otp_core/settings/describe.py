@@ -1,0 +1,123 @@
+"""The settings as a reader meets them: JSON Schema, the README's table, and what holds now, its secrets masked.
+
+Nothing here reads a file, and no secret is ever part of what it returns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, SecretBytes
+
+from otp_core.settings.model import Settings
+from otp_core.settings.sources import Places
+from otp_core.settings.toml_lines import Location
+
+MASK = "********"
+
+_SECRET_ATTRIBUTE = re.compile("password|secret|key", re.IGNORECASE)
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def describe_schema() -> dict[str, Any]:
+    """The settings file's JSON Schema."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Settings.model_json_schema()
+
+
+def markdown_table() -> str:
+    """Every key with what it takes, its default and its meaning, for the README."""
+    schema = describe_schema()
+    rows = ["| Key | Takes | Default | Meaning |", "|---|---|---|---|"]
+    rows += _rows("", schema, schema["$defs"])
+    return "\n".join(rows) + "\n"
+
+
+def _rows(table: str, schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[str]:
+    for name, key in schema["properties"].items():
+        key = _resolved(key, definitions)
+        if "properties" in key:
+            yield from _rows(f"{table}{name}.", key, definitions)
+            continue
+        default = "required" if name in schema.get("required", ()) else _default(key.get("default"))
+        yield f"| `{table}{name}` | {_takes(key)} | {default} | {key['description']} |"
+        inner = _resolved(key.get("items", {}), definitions)
+        if "properties" in inner:
+            yield from _rows(f"{table}{name}[].", inner, definitions)
+
+
+def _resolved(key: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The key with what it refers to, and without the null that stands for "left out"."""
+    said: dict[str, Any] = {}
+    if "$ref" in key:
+        said = definitions[key["$ref"].rpartition("/")[2]]
+    elif "anyOf" in key:
+        said = key["anyOf"][0]
+    return said | key
+
+
+def _default(value: object) -> str:
+    return f"`{_toml(value)}`" if value not in (None, []) else ""
+
+
+def _takes(key: dict[str, Any]) -> str:
+    if "enum" in key:
+        return ", ".join(f"`{choice}`" for choice in key["enum"])
+    if "minimum" in key:
+        return f"{key['minimum']} to {key['maximum']}"
+    words = {"boolean": "true or false", "array": "list", "object": "table", "string": "text"}
+    return "file" if key.get("format") == "path" else words[key["type"]]
+
+
+def show(settings: Settings, places: Places | None = None) -> str:
+    """The settings that hold as TOML text, every secret masked; with ``places``, where each value comes from."""
+    return "\n".join(_table((), (), settings, places)).lstrip() + "\n"
+
+
+def _table(names: tuple[str, ...], at: Location, table: BaseModel, places: Places | None) -> Iterator[str]:
+    later: list[str] = []
+    for name, value in table:
+        here, path = (*at, name), (*names, name)
+        if isinstance(value, BaseModel):
+            later += _headed(f"[{'.'.join(path)}]", list(_table(path, here, value, places)))
+        elif isinstance(value, dict):
+            lines = [_line(key, _masked(key, inner), (*here, key), places) for key, inner in value.items()]
+            later += _headed(f"[{'.'.join(path)}]", lines)
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for index, entry in enumerate(value):
+                later += _headed(f"[[{'.'.join(path)}]]", list(_table(path, (*here, index), entry, places)))
+        elif value is not None and not (isinstance(value, SecretBytes) and getattr(table, f"{name}_file")):
+            yield _line(name, value, here, places)
+    yield from later
+
+
+def _headed(header: str, lines: list[str]) -> list[str]:
+    return ["", header, *lines] if lines else []
+
+
+def _line(name: str, value: object, here: Location, places: Places | None) -> str:
+    line = f"{name if _BARE.fullmatch(name) else _toml(name)} = {_toml(value)}"
+    return f"{line}  # {_origin(here, places)}" if places else line
+
+
+def _origin(here: Location, places: Places) -> str:
+    given = places.exactly(here)
+    if given is None and here[:2] == ("radius", "clients"):  # what a client leaves out, it takes from the section
+        given = places.exactly(("radius", *here[3:]))
+    return given or "default"
+
+
+def _masked(attribute: str, value: object) -> object:
+    return MASK if _SECRET_ATTRIBUTE.search(attribute) else value
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, SecretBytes):
+        return _toml(MASK)
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

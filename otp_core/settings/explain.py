@@ -1,0 +1,75 @@
+"""pydantic's findings in this program's words: what is wrong, and the right form. It never sees the values."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from otp_core.settings.problems import key_path
+from otp_core.settings.sources import kind_at, sections
+from otp_core.settings.toml_lines import Location
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_WORDS = {
+    "missing": "is missing",
+    "bool_type": "needs true or false, without quotes",
+    "int_type": "needs a whole number, without quotes",
+    "float_type": "needs a number, without quotes",
+    "finite_number": "needs a finite number",
+    "string_type": "needs text in quotes",
+    "bytes_type": "needs text in quotes",
+    "path_type": "needs the name of a file, in quotes",
+    "tuple_type": 'needs a list: ["…", "…"]',
+    "dict_type": "needs a table",
+    "model_type": "needs a table",
+    "greater_than_equal": "is too small: {ge} is the least",
+    "less_than_equal": "is too large: {le} is the most",
+    "string_too_short": "is too short: {min_length} is the least",
+    "string_too_long": "is too long: {max_length} characters are the most",
+    "literal_error": "is not known; write {expected}",
+    "enum": "is not known; write {expected}",
+    "value_error": "{error}",
+}
+
+
+def explain(error: ValidationError, read_in: frozenset[Location]) -> dict[Location, str]:
+    """One message for each location. ``read_in``: the secrets that came from a secret_file, which then is the key to
+    name; where one could not be read, that has been said already.
+    """
+    messages: dict[Location, str] = {}
+    for found in error.errors(include_url=False, include_input=False):
+        location, kind = _location(found["loc"]), found["type"]
+        if location in read_in:
+            if kind == "missing":
+                continue
+            location = (*location[:-1], "secret_file")
+        messages.setdefault(location, _message(found, location))
+    return messages
+
+
+def _location(loc: Location) -> Location:
+    return loc[:-1] if loc[-1] == "[key]" else loc
+
+
+def _message(found: ErrorDetails, location: Location) -> str:
+    if found["type"] == "extra_forbidden":
+        return _unknown_key(location)
+    if found["type"] == "missing" and location[-1] == "secret":
+        return "is missing: give secret or secret_file"
+    words = _WORDS.get(found["type"])
+    return words.format_map(found.get("ctx", {})) if words else found["msg"]
+
+
+def _unknown_key(location: Location) -> str:
+    *tables, key = location
+    table = kind_at(tuple(tables))
+    known = list(table.model_fields)
+    if likely := difflib.get_close_matches(str(key), known, 1):
+        return f"unknown key; did you mean {likely[0]}?"
+    if homes := [section for section, keys in sections() if key in keys]:
+        return f"unknown key here; it belongs in [{homes[0]}]"
+    return f"unknown key; {key_path(tuple(tables)) or 'the file'} has {', '.join(known)}"

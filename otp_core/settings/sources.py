@@ -1,0 +1,261 @@
+"""What the file, the secrets folder and the environment each say, and where they say it. Judges no value.
+
+A variable, or a file in the folder, is named by its keys, joined by ``__``. Where the key wants text, what is found is
+the text; anything else is read as TOML reads it: ``SEKISHO_RADIUS__LISTEN='["0.0.0.0:1812"]'``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import stat
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeGuard, get_args, get_origin
+
+from pydantic import BaseModel
+
+from otp_core.settings.model import Settings
+from otp_core.settings.problems import Problem, key_path
+from otp_core.settings.toml_lines import Location, key_lines
+
+PREFIX = str(Settings.model_config["env_prefix"])
+DELIMITER = str(Settings.model_config["env_nested_delimiter"])
+NOT_SETTINGS = frozenset({"SEKISHO_CONFIG", "SEKISHO_SECRETS_DIR"})
+"""Variables with the prefix that say where settings are, not what they are."""
+
+_PRIVATE_OCTETS = 64 * 1024
+
+
+class Unfit(Exception):
+    """A file that cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One source's say: nested values, where each was given, and what was wrong with the source itself."""
+
+    values: dict[str, Any] = field(default_factory=dict, repr=False)
+    places: Mapping[Location, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+class Places:
+    """Where each value was given. A source that outranks another hides that source's places beneath its own."""
+
+    def __init__(self, otherwise: str | None) -> None:
+        """``otherwise``: the place of what was not given anywhere; None: the variable that would give it."""
+        self._otherwise = otherwise
+        self._places: dict[Location, str] = {}
+
+    def overlay(self, places: Mapping[Location, str]) -> None:
+        """Add a source that outranks those before it."""
+        kept = {
+            location: place
+            for location, place in self._places.items()
+            if not any(location[:end] in places for end in range(1, len(location) + 1))
+        }
+        self._places = kept | dict(places)
+
+    def exactly(self, location: Location) -> str | None:
+        """Where this value was given; None if it was not."""
+        return self._places.get(location)
+
+    def nearest(self, location: Location) -> str:
+        """Where the value was given, or something in it, or the table it should stand in."""
+        inside = sorted((known for known in self._places if known[: len(location)] == location), key=len)
+        around = [location[:end] for end in range(len(location) - 1, 0, -1) if location[:end] in self._places]
+        if found := inside or around:
+            return self._places[found[0]]
+        return self._otherwise or f"environment {variable(location)}"
+
+
+def merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    """Both sources' values; where both have one, the higher's. Tables are merged, lists are taken whole."""
+    merged = dict(low)
+    for name, value in high.items():
+        below = low.get(name)
+        merged[name] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def variable(location: Location) -> str:
+    """``("store", "url")`` is given by ``SEKISHO_STORE__URL``."""
+    return PREFIX + DELIMITER.join(map(str, location)).upper()
+
+
+def read_file(path: Path) -> Reading:
+    """The TOML file. A file that cannot be read, or is not TOML, is a problem and says nothing."""
+    try:
+        text = path.read_bytes().decode()
+        values = tomllib.loads(text)
+    except OSError as error:
+        return _nothing(str(path), f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        return _nothing(f"{path}:{error.object[: error.start].count(10) + 1}", "is not UTF-8")
+    except tomllib.TOMLDecodeError as error:
+        return _nothing(*_syntax_error(path, text, str(error)))
+    return Reading(values, {location: f"{path}:{line}" for location, line in key_lines(text).items()})
+
+
+def _syntax_error(path: Path, text: str, message: str) -> tuple[str, str]:
+    what = re.sub(r" \(at .*\)$", "", message)
+    if match := re.search(r"\(at line ([0-9]+), column ([0-9]+)\)$", message):
+        return f"{path}:{match[1]}", f"not TOML, column {match[2]}: {what}"
+    return f"{path}:{text.rstrip().count(chr(10)) + 1}", f"not TOML, at the end of the file: {what}"
+
+
+def read_folder(folder: Path) -> Reading:
+    """A folder of secrets, a file each. Only names with ``__`` are settings; the others are for secret_file."""
+    try:
+        files = sorted(file for file in folder.iterdir() if DELIMITER in file.name and file.name[0] != ".")
+    except OSError as error:
+        return _nothing(str(folder), f"the secrets folder cannot be read: {error.strerror}")
+    given = _Given()
+    for file in files:
+        try:
+            given.add(file.name.lower(), read_private(file).decode(), str(file))
+        except Unfit as error:
+            given.problems.append(Problem(str(file), "", str(error)))
+        except UnicodeDecodeError:
+            given.problems.append(Problem(str(file), "", "is not UTF-8"))
+    return given.reading()
+
+
+def read_environment(environment: Mapping[str, str]) -> Reading:
+    """Every variable that begins with SEKISHO_. One that names no section is left alone, with a warning: a container
+    platform makes such variables from the names of services."""
+    given = _Given()
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name in NOT_SETTINGS:
+            continue
+        keys = name.removeprefix(PREFIX).lower()
+        if not _is_unicode(environment[name]):
+            given.problems.append(Problem(f"environment {name}", "", "is not UTF-8"))
+        elif DELIMITER in keys or keys in Settings.model_fields:
+            given.add(keys, environment[name], f"environment {name}")
+        else:
+            given.warnings.append(Problem(f"environment {name}", "", _no_section(name)))
+    return given.reading()
+
+
+def _is_unicode(text: str) -> bool:
+    """Octets of a variable that are not UTF-8 arrive as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_section(name: str) -> str:
+    names = [variable((section, key)) for section, keys in sections() for key in keys]
+    likely = difflib.get_close_matches(name, names, 1, 0.85)
+    return "is no setting, and is not used" + (f"; did you mean {likely[0]}?" if likely else "")
+
+
+def sections() -> list[tuple[str, list[str]]]:
+    """Every section with its keys."""
+    return [(name, list(kind_at((name,)).model_fields)) for name in Settings.model_fields]
+
+
+class _Given:
+    """Collects single values that are named by their keys joined with ``__``."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._values: dict[str, Any] = {}
+        self._places: dict[Location, str] = {}
+
+    def add(self, keys: str, text: str, place: str) -> None:
+        *tables, last = location = tuple(keys.split(DELIMITER))
+        if whole := [location[:end] for end in range(1, len(location)) if _is_whole(location[:end])]:
+            self._misplaced(place, location, f"{key_path(whole[0])} is given whole, by {variable(whole[0])}")
+            return
+        table = self._values
+        for name in tables:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                self._misplaced(place, location, "another one has given the whole table, and not as a table")
+                return
+        table[last] = _as_wanted(text, location)
+        self._places |= dict.fromkeys(_leaves(location, table[last]), place)
+
+    def _misplaced(self, place: str, location: Location, message: str) -> None:
+        self.problems.append(Problem(place, key_path(location), message))
+
+    def reading(self) -> Reading:
+        return Reading(self._values, self._places, tuple(self.problems), tuple(self.warnings))
+
+
+def _leaves(location: Location, value: object) -> Iterator[Location]:
+    """Everything that a value gives. A table's own place stays open: another source may add to it."""
+    inner: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    else:
+        yield location
+    if isinstance(value, list):
+        inner = enumerate(value)
+    for name, part in inner:
+        yield from _leaves((*location, name), part)
+
+
+def _as_wanted(text: str, location: Location) -> object:
+    kind = kind_at(location)
+    if kind is None or not (is_model(kind) or (get_origin(kind) or kind) in (bool, int, float, tuple, dict)):
+        return text
+    try:
+        read = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return read["value"] if len(read) == 1 else text
+
+
+def _is_whole(location: Location) -> bool:
+    """Whether something known stands there that has no named keys of its own."""
+    kind = kind_at(location)
+    return kind is not None and not is_model(kind)
+
+
+def kind_at(location: Location) -> Any:
+    """The type of the value at a location; None if no such key is known."""
+    kind: Any = Settings
+    for name in location:
+        if isinstance(name, int):
+            kind = get_args(kind)[0]
+        elif is_model(kind) and name in kind.model_fields:
+            kind = kind.model_fields[name].annotation
+        else:
+            return None
+    return kind
+
+
+def is_model(kind: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def read_private(path: Path) -> bytes:
+    """A secret's octets, without one line end after them. Raises Unfit."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise Unfit(f"{path} is not a file")
+        if status.st_mode & stat.S_IROTH:
+            raise Unfit(f"{path} can be read by everybody: chmod o-rwx {path}")
+        if status.st_size > _PRIVATE_OCTETS:
+            raise Unfit(f"{path} is too large for a secret")
+        octets = path.read_bytes()
+    except OSError as error:
+        raise Unfit(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:  # a NUL in the name
+        raise Unfit("is not the name of a file") from None
+    return octets.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _nothing(where: str, message: str) -> Reading:
+    return Reading(problems=(Problem(where, "", message),))

@@ -1,0 +1,183 @@
+"""The kinds of single values that settings hold: addresses, networks, secrets, origins. Pure; opens no file.
+
+Each reader takes what the file or a variable said and raises ValueError with the right form. Only what is no secret
+is ever repeated in such a message.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, PlainSerializer, PlainValidator, SecretBytes, WithJsonSchema
+
+AnyNetwork = IPv4Network | IPv6Network
+
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_ATTRIBUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HERE = ("localhost", "127.0.0.1", "[::1]")
+
+SECRET_OCTETS = 16
+HOW_TO_MAKE_A_SECRET = "make one with: openssl rand -base64 24"
+_WELL_KNOWN = frozenset(
+    b"testing123 secret radius radsec password changeme replace-me sharedsecret shared-secret radiussecret "
+    b"radius-secret mysecret s3cr3t cisco admin default test testing 123456 12345678 1234567890".split()
+)
+_WRITTEN_BY_THE_SERVER = frozenset(
+    ("message-authenticator", "proxy-state", "state", "reply-message", "eap-message", "prompt")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IP address and a port to listen on. ``str()`` is the form it was written in: ``[::]:1812``."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _text(value: object, example: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"needs text in quotes: {example}")  # noqa: TRY004  pydantic collects ValueErrors only
+    return value
+
+
+def _is_ip(host: str, version: int) -> bool:
+    try:
+        return ip_address(host).version == version
+    except ValueError:
+        return False
+
+
+def read_address(value: object) -> Address:
+    """``0.0.0.0:1812`` or ``[::]:1812``. Port 0 asks the system for a free one."""
+    if isinstance(value, Address):
+        return value
+    text = _text(value, '"0.0.0.0:1812"')
+    if "[" not in text and text.count(":") > 1:
+        raise ValueError(f'{text} needs brackets around the IPv6 address, and a port: "[2001:db8::1]:1812"')
+    match = _ADDRESS.fullmatch(text)
+    if match is None or not (_is_ip(match["v6"], 6) if match["v6"] else _is_ip(match["v4"], 4)):
+        raise ValueError(f'{text} is not an IP address and port: write "0.0.0.0:1812" or "[::]:1812"')
+    if int(match["port"]) > 65535:
+        raise ValueError(f"{text}: a port is 1 to 65535 (0: any free one)")
+    return Address(match["v6"] or match["v4"], int(match["port"]))
+
+
+def read_network(value: object) -> AnyNetwork:
+    """``10.1.0.0/16``, ``2001:db8::/32``, or one address."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    text = _text(value, '"10.1.0.0/16"')
+    try:
+        found = ip_interface(text)
+    except ValueError:
+        raise ValueError(
+            f'{text} is not a network: write "10.1.0.0/16", "2001:db8::/32" or one address, "10.1.2.3"'
+        ) from None
+    if found.ip != found.network.network_address:
+        raise ValueError(f"{text} has host bits set; write {found.network} or {found.ip}/{found.max_prefixlen}")
+    return found.network
+
+
+def strong_secret(secret: SecretBytes) -> SecretBytes:
+    """Raises ValueError for what can be guessed. The message never holds the secret."""
+    octets = secret.get_secret_value()
+    if octets.lower() in _WELL_KNOWN:
+        raise ValueError(f"is a well-known secret; {HOW_TO_MAKE_A_SECRET}")
+    if len(octets) < SECRET_OCTETS:
+        raise ValueError(
+            f"is too short: {len(octets)} octets, at least {SECRET_OCTETS} are needed; {HOW_TO_MAKE_A_SECRET}"
+        )
+    if octets in (octets + octets)[1:-1]:
+        raise ValueError(f"is the same piece again and again; {HOW_TO_MAKE_A_SECRET}")
+    return secret
+
+
+def store_url(url: str) -> str:
+    """A SQLite file for now. A URL may hold a password, so none is repeated."""
+    if url.startswith("postgres"):
+        raise ValueError("PostgreSQL comes later; for now write sqlite:////var/lib/sekisho/sekisho.db")
+    name = url.removeprefix("sqlite:///")
+    if name == url:
+        raise ValueError("write sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the working folder")
+    if name in ("", ":memory:"):
+        raise ValueError("names no file, and a store in memory forgets which codes were used: write sqlite:///FILE")
+    return url
+
+
+def web_origin(origin: str) -> str:
+    """Scheme, host and port as a browser's Origin header has them (RFC 6454 section 6.2)."""
+    match = _ORIGIN.fullmatch(origin)
+    if match is None:
+        raise ValueError(f"{origin} is not an origin: write https://HOST or https://HOST:PORT, with nothing after it")
+    if match["scheme"] == "http" and match["host"] not in _HERE:
+        raise ValueError(f"{origin} is open to eavesdroppers: write https (http is for localhost only)")
+    return origin
+
+
+def client_name(name: str) -> str:
+    """What logs, metrics and audit rows call a client."""
+    if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= 64:
+        raise ValueError("needs 1 to 64 printable characters, with no space at either end")
+    return name
+
+
+def attribute_name(name: str) -> str:
+    """An attribute of the dictionary that the server does not write itself."""
+    if not _ATTRIBUTE.fullmatch(name):
+        raise ValueError('is not an attribute\'s name: write it as the dictionary does, "Filter-Id"')
+    if name.lower() in _WRITTEN_BY_THE_SERVER:
+        raise ValueError("is written by the server itself, and cannot be set here")
+    return name
+
+
+def attribute_value(value: object) -> str | int | tuple[str | int, ...]:
+    """Text, a whole number, or a list of those."""
+    if isinstance(value, list | tuple) and value:
+        return tuple(_attribute_item(item) for item in value)
+    return _attribute_item(value)
+
+
+def _attribute_item(value: object) -> str | int:
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return value
+    raise ValueError("needs text, a whole number, or a list of those")
+
+
+def _text_schema(*examples: str) -> Any:
+    return WithJsonSchema({"type": "string", "examples": list(examples)})
+
+
+Listen = Annotated[
+    Address, PlainValidator(read_address), PlainSerializer(str), _text_schema("0.0.0.0:1812", "[::]:1812")
+]
+Network = Annotated[
+    AnyNetwork,
+    PlainValidator(read_network),
+    PlainSerializer(str),
+    _text_schema("10.1.0.0/16", "2001:db8::/32", "10.1.2.3"),
+]
+Secret = Annotated[SecretBytes, AfterValidator(strong_secret)]
+StoreUrl = Annotated[str, AfterValidator(store_url)]
+Origin = Annotated[str, AfterValidator(web_origin)]
+ClientName = Annotated[str, AfterValidator(client_name)]
+AttributeName = Annotated[str, AfterValidator(attribute_name)]
+AttributeValue = Annotated[
+    str | int | tuple[str | int, ...],
+    PlainValidator(attribute_value),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": ["string", "integer"]},
+                {"type": "array", "minItems": 1, "items": {"type": ["string", "integer"]}},
+            ]
+        }
+    ),
+]
