@@ -57,7 +57,7 @@ bench: system dev  ## speed and memory beside FreeRADIUS, in one run
 	$(BIN)/python -m benchmarks.run
 
 docs: install  ## the configuration table, from the settings' own schema
-	$(BIN)/sekisho config schema --markdown > docs/configuration.md
+	$(BIN)/python -m otp_core config schema --markdown > docs/configuration.md
 
 lock: $(BIN)/python  ## pin every dependency anew
 	$(BIN)/python -m pip install --quiet pip-tools

@@ -54,7 +54,7 @@ class Sealer:
         """A keyed 64-bit fingerprint of some parts as a signed integer, never 0 (which means none)."""
         hash_ = self._fingerprint.copy()
         for part in parts:
-            hash_.update(len(part).to_bytes(2, "big") + part)
+            hash_.update(len(part).to_bytes(8, "big") + part)
         return int.from_bytes(hash_.digest(), "big", signed=True) or 1
 
     def key_check(self) -> bytes:
@@ -79,9 +79,9 @@ def create_master_key(path: Path) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return False
     except OSError as error:
+        if isinstance(error, FileExistsError) and path.exists():
+            return False
         raise KeyProblem(f"cannot write the master key file {path}: {error.strerror}") from None
     with os.fdopen(handle, "wb") as file:
         file.write(text)

@@ -86,13 +86,12 @@ def opened(name: str) -> Iterator[Source]:
 def bring_in(intake: Intake[Row], name: str, *, dry_run: bool, as_json: bool) -> None:
     """Import the file, and say how it went. Raises typer.Exit for a file with faults, Stopped if it did not come to
     its end."""
+    begun = time.monotonic()
     with opened(name) as source:
         findings = _check(intake, source)
         if findings.fault_count:
             _refuse(findings, name, as_json)
-        begun, written = time.monotonic(), 0
-        if not dry_run:
-            written = _write(intake, source, findings.rows)
+        written = 0 if dry_run else _write(intake, source, findings.rows)
     skipped = findings.to_skip if dry_run else findings.rows - written
     if as_json:
         say_json({"rows": findings.rows, "imported": written, "skipped": skipped, "dry_run": dry_run, "problems": []})

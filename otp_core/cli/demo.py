@@ -81,6 +81,7 @@ def demo(
     port, secret = _choose_port(), _kept(folder / "client.secret", lambda: secrets.token_urlsafe(18))
     _write(config, _CONFIG.format(folder=folder, port=port, secret=secret))
     _fill_store(config, people)
+    _wait_for_fresh_codes(config, people)
     with (folder / "server.log").open("ab") as log:
         command = [sys.executable, "-m", "otp_core", "--config", str(config), "serve"]
         server = subprocess.Popen(command, stderr=log, start_new_session=True)
@@ -170,6 +171,20 @@ def _fill_store(config: Path, people: list[Sample]) -> None:
             desk.enrol(one.contract_id, one.token_id, _code(one, -1), actor)
 
 
+def _wait_for_fresh_codes(config: Path, people: list[Sample]) -> None:
+    """A second demo within 30 s would show codes that the first one has used up."""
+    from otp_core.build import open_store
+    from otp_core.settings import load
+
+    with open_store(load(config, environment={}).settings).work() as work:
+        standings = [work.standing(one.contract_id) for one in people]
+    used = max(standing.last_step for standing in standings if standing is not None)
+    seconds = (used + 1) * 30 - time.time()
+    if seconds > 0:
+        typer.echo(f"waiting {seconds:.0f} s for the next code: the last demo used this one")
+        time.sleep(seconds)
+
+
 def _code(one: Sample, steps_away: int = 0) -> str:
     import pyotp
 
@@ -248,8 +263,9 @@ def _print_lines(people: list[Sample], port: int, secret: str, folder: Path) -> 
   # Access-Accept: the password with a live code behind it. The same again within 30 s: Access-Reject.
   echo "{request("taro", taro.password + live)}" | {asked}
 
-  # Access-Challenge: the password alone; the answer carries its State and the code.
-  echo "{request("taro", taro.password)}" | {asked}
+  # Access-Challenge: the password alone. The second line answers it with the next code (wait for one) and its State.
+  STATE=$(echo "{request("taro", taro.password)}" | {asked} | tee /dev/stderr | sed -n 's/.*State = //p')
+  echo "{request("taro", live)},State=$STATE" | {asked}
 
   # What the audit trail says, and what staff can do.
   {sekisho} audit

@@ -26,8 +26,9 @@ class Inventory(Acts):
     def import_tokens(self, new: Sequence[tuple[str, bytes, TokenSpec]], actor: Actor) -> None:
         """Checked rows of a file (token ID, seed, spec): all or none."""
         seal = self._store.sealer.seal
+        sealed = [NewToken(token_id, seal(seed, token_id), spec) for token_id, seed, spec in new]
         with self._store.work() as work:
-            work.add_tokens([NewToken(token_id, seal(seed, token_id), spec) for token_id, seed, spec in new])
+            work.add_tokens(sealed)
             event, who = Event.TOKEN_IMPORTED, self._who(actor)
             work.record_all([work.audit_row(event, **who, token=token_id) for token_id, _, _ in new])
 

@@ -39,9 +39,9 @@ class Register(Acts):
     def import_customers(self, new: Sequence[NewCustomer], token_ids: Sequence[str | None], actor: Actor) -> None:
         """Checked rows of a file, with the tokens they bring along: all or none. Raises StoreUnavailable when a row
         was added or a token bound by somebody else since the file was checked."""
+        keys = {one.token_key for one in new if one.token_key is not None}
         with self._store.work() as work:
-            keys = [one.token_key for one in new if one.token_key is not None]
-            if keys and work.bind_tokens(keys) != len(set(keys)):
+            if keys and work.bind_tokens(keys, shared=not self._rules.one_customer_per_token) != len(keys):
                 raise StoreUnavailable("a token of this file was bound by somebody else just now")
             work.add_customers(new)
             rows = []

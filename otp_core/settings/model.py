@@ -73,7 +73,6 @@ class Login(Section):
     resync_look_ahead: int = _count(1000, 1, 10_000, "Counters ahead that a resynchronisation searches.")
     challenge_seconds: int = _count(120, 1, 3600, "Seconds in which a challenge has to be answered.")
     challenge_tries: int = _count(3, 1, 10, "Codes that may be tried in one challenge.")
-    one_token_per_customer: bool = _yes_or_no(True, "A customer has at most one active token.")
     one_customer_per_token: bool = _yes_or_no(True, "A token belongs to at most one customer.")
     reissue_permit_hours: int = _count(72, 1, 720, "Hours in which a permit to enrol a new token has to be used.")
 

@@ -95,7 +95,8 @@ def read_file(path: Path) -> Reading:
     except OSError as error:
         return _nothing(str(path), f"cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
-        return _nothing(f"{path}:{error.object[: error.start].count(10) + 1}", "is not UTF-8")
+        line = error.object[: error.start].count(b"\n") + 1
+        return _nothing(f"{path}:{line}", "is not UTF-8")
     except tomllib.TOMLDecodeError as error:
         return _nothing(*_syntax_error(path, text, str(error)))
     return Reading(values, {location: f"{path}:{line}" for location, line in key_lines(text).items()})
@@ -105,7 +106,8 @@ def _syntax_error(path: Path, text: str, message: str) -> tuple[str, str]:
     what = re.sub(r" \(at .*\)$", "", message)
     if match := re.search(r"\(at line ([0-9]+), column ([0-9]+)\)$", message):
         return f"{path}:{match[1]}", f"not TOML, column {match[2]}: {what}"
-    return f"{path}:{text.rstrip().count(chr(10)) + 1}", f"not TOML, at the end of the file: {what}"
+    line = text.rstrip().count("\n") + 1
+    return f"{path}:{line}", f"not TOML, at the end of the file: {what}"
 
 
 def read_folder(folder: Path) -> Reading:

@@ -44,6 +44,7 @@ def open_engine(url: str, *, busy_seconds: float) -> Engine:
         parsed,
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # an error's text must not hold a name or a hash
         connect_args={"timeout": busy_seconds, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare)

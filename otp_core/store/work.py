@@ -5,14 +5,15 @@ It changes and records together, and decides nothing. Conditions stand in the SQ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import AuditRow, Event, Ids
-from otp_core.model import NEVER, OtpUse, Standing, TokenSpec, TokenState
+from otp_core.model import NEVER, OtpUse, Standing, StoreUnavailable, TokenSpec, TokenState
 from otp_core.store import schema
 from otp_core.store.schema import audit, customer, permit, profile, token
 
@@ -122,20 +123,13 @@ class Work:
         query = select(func.count()).where(customer.c.token_key == token_key)
         return self._connection.execute(query).scalar_one()
 
-    def known_contracts(self, contract_ids: Sequence[str]) -> set[str]:
-        query = select(customer.c.contract_id).where(customer.c.contract_id.in_(contract_ids))
-        return set(self._connection.execute(query).scalars())
-
-    def tokens(self, token_ids: Sequence[str]) -> dict[str, TokenRecord]:
-        rows = self._connection.execute(_TOKEN.where(token.c.token_id.in_(token_ids)))
-        return {row.token_id: TokenRecord(*row) for row in rows}
-
     # Writing
 
     def add_customers(self, new: Sequence[NewCustomer]) -> None:
+        """Raises StoreUnavailable if a contract ID was taken since it was looked for."""
         keys = [self._ids.next() for _ in new]
-        self._connection.execute(
-            insert(customer),
+        self._insert_new(
+            customer,
             [
                 {
                     "key": key,
@@ -162,8 +156,9 @@ class Work:
         )
 
     def add_tokens(self, new: Sequence[NewToken]) -> None:
-        self._connection.execute(
-            insert(token),
+        """Raises StoreUnavailable if a token ID was taken since it was looked for."""
+        self._insert_new(
+            token,
             [
                 {
                     "key": self._ids.next(),
@@ -179,6 +174,12 @@ class Work:
             ],
         )
 
+    def _insert_new(self, table: Table, rows: list[dict[str, Any]]) -> None:
+        try:
+            self._connection.execute(insert(table), rows)
+        except IntegrityError:
+            raise StoreUnavailable(f"a {table.name} of the same ID was added by somebody else just now") from None
+
     def set_otp_use(self, customer_key: int, before: OtpUse, after: OtpUse, token_key: int | None) -> bool:
         """Compare and set: False if somebody else moved the customer first."""
         change = (
@@ -192,11 +193,12 @@ class Work:
         change = update(token).where(token.c.key == token_key, token.c.state == before).values(state=after)
         return self._connection.execute(change).rowcount == 1
 
-    def bind_tokens(self, token_keys: Sequence[int]) -> int:
-        """Move available tokens to bound; how many were available."""
+    def bind_tokens(self, token_keys: Collection[int], *, shared: bool) -> int:
+        """Move available tokens to bound, or leave them bound where they are ``shared``; how many could be."""
+        free = (TokenState.AVAILABLE, TokenState.BOUND) if shared else (TokenState.AVAILABLE,)
         change = (
             update(token)
-            .where(token.c.key.in_(token_keys), token.c.state == TokenState.AVAILABLE)
+            .where(token.c.key.in_(token_keys), token.c.state.in_(free))
             .values(state=TokenState.BOUND)
         )
         return self._connection.execute(change).rowcount

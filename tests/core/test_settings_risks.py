@@ -1,0 +1,43 @@
+"""What is allowed but risky is a warning at its place, and no more than a warning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from otp_core.settings import load
+from tests.core.settings_files import BY_FILE, CLIENT, STORE, good, private, warnings, written
+
+
+def test_risks_are_warnings_with_their_places(tmp_path: Path) -> None:
+    text = STORE + (
+        "[radius]\nworkers = 2\n[password]\ntime_cost = 1\n"
+        + CLIENT.replace("10.1.0.0/16", "10.0.0.0/8")
+        + "require_message_authenticator = false\nlimit_proxy_state = false\njoin_seconds = 5\n"
+    )
+    assert warnings(good(tmp_path, text), tmp_path) == [
+        "sekisho.toml:6: password: is weaker than OWASP's minimum for argon2id: memory_kib = 19456, time_cost = 2",
+        "sekisho.toml:5: radius.workers: more than one gains nothing with SQLite: no more logins a second, and slower "
+        "ones; write 1",
+        "sekisho.toml:12: radius.clients[0].require_message_authenticator: vpn is at risk: replies to it can be forged "
+        "(CVE-2024-3596); turn Message-Authenticator on there and write true",
+        "sekisho.toml:13: radius.clients[0].limit_proxy_state: vpn is at risk: Proxy-State without "
+        "Message-Authenticator is how replies are forged (CVE-2024-3596); write true",
+        "sekisho.toml:14: radius.clients[0].join_seconds: a code can be used more than once through vpn for 5 s; "
+        "write 0 unless that gateway sends one login twice",
+        "sekisho.toml:10: radius.clients[0].network: 10.0.0.0/8 is very wide: every address in it may guess at the "
+        "secret of vpn",
+    ]
+
+
+def test_memory_for_fewer_passes_is_no_risk(tmp_path: Path) -> None:
+    assert good(tmp_path, STORE + "[password]\nmemory_kib = 47104\ntime_cost = 1").warnings == ()
+
+
+def test_a_file_that_shows_its_secrets_is_a_warning(tmp_path: Path) -> None:
+    path = written(tmp_path, STORE + CLIENT, 0o644)
+    assert warnings(load(path, environment={}), tmp_path) == [
+        "sekisho.toml: holds secrets, and everybody can read it: chmod o-rwx sekisho.toml, or use secret_file"
+    ]
+    private(tmp_path / "vpn")
+    path = written(tmp_path, STORE + BY_FILE, 0o644)
+    assert load(path, environment={}).warnings == ()

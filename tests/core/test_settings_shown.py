@@ -1,0 +1,168 @@
+"""What is shown of the settings: never a secret, always a place; and the examples that are delivered are true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import traceback
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from otp_core.settings import Client, ConfigProblems, describe_schema, load, markdown_table, show
+from otp_core.settings.load import Given
+from tests.core.settings_files import CLIENT, SECRET, STORE, good, private, report, written
+
+CONFIG = Path(__file__).parents[2] / "config"
+PASSPHRASE = "correct-horse-battery-staple-42"
+
+# No secret gets out.
+
+
+@pytest.mark.parametrize(
+    ("text", "environment"),
+    [
+        (CLIENT.replace(f'"{SECRET}"', f'["{PASSPHRASE}"]'), {}),
+        (CLIENT.replace(f'"{SECRET}"', f'{{ a = "{PASSPHRASE}" }}'), {}),
+        (CLIENT.replace("secret", "secrt").replace(SECRET, PASSPHRASE), {}),
+        (CLIENT.replace(SECRET, PASSPHRASE) + f'secret_file = "{SECRET}"', {}),
+        (CLIENT.replace(SECRET, PASSPHRASE * 2), {}),
+        (CLIENT.replace(SECRET, PASSPHRASE) + 'mode = "none"', {}),
+        (CLIENT.replace(f'"{SECRET}"', PASSPHRASE), {}),
+        (CLIENT.replace(f'"{SECRET}"', f'"{PASSPHRASE}'), {}),
+        (f'[radius]\nclients = ["{PASSPHRASE}"]', {}),
+        (f'[radius]\nclients = "{PASSPHRASE}"', {}),
+        (f'radius = "{PASSPHRASE}"', {}),
+        (CLIENT + f'reply_attributes.Tunnel-Password = ["{PASSPHRASE}", true]', {}),
+        ("", {"SEKISHO_RADIUS__CLIENTS": f'[{{ secret = "{PASSPHRASE}" }}'}),
+        ("", {"SEKISHO_RADIUS__CLIENTS__0__SECRET": PASSPHRASE}),
+        ("", {"SEKISHO_STORE__URL": f"postgresql://sekisho:{PASSPHRASE}@db/sekisho"}),
+    ],
+)
+def test_no_report_holds_a_secret(tmp_path: Path, text: str, environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigProblems) as caught:
+        good(tmp_path, STORE + text, environment)
+    assert PASSPHRASE not in f"{caught.value} {caught.value!r} {caught.value.problems}"
+    assert PASSPHRASE not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None
+
+
+def test_nothing_made_of_good_settings_holds_a_secret(tmp_path: Path) -> None:
+    text = STORE + CLIENT.replace(SECRET, PASSPHRASE) + f'reply_attributes.Tunnel-Password = "{PASSPHRASE}"\n'
+    loaded = load(written(tmp_path, text, 0o644), environment={})
+    settings = loaded.settings
+    shown = f"{loaded!r} {settings} {settings!r} {loaded.warnings} {show(settings)} {show(settings, loaded.places)}"
+    assert PASSPHRASE not in shown
+    assert shown.count("********") >= 4
+    assert PASSPHRASE not in settings.radius.clients[0].model_dump_json(exclude={"reply_attributes"})
+
+
+def test_a_section_that_is_made_directly_keeps_its_secret_too() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Client.model_validate({"name": "a", "network": "::1", "secret": [PASSPHRASE]})
+    assert PASSPHRASE not in str(caught.value)
+
+
+def test_what_pydantic_settings_is_handed_does_not_print_itself() -> None:
+    given = Given({"store": {"url": PASSPHRASE}})
+    assert given.get_field_value(FieldInfo(), "store")[0] == given()["store"] == {"url": PASSPHRASE}
+    assert PASSPHRASE not in f"{given} {given()}"
+
+
+def test_debugging_pydantic_settings_prints_no_secret(tmp_path: Path) -> None:
+    program = (
+        "import logging, pathlib, sys\n"
+        "from otp_core.settings import load\n"
+        "logging.basicConfig(level=logging.DEBUG)\n"
+        "load(pathlib.Path(sys.argv[1]), environment={})"
+    )
+    path = written(tmp_path, STORE + CLIENT)
+    command = [sys.executable, "-c", program, str(path)]
+    done = subprocess.run(command, env={"PYDANTIC_SETTINGS_DEBUG": "1"}, capture_output=True, check=True, text=True)
+    assert "Resolving settings" in done.stderr
+    assert SECRET not in done.stderr
+
+
+# What a reader sees.
+
+
+def test_show_is_toml_with_the_place_of_every_value(tmp_path: Path) -> None:
+    text = (
+        STORE
+        + '[radius]\nprompt = "echo"\n'
+        + CLIENT
+        + 'reply_attributes = { Class = [1, "b"], "Acme.Level" = "\\u007f" }\nreply_messages.reject = "いいえ"\n'
+    )
+    loaded = good(tmp_path, text, {"SEKISHO_LOG__LEVEL": "debug"})
+    shown = show(loaded.settings, loaded.places).replace(f"{tmp_path}/", "")
+    for line in (
+        'url = "sqlite:///s.db"  # sekisho.toml:2',
+        "lock_after = 10  # default",
+        'listen = ["0.0.0.0:1812", "[::]:1812"]  # default',
+        'secret = "********"  # sekisho.toml:9',
+        'prompt = "echo"  # sekisho.toml:5',
+        'Class = [1, "b"]  # sekisho.toml:10',
+        'reject = "いいえ"  # sekisho.toml:11',
+        'level = "debug"  # environment SEKISHO_LOG__LEVEL',
+    ):
+        assert line in shown.splitlines()
+    assert shown.count('prompt = "echo"  # sekisho.toml:5') == 2
+    values = tomllib.loads(shown)
+    assert values["radius"]["clients"][0]["prompt"] == "echo"
+    assert values["radius"]["clients"][0]["reply_attributes"] == {"Class": [1, "b"], "Acme.Level": "\x7f"}
+    assert "#" not in show(loaded.settings)
+
+
+def test_show_reads_back_as_the_same_settings(tmp_path: Path) -> None:
+    private(tmp_path / "vpn")
+    text = STORE + CLIENT.replace(f'secret = "{SECRET}"', 'secret_file = "vpn"\nlost = "reject"')
+    settings = good(tmp_path, text).settings
+    assert good(tmp_path, show(settings)).settings == settings
+
+
+def test_every_key_is_described_in_the_schema_and_in_the_table() -> None:
+    schema = describe_schema()
+    tables = [table["properties"] for table in schema["$defs"].values() if "properties" in table]
+    assert all(key["description"] for table in tables for key in table.values())
+    assert schema["$defs"]["Client"]["oneOf"] == [{"required": ["secret"]}, {"required": ["secret_file"]}]
+    rows = markdown_table().splitlines()
+    assert {row.count("|") for row in rows} == {5}
+    keys = [row.split("`")[1] for row in rows[2:]]
+    assert {key for table in tables for key in table} - {"reply_messages"} == {key.split(".")[-1] for key in keys}
+    assert {"store.url", "radius.reply_messages.reject", "radius.clients[].reply_messages.reject"} <= set(keys)
+    assert '| `radius.listen` | list | `["0.0.0.0:1812", "[::]:1812"]` | UDP' in markdown_table()
+
+
+# The examples that are delivered.
+
+
+def test_the_example_is_good_once_its_secret_is_replaced(tmp_path: Path) -> None:
+    text = (CONFIG / "sekisho.toml").read_text()
+    (line,) = report(tmp_path, text)
+    assert re.fullmatch(r"sekisho.toml:\d+: radius.clients\[0\].secret: is a well-known secret; .*", line)
+    assert good(tmp_path, text.replace("REPLACE-ME", SECRET)).warnings == ()
+
+
+def test_the_example_shows_every_key_with_its_default(tmp_path: Path) -> None:
+    text = (CONFIG / "sekisho.toml").read_text().replace("REPLACE-ME", SECRET)
+    said = re.sub(r"^#(?=[a-z_]+ = )", "", text, flags=re.MULTILINE)
+    loaded, silent = good(tmp_path, said), good(tmp_path, text)
+    assert loaded.settings == silent.settings
+    given = tomllib.loads(said)
+    for name, section in loaded.settings:
+        left_out = set(type(section).model_fields) - set(given[name]) - {"reply_messages"}
+        assert (name, left_out) == (name, set())
+    for key in type(loaded.settings.radius.clients[0]).model_fields:
+        assert key in text
+
+
+def test_the_unit_hands_over_the_key_that_the_example_names() -> None:
+    unit = (CONFIG / "systemd" / "sekisho.service").read_text()
+    key_file = tomllib.loads((CONFIG / "sekisho.toml").read_text())["store"]["master_key_file"]
+    assert f"LoadCredential={key_file}:" in unit
+    assert "Type=exec\n" in unit
+    assert "ExecReload=/bin/kill -HUP $MAINPID\n" in unit

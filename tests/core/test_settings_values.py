@@ -1,0 +1,120 @@
+"""A wrong value is told with its line, its key and the right form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.core.settings_files import CLIENT, STORE, report
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("workers = true", "workers: needs a whole number, without quotes"),
+        ('workers = "1"', "workers: needs a whole number, without quotes"),
+        ("workers = 257", "workers: is too large: 256 is the most"),
+        ("reject_delay = nan", "reject_delay: needs a finite number"),
+        ('reject_delay = "1"', "reject_delay: needs a number, without quotes"),
+        ('prompt = "loud"', "prompt: is not known; write 'no-echo', 'echo' or 'none'"),
+        ("lock_after = 1", "lock_after: unknown key here; it belongs in [login]"),
+        ('dictionary = ["none"]', "dictionary[0]: none is not a file"),
+        (f'dictionary = ["{"x" * 300}"]', f"dictionary[0]: {'x' * 300} is not a file"),
+        ("dictionary = [5]", "dictionary[0]: needs the name of a file, in quotes"),
+        ("clients = [5]", "clients[0]: needs a table"),
+        ("clients = 5", 'clients: needs a list: ["…", "…"]'),
+        ("reply_messages = 5", "reply_messages: needs a table"),
+        ('reply_messages.reject = ""', "reply_messages.reject: is too short: 1 is the least"),
+        (f'reply_messages.reject = "{"x" * 1001}"', "reply_messages.reject: is too long: 1000 characters are the most"),
+        ("reply_messages.reject = 5", "reply_messages.reject: needs text in quotes"),
+        ("reply_messages.zzz = 5", "reply_messages.zzz: unknown key; radius.reply_messages has challenge, "
+         "challenge_again, reject, accept"),
+        ("listen = [1812]", 'listen[0]: needs text in quotes: "0.0.0.0:1812"'),
+        ('listen = ["1812"]', 'listen[0]: 1812 is not an IP address and port: write "0.0.0.0:1812" or "[::]:1812"'),
+        ('listen = ["localhost:1812"]', 'listen[0]: localhost:1812 is not an IP address and port: write '
+         '"0.0.0.0:1812" or "[::]:1812"'),
+        ('listen = ["[10.0.0.1]:1812"]', 'listen[0]: [10.0.0.1]:1812 is not an IP address and port: write '
+         '"0.0.0.0:1812" or "[::]:1812"'),
+        ('listen = ["0.0.0.0:65536"]', "listen[0]: 0.0.0.0:65536: a port is 1 to 65535 (0: any free one)"),
+        ('listen = ["::1"]', 'listen[0]: ::1 needs brackets around the IPv6 address, and a port: '
+         '"[2001:db8::1]:1812"'),
+        ('listen = ["0.0.0.0:1812", "[::]:0", "[::]:0", "0.0.0.0:01812"]', "listen[3]: 0.0.0.0:1812 is given twice; "
+         "the first is at sekisho.toml:5"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_gets_the_right_form(tmp_path: Path, line: str, expected: str) -> None:
+    assert report(tmp_path, f"{STORE}[radius]\n{line}") == [f"sekisho.toml:5: radius.{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("name = 5", "name: needs text in quotes"),
+        ('name = " vpn"', "name: needs 1 to 64 printable characters, with no space at either end"),
+        ('name = "a\\nb"', "name: needs 1 to 64 printable characters, with no space at either end"),
+        ("network = 10", 'network: needs text in quotes: "10.1.0.0/16"'),
+        ('network = "vpn.example"', 'network: vpn.example is not a network: write "10.1.0.0/16", "2001:db8::/32" '
+         'or one address, "10.1.2.3"'),
+        ('network = "2001:db8::1/32"', "network: 2001:db8::1/32 has host bits set; write 2001:db8::/32 "
+         "or 2001:db8::1/128"),
+        ('secret = "testing123"', "secret: is a well-known secret; make one with: openssl rand -base64 24"),
+        ('secret = "too short"', "secret: is too short: 9 octets, at least 16 are needed; make one with: "
+         "openssl rand -base64 24"),
+        (f'secret = "{"a" * 40}"', "secret: is the same piece again and again; make one with: openssl rand -base64 24"),
+        ('secret = "testing123testing123"', "secret: is the same piece again and again; make one with: "
+         "openssl rand -base64 24"),
+        ('charset = "utf8"', "charset: is not known; write 'utf-8', 'latin-1' or 'cp932'"),
+        ('mode = "both"', "mode: is not known; write 'challenge', 'append', 'auto', 'code' or 'password'"),
+        ('lost = "accept"', "lost: is not known; write 'password' or 'reject'"),
+        ("limit_proxy_state = 0", "limit_proxy_state: needs true or false, without quotes"),
+        ('reply_attributes = "Class"', "reply_attributes: needs a table"),
+        ("reply_attributes.Class = true", "reply_attributes.Class: needs text, a whole number, or a list of those"),
+        ("reply_attributes.Class = []", "reply_attributes.Class: needs text, a whole number, or a list of those"),
+        ("reply_attributes.Class = [1.5]", "reply_attributes.Class: needs text, a whole number, or a list of those"),
+        ('reply_attributes.State = "x"', "reply_attributes.State: is written by the server itself, and cannot be set "
+         "here"),
+        ('reply_attributes."A B" = "x"', "reply_attributes.A B: is not an attribute's name: write it as the dictionary "
+         'does, "Filter-Id"'),
+        ("secret_file = 5", "secret_file: needs the name of a file, in quotes"),
+    ],
+)  # fmt: skip
+def test_a_wrong_client_gets_the_right_form(tmp_path: Path, line: str, expected: str) -> None:
+    key = line.partition(" ")[0]
+    kept = [given for given in CLIENT.splitlines() if given.partition(" ")[0] != key]
+    text = STORE + "\n".join([*kept, line])
+    assert report(tmp_path, text) == [f"sekisho.toml:{3 + len(kept) + 1}: radius.clients[0].{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[web]\npublic_origin = "https://otp.example/login"', "5: web.public_origin: https://otp.example/login is not "
+         "an origin: write https://HOST or https://HOST:PORT, with nothing after it"),
+        ('[web]\npublic_origin = "http://otp.example"', "5: web.public_origin: http://otp.example is open to "
+         "eavesdroppers: write https (http is for localhost only)"),
+        ("[throttle]\nfirst_delay = 5\nmax_delay = 4", "6: throttle.max_delay: is less than first_delay, 5.0; "
+         "write at least that"),
+        ("[throttle]\npassword_first_delay = -1\n", "5: throttle.password_first_delay: is too small: 0.0 is the least"),
+        ("radius = 5", "4: store.radius: unknown key; store has url, master_key_file"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_elsewhere_gets_the_right_form(tmp_path: Path, text: str, expected: str) -> None:
+    assert report(tmp_path, STORE + text) == [f"sekisho.toml:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://sekisho:hunter2@db/sekisho", "PostgreSQL comes later; for now write "
+         "sqlite:////var/lib/sekisho/sekisho.db"),
+        ("mysql://sekisho:hunter2@db/sekisho", "write sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the "
+         "working folder"),
+        ("sqlite://", "write sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the working folder"),
+        ("sqlite:///:memory:", "names no file, and a store in memory forgets which codes were used: write "
+         "sqlite:///FILE"),
+    ],
+)  # fmt: skip
+def test_only_a_sqlite_file_is_a_store_for_now(tmp_path: Path, url: str, expected: str) -> None:
+    text = f'[store]\nurl = "{url}"\nmaster_key_file = "k"'
+    assert report(tmp_path, text) == [f"sekisho.toml:2: store.url: {expected}"]
