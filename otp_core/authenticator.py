@@ -16,7 +16,7 @@ from otp_core.judge import Case, FirstFinding, Judge
 from otp_core.login import Finding, Stage
 from otp_core.model import Attempt, BackendSilent, Mode, OtpUse, Silence, Standing, Verdict
 from otp_core.otp import Fit, is_code, normalise_code
-from otp_core.store.ledger import SqliteLedger
+from otp_core.store.ledger import Enquiries
 
 _log = structlog.get_logger("authenticator")
 _AUTO = "mode auto"
@@ -29,14 +29,14 @@ class Authenticator:
     def __init__(
         self,
         docket: Docket,
-        ledger: SqliteLedger,
+        enquiries: Enquiries,
         judge: Judge,
         first_factor: FirstFactor,
         turnstile: Turnstile,
         mark: Mark,
         now_ms: Callable[[], int],
     ) -> None:
-        self._docket, self._ledger, self._judge = docket, ledger, judge
+        self._docket, self._enquiries, self._judge = docket, enquiries, judge
         self._first_factor, self._turnstile, self._mark, self._now_ms = first_factor, turnstile, mark, now_ms
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -81,7 +81,7 @@ class Authenticator:
             return Case(attempt, Stage.FIRST_ROUND, FirstFinding(right=False, reason=Finding.TOO_SOON))
         if wait:
             await asyncio.sleep(wait)
-        standing, hash_ = self._ledger.credentials(attempt.customer) or (None, None)
+        standing, hash_ = self._enquiries.credentials(attempt.customer) or (None, None)
         case, password = self._split(attempt, standing)
         case.first = await self._first_factor.verify(attempt, password, standing, hash_)
         self._remember(case, station)

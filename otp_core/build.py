@@ -26,7 +26,7 @@ from otp_core.health import Health
 from otp_core.judge import Judge
 from otp_core.policy import Delays, Rules
 from otp_core.settings import Problem, Settings
-from otp_core.store.ledger import SqliteLedger
+from otp_core.store.ledger import Enquiries
 from otp_core.store.lists import newest_audit_id
 from otp_core.store.store import Store
 
@@ -63,7 +63,8 @@ class House:
     store: Store
     authenticator: Authenticator
     desk: Desk
-    ledger: SqliteLedger
+    docket: Docket
+    enquiries: Enquiries
     health: Health
     pool: HashPool
 
@@ -71,7 +72,8 @@ class House:
         """After the doors have closed."""
         await self.authenticator.close()
         self.pool.close()
-        self.ledger.close()
+        self.docket.close()
+        self.enquiries.close()
 
 
 def doors() -> dict[str, Callable[[Settings], Door]]:
@@ -97,20 +99,20 @@ def open_house(settings: Settings, *, trust_clock: bool = False) -> House:
             work.record(Event.CLOCK_TRUSTED, actor="sekisho serve", reason="--trust-clock")
     clock = GuardedClock(time.time) if trust_clock else _clock(store)
     judge = _judge(settings, store)
-    ledger = store.ledger()
-    docket = Docket(ledger, judge, clock, store.ids)
+    enquiries = store.enquiries()
+    docket = Docket(store.ledger(), judge, clock, store.ids)
     desk = Desk(store, judge, clock.now)
     pool = HashPool(settings.password.hash_threads, settings.password.max_waiting)
     authenticator = Authenticator(
         docket,
-        ledger,
+        enquiries,
         judge,
         LocalPassword(pool, cost_of(settings), desk.renew_password_hash),
         Turnstile(_password_delays(settings), asyncio.get_running_loop().time, settings.throttle.max_tracked),
         store.sealer.mark,
         clock.now,
     )
-    return House(settings, store, authenticator, desk, ledger, Health(ledger, clock), pool)
+    return House(settings, store, authenticator, desk, docket, enquiries, Health(enquiries, clock), pool)
 
 
 def cost_of(settings: Settings) -> Cost:

@@ -27,7 +27,7 @@ _log = structlog.get_logger("docket")
 
 class Docket:
     """The queue in front of one ledger. Belongs to one event loop, and commits on that loop's own thread: a second
-    thread would fight it for the interpreter, and halves the rate."""
+    thread would fight it for the interpreter, and lowers the rate (docs/performance.md)."""
 
     def __init__(self, ledger: SqliteLedger, judge: Judge, clock: GuardedClock, ids: Ids) -> None:
         self._ledger, self._judge, self._clock, self._ids = ledger, judge, clock, ids
@@ -43,6 +43,10 @@ class Docket:
         """Put a case on the list. ``tell`` hears the verdict once, after it is durable."""
         self._waiting.append((case, tell))
         self._call(0.0)
+
+    def close(self) -> None:
+        """After the last case."""
+        self._ledger.close()
 
     def _call(self, seconds: float) -> None:
         if self._called:

@@ -11,7 +11,7 @@ import structlog
 
 from otp_core.clock import ClockSetBack, GuardedClock
 from otp_core.model import StoreUnavailable
-from otp_core.store.ledger import SqliteLedger
+from otp_core.store.ledger import Enquiries
 
 _log = structlog.get_logger("health")
 PROBE_SECONDS = 1.0
@@ -21,8 +21,8 @@ SWEEP_SECONDS = 1.0
 class Health:
     """One for a process."""
 
-    def __init__(self, ledger: SqliteLedger, clock: GuardedClock) -> None:
-        self._ledger, self._clock = ledger, clock
+    def __init__(self, enquiries: Enquiries, clock: GuardedClock) -> None:
+        self._enquiries, self._clock = enquiries, clock
         self._asked_at = float("-inf")
         self._answer = False
         self.open_challenges = 0
@@ -39,15 +39,15 @@ class Health:
         """Every second, for ever: forget expired challenges, count the open ones."""
         while True:
             try:
-                self._ledger.expire(self._clock.now())
-                self.open_challenges = self._ledger.open_challenges()
+                self._enquiries.expire(self._clock.now())
+                self.open_challenges = self._enquiries.open_challenges()
             except (StoreUnavailable, ClockSetBack):
                 pass  # the docket says so as soon as somebody is concerned
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _probe(self) -> bool:
         try:
-            self._ledger.probe(self._clock.now())
+            self._enquiries.probe(self._clock.now())
         except (StoreUnavailable, ClockSetBack) as trouble:
             _log.error("not healthy", trouble=str(trouble))
             return False

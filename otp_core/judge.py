@@ -151,6 +151,8 @@ class _Hearing:
             return Finding.LOCKED
         if standing.otp_use != OtpUse.ACTIVE:
             return self._find_without_token(standing)
+        if standing.token_key is None:
+            return Finding.LOST
         if case.code is None:
             return Finding.NOTHING_CHECKED if self._asks_for_nothing() else Finding.CODE_DUE
         return self._find_code(standing, case.code)
@@ -270,6 +272,16 @@ class _Hearing:
             last_step=self.step, drift=drift, last_mark=attempt.fingerprint, last_at=self.now, failures=0
         )
         self.facts.standings[attempt.customer] = self.standing
+        if not self.judge.rules.one_customer_per_token:
+            self._tell_who_shares(self.standing)
+
+    def _tell_who_shares(self, spent: Standing) -> None:
+        """What one customer's code used up, it used up for the others who hold the token."""
+        for contract_id, other in self.facts.standings.items():
+            if other.token_key == spent.token_key:
+                self.facts.standings[contract_id] = other._replace(
+                    last_step=spent.last_step, drift=spent.drift, last_mark=spent.last_mark, last_at=spent.last_at
+                )
 
     def _count(self) -> bool:
         """One more wrong code. True if it locked the customer."""

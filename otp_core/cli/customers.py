@@ -103,8 +103,7 @@ def import_(
 
     office: Office = ctx.obj
     intake = CustomerIntake(office.store, office.desk, office.settings, actor(reason or f"file {file}"), skip_existing)
-    with office.store.read():  # the last connection to close would copy the log back, after each chunk
-        bring_in(intake, file, dry_run=dry_run, as_json=as_json)
+    bring_in(intake, file, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("show")

@@ -20,7 +20,7 @@ from otp_core.store.work import NewCustomer
 
 _IN_THE_STORE = "is in the store already: take the row out, or leave such rows untouched with --skip-existing"
 
-PER_TRANSACTION = 2000
+PER_TRANSACTION = 1000
 """Rows that are written at once: a server that runs meanwhile waits for no more than these."""
 
 PER_TRANSACTION_HASHED = 100

@@ -49,8 +49,7 @@ def import_(
 
     office: Office = ctx.obj
     intake = TokenIntake(office.store, office.desk, actor(reason or f"file {file}"), skip_existing)
-    with office.store.read():  # the last connection to close would copy the log back, after each chunk
-        bring_in(intake, file, dry_run=dry_run, as_json=as_json)
+    bring_in(intake, file, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("issue")

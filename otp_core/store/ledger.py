@@ -9,11 +9,9 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import Engine
-
 from otp_core.judge import Facts, Ruling
 from otp_core.model import OpenChallenge, Standing
-from otp_core.store.engine import unavailable
+from otp_core.store.driver import DriverConnection
 
 _STANDINGS = """
 SELECT c.contract_id, c.key, c.otp_use, c.locked_at, c.failures, c.failed_at, c.failed_mark, c.language, c.attributes,
@@ -21,7 +19,7 @@ SELECT c.contract_id, c.key, c.otp_use, c.locked_at, c.failures, c.failed_at, c.
        ifnull(t.last_step, -1), ifnull(t.drift, 0), ifnull(t.last_mark, 0), ifnull(t.last_at, 0)
   FROM json_each(?) AS asked
   JOIN customer AS c ON c.contract_id = asked.value
-  LEFT JOIN token AS t ON t.key = c.token_key
+  LEFT JOIN token AS t ON t.key = c.token_key AND (t.state = 'bound' OR c.otp_use <> 'active')
 """
 _CHALLENGE = """
 SELECT state, customer_key, client, expires_at, tries_left, password_mark FROM challenge WHERE state = ?
@@ -36,6 +34,7 @@ _OPEN = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?)"
 _TAKE = "DELETE FROM challenge WHERE state = ?"
 _RECORD = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PROBE = "INSERT INTO meta VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_EXPIRED = "SELECT 1 FROM challenge WHERE expires_at < ? LIMIT 1"
 _EXPIRE = "DELETE FROM challenge WHERE state IN (SELECT state FROM challenge WHERE expires_at < ? LIMIT 1000)"
 
 
@@ -44,115 +43,82 @@ class LedgerConflict(Exception):
 
 
 class SqliteLedger:
-    """One connection, kept open, for the login batches of one process. Every error of the database comes out as
-    StoreUnavailable, with nothing of the batch written."""
+    """The login batches of one process, on a connection of their own."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._connection: sqlite3.Connection | None = None
+    def __init__(self, connection: DriverConnection) -> None:
+        self._connection = connection
 
     def rule(self, customers: Iterable[str], states: Iterable[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
-        """One transaction: load what is known, let ``judge`` rule, make it durable. Only then may anybody hear."""
-        try:
-            connection = self._open()
+        """One transaction: load what is known, let ``judge`` rule, make it durable; only then may anybody hear.
+        Raises StoreUnavailable or LedgerConflict, and then nothing was written."""
+        with self._connection.guarded() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            ruling = judge(self._load(connection, customers, states))
-            self._apply(connection, ruling)
+            ruling = judge(_load(connection, customers, states))
+            _apply(connection, ruling)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._give_up(error)
-            raise unavailable(error) from error
-        except BaseException:
-            self._roll_back()
-            raise
-        return ruling
+            return ruling
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Enquiries:
+    """What is asked and tidied between the batches, on another connection."""
+
+    def __init__(self, connection: DriverConnection) -> None:
+        self._connection = connection
 
     def credentials(self, contract_id: str) -> tuple[Standing, str | None] | None:
         """One customer as of now with their password hash, without a lock: what must be known before a first factor
         that may be slow. None for an unknown customer."""
-        try:
-            connection = self._open()
+        with self._connection.guarded() as connection:
             row = connection.execute(_STANDINGS, (json.dumps([contract_id]),)).fetchone()
             if row is None:
                 return None
             standing = Standing(*row)
             hash_ = connection.execute(_PASSWORD, (standing.customer_key,)).fetchone()
-        except sqlite3.Error as error:
-            self._give_up(error)
-            raise unavailable(error) from error
-        return standing, hash_[0] if hash_ else None
+            return standing, hash_[0] if hash_ else None
 
     def expire(self, now: int) -> int:
         """Forget some of the challenges that nobody answered in time; how many."""
-        try:
-            return self._open().execute(_EXPIRE, (now,)).rowcount
-        except sqlite3.Error as error:
-            self._give_up(error)
-            raise unavailable(error) from error
+        with self._connection.guarded() as connection:
+            # Looked at before the write lock is taken: mostly there is nothing to do.
+            if connection.execute(_EXPIRED, (now,)).fetchone() is None:
+                return 0
+            return connection.execute(_EXPIRE, (now,)).rowcount
 
     def open_challenges(self) -> int:
         """How many challenges are open, the expired ones not yet forgotten included."""
-        try:
-            count: int = self._open().execute("SELECT count(*) FROM challenge").fetchone()[0]
-        except sqlite3.Error as error:
-            self._give_up(error)
-            raise unavailable(error) from error
-        return count
+        with self._connection.guarded() as connection:
+            count: int = connection.execute("SELECT count(*) FROM challenge").fetchone()[0]
+            return count
 
     def probe(self, now: int) -> None:
-        """Write something and wait for the disk. Raises StoreUnavailable."""
-        try:
-            self._open().execute(_PROBE, (now.to_bytes(8, "big"),))
-        except sqlite3.Error as error:
-            self._give_up(error)
-            raise unavailable(error) from error
+        """Write something and wait for the disk."""
+        with self._connection.guarded() as connection:
+            connection.execute(_PROBE, (now.to_bytes(8, "big"),))
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
 
-    @staticmethod
-    def _load(connection: sqlite3.Connection, customers: Iterable[str], states: Iterable[bytes]) -> Facts:
-        rows = connection.execute(_STANDINGS, (json.dumps(list(customers)),))
-        challenges = {}
-        for state in states:
-            row = connection.execute(_CHALLENGE, (state,)).fetchone()
-            if row:
-                challenges[state] = OpenChallenge(*row)
-        return Facts({row[0]: Standing(*row) for row in rows}, challenges)
 
-    @staticmethod
-    def _apply(connection: sqlite3.Connection, ruling: Ruling) -> None:
-        if ruling.taken:
-            connection.executemany(_TAKE, [(state,) for state in ruling.taken])
-        if ruling.spent and connection.executemany(_SPEND, ruling.spent).rowcount != len(ruling.spent):
-            raise LedgerConflict
-        if ruling.counted:
-            connection.executemany(_COUNT, ruling.counted.values())
-        if ruling.opened:
-            connection.executemany(_OPEN, ruling.opened)
-        connection.executemany(_RECORD, ruling.audit)
+def _load(connection: sqlite3.Connection, customers: Iterable[str], states: Iterable[bytes]) -> Facts:
+    rows = connection.execute(_STANDINGS, (json.dumps(list(customers)),))
+    challenges = {}
+    for state in states:
+        row = connection.execute(_CHALLENGE, (state,)).fetchone()
+        if row:
+            challenges[state] = OpenChallenge(*row)
+    return Facts({row[0]: Standing(*row) for row in rows}, challenges)
 
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            connection = self._engine.raw_connection()
-            driver = connection.driver_connection
-            connection.detach()
-            assert isinstance(driver, sqlite3.Connection)
-            driver.isolation_level = None
-            self._connection = driver
-        return self._connection
 
-    def _give_up(self, error: sqlite3.Error) -> None:
-        """Leave no transaction behind; after anything worse than a lock, begin with a fresh connection."""
-        self._roll_back()
-        if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != sqlite3.SQLITE_BUSY:
-            self.close()
-
-    def _roll_back(self) -> None:
-        if self._connection is not None and self._connection.in_transaction:
-            try:
-                self._connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                self.close()
+def _apply(connection: sqlite3.Connection, ruling: Ruling) -> None:
+    if ruling.taken:
+        connection.executemany(_TAKE, [(state,) for state in ruling.taken])
+    if ruling.spent and connection.executemany(_SPEND, ruling.spent).rowcount != len(ruling.spent):
+        raise LedgerConflict
+    if ruling.counted:
+        connection.executemany(_COUNT, ruling.counted.values())
+    if ruling.opened:
+        connection.executemany(_OPEN, ruling.opened)
+    connection.executemany(_RECORD, ruling.audit)

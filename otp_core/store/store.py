@@ -12,8 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from otp_core.audit import Ids
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
 from otp_core.store import engine as _engine
+from otp_core.store.driver import DriverConnection
 from otp_core.store.engine import StoreProblem, open_engine, unavailable
-from otp_core.store.ledger import SqliteLedger
+from otp_core.store.ledger import Enquiries, SqliteLedger
 from otp_core.store.work import Work
 
 _KEY_CHECK = "key check"
@@ -53,8 +54,12 @@ class Store:
                 raise unavailable(error.orig) from error
 
     def ledger(self) -> SqliteLedger:
-        """A connection of its own for the login batches of this process."""
-        return SqliteLedger(self.engine)
+        """For the login batches of this process."""
+        return SqliteLedger(DriverConnection(self.engine))
+
+    def enquiries(self) -> Enquiries:
+        """For what is asked between them."""
+        return Enquiries(DriverConnection(self.engine))
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:

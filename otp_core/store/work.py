@@ -197,9 +197,7 @@ class Work:
         """Move available tokens to bound, or leave them bound where they are ``shared``; how many could be."""
         free = (TokenState.AVAILABLE, TokenState.BOUND) if shared else (TokenState.AVAILABLE,)
         change = (
-            update(token)
-            .where(token.c.key.in_(token_keys), token.c.state.in_(free))
-            .values(state=TokenState.BOUND)
+            update(token).where(token.c.key.in_(token_keys), token.c.state.in_(free)).values(state=TokenState.BOUND)
         )
         return self._connection.execute(change).rowcount
 
