@@ -110,7 +110,8 @@ class Authenticator:
         if not tail or self._turnstile.failures(attempt.customer, _AUTO) >= self._judge.rules.lock_after:
             return False
         fit, _ = self._judge.fit(standing, normalise_code(tail), self._now_ms())
-        return fit is Fit.FITS
+        repeated = fit is Fit.REUSED and attempt.fingerprint != 0 and attempt.fingerprint == standing.last_mark
+        return fit is Fit.FITS or repeated
 
     def _code_shaped_mark(self, typed: str, digits: int | None) -> int | None:
         code = normalise_code(typed)

@@ -76,7 +76,7 @@ class Docket:
         if self._waiting:
             self._call(0.0)
         for (_, tell), verdict in zip(batch, verdicts, strict=True):
-            tell(verdict)
+            _say(tell, verdict)
 
     def _rule(self, cases: list[Case]) -> list[Verdict]:
         now = self._clock.now()
@@ -91,7 +91,7 @@ class Docket:
                 return self._ledger.rule(customers, states, judge).verdicts
             except LedgerConflict:
                 continue
-        raise BackendSilent("store: other nodes keep spending the same codes; the batch is tried again")
+        raise LedgerConflict("the store keeps refusing what was ruled: each case is heard alone")
 
     def _hear_alone(self, batch: list[tuple[Case, Tell]]) -> None:
         for case, tell in batch:
@@ -100,7 +100,7 @@ class Docket:
                 (verdict,) = self._rule([case])
             except Exception as error:
                 verdict = Silence(f"{type(error).__name__} while judging")
-            tell(verdict)
+            _say(tell, verdict)
         if self._waiting:
             self._call(0.0)
 
@@ -113,7 +113,7 @@ class Docket:
         self._trouble = trouble
         for case, tell in reversed(batch):
             if case.attempt.deadline <= loop_time:
-                tell(Silence(trouble))
+                _say(tell, Silence(trouble))
             else:
                 self._waiting.appendleft((case, tell))
         if self._waiting:
@@ -123,3 +123,11 @@ class Docket:
         if self._trouble:
             _log.warning("logins are answered again", after=self._trouble)
             self._trouble = ""
+
+
+def _say(tell: Tell, verdict: Verdict) -> None:
+    """A door that cannot take its verdict must not keep the others from theirs."""
+    try:
+        tell(verdict)
+    except Exception:
+        _log.exception("a verdict could not be told", verdict=type(verdict).__name__)

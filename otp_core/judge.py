@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from otp_core.audit import AuditRow, Event, Ids
 from otp_core.login import Finding, Stage, Step, step_for
 from otp_core.model import (
     Accept,
+    Algorithm,
     Attempt,
     Challenge,
     Kind,
@@ -326,7 +328,12 @@ class _Hearing:
 
 def token_spec(standing: Standing) -> TokenSpec:
     """The token's arithmetic as the store's row has it."""
-    return TokenSpec(standing.kind, standing.algorithm, standing.digits, standing.period)  # type: ignore[arg-type]
+    return _spec(standing.kind, standing.algorithm, standing.digits, standing.period)
+
+
+@lru_cache(maxsize=256)
+def _spec(kind: str, algorithm: str, digits: int, period: int) -> TokenSpec:
+    return TokenSpec(Kind(kind), Algorithm(algorithm), digits, period)
 
 
 def attributes_text(attributes: Mapping[str, object] | None) -> str | None:

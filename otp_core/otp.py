@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 from otp_core.model import Algorithm, Kind, TokenSpec
@@ -84,12 +84,12 @@ def find_step(seed: bytes, spec: TokenSpec, code: str, steps: Iterable[int]) -> 
     return None
 
 
-def nearest_first(centre: int, window: int) -> list[int]:
+def nearest_first(centre: int, window: int) -> Iterator[int]:
     """``centre``, then one back, one ahead, two back ...: a punctual customer is found at the first HMAC."""
-    steps = [centre]
+    yield centre
     for away in range(1, window + 1):
-        steps += (centre - away, centre + away)
-    return steps
+        yield centre - away
+        yield centre + away
 
 
 def fit(

@@ -6,6 +6,7 @@ SIGTERM and SIGINT drain, SIGHUP reads the settings again. It knows no door by n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -16,10 +17,14 @@ import structlog
 
 from otp_core import logs
 from otp_core.build import Door, doors, open_house
+from otp_core.model import BackendSilent
+from otp_core.sealing import KeyProblem
 from otp_core.settings import ConfigProblems, Loaded, Settings, load
+from otp_core.store.engine import StoreProblem
 
 _log = structlog.get_logger("sekisho")
 RESTART_SECONDS = 1.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Configuration:
@@ -48,10 +53,17 @@ def run(configuration: Configuration, *, trust_clock: bool = False) -> int:
     if workers == 1:
         return asyncio.run(_serve(configuration, settings, trust_clock=trust_clock, shared=False))
     asyncio.run(_try(settings, trust_clock=trust_clock))
-    return _supervise(workers, lambda: asyncio.run(_serve(configuration, settings, trust_clock=False, shared=True)))
+
+    def work(late: bool) -> int:
+        return asyncio.run(_serve(configuration, settings, trust_clock=False, shared=True, late=late))
+
+    return _supervise(workers, work)
 
 
-async def _serve(configuration: Configuration, settings: Settings, *, trust_clock: bool, shared: bool) -> int:
+async def _serve(
+    configuration: Configuration, settings: Settings, *, trust_clock: bool, shared: bool, late: bool = False
+) -> int:
+    """``late``: the others may have read the settings again meanwhile."""
     house = open_house(settings, trust_clock=trust_clock)
     opened = [make(settings) for make in doors().values()]
     stop = asyncio.Event()
@@ -63,6 +75,8 @@ async def _serve(configuration: Configuration, settings: Settings, *, trust_cloc
     try:
         for door in opened:
             await door.open(house, shared=shared)
+        if late:
+            _reload(configuration, opened)
         _log.info("ready", pid=os.getpid())
         await stop.wait()
         _log.info("draining")
@@ -99,7 +113,7 @@ async def _try(settings: Settings, *, trust_clock: bool) -> None:
         await house.close()
 
 
-def _supervise(workers: int, work: Callable[[], int]) -> int:
+def _supervise(workers: int, work: Callable[[bool], int]) -> int:
     """Fork ``workers`` processes, pass signals on, replace who dies, end when all have ended."""
     stopping = False
     running: set[int] = set()
@@ -108,12 +122,13 @@ def _supervise(workers: int, work: Callable[[], int]) -> int:
         nonlocal stopping
         stopping = stopping or number != signal.SIGHUP
         for pid in running:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(pid, number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, pass_on)
     while not stopping and len(running) < workers:
-        running.add(_fork(work))
+        _fork(work, running, late=False)
     _log.info("workers started", workers=sorted(running))
     while running:
         pid, status = os.wait()
@@ -121,19 +136,27 @@ def _supervise(workers: int, work: Callable[[], int]) -> int:
         if not stopping:
             _log.error("a worker ended: another takes its place", pid=pid, status=status)
             time.sleep(RESTART_SECONDS)
-            running.add(_fork(work))
+        if not stopping:  # which may have changed during the sleep
+            _fork(work, running, late=True)
     return 0
 
 
-def _fork(work: Callable[[], int]) -> int:
+def _fork(work: Callable[[bool], int], running: set[int], *, late: bool) -> None:
+    """One more worker. No signal gets between the fork and its entry, or it would miss the worker."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     pid = os.fork()
     if pid:
-        return pid
+        running.add(pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        return
     code = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        code = work()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        code = work(late)
+    except (StoreProblem, KeyProblem, BackendSilent, OSError) as problem:
+        _log.error("a worker could not go on", problem=str(problem))
     except Exception:
         _log.exception("a worker could not go on")
     finally:

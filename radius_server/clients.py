@@ -33,7 +33,7 @@ class Client:
     reply_max: int
     prompt: list[Attribute]
     texts: Mapping[tuple[Language, Text], list[Attribute]]
-    reply_attributes: list[Attribute]
+    accept_attributes: list[Attribute]
 
     @property
     def at_risk(self) -> bool:
@@ -73,6 +73,7 @@ def clients_of(settings: Settings, dictionary: Dictionary) -> Clients:
 
 
 def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
+    texts = _texts(settings)
     return Client(
         name=settings.name,
         network=settings.network,
@@ -84,8 +85,8 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         reject_delay=settings.reject_delay,
         reply_max=settings.reply_max,
         prompt=_PROMPT[settings.prompt],
-        texts=_texts(settings),
-        reply_attributes=dictionary.encode_all(settings.reply_attributes),
+        texts=texts,
+        accept_attributes=texts[settings.language, Text.ACCEPT] + dictionary.encode_all(settings.reply_attributes),
     )
 
 

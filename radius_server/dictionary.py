@@ -29,7 +29,8 @@ class Dictionary:
     def __init__(self, extra: Iterable[Path] = ()) -> None:
         try:
             self._names = PyradDictionary(str(standard_dictionary()), *map(str, extra))
-        except (ParseError, OSError) as error:
+        except (ParseError, OSError, ValueError, IndexError) as error:
+            # pyrad reads a line that ends too early past its end.
             raise ValueError(f"cannot read the dictionary: {error}") from None
 
     def encode_all(self, attributes: Mapping[str, object]) -> list[Attribute]:
@@ -43,13 +44,16 @@ class Dictionary:
     def encode(self, name: str, value: object) -> Attribute:
         """One attribute; a vendor's comes wrapped as Vendor-Specific (RFC 2865 section 5.26)."""
         definition = self._definition(name)
-        octets = _octets(name, definition, value)
-        if definition.vendor:
-            vendor = self._names.vendors.GetForward(definition.vendor)
-            octets = vendor.to_bytes(4, "big") + bytes((definition.code, len(octets) + 2)) + octets
-        if len(octets) > 253:
-            raise ValueError(f"{name}: {len(octets)} octets; an attribute holds 253, a vendor's 247")
-        return (int(Type.VENDOR_SPECIFIC) if definition.vendor else int(definition.code)), octets
+        if type(value) not in (str, int):  # True is an int to Python, and no number to an operator
+            raise ValueError(f"{name}: {value!r}; write text or a whole number")
+        octets, most = _octets(name, definition, value), 247 if definition.vendor else 253
+        if not 1 <= len(octets) <= most:
+            raise ValueError(f"{name}: {len(octets)} octets; it holds 1 to {most}")
+        if not definition.vendor:
+            return definition.code, octets
+        vendor: int = self._names.vendors.GetForward(definition.vendor)
+        head = vendor.to_bytes(4, "big") + bytes((definition.code, len(octets) + 2))
+        return int(Type.VENDOR_SPECIFIC), head + octets
 
     def _definition(self, name: str) -> Definition:
         if name not in self._names.attributes:
@@ -61,6 +65,12 @@ class Dictionary:
         definition: Definition = self._names.attributes[name]
         if definition.encrypt or definition.has_tag:
             raise ValueError(f"{name}: encrypted and tagged attributes are not supported")
+        if definition.type == "tlv" or definition.is_sub_attribute:
+            raise ValueError(f"{name}: attributes within attributes are not supported")
+        if not 1 <= definition.code <= 255:
+            raise ValueError(f"{name}: its number is {definition.code}; one octet holds 1 to 255")
+        if not 0 <= self._names.vendors.GetForward(definition.vendor) < 2**32:
+            raise ValueError(f"{name}: the number of its vendor, {definition.vendor}, does not fit into four octets")
         return definition
 
 
@@ -71,7 +81,7 @@ def _octets(name: str, definition: Definition, value: object) -> bytes:
         value = definition.values.GetForward(value)
         if isinstance(value, bytes):
             return value
-    elif definition.type in ("integer", "byte", "short", "signed", "integer64") and isinstance(value, str):
+    elif definition.type in ("integer", "byte", "short", "signed", "integer64", "date") and isinstance(value, str):
         value = _number(name, definition, value)
     try:
         octets: bytes = tools.EncodeAttr(definition.type, value)
@@ -91,13 +101,12 @@ def _number(name: str, definition: Definition, value: str) -> int:
 
 def _raw(name: str, value: object) -> bytes:
     if not isinstance(value, str):
-        raise ValueError(f"{name}: {value!r}; write text, or 0x and hexadecimal digits")
-    if not value.startswith("0x"):
-        return value.encode()
+        message = f"{name}: {value!r}; write text, or 0x and hexadecimal digits"
+        raise ValueError(message)  # noqa: TRY004  one kind of problem, whatever is wrong with a setting
     try:
-        return bytes.fromhex(value[2:])
+        return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
     except ValueError:
-        raise ValueError(f"{name}: {value!r} is not 0x and pairs of hexadecimal digits") from None
+        raise ValueError(f"{name}: {value!r} is neither text nor 0x and pairs of hexadecimal digits") from None
 
 
 def standard_dictionary() -> Path:

@@ -6,19 +6,25 @@ The wiring of this package, and nothing else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
 from otp_core.build import House
 from otp_core.settings import Problem, Settings
+from otp_core.settings.model import Client as ClientSettings
 from radius_server.clients import Clients, clients_of
 from radius_server.dictionary import Dictionary
 from radius_server.duplicates import Duplicates
-from radius_server.server import Limits, RadiusServer
+from radius_server.packet import size
+from radius_server.server import REPLY_HEAD, Limits, RadiusServer
 from radius_server.sockets import Listener
 
 REPORT_SECONDS = 3600.0
+_AT_START = (
+    "listen", "workers", "max_in_flight", "max_open_challenges", "request_seconds", "status_rate", "duplicate_seconds",
+    "duplicate_entries",
+)  # fmt: skip
 _log = structlog.get_logger("radius")
 
 
@@ -32,18 +38,15 @@ class RadiusDoor:
         self._report: asyncio.TimerHandle | None = None
 
     def problems(self) -> Sequence[Problem]:
-        """Dictionaries that cannot be read, and reply attributes that cannot be encoded."""
+        """Dictionaries that cannot be read, and reply attributes that cannot be encoded or do not fit into a reply."""
         try:
             dictionary = Dictionary(self._settings.radius.dictionary)
         except ValueError as error:
             return [Problem("", "radius.dictionary", str(error))]
         found = []
         for at, client in enumerate(self._settings.radius.clients):
-            for name, value in client.reply_attributes.items():
-                try:
-                    dictionary.encode_all({name: value})
-                except ValueError as error:
-                    found.append(Problem("", f"radius.clients[{at}].reply_attributes", f"{client.name}: {error}"))
+            for problem in _reply_problems(client, dictionary):
+                found.append(Problem("", f"radius.clients[{at}].reply_attributes", f"{client.name}: {problem}"))
         return found
 
     async def open(self, house: House, *, shared: bool) -> None:
@@ -84,7 +87,7 @@ class RadiusDoor:
             return
         dictionary = Dictionary(settings.radius.dictionary)
         self._server.use(clients_of(settings, dictionary), dictionary)
-        for name in ("listen", "workers", "max_in_flight", "duplicate_seconds", "duplicate_entries"):
+        for name in _AT_START:
             if getattr(settings.radius, name) != getattr(self._settings.radius, name):
                 _log.warning("a changed setting waits for a restart", setting=f"radius.{name}")
         self._settings = settings
@@ -96,8 +99,9 @@ class RadiusDoor:
         for listener in self._listeners:
             loop.remove_reader(listener.socket)
         end = loop.time() + self._settings.radius.drain_seconds
-        while self._server is not None and self._server.in_flight and loop.time() < end:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110  the hot path sets no event for this one moment
+        # Asked now and then, so that the hot path need not set an event for this one moment.
+        while self._server is not None and self._server.in_flight and loop.time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         for listener in self._listeners:
             listener.close()
         self._listeners = []
@@ -105,8 +109,7 @@ class RadiusDoor:
             self._report.cancel()
         if self._server is not None:
             self._report_risk()
-            counts = self._server.counters.counts
-            _log.info("closed", door="radius", unanswered=self._server.in_flight, counts=dict(counts))
+            _log.info("closed", door="radius", unanswered=self._server.in_flight, counts=self._server.counters.named())
 
     def _report_again(self) -> None:
         self._report_risk()
@@ -129,3 +132,14 @@ class RadiusDoor:
                     client=client.name,
                     network=str(client.network),
                 )
+
+
+def _reply_problems(client: ClientSettings, dictionary: Dictionary) -> Iterator[str]:
+    octets = REPLY_HEAD
+    for name, value in client.reply_attributes.items():
+        try:
+            octets += size(dictionary.encode_all({name: value}))
+        except ValueError as error:
+            yield str(error)
+    if octets > client.reply_max:
+        yield f"together they make a reply of {octets} octets; reply_max is {client.reply_max}"

@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 class Admission(Enum):
     NEW = auto()
+    NO_ROOM = auto()
     IN_PROGRESS = auto()
 
 
@@ -34,13 +35,14 @@ class Duplicates:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def admit(self, key: Hashable, authenticator: bytes, now: float) -> Admission | bytes:
-        """NEW, IN_PROGRESS, or the octets of the reply that was sent."""
+    def admit(self, key: Hashable, authenticator: bytes, now: float, *, room: bool = True) -> Admission | bytes:
+        """NEW, IN_PROGRESS, or the octets of the reply that was sent. Without ``room``: NO_ROOM in the place of NEW."""
         entry = self._entries.get(key)
-        if entry is not None:
-            if entry.authenticator == authenticator and entry.expires > now:
-                return Admission.IN_PROGRESS if entry.reply is None else entry.reply
-            del self._entries[key]
+        if entry is not None and entry.authenticator == authenticator and entry.expires > now:
+            return Admission.IN_PROGRESS if entry.reply is None else entry.reply
+        if not room:
+            return Admission.NO_ROOM
+        self._entries.pop(key, None)
         self._entries[key] = _Entry(authenticator, now + self._seconds)
         self._shrink(now)
         return Admission.NEW

@@ -28,6 +28,11 @@ class Code(IntEnum):
     ACCESS_CHALLENGE = 11
     STATUS_SERVER = 12
 
+    @property
+    def title(self) -> str:
+        """As the RFC writes it."""
+        return self.name.title().replace("_", "-")
+
 
 class Type(IntEnum):
     """The attributes that the door itself reads or writes; all others are opaque to it."""
@@ -44,6 +49,10 @@ class Type(IntEnum):
     PROMPT = 76
     EAP_MESSAGE = 79
     MESSAGE_AUTHENTICATOR = 80
+
+
+_MESSAGE_AUTHENTICATOR = int(Type.MESSAGE_AUTHENTICATOR)
+"""The same as a bare number, for the loop that every datagram goes through."""
 
 
 class Fault(StrEnum):
@@ -77,13 +86,15 @@ Attribute = tuple[int, bytes]
 
 
 class Request(NamedTuple):
-    """A sound packet. ``octets`` without padding; ``authenticator_at``: where Message-Authenticator's value stands."""
+    """A sound packet. ``octets`` without padding; ``found`` has one value of each type that occurs;
+    ``authenticator_at``: where Message-Authenticator's value stands."""
 
     code: int
     identifier: int
     authenticator: bytes
     attributes: list[Attribute]
     octets: bytes
+    found: dict[int, bytes]
     authenticator_at: int | None
 
     def values(self, type_: int) -> list[bytes]:
@@ -108,7 +119,7 @@ def read_request(datagram: bytes) -> Request:
         size = octets[at + 1] if at + 1 < length else 0
         if size < 2 or at + size > length or octets[at] == 0:
             raise Unreadable(Fault.BAD_ATTRIBUTE)
-        if octets[at] == Type.MESSAGE_AUTHENTICATOR:
+        if octets[at] == _MESSAGE_AUTHENTICATOR:
             if authenticator_at is not None or size != 18:
                 raise Unreadable(Fault.TWO_AUTHENTICATORS)
             authenticator_at = at + 2
@@ -116,20 +127,18 @@ def read_request(datagram: bytes) -> Request:
         at += size
     if len(attributes) > MAX_ATTRIBUTES:
         raise Unreadable(Fault.TOO_MANY_ATTRIBUTES)
-    return Request(octets[0], octets[1], octets[4:20], attributes, octets, authenticator_at)
+    return Request(octets[0], octets[1], octets[4:20], attributes, octets, dict(attributes), authenticator_at)
 
 
 def verify(request: Request, secret: bytes, *, required: bool, limit_proxy_state: bool) -> None:
     """RFC 3579 section 3.2, and what CVE-2024-3596 taught. Raises Unreadable."""
-    types = {type_ for type_, _ in request.attributes}
-    at = request.authenticator_at
-    eap = Type.EAP_MESSAGE in types
-    if eap and (at is None or Type.USER_PASSWORD in types):
+    at, found = request.authenticator_at, request.found
+    if Type.EAP_MESSAGE in found and (at is None or Type.USER_PASSWORD in found):
         raise Unreadable(Fault.EAP_UNPROTECTED)
     if at is None:
         if required or request.code == Code.STATUS_SERVER:
             raise Unreadable(Fault.NO_AUTHENTICATOR)
-        if limit_proxy_state and Type.PROXY_STATE in types:
+        if limit_proxy_state and Type.PROXY_STATE in found:
             raise Unreadable(Fault.PROXY_STATE_UNPROTECTED)
         return
     octets = request.octets
@@ -167,33 +176,31 @@ class Credentials(NamedTuple):
 
 def credentials(request: Request, secret: bytes) -> Credentials:
     """The PAP credentials of a verified Access-Request (RFC 2865 section 5.2). Raises NoCredentials."""
-    user_name = encrypted = state = None
-    calling_station = b""
-    for type_, value in request.attributes:
-        if type_ == Type.USER_NAME:
-            if user_name is not None:
-                raise NoCredentials("two User-Names")
-            user_name = value
-        elif type_ == Type.USER_PASSWORD:
-            if encrypted is not None:
-                raise NoCredentials("two User-Passwords")
-            encrypted = value
-        elif type_ == Type.STATE:
-            if state is not None:
-                raise NoCredentials("two States")
-            state = value
-        elif type_ == Type.CALLING_STATION_ID:
-            calling_station = value
-        elif type_ in (Type.CHAP_PASSWORD, Type.EAP_MESSAGE):
-            what = "CHAP" if type_ == Type.CHAP_PASSWORD else "EAP"
-            raise NoCredentials(f"{what} is not served here: let the client use PAP")
+    found = request.found
+    for type_, name in _NOT_SERVED.items():
+        if type_ in found:
+            raise NoCredentials(f"{name} is not served here: let the client use PAP")
+    if len(found) != len(request.attributes):
+        _refuse_doubles(request)
+    user_name, encrypted = found.get(Type.USER_NAME), found.get(Type.USER_PASSWORD)
     if not user_name:
         raise NoCredentials("no User-Name")
     if encrypted is None:
         raise NoCredentials("no User-Password")
     if not 16 <= len(encrypted) <= 128 or len(encrypted) % 16:
         raise NoCredentials("a User-Password that is not 16 to 128 octets in blocks of 16")
-    return Credentials(user_name, decrypt(encrypted, secret, request.authenticator), state, calling_station)
+    password = decrypt(encrypted, secret, request.authenticator)
+    return Credentials(user_name, password, found.get(Type.STATE), found.get(Type.CALLING_STATION_ID, b""))
+
+
+_NOT_SERVED = {int(Type.CHAP_PASSWORD): "CHAP", int(Type.EAP_MESSAGE): "EAP"}
+_ONCE = {int(Type.USER_NAME): "User-Names", int(Type.USER_PASSWORD): "User-Passwords", int(Type.STATE): "States"}
+
+
+def _refuse_doubles(request: Request) -> None:
+    for type_, names in _ONCE.items():
+        if len(request.values(type_)) > 1:
+            raise NoCredentials(f"two {names}")
 
 
 def decrypt(encrypted: bytes, secret: bytes, authenticator: bytes) -> bytes:
@@ -216,7 +223,7 @@ def write_reply(request: Request, code: Code, attributes: Iterable[Attribute], s
     """A signed reply: Message-Authenticator first, then ``attributes``, then the request's Proxy-States in their order
     (RFC 2865 section 5.33; MA first: CVE-2024-3596). Raises ValueError if it would exceed 4096 octets."""
     body = _BLANK_AUTHENTICATOR + encode(attributes)
-    if Type.PROXY_STATE in (type_ for type_, _ in request.attributes):
+    if Type.PROXY_STATE in request.found:
         body += encode(item for item in request.attributes if item[0] == Type.PROXY_STATE)
     length = _HEADER + len(body)
     if length > MAX_PACKET:

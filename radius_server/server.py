@@ -38,7 +38,7 @@ from radius_server.packet import (
 from radius_server.sockets import Listener, Source
 
 _log = structlog.get_logger("radius")
-_REPLY_HEAD = 38
+REPLY_HEAD = 38
 """Octets of a reply before its attributes: header and Message-Authenticator."""
 
 
@@ -115,12 +115,12 @@ class RadiusServer:
         if request.code == Code.STATUS_SERVER:
             self._answer_status(exchange)
             return
-        if self.in_flight >= self._limits.max_in_flight and not self._keeps_place(request):
-            self.counters.dropped("too many requests in flight", source[0])
-            return
-        admitted = self._duplicates.admit(key, request.authenticator, self._loop.time())
+        room = self.in_flight < self._limits.max_in_flight or self._keeps_place(request)
+        admitted = self._duplicates.admit(key, request.authenticator, self._loop.time(), room=room)
         if admitted is Admission.NEW:
             self._admit(exchange)
+        elif admitted is Admission.NO_ROOM:
+            self.counters.dropped("too many requests in flight", source[0])
         elif admitted is Admission.IN_PROGRESS:
             self.counters.counts["duplicate in progress"] += 1
         elif isinstance(admitted, bytes):
@@ -129,7 +129,7 @@ class RadiusServer:
 
     def _keeps_place(self, request: Request) -> bool:
         """Over the bound, the answers to challenges still come in, to twice the bound."""
-        return bool(request.values(Type.STATE)) and self.in_flight < 2 * self._limits.max_in_flight
+        return Type.STATE in request.found and self.in_flight < 2 * self._limits.max_in_flight
 
     def _admit(self, exchange: Exchange) -> None:
         client = exchange.client
@@ -156,7 +156,9 @@ class RadiusServer:
         if client.policy.join_seconds:
             fingerprint = self._mark(b"join", client.name.encode(), customer.encode(), typed.encode())
         else:
-            fingerprint = self._mark(client.name.encode(), bytes((request.identifier,)), request.authenticator)
+            # With what was typed: a client that repeats its authenticators must not have a wrong code taken for a copy.
+            request_id = bytes((request.identifier,)) + request.authenticator
+            fingerprint = self._mark(b"request", client.name.encode(), request_id, typed.encode())
         return Attempt(
             customer=customer,
             typed=typed,
@@ -190,15 +192,14 @@ class RadiusServer:
 
     def _accept_attributes(self, exchange: Exchange, verdict: Accept) -> list[Attribute]:
         client = exchange.client
-        attributes = [*client.texts[client.policy.language, Text.ACCEPT], *client.reply_attributes]
         if not verdict.attributes:
-            return attributes
+            return client.accept_attributes
         try:
-            return attributes + self._dictionary.encode_all(verdict.attributes)
+            return client.accept_attributes + self._dictionary.encode_all(verdict.attributes)
         except ValueError as error:
             # Checked when they were set; a dictionary may have changed since. Entry does not depend on them.
             self.counters.say("a customer's reply attribute was left out", str(error), client.name)
-            return attributes
+            return client.accept_attributes
 
     @staticmethod
     def _challenge_attributes(client: Client, verdict: Challenge) -> list[Attribute]:
@@ -215,15 +216,15 @@ class RadiusServer:
             self._duplicates.forget(exchange.key, request.authenticator)
             return
         self._duplicates.settle(exchange.key, request.authenticator, reply)
-        self.counters.counts[code.name] += 1
+        self.counters.counts[code] += 1
         if not exchange.listener.send(reply, exchange.source, exchange.destination):
             self.counters.counts["reply not sent"] += 1
 
     def _fitted(self, exchange: Exchange, attributes: list[Attribute]) -> list[Attribute]:
         """Texts give way first when the client cannot read a reply of this size."""
-        if len(attributes) < 2 and not exchange.request.values(Type.PROXY_STATE):
+        if not attributes:
             return attributes
-        fixed = _REPLY_HEAD + sum(len(value) + 2 for value in exchange.request.values(Type.PROXY_STATE))
+        fixed = REPLY_HEAD + sum(len(value) + 2 for value in exchange.request.values(Type.PROXY_STATE))
         limit = min(max(exchange.client.reply_max, fixed), MAX_PACKET)
         while fixed + size(attributes) > limit:
             texts = [at for at, (type_, _) in enumerate(attributes) if type_ == Type.REPLY_MESSAGE]
@@ -244,5 +245,5 @@ class RadiusServer:
             self.counters.dropped("Status-Server while logins cannot be answered", client.name)
         else:
             reply = write_reply(exchange.request, Code.ACCESS_ACCEPT, [], client.secret)
-            self.counters.counts["STATUS"] += 1
+            self.counters.counts["Status-Server answered"] += 1
             exchange.listener.send(reply, exchange.source, exchange.destination)

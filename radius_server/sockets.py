@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from otp_core.settings.values import Address
@@ -36,7 +37,7 @@ class Listener:
         self._family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self.socket = _bound(self._family, address, shared=shared)
         self.socket.setblocking(False)
-        self._wildcard = address.host in ("0.0.0.0", "::")  # noqa: S104
+        self._wildcard = ip_address(address.host).is_unspecified
         if self._wildcard:
             option = (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO) if self._v6 else (socket.IPPROTO_IP, _IP_PKTINFO)
             self.socket.setsockopt(*option, 1)

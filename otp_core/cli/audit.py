@@ -29,6 +29,9 @@ _POLL_SECONDS = 0.5
 _OVERLAP_MS = 2000
 """A row is numbered before it is committed: a slower process's row may turn up behind a newer one."""
 
+_FIRST_YEAR, _LAST_YEAR = 1971, 2199
+"""What the numbers of audit rows can express (audit.Ids), wherever on earth."""
+
 _AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _HEADINGS = ("id", "time", "event", "actor", "customer", "token", "source", "reason")
@@ -41,10 +44,12 @@ def add_to(app: typer.Typer) -> None:
 def moment(text: str, now: datetime) -> int:
     """Milliseconds since the epoch of an ISO date or time (local unless it names a zone), or of so long ago (``2h``).
     Raises ValueError with the right form."""
-    if ago := _AGO.fullmatch(text):
-        return int((now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).timestamp() * 1000)
+    ago = _AGO.fullmatch(text)
     try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
+        then = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(text)
+        if not _FIRST_YEAR <= then.year <= _LAST_YEAR:
+            raise ValueError
+        return int(then.timestamp() * 1000)
     except (ValueError, OverflowError):
         raise ValueError("write 2026-04-01, 2026-04-01T09:30, 2026-04-01T09:30+09:00, or 30m, 2h, 7d ago") from None
 
@@ -102,11 +107,11 @@ def audit(
         token=token,
         event=event,
         actor=actor,
-        after=id_at(since) - 1 if since else 0,
-        before=id_at(until) if until else None,
+        after=0 if since is None else id_at(since) - 1,
+        before=None if until is None else id_at(until),
     )
     if limit is None:
-        limit = 0 if since else _NEWEST
+        limit = _NEWEST if since is None else 0
     show = _show_json if as_json else _show_csv if as_csv else _show_text
     if as_csv:
         typer.echo(csv_line(_HEADINGS), nl=False)

@@ -57,7 +57,8 @@ class Source:
         self._file.seek(0)
         text = TextIOWrapper(self._file, "utf-8", "surrogateescape", newline="")
         try:
-            yield from text
+            for line in text:  # noqa: UP028  `yield from` would close the file with this generator
+                yield line
         finally:
             text.detach()
 

@@ -36,7 +36,8 @@ class Acts:
                 refused = error
             if refused is not None:
                 who = {**self._who(actor), "reason": str(refused)}
-                work.record(Event.REFUSED, **who, customer=customer, token=token)
+                contract_id = None if customer is None else normalise_contract_id(customer)
+                work.record(Event.REFUSED, **who, customer=contract_id, token=token)
         if refused is not None:
             raise refused
 

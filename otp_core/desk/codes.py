@@ -22,6 +22,8 @@ class Codes(Acts):
     def _check_code(self, work: Work, standing: Standing, typed: str) -> tuple[int, int]:
         """The step of a right code of the customer's own token, and the moment. Nothing is spent yet."""
         self._not_locked(standing)
+        if standing.token_key is None:
+            raise Refused(Refusal.NOT_NOW, "the token is not bound any more")
         code, now = normalise_code(typed), self._now()
         if not is_code(code, standing.digits or 0):
             raise Refused(Refusal.NOT_A_CODE)
@@ -35,6 +37,10 @@ class Codes(Acts):
 
     def _spend_code(self, work: Work, standing: Standing, typed: str) -> None:
         step, now = self._check_code(work, standing, typed)
+        self._spend_step(work, standing, step, now)
+
+    def _spend_step(self, work: Work, standing: Standing, step: int, now: int) -> None:
+        """The step of a code of the customer's own token."""
         assert standing.token_key is not None
         drift = self._drift(standing.kind, standing.period, standing.drift, step, now)
         self._spend(work, standing, standing.token_key, step, drift, now)
@@ -71,8 +77,9 @@ class Codes(Acts):
             return True
         if token.state != TokenState.BOUND:
             return False
-        own = standing.token_key == token.key and standing.otp_use == OtpUse.SUSPENDED
-        return own or not self._rules.one_customer_per_token
+        if token.key == standing.token_key:
+            return standing.otp_use == OtpUse.SUSPENDED
+        return not self._rules.one_customer_per_token
 
     def _spend(self, work: Work, standing: Standing, token_key: int, step: int, drift: int, now: int) -> None:
         if not work.spend_step(token_key, step, drift, now):

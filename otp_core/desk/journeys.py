@@ -9,7 +9,7 @@ from otp_core.desk.codes import Codes
 from otp_core.desk.words import Actor, Permit, Receipt, Refusal, Refused
 from otp_core.lifecycle import Move, TokenMove, customer_after
 from otp_core.model import Kind, OtpUse, Standing, StoreUnavailable, TokenState
-from otp_core.otp import normalise_code, normalise_token_id, resynchronise, step_at
+from otp_core.otp import is_code, normalise_code, normalise_token_id, resynchronise, step_at
 from otp_core.store.work import TokenRecord, Work
 
 _PERMIT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -27,7 +27,7 @@ class Journeys(Codes):
             self._may(standing, Move.ENROL)
             token, step, now = self._new_token(work, standing, token_id, code)
             self._bind(work, standing, Move.ENROL, token, step, now)
-            return self._record(work, Event.ENROLLED, actor, contract_id, token_id)
+            return self._record(work, Event.ENROLLED, actor, standing.contract_id, token_id)
 
     def suspend(self, contract_id: str, code: str | None, actor: Actor) -> Receipt:
         """Journey 3: password only from now on. ``code`` None: staff does it, without the customer's token."""
@@ -37,14 +37,14 @@ class Journeys(Codes):
             if code is not None:
                 self._spend_code(work, standing, code)
             self._set_use(work, standing, after, standing.token_key)
-            return self._record(work, Event.SUSPENDED, actor, contract_id, standing.token_id)
+            return self._record(work, Event.SUSPENDED, actor, standing.contract_id, standing.token_id)
 
     def resume(self, contract_id: str, actor: Actor) -> Receipt:
         """Staff: end a suspension; the token that the customer had works again."""
         with self._act(actor, customer=contract_id) as work:
             standing = self._standing(work, contract_id)
             self._set_use(work, standing, self._may(standing, Move.RESUME), standing.token_key)
-            return self._record(work, Event.RESUMED, actor, contract_id, standing.token_id)
+            return self._record(work, Event.RESUMED, actor, standing.contract_id, standing.token_id)
 
     def change_device(self, contract_id: str, old_code: str, token_id: str, code: str, actor: Actor) -> Receipt:
         """Journey 4: the old token's code lets the new token in. The old one dies in the moment in which the new one
@@ -53,11 +53,14 @@ class Journeys(Codes):
         with self._act(actor, customer=contract_id, token=token_id) as work:
             standing = self._standing(work, contract_id)
             self._may(standing, Move.CHANGE_DEVICE)
-            self._check_code(work, standing, old_code)
+            old_step, now = self._check_code(work, standing, old_code)
             token, step, now = self._new_token(work, standing, token_id, code)
+            self._spend_step(work, standing, old_step, now)
             self._retire_old(work, standing)
             self._bind(work, standing, Move.CHANGE_DEVICE, token, step, now)
-            return self._record(work, Event.DEVICE_CHANGED, actor, contract_id, token_id, was=standing.token_id)
+            return self._record(
+                work, Event.DEVICE_CHANGED, actor, standing.contract_id, token_id, was=standing.token_id
+            )
 
     def change_by_permit(self, contract_id: str, permit: str, token_id: str, code: str, actor: Actor) -> Receipt:
         """Journey 5: a reissue permit in place of the old token's code. It is used up only by success."""
@@ -71,7 +74,9 @@ class Journeys(Codes):
                 self._count(work, standing)
                 raise Refused(Refusal.WRONG_PERMIT)
             self._bind(work, standing, Move.CHANGE_BY_PERMIT, token, step, now)
-            return self._record(work, Event.DEVICE_CHANGED, actor, contract_id, token_id, was=standing.token_id)
+            return self._record(
+                work, Event.DEVICE_CHANGED, actor, standing.contract_id, token_id, was=standing.token_id
+            )
 
     def report_lost(self, contract_id: str, actor: Actor) -> Receipt:
         """Journey 5: refused everywhere from this moment. A permit that was handed out dies too."""
@@ -83,7 +88,7 @@ class Journeys(Codes):
                 self._move_token(work, token, TokenMove.LOSE)
             work.drop_permit(standing.customer_key)
             self._set_use(work, standing, after, standing.token_key)
-            return self._record(work, Event.REPORTED_LOST, actor, contract_id, standing.token_id)
+            return self._record(work, Event.REPORTED_LOST, actor, standing.contract_id, standing.token_id)
 
     def permit_reissue(self, contract_id: str, actor: Actor) -> Permit:
         """Journey 5: a one-time, expiring permit, to be handed over out of band. A second one replaces the first."""
@@ -94,7 +99,7 @@ class Journeys(Codes):
             expires_at = self._now() + self._rules.permit_hours * 3_600_000
             work.put_permit(standing.customer_key, self._permit_mark(standing, text), expires_at)
             self._set_use(work, standing, after, standing.token_key)
-            self._record(work, Event.REISSUE_PERMITTED, actor, contract_id, standing.token_id)
+            self._record(work, Event.REISSUE_PERMITTED, actor, standing.contract_id, standing.token_id)
             return Permit(text, expires_at)
 
     def resynchronise(self, contract_id: str, first: str, second: str, actor: Actor) -> Receipt:
@@ -106,12 +111,13 @@ class Journeys(Codes):
             self._not_locked(standing)
             token = work.token(standing.token_id)
             assert token is not None
-            now = self._now()
+            now, codes = self._now(), (normalise_code(first), normalise_code(second))
+            if not all(is_code(code, token.digits) for code in codes):
+                raise Refused(Refusal.NOT_A_CODE)
             step = resynchronise(
                 self._unseal(token),
                 token.spec,
-                normalise_code(first),
-                normalise_code(second),
+                *codes,
                 at_ms=now,
                 last_step=token.last_step,
                 window=self._rules.resync_window,
@@ -122,7 +128,7 @@ class Journeys(Codes):
                 raise Refused(Refusal.WRONG_CODE, "the two codes do not follow one another near the present")
             drift = step - step_at(now, token.period) if token.kind == Kind.TOTP else 0
             self._spend(work, standing, token.key, step, drift, now)
-            return self._record(work, Event.TOKEN_RESYNCHRONISED, actor, contract_id, token.token_id)
+            return self._record(work, Event.TOKEN_RESYNCHRONISED, actor, standing.contract_id, token.token_id)
 
     # What these acts share
 

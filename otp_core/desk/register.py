@@ -57,7 +57,7 @@ class Register(Acts):
             if standing.locked_at is not None:
                 raise Refused(Refusal.NOT_NOW, "the customer is locked already")
             work.set_failures(standing.customer_key, standing.failures, self._now(), self._now())
-            return self._record(work, Event.CUSTOMER_LOCKED, actor, contract_id, standing.token_id)
+            return self._record(work, Event.CUSTOMER_LOCKED, actor, standing.contract_id, standing.token_id)
 
     def unlock(self, contract_id: str, actor: Actor) -> Receipt:
         """Staff: end a lock, and forgive the wrong codes that led to it."""
@@ -66,7 +66,7 @@ class Register(Acts):
             if standing.locked_at is None:
                 raise Refused(Refusal.NOT_NOW, "the customer is not locked")
             work.set_failures(standing.customer_key, 0, 0, None)
-            return self._record(work, Event.CUSTOMER_UNLOCKED, actor, contract_id, standing.token_id)
+            return self._record(work, Event.CUSTOMER_UNLOCKED, actor, standing.contract_id, standing.token_id)
 
     def renew_password_hash(self, standing: Standing, before: str, after: str) -> None:
         """The same password, hashed as we hash today. Does nothing if it was changed meanwhile."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from otp_core.model import StoreUnavailable
@@ -37,18 +37,28 @@ class StoreProblem(Exception):
 def open_engine(url: str, *, busy_seconds: float) -> Engine:
     """An engine whose transactions begin with the write lock. ``busy_seconds``: how long a writer may wait for
     another process's. Raises StoreProblem for a URL it cannot serve."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise StoreProblem(f"store.url {parsed.render_as_string()!r}: write sqlite:////absolute/path/file.db")
+    file = file_of(url).absolute()
+    # A file that was there and is gone is an error; an empty store in its place would hide that.
+    uri = f"{file.as_uri()}?mode={'rw' if file.exists() else 'rwc'}"
     engine = create_engine(
-        parsed,
+        _parsed(url),
+        creator=lambda: sqlite3.connect(uri, timeout=busy_seconds, check_same_thread=False, uri=True),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,  # an error's text must not hold a name or a hash
-        connect_args={"timeout": busy_seconds, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare)
     return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreProblem("store.url is no URL: write sqlite:////absolute/path/file.db") from None
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise StoreProblem(f"store.url {parsed.render_as_string()!r}: write sqlite:////absolute/path/file.db")
+    return parsed
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -71,7 +81,7 @@ def transaction(connection: Connection) -> Iterator[Connection]:
         yield connection
         connection.exec_driver_sql("COMMIT")
     except BaseException as error:
-        _roll_back(connection.connection.driver_connection)
+        _roll_back(connection)
         if isinstance(error, OperationalError) or (
             isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.DatabaseError) and _is_damage(error.orig)
         ):
@@ -83,12 +93,13 @@ def _is_damage(error: BaseException) -> bool:
     return type(error) is sqlite3.DatabaseError
 
 
-def _roll_back(connection: Any) -> None:
-    if connection is not None and connection.in_transaction:
+def _roll_back(connection: Connection) -> None:
+    driver: Any = connection.connection.driver_connection
+    if driver.in_transaction:
         try:
-            connection.execute("ROLLBACK")
+            driver.execute("ROLLBACK")
         except sqlite3.Error:
-            connection.close()
+            connection.invalidate()
 
 
 _ADVICE = {
@@ -111,20 +122,25 @@ def unavailable(error: BaseException | None) -> StoreUnavailable:
 
 
 def file_of(url: str) -> Path:
-    """The database file of a URL."""
-    return Path(make_url(url).database or "")
+    """The database file of a URL. Raises StoreProblem."""
+    return Path(_parsed(url).database or "")
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the store to the newest schema; an empty file becomes a store. Safe to repeat."""
+    """Bring the store to the newest schema; an empty file becomes a store. Safe to repeat. Raises StoreProblem for a
+    store of a newer version."""
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", "otp_core.store:migrations")
     with engine.connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise StoreProblem(f"the store's schema is not one that this version knows: {error}") from None
 
 
 def check_revision(connection: Connection) -> None:

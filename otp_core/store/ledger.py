@@ -73,7 +73,7 @@ class Enquiries:
         that may be slow. None for an unknown customer."""
         with self._connection.guarded() as connection:
             row = connection.execute(_STANDINGS, (json.dumps([contract_id]),)).fetchone()
-            if row is None:
+            if row is None or row[0] != contract_id:  # SQLite's JSON ends a name at a NUL
                 return None
             standing = Standing(*row)
             hash_ = connection.execute(_PASSWORD, (standing.customer_key,)).fetchone()

@@ -131,11 +131,13 @@ def tokens(
 
 
 def token_line(connection: Connection, token_id: str) -> TokenLine | None:
-    row = connection.execute(_token_lines().where(token.c.token_id == token_id).limit(1)).one_or_none()
+    row = connection.execute(_token_lines().where(token.c.token_id == token_id)).one_or_none()
     return TokenLine(*row) if row else None
 
 
 def _token_lines() -> Select[Any]:
+    """One line a token; of several customers who share it, the first."""
+    holder = select(func.min(customer.c.contract_id)).where(customer.c.token_key == token.c.key).scalar_subquery()
     return select(
         token.c.token_id,
         token.c.kind,
@@ -143,11 +145,11 @@ def _token_lines() -> Select[Any]:
         token.c.digits,
         token.c.period,
         token.c.state,
-        customer.c.contract_id,
+        holder,
         token.c.last_step,
         token.c.drift,
         token.c.last_at,
-    ).select_from(token.outerjoin(customer, customer.c.token_key == token.c.key))
+    )
 
 
 def audit_rows(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import AuditRow, Event, Ids
@@ -38,7 +38,16 @@ _STANDING = select(
     func.coalesce(token.c.drift, 0),
     func.coalesce(token.c.last_mark, 0),
     func.coalesce(token.c.last_at, 0),
-).select_from(customer.outerjoin(token, token.c.key == customer.c.token_key))
+).select_from(
+    customer.outerjoin(
+        token,
+        and_(
+            token.c.key == customer.c.token_key,
+            or_(token.c.state == TokenState.BOUND, customer.c.otp_use != OtpUse.ACTIVE),
+        ),
+    )
+)
+"""An active customer has a token only while it is bound: a shared one may have been reported lost by somebody else."""
 
 
 class TokenRecord(NamedTuple):
@@ -205,7 +214,7 @@ class Work:
         """Compare and set: of two acts with one code, one gets True. No request may claim it again as its own."""
         change = (
             update(token)
-            .where(token.c.key == token_key, token.c.last_step < step)
+            .where(token.c.key == token_key, token.c.state == TokenState.BOUND, token.c.last_step < step)
             .values(last_step=step, drift=drift, last_mark=0, last_at=at)
         )
         return self._connection.execute(change).rowcount == 1
