@@ -39,7 +39,7 @@ demo: install  ## a bank in a folder: a store, customers with tokens, a server, 
 
 test: system dev  ## everything: style, types, layers, and all tests with coverage
 	$(MAKE) lint
-	$(BIN)/python -m pytest -n $(JOBS) -m "not soak" --cov --cov-report=term --durations=10
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term --durations=10
 
 lint: dev  ## style, types and the direction of imports
 	$(BIN)/ruff check .

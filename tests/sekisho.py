@@ -28,6 +28,7 @@ from otp_core.model import TokenSpec
 from otp_core.settings import Settings, load
 from otp_core.store.lists import AuditFilter, AuditLine, audit_rows
 from otp_core.store.store import Store, initialise
+from otp_core.store.work import NewCustomer
 
 SECRET = "correct-horse-battery-1"
 PASSWORD = "himitsu-no-aikotoba"
@@ -53,7 +54,8 @@ class Customer:
 
 @dataclass
 class Sekisho:
-    """``clients`` is the text of the [[radius.clients]] tables, ``more`` of any other."""
+    """``clients`` is the text of the [[radius.clients]] tables, ``more`` of any other; ``prefix``: a command that runs
+    the server's command (setpriv, prlimit); ``disk``: where the database is, if not in ``folder``."""
 
     folder: Path
     clients: str = ""
@@ -61,6 +63,8 @@ class Sekisho:
     listen: tuple[str, ...] = ("127.0.0.1:0",)
     workers: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    disk: Path | None = None
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -75,7 +79,7 @@ class Sekisho:
 
     @property
     def database(self) -> Path:
-        return self.folder / "s.db"
+        return (self.disk or self.folder) / "s.db"
 
     def write_config(self) -> None:
         listen = ", ".join(f'"{one}"' for one in self.listen)
@@ -108,6 +112,19 @@ workers = {self.workers}
             self.desk.enrol(one.contract_id, one.token_id, one.code(-1), STAFF)
         return one
 
+    def crowd(self, number: int) -> list[Customer]:
+        """Many customers with punctual tokens and no password, at once; none of their codes was ever used."""
+        first = next(self._numbers)
+        numbers = [first, *(next(self._numbers) for _ in range(number - 1))]
+        crowd = [Customer(f"taro{one}", "", f"VSMT{one:08d}", os.urandom(20)) for one in numbers]
+        self.desk.import_tokens([(one.token_id, one.seed, TokenSpec()) for one in crowd], STAFF)
+        with self.store.work() as work:
+            records = [work.token(one.token_id) for one in crowd]
+        keys = [record.key for record in records if record]
+        new = [NewCustomer(one.contract_id, None, token_key=key) for one, key in zip(crowd, keys, strict=True)]
+        self.desk.import_customers(new, [one.token_id for one in crowd], STAFF)
+        return crowd
+
     def audit(self, customer: str | None = None, event: str | None = None) -> list[AuditLine]:
         with self.store.read() as connection:
             return audit_rows(connection, AuditFilter(customer=customer, event=event))
@@ -116,11 +133,63 @@ workers = {self.workers}
 
     def start(self, *arguments: str) -> Sekisho:
         """Start the server and wait until it listens."""
-        command = [sys.executable, "-m", "otp_core", "--config", str(self.config), "serve", *arguments]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **self.environment})
-        self.wait_for_log("ready", times=max(1, self.workers))
+        since = len(self.log_text())
+        self.spawn(*arguments)
+        self.wait_for_log("ready", times=max(1, self.workers), since=since)
         return self
+
+    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start the server without waiting. It leads a process group of its own."""
+        command = [*self.prefix, *self._serve, *arguments]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, **self.environment}, start_new_session=True
+            )
+        return self.process
+
+    @property
+    def _serve(self) -> list[str]:
+        return [sys.executable, "-m", "otp_core", "--config", str(self.config), "serve"]
+
+    def kill(self) -> None:
+        """kill -9 of everything: supervisor and workers, also those that a dead supervisor left behind."""
+        assert self.process is not None
+        group = self.process.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        self.process.wait(10)
+        self.process = None
+        end = time.monotonic() + 10
+        while _running_in(group) and time.monotonic() < end:
+            time.sleep(0.005)
+
+    @property
+    def workers_pids(self) -> list[int]:
+        """The processes that answer: the server's children if there are several, otherwise itself."""
+        assert self.process is not None
+        pid = self.process.pid
+        if self.workers == 1:
+            return [pid]
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def cpu_seconds(self) -> float:
+        """What the processes that answer have used so far."""
+        ticks = 0
+        for pid in self.workers_pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def cpu_share(self, seconds: float = 1.5) -> float:
+        """How much of a core they use during the next seconds."""
+        before, started = self.cpu_seconds(), time.monotonic()
+        time.sleep(seconds)
+        return (self.cpu_seconds() - before) / (time.monotonic() - started)
+
+    def resident_kib(self) -> int:
+        """The memory that the processes that answer hold, in KiB."""
+        status = (Path(f"/proc/{pid}/status").read_text() for pid in self.workers_pids)
+        return sum(int(found[1]) for text in status if (found := re.search(r"VmRSS:\s+(\d+)", text)))
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it; its exit code."""
@@ -148,14 +217,18 @@ workers = {self.workers}
         return [int(address.rpartition(":")[2]) for address in _LISTENING.findall(self.log_text())]
 
     @property
+    def where(self) -> tuple[str, int]:
+        """The first address it listens at."""
+        host, _, port = _LISTENING.findall(self.log_text())[-len(self.listen)].rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
     def port(self) -> int:
         return self.ports[-len(self.listen)]
 
     def close(self) -> None:
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            self.process.wait(10)
+            self.kill()
         self.store.engine.dispose()
 
     # Peers
@@ -170,7 +243,7 @@ workers = {self.workers}
         return (done.stdout + done.stderr).decode()
 
     def login(self, user: str, typed: str, *, state: str = "", **options: str) -> str:
-        """One request by radclient; ``Access-Accept``, ``Access-Reject``, ``Access-Challenge <state>`` or ``silence``."""
+        """One request by radclient: ``Access-Accept``, ``Access-Reject``, ``Access-Challenge <state>``, ``silence``."""
         attributes = f'User-Name="{user}",User-Password="{typed}"' + (f",State={state}" if state else "")
         out = self.radclient(attributes, **options)  # type: ignore[arg-type]
         found = re.search(r"Received (Access-\w+)", out)
@@ -185,7 +258,21 @@ def client_table(name: str, network: str, mode: str, **more: object) -> str:
     """The text of one [[radius.clients]] table; values as TOML has them."""
     values = {"secret": f'"{SECRET}"', "reject_delay": 0.0, **more}
     lines = [f"{key} = {str(value).lower() if isinstance(value, bool) else value}" for key, value in values.items()]
-    return "\n".join(["[[radius.clients]]", f'name = "{name}"', f'network = "{network}"', f'mode = "{mode}"', *lines, ""])
+    return "\n".join(
+        ["[[radius.clients]]", f'name = "{name}"', f'network = "{network}"', f'mode = "{mode}"', *lines, ""]
+    )
+
+
+def _running_in(group: int) -> list[int]:
+    """The processes of a group that are no zombies."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = stat.read_text().rpartition(") ")
+            state, _parent, its_group = rest.split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                found.append(int(name.split()[0]))
+    return found
 
 
 def free_port(kind: int = socket.SOCK_DGRAM) -> int:
@@ -193,6 +280,19 @@ def free_port(kind: int = socket.SOCK_DGRAM) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def mounted(at: Path, *options: str) -> Iterator[Path]:
+    """A file system of one's own at a new folder, for root; ``options``: what mount(8) is told."""
+    at.mkdir()
+    subprocess.run(["mount", *options, str(at)], check=True, capture_output=True)
+    try:
+        yield at
+    finally:
+        done = subprocess.run(["umount", str(at)], capture_output=True, check=False)
+        if done.returncode:
+            subprocess.run(["umount", "-l", str(at)], check=False)
 
 
 @contextlib.contextmanager

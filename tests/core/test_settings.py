@@ -113,14 +113,14 @@ def test_without_a_file_everything_may_come_from_the_environment(tmp_path: Path)
         "SEKISHO_RADIUS__LISTEN": '["[::1]:1812"]',
         "SEKISHO_RADIUS__CLIENTS": f'[{{ name = "a", network = "::1", secret = "{SECRET}", mode = "code" }}]',
         "SEKISHO_RADIUS__REJECT_DELAY": "0.25",
-        "SEKISHO_LOGIN__ONE_TOKEN_PER_CUSTOMER": "false",
+        "SEKISHO_LOGIN__ONE_CUSTOMER_PER_TOKEN": "false",
     }
     loaded = load(None, environment=environment)
     assert loaded.settings.store.master_key_file == Path("/k")
     assert loaded.settings.radius.listen == (Address("::1", 1812),)
     assert loaded.settings.radius.clients[0].mode is Mode.CODE
     assert loaded.settings.radius.clients[0].reject_delay == 0.25
-    assert loaded.settings.login.one_token_per_customer is False
+    assert loaded.settings.login.one_customer_per_token is False
 
 
 def test_a_list_from_the_environment_hides_the_files_list(tmp_path: Path) -> None:

@@ -1,0 +1,188 @@
+"""A small bank for the core's tests: a real store in a folder, a clock moved by hand, customers with tokens in their
+hands. Each test has its own."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from otp_core.audit import Ids
+from otp_core.clock import GuardedClock
+from otp_core.desk import Actor, Desk
+from otp_core.judge import Judge
+from otp_core.model import Kind, Language, Mode, OtpUse, Standing, TokenSpec
+from otp_core.otp import code_at, step_at
+from otp_core.policy import Delays, Policy, Rules
+from otp_core.store.lists import AuditFilter, AuditLine, TokenLine, audit_rows, token_line
+from otp_core.store.schema import metadata
+from otp_core.store.store import Store, initialise
+from otp_core.store.work import NewCustomer
+from tests.fakes import HandClock
+
+NOON = 1_800_000_015.0
+"""Seconds; the middle of a step."""
+STAFF = Actor("staff", "192.0.2.1", "ticket 7")
+NO_DELAYS = Delays(free=1000)
+CODE, CHALLENGE, APPEND, AUTO, PASSWORD = (
+    Policy(mode) for mode in (Mode.CODE, Mode.CHALLENGE, Mode.APPEND, Mode.AUTO, Mode.PASSWORD)
+)
+
+
+def rules(**changes: Any) -> Rules:
+    """The usual rules without delays, with some of them changed."""
+    return Rules(**{"code_delays": NO_DELAYS, **changes})
+
+
+@dataclass
+class Holder:
+    """A customer with a token in their hand."""
+
+    contract_id: str
+    token_id: str
+    seed: bytes
+    spec: TokenSpec
+    clock: HandClock
+
+    def code(self, away: int = 0) -> str:
+        """What the token shows now, or ``away`` steps from now; for a counter, at the counter ``away``."""
+        return code_at(self.seed, self.step(away), self.spec)
+
+    def step(self, away: int = 0) -> int:
+        now = step_at(int(self.clock.now * 1000), self.spec.period)
+        return now + away if self.spec.kind == Kind.TOTP else away
+
+
+@dataclass
+class Bank:
+    folder: Path
+    rules: Rules = field(default_factory=rules)
+    busy_seconds: float = 5.0
+    clock: HandClock = field(default_factory=lambda: HandClock(NOON))
+
+    def __post_init__(self) -> None:
+        for name in ("bank.db", "master.key"):
+            if not (self.folder / name).exists():
+                shutil.copy(_empty() / name, self.folder / name)
+        self.store = self.open_store()
+        self.guarded = GuardedClock(self.clock)
+        self.judge, self.desk = self.open_desk(self.store)
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "bank.db"
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.database}"
+
+    @property
+    def key_file(self) -> Path:
+        return self.folder / "master.key"
+
+    def open_store(self, busy_seconds: float | None = None) -> Store:
+        """The store once more, as another process would open it."""
+        wait = self.busy_seconds if busy_seconds is None else busy_seconds
+        return Store(self.url, self.key_file, ids=Ids(self.clock), busy_seconds=wait)
+
+    def open_desk(self, store: Store) -> tuple[Judge, Desk]:
+        judge = Judge(self.rules, store.sealer.unseal, lambda: secrets.token_bytes(16))
+        return judge, Desk(store, judge, self.guarded.now)
+
+    # Who and what there is
+
+    def token(self, token_id: str = "VSMT00000001", spec: TokenSpec | None = None) -> Holder:
+        """A token in the inventory, in nobody's name yet."""
+        spec = spec or TokenSpec()
+        seed = token_id.encode() * 2
+        self.desk.import_tokens([(token_id, seed, spec)], STAFF)
+        return Holder("", token_id, seed, spec, self.clock)
+
+    def customer(
+        self,
+        contract_id: str = "taro",
+        token_id: str | None = "VSMT00000001",
+        *,
+        spec: TokenSpec | None = None,
+        password_hash: str | None = None,
+        language: Language | None = None,
+        attributes: str | None = None,
+    ) -> Holder:
+        """Somebody with an active token that no code was ever accepted for, or (None) without one. A token ID that is
+        there already is shared."""
+        if token_id is None:
+            holder, key = Holder(contract_id, "", b"", TokenSpec(), self.clock), None
+        else:
+            with self.store.work() as work:
+                record = work.token(token_id)
+            if record is None:
+                holder = self.token(token_id, spec)
+                with self.store.work() as work:
+                    record = work.token(token_id)
+            else:
+                holder = Holder("", token_id, token_id.encode() * 2, record.spec, self.clock)
+            assert record is not None
+            holder.contract_id, key = contract_id, record.key
+        new = NewCustomer(contract_id, password_hash, None, None, language, attributes, token_key=key)
+        self.desk.import_customers([new], [token_id], STAFF)
+        return holder
+
+    def in_state(self, use: OtpUse, contract_id: str = "taro", token_id: str = "VSMT00000001") -> Holder:
+        """Somebody whose use of one-time passwords is ``use``, come there by acts of the desk."""
+        if use is OtpUse.NONE:
+            self.customer(contract_id, None)
+            holder = self.token(token_id)
+            holder.contract_id = contract_id
+            return holder
+        holder = self.customer(contract_id, token_id)
+        if use is OtpUse.SUSPENDED:
+            self.desk.suspend(contract_id, None, STAFF)
+        if use in (OtpUse.LOST, OtpUse.REISSUE_PERMITTED):
+            self.desk.report_lost(contract_id, STAFF)
+        if use is OtpUse.REISSUE_PERMITTED:
+            self.desk.permit_reissue(contract_id, STAFF)
+        assert self.standing(contract_id).otp_use == use
+        return holder
+
+    # What became of it
+
+    def standing(self, contract_id: str = "taro") -> Standing:
+        with self.store.work() as work:
+            standing = work.standing(contract_id)
+        assert standing is not None
+        return standing
+
+    def token_line(self, token_id: str = "VSMT00000001") -> TokenLine:
+        with self.store.read() as connection:
+            line = token_line(connection, token_id)
+        assert line is not None
+        return line
+
+    def audit(self, **wanted: Any) -> list[AuditLine]:
+        with self.store.read() as connection:
+            return audit_rows(connection, AuditFilter(**wanted))
+
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Everything there is, except the audit trail."""
+        with self.store.read() as connection:
+            return {
+                table.name: sorted(tuple(row) for row in connection.execute(select(table)))
+                for table in metadata.sorted_tables
+                if table.name != "audit"
+            }
+
+
+@functools.cache
+def _empty() -> Path:
+    """A folder with an empty store and its key, made once a process: migrations take longer than most tests."""
+    folder = Path(tempfile.mkdtemp(prefix="sekisho-bank-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    initialise(f"sqlite:///{folder}/bank.db", folder / "master.key", ids=Ids(), say=lambda _: None)
+    return folder

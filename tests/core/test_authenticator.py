@@ -1,0 +1,764 @@
+"""The one way in, for every door: five modes against a real store; the first factor knows passwords by heart."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otp_core.authenticator import Authenticator
+from otp_core.docket import Docket
+from otp_core.first_factor import FirstFactor
+from otp_core.first_factor.hashes import Cost, hash_password, needs_rehash
+from otp_core.first_factor.local import LocalPassword
+from otp_core.first_factor.pool import HashPool
+from otp_core.first_factor.turnstile import Turnstile
+from otp_core.login import Finding
+from otp_core.model import Accept, Attempt, Challenge, Kind, Language, Mode, OtpUse, Reject, Silence, TokenSpec, Verdict
+from otp_core.policy import Delays, Policy
+from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, NO_DELAYS, PASSWORD, STAFF, Bank, Holder, rules
+from tests.fakes import HandClock, KnownPasswords
+
+SOON = 10.0
+PW = "himitsu-no-aikotoba"
+
+
+@dataclass
+class Entrance:
+    """An authenticator with everything behind it."""
+
+    bank: Bank
+    authenticator: Authenticator
+    turnstile: Turnstile
+    docket: Docket
+
+    async def says(self, who: Holder | str, typed: str, policy: Policy, **more: Any) -> Verdict:
+        contract_id = who if isinstance(who, str) else who.contract_id
+        values = {"client": "gateway", "source": "192.0.2.1", **more}
+        return await self.authenticator.answer(Attempt(contract_id, typed, policy, **values))
+
+    async def why(self, who: Holder | str, typed: str, policy: Policy, **more: Any) -> str:
+        """The reason of a rejection."""
+        verdict = await self.says(who, typed, policy, **more)
+        assert isinstance(verdict, Reject), verdict
+        return verdict.reason
+
+    async def asked(self, who: Holder | str, typed: str, policy: Policy = CHALLENGE, **more: Any) -> bytes:
+        """The State of the challenge that this leads to."""
+        verdict = await self.says(who, typed, policy, **more)
+        assert isinstance(verdict, Challenge), verdict
+        return verdict.state
+
+
+@asynccontextmanager
+async def entrance(
+    bank: Bank, first_factor: FirstFactor, *, delays: Delays = NO_DELAYS, clock: Callable[[], float] | None = None
+) -> AsyncIterator[Entrance]:
+    enquiries = bank.store.enquiries()
+    docket = Docket(bank.store.ledger(), bank.judge, bank.guarded, bank.store.ids)
+    turnstile = Turnstile(delays, clock or asyncio.get_running_loop().time, 1000)
+    mark, now = bank.store.sealer.mark, bank.guarded.now
+    authenticator = Authenticator(docket, enquiries, bank.judge, first_factor, turnstile, mark, now)
+    try:
+        yield Entrance(bank, authenticator, turnstile, docket)
+    finally:
+        await authenticator.close()
+        docket.close()
+        enquiries.close()
+
+
+def run(scene: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scene(), SOON)
+
+    asyncio.run(bounded())
+
+
+def knows(**passwords: str) -> KnownPasswords:
+    return KnownPasswords(passwords or {"taro": PW})
+
+
+# Mode code: the gateway has checked the password.
+
+
+def test_mode_code_takes_a_code_alone_and_asks_no_first_factor(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            assert await door.why(taro, PW, CODE) == Finding.NOT_A_CODE
+            assert await door.says(taro, taro.code(), CODE) == Accept()
+            assert await door.why(taro, taro.code(), CODE) == Finding.REUSED
+            assert await door.why("nobody", "123456", CODE) == Finding.UNKNOWN_CUSTOMER
+
+    run(scene)
+    assert factor.asked == []
+
+
+def test_mode_code_lets_in_who_never_enrolled_unless_the_policy_wants_a_token(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer("taro", None)
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.says("taro", "whatever", CODE) == Accept()
+            strict = Policy(Mode.CODE, password_only=frozenset())
+            assert await door.why("taro", "whatever", strict) == Finding.TOKEN_NEEDED
+
+    run(scene)
+
+
+# Mode password: no code, ever.
+
+
+def test_mode_password_asks_for_the_password_alone(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.says(taro, PW, PASSWORD) == Accept()
+            assert await door.why(taro, "wrong", PASSWORD) == Finding.WRONG_PASSWORD
+            assert await door.why(taro, PW + taro.code(), PASSWORD) == Finding.WRONG_PASSWORD
+
+    run(scene)
+    assert bank.standing().last_step == -1
+
+
+def test_mode_password_proves_nothing_where_no_password_is_held(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords()) as door:
+            assert await door.why(taro, "anything", PASSWORD) == Finding.NOTHING_CHECKED
+
+    run(scene)
+
+
+# Mode challenge: the password, then the code.
+
+
+def test_mode_challenge_asks_for_the_code_after_the_right_password(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            state = await door.asked(taro, PW)
+            assert await door.says(taro, taro.code(), CHALLENGE, challenge=state) == Accept()
+            assert await door.why(taro, taro.code(1), CHALLENGE, challenge=state) == Finding.CHALLENGE_GONE
+
+    run(scene)
+    assert factor.asked == [("taro", PW)], "the second round asks no first factor"
+
+
+def test_mode_challenge_never_comes_to_the_code_after_a_wrong_password(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.why(taro, "wrong", CHALLENGE) == Finding.WRONG_PASSWORD
+            assert await door.why(taro, PW + taro.code(), CHALLENGE) == Finding.WRONG_PASSWORD
+            assert await door.why(taro, "", CHALLENGE) == Finding.WRONG_PASSWORD
+            assert await door.why("nobody", PW, CHALLENGE) == Finding.UNKNOWN_CUSTOMER
+
+    run(scene)
+    assert bank.rows()["challenge"] == []
+    assert bank.standing().failures == 0
+
+
+@pytest.mark.parametrize("use", [OtpUse.NONE, OtpUse.SUSPENDED])
+def test_mode_challenge_lets_in_by_password_who_has_no_active_token(tmp_path: Path, use: OtpUse) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.in_state(use)
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.says(taro, PW, CHALLENGE) == Accept()
+            assert await door.why(taro, "wrong", CHALLENGE) == Finding.WRONG_PASSWORD
+
+    run(scene)
+
+
+@pytest.mark.parametrize("use", [OtpUse.LOST, OtpUse.REISSUE_PERMITTED])
+@pytest.mark.parametrize("policy", [CODE, PASSWORD, CHALLENGE, APPEND, AUTO])
+def test_who_lost_their_token_is_refused_in_every_mode(tmp_path: Path, use: OtpUse, policy: Policy) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.in_state(use)
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.why(taro, PW, policy) == Finding.LOST
+
+    run(scene)
+
+
+@pytest.mark.parametrize("policy", [CHALLENGE, AUTO])
+def test_a_password_that_looks_like_a_code_is_not_taken_for_one_when_it_is_repeated(
+    tmp_path: Path, policy: Policy
+) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    typed = next(f"{number:06d}" for number in range(100) if f"{number:06d}" not in map(taro.code, range(-2, 3)))
+
+    async def scene() -> None:
+        async with entrance(bank, knows(taro=typed)) as door:
+            state = await door.asked(taro, typed, policy)
+            for again in (typed, f"{typed[:3]} {typed[3:]}"):
+                state = await door.asked(taro, again, policy, challenge=state)
+            assert await door.says(taro, taro.code(), policy, challenge=state) == Accept()
+
+    run(scene)
+    assert bank.audit(event="customer.locked") == []
+    assert [row.reason for row in bank.audit(event="login.challenged")][1:] == [Finding.NOT_A_CODE] * 2
+
+
+def test_an_answer_as_long_as_a_book_is_no_code_and_no_error(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            state = await door.asked(taro, PW)
+            assert await door.asked(taro, "1" * 100_000, challenge=state) != state
+
+    run(scene)
+
+
+def test_a_state_is_answered_in_whatever_mode_the_client_is_now(tmp_path: Path) -> None:
+    """Settings may be reloaded between the rounds."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            state = await door.asked(taro, PW)
+            assert await door.says(taro, taro.code(), APPEND, challenge=state) == Accept()
+
+    run(scene)
+
+
+def test_an_empty_state_is_a_forged_one(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.why(taro, PW, CHALLENGE, challenge=b"") == Finding.CHALLENGE_GONE
+
+    run(scene)
+
+
+# Mode append: password and code in one.
+
+
+def test_mode_append_takes_the_password_with_the_code_behind_it(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            assert await door.says(taro, PW + taro.code(), APPEND) == Accept()
+            assert await door.why(taro, PW + taro.code(), APPEND) == Finding.REUSED
+
+    run(scene)
+    assert factor.asked == [("taro", PW)] * 2
+
+
+@pytest.mark.parametrize("digits", [6, 7, 8])
+def test_mode_append_splits_off_as_many_digits_as_the_token_has(tmp_path: Path, digits: int) -> None:
+    bank, factor = Bank(tmp_path), knows(taro="hunter123")
+    taro = bank.customer(spec=TokenSpec(digits=digits))
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            assert await door.says(taro, "hunter123" + taro.code(), APPEND) == Accept()
+
+    run(scene)
+
+
+def test_mode_append_forgives_full_width_digits(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    wide = "".join(chr(ord(digit) - ord("0") + ord("０")) for digit in taro.code())
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.says(taro, PW + wide, APPEND) == Accept()
+
+    run(scene)
+
+
+def test_mode_append_wants_both_right_and_counts_a_wrong_code_only_after_the_right_password(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    wrong = next(f"{number:06d}" for number in range(100) if f"{number:06d}" not in map(taro.code, range(-2, 3)))
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.why(taro, "wrong" + taro.code(), APPEND) == Finding.WRONG_PASSWORD
+            assert await door.why(taro, "wrong" + wrong, APPEND) == Finding.WRONG_PASSWORD
+            assert bank.standing().failures == 0
+            assert await door.why(taro, PW + wrong, APPEND) == Finding.WRONG
+            assert bank.standing().failures == 1
+
+    run(scene)
+
+
+@pytest.mark.parametrize("typed", [PW, "", PW + "12345"])
+def test_mode_append_without_a_code_is_refused_and_not_counted(tmp_path: Path, typed: str) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows(taro=typed)) as door:
+            assert await door.why(taro, typed, APPEND) == Finding.NOT_A_CODE
+
+    run(scene)
+    assert bank.standing().failures == 0
+
+
+def test_mode_append_takes_the_password_alone_from_who_has_no_active_token(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer("taro", None)
+
+    async def scene() -> None:
+        async with entrance(bank, knows(taro="hunter123456")) as door:
+            assert await door.says("taro", "hunter123456", APPEND) == Accept()
+            assert await door.why("taro", "hunter", APPEND) == Finding.WRONG_PASSWORD
+            assert await door.why("nobody", "hunter123456", APPEND) == Finding.UNKNOWN_CUSTOMER
+
+    run(scene)
+
+
+def test_who_enrols_while_their_password_is_checked_is_not_let_in_without_a_code(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.in_state(OtpUse.NONE)
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords({"taro": PW}, slow=0.05)) as door:
+            waiting = asyncio.ensure_future(door.says(taro, PW, APPEND))
+            await asyncio.sleep(0.01)
+            bank.desk.enrol("taro", taro.token_id, taro.code(), STAFF)
+            assert await waiting == Reject(Finding.CODE_DUE, Language.JA)
+
+    run(scene)
+
+
+# Mode auto: either of them.
+
+
+def test_mode_auto_reads_password_and_code_where_the_code_fits_now(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            assert await door.says(taro, PW + taro.code(), AUTO) == Accept()
+
+    run(scene)
+    assert factor.asked == [("taro", PW)]
+
+
+def test_mode_auto_reads_a_password_alone_and_asks_for_the_code(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            state = await door.asked(taro, PW, AUTO)
+            assert await door.says(taro, taro.code(), AUTO, challenge=state) == Accept()
+
+    run(scene)
+    assert factor.asked == [("taro", PW)]
+
+
+def test_mode_auto_reads_a_password_that_ends_in_digits(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows(taro="hunter123456")
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            await door.asked(taro, "hunter123456", AUTO)
+            assert await door.says(taro, "hunter123456" + taro.code(), AUTO) == Accept()
+
+    run(scene)
+    assert factor.asked == [("taro", "hunter123456")] * 2
+
+
+def test_mode_auto_never_tries_both_readings(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            assert await door.why(taro, "wrong" + taro.code(), AUTO) == Finding.WRONG_PASSWORD
+            assert await door.why(taro, PW + "000000", AUTO) == Finding.WRONG_PASSWORD
+
+    run(scene)
+    assert factor.asked == [("taro", "wrong"), ("taro", PW + "000000")]
+
+
+def test_mode_auto_lets_in_by_password_who_has_no_active_token(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer("taro", None)
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.says("taro", PW, AUTO) == Accept()
+            assert await door.why("nobody", PW, AUTO) == Finding.UNKNOWN_CUSTOMER
+
+    run(scene)
+
+
+def test_mode_auto_with_a_code_alone_where_no_password_is_held(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords()) as door:
+            assert await door.says(taro, taro.code(), AUTO) == Accept()
+
+    run(scene)
+
+
+def test_mode_auto_gives_a_repeated_request_the_same_answer(tmp_path: Path) -> None:
+    """On another worker, or after a crash: the code no longer fits, but it is the same request."""
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            assert await door.says(taro, PW + taro.code(), AUTO, fingerprint=7) == Accept()
+        async with entrance(bank, factor) as door:
+            assert await door.says(taro, PW + taro.code(), AUTO, fingerprint=7) == Accept()
+            assert await door.why(taro, PW + taro.code(), AUTO, fingerprint=8) == Finding.WRONG_PASSWORD
+            assert await door.why(taro, PW + taro.code(), AUTO, fingerprint=0) == Finding.WRONG_PASSWORD
+            assert await door.why(taro, "wrong" + taro.code(), AUTO, fingerprint=7) == Finding.WRONG_PASSWORD
+
+    run(scene)
+    assert [row.event for row in bank.audit(actor="gateway")][:2] == ["login.accepted", "login.repeated"]
+
+
+def test_mode_auto_meets_who_keeps_guessing_with_the_challenge_where_guesses_are_counted(tmp_path: Path) -> None:
+    """Somebody who knows the password must not try codes behind it that nobody counts."""
+    bank, factor = Bank(tmp_path, rules(lock_after=4)), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            for number in range(4):
+                assert await door.why(taro, f"{PW}00000{number}", AUTO, station=f"s{number}") == Finding.WRONG_PASSWORD
+            assert await door.why(taro, PW + taro.code(), AUTO) == Finding.WRONG_PASSWORD
+            state = await door.asked(taro, PW, AUTO)
+            assert await door.says(taro, taro.code(), AUTO, challenge=state) == Accept()
+
+    run(scene)
+
+
+def test_mode_auto_leaves_a_counter_token_as_it_was_until_the_verdict(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer(spec=TokenSpec(Kind.HOTP))
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            assert await door.why(taro, "wrong" + taro.code(3), AUTO) == Finding.WRONG_PASSWORD
+            assert bank.standing().last_step == -1
+            assert await door.says(taro, PW + taro.code(3), AUTO) == Accept()
+            assert bank.standing().last_step == 3
+
+    run(scene)
+
+
+def test_mode_auto_with_a_clock_that_was_set_back_is_silence(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            bank.guarded.now()
+            bank.clock.now -= 3600
+            silence = await door.says(taro, PW + taro.code(), AUTO)
+            assert isinstance(silence, Silence)
+            assert "--trust-clock" in silence.reason
+
+    run(scene)
+
+
+# Who cannot be asked.
+
+
+@pytest.mark.parametrize("policy", [PASSWORD, CHALLENGE, APPEND, AUTO])
+def test_a_first_factor_that_does_not_answer_is_silence_never_a_refusal(tmp_path: Path, policy: Policy) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+    before, trail = bank.rows(), bank.audit()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            factor.silent = True
+            assert await door.says(taro, PW + taro.code(), policy) == Silence("the directory does not answer")
+            assert door.turnstile.failures("taro", "gateway") == 0
+
+    run(scene)
+    assert (bank.rows(), bank.audit()) == (before, trail)
+
+
+class Broken:
+    """A first factor with a mistake in it."""
+
+    async def verify(self, *_: object) -> Any:
+        raise ZeroDivisionError("a mistake")
+
+
+def test_a_first_factor_with_a_mistake_in_it_is_silence_and_the_log_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, Broken()) as door:
+            assert await door.says(taro, PW, CHALLENGE) == Silence("the first factor failed")
+
+    run(scene)
+    assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_a_store_that_cannot_be_read_is_silence(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            bank.database.unlink()
+            silence = await door.says(taro, PW, CHALLENGE)
+            assert isinstance(silence, Silence)
+            assert silence.reason.startswith("store: ")
+
+    run(scene)
+
+
+# Wrong passwords are slowed down.
+
+
+def test_wrong_passwords_make_the_next_one_wait_and_the_right_one_clears_the_way(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        async with entrance(bank, factor, delays=Delays(free=1, first=0.1, longest=0.1)) as door:
+            for _ in range(2):
+                await door.why(taro, "wrong", PASSWORD)
+            began = loop.time()
+            assert await door.says(taro, PW, PASSWORD) == Accept()
+            assert loop.time() >= began + 0.09
+            began = loop.time()
+            assert await door.says(taro, PW, PASSWORD) == Accept()
+            assert loop.time() < began + 0.09
+
+    run(scene)
+
+
+def test_too_many_at_once_are_refused_unseen(tmp_path: Path) -> None:
+    """Even the right password: so there is nothing to learn from the answer."""
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(
+            bank, factor, delays=Delays(free=0, first=0.0625, longest=0.0625), clock=HandClock(1.0)
+        ) as door:
+            await door.why(taro, "wrong", PASSWORD)
+            found = await asyncio.gather(*(door.says(taro, PW, PASSWORD) for _ in range(6)))
+            assert [verdict for verdict in found if verdict == Accept()] == [Accept()]
+            assert found[1:] == [Reject(Finding.TOO_SOON, Language.JA)] * 5
+
+    run(scene)
+    assert factor.asked == [("taro", "wrong"), ("taro", PW)]
+
+
+def test_a_stranger_slows_nobody_down_who_calls_from_elsewhere(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor, delays=Delays(free=0, first=5.0, longest=5.0), clock=HandClock(1.0)) as door:
+            await door.why(taro, "wrong", PASSWORD, station="a stranger's phone")
+            assert await door.says(taro, PW, PASSWORD, station="taro's phone") == Accept()
+            assert door.turnstile.failures("taro", "a stranger's phone") == 1
+
+    run(scene)
+
+
+def test_wrong_passwords_never_lock_anybody(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path, rules(lock_after=2)), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            for policy in (PASSWORD, CHALLENGE, APPEND, AUTO):
+                for _ in range(5):
+                    await door.why(taro, "wrong" + taro.code(), policy)
+            assert await door.says(taro, PW + taro.code(), APPEND) == Accept()
+
+    run(scene)
+
+
+# The password as it is kept here.
+
+
+@asynccontextmanager
+async def local(bank: Bank, threads: int = 1, max_waiting: int = 10) -> AsyncIterator[Entrance]:
+    pool = HashPool(threads, max_waiting)
+    try:
+        factor = LocalPassword(pool, Cost(256, 1, 1), bank.desk.renew_password_hash)
+        async with entrance(bank, factor) as door:
+            yield door
+    finally:
+        pool.close()
+
+
+def test_a_password_that_is_kept_here_is_checked_against_its_hash(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer(password_hash=hash_password(PW.encode(), Cost(256, 1, 1)))
+    bank.customer("jiro", "VSMT00000002")
+
+    async def scene() -> None:
+        async with local(bank) as door:
+            await door.asked(taro, PW)
+            assert await door.why(taro, PW + " ", CHALLENGE) == Finding.WRONG_PASSWORD
+            assert await door.why("nobody", PW, CHALLENGE) == Finding.UNKNOWN_CUSTOMER
+            await door.asked("jiro", "no password is held for jiro")
+
+    run(scene)
+    assert bank.audit(event="password.rehashed") == []
+
+
+def test_an_old_hash_is_renewed_at_the_first_right_password_and_not_before(tmp_path: Path) -> None:
+    bank, old = Bank(tmp_path), hash_password(PW.encode(), Cost(512, 1, 1))
+    taro = bank.customer(password_hash=old)
+
+    async def scene() -> None:
+        async with local(bank) as door:
+            assert await door.why(taro, "wrong", PASSWORD) == Finding.WRONG_PASSWORD
+            assert held(bank) == old
+            assert await door.says(taro, PW, PASSWORD) == Accept()
+            assert not needs_rehash(held(bank), Cost(256, 1, 1))
+            assert await door.says(taro, PW, PASSWORD) == Accept()
+
+    run(scene)
+    (row,) = bank.audit(event="password.rehashed")
+    assert (row.actor, row.customer) == ("sekisho", "taro")
+
+
+def held(bank: Bank) -> str:
+    key = bank.standing().customer_key
+    with bank.store.work() as work:
+        hash_ = work.profile(key).password_hash
+    assert hash_ is not None
+    return hash_
+
+
+def test_nobody_is_kept_out_because_a_hash_cannot_be_renewed_now(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank, old = Bank(tmp_path, busy_seconds=0.01), hash_password(PW.encode(), Cost(512, 1, 1))
+    taro = bank.customer(password_hash=old)
+    patient = bank.open_store()
+
+    async def scene() -> None:
+        async with local(bank) as door:
+            with patient.work():
+                waiting = asyncio.ensure_future(door.says(taro, PW, PASSWORD))
+                await asyncio.sleep(0.2)
+            assert await waiting == Accept()
+
+    run(scene)
+    assert held(bank) == old
+    assert "a password hash was not renewed" in capsys.readouterr().out
+
+
+def test_a_hash_that_cannot_be_checked_is_silence(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer(password_hash="$1$md5-crypt$is-not-known-here")
+
+    async def scene() -> None:
+        async with local(bank) as door:
+            silence = await door.says(taro, PW, PASSWORD)
+            assert isinstance(silence, Silence)
+            assert "the password hash of taro cannot be checked" in silence.reason
+
+    run(scene)
+
+
+def test_more_passwords_than_may_wait_are_silence(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer(password_hash=hash_password(PW.encode(), Cost(256, 1, 1)))
+
+    async def scene() -> None:
+        async with local(bank, threads=1, max_waiting=1) as door:
+            found = await asyncio.gather(*(door.says(taro, PW, PASSWORD) for _ in range(5)))
+            assert found[:2] == [Accept(), Accept()]
+            assert [type(verdict) for verdict in found[2:]] == [Silence] * 3
+
+    run(scene)
+
+
+def test_a_password_that_nobody_waits_for_any_more_is_not_checked(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer(password_hash=hash_password(PW.encode(), Cost(256, 1, 1)))
+
+    async def scene() -> None:
+        async with local(bank) as door:
+            deadline = asyncio.get_running_loop().time() - 1
+            silence = await door.says(taro, PW, PASSWORD, deadline=deadline)
+            assert isinstance(silence, Silence)
+            assert "waited longer" in silence.reason
+            assert await door.says(taro, PW, PASSWORD, deadline=math.inf) == Accept()
+
+    run(scene)
+
+
+# Coming to an end.
+
+
+def test_closing_waits_for_the_first_factors_under_way(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer()
+    told: list[Verdict] = []
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords({"taro": PW}, slow=0.05)) as door:
+            door.authenticator.admit(Attempt("taro", PW, PASSWORD, "gateway"), told.append)
+            await door.authenticator.close()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert told == [Accept()]
+
+    run(scene)
+
+
+def test_who_stops_waiting_for_an_answer_disturbs_nobody(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords({"taro": PW}, slow=0.02)) as door:
+            gone = asyncio.ensure_future(door.says(taro, PW, PASSWORD))
+            await asyncio.sleep(0.01)
+            gone.cancel()
+            await asyncio.sleep(0.03)
+            assert await door.says(jiro, jiro.code(), CODE) == Accept()
+
+    run(scene)

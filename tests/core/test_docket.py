@@ -1,0 +1,500 @@
+"""The docket: verdicts are told only when they are durable, once each; trouble is waited out, not guessed about."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from otp_core.docket import BATCH, RETRY_SECONDS, Docket
+from otp_core.judge import Case, Judge
+from otp_core.login import Finding, Stage
+from otp_core.model import Accept, Attempt, Language, Reject, Silence, Verdict
+from tests.core.bank import CODE, STAFF, Bank, Holder, rules
+
+SOON = 10.0
+"""Seconds after which a test that hangs fails instead."""
+
+
+def run(scene: Callable[[], Awaitable[None]]) -> None:
+    """A scene on an event loop of its own."""
+
+    async def bounded() -> None:
+        await asyncio.wait_for(scene(), SOON)
+
+    asyncio.run(bounded())
+
+
+@asynccontextmanager
+async def docket_of(bank: Bank, judge: Judge | None = None) -> AsyncIterator[Docket]:
+    docket = Docket(bank.store.ledger(), judge or bank.judge, bank.guarded, bank.store.ids)
+    try:
+        yield docket
+    finally:
+        docket.close()
+
+
+def case(holder: Holder, typed: str | None = None, fingerprint: int = 0, deadline: float = math.inf) -> Case:
+    typed = holder.code() if typed is None else typed
+    attempt = Attempt(
+        holder.contract_id, typed, CODE, "gateway", "192.0.2.1", fingerprint=fingerprint, deadline=deadline
+    )
+    return Case(attempt, Stage.CODE, code=typed)
+
+
+async def verdicts(docket: Docket, *cases: Case) -> list[Verdict]:
+    """What is told of cases that arrive at once."""
+    loop = asyncio.get_running_loop()
+    told: list[asyncio.Future[Verdict]] = [loop.create_future() for _ in cases]
+    for one, future in zip(cases, told, strict=True):
+        docket.submit(one, future.set_result)  # a second verdict would raise InvalidStateError
+    return await asyncio.gather(*told)
+
+
+def later() -> float:
+    """The loop's time, a little from now."""
+    return asyncio.get_running_loop().time() + 0.02
+
+
+@contextmanager
+def locked(bank: Bank) -> Iterator[None]:
+    """Another process holds the write lock."""
+    connection = sqlite3.connect(bank.database, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def seal_breaks(bank: Bank, token_id: str) -> None:
+    """Nothing opens this token's seed any more."""
+    with contextlib.closing(sqlite3.connect(bank.database)) as connection, connection:
+        connection.execute("UPDATE token SET seed = x'00' WHERE token_id = ?", (token_id,))
+
+
+# The ordinary way.
+
+
+def test_a_verdict_is_told_when_it_is_durable_and_not_before(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    seen: list[int] = []
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            done = asyncio.Event()
+
+            def tell(verdict: Verdict) -> None:
+                seen.append(bank.standing().last_step)
+                done.set()
+
+            docket.submit(case(taro), tell)
+            assert seen == []
+            await done.wait()
+
+    run(scene)
+    assert seen == [taro.step()]
+
+
+def test_whatever_has_arrived_is_one_batch_and_all_of_it_is_durable_before_any_is_told(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, rules(lock_after=10_000))
+    taro = bank.customer()
+    rows: list[int] = []
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            done = asyncio.Event()
+            for number in range(BATCH + 10):
+                docket.submit(case(taro, "000000", number + 1), lambda _: rows.append(len(bank.audit(actor="gateway"))))
+            assert len(docket) == BATCH + 10
+            docket.submit(case(taro, "000000"), lambda _: done.set())
+            await done.wait()
+
+    run(scene)
+    assert rows == [BATCH] * BATCH + [BATCH + 11] * 10
+
+
+def test_each_case_hears_its_own_verdict(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            assert await verdicts(docket, case(taro), case(jiro, "000000"), case(jiro), case(taro)) == [
+                Accept(),
+                Reject(Finding.WRONG, Language.JA),
+                Accept(),
+                Reject(Finding.REUSED, Language.JA),
+            ]
+            assert len(docket) == 0
+
+    run(scene)
+
+
+def test_one_code_one_login_over_two_dockets(tmp_path: Path) -> None:
+    """Two workers on one store."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as one, docket_of(bank) as other:
+            found = await asyncio.gather(verdicts(one, case(taro, None, 1)), verdicts(other, case(taro, None, 2)))
+            assert sorted(type(verdict).__name__ for (verdict,) in found) == ["Accept", "Reject"]
+
+    run(scene)
+
+
+def test_a_repeated_request_is_known_again_by_another_worker_and_after_a_restart(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            assert await verdicts(docket, case(taro, None, 77)) == [Accept()]
+        async with docket_of(Bank(tmp_path, clock=bank.clock)) as docket:
+            assert await verdicts(docket, case(taro, None, 77), case(taro, None, 78)) == [
+                Accept(),
+                Reject(Finding.REUSED, Language.JA),
+            ]
+
+    run(scene)
+
+
+def test_a_door_that_cannot_take_its_verdict_keeps_nobody_from_theirs(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+
+            def broken(_: Verdict) -> None:
+                raise OSError("the socket is gone")
+
+            docket.submit(case(taro), broken)
+            assert await verdicts(docket, case(jiro)) == [Accept()]
+            assert await verdicts(docket, case(jiro)) == [Reject(Finding.REUSED, Language.JA)]
+
+    run(scene)
+
+
+# Trouble with the store.
+
+
+def test_a_verdict_waits_for_the_end_of_a_lock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            with locked(bank):
+                waiting = asyncio.ensure_future(verdicts(docket, case(taro)))
+                await asyncio.sleep(4 * RETRY_SECONDS)
+                assert not waiting.done()
+            assert await waiting == [Accept()]
+
+    run(scene)
+    said = capsys.readouterr().out
+    assert said.count("no login can be answered") == 1, "once, and not at every new try"
+    assert "another process holds its write lock" in said
+    assert said.count("logins are answered again") == 1
+
+
+def test_who_comes_during_a_lock_waits_in_line(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            with locked(bank):
+                first = asyncio.ensure_future(verdicts(docket, case(taro, None, 1)))
+                await asyncio.sleep(2 * RETRY_SECONDS)
+                second = asyncio.ensure_future(verdicts(docket, case(taro, None, 2)))
+                await asyncio.sleep(2 * RETRY_SECONDS)
+                assert len(docket) == 2
+            assert await first == [Accept()]
+            assert await second == [Reject(Finding.REUSED, Language.JA)]
+
+    run(scene)
+
+
+def test_the_loop_goes_on_while_the_store_is_locked(tmp_path: Path) -> None:
+    """It stands still for busy_seconds at a time, then others have their turn."""
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            with locked(bank):
+                waiting = asyncio.ensure_future(verdicts(docket, case(taro)))
+                turns, end = 0, time.monotonic() + 0.5
+                while time.monotonic() < end:
+                    await asyncio.sleep(0.005)
+                    turns += 1
+                assert turns > 30
+            await waiting
+
+    run(scene)
+
+
+def test_who_waits_longer_than_their_deadline_hears_silence_and_the_others_go_on_waiting(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            with locked(bank):
+                hurried, patient = (
+                    asyncio.ensure_future(verdicts(docket, one))
+                    for one in (case(taro, deadline=later()), case(jiro, deadline=later() + SOON))
+                )
+                (silence,) = await hurried
+                assert isinstance(silence, Silence)
+                assert "write lock" in silence.reason
+                assert not patient.done()
+            assert await patient == [Accept()]
+
+    run(scene)
+    assert bank.standing("taro").last_step == -1, "nobody listened, so nothing was spent"
+
+
+def test_after_silence_the_same_request_may_still_be_accepted(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            with locked(bank):
+                (silence,) = await verdicts(docket, case(taro, None, 7, later()))
+                assert isinstance(silence, Silence)
+            assert await verdicts(docket, case(taro, None, 7)) == [Accept()]
+
+    run(scene)
+
+
+def test_a_store_that_takes_no_writes_is_silence_and_works_again_by_itself(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    def read_only(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA query_only = ON")
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            event.listen(bank.store.engine, "connect", read_only)
+            (silence,) = await verdicts(docket, case(taro, deadline=later()))
+            assert isinstance(silence, Silence)
+            assert "cannot be written" in silence.reason
+            waiting = asyncio.ensure_future(verdicts(docket, case(taro)))
+            await asyncio.sleep(2 * RETRY_SECONDS)
+            event.remove(bank.store.engine, "connect", read_only)
+            assert await waiting == [Accept()]
+
+    run(scene)
+
+
+def test_lasting_trouble_is_said_again_after_a_while(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And at once if it is another trouble."""
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            with locked(bank):
+                await verdicts(docket, case(taro, deadline=later()))
+                await verdicts(docket, case(taro, deadline=later()))
+                bank.guarded.now()
+                bank.clock.now -= 3600
+                await verdicts(docket, case(taro, deadline=later()))
+
+    run(scene)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "no login can be answered" in line]
+    assert ["write lock" in line for line in lines] == [True, False]
+    assert "clock was set back" in lines[1]
+
+
+# Trouble with the clock.
+
+
+def test_a_clock_set_back_answers_nobody_until_it_is_right(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            assert await verdicts(docket, case(taro)) == [Accept()]
+            bank.clock.now -= 3600
+            old = taro.code()
+            (silence,) = await verdicts(docket, case(taro, old, deadline=later()))
+            assert isinstance(silence, Silence)
+            assert "--trust-clock" in silence.reason
+            waiting = asyncio.ensure_future(verdicts(docket, case(taro, old)))
+            await asyncio.sleep(2 * RETRY_SECONDS)
+            assert not waiting.done()
+            bank.clock.now += 3600
+            assert await waiting == [Reject(Finding.WRONG, Language.JA)], "a code of the past"
+
+    run(scene)
+
+
+# One bad case among good ones.
+
+
+def test_a_poisoned_case_hears_silence_and_takes_nobody_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank = Bank(tmp_path)
+    holders = [bank.customer(f"taro{number}", f"VSMT0000000{number}") for number in range(4)]
+    seal_breaks(bank, "VSMT00000002")
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            found = await verdicts(docket, *(case(holder) for holder in holders))
+            assert found == [Accept(), Accept(), Silence("KeyProblem while judging"), Accept()]
+            assert await verdicts(docket, case(holders[0])) == [Reject(Finding.REUSED, Language.JA)]
+
+    run(scene)
+    said = capsys.readouterr().out
+    assert "a batch could not be judged" in said
+    assert "VSMT00000002 does not open with this master key" in said
+
+
+def test_a_name_that_no_database_can_hold_is_silence(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    half = Holder("\ud800", taro.token_id, taro.seed, taro.spec, taro.clock)
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            assert await verdicts(docket, case(half), case(taro)) == [
+                Silence("UnicodeEncodeError while judging"),
+                Accept(),
+            ]
+
+    run(scene)
+
+
+def test_cases_behind_a_poisoned_batch_are_heard_too(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
+    seal_breaks(bank, "VSMT00000001")
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            cases = [case(taro, fingerprint=number) for number in range(BATCH)]
+            found = await verdicts(docket, *cases, case(jiro))
+            assert found == [Silence("KeyProblem while judging")] * BATCH + [Accept()]
+
+    run(scene)
+
+
+def test_a_ruling_that_the_store_keeps_refusing_holds_up_nobody(tmp_path: Path) -> None:
+    """A token that was shared before the setting forbade it: the judge does not know that one code serves both."""
+    shared = Bank(tmp_path, rules(one_customer_per_token=False))
+    taro, jiro, saburo = (
+        shared.customer(),
+        shared.customer("jiro"),
+        shared.customer("saburo", "VSMT00000002"),
+    )
+    bank = Bank(tmp_path, clock=shared.clock)
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            assert await verdicts(docket, case(taro), case(jiro), case(saburo)) == [
+                Accept(),
+                Reject(Finding.REUSED, Language.JA),
+                Accept(),
+            ]
+
+    run(scene)
+
+
+def test_a_shared_token_reported_lost_by_one_is_refused_from_all_and_holds_up_nobody(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, rules(one_customer_per_token=False))
+    taro, jiro, saburo = bank.customer(), bank.customer("jiro"), bank.customer("saburo", "VSMT00000002")
+    bank.desk.report_lost("taro", STAFF)
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            assert await verdicts(docket, case(taro), case(jiro), case(saburo)) == [
+                Reject(Finding.LOST, Language.JA),
+                Reject(Finding.LOST, Language.JA),
+                Accept(),
+            ]
+
+    run(scene)
+
+
+def test_a_conflict_that_passes_is_judged_again(tmp_path: Path) -> None:
+    """Another node spends the code between load and apply: judged again, it is a reused one."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    judge = LateJudge(bank)
+
+    async def scene() -> None:
+        async with docket_of(bank, judge) as docket:
+            assert await verdicts(docket, case(taro)) == [Accept()]
+
+    run(scene)
+    assert judge.times == 2
+
+
+class LateJudge(Judge):
+    """Its first ruling spends a code twice, as if another node had been faster."""
+
+    def __init__(self, bank: Bank) -> None:
+        super().__init__(bank.rules, bank.store.sealer.unseal, lambda: b"state")
+        self.times = 0
+
+    def judge(self, *arguments: Any) -> Any:
+        self.times += 1
+        ruling = super().judge(*arguments)
+        if self.times == 1:
+            ruling.spent = ruling.spent * 2
+        return ruling
+
+
+# Under a storm.
+
+
+def test_one_code_one_login_while_the_desk_and_two_dockets_use_the_store_at_once(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, busy_seconds=0.02)
+    holders = [bank.customer(f"taro{number}", f"VSMT{number:08d}") for number in range(20)]
+    stop = threading.Event()
+
+    def desk_at_work() -> None:
+        _, desk = bank.open_desk(bank.open_store(SOON))
+        while not stop.is_set():
+            desk.issue_token(STAFF)
+
+    clerk = threading.Thread(target=desk_at_work)
+
+    async def scene() -> None:
+        async with docket_of(bank) as one, docket_of(bank) as other:
+            clerk.start()
+            tries = []
+            for number in range(5):
+                for docket in (one, other):
+                    cases = [case(holder, None, number * 2 + (docket is one) + 1) for holder in holders]
+                    tries.append(asyncio.ensure_future(verdicts(docket, *cases)))
+                await asyncio.sleep(0.01)
+            found = await asyncio.gather(*tries)
+            for column in zip(*found, strict=True):
+                assert column.count(Accept()) == 1
+
+    try:
+        run(scene)
+    finally:
+        stop.set()
+        clerk.join()
+    assert len(bank.audit(event="login.accepted")) == len(holders)

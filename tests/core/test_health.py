@@ -1,0 +1,102 @@
+"""Whether logins can be answered: a write that waits for the disk, and a clock that was not set back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from otp_core.health import PROBE_SECONDS, SWEEP_SECONDS, Health
+from otp_core.judge import Ruling
+from otp_core.model import OpenChallenge
+from tests.core.bank import NOON, Bank
+
+
+@asynccontextmanager
+async def health_of(bank: Bank) -> AsyncIterator[Health]:
+    enquiries = bank.store.enquiries()
+    try:
+        yield Health(enquiries, bank.guarded)
+    finally:
+        enquiries.close()
+
+
+def challenge(bank: Bank, state: bytes, seconds: float) -> None:
+    """Somebody was asked, and the answer is due in so many seconds."""
+    ledger = bank.store.ledger()
+    expires_at = int((NOON + seconds) * 1000)
+
+    ruling = Ruling(opened=[OpenChallenge(state, 1, "gateway", expires_at, 3, None)])
+    ledger.rule([], [], lambda _: ruling)
+    ledger.close()
+
+
+def test_a_store_that_takes_a_write_is_healthy_and_the_answer_is_remembered_for_a_second(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, busy_seconds=0.01)
+
+    async def scene() -> None:
+        async with health_of(bank) as health:
+            assert health.healthy()
+            with bank.store.work():
+                assert health.healthy(), "asked again at once, it does not touch the store"
+                await asyncio.sleep(PROBE_SECONDS)
+                assert not health.healthy()
+            assert not health.healthy(), "nor does a bad answer change at once"
+            await asyncio.sleep(PROBE_SECONDS)
+            assert health.healthy()
+
+    asyncio.run(scene())
+
+
+def test_the_first_answer_is_not_a_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = Bank(tmp_path, busy_seconds=0.01)
+
+    async def scene() -> None:
+        async with health_of(bank) as health:
+            with bank.store.work():
+                assert not health.healthy()
+
+    asyncio.run(scene())
+    said = capsys.readouterr().out
+    assert "not healthy" in said and "write lock" in said
+
+
+def test_a_clock_that_was_set_back_is_not_healthy(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+
+    async def scene() -> None:
+        async with health_of(bank) as health:
+            bank.guarded.now()
+            bank.clock.now -= 3600
+            assert not health.healthy()
+
+    asyncio.run(scene())
+
+
+def test_it_keeps_house_whatever_happens(tmp_path: Path) -> None:
+    """Challenges that nobody answered are forgotten; a locked store only puts it off."""
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    challenge(bank, b"soon", 10)
+    challenge(bank, b"later", 1000)
+
+    async def scene() -> None:
+        async with health_of(bank) as health:
+            sweep = asyncio.ensure_future(health.sweep())
+            await asyncio.sleep(0.05)
+            assert health.open_challenges == 2
+            bank.clock.now += 11
+            with bank.store.work():
+                await asyncio.sleep(SWEEP_SECONDS)
+                assert health.open_challenges == 2
+            await asyncio.sleep(SWEEP_SECONDS)
+            assert health.open_challenges == 1
+            sweep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweep
+
+    asyncio.run(scene())
+    assert [row[0] for row in bank.rows()["challenge"]] == [b"later"]

@@ -1,0 +1,45 @@
+"""Small honest stand-ins for what comes from outside: a clock moved by hand, somebody who knows passwords."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from otp_core.judge import FirstFinding
+from otp_core.login import Finding
+from otp_core.model import Attempt, BackendSilent, Standing
+
+
+@dataclass
+class HandClock:
+    """Seconds that stand still until they are moved."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class KnownPasswords:
+    """A first factor that knows passwords by heart. ``asked`` is what it was asked, in order; ``silent``: it does not
+    answer; ``slow``: seconds that it thinks. Who is not in ``passwords`` has none here."""
+
+    passwords: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    silent: bool = False
+    slow: float = 0.0
+
+    async def verify(
+        self, attempt: Attempt, password: str, standing: Standing | None, password_hash: str | None
+    ) -> FirstFinding:
+        self.asked.append((attempt.customer, password))
+        if self.slow:
+            await asyncio.sleep(self.slow)
+        if self.silent:
+            raise BackendSilent("the directory does not answer")
+        if standing is None:
+            return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
+        if attempt.customer not in self.passwords:
+            return FirstFinding(right=True, held=False)
+        return FirstFinding(right=password == self.passwords[attempt.customer])

@@ -1,0 +1,175 @@
+"""The RADIUS door on a real socket, with a house behind it that answers as it was told. Small honest stand-ins.
+
+Everything runs in one event loop: ``async with open_door(...)`` inside a test that ``in_loop`` turns into a plain one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, cast
+
+from otp_core.authenticator import Authenticator
+from otp_core.docket import Tell
+from otp_core.model import Accept, Attempt, Silence, Verdict
+from otp_core.sealing import Sealer
+from otp_core.settings import Address, Settings
+from radius_server.clients import clients_of
+from radius_server.dictionary import Dictionary
+from radius_server.duplicates import Duplicates
+from radius_server.server import Limits, RadiusServer
+from radius_server.sockets import Listener
+from tests.radius_peer import Packet, Reply, read_reply
+from tests.sekisho import SECRET
+
+P = ParamSpec("P")
+QUIET = 0.15
+"""Seconds without an answer that count as silence: the door answers within a few milliseconds."""
+
+
+def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """A coroutine as a plain test."""
+
+    @functools.wraps(test)
+    def run(*arguments: P.args, **named: P.kwargs) -> None:
+        asyncio.run(test(*arguments, **named))
+
+    return run
+
+
+class House:
+    """In the authenticator's place. Verdicts by customer, used up one after another, the last one for ever; who has none
+    waits until ``release``. It keeps what it was asked."""
+
+    def __init__(self, verdicts: dict[str, list[Verdict]]) -> None:
+        self._verdicts = defaultdict(list, {name: list(told) for name, told in verdicts.items()})
+        self.attempts: list[Attempt] = []
+        self._waiting: list[tuple[Attempt, Tell]] = []
+
+    def admit(self, attempt: Attempt, tell: Tell) -> None:
+        self.attempts.append(attempt)
+        told = self._verdicts[attempt.customer]
+        if not told:
+            self._waiting.append((attempt, tell))
+            return
+        verdict = told.pop(0) if len(told) > 1 else told[0]
+        asyncio.get_running_loop().call_soon(tell, verdict)
+
+    def release(self, verdict: Verdict) -> int:
+        """Tell everybody who waits; how many they were."""
+        waiting, self._waiting = self._waiting, []
+        for _, tell in waiting:
+            tell(verdict)
+        return len(waiting)
+
+
+def settings_of(*clients: dict[str, Any], **radius: Any) -> Settings:
+    """Settings with these clients; what one leaves out is as harmless as it can be in a test."""
+    tables = [
+        {"name": f"client {at}", "network": "127.0.0.0/8", "secret": SECRET, "reject_delay": 0.0, **client}
+        for at, client in enumerate(clients or ({},))
+    ]
+    store = {"url": "sqlite:///s.db", "master_key_file": "master.key"}
+    return Settings.model_validate({"store": store, "radius": {**radius, "clients": tables}})
+
+
+@dataclass
+class Door:
+    """The open door, and what a test wants to touch of it."""
+
+    server: RadiusServer
+    listener: Listener
+    house: House
+    duplicates: Duplicates
+    healthy: bool = True
+    full: bool = False
+    _sockets: list[socket.socket] = field(default_factory=list)
+
+    def socket(self, source: str = "127.0.0.1") -> socket.socket:
+        """A gateway's socket, connected to the door."""
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((source, 0))
+        made.connect(self.listener.socket.getsockname())
+        made.setblocking(False)
+        self._sockets.append(made)
+        return made
+
+    async def ask(self, packet: Packet, peer: socket.socket | None = None, *, wait: float = 3.0) -> Reply:
+        """The answer to one packet, its signatures checked."""
+        peer = peer or self.socket()
+        peer.send(packet.octets)
+        return await self.hear(packet, peer, wait=wait)
+
+    async def hear(self, packet: Packet, peer: socket.socket, *, wait: float = 3.0) -> Reply:
+        return read_reply(packet, await self.octets(peer, wait=wait))
+
+    async def octets(self, peer: socket.socket, *, wait: float = 3.0) -> bytes:
+        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(peer, 5000), wait)
+
+    async def silent(self, peer: socket.socket, *octets: bytes, wait: float = QUIET) -> bool:
+        """Whether nothing comes, after these datagrams if there are any."""
+        for one in octets:
+            peer.send(one)
+        try:
+            await self.octets(peer, wait=wait)
+        except TimeoutError:
+            return True
+        return False
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.listener.socket)
+        self.listener.close()
+        for one in self._sockets:
+            one.close()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return dict(self.server.counters.counts)
+
+    def reload(self, settings: Settings) -> None:
+        dictionary = Dictionary()
+        self.server.use(clients_of(settings, dictionary), dictionary)
+
+
+YES: dict[str, list[Verdict]] = {"taro": [Accept()]}
+
+
+@asynccontextmanager
+async def open_door(
+    verdicts: dict[str, list[Verdict]] | None = None,
+    settings: Settings | None = None,
+    *,
+    limits: Limits = Limits(max_in_flight=1000, request_seconds=5.0, status_rate=20),  # noqa: B008  a frozen value
+    duplicates: Duplicates | None = None,
+    listen: str = "127.0.0.1",
+) -> AsyncIterator[Door]:
+    """A door whose house says yes to taro unless told otherwise. At the end nothing may be left in flight but what the
+    house still holds."""
+    dictionary = Dictionary()
+    house = House(YES if verdicts is None else verdicts)
+    kept = duplicates or Duplicates(30.0, 10_000)
+    clients = clients_of(settings or settings_of(), dictionary)
+    listener = Listener(Address(listen, 0), shared=False)
+    server = RadiusServer(
+        clients,
+        dictionary,
+        cast(Authenticator, house),
+        kept,
+        limits,
+        Sealer(bytes(32)).mark,
+        lambda: door.healthy,
+        lambda: door.full,
+    )
+    door = Door(server, listener, house, kept)
+    asyncio.get_running_loop().add_reader(listener.socket, listener.drain, server.receive)
+    try:
+        yield door
+        house.release(Silence("the test is over"))
+        assert server.in_flight == 0, "requests were counted in and never out"
+    finally:
+        door.close()

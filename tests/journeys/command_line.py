@@ -1,0 +1,65 @@
+"""The command line as a person or a script meets it: words and standard input in; output, errors and exit code out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from typer.testing import CliRunner
+
+from otp_core.cli import app
+from otp_core.model import TokenSpec
+from tests.sekisho import Customer, Sekisho
+
+EIGHT_DIGITS = TokenSpec(digits=8)
+"""Codes that hardly turn up by chance in a number of an audit row."""
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class CommandLine:
+    """``sekisho --config …``, in this process (``run``) or as one of its own (``spawn``). It keeps what was said."""
+
+    house: Sekisho
+    said: list[Said] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.house.folder
+
+    def run(self, *words: str, typed: str = "", code: int = 0) -> Said:
+        """The command's words; ``typed`` is its standard input. It has to end with this exit code."""
+        environment = {"SEKISHO_CONFIG": str(self.house.config), "SEKISHO_SECRETS_DIR": None, "SUDO_USER": None}
+        result = CliRunner().invoke(app, words, input=typed, env=environment, catch_exceptions=False)
+        said = Said(result.exit_code, result.stdout, result.stderr)
+        self.said.append(said)
+        assert said.code == code, said
+        return said
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "otp_core", "--config", str(self.house.config), *words]
+
+    def spawn(self, *words: str) -> subprocess.Popen[str]:
+        """The command with pipes as its streams."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self.command(*words), text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+
+    def file(self, name: str, *lines: str) -> str:
+        path = self.folder / name
+        path.write_text("".join(f"{line}\n" for line in lines))
+        return str(path)
+
+    def customer(self, *, enrolled: bool = True) -> Customer:
+        return self.house.customer(enrolled=enrolled, spec=EIGHT_DIGITS)
+
+    def spare_token(self) -> Customer:
+        """Somebody who is not enrolled, for the sake of their token."""
+        return self.customer(enrolled=False)

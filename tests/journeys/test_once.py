@@ -1,0 +1,256 @@
+"""One code, one login: whoever asks, however often, through whatever gateway and worker, and whatever the desk does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from otp_core.desk import Refusal, Refused
+from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Peers, access_request, names, status_server
+from tests.sekisho import PASSWORD, SECRET, STAFF, Customer, Sekisho, client_table, free_port
+
+CODE, OTHER, CHALLENGING, APPENDING, AUTO, JOINING = (f"127.0.{number}.1" for number in range(1, 7))
+"""Where each client's gateway sends from."""
+
+JOIN_SECONDS = 2
+CLIENTS = "".join(
+    [
+        client_table("code", f"{CODE}", "code", suspended='"reject"'),
+        client_table("other", f"{OTHER}", "code", suspended='"reject"'),
+        client_table("challenging", f"{CHALLENGING}", "challenge"),
+        client_table("appending", f"{APPENDING}", "append"),
+        client_table("auto", f"{AUTO}", "auto"),
+        client_table("joining", f"{JOINING}", "code", join_seconds=JOIN_SECONDS),
+    ]
+)
+
+MORE = "[login]\ncode_window = 2\n"
+"""A new customer's drift is one step back (sekisho.py enrols with the code before): so the next code fits as well."""
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
+    folder: Path = tmp_path_factory.mktemp("once")
+    made = Sekisho(folder, CLIENTS, MORE, listen=(f"127.0.0.1:{free_port()}",), workers=request.param)
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+def ask(customer: Customer, typed: str, state: bytes | None = None) -> Packet:
+    return access_request(customer.contract_id, typed, secret=SECRET, state=state)
+
+
+def accepted(house: Sekisho, customer: Customer) -> int:
+    """Logins of this customer in the audit trail, each with its code."""
+    return len(house.audit(customer.contract_id, "login.accepted"))
+
+
+def numbers_by_worker(house: Sekisho, peers: Peers) -> list[list[int]]:
+    """Which sockets the kernel leads to which worker: whoever hears nothing while a worker stands still is its own."""
+    found = []
+    for pid in house.workers_pids:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            probes = [status_server(secret=SECRET) for _ in peers.sockets]
+            replies = peers.ask_all(probes, wait=0.5)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        found.append([number for number, reply in enumerate(replies) if reply is None])
+        time.sleep(1.05)  # status_rate is per second
+    assert sorted(number for numbers in found for number in numbers) == list(range(len(peers.sockets)))
+    return found
+
+
+def test_one_code_one_login_under_race(house: Sekisho) -> None:
+    with Peers(house.where, 16, CODE) as peers:
+        for _ in range(5):
+            customer = house.customer()
+            code = customer.code()
+            replies = peers.ask_all([ask(customer, code) for _ in range(40)], wait=8)
+            assert Counter(names(replies)) == {ACCEPT: 1, REJECT: 39}
+            assert accepted(house, customer) == 1
+
+
+def test_the_next_code_logs_in_and_the_one_before_never_again(house: Sekisho) -> None:
+    customer = house.customer()
+    with Peers(house.where, 4, CODE) as peers:
+        typed = [customer.code(1), customer.code(0), customer.code(1), customer.code(-1)]
+        replies = [peers.ask(ask(customer, code), at=at) for at, code in enumerate(typed)]
+    assert names(replies) == [ACCEPT, REJECT, REJECT, REJECT]
+
+
+def test_two_right_codes_for_one_state_let_one_in(house: Sekisho) -> None:
+    with Peers(house.where, 16, CHALLENGING) as peers:
+        for _ in range(5):
+            customer = house.customer()
+            first = peers.ask(ask(customer, PASSWORD))
+            assert first is not None and first.name == CHALLENGE
+            codes = [customer.code(0), customer.code(1)] * 10
+            replies = peers.ask_all([ask(customer, code, first.state) for code in codes], wait=8)
+            assert Counter(names(replies)) == {ACCEPT: 1, REJECT: 19}
+            assert accepted(house, customer) == 1
+
+
+def test_one_code_answers_two_states_once(house: Sekisho) -> None:
+    with Peers(house.where, 16, CHALLENGING) as peers:
+        customer = house.customer()
+        firsts = peers.ask_all([ask(customer, PASSWORD) for _ in range(10)])
+        states = [first.state for first in firsts if first]
+        code = customer.code()
+        replies = peers.ask_all([ask(customer, code, state) for state in states], wait=8)
+    assert len(set(states)) == 10
+    assert Counter(names(replies)) == {ACCEPT: 1, CHALLENGE: 9}
+
+
+def test_one_code_through_two_gateways_at_once_logs_in_once(house: Sekisho) -> None:
+    with Peers(house.where, 8, CODE) as one, Peers(house.where, 8, OTHER) as two:
+        for _ in range(5):
+            customer = house.customer()
+            # The same bytes by both: that is one request sent again for neither, as the client is part of who asks.
+            packets = [ask(customer, customer.code()) for _ in range(20)]
+            heard: list[str] = []
+            at_once((0, partial(listen, one, packets, heard)), (0, partial(listen, two, packets, heard)))
+            assert Counter(heard) == {ACCEPT: 1, REJECT: 39}
+            assert accepted(house, customer) == 1
+
+
+def test_a_code_spent_at_the_desk_cannot_log_in(house: Sekisho) -> None:
+    suspended, enrolled, changed = house.customer(), house.customer(enrolled=False), house.customer()
+    new = house.customer(enrolled=False)
+    code = suspended.code()
+    house.desk.suspend(suspended.contract_id, code, STAFF)
+    house.desk.resume(suspended.contract_id, STAFF)
+    enrolling = enrolled.code()
+    house.desk.enrol(enrolled.contract_id, enrolled.token_id, enrolling, STAFF)
+    old_code, new_code = changed.code(), new.code()
+    house.desk.change_device(changed.contract_id, old_code, new.token_id, new_code, STAFF)
+    drifted = house.customer()
+    first, second = drifted.code(3), drifted.code(4)
+    house.desk.resynchronise(drifted.contract_id, first, second, STAFF)
+    with Peers(house.where, 4, CODE) as peers:
+        for customer, typed in (
+            (suspended, code),
+            (enrolled, enrolling),
+            (changed, old_code),
+            (changed, new_code),
+            (drifted, first),
+            (drifted, second),
+        ):
+            assert names([peers.ask(ask(customer, typed))]) == [REJECT]
+        for customer in (suspended, enrolled):
+            assert names([peers.ask(ask(customer, customer.code(1)))]) == [ACCEPT]
+        assert names([peers.ask(ask(changed, new.code(1)))]) == [ACCEPT]
+
+
+@pytest.mark.parametrize("lead", [0.05, 0.002, 0.0, -0.002, -0.05], ids=lambda lead: f"desk {-1000 * lead:+.0f} ms")
+def test_of_desk_and_gateway_with_one_code_one_wins(house: Sekisho, lead: float) -> None:
+    """``lead``: how long before the gateway the desk is asked."""
+    won = Counter[str]()
+    with Peers(house.where, 1, CODE) as peers:
+        for _ in range(4):
+            customer = house.customer()
+            code = customer.code()
+            gateway: list[str] = []
+            desk: list[str] = []
+            at_once(
+                (max(0.0, -lead), partial(suspend, house, customer, code, desk)),
+                (max(0.0, lead), partial(listen, peers, [ask(customer, code)], gateway)),
+            )
+            assert (desk, gateway) in ((["suspended"], [REJECT]), ([Refusal.REUSED_CODE], [ACCEPT]))
+            won["desk" if gateway == [REJECT] else "gateway"] += 1
+    if abs(lead) > 0.01:
+        assert won == {"desk" if lead > 0 else "gateway": 4}
+
+
+def suspend(house: Sekisho, customer: Customer, code: str, said: list[str]) -> None:
+    try:
+        house.desk.suspend(customer.contract_id, code, STAFF)
+    except Refused as refused:
+        said.append(refused.refusal)
+    else:
+        said.append("suspended")
+
+
+def listen(peers: Peers, packets: list[Packet], heard: list[str]) -> None:
+    heard += names(peers.ask_all(packets, wait=8))
+
+
+def at_once(*acts: tuple[float, Callable[[], None]]) -> None:
+    """Each act in a thread of its own, so many seconds after a common start."""
+    barrier = threading.Barrier(len(acts))
+
+    def run(seconds: float, act: Callable[[], None]) -> None:
+        barrier.wait()
+        time.sleep(seconds)
+        act()
+
+    threads = [threading.Thread(target=run, args=act) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(("source", "typed"), [
+    (CODE, "{code}"), (APPENDING, PASSWORD + "{code}"), (AUTO, PASSWORD + "{code}"), (CHALLENGING, "{code}"),
+], ids=["code", "append", "auto", "challenge"])  # fmt: skip
+def test_a_retransmission_is_accepted_again_wherever_it_lands(house: Sekisho, source: str, typed: str) -> None:
+    """Identical bytes from other ports: for two workers, some of them are another process's."""
+    customer = house.customer()
+    with Peers(house.where, 12, source) as peers:
+        state = None
+        if source == CHALLENGING:
+            first = peers.ask(ask(customer, PASSWORD))
+            assert first is not None
+            state = first.state
+        packet = ask(customer, typed.format(code=customer.code()), state)
+        assert names([peers.ask(packet)]) == [ACCEPT]
+        assert names(peers.ask_all([packet] * 12, wait=8)) == [ACCEPT] * 12
+        fresh = peers.ask(ask(customer, typed.format(code=customer.code()), state))
+    assert names([fresh]) != [ACCEPT]
+    assert accepted(house, customer) == 1
+
+
+def test_a_retransmission_reaches_the_other_worker(house: Sekisho) -> None:
+    """The same, with the workers told apart: the one that accepted stands still, so only the other can answer."""
+    if house.workers == 1:
+        pytest.skip("one worker has no other")
+    customer = house.customer()
+    with Peers(house.where, 12, CODE) as peers:
+        first, second = numbers_by_worker(house, peers)
+        assert first and second
+        packet = ask(customer, customer.code())
+        assert names([peers.ask(packet, at=first[0])]) == [ACCEPT]
+        os.kill(house.workers_pids[0], signal.SIGSTOP)
+        try:
+            assert names([peers.ask(packet, at=second[0])]) == [ACCEPT]
+            assert names([peers.ask(ask(customer, customer.code()), at=second[0])]) == [REJECT]
+        finally:
+            os.kill(house.workers_pids[0], signal.SIGCONT)
+    assert len(house.audit(customer.contract_id, "login.repeated")) == 1
+
+
+def test_a_gateway_that_may_join_sends_one_login_anew(house: Sekisho) -> None:
+    customer, stranger = house.customer(), house.customer()
+    with Peers(house.where, 8, JOINING) as peers, Peers(house.where, 4, CODE) as others:
+        code = customer.code()
+        started = time.monotonic()
+        replies = peers.ask_all([ask(customer, code) for _ in range(8)], wait=8)
+        assert names(replies) == [ACCEPT] * 8
+        assert accepted(house, customer) == 1
+        assert time.monotonic() - started < JOIN_SECONDS
+        assert names([others.ask(ask(customer, code))]) == [REJECT]
+        assert names([peers.ask(ask(stranger, code))]) == [REJECT]
+        time.sleep(JOIN_SECONDS + 0.1)
+        assert names([peers.ask(ask(customer, code))]) == [REJECT]
+        assert accepted(house, customer) == 1

@@ -1,0 +1,56 @@
+"""A coverage-guided fuzz target for the codec: ``python -m tests.radius.fuzz_packet [CORPUS] -runs=N``.
+
+The first octet chooses the client's rules and whether the packet is signed anew, so that mutations get past the
+signature. What is found belongs into tests/vectors/radius_packets.hex, where test_fuzz.py reads it for ever.
+"""
+
+from __future__ import annotations
+
+import hmac
+import importlib
+import sys
+from typing import Any
+
+atheris: Any = importlib.import_module("atheris")
+with atheris.instrument_imports(include=["radius_server.packet"]):
+    from radius_server import packet
+
+from tests.radius_peer import Packet, read_reply  # noqa: E402  after the instrumented one
+
+SECRET = b"correct-horse-battery-1"
+
+
+def signed(octets: bytes, at: int) -> bytes:
+    blank = octets[:at] + bytes(16) + octets[at + 16 :]
+    return blank[:at] + hmac.new(SECRET, blank, "md5").digest() + blank[at + 16 :]
+
+
+def one_input(data: bytes) -> None:
+    """The receive path and a reply. Anything but the codec's own refusals is a finding."""
+    flags, datagram = data[0] if data else 0, data[1:]
+    try:
+        request = packet.read_request(datagram)
+        if flags & 4 and request.authenticator_at is not None:
+            request = packet.read_request(signed(request.octets, request.authenticator_at))
+        packet.verify(request, SECRET, required=bool(flags & 1), limit_proxy_state=bool(flags & 2))
+        answer(request, packet.credentials(request, SECRET))
+    except (packet.Unreadable, packet.NoCredentials):
+        return
+
+
+def answer(request: packet.Request, asked: packet.Credentials) -> None:
+    text = asked.password.decode("utf-8", errors="replace")
+    parts = packet.text_attributes(packet.Type.REPLY_MESSAGE, text)
+    assert "".join(value.decode() for _, value in parts) == text
+    try:
+        reply = packet.write_reply(request, packet.Code.ACCESS_CHALLENGE, parts, SECRET)
+    except ValueError:
+        assert 38 + packet.size(parts) + sum(len(value) + 2 for value in request.values(33)) > 4096
+        return
+    attributes = read_reply(Packet(request.octets, SECRET), reply).attributes
+    assert [value for type_, value in attributes if type_ == 33] == request.values(33)
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()

@@ -1,0 +1,56 @@
+"""What the door finds in its settings before it opens, so that nobody finds it at night: in the check, never in a login."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from radius_server.door import RadiusDoor
+from tests.fakes_radius import settings_of
+
+
+def problems(*clients: dict[str, Any], **radius: Any) -> list[tuple[str, str]]:
+    return [(problem.key, problem.message) for problem in RadiusDoor(settings_of(*clients, **radius)).problems()]
+
+
+def test_sound_settings_have_no_problems() -> None:
+    assert problems({"reply_attributes": {"Filter-Id": "a", "Cisco-AVPair": ["x", "y"], "Service-Type": 6}}) == []
+
+
+def test_every_attribute_that_cannot_be_encoded_is_told_with_its_client() -> None:
+    first = {"name": "vpn", "network": "10.0.0.1", "reply_attributes": {"Filter-ID": "a", "Session-Timeout": "soon"}}
+    second = {"name": "wifi", "network": "10.0.0.2", "reply_attributes": {"Class": "0x1"}}
+    assert problems(first, second) == [
+        ("radius.clients[0].reply_attributes", "vpn: Filter-ID: not in the dictionary; did you mean Filter-Id?"),
+        ("radius.clients[0].reply_attributes", "vpn: Session-Timeout: 'soon'; write a number"),
+        (
+            "radius.clients[1].reply_attributes",
+            "wifi: Class: '0x1' is neither text nor 0x and pairs of hexadecimal digits",
+        ),
+    ]
+
+
+def test_attributes_that_do_not_fit_into_a_reply_are_told() -> None:
+    """Every login of this client would be silence otherwise: texts give way to reply_max, attributes never do."""
+    said = {"Cisco-AVPair": ["x" * 240] * 4}
+    assert problems({"reply_attributes": said}) == [
+        (
+            "radius.clients[0].reply_attributes",
+            "client 0: together they make a reply of 1030 octets; reply_max is 1024",
+        )
+    ]
+    assert problems({"reply_attributes": said, "reply_max": 1030}) == []
+
+
+def test_a_dictionary_that_cannot_be_read_is_told_once(tmp_path: Path) -> None:
+    ((key, message),) = problems({"reply_attributes": {"Filter-Id": "a"}}, dictionary=[str(tmp_path / "nowhere")])
+    assert key == "radius.dictionary"
+    assert message.startswith("cannot read the dictionary: ")
+    assert "nowhere" in message
+
+
+def test_a_further_dictionarys_attributes_may_be_set(tmp_path: Path) -> None:
+    (tmp_path / "local").write_text("ATTRIBUTE Local-Text 230 string\n")
+    said = {"reply_attributes": {"Local-Text": "x"}}
+    assert problems(said, dictionary=[str(tmp_path / "local")]) == []
+    assert len(problems(said)) == 1

@@ -1,0 +1,57 @@
+"""The codec against the table of hostile packets: each is dropped, refused or read as the table says, and never worse."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from radius_server.packet import Code, Fault, NoCredentials, Unreadable, credentials, read_request, verify
+from tests.radius.craft import SECRET
+from tests.radius.hostile import ASKS, CASES, LENIENT, NAME, OPEN, PASSWORD, STRANGER, STRICT, TOKEN_NAME, Case
+
+OF_CLIENTS = [case for case in CASES if case.source != STRANGER]
+REQUIRED = {STRICT: True, ASKS: True, LENIENT: False, OPEN: False}
+
+
+def outcome(case: Case) -> str:
+    """What the codec makes of it: the fault, ``refused``, ``status``, or ``read``."""
+    try:
+        request = read_request(case.octets)
+        verify(request, SECRET, required=REQUIRED[case.source], limit_proxy_state=case.source != OPEN)
+    except Unreadable as error:
+        return error.fault.value
+    if request.code == Code.STATUS_SERVER:
+        return "status"
+    try:
+        credentials(request, SECRET)
+    except NoCredentials:
+        return "refused"
+    return "read"
+
+
+@pytest.mark.parametrize("case", OF_CLIENTS, ids=lambda case: case.name)
+def test_hostile_packet(case: Case) -> None:
+    if case.expected == "S":
+        assert outcome(case) == case.fault
+    elif case.expected == "R":
+        assert outcome(case) == ("read" if case.house else "refused")
+    else:
+        assert outcome(case) in ("read", "status")
+
+
+LOGINS = [case for case in OF_CLIENTS if case.expected in "AC" and case.octets[0] == Code.ACCESS_REQUEST]
+
+
+@pytest.mark.parametrize("case", LOGINS, ids=lambda case: case.name)
+def test_noise_around_a_login_changes_nothing_of_it(case: Case) -> None:
+    asked = credentials(read_request(case.octets), SECRET)
+    assert unicodedata.normalize("NFKC", asked.user_name.decode()).strip() in (NAME, TOKEN_NAME)
+    assert asked.password == PASSWORD.encode()
+    assert asked.state is None
+
+
+def test_the_table_is_large_and_knows_every_fault() -> None:
+    assert len(CASES) >= 200
+    assert {case.fault for case in CASES if case.source != STRANGER} - {""} == {fault.value for fault in Fault}
+    assert {case.expected for case in CASES} == set("SRAC")
