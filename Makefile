@@ -56,8 +56,9 @@ fuzz: dev  ## the packet parser against a coverage-guided fuzzer, for a minute
 bench: system dev  ## speed and memory beside FreeRADIUS, in one run
 	$(BIN)/python -m benchmarks.run
 
-docs: install  ## the configuration table, from the settings' own schema
-	$(BIN)/python -m otp_core config schema --markdown > docs/configuration.md
+docs: install  ## the README's configuration table, from the settings' own schema
+	@sed -i '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' README.md
+	@$(BIN)/sekisho config schema --markdown | sed -i '/<!-- settings -->/r /dev/stdin' README.md
 
 lock: $(BIN)/python  ## pin every dependency anew
 	$(BIN)/python -m pip install --quiet pip-tools
