@@ -1,0 +1,100 @@
+"""`sekisho demo` as a newcomer meets it: start it, read what it prints, paste that into another shell."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SHOWN = [
+    ("Access-Accept", "hanako: password and code in one"),
+    ("Access-Reject", "hanako: the same code again"),
+    ("Access-Challenge", "john: the password"),
+    ("Access-Accept", "john: the code"),
+    ("Access-Accept", "jiro: never enrolled"),
+    ("Access-Reject", "jiro: a wrong password"),
+]
+
+
+@contextlib.contextmanager
+def demo(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A demo that serves, and what it has printed."""
+    command = [sys.executable, "-u", "-m", "otp_core", "demo", "--folder", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("It serves until"):
+                break
+        yield process, "".join(lines)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def paste(line: str) -> str:
+    """What a shell prints."""
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+def lines_to_paste(printed: str) -> list[str]:
+    return [line.strip() for line in printed.splitlines() if "| radclient" in line]
+
+
+def early_in_a_step() -> None:
+    """Wait for a moment from which some logins fit into one step of 30 s."""
+    late = time.time() % 30 - 15
+    if late > 0:
+        time.sleep(16 - late)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with demo(tmp_path_factory.mktemp("demo") / "bank") as running:
+        yield running
+
+
+def test_the_tour_shows_every_kind_of_answer(served: tuple[subprocess.Popen[str], str]) -> None:
+    shown = re.findall(r"^  (Access-\w+) +(.*)$", served[1], re.MULTILINE)
+    assert len(shown) == len(SHOWN)
+    for (answer, text), (expected, title) in zip(shown, SHOWN, strict=True):
+        assert (answer, text.startswith(title)) == (expected, True)
+
+
+def test_the_printed_line_is_accepted_once_and_the_challenge_answered(
+    served: tuple[subprocess.Popen[str], str],
+) -> None:
+    in_one, first_round, second_round = lines_to_paste(served[1])
+    early_in_a_step()
+    first = paste(in_one)
+    assert "Received Access-Accept" in first
+    assert 'Cisco-AVPair = "shell:priv-lvl=1"' in first
+    assert "Received Access-Reject" in paste(in_one)
+    time.sleep(31 - time.time() % 30)  # the next code
+    assert "Received Access-Accept" in paste(f"{first_round}\n{second_round}")
+
+
+def test_the_printed_staff_commands_work(served: tuple[subprocess.Popen[str], str]) -> None:
+    commands = [line.strip() for line in served[1].splitlines() if re.match(r"  \S*sekisho --config", line)]
+    assert len(commands) == 2
+    for command in commands:
+        words = command.split()[1:]
+        done = subprocess.run([sys.executable, "-m", "otp_core", *words], capture_output=True, text=True, check=False)
+        assert (done.returncode, "taro" in done.stdout) == (0, True)
+
+
+def test_a_second_demo_goes_on_with_the_same_bank_and_ends_after_the_tour(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "otp_core", "demo", "--once", "--folder", str(tmp_path / "bank")]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert [answer for answer, _ in SHOWN] == re.findall(r"^  (Access-\w+)", done.stdout, re.MULTILINE)
