@@ -54,7 +54,7 @@ def enrol(
     \b
     Examples:
       sekisho enrol 1234567 VSMT12345678
-      echo 123456 | sekisho enrol 1234567 "vsmt 1234 5678"
+      ./form | sekisho enrol 1234567 "vsmt 1234 5678"
     """
     from otp_core.cli.secret_input import ask
 
@@ -121,7 +121,7 @@ def change(
     \b
     Examples:
       sekisho change 1234567 VSMT87654321
-      printf '%s\\n' "$permit" "$code" | sekisho change 1234567 VSMT87654321 --permit
+      ./form | sekisho change 1234567 VSMT87654321 --permit
     """
     from otp_core.cli.secret_input import ask
 
@@ -177,7 +177,7 @@ def resync(
     \b
     Examples:
       sekisho resync 1234567
-      printf '123456\\n234567\\n' | sekisho resync 1234567
+      ./form | sekisho resync 1234567
     """
     from otp_core.cli.secret_input import ask
 

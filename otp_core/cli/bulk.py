@@ -99,9 +99,9 @@ def bring_in(intake: Intake[Row], name: str, *, dry_run: bool, as_json: bool) ->
         return
     left = f"; {skipped:,} left as they are" if skipped else ""
     if dry_run:
-        say(f"{name}: nothing is wrong; {findings.rows - skipped:,} {intake.noun}s would be imported{left}")
+        say(f"{name}: nothing is wrong; {_counted(findings.rows - skipped, intake.noun)} would be imported{left}")
     else:
-        say(f"imported {written:,} {intake.noun}s in {time.monotonic() - begun:.1f} s{left}")
+        say(f"imported {_counted(written, intake.noun)} in {time.monotonic() - begun:.1f} s{left}")
 
 
 def _check(intake: Intake[Row], source: Source) -> Findings:
@@ -128,7 +128,7 @@ def _refuse(findings: Findings, name: str, as_json: bool) -> None:
         hint(f"{name}: {fault}")
     if findings.fault_count > len(findings.faults):
         hint(f"… and {findings.fault_count - len(findings.faults):,} more")
-    complain(f"{findings.fault_count:,} problem{'s' * (findings.fault_count > 1)}: nothing was imported")
+    complain(f"{_counted(findings.fault_count, 'problem')}: nothing was imported")
     raise typer.Exit(ExitCode.REFUSED)
 
 
@@ -148,6 +148,10 @@ def _write(intake: Intake[Row], source: Source, total: int) -> int:
     except StoreUnavailable as error:
         raise Stopped(f"{error}{_how_to_go_on(done, total)}", ExitCode.UNUSABLE) from error
     return written
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _how_to_go_on(done: int, total: int) -> str:

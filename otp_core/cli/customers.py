@@ -126,9 +126,8 @@ def show(ctx: typer.Context, contract_id: ContractId, as_json: AsJson = False) -
     if as_json:
         say_json(facts)
     else:
-        attributes = facts.pop("attributes")
-        shown = json.dumps(attributes, ensure_ascii=False) if attributes else None
-        say_facts(facts | {"password": "held here" if line.password_held else "not held here", "attributes": shown})
+        held = "yes" if line.password_held else "no"
+        say_facts(facts | {"password_held": held, "attributes": line.attributes})
 
 
 @app.command("list")

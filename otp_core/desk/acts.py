@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,10 +17,12 @@ from otp_core.store.work import TokenRecord, Work
 
 
 class Acts:
-    """The desk's transactions. ``now`` gives milliseconds and may refuse (GuardedClock)."""
+    """The desk's transactions. ``now`` gives milliseconds and may refuse (GuardedClock); ``draw(n)``: a number below n."""
 
-    def __init__(self, store: Store, judge: Judge, now: Callable[[], int]) -> None:
-        self._store, self._judge, self._rules, self._now = store, judge, judge.rules, now
+    def __init__(
+        self, store: Store, judge: Judge, now: Callable[[], int], draw: Callable[[int], int] = secrets.randbelow
+    ) -> None:
+        self._store, self._judge, self._rules, self._now, self._draw = store, judge, judge.rules, now, draw
 
     @contextmanager
     def _act(self, actor: Actor, *, customer: str | None = None, token: str | None = None) -> Iterator[Work]:

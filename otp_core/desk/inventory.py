@@ -57,10 +57,9 @@ class Inventory(Acts):
             self._move_token(work, token, TokenMove.RETIRE)
             return self._record(work, Event.TOKEN_RETIRED, actor, None, token_id)
 
-    @staticmethod
-    def _unused_token_id(work: Work) -> str:
+    def _unused_token_id(self, work: Work) -> str:
         while True:
-            token_id = f"{TOKEN_ID_PREFIX}{secrets.randbelow(10**8):08d}"
+            token_id = f"{TOKEN_ID_PREFIX}{self._draw(10**8):08d}"
             if work.token(token_id) is None:
                 return token_id
 

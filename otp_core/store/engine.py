@@ -110,7 +110,7 @@ _ADVICE = {
     sqlite3.SQLITE_IOERR: "the disk reports errors: check the kernel log and free space",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: stop the server and restore the newest backup",
     sqlite3.SQLITE_NOTADB: "the file is no SQLite database: restore the newest backup",
-    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: check the path, its folder and their rights",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: check the path, its folder, their rights and mount options",
 }
 
 

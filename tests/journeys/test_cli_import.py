@@ -106,7 +106,7 @@ def test_problems_are_told_as_json_to_a_script(at: CommandLine) -> None:
 
 def test_a_dry_run_checks_everything_and_changes_nothing(at: CommandLine) -> None:
     tokens = at.file("t.csv", f"A1,{SEED},totp,6,30")
-    assert "1 tokens would be imported" in at.run("token", "import", tokens, "--dry-run").out
+    assert "1 token would be imported" in at.run("token", "import", tokens, "--dry-run").out
     customers = at.file("c.csv", "contract_id,token_id", "c1,A1")
     said = at.run("customer", "import", customers, "--dry-run", code=1)
     assert "not in the inventory" in said.err
@@ -119,7 +119,7 @@ def test_what_is_in_the_store_already_is_a_problem_or_is_skipped(at: CommandLine
     tokens = at.file("t2.csv", f"a1,{SEED},hotp,8,", f"A2,{SEED},totp,6,30")
     customers = at.file("c2.csv", "contract_id,name,token_id", "c1,second,A1", "c2,,A2")
     assert "--skip-existing" in at.run("token", "import", tokens, code=1).err
-    assert "imported 1 tokens" in at.run("token", "import", tokens, "--skip-existing").out
+    assert "imported 1 token " in at.run("token", "import", tokens, "--skip-existing").out
     assert "line 2, column contract_id" in at.run("customer", "import", customers, code=1).err
     told = json.loads(at.run("customer", "import", customers, "--skip-existing", "--json").out)
     assert (told["imported"], told["skipped"]) == (1, 1)
