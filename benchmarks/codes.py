@@ -10,6 +10,7 @@ from benchmarks import probes
 from benchmarks.contender import Contender, Running
 from benchmarks.load import Aim, LoadGenerator
 from benchmarks.meter import Customers, Progress, Sample, measure
+from benchmarks.processes import Unusable
 
 _WARM_UP = 3000  # logins
 
@@ -40,7 +41,9 @@ def run(
     contenders: Sequence[Contender], plan: Plan, generator: LoadGenerator, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Every run and every probe, as plain data."""
-    with _all_started(contenders, plan, folder) as lanes:
+    with _all_started(contenders, plan, folder) as (lanes, absent):
+        for name, problem in absent.items():
+            progress.say(f"left out: {name}: {problem}")
         answers = {}
         for lane in lanes:
             answers[lane.contender.name] = probes.demand(lane.contender, lane.running.door, plan.customers)
@@ -57,7 +60,13 @@ def run(
                     lane.expected[level] = max(sample.rate, lane.expected[level])
                     runs.append(_record(lane.contender.name, level, number, sample))
                     progress.done(_line(lane.contender.title, level, sample))
-        return {"customers": plan.customers, "levels": list(plan.levels), "probes": answers, "runs": runs}
+        return {
+            "customers": plan.customers,
+            "levels": list(plan.levels),
+            "probes": answers,
+            "runs": runs,
+            "absent": absent,
+        }
 
 
 def _measure(lane: _Lane, level: int, plan: Plan, generator: LoadGenerator, most: int) -> Sample:
@@ -67,17 +76,25 @@ def _measure(lane: _Lane, level: int, plan: Plan, generator: LoadGenerator, most
 
 
 @contextmanager
-def _all_started(contenders: Sequence[Contender], plan: Plan, folder: Path) -> Iterator[list[_Lane]]:
-    """All servers up at once: the idle ones cost nothing, and no run pays for another's start."""
+def _all_started(
+    contenders: Sequence[Contender], plan: Plan, folder: Path
+) -> Iterator[tuple[list[_Lane], dict[str, str]]]:
+    """All servers up at once (the idle ones cost nothing, no run pays for another's start), and why some are not."""
     with ExitStack() as stack:
-        lanes = []
+        lanes, absent = [], {}
         for contender in contenders:
             place = folder / contender.name
             place.mkdir()
-            running = stack.enter_context(contender.start(place, plan.customers))
+            try:
+                running = stack.enter_context(contender.start(place, plan.customers))
+            except Unusable as problem:
+                absent[contender.name] = str(problem)
+                continue
             logins = Customers(range(plan.customers - probes.CUSTOMERS))
             lanes.append(_Lane(contender, running, logins, {}))
-        yield lanes
+        if not lanes:
+            raise Unusable("; ".join(f"{name}: {problem}" for name, problem in absent.items()))
+        yield lanes, absent
 
 
 def _rotated(lanes: Sequence[_Lane], number: int) -> list[_Lane]:

@@ -21,12 +21,17 @@ class Running:
 
 
 class Contender(Protocol):
-    """`answers`: what each probe (probes.py) must get before anything is measured; `lacks`: printed with results."""
+    """`answers`: what each probe (probes.py) must get before anything is measured.
+
+    Printed with the results: `title`; `setup`, how it was configured; `lacks`, what it does not do.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def title(self) -> str: ...
+    @property
+    def setup(self) -> str: ...
     @property
     def lacks(self) -> str: ...
     @property

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import freeradius
+from benchmarks import freeradius, freeradius_debian
 from benchmarks.processes import Unusable, file_system
 
 
@@ -27,6 +27,7 @@ def facts(store: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "freeradius": _freeradius(),
+        "debian_configuration_of_freeradius": freeradius_debian.package_version() or "not installed",
         "pyrad": version("pyrad"),
         "sekisho": version("sekisho"),
         "argon2-cffi": version("argon2-cffi"),

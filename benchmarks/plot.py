@@ -13,11 +13,19 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 _COLOURS = {
     "sekisho": "#b3261e",
-    "freeradius-totp": "#3b6ea5",
+    "freeradius-totp-debian": "#1d3f66",
+    "freeradius-totp-stripped": "#3b6ea5",
     "freeradius-sqlite": "#7fb2d9",
     "pyrad": "#9a9a9a",
 }
-_MARKERS = {"sekisho": "o", "freeradius-totp": "s", "freeradius-sqlite": "^", "pyrad": "D"}
+_MARKERS = {
+    "sekisho": "o",
+    "freeradius-totp-debian": "s",
+    "freeradius-totp-stripped": "v",
+    "freeradius-sqlite": "^",
+    "pyrad": "D",
+}
+_LEGEND_COLUMNS = 3
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -28,14 +36,15 @@ def draw(results: dict[str, Any], path: Path) -> None:
     _rates(rates, summary, titles)
     _costs(costs, summary, titles)
     handles, labels = rates.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    figure.legend(handles, labels, loc="lower center", ncols=_LEGEND_COLUMNS, frameon=False)
     machine = results["machine"]
     figure.suptitle(
         f"One-time codes over RADIUS, load generator included, on {machine['cores']} cores of {machine['cpu']}; "
         f"medians of {results['settings']['rounds']} rounds, bars show the extremes",
         fontsize=10,
     )
-    figure.tight_layout(rect=(0, 0.06, 1, 0.97))
+    lines = -(-len(labels) // _LEGEND_COLUMNS)
+    figure.tight_layout(rect=(0, 0.02 + 0.04 * lines, 1, 0.97))
     figure.savefig(path)
     plt.close(figure)
 

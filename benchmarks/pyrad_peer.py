@@ -15,6 +15,7 @@ from benchmarks.processes import Process, free_port
 class PyradServer:
     name = "pyrad"
     title = "pyrad Server, static passwords"
+    setup = "users in memory; one process; a larger receive buffer, Message-Authenticator demanded and sent"
     lacks = "no codes at all, nothing stored, no duplicate detection, no lockout, no audit"
     answers: Mapping[str, str] = {**CODE_DEMANDED, "the same code again": ACCEPT}
 

@@ -1,6 +1,6 @@
 """Results as tables: on the terminal, and as Markdown to publish. Renders what summary.py found; judges nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ class Table:
 def tables(results: Data) -> Iterator[Table]:
     """Everything worth reading, in the order in which it should be read."""
     summary = results["summary"]["experiments"]
-    if targets := results["summary"]["targets"]:
-        yield _targets(targets)
+    if results["summary"]["targets"] or results["failed"]:
+        yield _targets(results["summary"]["targets"], results["failed"])
     if "code" in summary:
         yield from _code(summary["code"], results["contenders"])
         yield _probes(results["experiments"]["code"]["probes"], results["contenders"])
@@ -66,7 +66,7 @@ def markdown(results: Data) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _targets(targets: Sequence[Data]) -> Table:
+def _targets(targets: Sequence[Data], failed: Mapping[str, str]) -> Table:
     rows = [
         (
             target["promise"],
@@ -77,7 +77,8 @@ def _targets(targets: Sequence[Data]) -> Table:
         )
         for target in targets
     ]
-    return Table("Targets", ("promise", "measured", "wanted", "aim", ""), rows)
+    missing = " ".join(f"NOT MEASURED: {name}: {reason}" for name, reason in failed.items())
+    return Table("Targets", ("promise", "measured", "wanted", "aim", ""), rows, missing)
 
 
 def _code(summary: Data, contenders: Data) -> Iterator[Table]:
@@ -114,6 +115,8 @@ def _code(summary: Data, contenders: Data) -> Iterator[Table]:
         for name, cells in summary["contenders"].items()
     ]
     yield Table("What the figures do not say", ("", "not accepted", "sent again", "what it does not do"), lost)
+    setups = [[contenders[name]["title"], contenders[name]["setup"]] for name in summary["contenders"]]
+    yield Table("How each was set up", ("", "set up for this comparison"), setups)
 
 
 def _probes(probes: Data, contenders: Data) -> Table:

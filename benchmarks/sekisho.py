@@ -114,6 +114,10 @@ class Sekisho:
 
     name = "sekisho"
     title = "Sekisho, SQLite"
+    setup = (
+        "one process; durable SQLite with a disk flush for each commit; Message-Authenticator demanded and sent, no "
+        "delay before a rejection"
+    )
     lacks = "one process, so one core at most; needs a quick fsync when few requests are under way"
     answers: Mapping[str, str] = {**CODE_DEMANDED, "the same code again": REJECT}
 

@@ -72,13 +72,12 @@ def _ratio(ours: list[Data], theirs: list[Data]) -> Data:
 
 
 def _judge_code(summary: Data) -> Iterable[Target]:
-    wanted = {"freeradius-totp": (0.5, 1.0), "freeradius-sqlite": (5.0, 10.0)}
     level = str(JUDGED_AT)
-    for peer, (least, aim) in wanted.items():
+    for peer, (words, least, aim) in _PEERS.items():
         ratio = summary["ratios"].get(peer, {}).get(level)
         if ratio:
             middle = ratio["rate"]["median"]
-            promise = f"code: logins a second against {peer}, {level} under way"
+            promise = f"code: logins a second against {words}, {level} under way"
             yield Target(promise, f"{middle:.2f} times", f">= {least:g}", middle >= least, f">= {aim:g}")
     mine = summary["contenders"].get(OURS)
     if not mine:
@@ -162,6 +161,13 @@ def _of(runs: Iterable[Data], **wanted: object) -> list[Data]:
     chosen = [run for run in runs if all(run[key] == value for key, value in wanted.items())]
     return sorted(chosen, key=lambda run: int(run["round"]))
 
+
+# Peer -> (how the promise names it, at least so many times its rate, what would be better still).
+_PEERS: Mapping[str, tuple[str, float, float]] = {
+    "freeradius-totp-debian": ("FreeRADIUS + rlm_totp as Debian ships its configuration", 0.5, 1.0),
+    "freeradius-totp-stripped": ("FreeRADIUS + rlm_totp stripped by hand to what this needs", 0.5, 1.0),
+    "freeradius-sqlite": ("FreeRADIUS + rlm_totp stripped by hand, spent codes in SQLite", 5.0, 10.0),
+}
 
 _EXPERIMENTS: Mapping[str, tuple[Callable[[Data], Data], Callable[[Data], Iterable[Target]]]] = {
     "code": (_code, _judge_code),

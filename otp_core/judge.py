@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from otp_core.audit import AuditRow, Event, Ids
 from otp_core.login import Finding, Stage, Step, step_for
@@ -227,6 +227,8 @@ class _Hearing:
                 return self._reject(finding)
             case Step.REJECT:
                 return self._reject(finding)
+            case _:
+                assert_never(step)
 
     def _accept(self, finding: Finding, event: Event) -> Accept:
         assert self.standing is not None

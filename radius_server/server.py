@@ -118,7 +118,13 @@ class RadiusServer:
         room = self.in_flight < self._limits.max_in_flight or self._keeps_place(request)
         admitted = self._duplicates.admit(key, request.authenticator, self._loop.time(), room=room)
         if admitted is Admission.NEW:
-            self._admit(exchange)
+            try:
+                self._admit(exchange)
+            except Exception:
+                # A fault of ours must not fill the door's places for good.
+                self.in_flight -= 1
+                self._duplicates.forget(key, request.authenticator)
+                raise
         elif admitted is Admission.NO_ROOM:
             self.counters.dropped("too many requests in flight", source[0])
         elif admitted is Admission.IN_PROGRESS:

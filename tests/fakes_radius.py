@@ -43,8 +43,8 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 
 
 class House:
-    """In the authenticator's place. Verdicts by customer, used up one after another, the last one for ever; who has none
-    waits until ``release``. It keeps what it was asked."""
+    """In the authenticator's place. Verdicts by customer, used up one after another, the last one for ever; whoever has
+    none waits until ``release``. It keeps what it was asked."""
 
     def __init__(self, verdicts: dict[str, list[Verdict]]) -> None:
         self._verdicts = defaultdict(list, {name: list(told) for name, told in verdicts.items()})
@@ -90,7 +90,7 @@ class Door:
     full: bool = False
     _sockets: list[socket.socket] = field(default_factory=list)
 
-    def socket(self, source: str = "127.0.0.1") -> socket.socket:
+    def gateway(self, source: str = "127.0.0.1") -> socket.socket:
         """A gateway's socket, connected to the door."""
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.bind((source, 0))
@@ -101,7 +101,7 @@ class Door:
 
     async def ask(self, packet: Packet, peer: socket.socket | None = None, *, wait: float = 3.0) -> Reply:
         """The answer to one packet, its signatures checked."""
-        peer = peer or self.socket()
+        peer = peer or self.gateway()
         peer.send(packet.octets)
         return await self.hear(packet, peer, wait=wait)
 
@@ -122,14 +122,15 @@ class Door:
         return False
 
     def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self.listener.socket)
-        self.listener.close()
+        if self.listener.socket.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self.listener.socket)
+            self.listener.close()
         for one in self._sockets:
             one.close()
 
     @property
     def counts(self) -> dict[str, int]:
-        return dict(self.server.counters.counts)
+        return self.server.counters.named()
 
     def reload(self, settings: Settings) -> None:
         dictionary = Dictionary()
@@ -146,15 +147,15 @@ async def open_door(
     *,
     limits: Limits = Limits(max_in_flight=1000, request_seconds=5.0, status_rate=20),  # noqa: B008  a frozen value
     duplicates: Duplicates | None = None,
-    listen: str = "127.0.0.1",
+    house: House | None = None,
 ) -> AsyncIterator[Door]:
     """A door whose house says yes to taro unless told otherwise. At the end nothing may be left in flight but what the
     house still holds."""
     dictionary = Dictionary()
-    house = House(YES if verdicts is None else verdicts)
+    house = house or House(YES if verdicts is None else verdicts)
     kept = duplicates or Duplicates(30.0, 10_000)
     clients = clients_of(settings or settings_of(), dictionary)
-    listener = Listener(Address(listen, 0), shared=False)
+    listener = Listener(Address("127.0.0.1", 0), shared=False)
     server = RadiusServer(
         clients,
         dictionary,

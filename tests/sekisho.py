@@ -138,12 +138,16 @@ workers = {self.workers}
         self.wait_for_log("ready", times=max(1, self.workers), since=since)
         return self
 
-    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start the server without waiting. It leads a process group of its own."""
+    def spawn(self, *arguments: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
+        """Start the server without waiting, in a process group of its own. ``stderr``: a handle in place of the log."""
         command = [*self.prefix, *self._serve, *arguments]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**os.environ, **self.environment}, start_new_session=True
+                command,
+                stdout=log,
+                stderr=stderr or log,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
             )
         return self.process
 

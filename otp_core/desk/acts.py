@@ -17,7 +17,7 @@ from otp_core.store.work import TokenRecord, Work
 
 
 class Acts:
-    """The desk's transactions. ``now`` gives milliseconds and may refuse (GuardedClock); ``draw(n)``: a number below n."""
+    """The desk's transactions. ``now`` gives milliseconds and may refuse (GuardedClock), ``draw`` a number below n."""
 
     def __init__(
         self, store: Store, judge: Judge, now: Callable[[], int], draw: Callable[[int], int] = secrets.randbelow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from otp_core.audit import Event
 from otp_core.desk.acts import Acts
 from otp_core.desk.words import Refusal, Refused
-from otp_core.model import Kind, OtpUse, Standing, TokenState
+from otp_core.model import Kind, OtpUse, Standing, StoreUnavailable, TokenState
 from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
 from otp_core.store.work import TokenRecord, Work
 
@@ -83,7 +83,7 @@ class Codes(Acts):
 
     def _spend(self, work: Work, standing: Standing, token_key: int, step: int, drift: int, now: int) -> None:
         if not work.spend_step(token_key, step, drift, now):
-            raise Refused(Refusal.REUSED_CODE)
+            raise StoreUnavailable(f"a code of {standing.contract_id} was used by somebody else just now: try again")
         if standing.failures:
             work.set_failures(standing.customer_key, 0, 0, None)
 

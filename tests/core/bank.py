@@ -66,6 +66,8 @@ class Bank:
     rules: Rules = field(default_factory=rules)
     busy_seconds: float = 5.0
     clock: HandClock = field(default_factory=lambda: HandClock(NOON))
+    permit: str = ""
+    """The last one that ``in_state`` was given."""
 
     def __post_init__(self) -> None:
         for name in ("bank.db", "master.key"):
@@ -147,7 +149,7 @@ class Bank:
         if use in (OtpUse.LOST, OtpUse.REISSUE_PERMITTED):
             self.desk.report_lost(contract_id, STAFF)
         if use is OtpUse.REISSUE_PERMITTED:
-            self.desk.permit_reissue(contract_id, STAFF)
+            self.permit = self.desk.permit_reissue(contract_id, STAFF).text
         assert self.standing(contract_id).otp_use == use
         return holder
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otp_core.audit import Event, Ids, id_at, ms_of
@@ -16,6 +16,7 @@ def test_an_id_tells_its_moment() -> None:
     assert ms_of(Ids(HandClock(1_800_000_000.123)).next()) == 1_800_000_000_123
 
 
+@settings(deadline=None)
 @given(moments)
 def test_the_smallest_id_of_a_moment_is_not_above_any_made_in_it(at_ms: int) -> None:
     smallest = id_at(at_ms)
@@ -26,6 +27,7 @@ def test_the_smallest_id_of_a_moment_is_not_above_any_made_in_it(at_ms: int) -> 
         assert smallest <= made < id_at(at_ms + 1)
 
 
+@settings(deadline=None)
 @given(st.lists(moments, min_size=2), st.integers(0, 1023))
 def test_ids_rise_whatever_the_clock_does(moments: list[int], tag: int) -> None:
     clock = HandClock(0)

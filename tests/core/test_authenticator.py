@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from otp_core.policy import Delays, Policy
 from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, NO_DELAYS, PASSWORD, STAFF, Bank, Holder, rules
 from tests.fakes import HandClock, KnownPasswords
 
-SOON = 10.0
+SOON = 60.0
+"""Seconds after which a test that hangs fails instead."""
 PW = "himitsu-no-aikotoba"
 
 
@@ -619,8 +621,8 @@ def test_wrong_passwords_never_lock_anybody(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def local(bank: Bank, threads: int = 1, max_waiting: int = 10) -> AsyncIterator[Entrance]:
-    pool = HashPool(threads, max_waiting)
+async def local(bank: Bank) -> AsyncIterator[Entrance]:
+    pool = HashPool(1, 10)
     try:
         factor = LocalPassword(pool, Cost(256, 1, 1), bank.desk.renew_password_hash)
         async with entrance(bank, factor) as door:
@@ -707,10 +709,18 @@ def test_more_passwords_than_may_wait_are_silence(tmp_path: Path) -> None:
     taro = bank.customer(password_hash=hash_password(PW.encode(), Cost(256, 1, 1)))
 
     async def scene() -> None:
-        async with local(bank, threads=1, max_waiting=1) as door:
-            found = await asyncio.gather(*(door.says(taro, PW, PASSWORD) for _ in range(5)))
-            assert found[:2] == [Accept(), Accept()]
-            assert [type(verdict) for verdict in found[2:]] == [Silence] * 3
+        pool, busy = HashPool(1, 1), threading.Event()
+        factor = LocalPassword(pool, Cost(256, 1, 1), bank.desk.renew_password_hash)
+        async with entrance(bank, factor) as door:
+            hashing = [asyncio.ensure_future(pool.run(busy.wait, SOON)) for _ in range(2)]
+            await asyncio.sleep(0)
+            silence = await door.says(taro, PW, PASSWORD)
+            assert isinstance(silence, Silence)
+            assert "max_waiting" in silence.reason
+            busy.set()
+            await asyncio.gather(*hashing)
+            assert await door.says(taro, PW, PASSWORD) == Accept()
+        pool.close()
 
     run(scene)
 

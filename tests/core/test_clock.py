@@ -56,6 +56,22 @@ def test_the_latest_moment_is_remembered_over_a_restart() -> None:
     assert GuardedClock(hand).now() == (NOON - 100) * 1000
 
 
+def test_the_text_stays_the_same_until_the_clock_is_right_and_then_is_forgotten() -> None:
+    """It is a cause that is logged once and counted."""
+    hand = HandClock(NOON)
+    clock = GuardedClock(hand)
+    clock.now()
+    for back in (100, 90, 1000):
+        hand.now = NOON - back
+        with pytest.raises(ClockSetBack, match="stands 100 s before"):
+            clock.now()
+    hand.now = NOON
+    clock.now()
+    hand.now = NOON - 1000
+    with pytest.raises(ClockSetBack, match="stands 1000 s before"):
+        clock.now()
+
+
 def test_a_clock_may_leap_ahead() -> None:
     hand = HandClock(NOON)
     clock = GuardedClock(hand)

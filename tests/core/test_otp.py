@@ -11,7 +11,7 @@ import unicodedata
 
 import pyotp
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otp_core.model import NEVER, Algorithm, Kind, TokenSpec
@@ -126,12 +126,14 @@ algorithms = st.sampled_from(list(Algorithm))
 digit_counts = st.sampled_from([6, 7, 8])
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(0, 2**40), algorithms, digit_counts)
 def test_codes_are_those_of_pyotp(seed: bytes, step: int, algorithm: Algorithm, digits: int) -> None:
     theirs = pyotp.HOTP(base64.b32encode(seed).decode(), digits=digits, digest=getattr(hashlib, algorithm))
     assert code_at(seed, step, TokenSpec(Kind.HOTP, algorithm, digits)) == theirs.at(step)
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(0, 2**35), st.sampled_from([30, 60]), algorithms, digit_counts)
 def test_a_totp_of_a_moment_is_that_of_pyotp(
     seed: bytes, seconds: int, period: int, algorithm: Algorithm, digits: int
@@ -279,6 +281,7 @@ def test_a_token_resynchronised_beyond_the_bound_may_only_come_nearer() -> None:
     assert learn_drift(-50, STEP - 49, STEP, bound=10) == -49
 
 
+@settings(deadline=None)
 @given(st.integers(-300, 300), st.integers(-300, 300), st.integers(0, 100))
 def test_drift_moves_by_one_towards_the_token_and_never_further_out(drift: int, offset: int, bound: int) -> None:
     learnt = learn_drift(drift, STEP + offset, STEP, bound)
@@ -287,6 +290,7 @@ def test_drift_moves_by_one_towards_the_token_and_never_further_out(drift: int, 
     assert abs(learnt) <= max(bound, abs(drift))
 
 
+@settings(deadline=None)
 @given(st.integers(-10, 10), st.booleans())
 def test_a_token_whose_clock_runs_away_slowly_is_never_lost(start: int, fast: bool) -> None:
     """One step a login: the window follows, until the bound is reached."""
@@ -424,11 +428,13 @@ def test_a_contract_id_loses_its_width_and_margins_and_nothing_else(typed: str, 
     assert normalise_contract_id(typed) == meant
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_normalising_a_contract_id_twice_changes_nothing(typed: str) -> None:
     assert normalise_contract_id(normalise_contract_id(typed)) == normalise_contract_id(typed)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*"0123456789", *"０１２３４５６７８９", *separators()])))
 def test_a_code_is_its_digits_whatever_stands_between_them(typed: list[str]) -> None:
     digits = "".join(str(unicodedata.digit(one)) for one in typed if one.isdigit())

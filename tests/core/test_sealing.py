@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
@@ -19,6 +19,7 @@ OTHER_KEY = bytes(range(1, 33))
 SEED = b"12345678901234567890"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64), st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_what_was_sealed_opens_again(seed: bytes, token_id: str) -> None:
     sealer = Sealer(KEY)
@@ -49,6 +50,7 @@ def test_a_seed_copied_to_another_token_does_not_open() -> None:
         sealer.unseal(sealed, "VSMT00000002")
 
 
+@settings(deadline=None)
 @given(st.integers(8, 8 * 49 - 1))
 def test_a_seal_of_which_one_bit_was_changed_does_not_open(bit: int) -> None:
     sealer = Sealer(KEY)
@@ -84,11 +86,13 @@ def test_a_mark_depends_on_the_key() -> None:
     assert Sealer(KEY).mark(b"123456") != Sealer(OTHER_KEY).mark(b"123456")
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=6), max_size=4), st.lists(st.binary(max_size=6), max_size=4))
 def test_marks_tell_the_borders_between_parts_apart(one: list[bytes], other: list[bytes]) -> None:
     assert (Sealer(KEY).mark(*one) == Sealer(KEY).mark(*other)) == (one == other)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_a_mark_fits_a_signed_column_and_is_never_none(part: bytes) -> None:
     mark = Sealer(KEY).mark(part)

@@ -131,5 +131,15 @@ def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
     assert [gate.failures(name, "here") for name in "abcd"] == [2, 0, 1, 1]
 
 
+def test_who_never_failed_is_not_remembered() -> None:
+    gate = turnstile(HandClock(1000.0), max_tracked=2)
+    gate.failed("taro", "here")
+    for number in range(10):
+        gate.wait(f"somebody {number}", "here")
+        gate.failures(f"somebody {number}", "here")
+    gate.failed("jiro", "here")
+    assert gate.failures("taro", "here") == 1
+
+
 def test_passing_without_a_failure_is_no_error() -> None:
     turnstile(HandClock()).passed("taro", "here")

@@ -1,5 +1,5 @@
-"""A real server under every hostile packet of the table, over UDP: the answer that the table names or silence, each drop
-counted under its cause; and afterwards it serves as before, holds nothing, and has no traceback in its log."""
+"""A real server under every hostile packet of the table, over UDP: the answer that the table names, or silence, each
+drop counted under its cause. Afterwards it serves as before, holds nothing, and has no traceback in its log."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_its_log_has_no_traceback_and_no_secret(aftermath: Aftermath) -> None:
         assert word not in aftermath.log
 
 
-def test_a_wrong_code_is_no_copy_of_a_right_one(tmp_path: object, house_for_codes: Sekisho) -> None:
+def test_a_wrong_code_is_no_copy_of_a_right_one(house_for_codes: Sekisho) -> None:
     """A gateway with a poor random number generator repeats identifier and authenticator. A packet that is not the same
     octets is no retransmission: its code is looked at."""
     one = house_for_codes.customer()

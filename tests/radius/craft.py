@@ -1,4 +1,4 @@
-"""Datagrams built octet by octet, right or wrong: RFC 2865, 3579 and 5997 by hand. Nothing here comes from radius_server.
+"""Datagrams built octet by octet, right or wrong: RFC 2865, 3579 and 5997 by hand. Nothing is radius_server's.
 
 An attribute is its octets; SIGNED stands where the Message-Authenticator shall be worked out.
 """
@@ -36,7 +36,7 @@ def hidden(password: bytes, *, secret: bytes = SECRET, authenticator: bytes = AU
     padded = password + bytes(-len(password) % 16 if password else 16)
     blocks, before = [], authenticator
     for at in range(0, len(padded), 16):
-        pad = md5(secret + before).digest()
+        pad = md5(secret + before, usedforsecurity=False).digest()
         before = bytes(clear ^ mask for clear, mask in zip(padded[at : at + 16], pad, strict=True))
         blocks.append(before)
     return b"".join(blocks)

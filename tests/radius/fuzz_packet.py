@@ -1,7 +1,7 @@
-"""A coverage-guided fuzz target for the codec: ``python -m tests.radius.fuzz_packet [CORPUS] -runs=N``.
+"""A coverage-guided fuzz target for the codec: ``python tests/radius/fuzz_packet.py [CORPUS] -runs=N``.
 
 The first octet chooses the client's rules and whether the packet is signed anew, so that mutations get past the
-signature. What is found belongs into tests/vectors/radius_packets.hex, where test_fuzz.py reads it for ever.
+signature. What is found belongs into the table of hostile.py, for ever.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import hmac
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, from anywhere
 atheris: Any = importlib.import_module("atheris")
 with atheris.instrument_imports(include=["radius_server.packet"]):
     from radius_server import packet
@@ -30,6 +32,7 @@ def one_input(data: bytes) -> None:
     flags, datagram = data[0] if data else 0, data[1:]
     try:
         request = packet.read_request(datagram)
+        assert packet.encode(request.attributes) == request.octets[20:] == datagram[20 : len(request.octets)]
         if flags & 4 and request.authenticator_at is not None:
             request = packet.read_request(signed(request.octets, request.authenticator_at))
         packet.verify(request, SECRET, required=bool(flags & 1), limit_proxy_state=bool(flags & 2))

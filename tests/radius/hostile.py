@@ -46,8 +46,8 @@ TOKEN_NAME = "taro2"
 """One with an active token, and the same password."""
 
 STRICT, LENIENT, OPEN, ASKS, STRANGER = (f"127.0.0.{number}" for number in range(1, 6))
-"""Clients by address. STRICT: mode password, Message-Authenticator required. LENIENT: may leave it out. OPEN: Proxy-State
-without it as well. ASKS: mode challenge, strict. STRANGER: no client at all."""
+"""Clients by address. STRICT: mode password, Message-Authenticator required. LENIENT: may leave it out. OPEN: may send
+Proxy-State without it as well. ASKS: mode challenge, strict. STRANGER: no client at all."""
 
 UNKNOWN_CLIENT = "no client has this address: is it missing in [[radius.clients]]?"
 
@@ -93,16 +93,12 @@ def _framing() -> Iterator[Case]:
     large = [attribute(224, bytes(253)) for _ in range(15)]
     fill = 4096 - len(packet(SIGNED, *_LOGIN, *large))
     yield _case("A", "4096 octets", SIGNED, *_LOGIN, *large, attribute(224, bytes(fill - 2)))
-    yield _case(
-        "S", "4097 octets", SIGNED, *_LOGIN, *large, attribute(224, bytes(fill - 1)), fault=Fault.BAD_LENGTH
-    )
+    yield _case("S", "4097 octets", SIGNED, *_LOGIN, *large, attribute(224, bytes(fill - 1)), fault=Fault.BAD_LENGTH)
     yield _case("A", "one octet of padding behind Length", SIGNED, *_LOGIN, tail=b"\0")
     yield _case("A", "padding that looks like an attribute", SIGNED, *_LOGIN, tail=attribute(USER_NAME, b"root"))
     yield _case("A", "padding that looks like a broken attribute", SIGNED, *_LOGIN, tail=b"\0\0\0")
     yield _case("A", "8000 octets of padding", SIGNED, *_LOGIN, tail=b"\xff" * 8000)
-    yield _case(
-        "R", "Length ends before the password", SIGNED, *_LOGIN, length=len(packet(SIGNED, user(NAME)))
-    )
+    yield _case("R", "Length ends before the password", SIGNED, *_LOGIN, length=len(packet(SIGNED, user(NAME))))
     yield _case(
         "S", "Length ends inside the password", SIGNED, *_LOGIN, length=len(whole) - 1, fault=Fault.BAD_ATTRIBUTE
     )
@@ -132,9 +128,7 @@ def _attributes() -> Iterator[Case]:
         yield _case("S", f"{name} at the end", SIGNED, *_LOGIN, octets, fault=Fault.BAD_ATTRIBUTE)
     for name in ("an attribute of length 0", "an attribute of length 1", "type 0", "four zeros, as some pad"):
         yield _case("S", f"{name} in front", bad[name], SIGNED, *_LOGIN, fault=Fault.BAD_ATTRIBUTE)
-        yield _case(
-            "S", f"{name} in front, unsigned", bad[name], *_LOGIN, source=OPEN, fault=Fault.BAD_ATTRIBUTE
-        )
+        yield _case("S", f"{name} in front, unsigned", bad[name], *_LOGIN, source=OPEN, fault=Fault.BAD_ATTRIBUTE)
     room = 200 - 3
     yield _case("A", "200 attributes", SIGNED, *_LOGIN, *[attribute(224)] * room)
     yield _case("S", "201 attributes", SIGNED, *_LOGIN, *[attribute(224)] * (room + 1), fault=Fault.TOO_MANY_ATTRIBUTES)
@@ -227,7 +221,12 @@ def _signatures() -> Iterator[Case]:
         Fault.WRONG_AUTHENTICATOR,
     )
     yield _case(
-        "S", "a wrong signature from one who may leave it out", wrong, *_LOGIN, source=OPEN, fault=Fault.WRONG_AUTHENTICATOR
+        "S",
+        "a wrong signature from one who may leave it out",
+        wrong,
+        *_LOGIN,
+        source=OPEN,
+        fault=Fault.WRONG_AUTHENTICATOR,
     )
     for octets in (0, 1, 15, 17, 32, 253):
         yield _case("S", f"a signature of {octets} octets", attribute(size, bytes(octets)), *_LOGIN, fault=two)
@@ -240,9 +239,7 @@ def _signatures() -> Iterator[Case]:
         "S",
         Fault.WRONG_AUTHENTICATOR,
     )
-    yield Case(
-        "signed with no secret", packet(SIGNED, *_LOGIN, secret=b""), "S", Fault.WRONG_AUTHENTICATOR
-    )
+    yield Case("signed with no secret", packet(SIGNED, *_LOGIN, secret=b""), "S", Fault.WRONG_AUTHENTICATOR)
     places = {"identifier": 1, "authenticator": 4, "authenticator's end": 19, "signature": 22, "User-Name": 41}
     for name, at in {**places, "User-Password": len(whole) - 1}.items():
         yield Case(f"one bit of the {name} changed", _flipped(whole, at), "S", Fault.WRONG_AUTHENTICATOR)
@@ -302,9 +299,7 @@ def _credentials() -> Iterator[Case]:
     yield _case("R", "PAP and CHAP", SIGNED, *_LOGIN, chap)
     yield _case("R", "CHAP and PAP", SIGNED, chap, *_LOGIN)
     yield _case("R", "an empty CHAP-Password and PAP", SIGNED, *_LOGIN, attribute(CHAP_PASSWORD))
-    yield _case(
-        "R", "MS-CHAPv2", SIGNED, user(NAME), vendor(311, 11, bytes(16)), vendor(311, 25, bytes(50))
-    )
+    yield _case("R", "MS-CHAPv2", SIGNED, user(NAME), vendor(311, 11, bytes(16)), vendor(311, 25, bytes(50)))
     other = hidden(PASSWORD.encode(), secret=b"another secret altogether")
     yield _case("R", "a password under another secret", SIGNED, user(NAME), attribute(2, other), house=True)
 
@@ -355,9 +350,7 @@ def _states() -> Iterator[Case]:
                 source=source,
                 house=True,
             )
-    yield _case(
-        "R", "two States", SIGNED, user(TOKEN_NAME), password("1"), *[attribute(STATE, b"x")] * 2, source=ASKS
-    )
+    yield _case("R", "two States", SIGNED, user(TOKEN_NAME), password("1"), *[attribute(STATE, b"x")] * 2, source=ASKS)
     yield _case("C", "the password first", SIGNED, user(TOKEN_NAME), password(PASSWORD), source=ASKS)
     yield _case(
         "C",

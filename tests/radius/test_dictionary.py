@@ -197,13 +197,14 @@ def test_what_cannot_be_encoded_is_refused_with_the_right_form(
 
 @pytest.mark.parametrize(("name", "most"), [("Filter-Id", 253), ("Class", 253), ("Cisco-AVPair", 247)])
 def test_an_attribute_holds_253_octets_and_a_vendors_247(name: str, most: int) -> None:
-    type_, octets = STANDARD.encode(name, "x" * most)
-    assert len(octets) == 253
+    assert len(STANDARD.encode(name, "x" * most)[1]) == 253
     with pytest.raises(ValueError, match=f"^{name}: "):
         STANDARD.encode(name, "x" * (most + 1))
 
 
-@pytest.mark.parametrize("text", ["ATTRIBUTE X", "ATTRIBUTE X 1 nonsense", "$INCLUDE missing", "VALUE X Y Z W V", "VENDOR X"])
+@pytest.mark.parametrize(
+    "text", ["ATTRIBUTE X", "ATTRIBUTE X 1 nonsense", "$INCLUDE missing", "VALUE X Y Z W V", "VENDOR X"]
+)
 def test_a_dictionary_that_does_not_parse_is_told_with_its_place(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken"
     path.write_text(f"\n{text}\n")
@@ -233,18 +234,19 @@ def test_every_attribute_of_the_standard_dictionary_can_be_set_or_is_refused_wit
         "string": "x", "octets": "0x00", "integer": 1, "ipaddr": "10.0.0.1", "ipv6addr": "::1", "ipv6prefix": "::/0",
         "ifid": "1:2:3:4", "date": 1,
     }  # fmt: skip
-    refused = set()
     for name, kind in names:
-        try:
-            type_, octets = STANDARD.encode(name, sample[kind])
-        except ValueError as error:
-            refused.add(name)
-            assert "the server writes this attribute itself" in str(error)
-        else:
-            assert 1 <= type_ <= 255
-            assert 1 <= len(octets) <= 253
-    assert refused == {"Reply-Message", "State", "Proxy-State", "Prompt", "EAP-Message", "Message-Authenticator"}
+        if name in WRITTEN_BY_THE_SERVER:
+            with pytest.raises(ValueError, match="the server writes this attribute itself"):
+                STANDARD.encode(name, sample[kind])
+            continue
+        type_, octets = STANDARD.encode(name, sample[kind])
+        assert 1 <= type_ <= 255
+        assert 1 <= len(octets) <= 253
 
+
+WRITTEN_BY_THE_SERVER = {
+    "Reply-Message", "State", "Proxy-State", "Prompt", "EAP-Message", "Message-Authenticator",
+}  # fmt: skip
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -1,4 +1,4 @@
-"""What the door finds in its settings before it opens, so that nobody finds it at night: in the check, never in a login."""
+"""What the door finds in its settings before it opens: in the check, so that nobody finds it in a login at night."""
 
 from __future__ import annotations
 

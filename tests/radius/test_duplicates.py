@@ -106,7 +106,7 @@ def test_stale_entries_are_swept_out_by_new_ones() -> None:
 
 
 class DuplicatesMachine(RuleBasedStateMachine):
-    """Against a model that remembers everything: the cache may only forget what is stale, or the oldest over its limit."""
+    """Against a model that remembers everything: only what is stale is forgotten, or the oldest over the limit."""
 
     LIMIT, SECONDS = 4, 10
 

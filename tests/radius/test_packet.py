@@ -72,8 +72,8 @@ CHALLENGE_ANSWER = """
     34 33 30
 """
 CHALLENGE_REJECT = "03 03 00 14 a4 2f 4f ca 45 91 6c 4e 09 c8 34 0f 9e 74 6a a0"
-"""Section 7.3, User with Challenge-Response card. Its text gives the second State the length 10 in hexadecimal, where the
-octets are ten: 0a."""
+"""Section 7.3, User with Challenge-Response card. The text gives the second State the length 10 in hexadecimal, where
+the octets are ten: 0a."""
 
 STATUS_REQUEST = """
     0c da 00 26 8a 54 f4 68 6f b3 94 c5 28 66 e3 02
@@ -86,6 +86,11 @@ STATUS_ACCEPT = "02 da 00 14 ef 0d 55 2a 4b f2 d6 93 ec 2b 6f e8 b5 41 1d 66"
 
 def octets(text: str) -> bytes:
     return bytes.fromhex(text)
+
+
+def signed(text: bytes) -> bytes:
+    """RFC 2865 section 3, Response Authenticator."""
+    return md5(text, usedforsecurity=False).digest()
 
 
 def asked(text: str) -> Credentials:
@@ -138,9 +143,9 @@ def test_rfc5997_6_1_the_signature_of_a_status_server_is_verified() -> None:
     ],
 )
 def test_replies_have_the_examples_code_identifier_and_attributes(request_text: str, reply_text: str) -> None:
-    """The RFCs' replies, written by us: the same, save the Message-Authenticator in front, which both signatures cover."""
+    """The RFCs' replies, written by us: the same, save the Message-Authenticator in front, and what signs it."""
     theirs = octets(reply_text)
-    assert md5(theirs[:4] + octets(request_text)[4:20] + theirs[20:] + RFC_SECRET).digest() == theirs[4:20]
+    assert signed(theirs[:4] + octets(request_text)[4:20] + theirs[20:] + RFC_SECRET) == theirs[4:20]
     request = read_request(octets(request_text))
     ours = write_reply(request, Code(theirs[0]), craft.attributes_of(theirs), RFC_SECRET)
     assert (ours[:2], ours[38:]) == (theirs[:2], theirs[20:])
@@ -148,12 +153,12 @@ def test_replies_have_the_examples_code_identifier_and_attributes(request_text: 
 
 
 def test_an_empty_reply_is_these_octets() -> None:
-    """Worked out with hmac and md5 by hand: header, Message-Authenticator (RFC 3579 section 3.2), Response Authenticator."""
+    """Worked out by hand: header, Message-Authenticator (RFC 3579 section 3.2), Response Authenticator."""
     request = read_request(packet(user(), password("x"), identifier=200))
     head, blank = bytes((3, 200, 0, 38)), bytes((80, 18)) + bytes(16)
     mac = hmac.new(SECRET, head + craft.AUTHENTICATOR + blank, "md5").digest()
     body = bytes((80, 18)) + mac
-    expected = head + md5(head + craft.AUTHENTICATOR + body + SECRET).digest() + body
+    expected = head + signed(head + craft.AUTHENTICATOR + body + SECRET) + body
     assert write_reply(request, Code.ACCESS_REJECT, [], SECRET) == expected
 
 

@@ -1,4 +1,4 @@
-"""The codec against the table of hostile packets: each is dropped, refused or read as the table says, and never worse."""
+"""The codec against the table of hostile packets: each is dropped, refused or read as the table says, never worse."""
 
 from __future__ import annotations
 

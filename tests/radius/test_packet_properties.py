@@ -1,4 +1,4 @@
-"""The codec where the input is hostile: any octets at all, under hypothesis. Nothing but its own two refusals comes out."""
+"""The codec where the input is hostile: any octets at all, by hypothesis. Only its own two refusals come out."""
 
 from __future__ import annotations
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
 from structlog.testing import capture_logs
 
+from otp_core.docket import Tell
 from otp_core.messages import TEXTS, Text
-from otp_core.model import Accept, Challenge, Language, Reject, Silence, Verdict
+from otp_core.model import Accept, Attempt, Challenge, Language, Reject, Silence, Verdict
 from radius_server.server import Limits
-from tests.fakes_radius import Door, in_loop, open_door, settings_of
+from tests.fakes_radius import YES, Door, House, in_loop, open_door, settings_of
 from tests.radius import craft
 from tests.radius.craft import PROXY_STATE, SECRET, SIGNED, STATE, attribute, password, user
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, access_request, status_server
@@ -37,7 +39,7 @@ def crafted(*attributes: bytes) -> Packet:
 async def test_a_request_becomes_an_attempt() -> None:
     settings = settings_of({"name": "vpn", "network": "127.0.0.9", "mode": "append", "language": "en"})
     async with open_door(settings=settings) as door:
-        peer = door.socket("127.0.0.9")
+        peer = door.gateway("127.0.0.9")
         before = asyncio.get_running_loop().time()
         station = attribute(craft.CALLING_STATION, b"203.0.113.7")
         await door.ask(crafted(user(" ｔａｒｏ "), password("ひみつ123456"), attribute(STATE, b"state"), station), peer)
@@ -105,9 +107,13 @@ async def test_a_refusal_and_a_challenge_carry_none_of_them() -> None:
         assert [type_ for type_, _ in (await door.ask(ask_as("ask"))).attributes] == [80, 24, 76, 18]
 
 
-@pytest.mark.parametrize("broken", [{"No-Such": "x"}, {"Session-Timeout": "soon"}, {"Class": {"a": [1]}}, {"Class": []}])
+@pytest.mark.parametrize(
+    "broken", [{"No-Such": "x"}, {"Session-Timeout": "soon"}, {"Filter-Id": {"a": 1}}, {"Filter-Id": [["a"]]}]
+)
 @in_loop
-async def test_a_customers_broken_attribute_is_left_out_and_entry_does_not_depend_on_it(broken: dict[str, object]) -> None:
+async def test_a_customers_broken_attribute_is_left_out_and_entry_does_not_depend_on_it(
+    broken: dict[str, object],
+) -> None:
     client = {"reply_attributes": {"Filter-Id": "a"}}
     async with open_door({"taro": [Accept(broken)]}, settings_of(client)) as door:
         reply = await door.ask(ask_as("taro"))
@@ -150,7 +156,7 @@ async def test_a_reply_is_never_longer_than_the_client_reads(reply_max: int, pro
     states = [attribute(PROXY_STATE, bytes(50))] * proxies
     async with open_door({"no": [NO], "ask": [ASK]}, settings_of(client)) as door:
         for name, others in (("no", 0), ("ask", 18 + 6)):
-            peer = door.socket()
+            peer = door.gateway()
             asked = crafted(user(name), password("x"), *states)
             peer.send(asked.octets)
             octets = await door.octets(peer)
@@ -195,8 +201,10 @@ async def test_a_reply_that_cannot_be_written_is_silence_and_is_counted() -> Non
     """15 Proxy-States leave less room than an Accept's attributes take: there is no right reply."""
     verdict = Accept({"Filter-Id": ["x" * 253] * 3})
     async with open_door({"taro": [verdict]}) as door:
-        peer = door.socket()
-        assert await door.silent(peer, crafted(user(), password("x"), *[attribute(PROXY_STATE, bytes(253))] * 15).octets)
+        peer = door.gateway()
+        assert await door.silent(
+            peer, crafted(user(), password("x"), *[attribute(PROXY_STATE, bytes(253))] * 15).octets
+        )
         assert door.server.in_flight == 0
         assert any("RADIUS allows 4096" in cause for cause in door.counts)
 
@@ -205,13 +213,14 @@ async def test_a_reply_that_cannot_be_written_is_silence_and_is_counted() -> Non
 
 
 @pytest.mark.parametrize(
-    ("charset", "text"), [("utf-8", "密é"), ("cp932", "密ｶﾅ～"), ("latin-1", "é÷\x80\xa0x"), ("utf-8", "\u2028\U0001f511")]
+    ("charset", "text"),
+    [("utf-8", "密é"), ("cp932", "密ｶﾅ～"), ("latin-1", "é÷\x80\xa0x"), ("utf-8", "\u2028\U0001f511")],
 )
 @in_loop
 async def test_a_clients_charset_reads_its_names_and_passwords(charset: str, text: str) -> None:
     name = "taroé" if charset == "latin-1" else "花子"
     async with open_door({}, settings_of({"charset": charset})) as door:
-        peer = door.socket()
+        peer = door.gateway()
         peer.send(crafted(user(name.encode(charset)), password(text.encode(charset))).octets)
         await asyncio.sleep(0.05)
         (attempt,) = door.house.attempts
@@ -279,7 +288,7 @@ async def test_the_log_says_why_once_and_never_what_was_typed() -> None:
 async def test_a_delayed_refusal_delays_nobody_else() -> None:
     async with open_door({"yes": [Accept()], "no": [NO]}, settings_of({"reject_delay": 0.6})) as door:
         refused, loop = ask_as("no"), asyncio.get_running_loop()
-        peers = [door.socket() for _ in range(20)]
+        peers = [door.gateway() for _ in range(20)]
         started = loop.time()
         for peer in peers:
             peer.send(refused.octets)
@@ -305,7 +314,7 @@ async def test_what_is_refused_without_an_attempt_is_delayed_as_well() -> None:
 @in_loop
 async def test_copies_of_a_request_under_way_are_silent_and_one_attempt() -> None:
     async with open_door({}) as door:
-        peer, asked = door.socket(), ask_as("taro")
+        peer, asked = door.gateway(), ask_as("taro")
         assert await door.silent(peer, *[asked.octets] * 5)
         assert len(door.house.attempts) == door.server.in_flight == 1
         assert door.counts["duplicate in progress"] == 4
@@ -318,7 +327,7 @@ async def test_copies_of_a_request_under_way_are_silent_and_one_attempt() -> Non
 async def test_a_copy_of_an_answered_request_gets_the_same_octets_without_new_work() -> None:
     for verdict in (Accept({"Filter-Id": "a"}), NO, ASK):
         async with open_door({"taro": [verdict]}) as door:
-            peer, asked = door.socket(), ask_as("taro")
+            peer, asked = door.gateway(), ask_as("taro")
             peer.send(asked.octets)
             first = await door.octets(peer)
             for _ in range(3):
@@ -331,7 +340,7 @@ async def test_a_copy_of_an_answered_request_gets_the_same_octets_without_new_wo
 @in_loop
 async def test_a_copy_during_the_reject_delay_is_silent() -> None:
     async with open_door({"no": [NO]}, settings_of({"reject_delay": 0.4})) as door:
-        peer, asked = door.socket(), ask_as("no")
+        peer, asked = door.gateway(), ask_as("no")
         assert await door.silent(peer, asked.octets, asked.octets)
         await door.hear(asked, peer)
         assert await door.silent(peer)
@@ -341,7 +350,7 @@ async def test_a_copy_during_the_reject_delay_is_silent() -> None:
 @in_loop
 async def test_the_same_key_with_a_new_authenticator_replaces_the_old_request() -> None:
     async with open_door({"first": [], "second": [Accept()]}) as door:
-        peer = door.socket()
+        peer = door.gateway()
         first, second = ask_as("first", identifier=9), ask_as("second", identifier=9)
         peer.send(first.octets)
         assert (await door.ask(second, peer)).name == ACCEPT
@@ -373,7 +382,7 @@ async def test_a_fingerprint_names_one_request_of_one_client() -> None:
             ("127.0.0.1", 1, "654321"),
         ):
             asked = ask_as("taro", typed, identifier=identifier, authenticator=authenticator)
-            await door.ask(asked, door.socket(source))
+            await door.ask(asked, door.gateway(source))
         assert len({attempt.fingerprint for attempt in door.house.attempts}) == 4
 
 
@@ -390,7 +399,7 @@ async def test_joined_logins_share_a_fingerprint_by_customer_client_and_code() -
 @in_loop
 async def test_a_packet_that_fails_its_signature_never_touches_the_cache() -> None:
     async with open_door({}) as door:
-        peer, asked = door.socket(), ask_as("taro", identifier=5)
+        peer, asked = door.gateway(), ask_as("taro", identifier=5)
         forged = ask_as("taro", identifier=5)
         assert await door.silent(peer, forged.octets[:-1] + bytes((forged.octets[-1] ^ 1,)))
         assert len(door.duplicates) == 0
@@ -404,7 +413,7 @@ async def test_a_packet_that_fails_its_signature_never_touches_the_cache() -> No
 @in_loop
 async def test_after_silence_the_retransmission_is_asked_anew() -> None:
     async with open_door({"taro": [Silence("the store is locked"), Accept()]}) as door:
-        peer, asked = door.socket(), ask_as("taro")
+        peer, asked = door.gateway(), ask_as("taro")
         assert await door.silent(peer, asked.octets)
         assert door.server.in_flight == 0
         assert (await door.ask(asked, peer)).name == ACCEPT
@@ -417,11 +426,11 @@ async def test_after_silence_the_retransmission_is_asked_anew() -> None:
 @in_loop
 async def test_over_the_bound_new_first_packets_are_dropped_and_second_rounds_keep_their_place() -> None:
     async with open_door({}, limits=LIMITS) as door:
-        firsts = [door.socket() for _ in range(3)]
+        firsts = [door.gateway() for _ in range(3)]
         for peer in firsts:
             assert await door.silent(peer, ask_as("first").octets, wait=0.02)
         assert (door.server.in_flight, door.counts["dropped: too many requests in flight"]) == (2, 1)
-        seconds = [(door.socket(), ask_as("second", state=b"state")) for _ in range(3)]
+        seconds = [(door.gateway(), ask_as("second", state=b"state")) for _ in range(3)]
         for peer, asked in seconds:
             assert await door.silent(peer, asked.octets, wait=0.02)
         assert (door.server.in_flight, door.counts["dropped: too many requests in flight"]) == (4, 2)
@@ -436,8 +445,8 @@ async def test_over_the_bound_new_first_packets_are_dropped_and_second_rounds_ke
 async def test_after_overload_the_dropped_ones_retransmission_is_served() -> None:
     async with open_door({"yes": [Accept()]}, limits=LIMITS) as door:
         for _ in range(2):
-            assert await door.silent(door.socket(), ask_as("stuck").octets, wait=0.02)
-        peer, asked = door.socket(), ask_as("yes")
+            assert await door.silent(door.gateway(), ask_as("stuck").octets, wait=0.02)
+        peer, asked = door.gateway(), ask_as("yes")
         assert await door.silent(peer, asked.octets)
         door.house.release(Accept())
         assert (await door.ask(asked, peer)).name == ACCEPT
@@ -447,9 +456,9 @@ async def test_after_overload_the_dropped_ones_retransmission_is_served() -> Non
 async def test_over_the_bound_a_copy_of_an_answered_request_is_still_answered() -> None:
     """A retransmission is nothing new: it costs no work, and its customer has been let in already."""
     async with open_door({"yes": [Accept()]}, limits=LIMITS) as door:
-        peer, asked = door.socket(), ask_as("yes")
+        peer, asked = door.gateway(), ask_as("yes")
         await door.ask(asked, peer)
-        stuck = [(door.socket(), ask_as("stuck")) for _ in range(2)]
+        stuck = [(door.gateway(), ask_as("stuck")) for _ in range(2)]
         for stuck_peer, one in stuck:
             assert await door.silent(stuck_peer, one.octets, wait=0.02)
         assert (await door.ask(asked, peer)).name == ACCEPT
@@ -465,13 +474,13 @@ async def test_with_too_many_open_challenges_nothing_that_would_open_one_is_begu
     async with open_door(settings=settings_of(*clients)) as door:
         door.full = True
         for at, mode in enumerate(modes, 1):
-            peer = door.socket(f"127.0.0.{at}")
+            peer = door.gateway(f"127.0.0.{at}")
             first = ask_as("taro")
             assert await door.silent(peer, first.octets) is (mode in ("challenge", "auto"))
             assert (await door.ask(ask_as("taro", state=b"state"), peer)).name == ACCEPT
         assert door.counts["dropped: too many open challenges"] == 2
         door.full = False
-        assert (await door.ask(ask_as("taro"), door.socket("127.0.0.1"))).name == ACCEPT
+        assert (await door.ask(ask_as("taro"), door.gateway("127.0.0.1"))).name == ACCEPT
 
 
 # Status-Server.
@@ -482,7 +491,7 @@ async def test_status_server_is_answered_when_healthy_and_silent_when_not() -> N
     async with open_door() as door:
         assert (await door.ask(status_server(secret=SECRET_TEXT))).attributes[1:] == ()
         door.healthy = False
-        peer = door.socket()
+        peer = door.gateway()
         assert await door.silent(peer, status_server(secret=SECRET_TEXT).octets)
         door.healthy = True
         assert (await door.ask(status_server(secret=SECRET_TEXT), peer)).name == ACCEPT
@@ -492,7 +501,7 @@ async def test_status_server_is_answered_when_healthy_and_silent_when_not() -> N
 @in_loop
 async def test_status_server_needs_its_signature_from_every_client() -> None:
     async with open_door(settings=settings_of({"require_message_authenticator": False})) as door:
-        assert await door.silent(door.socket(), craft.packet(code=craft.STATUS))
+        assert await door.silent(door.gateway(), craft.packet(code=craft.STATUS))
 
 
 @in_loop
@@ -505,20 +514,20 @@ async def test_status_server_is_answered_at_its_rate_for_each_client() -> None:
             await asyncio.sleep(1.01 - loop.time() % 1)
             answered = []
             for source in ("127.0.0.1", "127.0.0.2"):
-                peer = door.socket(source)
+                peer = door.gateway(source)
                 answered.append([await answers(door, peer) for _ in range(5)])
             assert answered == [[True, True, True, False, False]] * 2
         assert door.counts["dropped: more Status-Server than status_rate"] == 8
 
 
-async def answers(door: Door, peer: object) -> bool:
-    return not await door.silent(peer, status_server(secret=SECRET_TEXT).octets, wait=0.05)  # type: ignore[arg-type]
+async def answers(door: Door, peer: socket.socket) -> bool:
+    return not await door.silent(peer, status_server(secret=SECRET_TEXT).octets, wait=0.05)
 
 
 @in_loop
 async def test_status_server_is_answered_under_overload_and_brings_its_proxy_states_back() -> None:
     async with open_door({}, limits=Limits(max_in_flight=1, request_seconds=5.0, status_rate=20)) as door:
-        assert await door.silent(door.socket(), ask_as("stuck").octets)
+        assert await door.silent(door.gateway(), ask_as("stuck").octets)
         octets = craft.packet(SIGNED, attribute(PROXY_STATE, b"2"), attribute(PROXY_STATE, b"1"), code=craft.STATUS)
         reply = await door.ask(Packet(octets, SECRET))
         assert (reply.name, reply.attributes[1:]) == (ACCEPT, ((33, b"2"), (33, b"1")))
@@ -530,7 +539,7 @@ async def test_status_server_is_answered_under_overload_and_brings_its_proxy_sta
 @in_loop
 async def test_a_request_in_flight_keeps_its_own_settings_and_the_next_one_has_the_new() -> None:
     async with open_door({"stuck": [], "yes": [Accept()]}) as door:
-        peer, stuck = door.socket(), ask_as("stuck")
+        peer, stuck = door.gateway(), ask_as("stuck")
         assert await door.silent(peer, stuck.octets, wait=0.02)
         new = "another-secret-altogether"
         door.reload(settings_of({"secret": new, "reply_attributes": {"Filter-Id": "new"}}))
@@ -543,11 +552,50 @@ async def test_a_request_in_flight_keeps_its_own_settings_and_the_next_one_has_t
 @in_loop
 async def test_a_client_that_was_taken_out_is_a_stranger_at_once() -> None:
     async with open_door(settings=settings_of({"network": "127.0.0.1"})) as door:
-        peer = door.socket()
+        peer = door.gateway()
         await door.ask(ask_as("taro"), peer)
         door.reload(settings_of({"network": "127.0.0.2"}))
         assert await door.silent(peer, ask_as("taro").octets)
-        assert (await door.ask(ask_as("taro"), door.socket("127.0.0.2"))).name == ACCEPT
+        assert (await door.ask(ask_as("taro"), door.gateway("127.0.0.2"))).name == ACCEPT
+
+
+# What must not go wrong, and what happens if it does.
+
+
+class BrokenHouse(House):
+    """Has a fault for one customer."""
+
+    def admit(self, attempt: Attempt, tell: Tell) -> None:
+        if attempt.customer == "broken":
+            raise RuntimeError("a fault of ours")
+        super().admit(attempt, tell)
+
+
+@in_loop
+async def test_a_fault_of_ours_is_logged_and_holds_no_place() -> None:
+    with capture_logs() as lines:
+        async with open_door(limits=LIMITS, house=BrokenHouse(YES)) as door:
+            peer, asked = door.gateway(), ask_as("broken", "geheim")
+            for _ in range(5):
+                assert await door.silent(peer, asked.octets, wait=0.02)
+            assert (door.server.in_flight, len(door.duplicates)) == (0, 0)
+            assert (await door.ask(ask_as("taro"), peer)).name == ACCEPT
+            assert door.counts["dropped: an error of our own"] == 5
+    assert [line["octets"] for line in lines if line["event"] == "a datagram could not be handled"] == [
+        len(asked.octets)
+    ] * 5
+    assert "geheim" not in str(lines)
+
+
+@in_loop
+async def test_a_reply_that_the_kernel_does_not_take_is_counted_and_done_with() -> None:
+    async with open_door({}) as door:
+        assert await door.silent(door.gateway(), ask_as("taro").octets)
+        asyncio.get_running_loop().remove_reader(door.listener.socket)
+        door.listener.close()
+        assert door.house.release(Accept()) == 1
+        assert door.counts["reply not sent"] == 1
+        assert door.server.in_flight == 0
 
 
 # What a stranger can do.
@@ -559,7 +607,7 @@ async def test_strangers_from_everywhere_cannot_fill_the_log() -> None:
     with capture_logs() as lines:
         async with open_door(settings=settings_of({"network": "127.0.0.1"})) as door:
             for number in range(1000):
-                peer = door.socket(f"127.1.{number >> 8}.{number & 255}")
+                peer = door.gateway(f"127.1.{number >> 8}.{number & 255}")
                 peer.send(b"?")
                 peer.close()
             assert (await door.ask(ask_as("taro"))).name == ACCEPT
@@ -572,7 +620,7 @@ async def test_strangers_from_everywhere_cannot_fill_the_log() -> None:
 async def test_one_source_is_named_once_and_then_with_how_often() -> None:
     with capture_logs() as lines:
         async with open_door() as door:
-            peer = door.socket()
+            peer = door.gateway()
             assert await door.silent(peer, *[b"?"] * 50, wait=0.05)
             assert door.counts["dropped: under 20 octets"] == 50
     (line,) = [line for line in lines if line["event"] == "dropped"]
@@ -582,7 +630,7 @@ async def test_one_source_is_named_once_and_then_with_how_often() -> None:
 @in_loop
 async def test_a_burst_is_drained_and_every_request_answered() -> None:
     async with open_door() as door:
-        peers = [door.socket() for _ in range(20)]
+        peers = [door.gateway() for _ in range(20)]
         asked = [(peer, ask_as("taro", identifier=number)) for number in range(25) for peer in peers]
         for peer, one in asked:
             peer.send(one.octets)

@@ -1,4 +1,4 @@
-"""The Debian programs that the journeys speak to, and how to run them. What is missing fails a test with its package's name."""
+"""The Debian programs that the journeys speak to, and how to run them. A missing one fails with its package's name."""
 
 from __future__ import annotations
 

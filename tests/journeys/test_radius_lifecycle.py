@@ -1,0 +1,259 @@
+"""The server's life as an operator and a gateway see it: where it answers from, new settings, a taken port, the end."""
+
+from __future__ import annotations
+
+import re
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.radius.nodes import second_node
+from tests.radius.tools import counted, heard, login, oath, radclient, received
+from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, status_server
+from tests.sekisho import PASSWORD, SECRET, Sekisho, client_table, free_port
+
+NEW_SECRET = "a-new-secret-for-tonight"
+Start = Callable[..., Sekisho]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts one server with the client 127.0.0.1, mode password, unless told otherwise."""
+    houses: list[Sekisho] = []
+
+    def started(clients: str = "", **more: object) -> Sekisho:
+        text = clients or client_table("gateway", "127.0.0.1", "password")
+        houses.append(Sekisho(tmp_path, clients=text, **more))  # type: ignore[arg-type]
+        return houses[-1].start()
+
+    yield started
+    try:
+        for house in houses:
+            if house.process is not None:
+                assert house.stop() == 0
+            assert "Traceback" not in house.log_text()
+    finally:
+        for house in houses:
+            house.close()
+
+
+def reload(house: Sekisho, clients: str, outcome: str = "reloaded") -> None:
+    since = len(house.log_text())
+    house.clients = clients
+    house.write_config()
+    hang_up(house)
+    house.wait_for_log(f"{outcome} ", since=since)
+
+
+def hang_up(house: Sekisho) -> None:
+    assert house.process is not None
+    house.process.send_signal(signal.SIGHUP)
+
+
+# Where it answers from.
+
+
+def test_a_wildcard_answers_from_the_address_that_was_asked(start: Start) -> None:
+    house = start(client_table("gateway", "127.0.0.0/8", "password"), listen=("0.0.0.0:0", "[::]:0"))
+    one = house.customer(enrolled=False)
+    for address in ("127.0.0.1", "127.0.0.5", "127.3.2.1"):
+        assert heard(radclient(house.ports[0], login(one.contract_id, PASSWORD), host=address)) == ACCEPT
+        with Peers((address, house.ports[0])) as peers:  # a connected socket hears this one address and no other
+            reply = peers.ask(access_request(one.contract_id, PASSWORD, secret=SECRET))
+            assert reply is not None
+            assert reply.name == ACCEPT
+
+
+def test_an_ipv6_wildcard_answers_at_every_port_of_its_own(start: Start) -> None:
+    house = start(client_table("gateway", "::/0", "password"), listen=("[::]:0", "[::1]:0"))
+    one = house.customer(enrolled=False)
+    for port in house.ports:
+        assert heard(radclient(port, login(one.contract_id, PASSWORD), host="::1")) == ACCEPT
+
+
+# New settings without a pause.
+
+
+def test_sighup_brings_a_new_client_and_a_new_secret_and_loses_no_request_in_flight(start: Start) -> None:
+    house = start(client_table("gateway", "127.0.0.1", "password", reject_delay=1.5))
+    one = house.customer(enrolled=False)
+    new = client_table("gateway", "127.0.0.1", "password", secret=f'"{NEW_SECRET}"')
+    new += client_table("second", "127.0.0.2", "password")
+    with Peers(house.where) as peers:
+        refused = access_request(one.contract_id, "x", secret=SECRET)
+        peers.sockets[0].send(refused.octets)
+        wait_for_attempt(house)
+        reload(house, new)
+        reply = peers.ask(refused)  # a copy: in progress, so the only answer is the one to the first
+        assert reply is not None, "the request in flight was lost"
+        assert reply.name == REJECT
+        right = access_request(one.contract_id, PASSWORD, secret=NEW_SECRET)
+        assert [reply and reply.name for reply in peers.ask_all([right])] == [ACCEPT]
+        assert peers.ask(access_request(one.contract_id, PASSWORD, secret=SECRET), wait=0.3) is None
+    with Peers(house.where, source="127.0.0.2") as second:
+        reply = second.ask(access_request(one.contract_id, PASSWORD, secret=SECRET))
+        assert reply is not None
+        assert reply.name == ACCEPT
+    assert len(house.audit(one.contract_id, "login.rejected")) == 1
+
+
+def wait_for_attempt(house: Sekisho) -> None:
+    end = time.monotonic() + 5
+    while not house.audit(event="login.rejected") and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def test_reloading_under_load_loses_nothing(start: Start) -> None:
+    table = client_table("gateway", "127.0.0.1", "password")
+    house = start(table)
+    one = house.customer(enrolled=False)
+    with Peers(house.where, sockets=4) as peers:
+        for number in range(10):
+            hang_up(house)
+            asked = [access_request(one.contract_id, PASSWORD, secret=SECRET, identifier=at) for at in range(20)]
+            replies = peers.ask_all(asked)
+            assert [reply and reply.name for reply in replies] == [ACCEPT] * 20, f"round {number}"
+    house.wait_for_log("reloaded ", times=2)
+
+
+BROKEN = {
+    "[[radius.clients": "sekisho.toml",
+    "[[radius.clients]]\nname = 'x'\n": "network",
+    client_table("gateway", "127.0.0.1", "password", secret='"tooweak"'): "too short",
+    client_table("g", "127.0.0.1", "password", reply_attributes='{ "Filter-ID" = "x" }'): "did you mean Filter-Id",
+}
+
+
+def test_a_broken_file_keeps_the_old_settings_and_says_where_it_is_broken(start: Start) -> None:
+    house = start()
+    one = house.customer(enrolled=False)
+    for broken, told in BROKEN.items():
+        since = len(house.log_text())
+        reload(house, broken, outcome="not reloaded: the old settings stay in force")
+        assert told in house.log_text()[since:]
+        assert heard(radclient(house.port, login(one.contract_id, PASSWORD))) == ACCEPT
+    assert "tooweak" not in house.log_text()
+
+
+def test_a_file_that_is_gone_keeps_the_old_settings(start: Start) -> None:
+    house = start()
+    one = house.customer(enrolled=False)
+    house.config.unlink()
+    hang_up(house)
+    house.wait_for_log("not reloaded: the old settings stay in force")
+    assert heard(radclient(house.port, login(one.contract_id, PASSWORD))) == ACCEPT
+
+
+def test_a_client_that_was_taken_out_hears_nothing_more(start: Start) -> None:
+    house = start()
+    one = house.customer(enrolled=False)
+    assert heard(radclient(house.port, login(one.contract_id, PASSWORD))) == ACCEPT
+    reload(house, client_table("other", "127.0.0.2", "password"))
+    assert heard(radclient(house.port, login(one.contract_id, PASSWORD), wait=0.3)) == "silence"
+
+
+def test_what_waits_for_a_restart_is_named(start: Start) -> None:
+    house = start()
+    changed = {
+        "max_in_flight": 10,
+        "max_open_challenges": 10,
+        "request_seconds": 9.0,
+        "status_rate": 1,
+        "duplicate_seconds": 5,
+        "duplicate_entries": 50,
+    }
+    reload(house, "\n".join(f"{name} = {value}" for name, value in changed.items()) + f"\n{house.clients}")
+    waiting = [line for line in house.log_text().splitlines() if "a changed setting waits for a restart" in line]
+    assert {name for name in changed for line in waiting if line.endswith(f"setting=radius.{name}")} == set(changed)
+    assert len(waiting) == len(changed)
+
+
+# The beginning and the end.
+
+
+def test_a_port_that_is_taken_is_a_clear_error(start: Start, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        house = Sekisho(tmp_path, clients=client_table("g", "127.0.0.1", "password"), listen=(f"127.0.0.1:{port}",))
+        process = house.spawn()
+        assert process.wait(20) not in (0, None)
+        house.close()
+    assert f"127.0.0.1:{port} is taken: does another RADIUS server" in " ".join(house.log_text().split())
+    assert "Traceback" not in house.log_text()
+
+
+def test_sigterm_drains_a_delayed_refusal_and_takes_nothing_new(start: Start) -> None:
+    house = start(client_table("gateway", "127.0.0.1", "password", reject_delay=1.2))
+    one = house.customer(enrolled=False)
+    with Peers(house.where) as peers:
+        refused = access_request(one.contract_id, "x", secret=SECRET)
+        peers.sockets[0].send(refused.octets)
+        wait_for_attempt(house)
+        assert house.process is not None
+        house.process.send_signal(signal.SIGTERM)
+        house.wait_for_log("draining")
+        fresh = access_request(one.contract_id, PASSWORD, secret=SECRET)
+        peers.sockets[0].send(fresh.octets)
+        assert select.select(peers.sockets, [], [], 5)[0], "the refusal in flight was lost"
+        assert peers.sockets[0].recv(5000)[:2] == bytes((3, refused.identifier))
+        assert house.stop() == 0
+    assert counted(house)["Access-Reject"] == 1
+    assert house.audit(one.contract_id, "login.accepted") == []
+
+
+def test_draining_ends_when_its_time_is_over(start: Start) -> None:
+    table = client_table("gateway", "127.0.0.1", "password", reject_delay=10.0)
+    house = start(f"drain_seconds = 0.3\n{table}")
+    one = house.customer(enrolled=False)
+    with Peers(house.where) as peers:
+        peers.sockets[0].send(access_request(one.contract_id, "x", secret=SECRET).octets)
+        wait_for_attempt(house)
+        began = time.monotonic()
+        assert house.stop() == 0
+        assert time.monotonic() - began < 3
+    assert "unanswered=1" in house.log_text()
+
+
+def test_a_server_without_clients_says_that_its_door_is_shut(start: Start) -> None:
+    house = start("# nobody yet\n")
+    assert "no [[radius.clients]] are configured: the RADIUS door stays shut" in house.log_text()
+    assert "listening" not in house.log_text()
+    reload(house, client_table("gateway", "127.0.0.1", "password"))
+    assert "the RADIUS door is shut: restart to open it" in house.log_text()
+
+
+def test_a_client_at_risk_is_named_with_the_share_of_its_signed_requests(start: Start) -> None:
+    house = start(client_table("old", "127.0.0.1", "password", require_message_authenticator=False))
+    one = house.customer(enrolled=False)
+    for signed in (True, False, False, False):
+        assert heard(radclient(house.port, login(one.contract_id, PASSWORD), signed=signed)) == ACCEPT
+    house.stop()
+    assert "client at risk: it may leave Message-Authenticator out (CVE-2024-3596)" in house.log_text()
+    assert "share_with_message_authenticator=0.25" in house.log_text()
+
+
+def test_a_challenge_of_one_node_may_be_answered_at_another_and_once(start: Start, tmp_path: Path) -> None:
+    house = start(client_table("gateway", "127.0.0.1", "challenge"), listen=(f"127.0.0.1:{free_port()}",))
+    one = house.customer()
+    with second_node(house, tmp_path) as (_, port):
+        (state,) = received(radclient(house.port, login(one.contract_id, PASSWORD)), "State")
+        assert heard(radclient(port, login(one.contract_id, oath(one), state))) == ACCEPT
+        assert heard(radclient(house.port, login(one.contract_id, oath(one, 1), state))) == REJECT
+
+
+def test_two_workers_share_the_port_and_each_answers(start: Start) -> None:
+    house = start(workers=2, listen=(f"127.0.0.1:{free_port()}",))
+    one = house.customer(enrolled=False)
+    with Peers(house.where, sockets=16) as peers:
+        asked = [access_request(one.contract_id, PASSWORD, secret=SECRET, identifier=at) for at in range(64)]
+        assert [reply and reply.name for reply in peers.ask_all(asked)] == [ACCEPT] * 64
+        assert peers.ask(status_server(secret=SECRET)) is not None
+    assert house.stop() == 0
+    accepted = [int(count) for count in re.findall(r"'Access-Accept': (\d+)", house.log_text())]
+    assert (len(accepted), sum(accepted)) == (2, 64)

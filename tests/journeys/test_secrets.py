@@ -1,0 +1,318 @@
+"""Nothing secret gets out: after a day at the bank, every octet that was written anywhere is searched for every seed,
+password, code, permit, shared secret and key, in every form that they could have taken.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from otp_core.model import TokenSpec
+from tests.journeys.command_line import CommandLine
+from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Peers, access_request, names, status_server
+from tests.sekisho import STAFF, Customer, Sekisho, client_table
+
+MODES = {"code": "127.0.1.1", "challenge": "127.0.2.1", "append": "127.0.3.1", "auto": "127.0.4.1"}
+MODES |= {"password": "127.0.5.1"}
+JOINING, AT_RISK = "127.0.6.1", "127.0.7.1"
+DIGITS = 8
+"""Codes of eight digits hardly turn up by chance."""
+
+
+@dataclass
+class Secrets:
+    """What must not be found, by its name; each in every form that it could have taken."""
+
+    forms: dict[str, list[bytes]] = field(default_factory=dict)
+    codes: dict[str, re.Pattern[bytes]] = field(default_factory=dict)
+
+    def add(self, name: str, octets: bytes) -> None:
+        base32, base64_ = base64.b32encode(octets).rstrip(b"="), base64.b64encode(octets).rstrip(b"=")
+        forms = {octets, octets.hex().encode(), octets.hex().upper().encode(), base32, base32.lower(), base64_}
+        forms |= {base64.urlsafe_b64encode(octets).rstrip(b"="), repr(octets)[2:-1].encode()}
+        with contextlib.suppress(UnicodeDecodeError):
+            text = octets.decode()
+            forms |= {json.dumps(text)[1:-1].encode(), repr(text)[1:-1].encode(), ascii(text)[1:-1].encode()}
+            forms |= {text.encode("utf-16-le"), text[::-1].encode()}
+        self.forms[name] = sorted(forms)
+
+    def text(self, name: str, text: str) -> str:
+        self.add(name, text.encode())
+        return text
+
+    def code(self, code: str) -> str:
+        self.codes[f"code {code}"] = re.compile(rb"(?<![0-9])" + code.encode() + rb"(?![0-9])")
+        self.codes[f"wide code {code}"] = re.compile(re.escape("".join(chr(ord(x) + 0xFEE0) for x in code).encode()))
+        return code
+
+    def found_in(self, written: bytes) -> list[str]:
+        found = [name for name, forms in self.forms.items() if any(form in written for form in forms)]
+        return found + [name for name, code in self.codes.items() if code.search(written)]
+
+
+@dataclass
+class Day:
+    """A house whose every secret is known."""
+
+    house: Sekisho
+    secrets: Secrets
+    shared: dict[str, str]
+    inputs: set[Path] = field(default_factory=set)
+
+    def customer(self, password: str | None = None, *, enrolled: bool = True, seed: bytes | None = None) -> Customer:
+        password = secrets.token_urlsafe(12) if password is None else password
+        one = self.house.customer(password, enrolled=False, spec=TokenSpec(digits=DIGITS))
+        self.secrets.add(f"seed of {one.token_id}", one.seed)
+        if password:
+            self.secrets.text(f"password of {one.contract_id}", password)
+        if enrolled:
+            self.house.desk.enrol(one.contract_id, one.token_id, self.code(one, -1), STAFF)
+        return one
+
+    def code(self, one: Customer, steps_away: int = 0) -> str:
+        return self.secrets.code(one.code(steps_away))
+
+    def ask(self, mode: str, user: str, typed: str, state: bytes | None = None) -> Packet:
+        return access_request(user, typed, secret=self.shared[mode], state=state)
+
+    def file(self, name: str, text: str) -> str:
+        path = self.house.folder / name
+        path.write_text(text)
+        self.inputs.add(path)
+        return str(path)
+
+    def written(self) -> dict[str, bytes]:
+        """Everything in the house's folder that nobody but Sekisho has written."""
+        given = {self.house.config, self.house.folder / "master.key", *self.inputs}
+        files = [path for path in self.house.folder.rglob("*") if path.is_file() and path not in given]
+        return {path.name: path.read_bytes() for path in files}
+
+
+@contextmanager
+def a_day(folder: Path, log: str) -> Iterator[Day]:
+    known = Secrets()
+    shared = {name: known.text(f"secret of {name}", secrets.token_urlsafe(24)) for name in (*MODES, "joining", "risk")}
+    tables = [client_table(mode, at, mode, secret=f'"{shared[mode]}"') for mode, at in MODES.items()]
+    tables.append(client_table("joining", JOINING, "code", secret=f'"{shared["joining"]}"', join_seconds=2))
+    risk = {"require_message_authenticator": False, "limit_proxy_state": False, "charset": '"cp932"'}
+    tables.append(client_table("risk", AT_RISK, "challenge", secret=f'"{shared["risk"]}"', **risk))
+    more = f'[login]\ncode_window = 3\n[log]\nlevel = "debug"\nformat = "{log}"\n'
+    house = Sekisho(folder, "".join(tables), more)
+    master = base64.b64decode((folder / "master.key").read_text())
+    known.add("master key", master)
+    for purpose in (b"sekisho seed v1", b"sekisho fingerprint v1"):
+        derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(master)
+        known.add(f"key for {purpose.decode()}", derived)
+    try:
+        yield Day(house, known, shared)
+    finally:
+        house.close()
+
+
+@contextmanager
+def process_list(watched: Secrets) -> Iterator[set[str]]:
+    """What of it was seen in any process's arguments, by somebody who looks all the time."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            lines = []
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    lines.append(path.read_bytes())
+            seen.update(watched.found_in(b"\n".join(lines)))
+            over.wait(0.02)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+# Whether the search finds anything at all
+
+
+@pytest.mark.parametrize("form", [bytes, bytes.hex, base64.b32encode, base64.b64encode, base64.urlsafe_b64encode, repr])
+def test_the_search_finds_a_secret_in_any_form(form: object) -> None:
+    known, seed = Secrets(), os.urandom(20)
+    known.add("seed", seed)
+    planted = form(seed)  # type: ignore[operator]
+    octets = planted if isinstance(planted, bytes) else planted.encode()
+    assert known.found_in(b"before " + octets + b" behind") == ["seed"]
+    assert known.found_in(os.urandom(1000)) == []
+
+
+def test_the_search_finds_a_code_and_not_a_longer_number() -> None:
+    known = Secrets()
+    known.code("12345678")
+    assert known.found_in(b"code=12345678,") and known.found_in("１２３４５６７８".encode())
+    assert known.found_in(b"id=1123456789") == []
+
+
+def test_the_search_finds_what_a_process_is_told(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    known = Secrets()
+    told = known.text("password", secrets.token_urlsafe(12))
+    with process_list(known) as seen, subprocess.Popen([sys.executable, "-c", "input()", told], stdin=subprocess.PIPE):
+        threading.Event().wait(0.3)
+    assert seen == {"password"}
+
+
+# The server
+
+
+@pytest.mark.parametrize("log", ["text", "json"])
+def test_nothing_secret_gets_out_of_the_server(tmp_path: Path, log: str) -> None:
+    with a_day(tmp_path, log) as day, process_list(day.secrets) as seen:
+        house = day.house
+        people = {mode: day.customer() for mode in MODES}
+        kanji = day.customer("秘密の合言葉・" + secrets.token_hex(4))
+        house.start()
+        for mode, one in people.items():
+            with Peers(house.where, 2, MODES[mode]) as peers:
+                log_in_right_and_wrong(day, peers, mode, one)
+        with Peers(house.where, 2, MODES["challenge"]) as peers:
+            assert names([peers.ask(day.ask("challenge", kanji.contract_id, kanji.password))]) == [CHALLENGE]
+            ask_nonsense(day, peers, kanji)
+        with Peers(house.where, 2, AT_RISK) as peers:
+            peers.ask(day.ask("risk", kanji.contract_id, kanji.password), wait=0.5)  # UTF-8 where cp932 is expected
+        with Peers(house.where, 2, JOINING) as peers:
+            code = day.code(people["code"], 3)
+            joined = [day.ask("joining", people["code"].contract_id, code) for _ in range(2)]
+            assert names(peers.ask_all(joined)) == [ACCEPT] * 2
+        reload_with_errors(day)
+        break_things(day)
+        assert house.stop() == 0
+        house.start()
+        house.kill()
+        assert seen == set()
+        check_nothing_got_out(day)
+        assert house.log_text().count("Traceback") > 0 or "exception" in house.log_text(), "no crash was provoked"
+
+
+def check_nothing_got_out(day: Day) -> None:
+    written = day.written()
+    assert {"server.log", "s.db", "s.db-wal", "s.db-shm"} <= written.keys()
+    assert {name: found for name, octets in written.items() if (found := day.secrets.found_in(octets))} == {}
+
+
+def log_in_right_and_wrong(day: Day, peers: Peers, mode: str, one: Customer) -> None:
+    user, wrong = one.contract_id, day.secrets.text(f"wrong password in {mode}", secrets.token_urlsafe(12))
+    wrong_code = day.secrets.code(f"{(int(one.code()) + 1) % 10**DIGITS:0{DIGITS}d}")
+    code = day.code(one)
+    if mode == "challenge":
+        first = peers.ask(day.ask(mode, user, one.password))
+        assert first is not None
+        second = peers.ask(day.ask(mode, user, wrong_code, first.state))
+        assert second is not None and second.name == CHALLENGE
+        right = [day.ask(mode, user, code, second.state)]
+        rest = [(wrong, None), (code, second.state), (code, os.urandom(16)), (one.password, None)]
+    else:
+        password = "" if mode == "code" else one.password
+        right = [day.ask(mode, user, password + ("" if mode == "password" else code))]
+        rest = [(password + wrong_code, None), (wrong, None), (wrong + code, None), (password + code, None), ("", None)]
+    assert names([peers.ask(packet) for packet in right * 2]) == [ACCEPT] * 2
+    peers.ask_all([day.ask(mode, user, typed, state) for typed, state in rest], wait=0.7)
+    peers.ask(day.ask(mode, "nobody", one.password), wait=0.7)
+    mistaken = access_request(user, one.password, secret=day.secrets.text("mistaken", secrets.token_urlsafe(24)))
+    assert peers.ask(mistaken, wait=0.2) is None
+    assert peers.ask(status_server(secret=day.shared[mode])) is not None
+
+
+def ask_nonsense(day: Day, peers: Peers, one: Customer) -> None:
+    """Packets cut short, prolonged, damaged octet by octet; CHAP; a password that is no text; two passwords."""
+    sound = day.ask("challenge", one.contract_id, one.password).octets
+    server = peers.sockets[0]
+    for at in range(0, len(sound), 3):
+        server.send(sound[:at])
+        server.send(sound[:at] + bytes((sound[at] ^ 0xFF,)) + sound[at + 1 :])
+    server.send(sound + bytes(5000))
+    secret = day.shared["challenge"]
+    attributes = ((3, bytes(17)), (2, bytes(16)), (1, b"x" * 253), (79, b"\1"), (24, b"s"), (24, b"t"))
+    for attribute in attributes:
+        odd = access_request(one.contract_id, one.password, secret=secret, more=[attribute])
+        assert names([peers.ask(odd, at=1, wait=0.3)])[0] in (REJECT, "silence")
+    no_text = access_request(one.contract_id, "", secret=secret, authenticator=bytes(16))
+    peers.ask(no_text, at=1, wait=0.3)
+
+
+def reload_with_errors(day: Day) -> None:
+    """Each way of getting a secret wrong in the settings; then the right ones again."""
+    house, good = day.house, day.house.config.read_text()
+    fresh = day.secrets.text("secret to be", secrets.token_urlsafe(24))
+    short = day.secrets.text("short secret", secrets.token_urlsafe(9)[:12])
+    old = day.shared["code"]
+    day.file("short.secret", short)
+    for number, wrong in enumerate(
+        (
+            good.replace(f'"{old}"', f'"{fresh}'),
+            good.replace(f'"{old}"', f"{fresh}"),
+            good.replace(f'"{old}"', f'"{short}"'),
+            good.replace(f'"{old}"', f'["{fresh}"]'),
+            good.replace(f'"{old}"', f'{{a = "{fresh}"}}'),
+            good.replace(f'secret = "{old}"', f'secrets = "{fresh}"'),
+            good.replace(f'secret = "{old}"', 'secret_file = "short.secret"'),
+            good.replace(f'secret = "{old}"', f'secret = "{fresh}"\nsecret_file = "short.secret"'),
+            good.replace(f'secret = "{old}"', f'secret = "{fresh}"\nsecret = "{old}"'),
+            good.replace(f'secret = "{old}"', f'secret = "{fresh}"\nreply_attributes = {{ "{fresh}" = 1 }}'),
+            good.replace(f'secret = "{old}"', f'secret = "{fresh}"\nmode = "{fresh}"'),
+        ),
+        1,
+    ):
+        assert wrong != good
+        house.config.write_text(wrong)
+        assert house.process is not None
+        house.process.send_signal(signal.SIGHUP)
+        house.wait_for_log("not reloaded", times=number)
+    house.config.write_text(good)
+    assert house.process is not None
+    house.process.send_signal(signal.SIGHUP)
+    house.wait_for_log("sekisho.toml" if '"format": "json"' in good else "reloaded file")
+
+
+def break_things(day: Day) -> None:
+    """What the store holds is damaged row by row, and each is met by a right login; then the store is locked."""
+    house = day.house
+    victims = [day.customer() for _ in range(5)]
+    with contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as store:
+        for one, change in zip(
+            victims,
+            (
+                "token SET seed = zeroblob(49) WHERE token_id = :token",
+                "token SET algorithm = 'md5' WHERE token_id = :token",
+                "customer SET attributes = '{broken' WHERE contract_id = :contract",
+                "customer SET language = 'xx' WHERE contract_id = :contract",
+                "profile SET password_hash = 'broken' WHERE customer_key ="
+                " (SELECT key FROM customer WHERE contract_id = :contract)",
+            ),
+            strict=True,
+        ):
+            store.execute(f"UPDATE {change}", {"token": one.token_id, "contract": one.contract_id})  # noqa: S608
+        with Peers(house.where, 1, MODES["append"]) as peers:
+            for one in victims:
+                peers.ask(day.ask("append", one.contract_id, one.password + day.code(one)), wait=0.5)
+            store.execute("BEGIN EXCLUSIVE")
+            one = day.customer_known_before(victims[0])
+            peers.ask(day.ask("append", one.contract_id, one.password + day.code(one, 1)), wait=0.5)
+            store.execute("ROLLBACK")

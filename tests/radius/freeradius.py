@@ -1,0 +1,152 @@
+"""FreeRADIUS 3.2 in front of a server, as a proxy in a folder of its own: for the journeys, ended by its process id."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+
+from tests.radius.tools import program
+from tests.sekisho import SECRET, free_port
+
+FRONT_SECRET = "between-gateway-and-proxy"
+
+
+class _Text(Template):
+    """FreeRADIUS uses $ and % for itself."""
+
+    delimiter = "@"
+
+
+_CONFIG = _Text("""
+name = radiusd
+confdir = @folder
+logdir = @folder
+run_dir = @folder
+max_request_time = 30
+cleanup_delay = 5
+hostname_lookups = no
+proxy_requests = yes
+log {
+	destination = stdout
+	auth = no
+}
+security {
+	reject_delay = 0
+	status_server = no
+}
+thread pool {
+	start_servers = 1
+	max_servers = 4
+	min_spare_servers = 1
+	max_spare_servers = 4
+}
+modules {
+	always handled {
+		rcode = handled
+	}
+}
+proxy server {
+	default_fallback = no
+}
+home_server sekisho {
+	type = auth
+	ipaddr = 127.0.0.1
+	port = @home
+	secret = @secret
+	response_window = @window
+	zombie_period = @zombie
+	revive_interval = 120
+	status_check = status-server
+	check_interval = 6
+	check_timeout = 1
+	num_answers_to_alive = 3
+}
+home_server_pool sekisho {
+	type = fail-over
+	home_server = sekisho
+}
+realm sekisho {
+	auth_pool = sekisho
+	nostrip
+}
+client gateway {
+	ipaddr = 127.0.0.1
+	secret = @front_secret
+	require_message_authenticator = yes
+}
+server default {
+	listen {
+		type = auth
+		ipaddr = 127.0.0.1
+		port = @port
+	}
+	authorize {
+		update control {
+			&Proxy-To-Realm := "sekisho"
+		}
+	}
+	pre-proxy {
+		update proxy-request {
+			&Message-Authenticator := 0x00
+		}
+	}
+	post-proxy {
+		Post-Proxy-Type Fail-Authentication {
+			update control {
+				&Response-Packet-Type := Do-Not-Respond
+			}
+			handled
+		}
+	}
+}
+""")
+"""Without its post-proxy section FreeRADIUS makes an Access-Reject of a home server's silence."""
+
+
+class Proxy:
+    """A running FreeRADIUS. ``port`` is where gateways ask, with FRONT_SECRET."""
+
+    def __init__(self, folder: Path, home: int, *, window: float, zombie: int) -> None:
+        self.port, self.log = free_port(), folder / "freeradius.log"
+        values = {"folder": folder, "home": home, "port": self.port, "window": window, "zombie": zombie}
+        text = _CONFIG.substitute(values, secret=SECRET, front_secret=FRONT_SECRET)
+        (folder / "radiusd.conf").write_text(text)
+        (folder / "radiusd.conf").chmod(0o600)
+        command = [program("freeradius"), "-f", "-x", "-x", "-l", "stdout", "-n", "radiusd", "-d", str(folder)]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, *, times: int = 1, seconds: float = 20) -> None:
+        end = time.monotonic() + seconds
+        while self.log_text().count(text) < times:
+            if time.monotonic() > end or self._process.poll() is not None:
+                raise AssertionError(f"{text!r} is not in the log of freeradius:\n{self.log_text()[-6000:]}")
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+
+
+@contextlib.contextmanager
+def proxy(folder: Path, home: int, *, window: float = 6, zombie: int = 40) -> Iterator[Proxy]:
+    """FreeRADIUS in front of the server at port ``home``. ``window``: seconds that it waits for that one's answer;
+    ``zombie``: seconds of failures until it counts as dead."""
+    folder.mkdir(exist_ok=True)
+    one = Proxy(folder, home, window=window, zombie=zombie)
+    try:
+        one.wait_for_log("Ready to process requests")
+        yield one
+    finally:
+        one.close()

@@ -1,0 +1,35 @@
+"""A second server at the same store, as a bank runs one for fail-over: for the journeys, ended by its process id."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.sekisho import Sekisho, free_port
+
+
+@contextmanager
+def second_node(house: Sekisho, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The node and its port. ``house`` listens at one address, with its port written out."""
+    port = free_port()
+    config, log = folder / "second.toml", folder / "second.log"
+    config.write_text(
+        house.config.read_text().replace(f'listen = ["127.0.0.1:{house.port}"', f'listen = ["127.0.0.1:{port}"')
+    )
+    config.chmod(0o600)
+    with log.open("wb") as lines:
+        node = subprocess.Popen([sys.executable, "-m", "otp_core", "--config", str(config), "serve"], stderr=lines)
+    try:
+        end = time.monotonic() + 20
+        while f"address=127.0.0.1:{port}" not in log.read_text() or "ready" not in log.read_text():
+            if node.poll() is not None or time.monotonic() > end:
+                raise AssertionError(log.read_text())
+            time.sleep(0.02)
+        yield node, port
+    finally:
+        node.kill()
+        node.wait(10)

@@ -1,0 +1,91 @@
+"""What is counted, and how seldom it is said: by a clock that the test holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from structlog.testing import capture_logs
+
+from radius_server.counters import MOST_LINES, QUIET_SECONDS, Counters
+from radius_server.packet import Code
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_one_line_a_cause_and_source_and_then_how_many_were_left_out() -> None:
+    clock = Clock()
+    counters = Counters(clock)
+    with capture_logs() as lines:
+        for _ in range(100):
+            counters.dropped("cause", "source")
+        clock.now += QUIET_SECONDS - 0.1
+        counters.dropped("cause", "source")
+        assert len(lines) == 1
+        clock.now += 0.1
+        counters.dropped("cause", "source")
+        clock.now += QUIET_SECONDS
+        counters.dropped("cause", "source")
+    assert [line.get("left_out") for line in lines] == [None, 100, None]
+    assert counters.counts["dropped: cause"] == 103
+
+
+def test_causes_and_sources_do_not_silence_one_another() -> None:
+    counters = Counters(Clock())
+    with capture_logs() as lines:
+        for cause in ("one", "other"):
+            for source in ("here", "there"):
+                counters.dropped(cause, source)
+    assert [(line["cause"], line["source"]) for line in lines] == [
+        ("one", "here"), ("one", "there"), ("other", "here"), ("other", "there"),
+    ]  # fmt: skip
+
+
+def test_one_cause_from_a_thousand_sources_leaves_room_for_another() -> None:
+    clock = Clock()
+    counters = Counters(clock)
+    with capture_logs() as lines:
+        for number in range(5000):
+            counters.dropped("forged", str(number))
+        counters.dropped("another", "somebody")
+    assert len([line for line in lines if line["cause"] == "forged"]) == MOST_LINES
+    assert lines[-1]["cause"] == "another"
+    assert counters.counts["dropped: forged"] == 5000
+    clock.now += QUIET_SECONDS
+    with capture_logs() as lines:
+        counters.dropped("forged", "4999")
+    assert [line["left_out"] for line in lines] == [1]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    counters = Counters(Clock())
+    with capture_logs():
+        for number in range(5000):
+            counters.dropped("forged", str(number))
+    held = max(len(kept) for kept in vars(counters).values() if hasattr(kept, "__len__"))
+    assert held <= 1000
+
+
+def test_replies_are_named_as_the_rfc_names_them() -> None:
+    counters = Counters(Clock())
+    for code in (Code.ACCESS_ACCEPT, Code.ACCESS_REJECT, Code.ACCESS_CHALLENGE, Code.ACCESS_ACCEPT):
+        counters.counts[code] += 1
+    counters.counts["Status-Server answered"] += 1
+    assert counters.named() == {
+        "Access-Accept": 2, "Access-Reject": 1, "Access-Challenge": 1, "Status-Server answered": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("signed", "bare", "share"), [(0, 0, 0.0), (3, 1, 0.75), (0, 5, 0.0), (5, 0, 1.0)])
+def test_the_share_of_signed_requests_is_each_clients_own(signed: int, bare: int, share: float) -> None:
+    counters = Counters(Clock())
+    for protected in [True] * signed + [False] * bare:
+        counters.authenticated("client", protected=protected)
+    counters.authenticated("another", protected=True)
+    assert counters.share_protected("client") == share
