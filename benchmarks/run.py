@@ -47,7 +47,7 @@ how to read the figures:
 
 how long it takes:
   --quick    about 3 minutes: fewer levels and rounds, no million. A look, not a result.
-  otherwise  about 15 minutes on two cores. Leave the machine alone meanwhile.
+  otherwise  under 20 minutes on two cores. Leave the machine alone meanwhile.
 
 needs: cc, FreeRADIUS and radclient (Debian: freeradius freeradius-utils gcc), and 3 GB of disk, which must not be in
 memory: set TMPDIR to choose it. Debian's configuration of FreeRADIUS can be read by root, or by members of the groups

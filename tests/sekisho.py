@@ -223,7 +223,9 @@ workers = {self.workers}
     @property
     def where(self) -> tuple[str, int]:
         """The first address it listens at."""
-        host, _, port = _LISTENING.findall(self.log_text())[-len(self.listen)].rpartition(":")
+        asked = self.listen[0]
+        told = _LISTENING.findall(self.log_text())[-len(self.listen)] if asked.endswith(":0") else asked
+        host, _, port = told.rpartition(":")
         return host.strip("[]"), int(port)
 
     @property

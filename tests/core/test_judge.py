@@ -74,6 +74,7 @@ class Court:
     challenges: dict[bytes, OpenChallenge] = field(default_factory=dict)
     audit: list[AuditRow] = field(default_factory=list)
     spent: list[tuple[int, int]] = field(default_factory=list)
+    counts: int = 0
 
     def __post_init__(self) -> None:
         self._states = itertools.count(1)
@@ -148,6 +149,7 @@ class Court:
             self.spent.append((token_key, step))
             for one in holders:
                 self.change(one.contract_id, last_step=step, drift=drift, last_mark=mark, last_at=at)
+        self.counts += len(ruling.counted)
         for failures, at, mark, locked_at, key in ruling.counted.values():
             (who,) = [one.contract_id for one in self.customers.values() if one.customer_key == key]
             self.change(who, failures=failures, failed_at=at, failed_mark=mark, locked_at=locked_at)
@@ -206,6 +208,7 @@ def test_a_right_code_is_accepted_and_spent() -> None:
     taro = house.customers["taro"]
     assert (taro.last_step, taro.last_mark, taro.last_at, taro.drift) == (STEP, 77, NOON, 0)
     assert house.events() == [Event.LOGIN_ACCEPTED]
+    assert house.counts == 0, "nothing to forgive, so nothing of the customer is written"
 
 
 def test_a_right_code_behind_the_right_password_is_accepted_and_spent() -> None:
@@ -584,6 +587,14 @@ def test_a_password_that_does_not_look_like_a_code_is_not_compared() -> None:
     state = house.ask(mark=None)
     house.verdict(second(state, WRONG, mark=1234))
     assert house.customers["taro"].failures == 1
+
+
+def test_a_wrong_code_that_is_given_again_is_not_taken_for_the_password() -> None:
+    house = court()
+    verdict = house.verdict(second(house.ask(mark=None), WRONG, mark=1234))
+    assert isinstance(verdict, Challenge)
+    assert isinstance(house.verdict(second(verdict.state, WRONG, mark=1234)), Challenge)
+    assert house.customers["taro"].failures == 2
 
 
 # The challenge.

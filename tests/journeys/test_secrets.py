@@ -11,7 +11,10 @@ import os
 import re
 import secrets
 import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +28,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from otp_core.model import TokenSpec
 from tests.journeys.command_line import CommandLine
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Peers, access_request, names, status_server
-from tests.sekisho import STAFF, Customer, Sekisho, client_table
+from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
 
 MODES = {"code": "127.0.1.1", "challenge": "127.0.2.1", "append": "127.0.3.1", "auto": "127.0.4.1"}
 MODES |= {"password": "127.0.5.1"}
@@ -74,7 +77,7 @@ class Day:
     shared: dict[str, str]
     inputs: set[Path] = field(default_factory=set)
 
-    def customer(self, password: str | None = None, *, enrolled: bool = True, seed: bytes | None = None) -> Customer:
+    def customer(self, password: str | None = None, *, enrolled: bool = True) -> Customer:
         password = secrets.token_urlsafe(12) if password is None else password
         one = self.house.customer(password, enrolled=False, spec=TokenSpec(digits=DIGITS))
         self.secrets.add(f"seed of {one.token_id}", one.seed)
@@ -112,7 +115,7 @@ def a_day(folder: Path, log: str) -> Iterator[Day]:
     risk = {"require_message_authenticator": False, "limit_proxy_state": False, "charset": '"cp932"'}
     tables.append(client_table("risk", AT_RISK, "challenge", secret=f'"{shared["risk"]}"', **risk))
     more = f'[login]\ncode_window = 3\n[log]\nlevel = "debug"\nformat = "{log}"\n'
-    house = Sekisho(folder, "".join(tables), more)
+    house = Sekisho(folder, "".join(tables), more, listen=(f"127.0.0.1:{free_port()}",))
     master = base64.b64decode((folder / "master.key").read_text())
     known.add("master key", master)
     for purpose in (b"sekisho seed v1", b"sekisho fingerprint v1"):
@@ -169,9 +172,6 @@ def test_the_search_finds_a_code_and_not_a_longer_number() -> None:
 
 
 def test_the_search_finds_what_a_process_is_told(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     known = Secrets()
     told = known.text("password", secrets.token_urlsafe(12))
     with process_list(known) as seen, subprocess.Popen([sys.executable, "-c", "input()", told], stdin=subprocess.PIPE):
@@ -243,11 +243,12 @@ def log_in_right_and_wrong(day: Day, peers: Peers, mode: str, one: Customer) -> 
 def ask_nonsense(day: Day, peers: Peers, one: Customer) -> None:
     """Packets cut short, prolonged, damaged octet by octet; CHAP; a password that is no text; two passwords."""
     sound = day.ask("challenge", one.contract_id, one.password).octets
-    server = peers.sockets[0]
-    for at in range(0, len(sound), 3):
-        server.send(sound[:at])
-        server.send(sound[:at] + bytes((sound[at] ^ 0xFF,)) + sound[at + 1 :])
-    server.send(sound + bytes(5000))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
+        raw.bind((MODES["challenge"], 0))
+        for at in range(0, len(sound), 3):
+            raw.sendto(sound[:at], day.house.where)
+            raw.sendto(sound[:at] + bytes((sound[at] ^ 0xFF,)) + sound[at + 1 :], day.house.where)
+        raw.sendto(sound + bytes(5000), day.house.where)
     secret = day.shared["challenge"]
     attributes = ((3, bytes(17)), (2, bytes(16)), (1, b"x" * 253), (79, b"\1"), (24, b"s"), (24, b"t"))
     for attribute in attributes:
@@ -260,59 +261,191 @@ def ask_nonsense(day: Day, peers: Peers, one: Customer) -> None:
 def reload_with_errors(day: Day) -> None:
     """Each way of getting a secret wrong in the settings; then the right ones again."""
     house, good = day.house, day.house.config.read_text()
-    fresh = day.secrets.text("secret to be", secrets.token_urlsafe(24))
-    short = day.secrets.text("short secret", secrets.token_urlsafe(9)[:12])
-    old = day.shared["code"]
-    day.file("short.secret", short)
-    for number, wrong in enumerate(
-        (
-            good.replace(f'"{old}"', f'"{fresh}'),
-            good.replace(f'"{old}"', f"{fresh}"),
-            good.replace(f'"{old}"', f'"{short}"'),
-            good.replace(f'"{old}"', f'["{fresh}"]'),
-            good.replace(f'"{old}"', f'{{a = "{fresh}"}}'),
-            good.replace(f'secret = "{old}"', f'secrets = "{fresh}"'),
-            good.replace(f'secret = "{old}"', 'secret_file = "short.secret"'),
-            good.replace(f'secret = "{old}"', f'secret = "{fresh}"\nsecret_file = "short.secret"'),
-            good.replace(f'secret = "{old}"', f'secret = "{fresh}"\nsecret = "{old}"'),
-            good.replace(f'secret = "{old}"', f'secret = "{fresh}"\nreply_attributes = {{ "{fresh}" = 1 }}'),
-            good.replace(f'secret = "{old}"', f'secret = "{fresh}"\nmode = "{fresh}"'),
-        ),
-        1,
-    ):
-        assert wrong != good
+    assert house.process is not None
+    for number, wrong in enumerate(spoilt(day), 1):
         house.config.write_text(wrong)
-        assert house.process is not None
         house.process.send_signal(signal.SIGHUP)
         house.wait_for_log("not reloaded", times=number)
     house.config.write_text(good)
-    assert house.process is not None
+    since = len(house.log_text())
     house.process.send_signal(signal.SIGHUP)
-    house.wait_for_log("sekisho.toml" if '"format": "json"' in good else "reloaded file")
+    house.wait_for_log("reloaded", since=since)
+
+
+def spoilt(day: Day) -> list[str]:
+    """The settings, with a secret given in every wrong way that comes to mind."""
+    good, old = day.house.config.read_text(), day.shared["code"]
+    line = f'secret = "{old}"'
+    new = day.secrets.text("secret to be", secrets.token_urlsafe(24))
+    short = day.secrets.text("short secret", secrets.token_urlsafe(9)[:12])
+    day.file("short.secret", short)
+    wrong = [
+        good.replace(line, change)
+        for change in (
+            f'secret = "{new}',
+            f"secret = {new}",
+            f'secret = "{new}" {short}',
+            f'secret = "{short}"',
+            f'secret = ["{new}"]',
+            f'secret = {{a = "{new}"}}',
+            f'secrets = "{new}"',
+            'secret_file = "short.secret"',
+            f'secret = "{new}"\nsecret_file = "short.secret"',
+            f'secret = "{new}"\nsecret = "{old}"',
+            f'secret = "{new}"\njoin_seconds = "{short}"',
+        )
+    ]
+    wrong.append(good.replace('mode = "code"', f'mode = "{short}"'))
+    assert good not in wrong
+    return wrong
+
+
+DAMAGE = (
+    "token SET seed = zeroblob(49) WHERE token_id = :token",
+    "token SET algorithm = 'md5' WHERE token_id = :token",
+    "customer SET attributes = '{broken' WHERE contract_id = :contract",
+    "customer SET language = 'xx' WHERE contract_id = :contract",
+    "profile SET password_hash = 'broken' WHERE customer_key ="
+    " (SELECT key FROM customer WHERE contract_id = :contract)",
+)
 
 
 def break_things(day: Day) -> None:
     """What the store holds is damaged row by row, and each is met by a right login; then the store is locked."""
     house = day.house
-    victims = [day.customer() for _ in range(5)]
-    with contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as store:
-        for one, change in zip(
-            victims,
-            (
-                "token SET seed = zeroblob(49) WHERE token_id = :token",
-                "token SET algorithm = 'md5' WHERE token_id = :token",
-                "customer SET attributes = '{broken' WHERE contract_id = :contract",
-                "customer SET language = 'xx' WHERE contract_id = :contract",
-                "profile SET password_hash = 'broken' WHERE customer_key ="
-                " (SELECT key FROM customer WHERE contract_id = :contract)",
-            ),
-            strict=True,
+    *victims, unharmed = [day.customer() for _ in range(len(DAMAGE) + 1)]
+    with (
+        contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as store,
+        Peers(house.where, 1, MODES["append"]) as peers,
+    ):
+        for one, damage in zip(victims, DAMAGE, strict=True):
+            store.execute(f"UPDATE {damage}", {"token": one.token_id, "contract": one.contract_id})
+            peers.ask(day.ask("append", one.contract_id, one.password + day.code(one)), wait=0.3)
+        store.execute("BEGIN EXCLUSIVE")
+        locked = day.ask("append", unharmed.contract_id, unharmed.password + day.code(unharmed))
+        assert peers.ask(locked, wait=0.5) is None
+        store.execute("ROLLBACK")
+        assert names([peers.ask(locked)]) == [ACCEPT]
+
+
+# The command line
+
+
+def test_nothing_secret_gets_out_of_the_command_line(tmp_path: Path) -> None:
+    with a_day(tmp_path, "text") as day:
+        at = CommandLine(day.house)
+        once = [*import_and_issue_tokens(day, at), *import_customers(day, at), *act(day, at)]
+        for words in (
+            ("customer", "list", "--json"),
+            ("token", "list", "--json"),
+            ("audit", "--limit", "0"),
+            ("audit", "--limit", "0", "--json"),
+            ("audit", "--limit", "0", "--csv"),
+            ("config", "show"),
+            ("config", "check"),
         ):
-            store.execute(f"UPDATE {change}", {"token": one.token_id, "contract": one.contract_id})  # noqa: S608
-        with Peers(house.where, 1, MODES["append"]) as peers:
-            for one in victims:
-                peers.ask(day.ask("append", one.contract_id, one.password + day.code(one)), wait=0.5)
-            store.execute("BEGIN EXCLUSIVE")
-            one = day.customer_known_before(victims[0])
-            peers.ask(day.ask("append", one.contract_id, one.password + day.code(one, 1)), wait=0.5)
-            store.execute("ROLLBACK")
+            at.run(*words)
+        check_config_errors(day, at)
+        for said in at.said:
+            out = said.out
+            for permitted in once:
+                out = out.replace(permitted, "")
+            assert day.secrets.found_in(f"{out}{said.err}".encode()) == [], said
+        for permitted in once:
+            assert sum(said.out.count(permitted) for said in at.said) >= 1, "what is shown once was not searched for"
+        written = day.written()
+        assert {name: found for name, octets in written.items() if (found := day.secrets.found_in(octets))} == {}
+
+
+def import_and_issue_tokens(day: Day, at: CommandLine) -> list[str]:
+    """What was shown once: the seeds of issued tokens, each by itself and in a provisioning URI."""
+    seeds = [os.urandom(20) for _ in range(4)]
+    for number, seed in enumerate(seeds):
+        day.secrets.add(f"imported seed {number}", seed)
+    rows = [f"VSMT9000000{number},{seed.hex()},totp,{DIGITS},30" for number, seed in enumerate(seeds)]
+    at.run("token", "import", day.file("tokens.csv", "\n".join(rows[:3])))
+    at.run("token", "import", day.file("again.csv", "\n".join(rows)), code=1)
+    wrong = (
+        f"VSMT90000009,{seeds[3].hex()}0,totp,{DIGITS},30",
+        f"VSMT90000009,{seeds[3].hex()}zz,totp,{DIGITS},30",
+        f"{seeds[3].hex()},VSMT90000009,totp,{DIGITS},30",
+        f"VSMT90000009,totp,{seeds[3].hex()},{DIGITS},30",
+        f"VSMT90000009,{seeds[3].hex()},totp,{seeds[3].hex()},30",
+        f"VSMT90000009,{base64.b32encode(seeds[3]).decode()},totp,{DIGITS},30",
+        f"VSMT90000009,{seeds[3].hex()}",
+        f'"VSMT90000009,{seeds[3].hex()},totp,{DIGITS},30',
+    )
+    for number, row in enumerate(wrong):
+        at.run("token", "import", day.file(f"wrong{number}.csv", row), code=1)
+    at.run("token", "import", day.file("wrong.csv", "\n".join(wrong)), code=1)
+    shown: list[str] = []
+    for words in (("--json",), ("--issuer", "Example Bank"), ("--algorithm", "sha256", "--digits", "8")):
+        out = at.run("token", "issue", *words).out
+        secret = re.findall(r"secret=([A-Z2-7]+)", out)[0]
+        day.secrets.add(f"issued seed {len(shown)}", base64.b32decode(secret + "=" * (-len(secret) % 8)))
+        shown.append(secret)
+    at.run("token", "show", "VSMT90000000")
+    at.run("token", "show", "VSMT90000000", "--json")
+    return shown
+
+
+def import_customers(day: Day, at: CommandLine) -> list[str]:
+    passwords = [day.secrets.text(f"imported password {number}", secrets.token_urlsafe(12)) for number in range(4)]
+    at.run("customer", "add", "hanako", "--password", "--stdin", typed=f"{passwords[0]}\n")
+    at.run("customer", "add", "hanako", "--password", "--stdin", typed=f"{passwords[0]}\n", code=1)
+    header = "contract_id,password,token_id"
+    at.run("customer", "import", day.file("customers.csv", f"{header}\njiro,{passwords[1]},VSMT90000000\n"))
+    for number, row in enumerate(
+        (
+            f"jiro,{passwords[2]},",
+            f"saburo,{passwords[2]},VSMT00000000",
+            f"saburo,{passwords[2]},VSMT90000001,{passwords[3]}",
+            f"saburo,,{passwords[2]}",
+            f'saburo,"{passwords[2]},VSMT90000001',
+            f"saburo,{passwords[2]}\0,VSMT90000001",
+        )
+    ):
+        at.run("customer", "import", day.file(f"bad{number}.csv", f"{header}\n{row}\n"), code=1)
+    hashed = f"contract_id,password_hash\nsaburo,{passwords[2]}\n"
+    at.run("customer", "import", day.file("hashed.csv", hashed), code=1)
+    return []
+
+
+def act(day: Day, at: CommandLine) -> list[str]:
+    """Every act of the counter, right and wrong. What was shown once: the permits."""
+    one, spare, other, drifted = day.customer(), *(day.customer(enrolled=False) for _ in range(2)), day.customer()
+    wrong = day.secrets.code("90817263")
+    new = day.customer(enrolled=False)
+    at.run("enrol", new.contract_id, new.token_id, "--stdin", typed=f"{wrong}\n", code=1)
+    at.run("enrol", new.contract_id, new.token_id, "--stdin", typed=f"{day.code(new)}\n")
+    at.run("enrol", new.contract_id, new.token_id, "--stdin", typed=f"{day.code(new)}\n", code=1)
+    at.run("suspend", one.contract_id, "--with-code", "--stdin", typed=f"{wrong}\n", code=1)
+    at.run("suspend", one.contract_id, "--with-code", "--stdin", typed=f"{day.code(one)}\n")
+    at.run("resume", one.contract_id)
+    at.run("change", one.contract_id, spare.token_id, "--stdin", typed=f"{wrong}\n{day.code(spare)}\n", code=1)
+    at.run("change", one.contract_id, spare.token_id, "--stdin", typed=f"{day.code(one, 1)}\n{day.code(spare)}\n")
+    at.run("resync", drifted.contract_id, "--stdin", typed=f"{wrong}\n{day.code(drifted, 9)}\n", code=1)
+    pair = f"{day.code(drifted, 9)}\n{day.code(drifted, 10)}\n"
+    at.run("resync", drifted.contract_id, "--stdin", typed=pair)
+    at.run("report-lost", one.contract_id)
+    permits = [json.loads(at.run("permit-reissue", one.contract_id, "--json").out)["permit"]]
+    shown = at.run("permit-reissue", one.contract_id).out
+    permits += re.findall(r"\b[2-9A-Z]{4}-[2-9A-Z]{4}-[2-9A-Z]{4}\b", shown)
+    for permit in permits:
+        day.secrets.text("permit " + permit, permit)
+        day.secrets.text("permit without hyphens " + permit, permit.replace("-", ""))
+    for permit, code in ((permits[0], 1), (permits[1], 0)):
+        typed = f"{permit}\n{day.code(other)}\n"
+        at.run("change", one.contract_id, other.token_id, "--permit", "--stdin", typed=typed, code=code)
+    at.run("customer", "show", one.contract_id, "--json")
+    at.run("token", "show", other.token_id)
+    return permits
+
+
+def check_config_errors(day: Day, at: CommandLine) -> None:
+    good = day.house.config.read_text()
+    for wrong in spoilt(day):
+        day.house.config.write_text(wrong)
+        at.run("config", "check", code=3)
+        at.run("config", "show", code=3)
+    day.house.config.write_text(good)
