@@ -14,13 +14,26 @@ from otp_core.first_factor import FirstFactor
 from otp_core.first_factor.turnstile import Turnstile
 from otp_core.judge import Case, FirstFinding, Judge
 from otp_core.login import Finding, Stage
-from otp_core.model import Attempt, BackendSilent, Mode, OtpUse, Silence, Standing, Verdict
+from otp_core.model import (
+    Accept,
+    Attempt,
+    BackendSilent,
+    Challenge,
+    Mode,
+    OtpUse,
+    Reject,
+    Silence,
+    Standing,
+    Verdict,
+)
 from otp_core.otp import Fit, is_code, normalise_code
 from otp_core.store.ledger import Enquiries
 
 _log = structlog.get_logger("authenticator")
-_AUTO = "mode auto"
-Mark = Callable[[bytes], int]
+_GUESSES = ""
+"""Stands where a station would; no station has an empty name."""
+
+Mark = Callable[..., int]
 
 
 class Authenticator:
@@ -44,9 +57,9 @@ class Authenticator:
         """Take an attempt on; ``tell`` hears the verdict once. A code alone goes straight onto the docket."""
         if attempt.challenge is not None:
             mark = self._mark(normalise_code(attempt.typed).encode())
-            self._docket.submit(Case(attempt, Stage.SECOND_ROUND, code=attempt.typed, password_mark=mark), tell)
+            self._submit(Case(attempt, Stage.SECOND_ROUND, code=attempt.typed, password_mark=mark), tell)
         elif attempt.policy.mode is Mode.CODE:
-            self._docket.submit(Case(attempt, Stage.CODE, code=attempt.typed), tell)
+            self._submit(Case(attempt, Stage.CODE, code=attempt.typed), tell)
         else:
             task = asyncio.get_running_loop().create_task(self._admit_with_password(attempt, tell))
             self._tasks.add(task)
@@ -59,56 +72,76 @@ class Authenticator:
         return await verdict
 
     async def close(self) -> None:
-        """Wait for the first factors under way."""
+        """Give up the first factors under way: the doors have waited for them as long as they may."""
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _submit(self, case: Case, tell: Tell) -> None:
+        attempt = case.attempt
+        if attempt.policy.join_seconds and case.code is not None:
+            # What counts as the same login for a gateway that sends it anew: never the password, which a fast
+            # fingerprint would give away to whoever holds store and key.
+            parts = (attempt.client, attempt.customer, normalise_code(case.code))
+            case.mark = self._mark(b"join", attempt.challenge or b"", *(part.encode() for part in parts))
+        self._docket.submit(case, tell)
 
     async def _admit_with_password(self, attempt: Attempt, tell: Tell) -> None:
         try:
-            case = await self._check_password(attempt)
+            case, guessed = await self._check_password(attempt)
         except BackendSilent as error:
             tell(Silence(str(error)))
+            return
         except Exception:
             _log.exception("the first factor failed")
             tell(Silence("the first factor failed"))
-        else:
-            self._docket.submit(case, tell)
+            return
 
-    async def _check_password(self, attempt: Attempt) -> Case:
-        station = attempt.station or attempt.client
-        wait = self._turnstile.wait(attempt.customer, station)
-        if wait is None:
+        def told(verdict: Verdict) -> None:
+            self._remember(attempt, verdict, guessed=guessed)
+            tell(verdict)
+
+        self._submit(case, told)
+
+    async def _check_password(self, attempt: Attempt) -> tuple[Case, bool]:
+        """The case for the docket, and whether its text might have been a guess at a code (mode auto)."""
+        wait = self._turnstile.wait(attempt.customer, _station(attempt))
+        if wait is None or asyncio.get_running_loop().time() + wait > attempt.deadline:
             # Not looked at, so there is nothing to learn from the answer.
-            return Case(attempt, Stage.FIRST_ROUND, FirstFinding(right=False, reason=Finding.TOO_SOON))
+            return Case(attempt, Stage.FIRST_ROUND, FirstFinding(right=False, reason=Finding.TOO_SOON)), False
         if wait:
             await asyncio.sleep(wait)
         standing, hash_ = self._enquiries.credentials(attempt.customer) or (None, None)
-        case, password = self._split(attempt, standing)
+        case, password, guessed = self._split(attempt, standing)
         case.first = await self._first_factor.verify(attempt, password, standing, hash_)
-        self._remember(case, station)
-        return case
+        return case, guessed
 
-    def _split(self, attempt: Attempt, standing: Standing | None) -> tuple[Case, str]:
+    def _split(self, attempt: Attempt, standing: Standing | None) -> tuple[Case, str, bool]:
         """What of the text is the password and what the code, as the mode has it: one reading only."""
-        if attempt.policy.mode is Mode.PASSWORD:
-            return Case(attempt, Stage.PASSWORD), attempt.typed
+        mode, typed = attempt.policy.mode, attempt.typed
+        if mode is Mode.PASSWORD:
+            return Case(attempt, Stage.PASSWORD), typed, False
         digits = standing.digits if standing and standing.otp_use == OtpUse.ACTIVE else None
-        if digits is None or attempt.policy.mode is Mode.CHALLENGE:
-            stage = Stage.BOTH if attempt.policy.mode is Mode.APPEND else Stage.FIRST_ROUND
-            return Case(attempt, stage, password_mark=self._code_shaped_mark(attempt.typed, digits)), attempt.typed
-        password, tail = attempt.typed[:-digits], attempt.typed[-digits:]
+        alone = Case(
+            attempt,
+            Stage.BOTH if mode is Mode.APPEND else Stage.FIRST_ROUND,
+            password_mark=self._code_shaped_mark(typed, digits),
+        )
+        if standing is None or digits is None or mode is Mode.CHALLENGE:
+            return alone, typed, False
+        password, tail = typed[:-digits], typed[-digits:]
         if not is_code(normalise_code(tail), digits):
-            tail, password = "", attempt.typed
-        if attempt.policy.mode is Mode.AUTO and not self._fits_now(attempt, standing, tail):
-            mark = self._code_shaped_mark(attempt.typed, digits)
-            return Case(attempt, Stage.FIRST_ROUND, password_mark=mark), attempt.typed
-        return Case(attempt, Stage.BOTH, code=tail), password
+            return (alone, typed, False) if mode is Mode.AUTO else (Case(attempt, Stage.BOTH, code=""), typed, False)
+        if mode is Mode.AUTO and not self._reads_as_code(attempt, standing, tail):
+            return alone, typed, True
+        # A code equal to the password is a client that repeats one answer: not an attempt.
+        return Case(attempt, Stage.BOTH, code="" if tail == password else tail), password, False
 
-    def _fits_now(self, attempt: Attempt, standing: Standing | None, tail: str) -> bool:
-        """Mode auto: is it password and code in one? Somebody who keeps trying codes that way is read as giving the
-        password alone, so that guesses meet the challenge, where they are counted."""
-        assert standing is not None
-        if not tail or self._turnstile.failures(attempt.customer, _AUTO) >= self._judge.rules.lock_after:
-            return False
+    def _reads_as_code(self, attempt: Attempt, standing: Standing, tail: str) -> bool:
+        """Mode auto: does a text that ends like a code end with one? After some that turned out to be neither, every
+        such text is read as password and code, so that guesses at the code are counted as what they are."""
+        if self._turnstile.failures(attempt.customer, _GUESSES) >= self._judge.rules.code_delays.free:
+            return True
         fit, _ = self._judge.fit(standing, normalise_code(tail), self._now_ms())
         repeated = fit is Fit.REUSED and attempt.fingerprint != 0 and attempt.fingerprint == standing.last_mark
         return fit is Fit.FITS or repeated
@@ -117,11 +150,15 @@ class Authenticator:
         code = normalise_code(typed)
         return self._mark(code.encode()) if digits and is_code(code, digits) else None
 
-    def _remember(self, case: Case, station: str) -> None:
-        attempt = case.attempt
-        if case.first.right:
-            self._turnstile.passed(attempt.customer, station)
-            return
-        self._turnstile.failed(attempt.customer, station)
-        if attempt.policy.mode is Mode.AUTO:
-            self._turnstile.failed(attempt.customer, _AUTO)
+    def _remember(self, attempt: Attempt, verdict: Verdict, *, guessed: bool) -> None:
+        """By the verdict, not by the password: otherwise the next delay would tell that the password was right."""
+        if isinstance(verdict, Accept | Challenge):
+            self._turnstile.passed(attempt.customer, _station(attempt))
+        if isinstance(verdict, Accept):
+            self._turnstile.passed(attempt.customer, _GUESSES)
+        elif guessed and isinstance(verdict, Reject):
+            self._turnstile.failed(attempt.customer, _GUESSES)
+
+
+def _station(attempt: Attempt) -> str:
+    return attempt.station or attempt.client

@@ -26,6 +26,7 @@ from otp_core.health import Health
 from otp_core.judge import Judge
 from otp_core.policy import Delays, Rules
 from otp_core.settings import Problem, Settings
+from otp_core.store.engine import read_meta
 from otp_core.store.ledger import Enquiries
 from otp_core.store.lists import newest_audit_id
 from otp_core.store.store import Store
@@ -95,9 +96,8 @@ def open_house(settings: Settings, *, trust_clock: bool = False) -> House:
     """The whole house, for the process that answers. Call it in the event loop's thread."""
     store = open_store(settings, busy_seconds=BUSY_SECONDS)
     if trust_clock:
-        with store.work() as work:
-            work.record(Event.CLOCK_TRUSTED, actor="sekisho serve", reason="--trust-clock")
-    clock = GuardedClock(time.time) if trust_clock else _clock(store)
+        _trust_clock(store)
+    clock = _clock(store)
     judge = _judge(settings, store)
     enquiries = store.enquiries()
     docket = Docket(store.ledger(), judge, clock, store.ids)
@@ -148,6 +148,22 @@ def _judge(settings: Settings, store: Store) -> Judge:
     return Judge(rules_of(settings), store.sealer.unseal, lambda: secrets.token_bytes(16))
 
 
+_TRUSTED = "clock trusted"
+
+
+def _trust_clock(store: Store) -> None:
+    """From now on the rows that are newer than now mean nothing: for this process, the workers, the commands and the
+    next start."""
+    with store.work() as work:
+        work.put_meta(_TRUSTED, f"{int(time.time() * 1000)} {work.newest_id()}".encode())
+        work.record(Event.CLOCK_TRUSTED, actor="sekisho serve", reason="--trust-clock")
+
+
 def _clock(store: Store) -> GuardedClock:
     with store.read() as connection:
-        return GuardedClock(time.time, ms_of(newest_audit_id(connection)))
+        newest, trusted = newest_audit_id(connection), read_meta(connection, _TRUSTED)
+    if trusted is not None:
+        at_ms, then_newest = map(int, trusted.split())
+        if newest <= then_newest:
+            return GuardedClock(time.time, at_ms)
+    return GuardedClock(time.time, ms_of(newest))

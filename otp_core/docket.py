@@ -34,7 +34,7 @@ class Docket:
         self._waiting: deque[tuple[Case, Tell]] = deque()
         self._called = False
         self._trouble = ""
-        self._reminded = 0.0
+        self._reminded, self._reminded_of = float("-inf"), ""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -107,8 +107,8 @@ class Docket:
     def _adjourn(self, batch: list[tuple[Case, Tell]], trouble: str) -> None:
         """The store or the clock cannot be used now: try again shortly; who waited too long hears silence."""
         loop_time = asyncio.get_running_loop().time()
-        if trouble != self._trouble or loop_time > self._reminded + REMIND_SECONDS:
-            self._reminded = loop_time
+        if trouble != self._reminded_of or loop_time > self._reminded + REMIND_SECONDS:
+            self._reminded, self._reminded_of = loop_time, trouble
             _log.error("no login can be answered", trouble=trouble, waiting=len(batch) + len(self._waiting))
         self._trouble = trouble
         for case, tell in reversed(batch):

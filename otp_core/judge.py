@@ -53,6 +53,8 @@ class Case:
     first: FirstFinding = GATEWAY_CHECKED
     code: str | None = field(default=None, repr=False)
     password_mark: int | None = None
+    mark: int | None = None
+    """What this login is known by when it comes again; None: the attempt's own fingerprint."""
 
 
 class Facts(NamedTuple):
@@ -111,10 +113,25 @@ class Judge:
 _FIT = {Fit.FITS: Finding.FITS, Fit.REUSED: Finding.REUSED, Fit.WRONG: Finding.WRONG}
 
 
+def too_soon(standing: Standing, now: int, rules: Rules) -> bool:
+    """Whether the delay after this customer's wrong codes is still running; the same at every door and at the desk."""
+    return now < standing.failed_at + rules.code_delays.after(standing.failures) * 1000
+
+
+def counted(standing: Standing, now: int, rules: Rules) -> tuple[int, int | None]:
+    """Failures and the moment of the lock, if it comes to that, after one more wrong code."""
+    failures = standing.failures + 1
+    return failures, (now if failures >= rules.lock_after else None)
+
+
+def lock_reason(failures: int) -> str:
+    return f"{failures} wrong codes in a row"
+
+
 class _Hearing:
     """One case before the judge."""
 
-    __slots__ = ("case", "challenge", "facts", "ids", "judge", "now", "ruling", "standing", "step")
+    __slots__ = ("case", "challenge", "facts", "ids", "judge", "mark", "now", "ruling", "standing", "step")
 
     def __init__(self, judge: Judge, case: Case, facts: Facts, now: int, ids: Ids, ruling: Ruling) -> None:
         self.judge, self.case, self.facts, self.now, self.ids, self.ruling = (
@@ -126,6 +143,7 @@ class _Hearing:
             ruling,
         )
         self.standing = facts.standings.get(case.attempt.customer)
+        self.mark = case.attempt.fingerprint if case.mark is None else case.mark
         self.challenge: OpenChallenge | None = None
         self.step = -1
 
@@ -140,12 +158,14 @@ class _Hearing:
     # What turned out, most decisive first.
 
     def _find(self) -> Finding:
-        case, standing, attempt = self.case, self.standing, self.case.attempt
+        case, standing = self.case, self.standing
         if standing is None:
             return Finding.UNKNOWN_CUSTOMER
         if not case.first.right:
             return case.first.reason
-        if attempt.fingerprint and self._remembered(standing):
+        if not case.first.held and not self._code_is_enough(standing):
+            return Finding.NOTHING_CHECKED
+        if self.mark and standing.last_mark == self.mark and self._still_good(standing):
             return Finding.REPEATED
         if case.stage is Stage.SECOND_ROUND and not self._take_challenge(standing):
             return Finding.CHALLENGE_GONE
@@ -156,17 +176,21 @@ class _Hearing:
         if standing.token_key is None:
             return Finding.LOST
         if case.code is None:
-            return Finding.NOTHING_CHECKED if self._asks_for_nothing() else Finding.CODE_DUE
+            return Finding.CODE_DUE
         return self._find_code(standing, case.code)
 
-    def _remembered(self, standing: Standing) -> bool:
+    def _code_is_enough(self, standing: Standing) -> bool:
+        """No password is held here: may the code alone let this customer in? Never without a code."""
+        asked = self.case.stage is not Stage.PASSWORD and standing.otp_use == OtpUse.ACTIVE
+        return asked and self.case.attempt.policy.code_is_enough
+
+    def _still_good(self, standing: Standing) -> bool:
+        return self._recent(standing.last_at) and standing.otp_use == OtpUse.ACTIVE and standing.locked_at is None
+
+    def _recent(self, at: int) -> bool:
+        """Whether a mark of then still stands for the same login."""
         seconds = self.case.attempt.policy.join_seconds or self.judge.rules.remember_seconds
-        return (
-            standing.last_mark == self.case.attempt.fingerprint
-            and standing.last_at > self.now - seconds * 1000
-            and standing.otp_use == OtpUse.ACTIVE
-            and standing.locked_at is None
-        )
+        return at > self.now - seconds * 1000
 
     def _take_challenge(self, standing: Standing) -> bool:
         """The open challenge that this State belongs to, if it is this customer's and this client's."""
@@ -184,19 +208,16 @@ class _Hearing:
         policy, use = self.case.attempt.policy, OtpUse(standing.otp_use)
         if use not in policy.password_only:
             return Finding.LOST if use in (OtpUse.LOST, OtpUse.REISSUE_PERMITTED) else Finding.TOKEN_NEEDED
-        return Finding.WITHOUT_TOKEN if self.case.first.held else Finding.NOTHING_CHECKED
-
-    def _asks_for_nothing(self) -> bool:
-        return self.case.stage is Stage.PASSWORD and not self.case.first.held
+        return Finding.WITHOUT_TOKEN
 
     def _find_code(self, standing: Standing, typed: str) -> Finding:
         code = normalise_code(typed)
         if not is_code(code, standing.digits or 0) or self._is_the_password(code):
             return Finding.NOT_A_CODE
         if standing.failures:
-            if self.case.attempt.fingerprint and standing.failed_mark == self.case.attempt.fingerprint:
+            if self.mark and standing.failed_mark == self.mark and self._recent(standing.failed_at):
                 return Finding.REPEATED_FAILURE
-            if self.now < standing.failed_at + self.judge.rules.code_delays.after(standing.failures) * 1000:
+            if too_soon(standing, self.now, self.judge.rules):
                 return Finding.TOO_SOON
         fit, self.step = self.judge.fit(standing, code, self.now)
         return _FIT[fit]
@@ -238,7 +259,8 @@ class _Hearing:
 
     def _reject(self, finding: Finding) -> Reject:
         self._record(Event.LOGIN_REJECTED, finding)
-        return Reject(finding.value, self._language())
+        # In the client's language: the customer's own would tell that there is such a customer.
+        return Reject(finding.value, self.case.attempt.policy.language)
 
     def _ask(self, finding: Finding, tries_left: int, *, again: bool = False) -> Challenge:
         assert self.standing is not None
@@ -269,11 +291,11 @@ class _Hearing:
         if standing.kind == Kind.TOTP and standing.period is not None:
             now_step = step_at(self.now, standing.period)
             drift = learn_drift(standing.drift, self.step, now_step, self.judge.rules.max_drift)
-        self.ruling.spent.append((self.step, drift, attempt.fingerprint, self.now, standing.token_key, self.step))
+        self.ruling.spent.append((self.step, drift, self.mark, self.now, standing.token_key, self.step))
         if standing.failures:
             self.ruling.counted[standing.customer_key] = (0, 0, 0, None, standing.customer_key)
         self.standing = standing._replace(
-            last_step=self.step, drift=drift, last_mark=attempt.fingerprint, last_at=self.now, failures=0
+            last_step=self.step, drift=drift, last_mark=self.mark, last_at=self.now, failures=0
         )
         self.facts.standings[attempt.customer] = self.standing
         if not self.judge.rules.one_customer_per_token:
@@ -291,22 +313,21 @@ class _Hearing:
         """One more wrong code. True if it locked the customer."""
         standing, attempt = self.standing, self.case.attempt
         assert standing is not None
-        failures = standing.failures + 1
-        locked_at = self.now if failures >= self.judge.rules.lock_after else None
+        failures, locked_at = counted(standing, self.now, self.judge.rules)
         self.ruling.counted[standing.customer_key] = (
             failures,
             self.now,
-            attempt.fingerprint,
+            self.mark,
             locked_at,
             standing.customer_key,
         )
         self.standing = standing._replace(
-            failures=failures, failed_at=self.now, failed_mark=attempt.fingerprint, locked_at=locked_at
+            failures=failures, failed_at=self.now, failed_mark=self.mark, locked_at=locked_at
         )
         self.facts.standings[attempt.customer] = self.standing
         if locked_at is None:
             return False
-        self._record(Event.CUSTOMER_LOCKED, Finding.WRONG, reason=f"{failures} wrong codes in a row")
+        self._record(Event.CUSTOMER_LOCKED, Finding.WRONG, reason=lock_reason(failures))
         return True
 
     def _language(self) -> Language:

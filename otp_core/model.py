@@ -174,3 +174,7 @@ class BackendSilent(Exception):
 
 class StoreUnavailable(BackendSilent):
     """The store cannot be read or written now: locked, full, read-only, corrupt, gone."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Somebody else holds the write lock: mostly over in a moment."""

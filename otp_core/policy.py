@@ -12,12 +12,14 @@ class Policy:
     """One client's or profile's wishes. ``password_only`` lists the uses of OTP for which the password alone
     is enough; what it does not list is refused (domain: never enrolled and suspended are let in, lost is not).
     ``join_seconds``: a gateway that sends one login twice gets the first verdict again within that time.
+    ``code_is_enough``: for customers whose password is not kept here, where the mode asks for one.
     """
 
     mode: Mode
     password_only: frozenset[OtpUse] = frozenset({OtpUse.NONE, OtpUse.SUSPENDED})
     language: Language = Language.JA
     join_seconds: int = 0
+    code_is_enough: bool = False
 
 
 @dataclass(frozen=True, slots=True)

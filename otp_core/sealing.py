@@ -45,6 +45,8 @@ class Sealer:
 
     def unseal(self, sealed: bytes, token_id: str) -> bytes:
         """The seed. Raises KeyProblem if it was sealed under another key or for another token ID."""
+        if sealed[:1] != _VERSION:
+            raise KeyProblem(f"the seed of token {token_id} was sealed by another version of Sekisho")
         try:
             return self._aead.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], token_id.encode())
         except (InvalidTag, ValueError):

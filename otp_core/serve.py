@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -24,6 +25,10 @@ from otp_core.store.engine import StoreProblem
 
 _log = structlog.get_logger("sekisho")
 RESTART_SECONDS = 1.0
+GIVE_UP_AFTER, GIVE_UP_SECONDS = 5, 60.0
+"""So many deaths beyond one of each worker, within so many seconds, are no accident."""
+
+_WAIT_FOR_A_RESTART = ("store", "login", "password", "throttle", "log")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -44,6 +49,8 @@ class Configuration:
 
 def run(configuration: Configuration, *, trust_clock: bool = False) -> int:
     """Serve until a signal ends it; the exit code. Raises ConfigProblems, StoreProblem, KeyProblem, OSError."""
+    # Held back until somebody can take them: a reload that comes too early must not end the server.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     loaded = configuration.read()
     settings = loaded.settings
     logs.configure(settings.log)
@@ -70,13 +77,14 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, configuration, opened)
+    loop.add_signal_handler(signal.SIGHUP, _reload, configuration, settings, opened)
     sweep = loop.create_task(house.health.sweep())
     try:
         for door in opened:
             await door.open(house, shared=shared)
         if late:
-            _reload(configuration, opened)
+            _reload(configuration, settings, opened)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         _log.info("ready", pid=os.getpid())
         await stop.wait()
         _log.info("draining")
@@ -89,7 +97,7 @@ async def _serve(
     return 0
 
 
-def _reload(configuration: Configuration, opened: list[Door]) -> None:
+def _reload(configuration: Configuration, started: Settings, opened: list[Door]) -> None:
     try:
         loaded = configuration.read()
     except ConfigProblems as problems:
@@ -97,6 +105,9 @@ def _reload(configuration: Configuration, opened: list[Door]) -> None:
         return
     for door in opened:
         door.reload(loaded.settings)
+    for name in _WAIT_FOR_A_RESTART:
+        if getattr(loaded.settings, name) != getattr(started, name):
+            _log.warning("a changed section waits for a restart", section=name)
     _log.info("reloaded", file=str(configuration.path))
 
 
@@ -115,7 +126,7 @@ async def _try(settings: Settings, *, trust_clock: bool) -> None:
 
 def _supervise(workers: int, work: Callable[[bool], int]) -> int:
     """Fork ``workers`` processes, pass signals on, replace who dies, end when all have ended."""
-    stopping = False
+    stopping = failed = False
     running: set[int] = set()
 
     def pass_on(number: int, _frame: object) -> None:
@@ -127,18 +138,26 @@ def _supervise(workers: int, work: Callable[[bool], int]) -> int:
 
     for number in _SIGNALS:
         signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     while not stopping and len(running) < workers:
         _fork(work, running, late=False)
     _log.info("workers started", workers=sorted(running))
+    deaths: deque[float] = deque(maxlen=workers + GIVE_UP_AFTER)
     while running:
         pid, status = os.wait()
         running.discard(pid)
         if not stopping:
-            _log.error("a worker ended: another takes its place", pid=pid, status=status)
-            time.sleep(RESTART_SECONDS)
+            deaths.append(time.monotonic())
+            if len(deaths) == deaths.maxlen and deaths[-1] < deaths[0] + GIVE_UP_SECONDS:
+                _log.error("workers keep ending: the lines before say why", deaths=len(deaths))
+                pass_on(signal.SIGTERM, None)
+                failed = True
+            else:
+                _log.error("a worker ended: another takes its place", pid=pid, status=status)
+                time.sleep(RESTART_SECONDS)
         if not stopping:  # which may have changed during the sleep
             _fork(work, running, late=True)
-    return 0
+    return 1 if failed else 0
 
 
 def _fork(work: Callable[[bool], int], running: set[int], *, late: bool) -> None:
@@ -152,8 +171,7 @@ def _fork(work: Callable[[bool], int], running: set[int], *, late: bool) -> None
     code = 1
     try:
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signal.signal(number, signal.SIG_DFL)  # still held back: the worker lets them in when it can take them
         code = work(late)
     except (StoreProblem, KeyProblem, BackendSilent, OSError) as problem:
         _log.error("a worker could not go on", problem=str(problem))

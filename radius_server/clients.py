@@ -46,7 +46,12 @@ class Clients:
 
     def __init__(self, clients: Iterable[Client]) -> None:
         self._clients = sorted(clients, key=lambda client: client.network.prefixlen, reverse=True)
-        self._found: dict[str, Client | None] = {}
+        self._found: dict[str, Client] = {}
+        self._by_prefix: dict[tuple[int, int], dict[int, Client]] = {}
+        for client in self._clients:
+            network = client.network
+            prefix = self._by_prefix.setdefault((network.version, network.prefixlen), {})
+            prefix[int(network.network_address)] = client
 
     def __iter__(self) -> Iterator[Client]:
         return iter(self._clients)
@@ -59,12 +64,16 @@ class Clients:
             return self._search(address)
 
     def _search(self, address: str) -> Client | None:
+        """One look for each prefix length in use, the longest first; forged sources leave nothing behind."""
         source = ip_address(address.partition("%")[0])
-        client = next((one for one in self._clients if source in one.network), None)
-        if len(self._found) >= _MOST_REMEMBERED:
-            self._found.clear()
-        self._found[address] = client
-        return client
+        number, bits = int(source), source.max_prefixlen
+        for (version, prefixlen), networks in self._by_prefix.items():
+            if version == source.version and (client := networks.get(number >> bits - prefixlen << bits - prefixlen)):
+                if len(self._found) >= _MOST_REMEMBERED:
+                    self._found.clear()
+                self._found[address] = client
+                return client
+        return None
 
 
 def clients_of(settings: Settings, dictionary: Dictionary) -> Clients:
@@ -102,6 +111,7 @@ def _policy(settings: ClientSettings) -> Policy:
         password_only=frozenset(use for use, answer in answers.items() if answer == "password"),
         language=settings.language,
         join_seconds=settings.join_seconds,
+        code_is_enough=settings.without_password == "code",
     )
 
 

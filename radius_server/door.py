@@ -32,7 +32,7 @@ class RadiusDoor:
     """UDP on every address of ``radius.listen``."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings = self._started = settings
         self._listeners: list[Listener] = []
         self._server: RadiusServer | None = None
         self._report: asyncio.TimerHandle | None = None
@@ -88,7 +88,7 @@ class RadiusDoor:
         dictionary = Dictionary(settings.radius.dictionary)
         self._server.use(clients_of(settings, dictionary), dictionary)
         for name in _AT_START:
-            if getattr(settings.radius, name) != getattr(self._settings.radius, name):
+            if getattr(settings.radius, name) != getattr(self._started.radius, name):
                 _log.warning("a changed setting waits for a restart", setting=f"radius.{name}")
         self._settings = settings
         self._warn_of_risk(self._server.clients)
@@ -100,7 +100,7 @@ class RadiusDoor:
             loop.remove_reader(listener.socket)
         end = loop.time() + self._settings.radius.drain_seconds
         # Asked now and then, so that the hot path need not set an event for this one moment.
-        while self._server is not None and self._server.in_flight and loop.time() < end:  # noqa: ASYNC110
+        while self._server is not None and (self._server.in_flight or self._server.delayed) and loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         for listener in self._listeners:
             listener.close()

@@ -17,10 +17,10 @@ class Admission(Enum):
 
 
 class _Entry:
-    __slots__ = ("authenticator", "expires", "reply")
+    __slots__ = ("expires", "octets", "reply")
 
-    def __init__(self, authenticator: bytes, expires: float) -> None:
-        self.authenticator = authenticator
+    def __init__(self, octets: bytes, expires: float) -> None:
+        self.octets = octets
         self.expires = expires
         self.reply: bytes | None = None
 
@@ -35,28 +35,28 @@ class Duplicates:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def admit(self, key: Hashable, authenticator: bytes, now: float, *, room: bool = True) -> Admission | bytes:
+    def admit(self, key: Hashable, octets: bytes, now: float, *, room: bool = True) -> Admission | bytes:
         """NEW, IN_PROGRESS, or the octets of the reply that was sent. Without ``room``: NO_ROOM in the place of NEW."""
         entry = self._entries.get(key)
-        if entry is not None and entry.authenticator == authenticator and entry.expires > now:
+        if entry is not None and entry.octets == octets and entry.expires > now:
             return Admission.IN_PROGRESS if entry.reply is None else entry.reply
         if not room:
             return Admission.NO_ROOM
         self._entries.pop(key, None)
-        self._entries[key] = _Entry(authenticator, now + self._seconds)
+        self._entries[key] = _Entry(octets, now + self._seconds)
         self._shrink(now)
         return Admission.NEW
 
-    def settle(self, key: Hashable, authenticator: bytes, reply: bytes) -> None:
+    def settle(self, key: Hashable, octets: bytes, reply: bytes) -> None:
         """Keep what was answered, unless a newer request took the place."""
         entry = self._entries.get(key)
-        if entry is not None and entry.authenticator == authenticator:
+        if entry is not None and entry.octets == octets:
             entry.reply = reply
 
-    def forget(self, key: Hashable, authenticator: bytes) -> None:
+    def forget(self, key: Hashable, octets: bytes) -> None:
         """No answer was given: let the retransmission be a new request."""
         entry = self._entries.get(key)
-        if entry is not None and entry.authenticator == authenticator:
+        if entry is not None and entry.octets == octets:
             del self._entries[key]
 
     def _shrink(self, now: float) -> None:

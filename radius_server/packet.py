@@ -45,7 +45,6 @@ class Type(IntEnum):
     VENDOR_SPECIFIC = 26
     CALLING_STATION_ID = 31
     PROXY_STATE = 33
-    CHAP_CHALLENGE = 60
     PROMPT = 76
     EAP_MESSAGE = 79
     MESSAGE_AUTHENTICATOR = 80
@@ -186,13 +185,15 @@ def credentials(request: Request, secret: bytes) -> Credentials:
     if not user_name:
         raise NoCredentials("no User-Name")
     if encrypted is None:
-        raise NoCredentials("no User-Password")
+        ms_chap = any(value[:4] == _MICROSOFT for value in request.values(Type.VENDOR_SPECIFIC))
+        raise NoCredentials("MS-CHAP is not served here: let the client use PAP" if ms_chap else "no User-Password")
     if not 16 <= len(encrypted) <= 128 or len(encrypted) % 16:
         raise NoCredentials("a User-Password that is not 16 to 128 octets in blocks of 16")
     password = decrypt(encrypted, secret, request.authenticator)
     return Credentials(user_name, password, found.get(Type.STATE), found.get(Type.CALLING_STATION_ID, b""))
 
 
+_MICROSOFT = (311).to_bytes(4, "big")
 _NOT_SERVED = {int(Type.CHAP_PASSWORD): "CHAP", int(Type.EAP_MESSAGE): "EAP"}
 _ONCE = {int(Type.USER_NAME): "User-Names", int(Type.USER_PASSWORD): "User-Passwords", int(Type.STATE): "States"}
 

@@ -37,6 +37,7 @@ from radius_server.packet import (
 )
 from radius_server.sockets import Listener, Source
 
+_DELAYED_FOR_EACH_PLACE = 10
 _log = structlog.get_logger("radius")
 REPLY_HEAD = 38
 """Octets of a reply before its attributes: header and Message-Authenticator."""
@@ -59,6 +60,7 @@ class Exchange(NamedTuple):
     source: Source
     destination: bytes
     key: tuple[object, ...]
+    received: float
 
 
 class RadiusServer:
@@ -82,6 +84,7 @@ class RadiusServer:
         self.counters = Counters(self._loop.time)
         self._status: dict[str, tuple[int, int]] = {}
         self.in_flight = 0
+        self.delayed = 0
 
     def use(self, clients: Clients, dictionary: Dictionary) -> None:
         """From the next datagram on."""
@@ -111,19 +114,18 @@ class RadiusServer:
         )
         self.counters.authenticated(client.name, protected=request.authenticator_at is not None)
         key = (source, destination, listener, request.identifier)
-        exchange = Exchange(client, request, listener, source, destination, key)
+        now = self._loop.time()
+        exchange = Exchange(client, request, listener, source, destination, key, now)
         if request.code == Code.STATUS_SERVER:
             self._answer_status(exchange)
             return
         room = self.in_flight < self._limits.max_in_flight or self._keeps_place(request)
-        admitted = self._duplicates.admit(key, request.authenticator, self._loop.time(), room=room)
+        admitted = self._duplicates.admit(key, request.octets, now, room=room)
         if admitted is Admission.NEW:
             try:
                 self._admit(exchange)
             except Exception:
-                # A fault of ours must not fill the door's places for good.
-                self.in_flight -= 1
-                self._duplicates.forget(key, request.authenticator)
+                self._duplicates.forget(key, request.octets)
                 raise
         elif admitted is Admission.NO_ROOM:
             self.counters.dropped("too many requests in flight", source[0])
@@ -139,17 +141,22 @@ class RadiusServer:
 
     def _admit(self, exchange: Exchange) -> None:
         client = exchange.client
-        self.in_flight += 1
         try:
             attempt = self._attempt(exchange)
         except NoCredentials as error:
             self.counters.say("refused without an attempt", str(error), client.name)
-            self._tell(exchange, Reject(str(error), client.policy.language))
+            self._answer(exchange, Reject(str(error), client.policy.language))
             return
         if attempt.challenge is None and client.policy.mode in (Mode.CHALLENGE, Mode.AUTO) and self._full():
-            self._tell(exchange, Silence("too many open challenges"))
+            self._answer(exchange, Silence("too many open challenges"))
             return
-        self._authenticator.admit(attempt, partial(self._tell, exchange))
+        self.in_flight += 1
+        try:
+            self._authenticator.admit(attempt, partial(self._tell, exchange))
+        except Exception:
+            # A fault of ours must not fill the door's places for good.
+            self.in_flight -= 1
+            raise
 
     def _attempt(self, exchange: Exchange) -> Attempt:
         client, request = exchange.client, exchange.request
@@ -159,12 +166,9 @@ class RadiusServer:
             typed = asked.password.decode(client.charset)
         except UnicodeDecodeError:
             raise NoCredentials(f"octets that are no {client.charset}: wrong secret, or another charset?") from None
-        if client.policy.join_seconds:
-            fingerprint = self._mark(b"join", client.name.encode(), customer.encode(), typed.encode())
-        else:
-            # With what was typed: a client that repeats its authenticators must not have a wrong code taken for a copy.
-            request_id = bytes((request.identifier,)) + request.authenticator
-            fingerprint = self._mark(b"request", client.name.encode(), request_id, typed.encode())
+        # With what was typed: a client that repeats its authenticators must not have a wrong code taken for a copy.
+        request_id = bytes((request.identifier,)) + request.authenticator
+        fingerprint = self._mark(b"request", client.name.encode(), request_id, typed.encode())
         return Attempt(
             customer=customer,
             typed=typed,
@@ -174,38 +178,57 @@ class RadiusServer:
             station=asked.calling_station.decode(errors="replace")[:64],
             challenge=asked.state,
             fingerprint=fingerprint,
-            deadline=self._loop.time() + self._limits.request_seconds,
+            deadline=exchange.received + self._limits.request_seconds,
         )
 
     def _tell(self, exchange: Exchange, verdict: Verdict) -> None:
-        """The verdict is durable: answer. A rejection waits its delay, and holds up nobody else."""
+        """The verdict is durable: answer."""
+        self.in_flight -= 1
+        self._answer(exchange, verdict)
+
+    def _answer(self, exchange: Exchange, verdict: Verdict) -> None:
         match verdict:
             case Accept():
-                self._reply(exchange, Code.ACCESS_ACCEPT, self._accept_attributes(exchange, verdict))
+                self._accept(exchange, verdict)
             case Challenge():
                 self._reply(exchange, Code.ACCESS_CHALLENGE, self._challenge_attributes(exchange.client, verdict))
             case Reject():
-                attributes = exchange.client.texts[verdict.language, Text.REJECT]
-                delay = exchange.client.reject_delay
-                if delay:
-                    self._loop.call_later(delay, self._reply, exchange, Code.ACCESS_REJECT, attributes)
-                else:
-                    self._reply(exchange, Code.ACCESS_REJECT, attributes)
+                self._reject(exchange, verdict)
             case Silence():
-                self.in_flight -= 1
-                self.counters.dropped(verdict.reason, exchange.client.name)
-                self._duplicates.forget(exchange.key, exchange.request.authenticator)
+                self._drop(exchange, verdict.reason)
 
-    def _accept_attributes(self, exchange: Exchange, verdict: Accept) -> list[Attribute]:
-        client = exchange.client
-        if not verdict.attributes:
-            return client.accept_attributes
-        try:
-            return client.accept_attributes + self._dictionary.encode_all(verdict.attributes)
-        except ValueError as error:
-            # Checked when they were set; a dictionary may have changed since. Entry does not depend on them.
-            self.counters.say("a customer's reply attribute was left out", str(error), client.name)
-            return client.accept_attributes
+    def _accept(self, exchange: Exchange, verdict: Accept) -> None:
+        attributes = exchange.client.accept_attributes
+        if verdict.attributes:
+            try:
+                attributes = attributes + self._dictionary.encode_all(verdict.attributes)
+            except ValueError as error:
+                # One that is left out might have been the one that restricts.
+                self._drop(exchange, f"a customer's reply attribute cannot be encoded: {error}")
+                return
+        self._reply(exchange, Code.ACCESS_ACCEPT, attributes)
+
+    def _reject(self, exchange: Exchange, verdict: Reject) -> None:
+        """A rejection leaves a fixed time after its request came, whatever was wrong and however long it took to find
+        out. It waits in a timer, takes nobody's place, and there is a bound on how many do."""
+        attributes = exchange.client.texts[verdict.language, Text.REJECT]
+        delay = exchange.received + exchange.client.reject_delay - self._loop.time()
+        if delay <= 0:
+            self._reply(exchange, Code.ACCESS_REJECT, attributes)
+        elif self.delayed >= _DELAYED_FOR_EACH_PLACE * self._limits.max_in_flight:
+            self._drop(exchange, "too many delayed rejections")
+        else:
+            self.delayed += 1
+            self._loop.call_later(delay, self._reject_late, exchange, attributes)
+
+    def _reject_late(self, exchange: Exchange, attributes: list[Attribute]) -> None:
+        self.delayed -= 1
+        self._reply(exchange, Code.ACCESS_REJECT, attributes)
+
+    def _drop(self, exchange: Exchange, cause: str) -> None:
+        """Silence: let the retransmission be a new request."""
+        self.counters.dropped(cause, exchange.client.name)
+        self._duplicates.forget(exchange.key, exchange.request.octets)
 
     @staticmethod
     def _challenge_attributes(client: Client, verdict: Challenge) -> list[Attribute]:
@@ -213,15 +236,13 @@ class RadiusServer:
         return [(int(Type.STATE), verdict.state), *client.prompt, *client.texts[verdict.language, text]]
 
     def _reply(self, exchange: Exchange, code: Code, attributes: list[Attribute]) -> None:
-        self.in_flight -= 1
         client, request = exchange.client, exchange.request
         try:
             reply = write_reply(request, code, self._fitted(exchange, attributes), client.secret)
         except ValueError as error:
-            self.counters.dropped(str(error), client.name)
-            self._duplicates.forget(exchange.key, request.authenticator)
+            self._drop(exchange, str(error))
             return
-        self._duplicates.settle(exchange.key, request.authenticator, reply)
+        self._duplicates.settle(exchange.key, request.octets, reply)
         self.counters.counts[code] += 1
         if not exchange.listener.send(reply, exchange.source, exchange.destination):
             self.counters.counts["reply not sent"] += 1

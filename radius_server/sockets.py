@@ -98,13 +98,16 @@ class Listener:
     def _destination(self, control: list[tuple[int, int, bytes]]) -> bytes:
         for level, kind, value in control:
             if (level, kind) == (self._level, self._kind):
-                # in_pktinfo: interface, the address to answer from, the address in the header.
-                return value if self._v6 else struct.pack("=i4s4s", 0, value[8:12], value[8:12])
+                # in_pktinfo (ip(7)): interface, the local address to answer from, the address in the header.
+                return value if self._v6 else struct.pack("=i4s4s", 0, value[4:8], bytes(4))
         return b""
 
 
 def _bound(family: int, address: Address, *, shared: bool) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        bound = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen at {address}: {error.strerror}") from None
     try:
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

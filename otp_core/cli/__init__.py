@@ -84,7 +84,6 @@ def _sekisho(
 
 
 server.add_to(app)
-demo.add_to(app)
 app.add_typer(customers.app, name="customer")
 app.add_typer(tokens.app, name="token")
 acts.add_to(app)

@@ -16,7 +16,7 @@ from otp_core.cli.context import Office
 from otp_core.cli.options import AsJson
 from otp_core.cli.options import contract_id as read_contract_id
 from otp_core.cli.options import token_id as read_token_id
-from otp_core.cli.output import local_time, say, say_json
+from otp_core.cli.output import local_time, say, say_json, visible
 from otp_core.cli.spreadsheet import csv_line
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _all_rows(store: Store, wanted: AuditFilter) -> Iterator[AuditLine]:
 def _show_text(line: AuditLine) -> None:
     whom = " ".join(filter(None, (line.customer, line.token)))
     reason = f": {line.reason}" if line.reason else ""
-    say(f"{_time(line)}  {line.event:<22} {whom}  by {line.actor}{_from(line)}{reason}")
+    say(visible(f"{_time(line)}  {line.event:<22} {whom}  by {line.actor}{_from(line)}{reason}"))
 
 
 def _from(line: AuditLine) -> str:

@@ -13,7 +13,7 @@ import typer
 
 
 def say(text: str) -> None:
-    """A line on standard output."""
+    """Lines on standard output. What came from the network goes through ``visible`` before it is put into a line."""
     typer.echo("\n".join(map(visible, text.split("\n"))))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from otp_core.audit import Event
 from otp_core.desk.acts import Acts
 from otp_core.desk.words import Refusal, Refused
+from otp_core.judge import counted, lock_reason, too_soon
 from otp_core.model import Kind, OtpUse, Standing, StoreUnavailable, TokenState
 from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
 from otp_core.store.work import TokenRecord, Work
@@ -16,7 +17,7 @@ class Codes(Acts):
     def _not_locked(self, standing: Standing) -> None:
         if standing.locked_at is not None:
             raise Refused(Refusal.LOCKED)
-        if self._now() < standing.failed_at + self._rules.code_delays.after(standing.failures) * 1000:
+        if too_soon(standing, self._now(), self._rules):
             raise Refused(Refusal.TOO_SOON)
 
     def _check_code(self, work: Work, standing: Standing, typed: str) -> tuple[int, int]:
@@ -88,12 +89,17 @@ class Codes(Acts):
             work.set_failures(standing.customer_key, 0, 0, None)
 
     def _count(self, work: Work, standing: Standing) -> None:
-        failures, now = standing.failures + 1, self._now()
-        locked_at = now if failures >= self._rules.lock_after else None
+        now = self._now()
+        failures, locked_at = counted(standing, now, self._rules)
         work.set_failures(standing.customer_key, failures, now, locked_at)
         if locked_at is not None:
-            reason = f"{failures} wrong codes in a row"
-            work.record(Event.CUSTOMER_LOCKED, actor="sekisho", customer=standing.contract_id, reason=reason)
+            work.record(
+                Event.CUSTOMER_LOCKED,
+                actor="desk",
+                customer=standing.contract_id,
+                token=standing.token_id,
+                reason=lock_reason(failures),
+            )
 
     def _drift(self, kind: str | None, period: int | None, drift: int, step: int, now: int) -> int:
         if kind != Kind.TOTP or not period:

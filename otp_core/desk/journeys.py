@@ -27,7 +27,8 @@ class Journeys(Codes):
             self._may(standing, Move.ENROL)
             token, step, now = self._new_token(work, standing, token_id, code)
             self._bind(work, standing, Move.ENROL, token, step, now)
-            return self._record(work, Event.ENROLLED, actor, standing.contract_id, token_id)
+            was = standing.token_id if standing.token_id != token_id else None
+            return self._record(work, Event.ENROLLED, actor, standing.contract_id, token_id, was=was)
 
     def suspend(self, contract_id: str, code: str | None, actor: Actor) -> Receipt:
         """Journey 3: password only from now on. ``code`` None: staff does it, without the customer's token."""
@@ -151,6 +152,7 @@ class Journeys(Codes):
         old = work.token(standing.token_id)
         if old is not None and old.state == TokenState.BOUND and work.holders(old.key) == 1:
             self._move_token(work, old, TokenMove.RETIRE)
+            work.record(Event.TOKEN_RETIRED, actor="desk", customer=standing.contract_id, token=old.token_id)
 
     @staticmethod
     def _set_use(work: Work, standing: Standing, after: OtpUse, token_key: int | None) -> None:

@@ -12,7 +12,6 @@ class Refusal(StrEnum):
     UNKNOWN_CUSTOMER = "there is no such customer"
     UNKNOWN_TOKEN = "there is no such token"
     CUSTOMER_EXISTS = "this contract ID is taken"
-    TOKEN_EXISTS = "this token ID is taken"
     NOT_NOW = "not possible in this state"
     LOCKED = "the customer is locked"
     TOO_SOON = "too soon after wrong codes"

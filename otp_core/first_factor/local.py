@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -32,12 +33,11 @@ class LocalPassword:
     def __init__(self, pool: HashPool, cost: Cost, renew: Renew) -> None:
         self._pool, self._cost, self._renew = pool, cost, renew
         self._dummy = dummy_hash(cost)
+        self._renewals: set[asyncio.Task[None]] = set()
 
     async def verify(
         self, attempt: Attempt, password: str, standing: Standing | None, password_hash: str | None
     ) -> FirstFinding:
-        if standing is not None and password_hash is None:
-            return FirstFinding(right=True, held=False)
         secret = password.encode()
         try:
             right = await self._pool.run(check, secret, password_hash or self._dummy, deadline=attempt.deadline)
@@ -46,11 +46,16 @@ class LocalPassword:
         except TooLate as error:
             raise BackendSilent("a password waited longer to be checked than the gateway would") from error
         except (CannotHash, UnknownHash) as error:
-            raise BackendSilent(f"the password hash of {attempt.customer} cannot be checked: {error}") from error
+            raise BackendSilent(f"a password hash cannot be checked: {error}") from error
         if standing is None:
             return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
-        if right and password_hash is not None and needs_rehash(password_hash, self._cost):
-            await self._renew_hash(standing, password_hash, secret)
+        if password_hash is None:
+            return FirstFinding(right=True, held=False)
+        if right and needs_rehash(password_hash, self._cost):
+            # Beside the login, which must not take longer for it.
+            task = asyncio.get_running_loop().create_task(self._renew_hash(standing, password_hash, secret))
+            self._renewals.add(task)
+            task.add_done_callback(self._renewals.discard)
         return FirstFinding(right=right)
 
     async def _renew_hash(self, standing: Standing, before: str, secret: bytes) -> None:

@@ -24,8 +24,8 @@ _NEVER_FAILED = _Turn(0, 0.0)
 
 
 class Turnstile:
-    """Who failed before waits before the next password is looked at. One at a time passes: the next one's wait begins
-    where the last one's ends, so that many at once gain nothing."""
+    """Who failed before waits before the next password is looked at. Whoever is let through counts as failed until
+    they have ``passed``, and the next one's wait begins where theirs ends, so that many at once gain nothing."""
 
     def __init__(self, delays: Delays, clock: Callable[[], float], max_tracked: int) -> None:
         self._delays, self._clock, self._max_tracked = delays, clock, max_tracked
@@ -35,21 +35,20 @@ class Turnstile:
         """Seconds to wait before this password may be checked; None: too many wait already, refuse it unseen."""
         now = self._clock()
         turn = self._recent(customer, station, now)
-        delay = self._delays.after(turn.failures)
-        if not delay:
-            return 0.0
         wait = max(0.0, turn.free_at - now)
         if wait > self._delays.longest:
             return None
-        self._turns[customer, station] = turn._replace(free_at=now + wait + delay)
+        self._count(customer, station, turn.failures + 1, now + wait)
         return wait
 
     def failed(self, customer: str, station: str) -> None:
-        """A wrong password was given."""
+        """One more failure, of somebody who was not asked to wait."""
         now = self._clock()
         turn = self._recent(customer, station, now)
-        failures = turn.failures + 1
-        self._turns[customer, station] = _Turn(failures, max(turn.free_at, now + self._delays.after(failures)))
+        self._count(customer, station, turn.failures + 1, max(turn.free_at, now))
+
+    def _count(self, customer: str, station: str, failures: int, since: float) -> None:
+        self._turns[customer, station] = _Turn(failures, since + self._delays.after(failures))
         self._turns.move_to_end((customer, station))
         if len(self._turns) > self._max_tracked:
             self._turns.popitem(last=False)
@@ -59,7 +58,7 @@ class Turnstile:
         return self._recent(customer, station, self._clock()).failures
 
     def passed(self, customer: str, station: str) -> None:
-        """The right password was given."""
+        """Let in, or on to the next question."""
         self._turns.pop((customer, station), None)
 
     def _recent(self, customer: str, station: str, now: float) -> _Turn:

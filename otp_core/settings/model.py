@@ -6,11 +6,12 @@ What a field says here is what the example file and the README's table say; load
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from otp_core.first_factor.hashes import Cost
 from otp_core.model import Language, Mode
 from otp_core.settings.values import (
     Address,
@@ -86,6 +87,11 @@ class Password(Section):
     hash_threads: int = _count(0, 0, 256, "Threads that hash (0: one a core).")
     max_waiting: int = _count(256, 1, 100_000, "Passwords that may wait for a thread; further logins hear nothing.")
 
+    @model_validator(mode="after")
+    def _can_be_hashed(self) -> Self:
+        Cost(self.memory_kib, self.time_cost, self.parallelism)  # which knows the limits, and says them
+        return self
+
 
 class Throttle(Section):
     """Growing delays after wrong codes and wrong passwords; they end by themselves."""
@@ -151,6 +157,10 @@ class Client(Section):
     )
     without_token: Answer = Field(
         default="password", description="A customer who never enrolled, or suspended: password only, or reject."
+    )
+    without_password: Literal["code", "reject"] = Field(
+        default="reject",
+        description="A customer whose password is not kept here, where the mode asks for one: code alone, or reject.",
     )
     suspended: Answer | None = Field(default=None, description="Suspended, if it is to differ from without_token.")
     lost: Answer | None = Field(default=None, description="Token reported lost (left out: reject).")

@@ -4,6 +4,7 @@ again after trouble; every error of the database comes out as StoreUnavailable, 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ class DriverConnection:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._file = engine.url.database or ""
+        self._inode: int | None = None
         self._connection: sqlite3.Connection | None = None
 
     @contextmanager
@@ -40,6 +43,9 @@ class DriverConnection:
             self._connection = None
 
     def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and self._inode != _inode(self._file):
+            # Deleted, or replaced by a backup: what is written into the old file would be lost.
+            self.close()
         if self._connection is None:
             connection = self._engine.raw_connection()
             driver = connection.driver_connection
@@ -47,6 +53,7 @@ class DriverConnection:
             assert isinstance(driver, sqlite3.Connection)
             driver.isolation_level = None
             self._connection = driver
+            self._inode = _inode(self._file)
         return self._connection
 
     def _roll_back(self) -> None:
@@ -55,3 +62,10 @@ class DriverConnection:
                 self._connection.execute("ROLLBACK")
             except sqlite3.Error:
                 self.close()
+
+
+def _inode(file: str) -> int | None:
+    try:
+        return os.stat(file).st_ino
+    except OSError:
+        return None

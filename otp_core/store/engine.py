@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from otp_core.model import StoreUnavailable
+from otp_core.model import StoreBusy, StoreUnavailable
 from otp_core.store.schema import REVISION, meta
 
 # A checkpoint copies pages back and syncs; 8,000 pages (32 MB) keep it rare.
@@ -118,7 +118,8 @@ def unavailable(error: BaseException | None) -> StoreUnavailable:
     """What an operator should read about a failing store."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
     advice = _ADVICE.get(code & 0xFF, "see the text before")
-    return StoreUnavailable(f"store: {error}; {advice}")
+    kind = StoreBusy if code & 0xFF == sqlite3.SQLITE_BUSY else StoreUnavailable
+    return kind(f"store: {error}; {advice}")
 
 
 def file_of(url: str) -> Path:

@@ -31,6 +31,11 @@ UPDATE token SET last_step = ?, drift = ?, last_mark = ?, last_at = ?
 """
 _COUNT = "UPDATE customer SET failures = ?, failed_at = ?, failed_mark = ?, locked_at = ? WHERE key = ?"
 _OPEN = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?)"
+_CROWD_OUT = """
+DELETE FROM challenge WHERE customer_key = ? AND state NOT IN
+  (SELECT state FROM challenge WHERE customer_key = ? ORDER BY expires_at DESC LIMIT 5)
+"""
+# One customer's open challenges: the newest five, so that nobody fills everybody's places.
 _TAKE = "DELETE FROM challenge WHERE state = ?"
 _RECORD = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PROBE = "INSERT INTO meta VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -121,4 +126,5 @@ def _apply(connection: sqlite3.Connection, ruling: Ruling) -> None:
         connection.executemany(_COUNT, ruling.counted.values())
     if ruling.opened:
         connection.executemany(_OPEN, ruling.opened)
+        connection.executemany(_CROWD_OUT, [(one.customer_key, one.customer_key) for one in ruling.opened])
     connection.executemany(_RECORD, ruling.audit)

@@ -93,7 +93,7 @@ challenge = Table(
     "challenge",
     metadata,
     Column("state", LargeBinary, primary_key=True),
-    Column("customer_key", _BIG, nullable=False),
+    Column("customer_key", _BIG, nullable=False, index=True),
     Column("client", Text, nullable=False),
     Column("expires_at", _BIG, nullable=False, index=True),
     Column("tries_left", SmallInteger, nullable=False),

@@ -250,7 +250,12 @@ class Work:
         return self._connection.execute(used).rowcount == 1
 
     def put_meta(self, name: str, value: bytes) -> None:
+        self._connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
         self._connection.execute(insert(schema.meta).values(name=name, value=value))
+
+    def newest_id(self) -> int:
+        """The id of the newest audit row, 0 for none."""
+        return self._connection.execute(select(func.max(audit.c.id))).scalar() or 0
 
     def record(self, event: Event, **fields: Any) -> None:
         """One audit row: ``actor``, ``source``, ``reason``, and whom and which token it was about."""

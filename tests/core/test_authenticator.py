@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -155,6 +157,8 @@ def test_mode_challenge_asks_for_the_code_after_the_right_password(tmp_path: Pat
     async def scene() -> None:
         async with entrance(bank, factor) as door:
             state = await door.asked(taro, PW)
+            ((*_, password_mark),) = bank.rows()["challenge"]
+            assert password_mark is None, "a password that does not look like a code leaves no trace"
             assert await door.says(taro, taro.code(), CHALLENGE, challenge=state) == Accept()
             assert await door.why(taro, taro.code(1), CHALLENGE, challenge=state) == Finding.CHALLENGE_GONE
 
@@ -467,6 +471,20 @@ def test_mode_auto_meets_who_keeps_guessing_with_the_challenge_where_guesses_are
     run(scene)
 
 
+def test_wrong_passwords_in_other_modes_do_not_change_how_mode_auto_reads(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, rules(lock_after=2))
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            for policy in (PASSWORD, CHALLENGE, APPEND):
+                for _ in range(3):
+                    await door.why(taro, "wrong", policy)
+            assert await door.says(taro, PW + taro.code(), AUTO) == Accept()
+
+    run(scene)
+
+
 def test_mode_auto_leaves_a_counter_token_as_it_was_until_the_verdict(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer(spec=TokenSpec(Kind.HOTP))
@@ -755,6 +773,29 @@ def test_closing_waits_for_the_first_factors_under_way(tmp_path: Path) -> None:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert told == [Accept()]
+
+    run(scene)
+
+
+class Secret(str):
+    """Text of which one can tell whether anybody still holds it."""
+
+
+@pytest.mark.parametrize("policy", [PASSWORD, CHALLENGE, CODE])
+def test_nothing_of_a_login_is_held_when_it_is_over(tmp_path: Path, policy: Policy) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor) as door:
+            typed = Secret(PW)
+            held = weakref.ref(typed)
+            await door.says(taro, typed, policy)
+            factor.asked.clear()
+            del typed
+            await asyncio.sleep(0.01)
+            gc.collect()
+            assert held() is None
 
     run(scene)
 

@@ -4,9 +4,11 @@ in Japanese and English. Neither program shares a line with Sekisho."""
 from __future__ import annotations
 
 import sqlite3
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +18,10 @@ from otp_core.desk import Desk
 from otp_core.first_factor.hashes import hash_password
 from otp_core.messages import TEXTS, Text
 from otp_core.model import Language
-from otp_core.settings import Settings
+from otp_core.settings import Settings, load
 from tests.radius.tools import counted, heard, login, oath, radclient, received
-from tests.sekisho import PASSWORD, STAFF, Customer, Sekisho, client_table
+from tests.radius_peer import Peers, access_request
+from tests.sekisho import PASSWORD, SECRET, STAFF, Customer, Sekisho, client_table
 
 MODES = {"challenge": 1, "append": 2, "auto": 3, "code": 4, "password": 5}
 """The client of each mode is 127.0.0.<number>; 127.0.0.6 speaks English, ::1 is a client as well."""
@@ -289,3 +292,31 @@ def locked(house: Sekisho) -> Iterator[None]:
     finally:
         lock.execute("ROLLBACK")
         lock.close()
+
+
+# What an answer's time tells.
+
+
+def test_a_stranger_is_refused_in_the_time_of_a_wrong_password(tmp_path: Path) -> None:
+    """Whoever measures learns no contract ID: a password is hashed for strangers too. A hash takes about 10 ms here."""
+    more = "memory_kib = 8192\ntime_cost = 2\n[throttle]\npassword_first_delay = 0.0\npassword_max_delay = 0.0"
+    house = Sekisho(tmp_path, clients=client_table("gateway", "127.0.0.1", "password"))
+    house.config.write_text(house.config.read_text().replace("memory_kib = 256\ntime_cost = 1\n", f"{more}\n"))
+    house.settings = load(house.config, environment={}).settings
+    assert house.settings.password.memory_kib == 8192
+    try:
+        known = house.customer(enrolled=False).contract_id
+        house.start()
+        with Peers(house.where) as peers:
+            times: dict[str, list[float]] = {known: [], "nobody": []}
+            for _ in range(40):
+                for user, taken in times.items():
+                    began = time.perf_counter()
+                    reply = peers.ask(access_request(user, "x", secret=SECRET))
+                    taken.append(time.perf_counter() - began)
+                    assert reply is not None
+                    assert reply.name == REJECT
+    finally:
+        house.close()
+    wrong_password, stranger = (statistics.median(taken) for taken in times.values())
+    assert 0.5 < stranger / wrong_password < 2

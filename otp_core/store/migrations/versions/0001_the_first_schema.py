@@ -35,6 +35,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     with op.batch_alter_table("challenge", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_challenge_customer_key"), ["customer_key"], unique=False)
         batch_op.create_index(batch_op.f("ix_challenge_expires_at"), ["expires_at"], unique=False)
 
     op.create_table(
