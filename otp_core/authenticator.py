@@ -78,13 +78,17 @@ class Authenticator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _submit(self, case: Case, tell: Tell) -> None:
-        attempt = case.attempt
-        if attempt.policy.join_seconds and case.code is not None:
-            # What counts as the same login for a gateway that sends it anew: never the password, which a fast
-            # fingerprint would give away to whoever holds store and key.
-            parts = (attempt.client, attempt.customer, normalise_code(case.code))
-            case.mark = self._mark(b"join", attempt.challenge or b"", *(part.encode() for part in parts))
+        if case.code is not None:
+            case.mark = self._join_mark(case.attempt, case.code)
         self._docket.submit(case, tell)
+
+    def _join_mark(self, attempt: Attempt, code: str) -> int | None:
+        """What counts as the same login for a gateway that sends it anew: never the password, which a fast fingerprint
+        would give away to whoever holds store and key. None where nothing is joined."""
+        if not attempt.policy.join_seconds:
+            return None
+        parts = (attempt.client, attempt.customer, normalise_code(code))
+        return self._mark(b"join", attempt.challenge or b"", *(part.encode() for part in parts))
 
     async def _admit_with_password(self, attempt: Attempt, tell: Tell) -> None:
         try:
@@ -105,8 +109,9 @@ class Authenticator:
 
     async def _check_password(self, attempt: Attempt) -> tuple[Case, bool]:
         """The case for the docket, and whether its text might have been a guess at a code (mode auto)."""
-        wait = self._turnstile.wait(attempt.customer, _station(attempt))
-        if wait is None or asyncio.get_running_loop().time() + wait > attempt.deadline:
+        patience = attempt.deadline - asyncio.get_running_loop().time()
+        wait = self._turnstile.wait(attempt.customer, _station(attempt), patience)
+        if wait is None:
             # Not looked at, so there is nothing to learn from the answer.
             return Case(attempt, Stage.FIRST_ROUND, FirstFinding(right=False, reason=Finding.TOO_SOON)), False
         if wait:
@@ -143,8 +148,8 @@ class Authenticator:
         if self._turnstile.failures(attempt.customer, _GUESSES) >= self._judge.rules.code_delays.free:
             return True
         fit, _ = self._judge.fit(standing, normalise_code(tail), self._now_ms())
-        repeated = fit is Fit.REUSED and attempt.fingerprint != 0 and attempt.fingerprint == standing.last_mark
-        return fit is Fit.FITS or repeated
+        known_by = self._join_mark(attempt, tail) or attempt.fingerprint
+        return fit is Fit.FITS or (fit is Fit.REUSED and known_by != 0 and known_by == standing.last_mark)
 
     def _code_shaped_mark(self, typed: str, digits: int | None) -> int | None:
         code = normalise_code(typed)

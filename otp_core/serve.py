@@ -126,12 +126,13 @@ async def _try(settings: Settings, *, trust_clock: bool) -> None:
 
 def _supervise(workers: int, work: Callable[[bool], int]) -> int:
     """Fork ``workers`` processes, pass signals on, replace who dies, end when all have ended."""
-    stopping = failed = False
+    stopping = failed = reloaded = False
     running: set[int] = set()
 
     def pass_on(number: int, _frame: object) -> None:
-        nonlocal stopping
+        nonlocal stopping, reloaded
         stopping = stopping or number != signal.SIGHUP
+        reloaded = reloaded or number == signal.SIGHUP
         for pid in running:
             with contextlib.suppress(ProcessLookupError):  # it ended just now
                 os.kill(pid, number)
@@ -140,7 +141,7 @@ def _supervise(workers: int, work: Callable[[bool], int]) -> int:
         signal.signal(number, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     while not stopping and len(running) < workers:
-        _fork(work, running, late=False)
+        _fork(work, running, late=lambda: reloaded)
     _log.info("workers started", workers=sorted(running))
     deaths: deque[float] = deque(maxlen=workers + GIVE_UP_AFTER)
     while running:
@@ -156,12 +157,13 @@ def _supervise(workers: int, work: Callable[[bool], int]) -> int:
                 _log.error("a worker ended: another takes its place", pid=pid, status=status)
                 time.sleep(RESTART_SECONDS)
         if not stopping:  # which may have changed during the sleep
-            _fork(work, running, late=True)
+            _fork(work, running, late=lambda: reloaded)
     return 1 if failed else 0
 
 
-def _fork(work: Callable[[bool], int], running: set[int], *, late: bool) -> None:
-    """One more worker. No signal gets between the fork and its entry, or it would miss the worker."""
+def _fork(work: Callable[[bool], int], running: set[int], *, late: Callable[[], bool]) -> None:
+    """One more worker. No signal gets between the fork and its entry, or it would miss the worker. ``late``: asked in
+    the worker, when every signal that was not passed on to it has been seen."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     pid = os.fork()
     if pid:
@@ -172,7 +174,7 @@ def _fork(work: Callable[[bool], int], running: set[int], *, late: bool) -> None
     try:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # still held back: the worker lets them in when it can take them
-        code = work(late)
+        code = work(late())
     except (StoreProblem, KeyProblem, BackendSilent, OSError) as problem:
         _log.error("a worker could not go on", problem=str(problem))
     except Exception:

@@ -109,7 +109,8 @@ class RadiusDoor:
             self._report.cancel()
         if self._server is not None:
             self._report_risk()
-            _log.info("closed", door="radius", unanswered=self._server.in_flight, counts=self._server.counters.named())
+            unanswered = self._server.in_flight + self._server.delayed
+            _log.info("closed", door="radius", unanswered=unanswered, counts=self._server.counters.named())
 
     def _report_again(self) -> None:
         self._report_risk()

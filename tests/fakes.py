@@ -1,4 +1,4 @@
-"""Small honest stand-ins for what comes from outside: a clock moved by hand, somebody who knows passwords."""
+"""Small honest stand-ins for what comes from outside: clocks moved by hand, somebody who knows passwords."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ class HandClock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class SwiftLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time may be moved ``ahead`` by hand; it never stands still."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
 
 
 @dataclass

@@ -46,7 +46,7 @@ class LocalPassword:
         except TooLate as error:
             raise BackendSilent("a password waited longer to be checked than the gateway would") from error
         except (CannotHash, UnknownHash) as error:
-            raise BackendSilent(f"a password hash cannot be checked: {error}") from error
+            raise BackendSilent(f"the password hash of {attempt.customer} cannot be checked: {error}") from error
         if standing is None:
             return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
         if password_hash is None:

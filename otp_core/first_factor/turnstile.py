@@ -5,6 +5,7 @@ Kept in memory and bounded: a restart forgets it, which gives a guesser a few tr
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
@@ -31,12 +32,13 @@ class Turnstile:
         self._delays, self._clock, self._max_tracked = delays, clock, max_tracked
         self._turns: OrderedDict[tuple[str, str], _Turn] = OrderedDict()
 
-    def wait(self, customer: str, station: str) -> float | None:
-        """Seconds to wait before this password may be checked; None: too many wait already, refuse it unseen."""
+    def wait(self, customer: str, station: str, patience: float = math.inf) -> float | None:
+        """Seconds to wait before this password may be checked; None: too many wait already, or it
+        would be longer than ``patience``: refuse it unseen. That makes nobody's wait longer."""
         now = self._clock()
         turn = self._recent(customer, station, now)
         wait = max(0.0, turn.free_at - now)
-        if wait > self._delays.longest:
+        if wait > min(self._delays.longest, max(0.0, patience)):
             return None
         self._count(customer, station, turn.failures + 1, now + wait)
         return wait

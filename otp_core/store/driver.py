@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
+from otp_core.model import StoreUnavailable
 from otp_core.store.engine import unavailable
 
 
@@ -43,9 +44,16 @@ class DriverConnection:
             self._connection = None
 
     def _opened(self) -> sqlite3.Connection:
-        if self._connection is not None and self._inode != _inode(self._file):
-            # Deleted, or replaced by a backup: what is written into the old file would be lost.
+        there = _inode(self._file)
+        if self._inode is not None and there not in (None, self._inode):
+            # SQLite would play the old file's write-ahead log over the new one.
             self.close()
+            raise StoreUnavailable(
+                f"store: {self._file} was replaced while the server runs; stop the server, remove {self._file}-wal and "
+                f"{self._file}-shm if they are the old one's, and start it again"
+            )
+        if there is None:
+            self.close()  # what is written into a deleted file would be lost
         if self._connection is None:
             connection = self._engine.raw_connection()
             driver = connection.driver_connection
@@ -53,7 +61,7 @@ class DriverConnection:
             assert isinstance(driver, sqlite3.Connection)
             driver.isolation_level = None
             self._connection = driver
-            self._inode = _inode(self._file)
+            self._inode = there
         return self._connection
 
     def _roll_back(self) -> None:

@@ -101,6 +101,8 @@ DONE: dict[Move, Event] = {
     Move.PERMIT_REISSUE: Event.REISSUE_PERMITTED,
 }
 NEW_TOKEN_IN_HAND = (Move.ENROL, Move.CHANGE_DEVICE, Move.CHANGE_BY_PERMIT)
+RETIRING = ((OtpUse.ACTIVE, Move.CHANGE_DEVICE), (OtpUse.SUSPENDED, Move.ENROL))
+"""Where the customer's old token dies by it, and leaves a row of its own."""
 
 
 @pytest.mark.parametrize("move", list(Move))
@@ -121,8 +123,11 @@ def test_an_act_is_carried_out_where_the_table_allows_it_and_refused_everywhere_
         assert (row.event, row.customer, row.reason) == (Event.REFUSED, "taro", str(refusal))
         return
     ACTS[move](bank, taro, new)
-    (row,) = bank.audit()[len(trail) :]
+    *before_it, row = bank.audit()[len(trail) :]
     assert (row.event, row.customer) == (DONE[move], "taro")
+    retired = [(Event.TOKEN_RETIRED, "desk", "taro", "VSMT00000001")] if (use, move) in RETIRING else []
+    assert [(one.event, one.actor, one.customer, one.token) for one in before_it] == retired
+    assert not retired or row.reason == "portal; was VSMT00000001"
     standing = bank.standing()
     assert standing.otp_use == after
     assert standing.token_id == (NEW if move in NEW_TOKEN_IN_HAND else before_token(use))
@@ -698,7 +703,8 @@ def test_wrong_codes_at_the_desk_and_at_a_door_lock_together(tmp_path: Path) -> 
         assert bank.standing().failures == count
     assert bank.standing().locked_at == int(NOON * 1000)
     (row,) = bank.audit(event="customer.locked")
-    assert (row.actor, row.customer, row.reason) == ("sekisho", "taro", "5 wrong codes in a row")
+    assert (row.actor, row.customer, row.reason) == ("desk", "taro", "5 wrong codes in a row")
+    assert row.token == "VSMT00000001"
     assert [line.event for line in bank.audit()][-2:] == ["customer.locked", "act.refused"]
     assert reason(login(bank, taro)) == Finding.LOCKED
 

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from otp_core.docket import BATCH, RETRY_SECONDS, Docket
+from otp_core.docket import BATCH, REMIND_SECONDS, RETRY_SECONDS, Docket
 from otp_core.judge import Case, Judge
 from otp_core.login import Finding, Stage
 from otp_core.model import Accept, Attempt, Language, Reject, Silence, Verdict
 from tests.core.bank import CODE, STAFF, Bank, Holder, rules
+from tests.fakes import SwiftLoop
 
 SOON = 60.0
 """Seconds after which a test that hangs fails instead."""
@@ -80,7 +81,7 @@ def locked(bank: Bank) -> Iterator[None]:
 def seal_breaks(bank: Bank, token_id: str) -> None:
     """Nothing opens this token's seed any more."""
     with contextlib.closing(sqlite3.connect(bank.database)) as connection, connection:
-        connection.execute("UPDATE token SET seed = x'00' WHERE token_id = ?", (token_id,))
+        connection.execute("UPDATE token SET seed = x'0100' WHERE token_id = ?", (token_id,))
 
 
 # The ordinary way.
@@ -321,6 +322,30 @@ def test_lasting_trouble_is_said_again_after_a_while(tmp_path: Path, capsys: pyt
     lines = [line for line in capsys.readouterr().out.splitlines() if "no login can be answered" in line]
     assert ["write lock" in line for line in lines] == [True, False]
     assert "clock was set back" in lines[1]
+
+
+def test_trouble_that_comes_and_goes_is_said_once_in_a_while(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A lock every second must not fill the log."""
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            for _ in range(3):
+                with locked(bank):
+                    await verdicts(docket, case(taro, deadline=later()))
+                await verdicts(docket, case(taro))
+            loop.ahead += REMIND_SECONDS
+            with locked(bank):
+                await verdicts(docket, case(taro, deadline=later()))
+
+    loop = SwiftLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(asyncio.wait_for(scene(), SOON))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "no login can be answered" in line]
+    assert ["write lock" in line for line in lines] == [True, True]
 
 
 # Trouble with the clock.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from otp_core.health import PROBE_SECONDS, SWEEP_SECONDS, Health
+from otp_core.health import BUSY_FOR, PROBE_SECONDS, SWEEP_SECONDS, Health
 from otp_core.judge import Ruling
 from otp_core.model import OpenChallenge
 from tests.core.bank import NOON, Bank
+from tests.fakes import SwiftLoop
 
 
 @asynccontextmanager
@@ -35,21 +37,53 @@ def challenge(bank: Bank, state: bytes, seconds: float) -> None:
     ledger.close()
 
 
+def run(loop: SwiftLoop, scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(scene())
+
+
 def test_a_store_that_takes_a_write_is_healthy_and_the_answer_is_remembered_for_a_second(tmp_path: Path) -> None:
-    bank = Bank(tmp_path, busy_seconds=0.01)
+    bank, loop = Bank(tmp_path), SwiftLoop()
+    away = bank.database.with_name("away")
+
+    async def scene() -> None:
+        async with health_of(bank) as health:
+            assert health.healthy()
+            bank.database.rename(away)
+            assert health.healthy(), "asked again at once, it does not touch the store"
+            loop.ahead += PROBE_SECONDS
+            assert not health.healthy(), "no other trouble than a lock is waited out"
+            away.rename(bank.database)
+            assert not health.healthy(), "nor does a bad answer change at once"
+            loop.ahead += PROBE_SECONDS
+            assert health.healthy()
+
+    run(loop, scene)
+
+
+def test_somebody_elses_lock_is_no_trouble_for_a_few_seconds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An import takes the write lock for moments; front ends must not go elsewhere for it."""
+    bank, loop = Bank(tmp_path, busy_seconds=0.01), SwiftLoop()
 
     async def scene() -> None:
         async with health_of(bank) as health:
             assert health.healthy()
             with bank.store.work():
-                assert health.healthy(), "asked again at once, it does not touch the store"
-                await asyncio.sleep(PROBE_SECONDS)
+                loop.ahead += BUSY_FOR - 0.5
+                assert health.healthy()
+                assert "not healthy" not in capsys.readouterr().out
+                loop.ahead += PROBE_SECONDS
                 assert not health.healthy()
-            assert not health.healthy(), "nor does a bad answer change at once"
-            await asyncio.sleep(PROBE_SECONDS)
+            loop.ahead += PROBE_SECONDS
             assert health.healthy()
+            with bank.store.work():
+                loop.ahead += PROBE_SECONDS
+                assert health.healthy(), "counted from the last write that succeeded"
 
-    asyncio.run(scene())
+    run(loop, scene)
+    assert "write lock" in capsys.readouterr().out
 
 
 def test_the_first_answer_is_not_a_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

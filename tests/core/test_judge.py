@@ -436,6 +436,27 @@ def test_a_gateway_that_sends_one_login_twice_joins_the_first_verdict_for_join_s
     assert house.spent == [(1, STEP)]
 
 
+def test_a_login_is_known_by_its_mark_and_not_by_its_fingerprint_where_it_has_one() -> None:
+    house, joining = court(), Policy(Mode.CODE, join_seconds=5)
+    sent = [code(code_of(), policy=joining, fingerprint=number) for number in (7, 8, 7)]
+    for case, mark in zip(sent, (70, 70, 71), strict=True):
+        case.mark = mark
+    assert house.hear(*sent) == [Accept(), Accept(), Reject(Finding.REUSED, Language.JA)]
+    assert house.customers["taro"].last_mark == 70
+    assert house.events() == [Event.LOGIN_ACCEPTED, Event.LOGIN_REPEATED, Event.LOGIN_REJECTED]
+
+
+@pytest.mark.parametrize(("policy", "seconds"), [(CODE, 60), (Policy(Mode.CODE, join_seconds=5), 5)])
+def test_a_repetition_of_a_wrong_code_is_known_for_as_long_as_that_of_a_right_one(policy: Policy, seconds: int) -> None:
+    house = court()
+    assert house.reason(code(WRONG, policy=policy, fingerprint=7)) == Finding.WRONG
+    house.now += seconds * 1000 - 1
+    assert house.reason(code(WRONG, policy=policy, fingerprint=7)) == Finding.REPEATED_FAILURE
+    house.now += 1
+    assert house.reason(code(WRONG, policy=policy, fingerprint=7)) == Finding.WRONG
+    assert house.customers["taro"].failures == 2
+
+
 def test_a_repetition_of_a_wrong_code_is_refused_and_not_counted_again() -> None:
     house = court()
     assert house.reason(code(WRONG, fingerprint=7)) == Finding.WRONG
@@ -759,15 +780,43 @@ def test_a_missing_code_is_refused_where_it_should_stand_behind_the_password() -
     assert house.reason(case) == Finding.CODE_DUE
 
 
-def test_nothing_checked_is_nothing_proved() -> None:
-    """No password is held here, and no code is asked for: that is no login."""
+@pytest.mark.parametrize("use", list(OtpUse))
+def test_nothing_checked_is_nothing_proved(use: OtpUse) -> None:
+    """No password is held here, where one is asked for: a right code alone is no login either."""
     house = court()
-    assert house.reason(password(first=NOT_HELD)) == Finding.NOTHING_CHECKED
-    assert isinstance(house.verdict(first(first=NOT_HELD)), Challenge)
-    assert house.verdict(both(code_of(), first=NOT_HELD)) == Accept()
-    house.change(otp_use=OtpUse.SUSPENDED)
-    for case in (password(first=NOT_HELD), first(first=NOT_HELD), both("", first=NOT_HELD)):
+    house.change(otp_use=use)
+    for case in (password(first=NOT_HELD), first(first=NOT_HELD), both(code_of(), first=NOT_HELD)):
         assert house.reason(case) == Finding.NOTHING_CHECKED
+    assert house.spent == [] and house.challenges == {}
+    assert house.counts == 0
+
+
+def test_the_code_is_enough_where_no_password_is_held_and_the_policy_says_so() -> None:
+    enough = Policy(Mode.APPEND, code_is_enough=True)
+    house = court()
+    state = house.ask(first=NOT_HELD, policy=enough)
+    assert house.verdict(second(state, code_of(away=-1))) == Accept()
+    case = Case(attempt("taro", enough), Stage.BOTH, NOT_HELD, WRONG)
+    assert house.reason(case) == Finding.WRONG
+    assert house.customers["taro"].failures == 1
+    assert house.verdict(Case(attempt("taro", enough), Stage.BOTH, NOT_HELD, code_of())) == Accept()
+
+
+@pytest.mark.parametrize("use", [use for use in OtpUse if use is not OtpUse.ACTIVE])
+def test_the_code_is_never_enough_where_none_is_asked_for(use: OtpUse) -> None:
+    enough = Policy(Mode.APPEND, password_only=frozenset(OtpUse), code_is_enough=True)
+    house = court()
+    assert house.reason(Case(attempt("taro", enough), Stage.PASSWORD, NOT_HELD)) == Finding.NOTHING_CHECKED
+    house.change(otp_use=use)
+    for stage in (Stage.PASSWORD, Stage.FIRST_ROUND, Stage.BOTH):
+        case = Case(attempt("taro", enough), stage, NOT_HELD, code_of())
+        assert house.reason(case) == Finding.NOTHING_CHECKED
+
+
+def test_a_wrong_password_stays_wrong_where_the_code_is_enough() -> None:
+    house, enough = court(), Policy(Mode.APPEND, code_is_enough=True)
+    case = Case(attempt("taro", enough), Stage.BOTH, WRONG_PASSWORD, code_of())
+    assert house.reason(case) == Finding.WRONG_PASSWORD
 
 
 # Without an active token.
@@ -827,15 +876,21 @@ def test_an_active_customer_whose_token_is_not_bound_any_more_is_refused() -> No
 # What is said, and what is written down.
 
 
-def test_a_customers_language_comes_before_the_clients() -> None:
+def test_a_customer_is_asked_in_their_language_before_the_clients() -> None:
     house = court()
-    english = Policy(Mode.CODE, language=Language.EN)
-    assert house.verdict(code(WRONG, policy=english)) == Reject(Finding.WRONG, Language.EN)
-    house.change(language="ja")
-    assert house.verdict(code(WRONG, policy=english)) == Reject(Finding.WRONG, Language.JA)
+    verdict = house.verdict(first())
+    assert isinstance(verdict, Challenge) and verdict.language is Language.JA
     house.change(language="en")
     verdict = house.verdict(first())
     assert isinstance(verdict, Challenge) and verdict.language is Language.EN
+
+
+def test_a_refusal_is_in_the_clients_language_so_that_it_does_not_tell_who_is_a_customer() -> None:
+    house = court()
+    house.change(language="ja")
+    english = Policy(Mode.CODE, language=Language.EN)
+    refusals = [house.verdict(code(WRONG, who, english)) for who in ("taro", "nobody")]
+    assert refusals == [Reject(Finding.WRONG, Language.EN), Reject(Finding.UNKNOWN_CUSTOMER, Language.EN)]
 
 
 def test_an_unknown_customer_is_spoken_to_in_the_clients_language() -> None:

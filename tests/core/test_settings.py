@@ -37,6 +37,7 @@ def test_a_client_is_safe_by_default(tmp_path: Path) -> None:
     assert (client.require_message_authenticator, client.limit_proxy_state, client.join_seconds) == (True, True, 0)
     assert (client.mode, client.language, client.charset) == (Mode.CHALLENGE, Language.JA, "utf-8")
     assert (client.without_token, client.suspended, client.lost) == ("password", None, None)
+    assert client.without_password == "reject"
     assert (client.prompt, client.reject_delay, client.reply_max) == ("no-echo", 1.0, 1024)
 
 

@@ -48,6 +48,18 @@ def test_a_wrong_value_gets_the_right_form(tmp_path: Path, line: str, expected: 
 
 
 @pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("memory_kib = 1048577", "1,048,577 KiB of memory: more than 1,048,576 would"),
+        ("memory_kib = 1048576\ntime_cost = 5", "5,242,880 KiB times passes: more than 4,194,304 would"),
+    ],
+)
+def test_costs_that_cannot_be_hashed_are_a_problem(tmp_path: Path, lines: str, expected: str) -> None:
+    (problem,) = report(tmp_path, f"{STORE}[password]\n{lines}")
+    assert problem.startswith(f"sekisho.toml:4: password: {expected}")
+
+
+@pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("name = 5", "name: needs text in quotes"),

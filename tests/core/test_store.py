@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import stat
@@ -28,8 +29,10 @@ from otp_core.model import (
     Attempt,
     Challenge,
     Language,
+    OpenChallenge,
     OtpUse,
     Reject,
+    StoreBusy,
     StoreUnavailable,
     TokenSpec,
     TokenState,
@@ -388,6 +391,13 @@ def test_a_reader_of_a_damaged_store_is_told_so(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     with pytest.raises(StoreUnavailable, match="no such table"), bank.store.read() as connection:
         connection.execute(text("SELECT * FROM nowhere"))
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_FULL])
+def test_a_busy_store_is_told_apart_from_any_other_trouble(code: int) -> None:
+    error = sqlite3.OperationalError("as the driver has it")
+    error.sqlite_errorcode = code
+    assert (type(unavailable(error)) is StoreBusy) == (code != sqlite3.SQLITE_FULL)
 
 
 def test_trouble_that_nobody_foresaw_keeps_its_text() -> None:
@@ -852,6 +862,42 @@ def test_the_ledger_begins_afresh_after_trouble(tmp_path: Path) -> None:
         assert rule(bank, ledger, [code_case(taro, taro.code())]) == [Accept()]
 
 
+def test_a_store_that_was_deleted_while_it_was_open_is_noticed_at_the_next_use(tmp_path: Path) -> None:
+    """What is written into a file without a name is lost."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    with ledger_of(bank) as ledger, enquiries_of(bank) as enquiries:
+        assert rule(bank, ledger, [code_case(taro, taro.code())]) == [Accept()]
+        enquiries.probe(1)
+        bank.database.unlink()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="cannot be opened"):
+                rule(bank, ledger, [code_case(taro, taro.code(1))])
+            with pytest.raises(StoreUnavailable, match="cannot be opened"):
+                enquiries.probe(2)
+    assert not bank.database.exists(), "nor is an empty one made in its place"
+
+
+def test_a_store_that_was_replaced_while_it_was_open_is_not_touched_until_a_restart(tmp_path: Path) -> None:
+    """SQLite would play the write-ahead log of the old file over the new one."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    backup = tmp_path / "backup.db"
+    with contextlib.closing(sqlite3.connect(bank.database)) as connection:
+        connection.execute("VACUUM INTO ?", (str(backup),))
+    with ledger_of(bank) as ledger, enquiries_of(bank) as enquiries:
+        assert rule(bank, ledger, [code_case(taro, taro.code(-1))]) == [Accept()]
+        assert enquiries.credentials("taro") is not None
+        backup.replace(bank.database)
+        before = bank.database.read_bytes()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="was replaced while the server runs; stop the server, remove"):
+                rule(bank, ledger, [code_case(taro, taro.code())])
+            with pytest.raises(StoreUnavailable, match="was replaced"):
+                enquiries.credentials("taro")
+        assert bank.database.read_bytes() == before
+
+
 def no_way_back(connection: sqlite3.Connection, _record: object) -> None:
     """A database so broken that it cannot even roll back."""
 
@@ -964,6 +1010,33 @@ def test_a_name_is_a_name_and_nothing_else(tmp_path: Path, name: str) -> None:
     assert verdicts == [Reject(Finding.UNKNOWN_CUSTOMER, Language.JA), Accept()]
 
 
+def test_of_one_customers_open_challenges_the_newest_five_are_kept(tmp_path: Path) -> None:
+    """So that nobody who has one password fills everybody's places."""
+    bank = Bank(tmp_path)
+    taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
+    states: list[bytes] = []
+    with ledger_of(bank) as ledger:
+        (others,) = rule(bank, ledger, [first_round(jiro)])
+        assert isinstance(others, Challenge)
+        for _ in range(7):
+            bank.clock.now += 1
+            (asked,) = rule(bank, ledger, [first_round(taro)])
+            assert isinstance(asked, Challenge)
+            states.append(asked.state)
+        assert {row[0] for row in bank.rows()["challenge"]} == {*states[2:], others.state}
+        (gone,) = rule(bank, ledger, [second_round(taro, states[1], taro.code())])
+        assert gone == Reject(Finding.CHALLENGE_GONE, Language.JA)
+        assert rule(bank, ledger, [second_round(taro, states[2], taro.code())]) == [Accept()]
+
+
+def test_of_one_customers_challenges_of_one_batch_five_are_kept(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    with ledger_of(bank) as ledger:
+        rule(bank, ledger, [first_round(taro)] * 300)
+    assert len(bank.rows()["challenge"]) == 5
+
+
 def test_expired_challenges_are_forgotten_and_open_ones_counted(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
@@ -981,9 +1054,9 @@ def test_expired_challenges_are_forgotten_and_open_ones_counted(tmp_path: Path) 
 def test_at_most_a_thousand_challenges_are_forgotten_at_once(tmp_path: Path) -> None:
     """So that no login waits long for it."""
     bank = Bank(tmp_path)
-    taro = bank.customer()
     with ledger_of(bank) as ledger, enquiries_of(bank) as enquiries:
-        rule(bank, ledger, [first_round(taro)] * 1001)
+        opened_ = [OpenChallenge(n.to_bytes(16, "big"), n, "gateway", int(NOON * 1000), 3, None) for n in range(1001)]
+        ledger.rule([], [], lambda _: Ruling(opened=opened_))
         later = int((NOON + 500) * 1000)
         assert [enquiries.expire(later) for _ in range(3)] == [1000, 1, 0]
 
@@ -999,7 +1072,7 @@ def test_a_probe_writes(tmp_path: Path) -> None:
     with enquiries_of(bank) as enquiries:
         enquiries.probe(1)
         enquiries.probe(2)
-        with bank.store.work(), pytest.raises(StoreUnavailable, match="write lock"):
+        with bank.store.work(), pytest.raises(StoreBusy, match="write lock"):
             enquiries.probe(3)
         enquiries.probe(4)
     assert ("probe", (4).to_bytes(8, "big")) in bank.rows()["meta"]

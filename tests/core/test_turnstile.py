@@ -31,16 +31,40 @@ def test_no_free_failures_means_that_the_first_one_costs() -> None:
 # Who waits.
 
 
-def test_nobody_waits_who_never_failed() -> None:
+def test_nobody_waits_who_passes_every_time() -> None:
     gate = turnstile(HandClock(1000.0))
-    assert [gate.wait("taro", "here") for _ in range(100)] == [0.0] * 100
+    for _ in range(100):
+        assert gate.wait("taro", "here") == 0.0
+        gate.passed("taro", "here")
+
+
+def test_whoever_is_let_through_counts_as_failed_until_they_have_passed() -> None:
+    gate = turnstile(HandClock(1000.0))
+    for failures in (1, 2, 3):
+        assert gate.wait("taro", "here") == 0.0
+        assert gate.failures("taro", "here") == failures
+    gate.passed("taro", "here")
+    assert gate.failures("taro", "here") == 0
+
+
+def test_a_burst_gains_no_more_than_the_free_failures() -> None:
+    """All at once, before any of them is known to be wrong."""
+    gate = turnstile(HandClock(1000.0))
+    assert [gate.wait("taro", "here") for _ in range(8)] == [0.0, 0.0, 0.0, 1.0, 3.0, 7.0, None, None]
+    assert gate.failures("taro", "here") == 6
 
 
 def test_the_free_failures_cost_nothing() -> None:
     gate = turnstile(HandClock(1000.0))
-    for _ in range(2):
+    assert [gate.wait("taro", "here") for _ in range(3)] == [0.0] * 3
+
+
+def test_a_failure_without_a_wait_counts_as_one_more() -> None:
+    gate = turnstile(HandClock(1000.0))
+    for failures in range(1, 4):
         gate.failed("taro", "here")
-        assert gate.wait("taro", "here") == 0.0
+        assert gate.failures("taro", "here") == failures
+    assert gate.wait("taro", "here") == 1.0
 
 
 def test_waits_grow_with_every_failure() -> None:
@@ -51,7 +75,6 @@ def test_waits_grow_with_every_failure() -> None:
         assert wait is not None
         waits.append(wait)
         clock.now += wait
-        gate.failed("taro", "here")
     assert waits == [0, 0, 0, 1, 2, 4, 8, 8]
 
 
@@ -75,24 +98,36 @@ def test_asking_later_than_the_delay_costs_nothing() -> None:
 
 def test_many_at_once_gain_nothing_and_stand_in_line() -> None:
     gate = turnstile(HandClock(1000.0))
-    for _ in range(5):
-        gate.failed("taro", "here")  # a delay of 4 s
-    assert [gate.wait("taro", "here") for _ in range(3)] == [4.0, 8.0, None]
+    for _ in range(4):
+        gate.failed("taro", "here")  # delays of 1 s and 2 s
+    assert [gate.wait("taro", "here") for _ in range(3)] == [3.0, 7.0, None]
 
 
 def test_too_long_a_line_is_told_so_at_once_and_that_ends_too() -> None:
     clock = HandClock(1000.0)
     gate = turnstile(clock)
-    for _ in range(5):
-        gate.failed("taro", "here")
     while gate.wait("taro", "here") is not None:
-        pass
+        pass  # the last one let through waited 7 s, and leaves a delay of 8 s
+    failures = gate.failures("taro", "here")
     assert gate.wait("taro", "here") is None, "nobody who was sent away makes the line longer"
-    clock.now += 4.0
+    assert gate.failures("taro", "here") == failures
+    clock.now += 7.0
     assert gate.wait("taro", "here") == 8.0
 
 
-def test_the_right_password_clears_the_way() -> None:
+def test_who_has_no_patience_is_sent_away_and_makes_the_line_no_longer() -> None:
+    clock = HandClock(1000.0)
+    gate = turnstile(clock)
+    for _ in range(4):
+        gate.failed("taro", "here")  # delays of 1 s and 2 s
+    for patience in (2.9, 0.0, -5.0):
+        assert gate.wait("taro", "here", patience) is None
+    assert gate.failures("taro", "here") == 4
+    assert gate.wait("taro", "here", 3.0) == 3.0
+    assert gate.wait("jiro", "here", -5.0) == 0.0, "no wait, no patience needed"
+
+
+def test_passing_clears_the_way() -> None:
     gate = turnstile(HandClock(1000.0))
     for _ in range(9):
         gate.failed("taro", "here")
@@ -131,12 +166,13 @@ def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
     assert [gate.failures(name, "here") for name in "abcd"] == [2, 0, 1, 1]
 
 
-def test_who_never_failed_is_not_remembered() -> None:
+def test_who_passed_is_not_remembered() -> None:
     gate = turnstile(HandClock(1000.0), max_tracked=2)
     gate.failed("taro", "here")
     for number in range(10):
         gate.wait(f"somebody {number}", "here")
         gate.failures(f"somebody {number}", "here")
+        gate.passed(f"somebody {number}", "here")
     gate.failed("jiro", "here")
     assert gate.failures("taro", "here") == 1
 

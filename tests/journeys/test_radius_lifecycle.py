@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -109,15 +111,13 @@ def wait_for_attempt(house: Sekisho) -> None:
 
 
 def test_reloading_under_load_loses_nothing(start: Start) -> None:
-    table = client_table("gateway", "127.0.0.1", "password")
-    house = start(table)
-    one = house.customer(enrolled=False)
+    house = start()
+    names = [house.customer(enrolled=False).contract_id for _ in range(20)]
     with Peers(house.where, sockets=4) as peers:
         for number in range(10):
             hang_up(house)
-            asked = [access_request(one.contract_id, PASSWORD, secret=SECRET, identifier=at) for at in range(20)]
-            replies = peers.ask_all(asked)
-            assert [reply and reply.name for reply in replies] == [ACCEPT] * 20, f"round {number}"
+            asked = [access_request(name, PASSWORD, secret=SECRET) for name in names]
+            assert [reply and reply.name for reply in peers.ask_all(asked)] == [ACCEPT] * 20, f"round {number}"
     house.wait_for_log("reloaded ", times=2)
 
 
@@ -173,7 +173,92 @@ def test_what_waits_for_a_restart_is_named(start: Start) -> None:
     assert len(waiting) == len(changed)
 
 
+def test_sections_that_wait_for_a_restart_are_named_at_each_reload(start: Start) -> None:
+    house = start()
+    house.more = "[login]\nlock_after = 9\n[throttle]\nfree_failures = 2\n[log]\nlevel = 'debug'\n"
+    expected = ["log", "login", "throttle"]
+    for _ in range(2):
+        since = len(house.log_text())
+        reload(house, house.clients)
+        assert sorted(sections(house.log_text()[since:])) == expected
+    house.more = "[login]\nlock_after = 9\n"
+    since = len(house.log_text())
+    reload(house, house.clients)
+    assert sections(house.log_text()[since:]) == ["login"]
+    house.more = ""
+    since = len(house.log_text())
+    reload(house, house.clients)
+    assert sections(house.log_text()[since:]) == [], "as it was at the start: nothing waits any more"
+
+
+def sections(text: str) -> list[str]:
+    return re.findall(r"a changed section waits for a restart.*?section=(\w+)", text)
+
+
 # The beginning and the end.
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_asked_for_before_the_server_is_ready_is_kept_until_it_is(tmp_path: Path, workers: int) -> None:
+    with starting(tmp_path, workers) as house:
+        house.clients = client_table("new", "127.0.0.1", "password", secret=f'"{NEW_SECRET}"')
+        house.wait_for_log("SEKISHO_NO_SUCH")  # the settings have been read: what is written now is news
+        house.write_config()
+        hang_up(house)
+        assert "ready" not in house.log_text()
+        house.wait_for_log("ready", times=workers)
+        house.wait_for_log("reloaded ", times=workers)
+        with Peers(house.where, 8) as peers:
+            replies = peers.ask_all([status_server(secret=NEW_SECRET) for _ in range(8)])
+            assert [reply and reply.name for reply in replies] == [ACCEPT] * 8
+        assert house.stop() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_an_end_asked_for_before_the_server_is_ready_comes_in_order(tmp_path: Path, workers: int, number: int) -> None:
+    with starting(tmp_path, workers) as house:
+        assert house.stop(number) == 0
+        assert "Traceback" not in house.log_text()
+        assert house.log_text().count("stopped") == house.log_text().count("ready")
+
+
+@contextmanager
+def starting(folder: Path, workers: int) -> Iterator[Sekisho]:
+    """A server that is not ready yet, and takes its time over it: a costly hash. It holds its signals back already."""
+    table = client_table("old", "127.0.0.1", "password")
+    told = {"SEKISHO_NO_SUCH": "x"}  # which is warned of as soon as the settings have been read
+    listen = (f"127.0.0.1:{free_port()}",)
+    house = Sekisho(folder, clients=table, listen=listen, workers=workers, environment=told)
+    house.config.write_text(house.config.read_text().replace("memory_kib = 256", "memory_kib = 524288"))
+    try:
+        status, end = Path(f"/proc/{house.spawn().pid}/status"), time.monotonic() + 20
+        while not held_back(status.read_text()):
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        yield house
+    finally:
+        house.close()
+
+
+def held_back(status: str) -> bool:
+    (blocked,) = re.findall(r"^SigBlk:\s+(\w+)", status, re.MULTILINE)
+    return bool(int(blocked, 16) & 1 << signal.SIGHUP - 1)
+
+
+def test_workers_that_keep_ending_end_the_server_with_a_failure(start: Start, tmp_path: Path) -> None:
+    """A supervisor above (systemd) then sees a failure, and not a server that never answers."""
+    house = start(workers=2, listen=(f"127.0.0.1:{free_port()}",))
+    (tmp_path / "master.key").unlink()
+    process = house.process
+    assert process is not None
+    for pid in house.workers_pids:
+        os.kill(pid, signal.SIGKILL)
+    assert process.wait(30) == 1
+    house.process = None
+    assert house.log_text().count("a worker ended: another takes its place") == 2 + 4, "one each, and four more"
+    assert house.log_text().count("there is no master key file") >= 4
+    assert "workers keep ending: the lines before say why" in house.log_text()
 
 
 def test_a_port_that_is_taken_is_a_clear_error(start: Start, tmp_path: Path) -> None:
@@ -249,11 +334,11 @@ def test_a_challenge_of_one_node_may_be_answered_at_another_and_once(start: Star
 
 def test_two_workers_share_the_port_and_each_answers(start: Start) -> None:
     house = start(workers=2, listen=(f"127.0.0.1:{free_port()}",))
-    one = house.customer(enrolled=False)
+    names = [house.customer(enrolled=False).contract_id for _ in range(32)]
     with Peers(house.where, sockets=16) as peers:
-        asked = [access_request(one.contract_id, PASSWORD, secret=SECRET, identifier=at) for at in range(64)]
-        assert [reply and reply.name for reply in peers.ask_all(asked)] == [ACCEPT] * 64
+        asked = [access_request(name, PASSWORD, secret=SECRET) for name in names]
+        assert [reply and reply.name for reply in peers.ask_all(asked)] == [ACCEPT] * 32
         assert peers.ask(status_server(secret=SECRET)) is not None
     assert house.stop() == 0
     accepted = [int(count) for count in re.findall(r"'Access-Accept': (\d+)", house.log_text())]
-    assert (len(accepted), sum(accepted)) == (2, 64)
+    assert (len(accepted), sum(accepted)) == (2, 32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -70,15 +71,54 @@ def test_an_address_that_no_network_has_is_nobody() -> None:
     assert [found(among, "10.2.0.1") for _ in range(2)] == [None, None]
 
 
-def test_a_hundred_thousand_strangers_do_not_grow_the_memory() -> None:
+def test_a_hundred_thousand_strangers_leave_nothing_behind() -> None:
+    """Their addresses may be forged: they neither grow the memory nor push a client out of it."""
     among = clients("10.0.0.0/8")
+    assert found(among, "10.0.0.1") == "10.0.0.0/8"
+    before = {name: len(held) for name, held in vars(among).items()}
     started = time.monotonic()
     for number in range(100_000):
         assert among.find(f"192.{number >> 16}.{number >> 8 & 255}.{number & 255}") is None
-    assert found(among, "10.0.0.1") == "10.0.0.0/8"
-    remembered = max(len(held) for held in vars(among).values())
-    assert remembered <= 10_000
+    assert {name: len(held) for name, held in vars(among).items()} == before
     assert time.monotonic() - started < 10
+
+
+def test_a_wide_networks_many_gateways_do_not_grow_the_memory() -> None:
+    among = clients("10.0.0.0/8")
+    for number in range(30_000):
+        assert among.find(f"10.0.{number >> 8}.{number & 255}") is not None
+    assert max(len(held) for held in vars(among).values()) <= 10_000
+
+
+def test_a_stranger_costs_one_look_for_each_prefix_length_however_many_clients_there_are() -> None:
+    few = clients("10.0.0.0/8", "172.16.0.0/12")
+    many = clients("10.0.0.0/8", "172.16.0.0/12", *(f"10.0.{at >> 8}.{at & 255}" for at in range(3_000)))
+    assert seconds_of_strangers(many) < 5 * seconds_of_strangers(few)
+    assert found(many, "10.0.11.183") == "10.0.11.183"
+
+
+def seconds_of_strangers(among: Clients) -> float:
+    """The best of three, for 2,000 of them."""
+    best = float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        for number in range(2_000):
+            assert among.find(f"192.0.{number >> 8}.{number & 255}") is None
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def test_every_prefix_length_finds_its_own() -> None:
+    """Each network of a whole ladder has the address; the address that differs in a network's last bit has the one
+    before it."""
+    for address in (ip_address("170.170.170.170"), ip_address("aaaa:" * 7 + "aaaa")):
+        bits = address.max_prefixlen
+        networks = [str(ip_network(f"{address}/{prefix}", strict=False)) for prefix in range(bits)] + [str(address)]
+        among = clients(*networks)
+        assert found(among, str(address)) == networks[-1]
+        for prefix in range(1, bits + 1):
+            beside = type(address)(int(address) ^ 1 << bits - prefix)
+            assert found(among, str(beside)) == networks[prefix - 1]
 
 
 def test_iterating_names_every_client() -> None:

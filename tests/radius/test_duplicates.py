@@ -8,7 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from radius_server.duplicates import Admission, Duplicates
 
-FIRST, SECOND = b"a" * 16, b"b" * 16
+FIRST, SECOND = b"\1\7" + b"a" * 40, b"\1\7" + b"a" * 39 + b"b"
+"""The octets of two requests that begin alike: code, identifier and authenticator are the same."""
 
 
 def test_the_first_is_new_and_its_copies_are_in_progress() -> None:
@@ -32,7 +33,7 @@ def test_a_reply_is_kept_for_its_seconds_and_no_longer() -> None:
     assert duplicates.admit("key", FIRST, 130) is Admission.NEW
 
 
-def test_another_authenticator_under_the_same_key_replaces_the_old_request() -> None:
+def test_other_octets_under_the_same_key_replace_the_old_request() -> None:
     duplicates = Duplicates(30, 100)
     duplicates.admit("key", FIRST, 0)
     assert duplicates.admit("key", SECOND, 1) is Admission.NEW
@@ -120,33 +121,33 @@ class DuplicatesMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(key=st.integers(0, 6), authenticator=st.sampled_from([FIRST, SECOND]), room=st.booleans())
-    def admit(self, key: int, authenticator: bytes, room: bool) -> None:
+    @rule(key=st.integers(0, 6), octets=st.sampled_from([FIRST, SECOND]), room=st.booleans())
+    def admit(self, key: int, octets: bytes, room: bool) -> None:
         before = self.known.get(key)
-        found = self.duplicates.admit(key, authenticator, self.now, room=room)
-        if before is not None and before[0] == authenticator and before[1] > self.now:
+        found = self.duplicates.admit(key, octets, self.now, room=room)
+        if before is not None and before[0] == octets and before[1] > self.now:
             assert found == (Admission.IN_PROGRESS if before[2] is None else before[2])
         elif not room:
             assert found is Admission.NO_ROOM
         else:
             assert found is Admission.NEW
             self.known.pop(key, None)
-            self.known[key] = (authenticator, self.now + self.SECONDS, None)
+            self.known[key] = (octets, self.now + self.SECONDS, None)
             while len(self.known) > self.LIMIT:
                 del self.known[next(iter(self.known))]
 
-    @rule(key=st.integers(0, 6), authenticator=st.sampled_from([FIRST, SECOND]), reply=st.binary(max_size=2))
-    def settle(self, key: int, authenticator: bytes, reply: bytes) -> None:
-        self.duplicates.settle(key, authenticator, reply)
+    @rule(key=st.integers(0, 6), octets=st.sampled_from([FIRST, SECOND]), reply=st.binary(max_size=2))
+    def settle(self, key: int, octets: bytes, reply: bytes) -> None:
+        self.duplicates.settle(key, octets, reply)
         known = self.known.get(key)
-        if known is not None and known[0] == authenticator:
-            self.known[key] = (authenticator, known[1], reply)
+        if known is not None and known[0] == octets:
+            self.known[key] = (octets, known[1], reply)
 
-    @rule(key=st.integers(0, 6), authenticator=st.sampled_from([FIRST, SECOND]))
-    def forget(self, key: int, authenticator: bytes) -> None:
-        self.duplicates.forget(key, authenticator)
+    @rule(key=st.integers(0, 6), octets=st.sampled_from([FIRST, SECOND]))
+    def forget(self, key: int, octets: bytes) -> None:
+        self.duplicates.forget(key, octets)
         known = self.known.get(key)
-        if known is not None and known[0] == authenticator:
+        if known is not None and known[0] == octets:
             del self.known[key]
 
     @invariant()

@@ -84,6 +84,13 @@ async def test_a_challenge_asks_in_the_customers_language_and_again_in_other_wor
 
 
 @in_loop
+async def test_a_refusal_before_any_attempt_is_in_the_clients_language() -> None:
+    async with open_door(settings=settings_of({"language": "en"})) as door:
+        reply = await door.ask(crafted(user()))
+        assert reply.attributes[1:] == ((18, TEXTS[Language.EN, Text.REJECT].encode()),)
+
+
+@in_loop
 async def test_an_acceptance_carries_the_clients_text_and_attributes_then_the_customers() -> None:
     client = {"reply_attributes": {"Filter-Id": ["a", "b"]}, "reply_messages": {"accept": "ようこそ"}}
     verdicts: dict[str, list[Verdict]] = {"taro": [Accept({"Class": "0x00ff", "Cisco-AVPair": ["x", "y"]})]}
@@ -111,13 +118,21 @@ async def test_a_refusal_and_a_challenge_carry_none_of_them() -> None:
     "broken", [{"No-Such": "x"}, {"Session-Timeout": "soon"}, {"Filter-Id": {"a": 1}}, {"Filter-Id": [["a"]]}]
 )
 @in_loop
-async def test_a_customers_broken_attribute_is_left_out_and_entry_does_not_depend_on_it(
+async def test_a_customers_attribute_that_cannot_be_encoded_is_silence_and_never_an_acceptance_without_it(
     broken: dict[str, object],
 ) -> None:
-    client = {"reply_attributes": {"Filter-Id": "a"}}
-    async with open_door({"taro": [Accept(broken)]}, settings_of(client)) as door:
-        reply = await door.ask(ask_as("taro"))
-        assert (reply.name, reply.attributes[1:]) == (ACCEPT, ((11, b"a"),))
+    """What is left out might have been what restricts."""
+    right: dict[str, object] = {"Session-Timeout": 60}
+    with capture_logs() as lines:
+        async with open_door({"taro": [Accept(right | broken), Accept(right)]}) as door:
+            peer, asked = door.gateway(), ask_as("taro")
+            assert await door.silent(peer, asked.octets)
+            assert (door.server.in_flight, len(door.duplicates)) == (0, 0)
+            assert (await door.ask(asked, peer)).attributes[1:] == ((27, b"\0\0\0<"),), "once it is put right"
+    (line,) = [line for line in lines if line["event"] == "dropped"]
+    (name,) = broken
+    assert line["cause"].startswith(f"a customer's reply attribute cannot be encoded: {name}: ")
+    assert line["source"] == "client 0"
 
 
 @pytest.mark.parametrize("verdict", [Accept({"Filter-Id": "a"}), NO, ASK])
@@ -211,6 +226,9 @@ async def test_a_reply_that_cannot_be_written_is_silence_and_is_counted() -> Non
 
 # Refused without an attempt.
 
+MS_CHAP = craft.vendor(311, 25, bytes(50))
+"""An MS-CHAP2-Response, RFC 2548 section 2.3.2."""
+
 
 @pytest.mark.parametrize(
     ("charset", "text"),
@@ -256,8 +274,9 @@ async def test_two_passwords_never_become_one() -> None:
         [password("x")],
         [user()],
         [user(), attribute(2, bytes(17))],
+        [user(), MS_CHAP],
     ],
-    ids=["two States", "PAP and CHAP", "CHAP", "EAP", "two User-Names", "no User-Name", "no password", "17 octets"],
+    ids=["two States", "PAP, CHAP", "CHAP", "EAP", "two User-Names", "no User-Name", "no password", "17 octets", "MS"],
 )
 @in_loop
 async def test_what_is_no_login_is_refused_without_an_attempt(attributes: list[bytes]) -> None:
@@ -268,17 +287,41 @@ async def test_what_is_no_login_is_refused_without_an_attempt(attributes: list[b
         assert door.server.in_flight == 0
 
 
+@pytest.mark.parametrize(
+    ("credential", "name"),
+    [
+        (attribute(3, b"s3cret-chap-17-oc"), "CHAP"),
+        (attribute(79, b"\2\1\0\x0es3cret-eap"), "EAP"),
+        (craft.vendor(311, 25, b"s3cret".ljust(50)), "MS-CHAP"),
+        (craft.vendor(311, 1, b"s3cret".ljust(50)), "MS-CHAP"),
+    ],
+    ids=["CHAP", "EAP", "MS-CHAPv2", "MS-CHAP"],
+)
 @in_loop
-async def test_the_log_says_why_once_and_never_what_was_typed() -> None:
+async def test_the_log_says_why_once_and_never_what_was_typed(credential: bytes, name: str) -> None:
     with capture_logs() as lines:
         async with open_door() as door:
             for number in range(5):
-                asked = craft.packet(SIGNED, user("secret-name"), attribute(3, b"s3cret-chap-17-oc"), identifier=number)
+                asked = craft.packet(SIGNED, user("secret-name"), credential, identifier=number)
                 await door.ask(Packet(asked, SECRET))
     (line,) = [line for line in lines if line["event"] == "refused without an attempt"]
-    assert (line["cause"], line["source"]) == ("CHAP is not served here: let the client use PAP", "client 0")
+    assert (line["cause"], line["source"]) == (f"{name} is not served here: let the client use PAP", "client 0")
     assert "secret" not in str(lines)
     assert "s3cret" not in str(lines)
+
+
+@in_loop
+async def test_a_microsoft_attribute_beside_a_password_is_no_ms_chap() -> None:
+    async with open_door() as door:
+        assert (await door.ask(crafted(user(), password("x"), craft.vendor(311, 11, bytes(16))))).name == ACCEPT
+
+
+@in_loop
+async def test_another_vendors_attribute_is_not_called_ms_chap() -> None:
+    with capture_logs() as lines:
+        async with open_door() as door:
+            await door.ask(crafted(user(), craft.vendor(9, 1, b"x")))
+    assert [line["cause"] for line in lines if line["event"] == "refused without an attempt"] == ["no User-Password"]
 
 
 # Reject delay.
@@ -295,9 +338,64 @@ async def test_a_delayed_refusal_delays_nobody_else() -> None:
         for _ in range(20):
             await door.ask(ask_as("yes"))
         assert loop.time() - started < 0.5
-        assert door.server.in_flight == 20
+        assert (door.server.in_flight, door.server.delayed) == (0, 20)
         assert {(await door.hear(refused, peer)).name for peer in peers} == {REJECT}
         assert 0.6 <= loop.time() - started < 1.2
+        assert door.server.delayed == 0
+
+
+@in_loop
+async def test_a_refusal_leaves_its_delay_after_the_request_came_however_long_the_verdict_took() -> None:
+    async with open_door({}, settings_of({"reject_delay": 0.6})) as door:
+        loop, took = asyncio.get_running_loop(), []
+        for seconds in (0.0, 0.2, 0.4):
+            peer, asked = door.gateway(), ask_as("taro")
+            started = loop.time()
+            peer.send(asked.octets)
+            await asyncio.sleep(seconds or 0.01)
+            door.house.release(NO)
+            assert (door.server.in_flight, door.server.delayed) == (0, 1)
+            assert (await door.hear(asked, peer)).name == REJECT
+            took.append(loop.time() - started)
+        assert all(0.6 <= one < 0.75 for one in took), took
+
+
+@in_loop
+async def test_a_verdict_that_took_longer_than_the_delay_is_told_at_once() -> None:
+    async with open_door({}, settings_of({"reject_delay": 0.3})) as door:
+        peer, asked = door.gateway(), ask_as("taro")
+        assert await door.silent(peer, asked.octets, wait=0.4)
+        door.house.release(NO)
+        assert door.server.delayed == 0
+        assert (await door.hear(asked, peer, wait=0.2)).name == REJECT
+
+
+@in_loop
+async def test_delayed_refusals_take_nobodys_place() -> None:
+    async with open_door({"yes": [Accept()], "no": [NO]}, settings_of({"reject_delay": 0.5}), limits=LIMITS) as door:
+        refused = [(door.gateway(), ask_as("no")) for _ in range(8)]
+        for peer, asked in refused:
+            assert await door.silent(peer, asked.octets, wait=0.01)
+        assert (door.server.in_flight, door.server.delayed) == (0, 8)
+        assert (await door.ask(ask_as("yes"), wait=0.2)).name == ACCEPT
+        assert {(await door.hear(asked, peer)).name for peer, asked in refused} == {REJECT}
+
+
+@in_loop
+async def test_over_ten_delayed_refusals_for_each_place_the_next_is_silence() -> None:
+    async with open_door({"no": [NO]}, settings_of({"reject_delay": 0.8}), limits=LIMITS) as door:
+        peer = door.gateway()
+        asked = [ask_as("no", identifier=number) for number in range(22)]
+        for one in asked:
+            peer.send(one.octets)
+            await asyncio.sleep(0.005)
+        assert door.server.delayed == 20
+        assert door.counts["dropped: too many delayed rejections"] == 2
+        assert len(door.duplicates) == 20, "who heard nothing may ask again"
+        told = [(await door.octets(peer))[1] for _ in range(20)]
+        assert sorted(told) == list(range(20))
+        assert door.server.delayed == 0
+        assert (await door.ask(asked[-1], peer)).name == REJECT
 
 
 @in_loop
@@ -361,6 +459,45 @@ async def test_the_same_key_with_a_new_authenticator_replaces_the_old_request() 
 
 
 @in_loop
+async def test_the_same_key_and_authenticator_with_other_octets_is_a_new_request() -> None:
+    """Not even a client that never changes its authenticators gets somebody else's reply."""
+    authenticator = bytes(16)
+    async with open_door({"first": [Accept()], "second": [NO]}) as door:
+        peer = door.gateway()
+        first, second = (ask_as(name, identifier=9, authenticator=authenticator) for name in ("first", "second"))
+        assert (await door.ask(first, peer)).name == ACCEPT
+        assert (await door.ask(second, peer)).name == REJECT
+        longer = ask_as("second", identifier=9, authenticator=authenticator, more=[(32, b"nas")])
+        assert (await door.ask(longer, peer)).name == REJECT
+        assert [attempt.customer for attempt in door.house.attempts] == ["first", "second", "second"]
+        assert (await door.ask(longer, peer)).name == REJECT
+        assert door.counts["duplicate answered again"] == 1
+
+
+@in_loop
+async def test_padding_makes_no_new_request() -> None:
+    """RFC 2865 section 3: octets outside the range of the Length field are ignored."""
+    async with open_door() as door:
+        peer, asked = door.gateway(), ask_as("taro")
+        assert (await door.ask(asked, peer)).name == ACCEPT
+        peer.send(asked.octets + b"padding")
+        assert (await door.hear(asked, peer)).name == ACCEPT
+        assert len(door.house.attempts) == 1
+
+
+@in_loop
+async def test_requests_of_one_socket_with_other_identifiers_do_not_replace_one_another() -> None:
+    async with open_door() as door:
+        peer = door.gateway()
+        asked = [ask_as("taro", identifier=number) for number in (1, 2, 3)]
+        first = [await door.ask(one, peer) for one in asked]
+        again = [await door.ask(one, peer) for one in asked]
+        assert [reply.attributes for reply in again] == [reply.attributes for reply in first]
+        assert len(door.house.attempts) == 3
+        assert door.counts["duplicate answered again"] == 3
+
+
+@in_loop
 async def test_the_same_octets_from_another_port_are_another_request_with_the_same_fingerprint() -> None:
     async with open_door() as door:
         asked = ask_as("taro")
@@ -387,13 +524,14 @@ async def test_a_fingerprint_names_one_request_of_one_client() -> None:
 
 
 @in_loop
-async def test_joined_logins_share_a_fingerprint_by_customer_client_and_code() -> None:
-    async with open_door({"taro": [NO], "hanako": [NO]}, settings_of({"join_seconds": 5})) as door:
-        for name, typed in (("taro", "123456"), ("taro", "123456"), ("taro", "654321"), ("hanako", "123456")):
-            await door.ask(ask_as(name, typed))
-        first, joined, code, customer = (attempt.fingerprint for attempt in door.house.attempts)
-        assert first == joined
-        assert len({first, code, customer}) == 3
+async def test_a_fingerprint_is_the_packets_own_also_where_logins_may_join() -> None:
+    """Which logins are the same one, the house says: the door says which packets are."""
+    async with open_door(settings=settings_of({"join_seconds": 5})) as door:
+        once, anew = ask_as("taro", "123456"), ask_as("taro", "123456")
+        for asked in (once, once, anew):
+            await door.ask(asked)  # each from a port of its own
+        first, copy, other = (attempt.fingerprint for attempt in door.house.attempts)
+        assert first == copy != other
 
 
 @in_loop
