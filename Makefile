@@ -1,6 +1,8 @@
 # Sekisho. `make demo` shows it at work, `make test` proves it; both set up what they need on a fresh Debian.
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first that runs and is new enough; some names are only stubs of a version manager.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
@@ -16,8 +18,8 @@ help:  ## what can be made
 install: $(BIN)/sekisho  ## .venv/bin/sekisho, with what the server needs and nothing else
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Sekisho needs Python 3.11 or newer; this is $$($(PYTHON) --version)" >&2; exit 1; }
+	@test -n "$(PYTHON)" || \
+		{ echo "Sekisho needs Python 3.11 or newer; here is $$(python3 --version 2>&1). Or: make PYTHON=/path" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { .ci/packages python3-venv && $(PYTHON) -m venv --clear $(VENV); }
 
 $(BIN)/sekisho: $(BIN)/python requirements.lock pyproject.toml
