@@ -126,6 +126,63 @@ def test_whatever_has_arrived_is_one_batch_and_all_of_it_is_durable_before_any_i
     assert rows == [BATCH] * BATCH + [BATCH + 11] * 10
 
 
+class CountingJudge(Judge):
+    """Remembers how often it sat."""
+
+    def __init__(self, bank: Bank) -> None:
+        super().__init__(bank.rules, bank.store.sealer.unseal, lambda: b"state")
+        self.times = 0
+
+    def judge(self, *arguments: Any) -> Any:
+        self.times += 1
+        return super().judge(*arguments)
+
+
+def test_what_arrives_at_once_is_one_sitting_and_nobody_sits_for_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    taro = bank.customer()
+    judge = CountingJudge(bank)
+
+    async def scene() -> None:
+        async with docket_of(bank, judge) as docket:
+            await verdicts(docket, case(taro), case(taro), case(taro))
+            await asyncio.sleep(2 * RETRY_SECONDS)
+            assert judge.times == 1
+            assert capsys.readouterr().out == "", "nothing to say about it"
+            with locked(bank):
+                await verdicts(docket, case(taro, deadline=later()))
+            seal_breaks(bank, "VSMT00000001")
+            await verdicts(docket, case(taro, taro.code(1)))
+            await asyncio.sleep(2 * RETRY_SECONDS)
+            assert judge.times == 1 + 2, "once with the batch, once alone"
+
+    run(scene)
+
+
+def test_a_closed_docket_lets_go_of_the_file(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with docket_of(bank) as docket:
+            await verdicts(docket, case(taro))
+            assert opened(bank) > 0
+        assert opened(bank) == 0
+
+    run(scene)
+
+
+def opened(bank: Bank) -> int:
+    """How many times this process has the database open."""
+    links = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(str(link.readlink()))
+    return sum(link.startswith(str(bank.database)) for link in links)
+
+
 def test_each_case_hears_its_own_verdict(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
@@ -474,15 +531,10 @@ def test_a_conflict_that_passes_is_judged_again(tmp_path: Path) -> None:
     assert judge.times == 2
 
 
-class LateJudge(Judge):
+class LateJudge(CountingJudge):
     """Its first ruling spends a code twice, as if another node had been faster."""
 
-    def __init__(self, bank: Bank) -> None:
-        super().__init__(bank.rules, bank.store.sealer.unseal, lambda: b"state")
-        self.times = 0
-
     def judge(self, *arguments: Any) -> Any:
-        self.times += 1
         ruling = super().judge(*arguments)
         if self.times == 1:
             ruling.spent = ruling.spent * 2

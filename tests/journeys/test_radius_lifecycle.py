@@ -332,6 +332,21 @@ def test_a_challenge_of_one_node_may_be_answered_at_another_and_once(start: Star
         assert heard(radclient(house.port, login(one.contract_id, oath(one, 1), state))) == REJECT
 
 
+def test_with_too_many_open_challenges_first_rounds_are_silent_and_answers_are_heard(start: Start) -> None:
+    house = start("max_open_challenges = 2\n" + client_table("gateway", "127.0.0.1", "challenge"))
+    first, second, third = (house.customer() for _ in range(3))
+    printed = [radclient(house.port, login(one.contract_id, PASSWORD)) for one in (first, second)]
+    assert [heard(one) for one in printed] == ["Access-Challenge"] * 2
+    time.sleep(2.2)  # they are counted once a second
+    assert heard(radclient(house.port, login(third.contract_id, PASSWORD), wait=0.5)) == "silence"
+    assert "too many open challenges" in house.log_text()
+    for one, asked in zip((first, second), printed, strict=True):
+        answer = login(one.contract_id, oath(one), received(asked, "State")[0])
+        assert heard(radclient(house.port, answer)) == ACCEPT
+    time.sleep(2.2)
+    assert heard(radclient(house.port, login(third.contract_id, PASSWORD))) == "Access-Challenge"
+
+
 def test_two_workers_share_the_port_and_each_answers(start: Start) -> None:
     house = start(workers=2, listen=(f"127.0.0.1:{free_port()}",))
     names = [house.customer(enrolled=False).contract_id for _ in range(32)]

@@ -64,8 +64,9 @@ class Secrets:
         return code
 
     def found_in(self, written: bytes) -> list[str]:
-        found = [name for name, forms in self.forms.items() if any(form in written for form in forms)]
-        return found + [name for name, code in self.codes.items() if code.search(written)]
+        # Copies: somebody may learn of a new one while another looks.
+        found = [name for name, forms in list(self.forms.items()) if any(form in written for form in forms)]
+        return found + [name for name, code in list(self.codes.items()) if code.search(written)]
 
 
 @dataclass
