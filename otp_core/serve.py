@@ -50,7 +50,14 @@ class Configuration:
 def run(configuration: Configuration, *, trust_clock: bool = False) -> int:
     """Serve until a signal ends it; the exit code. Raises ConfigProblems, StoreProblem, KeyProblem, OSError."""
     # Held back until somebody can take them: a reload that comes too early must not end the server.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        return _run(configuration, trust_clock=trust_clock)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _run(configuration: Configuration, *, trust_clock: bool) -> int:
     loaded = configuration.read()
     settings = loaded.settings
     logs.configure(settings.log)

@@ -69,7 +69,6 @@ class Journeys(Codes):
         with self._act(actor, customer=contract_id, token=token_id) as work:
             standing = self._standing(work, contract_id)
             self._may(standing, Move.CHANGE_BY_PERMIT)
-            self._not_locked(standing)
             token, step, now = self._new_token(work, standing, token_id, code)
             if not work.take_permit(standing.customer_key, self._permit_mark(standing, permit), now):
                 self._count(work, standing)

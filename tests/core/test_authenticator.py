@@ -1017,6 +1017,7 @@ def test_nothing_of_a_login_is_held_when_it_is_over(tmp_path: Path, policy: Poli
             await asyncio.sleep(0.01)
             gc.collect()
             assert held() is None
+            assert [task for task in gc.get_objects() if isinstance(task, asyncio.Task) and task.done()] == []
 
     run(scene)
 

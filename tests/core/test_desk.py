@@ -854,6 +854,21 @@ def test_a_bound_token_may_be_enrolled_once_more_where_that_is_allowed(tmp_path:
     assert reason(login(bank, taro)) == Finding.REUSED
 
 
+@pytest.mark.parametrize("state", [TokenState.LOST, TokenState.RETIRED])
+def test_a_dead_token_is_enrolled_by_nobody_even_where_tokens_are_shared(tmp_path: Path, state: TokenState) -> None:
+    bank = Bank(tmp_path, rules(one_customer_per_token=False))
+    taro, new = bank.customer(), bank.token(NEW)
+    bank.customer("saburo", None)
+    if state is TokenState.LOST:
+        bank.desk.report_lost("taro", STAFF)
+    else:
+        bank.desk.change_device("taro", taro.code(), NEW, new.code(), ME)
+    bank.clock.now += 60
+    refusal = refused(lambda: bank.desk.enrol("saburo", taro.token_id, taro.code(), ME))
+    assert (refusal.refusal, refusal.detail) == (Refusal.TOKEN_OR_CODE, f"token VSMT00000001 is {state}")
+    assert bank.token_line().state == state
+
+
 def test_a_shared_token_lives_on_until_the_last_one_changes(tmp_path: Path) -> None:
     bank, taro, jiro = shared(tmp_path)
     new, newer = bank.token(NEW), bank.token("VSMT00000098")

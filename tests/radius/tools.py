@@ -60,7 +60,8 @@ def radclient(
     wait: float = 3,
     signed: bool = True,
 ) -> str:
-    """Debian's radclient, at any address; what it printed. ``kind``: auth or status."""
+    """Debian's radclient, at any address; what it printed. ``kind``: auth or status. ``wait``: seconds for each try,
+    whole ones where there are several (radclient resends by the second)."""
     if signed:
         attributes += ",Message-Authenticator=0x00"
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
