@@ -700,7 +700,8 @@ def test_wrong_codes_at_the_desk_and_at_a_door_lock_together(tmp_path: Path) -> 
     assert reason(login(bank, taro, wrong(taro))) == Finding.WRONG
     for count, act in enumerate(by_hand(bank, taro, new).values(), 2):
         refused(act)
-        assert bank.standing().failures == count
+        standing = bank.standing()
+        assert (standing.failures, standing.failed_at, standing.failed_mark) == (count, int(NOON * 1000), 0)
     assert bank.standing().locked_at == int(NOON * 1000)
     (row,) = bank.audit(event="customer.locked")
     assert (row.actor, row.customer, row.reason) == ("desk", "taro", "5 wrong codes in a row")

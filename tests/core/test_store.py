@@ -93,6 +93,13 @@ def test_init_makes_a_store_and_its_key_for_their_owner_alone(tmp_path: Path) ->
     opened(tmp_path / "new")
 
 
+def test_store_and_key_may_be_kept_apart(tmp_path: Path) -> None:
+    key = tmp_path / "etc" / "master.key"
+    url = f"sqlite:///{tmp_path}/var/lib/s.db"
+    initialise(url, key, ids=Ids(), say=lambda _: None)
+    Store(url, key, ids=Ids(), busy_seconds=1)
+
+
 def test_init_may_be_repeated_and_changes_nothing(tmp_path: Path) -> None:
     init(tmp_path)
     key = (tmp_path / "master.key").read_bytes()
