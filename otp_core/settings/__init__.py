@@ -9,17 +9,17 @@ from otp_core.settings.model import (
     Client,
     Log,
     Login,
-    Pam,
     Password,
     Radius,
     ReplyMessages,
     Settings,
     Store,
     Throttle,
-    Web,
 )
+from otp_core.settings.pam import Pam
 from otp_core.settings.problems import ConfigProblems, Problem
 from otp_core.settings.values import Address
+from otp_core.settings.web import Web
 
 __all__ = [
     "Address",

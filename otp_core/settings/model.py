@@ -8,11 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from otp_core.first_factor.hashes import Cost
 from otp_core.model import Language, Mode
+from otp_core.settings.pam import Pam
+from otp_core.settings.section import Section, count, seconds, yes_or_no
 from otp_core.settings.values import (
     Address,
     AttributeName,
@@ -20,32 +22,14 @@ from otp_core.settings.values import (
     ClientName,
     Listen,
     Network,
-    Origin,
     Secret,
     StoreUrl,
 )
+from otp_core.settings.web import Web
 
 Answer = Literal["password", "reject"]
 Prompt = Literal["no-echo", "echo", "none"]
 Charset = Literal["utf-8", "latin-1", "cp932"]
-
-
-def _count(default: int, low: int, high: int, description: str) -> Any:
-    return Field(default=default, strict=True, ge=low, le=high, description=description)
-
-
-def _seconds(default: float, low: float, high: float, description: str) -> Any:
-    return Field(default=default, strict=True, ge=low, le=high, description=description)
-
-
-def _yes_or_no(default: bool, description: str) -> Any:
-    return Field(default=default, strict=True, description=description)
-
-
-class Section(BaseModel):
-    """What every table has in common: nothing unknown, nothing changed later, no input in an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class Store(Section):
@@ -64,28 +48,28 @@ class Store(Section):
 class Login(Section):
     """The house's rules, the same at every door."""
 
-    lock_after: int = _count(
+    lock_after: int = count(
         10, 1, 100, "Wrong codes in a row until the customer is locked (NIST SP 800-63B: at most 100; PCI DSS 4: 10)."
     )
-    code_window: int = _count(1, 0, 10, "Steps of 30 s accepted on each side of the expected one (RFC 6238 §5.2).")
-    max_drift: int = _count(10, 0, 100, "Steps by which a token's clock may be learnt to be off; then: resynchronise.")
-    hotp_look_ahead: int = _count(10, 0, 100, "Counters ahead that are tried for a counter token (RFC 4226 §7.4).")
-    resync_window: int = _count(200, 1, 10_000, "Steps on each side that a resynchronisation searches.")
-    resync_look_ahead: int = _count(1000, 1, 10_000, "Counters ahead that a resynchronisation searches.")
-    challenge_seconds: int = _count(120, 1, 3600, "Seconds in which a challenge has to be answered.")
-    challenge_tries: int = _count(3, 1, 10, "Codes that may be tried in one challenge.")
-    one_customer_per_token: bool = _yes_or_no(True, "A token belongs to at most one customer.")
-    reissue_permit_hours: int = _count(72, 1, 720, "Hours in which a permit to enrol a new token has to be used.")
+    code_window: int = count(1, 0, 10, "Steps of 30 s accepted on each side of the expected one (RFC 6238 §5.2).")
+    max_drift: int = count(10, 0, 100, "Steps by which a token's clock may be learnt to be off; then: resynchronise.")
+    hotp_look_ahead: int = count(10, 0, 100, "Counters ahead that are tried for a counter token (RFC 4226 §7.4).")
+    resync_window: int = count(200, 1, 10_000, "Steps on each side that a resynchronisation searches.")
+    resync_look_ahead: int = count(1000, 1, 10_000, "Counters ahead that a resynchronisation searches.")
+    challenge_seconds: int = count(120, 1, 3600, "Seconds in which a challenge has to be answered.")
+    challenge_tries: int = count(3, 1, 10, "Codes that may be tried in one challenge.")
+    one_customer_per_token: bool = yes_or_no(True, "A token belongs to at most one customer.")
+    reissue_permit_hours: int = count(72, 1, 720, "Hours in which a permit to enrol a new token has to be used.")
 
 
 class Password(Section):
     """How the login passwords that are kept here are hashed: argon2id (RFC 9106)."""
 
-    memory_kib: int = _count(19_456, 128, 4_194_304, "Memory for one hash, in KiB.")
-    time_cost: int = _count(2, 1, 100, "Passes over that memory.")
-    parallelism: int = _count(1, 1, 16, "Lanes of one hash.")
-    hash_threads: int = _count(0, 0, 256, "Threads that hash (0: one a core).")
-    max_waiting: int = _count(256, 1, 100_000, "Passwords that may wait for a thread; further logins hear nothing.")
+    memory_kib: int = count(19_456, 128, 4_194_304, "Memory for one hash, in KiB.")
+    time_cost: int = count(2, 1, 100, "Passes over that memory.")
+    parallelism: int = count(1, 1, 16, "Lanes of one hash.")
+    hash_threads: int = count(0, 0, 256, "Threads that hash (0: one a core).")
+    max_waiting: int = count(256, 1, 100_000, "Passwords that may wait for a thread; further logins hear nothing.")
 
     @model_validator(mode="after")
     def _can_be_hashed(self) -> Self:
@@ -96,13 +80,13 @@ class Password(Section):
 class Throttle(Section):
     """Growing delays after wrong codes and wrong passwords; they end by themselves."""
 
-    free_failures: int = _count(3, 0, 100, "Wrong codes in a row that cost no delay.")
-    first_delay: float = _seconds(1.0, 0, 3600, "Seconds of the first delay after a wrong code; each next one doubles.")
-    max_delay: float = _seconds(30.0, 0, 3600, "Seconds of the longest delay after a wrong code.")
-    password_free_failures: int = _count(3, 0, 100, "Wrong passwords in a row that cost no delay.")
-    password_first_delay: float = _seconds(0.25, 0, 3600, "Seconds of the first delay after a wrong password.")
-    password_max_delay: float = _seconds(4.0, 0, 3600, "Seconds of the longest delay after a wrong password.")
-    max_tracked: int = _count(100_000, 1, 10_000_000, "Customers and stations whose wrong passwords are remembered.")
+    free_failures: int = count(3, 0, 100, "Wrong codes in a row that cost no delay.")
+    first_delay: float = seconds(1.0, 0, 3600, "Seconds of the first delay after a wrong code; each next one doubles.")
+    max_delay: float = seconds(30.0, 0, 3600, "Seconds of the longest delay after a wrong code.")
+    password_free_failures: int = count(3, 0, 100, "Wrong passwords in a row that cost no delay.")
+    password_first_delay: float = seconds(0.25, 0, 3600, "Seconds of the first delay after a wrong password.")
+    password_max_delay: float = seconds(4.0, 0, 3600, "Seconds of the longest delay after a wrong password.")
+    max_tracked: int = count(100_000, 1, 10_000_000, "Customers and stations whose wrong passwords are remembered.")
 
     @field_validator("max_delay", "password_max_delay")
     @classmethod
@@ -149,10 +133,10 @@ class Client(Section):
         description="What its first User-Password is: the password (challenge), password and code (append), either of "
         "these (auto), the code alone (code), or the password alone, no code ever (password).",
     )
-    require_message_authenticator: bool = _yes_or_no(
+    require_message_authenticator: bool = yes_or_no(
         True, "Drop requests without Message-Authenticator. False puts this client at risk (CVE-2024-3596)."
     )
-    limit_proxy_state: bool = _yes_or_no(
+    limit_proxy_state: bool = yes_or_no(
         True, "Where Message-Authenticator may be missing: still drop requests that carry Proxy-State without it."
     )
     without_token: Answer = Field(
@@ -166,11 +150,11 @@ class Client(Section):
     lost: Answer | None = Field(default=None, description="Token reported lost (left out: reject).")
     charset: Charset = Field(default="utf-8", description="How the octets of its passwords are read.")
     language: Language = Field(default=Language.JA, description="The language of its Reply-Messages.")
-    join_seconds: int = _count(
+    join_seconds: int = count(
         0, 0, 60, "Seconds in which the same login, sent anew, joins the first verdict (0: never; weakens 'once')."
     )
-    reject_delay: float = _seconds(1.0, 0, 10, "Seconds until an Access-Reject leaves (left out: as in [radius]).")
-    reply_max: int = _count(1024, 256, 4096, "Octets of the longest reply it can read (pam_radius_auth: 1024).")
+    reject_delay: float = seconds(1.0, 0, 10, "Seconds until an Access-Reject leaves (left out: as in [radius]).")
+    reply_max: int = count(1024, 256, 4096, "Octets of the longest reply it can read (pam_radius_auth: 1024).")
     prompt: Prompt = Field(
         default="no-echo", description="The Prompt attribute of a challenge (left out: as in [radius])."
     )
@@ -192,18 +176,18 @@ class Radius(Section):
         description="UDP addresses and ports; IPv6 in brackets. Port 0: any free one.",
         json_schema_extra={"default": ["0.0.0.0:1812", "[::]:1812"]},
     )
-    workers: int = _count(1, 0, 256, "Processes (0: one a core). More than one gains nothing with SQLite.")
+    workers: int = count(1, 0, 256, "Processes (0: one a core). More than one gains nothing with SQLite.")
     dictionary: tuple[Path, ...] = Field(
         default=(), description="Further dictionary files for reply_attributes. Relative paths start beside this file."
     )
-    duplicate_seconds: int = _count(30, 1, 300, "Seconds for which a reply is kept and sent again (RFC 5080 §2.2.2).")
-    duplicate_entries: int = _count(100_000, 1, 10_000_000, "Replies that are kept.")
-    max_in_flight: int = _count(4096, 1, 1_000_000, "Requests at work at once; further first packets are dropped.")
-    max_open_challenges: int = _count(100_000, 1, 10_000_000, "Challenges waiting for an answer at once.")
-    request_seconds: float = _seconds(5.0, 0.1, 60, "Seconds for a verdict; after that, silence.")
-    drain_seconds: float = _seconds(5.0, 0, 60, "Seconds for the requests at work when the server stops.")
-    reject_delay: float = _seconds(1.0, 0, 10, "Seconds until an Access-Reject leaves; delays nobody else.")
-    status_rate: int = _count(20, 0, 10_000, "Status-Server answers per second and client (0: none).")
+    duplicate_seconds: int = count(30, 1, 300, "Seconds for which a reply is kept and sent again (RFC 5080 §2.2.2).")
+    duplicate_entries: int = count(100_000, 1, 10_000_000, "Replies that are kept.")
+    max_in_flight: int = count(4096, 1, 1_000_000, "Requests at work at once; further first packets are dropped.")
+    max_open_challenges: int = count(100_000, 1, 10_000_000, "Challenges waiting for an answer at once.")
+    request_seconds: float = seconds(5.0, 0.1, 60, "Seconds for a verdict; after that, silence.")
+    drain_seconds: float = seconds(5.0, 0, 60, "Seconds for the requests at work when the server stops.")
+    reject_delay: float = seconds(1.0, 0, 10, "Seconds until an Access-Reject leaves; delays nobody else.")
+    status_rate: int = count(20, 0, 10_000, "Status-Server answers per second and client (0: none).")
     prompt: Prompt = Field(default="no-echo", description="The Prompt attribute of a challenge, for every client.")
     reply_messages: ReplyMessages = Field(
         default_factory=ReplyMessages, description="Texts for every client that has none of its own."
@@ -227,25 +211,6 @@ def _completed(client: Client, radius: dict[str, Any]) -> Client:
         texts = radius["reply_messages"].model_dump(exclude_none=True)
         taken["reply_messages"] = ReplyMessages(**texts | client.reply_messages.model_dump(exclude_none=True))
     return client.model_copy(update=taken)
-
-
-class Web(Section):
-    """The customer portal and the staff console."""
-
-    listen: Listen = Field(
-        default=Address("127.0.0.1", 8080),
-        description="TCP address and port, behind the proxy that speaks TLS.",
-        json_schema_extra={"default": "127.0.0.1:8080", "examples": ["127.0.0.1:8080"]},
-    )
-    public_origin: Origin = Field(
-        default="http://localhost:8080", description="Scheme, host and port as browsers see them: https://HOST."
-    )
-
-
-class Pam(Section):
-    """The door for PAM modules on this machine."""
-
-    socket: Path = Field(default=Path("/run/sekisho/pam.sock"), description="The Unix socket.")
 
 
 class Log(Section):
