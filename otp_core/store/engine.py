@@ -21,13 +21,16 @@ from otp_core.store.schema import REVISION, meta
 
 # A checkpoint copies pages back and syncs; 8,000 pages (32 MB) keep it rare.
 _PRAGMAS = (
-    "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
     "wal_autocheckpoint=8000",
     "cache_size=-24000",
     "temp_store=MEMORY",
 )
+
+
+# Kept in the file itself. Never set by opening alone: on a file that is empty for the moment of a restore, it writes.
+_JOURNAL_MODE = "PRAGMA journal_mode=WAL"
 
 
 class StoreProblem(Exception):
@@ -102,7 +105,13 @@ def _roll_back(connection: Connection) -> None:
             connection.invalidate()
 
 
+def use_write_ahead_log(connection: Connection) -> None:
+    """For a store that is known to be one: some ways of copying a database lose the mode."""
+    connection.exec_driver_sql(_JOURNAL_MODE)
+
+
 _ADVICE = {
+    sqlite3.SQLITE_ERROR: "the file is no complete store: is a restore under way? Otherwise restore the newest backup",
     sqlite3.SQLITE_BUSY: "another process holds its write lock: is a backup, an import or a second server running?",
     sqlite3.SQLITE_LOCKED: "another process holds its write lock: is a backup, an import or a second server running?",
     sqlite3.SQLITE_FULL: "the disk is full: make room; work goes on by itself",
@@ -137,6 +146,7 @@ def upgrade(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", "otp_core.store:migrations")
     with engine.connect() as connection:
+        use_write_ahead_log(connection)
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")

@@ -33,6 +33,7 @@ class Store:
         with self.read() as connection:
             _engine.check_revision(connection)
             key_check = _engine.read_meta(connection, _KEY_CHECK)
+            _engine.use_write_ahead_log(connection)
         if key_check is None or not self.sealer.opens(key_check):
             raise KeyProblem(
                 f"{master_key_file} is not the master key of the store {file}: restore the key that belongs to it"

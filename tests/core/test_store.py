@@ -885,6 +885,18 @@ def test_a_store_that_was_deleted_while_it_was_open_is_noticed_at_the_next_use(t
     assert not bank.database.exists(), "nor is an empty one made in its place"
 
 
+def test_a_file_that_is_empty_for_the_moment_of_a_restore_is_not_written_to(tmp_path: Path) -> None:
+    """Whoever copies a backup over the file empties it first: a page of ours in it would spoil the copy."""
+    bank = Bank(tmp_path)
+    enquiries = bank.store.enquiries()
+    bank.database.write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="no complete store: is a restore under way"):
+            enquiries.credentials("taro")
+        assert bank.database.read_bytes() == b""
+    enquiries.close()
+
+
 def test_a_store_that_was_replaced_while_it_was_open_is_not_touched_until_a_restart(tmp_path: Path) -> None:
     """SQLite would play the write-ahead log of the old file over the new one."""
     bank = Bank(tmp_path)
