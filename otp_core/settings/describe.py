@@ -54,7 +54,7 @@ def _resolved(key: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
     if "$ref" in key:
         said = definitions[key["$ref"].rpartition("/")[2]]
     elif "anyOf" in key:
-        said = key["anyOf"][0]
+        said = _resolved(key["anyOf"][0], definitions)
     return said | key
 
 

@@ -223,7 +223,7 @@ class Log(Section):
 
 
 class Settings(BaseSettings):
-    """The settings of Sekisho, all of them."""
+    """The settings of Sekisho, all of them. A door whose section is left out stays shut."""
 
     model_config = SettingsConfigDict(
         env_prefix="SEKISHO_",
@@ -239,8 +239,8 @@ class Settings(BaseSettings):
     password: Password = Field(default_factory=Password)
     throttle: Throttle = Field(default_factory=Throttle)
     radius: Radius = Field(default_factory=Radius)
-    web: Web = Field(default_factory=Web)
-    pam: Pam = Field(default_factory=Pam)
+    web: Web | None = None
+    pam: Pam | None = None
     log: Log = Field(default_factory=Log)
 
     @classmethod

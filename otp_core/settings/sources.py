@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, TypeGuard, get_args, get_origin
 
 from pydantic import BaseModel
@@ -231,10 +232,16 @@ def kind_at(location: Location) -> Any:
         if isinstance(name, int):
             kind = get_args(kind)[0]
         elif is_model(kind) and name in kind.model_fields:
-            kind = kind.model_fields[name].annotation
+            kind = _given(kind.model_fields[name].annotation)
         else:
             return None
     return kind
+
+
+def _given(kind: Any) -> Any:
+    """The type without the None that stands for "left out"."""
+    kinds = [one for one in get_args(kind) if one is not NoneType]
+    return kinds[0] if isinstance(kind, UnionType) and len(kinds) == 1 else kind
 
 
 def is_model(kind: object) -> TypeGuard[type[BaseModel]]:

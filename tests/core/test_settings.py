@@ -28,7 +28,13 @@ def test_a_store_is_all_that_must_be_given(tmp_path: Path) -> None:
     assert settings.radius.listen == (Address("0.0.0.0", 1812), Address("::", 1812))
     assert settings.radius.clients == ()
     assert (settings.login.lock_after, settings.password.memory_kib, settings.throttle.max_delay) == (10, 19_456, 30.0)
-    assert (str(settings.web.listen), settings.pam.socket) == ("127.0.0.1:8080", Path("/run/sekisho/pam.sock"))
+    assert (settings.web, settings.pam) == (None, None)
+
+
+def test_a_door_that_is_named_has_its_defaults(tmp_path: Path) -> None:
+    settings = good(tmp_path, STORE + "[web]\n[pam]\n").settings
+    assert settings.web and str(settings.web.listen) == "127.0.0.1:8080"
+    assert settings.pam and settings.pam.socket == Path("/run/sekisho/pam.sock")
 
 
 def test_a_client_is_safe_by_default(tmp_path: Path) -> None:
