@@ -17,6 +17,8 @@ class Event(StrEnum):
     LOGIN_CHALLENGED = "login.challenged"
     LOGIN_REJECTED = "login.rejected"
     LOGIN_REPEATED = "login.repeated"
+    LOGIN_EXEMPT = "login.exempt"
+    ACCOUNT_REFUSED = "account.refused"
     CUSTOMER_ADDED = "customer.added"
     CUSTOMER_LOCKED = "customer.locked"
     CUSTOMER_UNLOCKED = "customer.unlocked"

@@ -22,6 +22,17 @@ class Policy:
     code_is_enough: bool = False
 
 
+def password_only(without_token: str, suspended: str | None, lost: str | None) -> frozenset[OtpUse]:
+    """The uses of OTP that the settings answer with "password"; ``suspended`` left out is as ``without_token``."""
+    answers = {
+        OtpUse.NONE: without_token,
+        OtpUse.SUSPENDED: suspended or without_token,
+        OtpUse.LOST: lost,
+        OtpUse.REISSUE_PERMITTED: lost,
+    }
+    return frozenset(use for use, answer in answers.items() if answer == "password")
+
+
 @dataclass(frozen=True, slots=True)
 class Delays:
     """Growing delays that end by themselves: ``free`` failures cost nothing, then ``first`` seconds, doubling

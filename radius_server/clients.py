@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from otp_core.messages import TEXTS, Text
-from otp_core.model import Language, OtpUse
-from otp_core.policy import Policy
+from otp_core.model import Language
+from otp_core.policy import Policy, password_only
 from otp_core.settings import Settings
 from otp_core.settings.model import Client as ClientSettings
 from radius_server.dictionary import Dictionary
@@ -100,15 +100,9 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
 
 
 def _policy(settings: ClientSettings) -> Policy:
-    answers = {
-        OtpUse.NONE: settings.without_token,
-        OtpUse.SUSPENDED: settings.suspended or settings.without_token,
-        OtpUse.LOST: settings.lost,
-        OtpUse.REISSUE_PERMITTED: settings.lost,
-    }
     return Policy(
         mode=settings.mode,
-        password_only=frozenset(use for use, answer in answers.items() if answer == "password"),
+        password_only=password_only(settings.without_token, settings.suspended, settings.lost),
         language=settings.language,
         join_seconds=settings.join_seconds,
         code_is_enough=settings.without_password == "code",

@@ -33,7 +33,7 @@ from otp_core.store.work import NewCustomer
 SECRET = "correct-horse-battery-1"
 PASSWORD = "himitsu-no-aikotoba"
 STAFF = Actor("staff")
-_LISTENING = re.compile(r"listening.*?address=(\S+)")
+_LISTENING = re.compile(r"listening.*?address=(\S+).*door=radius")
 
 
 @dataclass

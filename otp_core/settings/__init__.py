@@ -16,19 +16,23 @@ from otp_core.settings.model import (
     Store,
     Throttle,
 )
-from otp_core.settings.pam import Pam
+from otp_core.settings.pam import AgentProfile, HostProfile, Pam, PamProfile, PamSocket
 from otp_core.settings.problems import ConfigProblems, Problem
 from otp_core.settings.values import Address
 from otp_core.settings.web import Web
 
 __all__ = [
     "Address",
+    "AgentProfile",
     "Client",
     "ConfigProblems",
+    "HostProfile",
     "Loaded",
     "Log",
     "Login",
     "Pam",
+    "PamProfile",
+    "PamSocket",
     "Password",
     "Problem",
     "Radius",

@@ -25,6 +25,7 @@ _AS_STRONG_AS_OWASP_ASKS = ((47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (
 def given_twice(values: dict[str, Any], places: Places) -> Iterator[Remark]:
     """Networks, client names and addresses that an earlier one has already. Values that do not read are passed over:
     their own problem is told elsewhere."""
+    yield from _profiles_given_twice(values, places)
     radius = values.get("radius")
     if not isinstance(radius, dict):
         return
@@ -36,6 +37,17 @@ def given_twice(values: dict[str, Any], places: Places) -> Iterator[Remark]:
     yield from _twice(names, str, places)
     yield from _twice(networks, read_network, places)
     yield from _twice([entry for entry in listen if not str(entry[1]).endswith(":0")], read_address, places)
+
+
+def _profiles_given_twice(values: dict[str, Any], places: Places, section: str = "pam") -> Iterator[Remark]:
+    pam = values.get(section)
+    profiles = _entries(pam.get("profiles") if isinstance(pam, dict) else None, (section, "profiles"))
+    tables = [(location, profile) for location, profile in profiles if isinstance(profile, dict)]
+    services = [
+        entry for location, profile in tables for entry in _entries(profile.get("services"), (*location, "services"))
+    ]
+    yield from _twice([((*location, "name"), profile.get("name")) for location, profile in tables], str, places)
+    yield from _twice(services, str, places)
 
 
 def _entries(found: object, location: Location) -> list[tuple[Location, Any]]:
@@ -69,6 +81,15 @@ def risks(settings: Settings) -> Iterator[Remark]:
     for index, client in enumerate(settings.radius.clients):
         for key, message in _client_risks(client):
             yield ("radius", "clients", index, key), message
+    for index, profile in enumerate(settings.pam.profiles if settings.pam else ()):
+        if profile.mode == "password":
+            yield ("pam", "profiles", index, "mode"), f"{profile.name} never asks for a code"
+        if profile.mode == "code" and profile.without_token == "password" and profile.enrol_until is None:
+            yield (
+                ("pam", "profiles", index, "without_token"),
+                f"through {profile.name} whoever has no active token gets in with nothing checked here: is a module "
+                'that checks the password required before it? Otherwise write "reject"',
+            )
 
 
 def _hashes_well(password: Password) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from typing import Annotated, Any
 
@@ -122,6 +123,16 @@ def web_origin(origin: str) -> str:
     return origin
 
 
+def read_day(value: object) -> date:
+    """A day as TOML has it, or the same in quotes."""
+    if type(value) is date:
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("needs a day: 2027-03-31") from None
+
+
 def client_name(name: str) -> str:
     """What logs, metrics and audit rows call a client."""
     if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= 64:
@@ -163,6 +174,12 @@ Network = Annotated[
     PlainValidator(read_network),
     PlainSerializer(str),
     _text_schema("10.1.0.0/16", "2001:db8::/32", "10.1.2.3"),
+]
+Day = Annotated[
+    date,
+    PlainValidator(read_day),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-03-31"]}),
 ]
 Secret = Annotated[SecretBytes, AfterValidator(strong_secret)]
 StoreUrl = Annotated[str, AfterValidator(store_url)]

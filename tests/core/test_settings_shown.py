@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from otp_core.settings import Client, ConfigProblems, describe_schema, load, markdown_table, show
+from otp_core.settings import Client, ConfigProblems, PamProfile, describe_schema, load, markdown_table, show
 from otp_core.settings.load import Given
 from tests.core.settings_files import CLIENT, SECRET, STORE, good, private, report, written
 
@@ -155,10 +155,19 @@ def test_the_example_shows_every_key_with_its_default(tmp_path: Path) -> None:
     assert loaded.settings == silent.settings
     given = tomllib.loads(said)
     for name, section in loaded.settings:
-        left_out = set(type(section).model_fields) - set(given[name]) - {"reply_messages"}
+        left_out = set(type(section).model_fields) - set(given[name]) - {"reply_messages", "profiles"}
         assert (name, left_out) == (name, set())
-    for key in type(loaded.settings.radius.clients[0]).model_fields:
+    for key in (*Client.model_fields, *PamProfile.model_fields):
         assert key in text
+
+
+def test_the_example_of_a_profile_is_good(tmp_path: Path) -> None:
+    example = (CONFIG / "sekisho.toml").read_text().partition("#[pam]")[2].partition("\n[log]")[0]
+    text = re.sub(r"^#     (?=\[\[pam|[a-z_]+ = )", "", example, flags=re.MULTILINE)
+    pam = good(tmp_path, f"{STORE}[pam]{text}").settings.pam
+    assert pam is not None
+    (profile,) = pam.profiles
+    assert (profile.name, str(profile.enrol_until)) == ("ssh", "2027-03-31")
 
 
 def test_the_unit_hands_over_the_key_that_the_example_names() -> None:

@@ -1,0 +1,275 @@
+"""The socket that PAM modules speak to: who is at the other end, how many at once, how long; and the frames to and fro.
+
+It decides nothing about a login (dialogue.py does), and nothing that a peer sends or leaves out holds it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import socket
+import struct
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import structlog
+
+from pam_module.frames import (
+    MAX_FRAMES,
+    Abort,
+    Answer,
+    BadFrame,
+    Code,
+    Fault,
+    Frame,
+    Frames,
+    FromService,
+    Prompt,
+    Result,
+    Role,
+    Start,
+    Style,
+    Text,
+    Wait,
+    encode,
+    fits,
+)
+
+FIRST_SECONDS = 5.0
+"""For a START, and for a peer to take what is written to it."""
+
+QUIET_SECONDS, WAIT_SECONDS = 3.0, 30
+"""A module hears something at least so often: a WAIT of so many seconds."""
+
+_OCTETS = 4096
+_log = structlog.get_logger("pam")
+
+
+class Gone(Exception):
+    """Nobody is there any more: closed, gave up (^C), or did not answer in time."""
+
+
+class Peer(NamedTuple):
+    """The process at the other end, as the kernel has it (SO_PEERCRED)."""
+
+    pid: int
+    uid: int
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return Peer(pid, uid)
+
+
+class Limits(NamedTuple):
+    """The service's bounds (settings, section pam)."""
+
+    open: bool
+    max_conversations: int
+    max_per_user: int
+    typing_seconds: float
+
+
+class Conversation:
+    """One connection: frames in order, counted, and each within its time. It is the dialogue's Talk."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, typing_seconds: float) -> None:
+        self._reader, self._writer, self._typing_seconds = reader, writer, typing_seconds
+        self._frames = Frames("module")
+        self._arrived: list[Frame] = []
+        self._count = 0
+        self._loop = asyncio.get_running_loop()
+        self._spoke_at = self._loop.time()
+        self.asking = False
+        """A person is typing: nothing is lost if they are sent away."""
+
+    async def start(self) -> Start:
+        """The first frame. Raises Gone or BadFrame."""
+        frame = await self._next(FIRST_SECONDS)
+        if not isinstance(frame, Start):
+            raise BadFrame(Fault.TYPE)
+        self._spoke_at = self._loop.time()
+        return frame
+
+    async def ask(self, text: str, role: Role, *, echo: bool = False) -> bytes:
+        """What the person types. Raises Gone or BadFrame."""
+        if self._arrived:
+            raise BadFrame(Fault.TYPE)  # an answer before its question
+        await self._send(Prompt(fits(text), echo, role))
+        self.asking = True
+        try:
+            frame = await self._next(self._typing_seconds)
+        finally:
+            self.asking = False
+            self._spoke_at = self._loop.time()
+        if isinstance(frame, Abort):
+            raise Gone("gave up")
+        if not isinstance(frame, Answer):
+            raise BadFrame(Fault.TYPE)
+        return frame.text
+
+    async def say(self, text: str, style: Style) -> None:
+        await self._send(Text(style, fits(text)))
+
+    async def finish(self, result: Result) -> None:
+        """The last frame; always sent, however many there were."""
+        await self._write(result)
+
+    async def keep_alive(self) -> None:
+        """Say WAIT whenever the module has heard nothing for a while. Runs beside the dialogue until cancelled."""
+        seconds = QUIET_SECONDS
+        while True:
+            left = self._spoke_at + seconds - self._loop.time()
+            if left > 0 or self.asking:
+                await asyncio.sleep(max(left, 0.1))
+                continue
+            await self._send(Wait(WAIT_SECONDS))
+            seconds = WAIT_SECONDS / 2
+
+    async def _send(self, frame: FromService) -> None:
+        self._another()
+        await self._write(frame)
+
+    async def _write(self, frame: FromService) -> None:
+        self._writer.write(encode(frame))
+        self._spoke_at = self._loop.time()
+        try:
+            async with asyncio.timeout(FIRST_SECONDS):
+                await self._writer.drain()
+        except (TimeoutError, OSError) as error:
+            raise Gone("takes nothing") from error
+
+    async def _next(self, seconds: float) -> Frame:
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._arrived:
+                    octets = await self._reader.read(_OCTETS)
+                    if not octets:
+                        self._frames.end()
+                        raise Gone("closed")
+                    self._arrived += self._frames.feed(octets)
+        except TimeoutError as error:
+            raise Gone(f"said nothing for {seconds:g} s") from error
+        except OSError as error:
+            raise Gone("closed") from error
+        self._another()
+        return self._arrived.pop(0)
+
+    def _another(self) -> None:
+        self._count += 1
+        if self._count >= MAX_FRAMES:  # the last place is RESULT's
+            raise TooManyFrames
+
+
+class TooManyFrames(Exception):
+    """The conversation has been long enough."""
+
+
+Converse = Callable[[Start, Conversation], Awaitable[Result]]
+"""What is done with a login: the dialogue, put together by the door or the agent. May raise Gone or BadFrame."""
+
+
+class Service:
+    """All conversations of one socket."""
+
+    def __init__(self, limits: Limits, converse: Converse) -> None:
+        self.limits = limits
+        self._converse = converse
+        self._of: Counter[int] = Counter()
+        self._running: dict[asyncio.Task[None], Conversation] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, from its first octet to its last. Never raises."""
+        connection = writer.get_extra_info("socket")
+        talk = Conversation(reader, writer, self.limits.typing_seconds)
+        task = asyncio.current_task()
+        assert task is not None
+        peer = peer_of(connection)
+        try:
+            if not self._has_room(peer):
+                await talk.finish(Result(Code.UNAVAILABLE))
+                return
+            self._of[peer.uid] += 1
+            self._running[task] = talk
+            try:
+                await talk.finish(await self._hear(talk, peer))
+            finally:
+                del self._running[task]
+                self._of[peer.uid] -= 1
+        except Gone as error:
+            _log.debug("a conversation ended early", pid=peer.pid, uid=peer.uid, cause=str(error))
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    def _has_room(self, peer: Peer) -> bool:
+        if len(self._running) >= self.limits.max_conversations:
+            _log.warning("too many conversations: raise max_conversations?", at_once=len(self._running))
+            return False
+        if peer.uid not in _trusted() and self._of[peer.uid] >= self.limits.max_per_user:
+            _log.warning("too many conversations of one user", uid=peer.uid, at_once=self._of[peer.uid])
+            return False
+        return True
+
+    async def _hear(self, talk: Conversation, peer: Peer) -> Result:
+        """The result to send. Raises Gone."""
+        try:
+            start = await talk.start()
+            if not self._may_ask(peer, start):
+                _log.warning("a user may not ask for another", uid=peer.uid, user=start.user, pid=peer.pid)
+                return Result(Code.PERM_DENIED)
+            return await self._alive(talk, start)
+        except BadFrame as error:
+            # A refusal and not an outage: what a stranger types must never count as one.
+            _log.warning("a module sent what is no frame", pid=peer.pid, uid=peer.uid, cause=str(error))
+            return Result(Code.AUTH_ERR)
+        except TooManyFrames:
+            return Result(Code.MAXTRIES)
+        except Gone:
+            raise
+        except Exception:
+            _log.exception("a conversation failed", pid=peer.pid, uid=peer.uid)
+            return Result(Code.UNAVAILABLE)
+
+    def _may_ask(self, peer: Peer, start: Start) -> bool:
+        if peer.uid in _trusted():
+            return True
+        try:
+            return self.limits.open and pwd.getpwnam(start.user).pw_uid == peer.uid
+        except KeyError:
+            return False
+
+    async def _alive(self, talk: Conversation, start: Start) -> Result:
+        beside = asyncio.ensure_future(talk.keep_alive())
+        dialogue = asyncio.ensure_future(self._converse(start, talk))
+        try:
+            await asyncio.wait((dialogue, beside), return_when=asyncio.FIRST_COMPLETED)
+            if not dialogue.done():
+                await beside  # which says why nothing can be sent any more
+            return await dialogue
+        finally:
+            beside.cancel()
+            dialogue.cancel()
+            await asyncio.gather(beside, dialogue, return_exceptions=True)
+
+    async def close(self, drain_seconds: float) -> None:
+        """Send away whoever is typing, and let the verdicts under way be heard."""
+        end = asyncio.get_running_loop().time() + drain_seconds
+        while self._running:
+            late = asyncio.get_running_loop().time() >= end
+            leaving = [task for task, talk in self._running.items() if late or talk.asking]
+            for task in leaving:
+                task.cancel()
+            await asyncio.wait(list(self._running), timeout=0.05)
+
+
+def _trusted() -> tuple[int, int]:
+    """Who may ask for everybody: root, and whoever this process itself is."""
+    return 0, os.geteuid()

@@ -1,0 +1,48 @@
+"""What people read at a host: prompts and notices, in Japanese and English. A refusal is the host's to word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from otp_core.model import Language
+
+
+class Word(StrEnum):
+    """The names that the settings have for them."""
+
+    LOGIN = "login"
+    CODE = "code"
+    CODE_AGAIN = "code_again"
+    BOTH = "both"
+    UNAVAILABLE = "unavailable"
+    ENROL = "enrol"
+
+
+TEXTS: dict[Language, dict[Word, str]] = {
+    Language.JA: {
+        Word.LOGIN: "ログインパスワード: ",
+        Word.CODE: "ワンタイムパスワード: ",
+        Word.CODE_AGAIN: "確認できませんでした。次に表示されるワンタイムパスワード: ",
+        Word.BOTH: "ログインパスワードに続けてワンタイムパスワード: ",
+        Word.UNAVAILABLE: "ただいまログインを確認できません。しばらくしてからお試しください。",
+        Word.ENROL: "ワンタイムパスワードが未登録です。{day}までに利用登録をしてください。",
+    },
+    Language.EN: {
+        Word.LOGIN: "Password: ",  # the one text that sudo puts its own in place of
+        Word.CODE: "One-time password: ",
+        Word.CODE_AGAIN: "Not accepted. The next one-time password shown: ",
+        Word.BOTH: "Password and one-time password: ",
+        Word.UNAVAILABLE: "The login cannot be checked just now. Try again later.",
+        Word.ENROL: "You have no one-time password yet. Enrol by {day}.",
+    },
+}
+
+
+def texts_with(own: Mapping[Language, Mapping[Any, str]]) -> dict[Language, dict[Word, str]]:
+    """The usual texts with a profile's own in their place."""
+    return {
+        language: texts | {Word(word): text for word, text in own.get(language, {}).items()}
+        for language, texts in TEXTS.items()
+    }

@@ -1,0 +1,399 @@
+"""The socket service where the other side is careless or hostile: bad frames, floods, half-open connections, patience.
+
+A real socket and the real service; what is done with a login is a few lines here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pam_module.frames import (
+    MAX_FRAMES,
+    Abort,
+    Answer,
+    Code,
+    Op,
+    Prompt,
+    Result,
+    Role,
+    Start,
+    Style,
+    Text,
+    Wait,
+    encode,
+)
+from pam_module.listening import BACKLOG, Listening, Taken
+from pam_module.service import Conversation, Limits, Service
+from tests.pam.host import Host, start
+from tests.pam.test_frames import BAD
+
+LIMITS = Limits(open=False, max_conversations=40, max_per_user=3, typing_seconds=30)
+
+
+async def ask_once(start: Start, talk: Conversation) -> Result:
+    """Lets in whoever types their own name."""
+    typed = await talk.ask("Name: ", Role.PASSWORD)
+    return Result(Code.SUCCESS if typed == start.user.encode() else Code.AUTH_ERR)
+
+
+async def ask_for_ever(start: Start, talk: Conversation) -> Result:
+    while True:
+        await talk.ask("Again: ", Role.NONE)
+
+
+async def fail(start: Start, talk: Conversation) -> Result:
+    raise RuntimeError("a fault of ours")
+
+
+@contextmanager
+def serving(
+    folder: Path, converse: Callable[[Start, Conversation], Awaitable[Result]] = ask_once, limits: Limits = LIMITS
+) -> Iterator[Path]:
+    """The service in a thread with a loop of its own."""
+    path, started, stop = folder / "s", threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def run() -> None:
+        listening = Listening(path, mode=0o666 if limits.open else 0o600)
+        service = Service(limits, converse)
+        server = await asyncio.start_unix_server(service.serve, sock=listening.socket, backlog=BACKLOG)
+        started.set()
+        await stop.wait()
+        server.close()
+        await service.close(5)
+        listening.close()
+        assert len(service) == 0
+
+    def thread() -> None:
+        loop.run_until_complete(run())
+        loop.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(thread)
+        try:
+            assert started.wait(30) or done.result()
+            yield path
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            done.result(60)
+
+
+def test_a_conversation(tmp_path: Path) -> None:
+    with serving(tmp_path) as path, Host(path) as host:
+        host.send(start("taro"))
+        assert host.hear() == Prompt("Name: ", False, Role.PASSWORD)
+        host.send(Answer(b"taro"))
+        assert [host.hear(), host.hear()] == [Result(Code.SUCCESS), None]
+
+
+def test_octet_by_octet_is_as_good(tmp_path: Path) -> None:
+    with serving(tmp_path) as path, Host(path) as host:
+        for octet in encode(start("taro")):
+            host.send(bytes((octet,)))
+        host.hear()
+        for octet in encode(Answer(b"taro")):
+            host.send(bytes((octet,)))
+        assert host.result() == Result(Code.SUCCESS)
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [one for one in BAD if one["direction"] == "module" and one["error"] != "INCOMPLETE"],
+    ids=lambda v: v["name"],
+)
+def test_a_bad_frame_is_a_refusal_and_no_outage(tmp_path: Path, vector: dict[str, str]) -> None:
+    with serving(tmp_path) as path:
+        with Host(path) as host:
+            host.send(bytes.fromhex(vector["hex"]))
+            assert host.result() == Result(Code.AUTH_ERR)
+        with Host(path) as host:
+            host.send(start("taro"))
+            host.hear()
+            host.send(bytes.fromhex(vector["hex"]))
+            assert host.result() == Result(Code.AUTH_ERR)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        encode(Answer(b"taro")),
+        encode(Abort()),
+        encode(start("taro")) + encode(Answer(b"taro")),
+        encode(start("taro")) + encode(start("taro")),
+    ],
+)
+def test_what_comes_out_of_turn_lets_nobody_in(tmp_path: Path, said: bytes) -> None:
+    with serving(tmp_path) as path, Host(path) as host:
+        host.send(said)
+        found = host.result()
+        assert found is None or found.code != Code.SUCCESS
+
+
+def test_the_end_in_the_midst_of_anything_ends_it(tmp_path: Path) -> None:
+    octets = encode(start("taro"))
+    with serving(tmp_path) as path:
+        for length in range(len(octets)):
+            with Host(path) as host:
+                host.send(octets[:length])
+                host.socket.shutdown(socket.SHUT_WR)
+                found = host.result()
+                assert found is None or found.code == Code.AUTH_ERR
+        with Host(path) as host:
+            host.send(octets)
+            host.hear()
+        with Host(path) as host:
+            host.send(start("taro"))
+            assert isinstance(host.hear(), Prompt)
+
+
+def test_a_conversation_has_no_more_frames_than_it_may(tmp_path: Path) -> None:
+    with serving(tmp_path, ask_for_ever) as path, Host(path) as host:
+        host.send(start("taro"))
+        frames = 1
+        while True:
+            frame = host.hear()
+            frames += 1
+            if not isinstance(frame, Prompt):
+                break
+            host.send(Answer(b"x"))
+            frames += 1
+        assert (frame, frames <= MAX_FRAMES) == (Result(Code.MAXTRIES), True)
+
+
+def test_a_fault_of_ours_is_an_outage(tmp_path: Path) -> None:
+    with serving(tmp_path, fail) as path, Host(path) as host:
+        host.send(start("taro"))
+        assert host.result() == Result(Code.UNAVAILABLE)
+
+
+def test_whoever_says_nothing_is_sent_away_and_keeps_nobody_out(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=LIMITS._replace(max_conversations=3)) as path:
+        silent = [Host(path) for _ in range(3)]
+        end = time.monotonic() + 60
+        while True:  # their places are free again after a few seconds
+            with Host(path) as host:
+                try:
+                    host.send(start("taro"))
+                except OSError:
+                    continue  # answered before it spoke
+                if isinstance(host.hear(), Prompt):
+                    break
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        for one in silent:
+            assert one.hear() is None
+            one.socket.close()
+
+
+def test_whoever_does_not_type_is_sent_away(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=LIMITS._replace(typing_seconds=0.2)) as path, Host(path) as host:
+        host.send(start("taro"))
+        host.hear()
+        assert host.result() is None
+
+
+def test_typing_is_nobody_else_s_time(tmp_path: Path) -> None:
+    """No WAIT while a person types."""
+    with serving(tmp_path) as path, Host(path) as host:
+        host.send(start("taro"))
+        host.hear()
+        time.sleep(4)
+        host.send(Answer(b"taro"))
+        assert [host.hear(), host.hear()] == [Result(Code.SUCCESS), None]
+
+
+def test_a_slow_step_says_wait(tmp_path: Path) -> None:
+    async def slow(start: Start, talk: Conversation) -> Result:
+        await asyncio.sleep(4)
+        await talk.say("Slow.", Style.INFO)
+        return Result(Code.SUCCESS)
+
+    with serving(tmp_path, slow) as path, Host(path) as host:
+        host.send(start("taro"))
+        assert isinstance(host.hear(), Wait)
+        assert [host.hear(), host.hear()] == [Text(Style.INFO, "Slow."), Result(Code.SUCCESS)]
+
+
+def test_over_the_bound_the_next_is_told_so(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=LIMITS._replace(max_conversations=2)) as path:
+        with Host(path) as first, Host(path) as second:
+            for host in (first, second):
+                host.send(start("taro"))
+                assert isinstance(host.hear(), Prompt)
+            with Host(path) as third:
+                assert third.result() == Result(Code.UNAVAILABLE)
+            first.send(Answer(b"taro"))
+            assert first.result() == Result(Code.SUCCESS)
+        with Host(path) as host:
+            host.send(start("taro"))
+            assert isinstance(host.hear(), Prompt)
+
+
+def test_a_flood_is_survived(tmp_path: Path) -> None:
+    def one(number: int) -> int | None:
+        with Host(path) as host:
+            try:
+                host.send(start(f"u{number}"))
+                frame = host.hear()
+                if isinstance(frame, Prompt):
+                    host.send(Answer(f"u{number}".encode()))
+                    frame = host.hear()
+            except OSError:
+                return Code.UNAVAILABLE
+            return frame.code if isinstance(frame, Result) else None
+
+    with serving(tmp_path, limits=LIMITS._replace(max_conversations=16)) as path, ThreadPoolExecutor(24) as pool:
+        assert {*pool.map(one, range(400))} <= {Code.SUCCESS, Code.UNAVAILABLE, None}
+        assert one(1) == Code.SUCCESS
+
+
+def test_an_end_sends_the_typing_away_and_answers_the_waiting(tmp_path: Path) -> None:
+    async def slow(start: Start, talk: Conversation) -> Result:
+        if start.user == "typing":
+            await talk.ask("? ", Role.NONE)
+        await asyncio.sleep(1)
+        return Result(Code.SUCCESS)
+
+    with ThreadPoolExecutor(2) as pool:
+        with serving(tmp_path, slow) as path:
+            hosts = [Host(path), Host(path)]
+            hosts[0].send(start("typing"))
+            assert isinstance(hosts[0].hear(), Prompt)
+            hosts[1].send(start("waiting"))
+            time.sleep(0.3)
+            results = [pool.submit(host.result) for host in hosts]
+        assert [one.result(30) for one in results] == [None, Result(Code.SUCCESS)]
+        for host in hosts:
+            host.socket.close()
+
+
+# Who is at the other end.
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+
+
+def as_user(uid: int, path: Path, user: str) -> int:
+    """What the service answers to a process of that user; 99: it could not even connect."""
+    child = os.fork()
+    if child == 0:
+        code = 98
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            try:
+                with Host(path) as host:
+                    host.send(start(user))
+                    frame = host.hear()
+                    if isinstance(frame, Prompt):
+                        host.send(Answer(user.encode()))
+                        frame = host.hear()
+                    code = frame.code if isinstance(frame, Result) else 97
+            except PermissionError:
+                code = 99
+            except (BrokenPipeError, ConnectionResetError):  # turned away before it could speak
+                code = Code.UNAVAILABLE
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture
+def reachable(tmp_path: Path) -> Path:
+    """A folder that others can enter; pytest's own cannot be."""
+    folder = Path(f"/tmp/sekisho-pam-{os.getpid()}-{time.monotonic_ns()}")
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+@as_root
+def test_a_socket_is_shut_to_others_unless_it_is_open(reachable: Path) -> None:
+    try:
+        with serving(reachable) as path:
+            assert as_user(65534, path, "nobody") == 99
+        with serving(reachable, limits=LIMITS._replace(open=True)) as path:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o666
+            assert as_user(65534, path, "nobody") == Code.SUCCESS
+            assert as_user(65534, path, "root") == Code.PERM_DENIED
+            assert as_user(65534, path, "no-such-user") == Code.PERM_DENIED
+            assert as_user(0, path, "nobody") == Code.SUCCESS
+    finally:
+        for file in reachable.iterdir():
+            file.unlink()
+        reachable.rmdir()
+
+
+@as_root
+def test_one_user_cannot_take_everybody_s_places(reachable: Path) -> None:
+    try:
+        with serving(reachable, limits=LIMITS._replace(open=True, max_per_user=1)) as path:
+            child = os.fork()
+            if child == 0:
+                os.setresuid(65534, 65534, 65534)
+                host = Host(path)
+                host.send(start("nobody"))
+                host.hear()
+                time.sleep(60)
+                os._exit(0)
+            end = time.monotonic() + 60
+            while as_user(65534, path, "nobody") != Code.UNAVAILABLE and time.monotonic() < end:
+                time.sleep(0.05)
+            assert as_user(65534, path, "nobody") == Code.UNAVAILABLE
+            assert as_user(0, path, "root") == Code.SUCCESS
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+    finally:
+        for file in reachable.iterdir():
+            file.unlink()
+        reachable.rmdir()
+
+
+# The socket itself.
+
+
+def test_a_socket_belongs_to_one_at_a_time(tmp_path: Path) -> None:
+    first = Listening(tmp_path / "s", mode=0o600)
+    with pytest.raises(Taken, match="another Sekisho"):
+        Listening(tmp_path / "s", mode=0o600)
+    first.close()
+    assert not (tmp_path / "s").exists()
+    Listening(tmp_path / "s", mode=0o600).close()
+
+
+def test_somebody_else_s_socket_stays(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "s"))
+        other.listen()
+        with pytest.raises(Taken, match="another program"):
+            Listening(tmp_path / "s", mode=0o600)
+        assert (tmp_path / "s").is_socket()
+    Listening(tmp_path / "s", mode=0o600).close()  # nobody answers there now
+
+
+def test_what_is_no_socket_stays(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("precious")
+    with pytest.raises(OSError, match="is no socket"):
+        Listening(tmp_path / "s", mode=0o600)
+    assert (tmp_path / "s").read_text() == "precious"
+    with pytest.raises(OSError, match="is the folder there"):
+        Listening(tmp_path / "nowhere" / "s", mode=0o600)
+
+
+def test_a_start_for_the_account_phase_is_told_apart(tmp_path: Path) -> None:
+    async def which(start: Start, talk: Conversation) -> Result:
+        return Result(Code.SUCCESS if start.op is Op.ACCT else Code.AUTH_ERR)
+
+    with serving(tmp_path, which) as path, Host(path) as host:
+        host.send(start("taro", op=Op.ACCT))
+        assert host.result() == Result(Code.SUCCESS)
