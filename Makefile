@@ -6,7 +6,9 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
-            faketime sqlite3 procps iproute2 e2fsprogs
+            faketime sqlite3 procps iproute2 e2fsprogs \
+            make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
+            libpam-google-authenticator
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
@@ -52,8 +54,9 @@ lint: dev  ## style, types and the direction of imports
 soak: system dev  ## what takes longer than CI should wait
 	$(BIN)/python -m pytest -m soak
 
-fuzz: dev  ## the packet parser against a coverage-guided fuzzer, for a minute
+fuzz: dev  ## the packet parser against a coverage-guided fuzzer, the PAM module against bad frames: a minute each
 	$(BIN)/python tests/radius/fuzz_packet.py -max_total_time=60
+	SEKISHO_FUZZ_SECONDS=60 $(BIN)/python -m pytest tests/pam/test_module_memory.py
 
 bench: system dev  ## speed and memory beside FreeRADIUS, in one run
 	$(BIN)/python -m benchmarks.run
