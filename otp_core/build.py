@@ -112,7 +112,7 @@ def open_house(settings: Settings, *, trust_clock: bool = False) -> House:
         store.sealer.mark,
         clock.now,
     )
-    return House(settings, store, authenticator, desk, docket, enquiries, Health(enquiries, clock), pool)
+    return House(settings, store, authenticator, desk, docket, enquiries, Health(enquiries, clock, docket), pool)
 
 
 def cost_of(settings: Settings) -> Cost:

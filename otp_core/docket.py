@@ -34,6 +34,8 @@ class Docket:
         self._waiting: deque[tuple[Case, Tell]] = deque()
         self._called = False
         self._trouble = ""
+        self.failing: frozenset[str] = frozenset()
+        """Whose logins could not be judged last; nobody's as soon as somebody's are again."""
         self._reminded, self._reminded_of = float("-inf"), ""
 
     def __len__(self) -> int:
@@ -111,6 +113,7 @@ class Docket:
             self._reminded, self._reminded_of = loop_time, trouble
             _log.error("no login can be answered", trouble=trouble, waiting=len(batch) + len(self._waiting))
         self._trouble = trouble
+        self.failing = frozenset(case.attempt.customer for case, _ in batch)
         for case, tell in reversed(batch):
             if case.attempt.deadline <= loop_time:
                 _say(tell, Silence(trouble))
@@ -123,6 +126,7 @@ class Docket:
         if self._trouble:
             _log.warning("logins are answered again", after=self._trouble)
             self._trouble = ""
+            self.failing = frozenset()
 
 
 def _say(tell: Tell, verdict: Verdict) -> None:

@@ -1,5 +1,8 @@
 """Whether logins can be answered now: the store takes a write, and the clock is sane. Doors ask, and tell front ends.
 
+While logins fail, it rehearses one of theirs: a gateway that stays away because of our silence could not find out that
+all is well again.
+
 It also keeps house: challenges that nobody answered are forgotten here, a few at a time.
 """
 
@@ -10,6 +13,7 @@ import asyncio
 import structlog
 
 from otp_core.clock import ClockSetBack, GuardedClock
+from otp_core.docket import Docket
 from otp_core.model import StoreBusy, StoreUnavailable
 from otp_core.store.ledger import Enquiries
 
@@ -23,8 +27,8 @@ BUSY_FOR = 3.0
 class Health:
     """One for a process."""
 
-    def __init__(self, enquiries: Enquiries, clock: GuardedClock) -> None:
-        self._enquiries, self._clock = enquiries, clock
+    def __init__(self, enquiries: Enquiries, clock: GuardedClock, docket: Docket) -> None:
+        self._enquiries, self._clock, self._docket = enquiries, clock, docket
         self._asked_at = float("-inf")
         self._answer = False
         self._well_at = float("-inf")
@@ -52,6 +56,8 @@ class Health:
         now = asyncio.get_running_loop().time()
         try:
             self._enquiries.probe(self._clock.now())
+            if self._docket.failing:
+                self._enquiries.rehearse(self._docket.failing)
         except (StoreUnavailable, ClockSetBack) as trouble:
             if isinstance(trouble, StoreBusy) and now < self._well_at + BUSY_FOR:
                 return True  # an import takes the lock for moments; logins wait for it, and so may this

@@ -39,6 +39,10 @@ DELETE FROM challenge WHERE customer_key = ? AND state NOT IN
 _TAKE = "DELETE FROM challenge WHERE state = ?"
 _RECORD = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PROBE = "INSERT INTO meta VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_TOUCH_TOKEN = "UPDATE token SET last_at = last_at WHERE key = ?"
+_TOUCH_CUSTOMER = "UPDATE customer SET failed_at = failed_at WHERE key = ?"
+_LAST_ID = 2**63 - 1
+"""Never given to an audit row that stays."""
 _EXPIRED = "SELECT 1 FROM challenge WHERE expires_at < ? LIMIT 1"
 _EXPIRE = "DELETE FROM challenge WHERE state IN (SELECT state FROM challenge WHERE expires_at < ? LIMIT 1000)"
 
@@ -102,6 +106,18 @@ class Enquiries:
         """Write something and wait for the disk."""
         with self._connection.guarded() as connection:
             connection.execute(_PROBE, (now.to_bytes(8, "big"),))
+
+    def rehearse(self, customers: Iterable[str]) -> None:
+        """What a batch of these customers reads and writes, and then all of it taken back. Raises StoreUnavailable."""
+        self._connection.close()  # pages that this connection has read before would hide what became of the file
+        with self._connection.guarded() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            known = _load(connection, customers, [b"rehearsal"]).standings.values()
+            connection.executemany(_TOUCH_TOKEN, [(one.token_key,) for one in known])
+            connection.executemany(_TOUCH_CUSTOMER, [(one.customer_key,) for one in known])
+            connection.execute(_OPEN, (b"rehearsal", 0, "", 0, 0, None))
+            connection.execute(_RECORD, (_LAST_ID, "rehearsal", "", None, None, "", ""))
+            connection.execute("ROLLBACK")
 
     def close(self) -> None:
         self._connection.close()

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from otp_core.docket import Docket
 from otp_core.health import BUSY_FOR, PROBE_SECONDS, SWEEP_SECONDS, Health
-from otp_core.judge import Ruling
-from otp_core.model import OpenChallenge
+from otp_core.judge import Case, Ruling
+from otp_core.login import Stage
+from otp_core.model import Accept, Attempt, Mode, OpenChallenge, Silence, Verdict
+from otp_core.policy import Policy
 from tests.core.bank import NOON, Bank
 from tests.fakes import SwiftLoop
 
 
 @asynccontextmanager
 async def health_of(bank: Bank) -> AsyncIterator[Health]:
+    async with docket_and_health_of(bank) as (_, health):
+        yield health
+
+
+@asynccontextmanager
+async def docket_and_health_of(bank: Bank) -> AsyncIterator[tuple[Docket, Health]]:
     enquiries = bank.store.enquiries()
+    docket = Docket(bank.store.ledger(), bank.judge, bank.guarded, bank.store.ids)
     try:
-        yield Health(enquiries, bank.guarded)
+        yield docket, Health(enquiries, bank.guarded, docket)
     finally:
+        docket.close()
         enquiries.close()
 
 
@@ -109,6 +121,50 @@ def test_a_clock_that_was_set_back_is_not_healthy(tmp_path: Path) -> None:
             assert not health.healthy()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("table", ["token", "customer", "audit"])
+def test_while_logins_fail_it_is_not_healthy_and_finds_out_by_itself_that_they_would_not(
+    tmp_path: Path, table: str
+) -> None:
+    """Nobody logs in meanwhile: the gateway has gone elsewhere."""
+    bank, loop = Bank(tmp_path), SwiftLoop()
+    taro = bank.customer()
+    before = bank.audit()
+
+    async def login(docket: Docket) -> Verdict:
+        verdict: asyncio.Future[Verdict] = loop.create_future()
+        policy = Policy(Mode.CODE)
+        attempt = Attempt(taro.contract_id, taro.code(), policy, "gateway", "192.0.2.1", deadline=loop.time())
+        docket.submit(Case(attempt, Stage.CODE, code=taro.code()), verdict.set_result)
+        return await verdict
+
+    async def scene() -> None:
+        async with docket_and_health_of(bank) as (docket, health):
+            assert health.healthy()
+            with hidden(bank, table):
+                loop.ahead += PROBE_SECONDS
+                assert health.healthy(), "its own write fares well, and nobody has logged in"
+                assert isinstance(await login(docket), Silence)
+                loop.ahead += PROBE_SECONDS
+                assert not health.healthy()
+            loop.ahead += PROBE_SECONDS
+            assert health.healthy()
+            assert bank.audit() == before, "a rehearsal leaves nothing behind"
+            assert isinstance(await login(docket), Accept)
+            assert docket.failing == frozenset()
+
+    run(loop, scene)
+
+
+@contextlib.contextmanager
+def hidden(bank: Bank, table: str) -> Iterator[None]:
+    """For the statements of a login it is not there."""
+    with contextlib.closing(sqlite3.connect(bank.database, isolation_level=None)) as other:
+        other.execute("PRAGMA legacy_alter_table = ON")
+        other.execute(f"ALTER TABLE {table} RENAME TO away")
+        yield
+        other.execute(f"ALTER TABLE away RENAME TO {table}")
 
 
 def test_it_keeps_house_whatever_happens(tmp_path: Path) -> None:
