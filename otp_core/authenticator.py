@@ -5,6 +5,7 @@ then the case goes onto the docket. What is decided, login.py's table and the ju
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -91,31 +92,39 @@ class Authenticator:
         return self._mark(b"join", attempt.challenge or b"", *(part.encode() for part in parts))
 
     async def _admit_with_password(self, attempt: Attempt, tell: Tell) -> None:
+        customer, station = attempt.customer, _station(attempt)
+        patience = attempt.deadline - asyncio.get_running_loop().time()
         try:
-            case, guessed = await self._check_password(attempt)
-        except BackendSilent as error:
-            tell(Silence(str(error)))
+            if not await self._turnstile.enter(customer, station, patience):
+                # Not looked at, so there is nothing to learn from the answer.
+                unseen = FirstFinding(right=False, reason=Finding.TOO_SOON)
+                self._submit(Case(attempt, Stage.FIRST_ROUND, unseen), tell)
+                return
+        except TimeoutError:
+            tell(Silence("a password waited longer in line than the gateway would"))
             return
-        except Exception:
-            _log.exception("the first factor failed")
-            tell(Silence("the first factor failed"))
-            return
+        with contextlib.ExitStack() as inside:
+            inside.callback(self._turnstile.leave, customer, station)
+            try:
+                case, guessed = await self._check_password(attempt)
+            except BackendSilent as error:
+                tell(Silence(str(error)))
+                return
+            except Exception:
+                _log.exception("the first factor failed")
+                tell(Silence("the first factor failed"))
+                return
+            until_told = inside.pop_all()
 
         def told(verdict: Verdict) -> None:
-            self._remember(attempt, verdict, guessed=guessed)
+            with until_told:
+                self._remember(attempt, verdict, guessed=guessed)
             tell(verdict)
 
         self._submit(case, told)
 
     async def _check_password(self, attempt: Attempt) -> tuple[Case, bool]:
         """The case for the docket, and whether its text might have been a guess at a code (mode auto)."""
-        patience = attempt.deadline - asyncio.get_running_loop().time()
-        wait = self._turnstile.wait(attempt.customer, _station(attempt), patience)
-        if wait is None:
-            # Not looked at, so there is nothing to learn from the answer.
-            return Case(attempt, Stage.FIRST_ROUND, FirstFinding(right=False, reason=Finding.TOO_SOON)), False
-        if wait:
-            await asyncio.sleep(wait)
         standing, hash_ = self._enquiries.credentials(attempt.customer) or (None, None)
         case, password, guessed = self._split(attempt, standing)
         case.first = await self._first_factor.verify(attempt, password, standing, hash_)

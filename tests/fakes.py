@@ -29,6 +29,25 @@ class SwiftLoop(asyncio.SelectorEventLoop):
         return super().time() + self.ahead
 
 
+class HandLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time stands still while anything can be done, and then leaps to the next timer: what takes
+    seconds takes none, and exactly so many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0.0
+
+    def time(self) -> float:
+        return self._now
+
+    def _run_once(self) -> None:
+        timers = self._scheduled  # type: ignore[attr-defined]
+        due = [timer.when() for timer in timers if not timer.cancelled()]
+        if due and not self._ready:  # type: ignore[attr-defined]
+            self._now = max(self._now, min(due))
+        super()._run_once()  # type: ignore[misc]
+
+
 @dataclass
 class KnownPasswords:
     """A first factor that knows passwords by heart. ``asked`` is what it was asked, in order; ``silent``: it does not

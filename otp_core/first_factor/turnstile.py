@@ -5,15 +5,20 @@ Kept in memory and bounded: a restart forgets it, which gives a guesser a few tr
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from otp_core.policy import Delays
 
 FORGET_SECONDS = 3600.0
 """A failure this long ago slows nobody down any more."""
+
+LONGEST_LINE = 256
+"""For one customer and station. Who comes later is refused unseen."""
 
 
 class _Turn(NamedTuple):
@@ -24,24 +29,68 @@ class _Turn(NamedTuple):
 _NEVER_FAILED = _Turn(0, 0.0)
 
 
+@dataclass(slots=True)
+class _Line:
+    """Those of one customer and station who wait, and those who are ``inside``: let through, no verdict yet."""
+
+    head: asyncio.Lock = field(default_factory=asyncio.Lock)
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: int = 0
+    inside: int = 0
+
+
 class Turnstile:
     """Who failed before waits before the next password is looked at. Whoever is let through counts as failed until
-    they have ``passed``, and the next one's wait begins where theirs ends, so that many at once gain nothing."""
+    they have ``passed``, and the next one's wait begins where theirs ends, so that many wrong ones at once gain
+    nothing. Many right ones at once go in as fast as those before them pass. Belongs to one event loop."""
 
     def __init__(self, delays: Delays, clock: Callable[[], float], max_tracked: int) -> None:
         self._delays, self._clock, self._max_tracked = delays, clock, max_tracked
         self._turns: OrderedDict[tuple[str, str], _Turn] = OrderedDict()
+        self._lines: dict[tuple[str, str], _Line] = {}
 
-    def wait(self, customer: str, station: str, patience: float = math.inf) -> float | None:
-        """Seconds to wait before this password may be checked; None: too many wait already, or it
-        would be longer than ``patience``: refuse it unseen. That makes nobody's wait longer."""
-        now = self._clock()
-        turn = self._recent(customer, station, now)
-        wait = max(0.0, turn.free_at - now)
-        if wait > min(self._delays.longest, max(0.0, patience)):
-            return None
-        self._count(customer, station, turn.failures + 1, now + wait)
-        return wait
+    async def enter(self, customer: str, station: str, patience: float = math.inf) -> bool:
+        """Stand in line until this password may be checked; ``leave`` when its verdict is known. False: the line is too
+        long, or the delay longer than ``patience`` (seconds) and nobody inside might end it: refuse it unseen. That
+        makes nobody's wait longer. Raises TimeoutError when patience ends in a line that still moves."""
+        line = self._lines.setdefault((customer, station), _Line())
+        if line.waiting >= LONGEST_LINE:
+            return False
+        end = self._clock() + patience
+        line.waiting += 1
+        try:
+            async with asyncio.timeout(None if math.isinf(patience) else max(0.0, patience)), line.head:
+                if not await self._turn_comes(line, customer, station, end):
+                    return False
+                self.failed(customer, station)
+                line.inside += 1
+                return True
+        finally:
+            line.waiting -= 1
+            self._forget(line, customer, station)
+
+    async def _turn_comes(self, line: _Line, customer: str, station: str, end: float) -> bool:
+        """For the first in line: until the delay is over, or somebody before them has passed."""
+        while (wait := self._recent(customer, station, now := self._clock()).free_at - now) > 0:
+            if not line.inside and wait > min(self._delays.longest, end - now):
+                return False
+            line.moved.clear()
+            try:
+                await asyncio.wait_for(line.moved.wait(), wait)
+            except TimeoutError:
+                return True
+        return True
+
+    def leave(self, customer: str, station: str) -> None:
+        """The verdict is known, or there will be none. Say ``passed`` before, if they did."""
+        line = self._lines[customer, station]
+        line.inside -= 1
+        line.moved.set()
+        self._forget(line, customer, station)
+
+    def _forget(self, line: _Line, customer: str, station: str) -> None:
+        if not line.waiting and not line.inside:
+            del self._lines[customer, station]
 
     def failed(self, customer: str, station: str) -> None:
         """One more failure, of somebody who was not asked to wait."""

@@ -728,22 +728,34 @@ def test_wrong_passwords_make_the_next_one_wait_and_being_let_in_clears_the_way(
     run(scene)
 
 
-def test_too_many_at_once_are_refused_unseen(tmp_path: Path) -> None:
-    """Even the right password: so there is nothing to learn from the answer."""
-    bank, factor = Bank(tmp_path), knows()
+def test_a_burst_of_right_passwords_all_pass_in_the_end(tmp_path: Path) -> None:
+    """Behind a wrong one, with a delay that none of them could bear for each of those before."""
+    bank, factor = Bank(tmp_path), KnownPasswords({"taro": PW}, slow=0.001)
     taro = bank.customer()
 
     async def scene() -> None:
-        async with entrance(
-            bank, factor, delays=Delays(free=0, first=0.0625, longest=0.0625), clock=HandClock(1.0)
-        ) as door:
+        async with entrance(bank, factor, delays=Delays(free=0, first=0.1, longest=30.0)) as door:
             await door.why(taro, "wrong", PASSWORD)
-            found = await asyncio.gather(*(door.says(taro, PW, PASSWORD) for _ in range(6)))
-            assert [verdict for verdict in found if verdict == Accept()] == [Accept()]
-            assert found[1:] == [Reject(Finding.TOO_SOON, Language.JA)] * 5
+            deadline = asyncio.get_running_loop().time() + SOON / 2
+            found = await asyncio.gather(*(door.says(taro, PW, PASSWORD, deadline=deadline) for _ in range(50)))
+            assert found == [Accept()] * 50
 
     run(scene)
-    assert factor.asked == [("taro", "wrong"), ("taro", PW)]
+
+
+def test_a_line_that_moves_too_slowly_is_silence_and_no_refusal(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), KnownPasswords({"taro": PW}, slow=0.5)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, factor, delays=Delays(free=0, first=30.0, longest=30.0)) as door:
+            first = asyncio.ensure_future(door.says(taro, PW, PASSWORD))
+            await asyncio.sleep(0)
+            deadline = asyncio.get_running_loop().time() + 0.05
+            assert isinstance(await door.says(taro, PW, PASSWORD, deadline=deadline), Silence)
+            assert await first == Accept()
+
+    run(scene)
 
 
 def test_the_way_is_cleared_by_the_verdict_and_not_by_a_right_password(tmp_path: Path) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from otp_core.first_factor.turnstile import FORGET_SECONDS, Turnstile
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from otp_core.first_factor.turnstile import FORGET_SECONDS, LONGEST_LINE, Turnstile
 from otp_core.policy import Delays
-from tests.fakes import HandClock
+from tests.fakes import HandClock, HandLoop
 
 DELAYS = Delays(free=2, first=1.0, longest=8.0)
 
 
-def turnstile(clock: HandClock, delays: Delays = DELAYS, max_tracked: int = 100) -> Turnstile:
+def turnstile(clock: Callable[[], float], delays: Delays = DELAYS, max_tracked: int = 100) -> Turnstile:
     return Turnstile(delays, clock, max_tracked)
 
 
@@ -31,117 +38,218 @@ def test_no_free_failures_means_that_the_first_one_costs() -> None:
 # Who waits.
 
 
+def run(scene: Callable[[Turnstile, HandLoop], Coroutine[Any, Any, None]], delays: Delays = DELAYS) -> None:
+    """A scene at a turnstile, on a loop whose time stands still and leaps to the next timer when all have to wait."""
+    loop = HandLoop()
+
+    async def bounded() -> None:
+        await scene(turnstile(loop.time, delays), loop)
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(bounded())
+
+
+async def guess(gate: Turnstile, customer: str = "taro", station: str = "here", patience: float = math.inf) -> bool:
+    """A wrong password: whether it was looked at."""
+    seen = await gate.enter(customer, station, patience)
+    if seen:
+        gate.leave(customer, station)
+    return seen
+
+
 def test_nobody_waits_who_passes_every_time() -> None:
-    gate = turnstile(HandClock(1000.0))
-    for _ in range(100):
-        assert gate.wait("taro", "here") == 0.0
-        gate.passed("taro", "here")
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for _ in range(100):
+            assert await gate.enter("taro", "here")
+            gate.passed("taro", "here")
+            gate.leave("taro", "here")
+        assert loop.time() == 0.0
+
+    run(scene)
 
 
 def test_whoever_is_let_through_counts_as_failed_until_they_have_passed() -> None:
-    gate = turnstile(HandClock(1000.0))
-    for failures in (1, 2, 3):
-        assert gate.wait("taro", "here") == 0.0
-        assert gate.failures("taro", "here") == failures
-    gate.passed("taro", "here")
-    assert gate.failures("taro", "here") == 0
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for failures in (1, 2, 3):
+            assert await gate.enter("taro", "here")
+            assert gate.failures("taro", "here") == failures
+        gate.passed("taro", "here")
+        assert gate.failures("taro", "here") == 0
+
+    run(scene)
 
 
-def test_a_burst_gains_no_more_than_the_free_failures() -> None:
-    """All at once, before any of them is known to be wrong."""
-    gate = turnstile(HandClock(1000.0))
-    assert [gate.wait("taro", "here") for _ in range(8)] == [0.0, 0.0, 0.0, 1.0, 3.0, 7.0, None, None]
-    assert gate.failures("taro", "here") == 6
+@pytest.mark.parametrize("slow", [0.0, 0.3])
+def test_many_wrong_ones_at_once_gain_no_more_than_one_after_another(slow: float) -> None:
+    """Whether they are known to be wrong at once or later. Who would wait too long is told so, and not looked at."""
+
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        seen: list[float] = []
+
+        async def one() -> bool:
+            if not await gate.enter("taro", "here", 10.0):
+                return False
+            seen.append(loop.time())
+            await asyncio.sleep(slow)
+            gate.leave("taro", "here")
+            return True
+
+        found = await asyncio.gather(*(one() for _ in range(40)))
+        assert seen == [0.0, 0.0, 0.0, 1.0, 3.0, 7.0]
+        assert found == [True] * 6 + [False] * 34
+        assert gate.failures("taro", "here") == 6
+
+    run(scene)
 
 
-def test_the_free_failures_cost_nothing() -> None:
-    gate = turnstile(HandClock(1000.0))
-    assert [gate.wait("taro", "here") for _ in range(3)] == [0.0] * 3
+def test_many_right_ones_at_once_all_pass_as_fast_as_those_before_them() -> None:
+    """An account that many share, or a monitor: nobody is refused, and nobody waits for a delay."""
+
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        most = inside = 0
+
+        async def one() -> bool:
+            nonlocal most, inside
+            assert await gate.enter("taro", "here", 5.0)
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.02)
+            inside -= 1
+            gate.passed("taro", "here")
+            gate.leave("taro", "here")
+            return True
+
+        assert all(await asyncio.gather(*(one() for _ in range(200))))
+        assert loop.time() < 4.0
+        assert most <= 2 * (DELAYS.free + 1)
+
+    run(scene)
+
+
+def test_wrong_ones_behind_a_right_one_have_what_anybody_has_after_it() -> None:
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        async def right() -> None:
+            assert await gate.enter("taro", "here")
+            await asyncio.sleep(0.5)
+            gate.passed("taro", "here")
+            gate.leave("taro", "here")
+
+        found = await asyncio.gather(right(), *(guess(gate, patience=0.9) for _ in range(20)))
+        assert found.count(True) == 2 + 3
+
+    run(scene)
+
+
+def test_who_runs_out_of_patience_in_a_line_that_moves_is_not_refused_for_it() -> None:
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for _ in range(4):
+            assert await gate.enter("taro", "here")
+        with pytest.raises(TimeoutError):
+            await gate.enter("taro", "here", 0.5)
+        assert gate.failures("taro", "here") == 4
+
+    run(scene)
+
+
+def test_a_line_has_an_end() -> None:
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for _ in range(3):
+            assert await gate.enter("taro", "here")
+        line = [asyncio.ensure_future(gate.enter("taro", "here", 0.9)) for _ in range(LONGEST_LINE)]
+        await asyncio.sleep(0)
+        assert not await gate.enter("taro", "here", 0.9)
+        assert await gate.enter("hanako", "here", 0.9)
+        await asyncio.gather(*line, return_exceptions=True)
+
+    run(scene)
 
 
 def test_a_failure_without_a_wait_counts_as_one_more() -> None:
-    gate = turnstile(HandClock(1000.0))
-    for failures in range(1, 4):
-        gate.failed("taro", "here")
-        assert gate.failures("taro", "here") == failures
-    assert gate.wait("taro", "here") == 1.0
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for failures in range(1, 4):
+            gate.failed("taro", "here")
+            assert gate.failures("taro", "here") == failures
+        assert await guess(gate)
+        assert loop.time() == 1.0
+
+    run(scene)
 
 
 def test_waits_grow_with_every_failure() -> None:
-    clock = HandClock(1000.0)
-    gate, waits = turnstile(clock), []
-    for _ in range(8):
-        wait = gate.wait("taro", "here")
-        assert wait is not None
-        waits.append(wait)
-        clock.now += wait
-    assert waits == [0, 0, 0, 1, 2, 4, 8, 8]
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        waits = []
+        for _ in range(8):
+            began = loop.time()
+            assert await guess(gate)
+            waits.append(loop.time() - began)
+        assert waits == [0, 0, 0, 1, 2, 4, 8, 8]
+
+    run(scene)
 
 
-def test_a_wait_ends_by_itself() -> None:
-    clock = HandClock(1000.0)
-    gate = turnstile(clock)
-    for _ in range(3):
-        gate.failed("taro", "here")
-    clock.now += 0.75
-    assert gate.wait("taro", "here") == 0.25
+def test_a_wait_ends_by_itself_and_asking_later_costs_nothing() -> None:
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for _ in range(3):
+            gate.failed("taro", "here")
+        await asyncio.sleep(0.75)
+        assert await guess(gate)
+        assert loop.time() == 1.0
+        await asyncio.sleep(2.5)
+        assert await guess(gate)
+        assert loop.time() == 3.5
 
-
-def test_asking_later_than_the_delay_costs_nothing() -> None:
-    clock = HandClock(1000.0)
-    gate = turnstile(clock)
-    for _ in range(3):
-        gate.failed("taro", "here")
-    clock.now += 1.0
-    assert gate.wait("taro", "here") == 0.0
-
-
-def test_many_at_once_gain_nothing_and_stand_in_line() -> None:
-    gate = turnstile(HandClock(1000.0))
-    for _ in range(4):
-        gate.failed("taro", "here")  # delays of 1 s and 2 s
-    assert [gate.wait("taro", "here") for _ in range(3)] == [3.0, 7.0, None]
-
-
-def test_too_long_a_line_is_told_so_at_once_and_that_ends_too() -> None:
-    clock = HandClock(1000.0)
-    gate = turnstile(clock)
-    while gate.wait("taro", "here") is not None:
-        pass  # the last one let through waited 7 s, and leaves a delay of 8 s
-    failures = gate.failures("taro", "here")
-    assert gate.wait("taro", "here") is None, "nobody who was sent away makes the line longer"
-    assert gate.failures("taro", "here") == failures
-    clock.now += 7.0
-    assert gate.wait("taro", "here") == 8.0
+    run(scene)
 
 
 def test_who_has_no_patience_is_sent_away_and_makes_the_line_no_longer() -> None:
-    clock = HandClock(1000.0)
-    gate = turnstile(clock)
-    for _ in range(4):
-        gate.failed("taro", "here")  # delays of 1 s and 2 s
-    for patience in (2.9, 0.0, -5.0):
-        assert gate.wait("taro", "here", patience) is None
-    assert gate.failures("taro", "here") == 4
-    assert gate.wait("taro", "here", 3.0) == 3.0
-    assert gate.wait("jiro", "here", -5.0) == 0.0, "no wait, no patience needed"
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for _ in range(4):
+            gate.failed("taro", "here")  # delays of 1 s and 2 s
+        for patience in (2.9, 0.0, -5.0):
+            assert not await guess(gate, patience=patience)
+        assert gate.failures("taro", "here") == 4
+        assert await guess(gate, "jiro", patience=-5.0), "no wait, no patience needed"
+        assert loop.time() == 0.0
+        assert await guess(gate, patience=3.25)
+        assert loop.time() == 3.0
+
+    run(scene)
+
+
+def test_who_gives_up_leaves_the_line_to_the_others() -> None:
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for _ in range(3):
+            gate.failed("taro", "here")
+        first, second = (asyncio.ensure_future(guess(gate)) for _ in range(2))
+        await asyncio.sleep(0.5)
+        first.cancel()
+        assert await second
+        assert loop.time() == 1.0
+
+    run(scene)
 
 
 def test_passing_clears_the_way() -> None:
-    gate = turnstile(HandClock(1000.0))
-    for _ in range(9):
-        gate.failed("taro", "here")
-    gate.passed("taro", "here")
-    assert gate.failures("taro", "here") == 0
-    assert gate.wait("taro", "here") == 0.0
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for _ in range(9):
+            gate.failed("taro", "here")
+        gate.passed("taro", "here")
+        assert gate.failures("taro", "here") == 0
+        assert await guess(gate)
+        assert loop.time() == 0.0
+
+    run(scene)
 
 
 def test_nobody_waits_for_what_a_stranger_did_elsewhere() -> None:
-    gate = turnstile(HandClock(1000.0))
-    for _ in range(9):
-        gate.failed("taro", "the stranger's phone")
-    assert gate.wait("taro", "here") == 0.0
-    assert gate.wait("hanako", "the stranger's phone") == 0.0
+    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+        for _ in range(9):
+            gate.failed("taro", "the stranger's phone")
+        assert await guess(gate)
+        assert await guess(gate, "hanako", "the stranger's phone")
+        assert loop.time() == 0.0
+
+    run(scene)
 
 
 def test_failures_of_long_ago_are_forgotten() -> None:
@@ -167,14 +275,17 @@ def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
 
 
 def test_who_passed_is_not_remembered() -> None:
-    gate = turnstile(HandClock(1000.0), max_tracked=2)
-    gate.failed("taro", "here")
-    for number in range(10):
-        gate.wait(f"somebody {number}", "here")
-        gate.failures(f"somebody {number}", "here")
-        gate.passed(f"somebody {number}", "here")
-    gate.failed("jiro", "here")
-    assert gate.failures("taro", "here") == 1
+    async def scene() -> None:
+        gate = turnstile(HandClock(1000.0), max_tracked=2)
+        gate.failed("taro", "here")
+        for number in range(10):
+            assert await gate.enter(f"somebody {number}", "here")
+            gate.passed(f"somebody {number}", "here")
+            gate.leave(f"somebody {number}", "here")
+        gate.failed("jiro", "here")
+        assert gate.failures("taro", "here") == 1
+
+    asyncio.run(scene())
 
 
 def test_passing_without_a_failure_is_no_error() -> None:

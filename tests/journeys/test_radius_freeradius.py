@@ -81,6 +81,21 @@ def test_a_wrong_code_is_asked_for_again_through_the_proxy(house: Sekisho, tmp_p
         assert heard(ask(front, one.contract_id, oath(one), new_state)) == ACCEPT
 
 
+def test_silence_stays_silence_behind_a_proxy_with_the_lines_of_the_readme(house: Sekisho, tmp_path: Path) -> None:
+    """And is a rejection without them: the gateway would not ask its next server."""
+    one = house.customer(enrolled=False)
+    assert house.process is not None
+    house.process.send_signal(signal.SIGSTOP)
+    try:
+        with proxy(tmp_path / "front", house.port, window=1) as front:
+            assert heard(ask(front, one.contract_id, PASSWORD, wait=4)) == "silence"
+            front.wait_for_log("Post-Proxy-Type")
+        with proxy(tmp_path / "bare", house.port, window=1, post_proxy="") as front:
+            assert heard(ask(front, one.contract_id, PASSWORD, wait=10)) == REJECT
+    finally:
+        house.process.send_signal(signal.SIGCONT)
+
+
 def test_status_server_tells_the_proxy_when_sekisho_is_back(house: Sekisho, tmp_path: Path) -> None:
     """FreeRADIUS checks every 6 s at the most often, and believes the third answer."""
     one = house.customer(enrolled=False)

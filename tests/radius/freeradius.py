@@ -95,24 +95,29 @@ server default {
 		}
 	}
 	post-proxy {
-		Post-Proxy-Type Fail-Authentication {
-			update control {
-				&Response-Packet-Type := Do-Not-Respond
-			}
-			handled
-		}
+@post_proxy
 	}
 }
 """)
-"""Without its post-proxy section FreeRADIUS makes an Access-Reject of a home server's silence."""
+
+README = Path(__file__).parent.parent.parent / "README.md"
+
+
+def readme_post_proxy() -> str:
+    """The lines that the README gives for a home server's silence; without them FreeRADIUS makes a rejection of it."""
+    _, begin, rest = README.read_text().partition("    Post-Proxy-Type Fail-Authentication {\n")
+    lines, end, _ = rest.partition("\n    }\n")
+    assert begin and end, "the README's FreeRADIUS part has lost its lines"
+    return begin + lines + end
 
 
 class Proxy:
     """A running FreeRADIUS. ``port`` is where gateways ask, with FRONT_SECRET."""
 
-    def __init__(self, folder: Path, home: int, *, window: float, zombie: int) -> None:
+    def __init__(self, folder: Path, home: int, *, window: float, zombie: int, post_proxy: str) -> None:
         self.port, self.log = free_port(), folder / "freeradius.log"
         values = {"folder": folder, "home": home, "port": self.port, "window": window, "zombie": zombie}
+        values["post_proxy"] = post_proxy
         text = _CONFIG.substitute(values, secret=SECRET, front_secret=FRONT_SECRET)
         (folder / "radiusd.conf").write_text(text)
         (folder / "radiusd.conf").chmod(0o600)
@@ -140,11 +145,15 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxy(folder: Path, home: int, *, window: float = 6, zombie: int = 40) -> Iterator[Proxy]:
+def proxy(
+    folder: Path, home: int, *, window: float = 6, zombie: int = 40, post_proxy: str | None = None
+) -> Iterator[Proxy]:
     """FreeRADIUS in front of the server at port ``home``. ``window``: seconds that it waits for that one's answer;
-    ``zombie``: seconds of failures until it counts as dead."""
+    ``zombie``: seconds of failures until it counts as dead. ``post_proxy``: that section's lines, left out: the README's."""
     folder.mkdir(exist_ok=True)
-    one = Proxy(folder, home, window=window, zombie=zombie)
+    one = Proxy(
+        folder, home, window=window, zombie=zombie, post_proxy=readme_post_proxy() if post_proxy is None else post_proxy
+    )
     try:
         one.wait_for_log("Ready to process requests")
         yield one
