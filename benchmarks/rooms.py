@@ -89,7 +89,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--logins", type=int, default=20_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=Path(__file__).with_name("out")) as folder:
+    out = Path(__file__).with_name("out")  # on a disk: /tmp may be in memory
+    out.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as folder:
         settings = _settings(Path(folder))
         _fill(settings, options.tokens)
         asyncio.run(_play(settings, options.tokens, options.batch, min(options.logins, options.tokens)))

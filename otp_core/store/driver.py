@@ -1,9 +1,10 @@
-"""One connection in the driver's own words, for the statements of a login. It is opened when it is first used, and
-again after trouble; every error of the database comes out as StoreUnavailable, with no transaction left open.
+"""Connections in the driver's own words, for the statements of a login. One is opened when it is first used, and again
+after trouble; every error of the database comes out as StoreUnavailable, with no transaction left open.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -62,7 +63,11 @@ class DriverConnection:
             driver.isolation_level = None
             self._connection = driver
             self._inode = there
+            self._prepare(driver)
         return self._connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """What a new connection needs before it is used."""
 
     def _roll_back(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
@@ -70,6 +75,54 @@ class DriverConnection:
                 self._connection.execute("ROLLBACK")
             except sqlite3.Error:
                 self.close()
+
+
+class SharedCommits(DriverConnection):
+    """The connection of a process whose commits wait for the disk outside SQLite's write lock.
+
+    With ``synchronous=FULL`` SQLite flushes its write-ahead log inside COMMIT, while every other worker waits. Here
+    COMMIT only writes (NORMAL), and ``flush`` flushes the same file afterwards: nobody may hear of what was ruled
+    before. Writers of several processes take turns by a lock of the kernel's on that file, which wakes the next one
+    up; SQLite's own lock is asked for in a loop with pauses, and is left to commands and imports.
+    """
+
+    _log: int | None = None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One writer at a time among those that use this class. Inside ``guarded``."""
+        if self._log is None:
+            yield
+            return
+        fcntl.flock(self._log, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            if self._log is not None:  # trouble closes it, and so ends the turn
+                fcntl.flock(self._log, fcntl.LOCK_UN)
+
+    def flush(self) -> None:
+        """What was committed is on disk when this returns, everybody's. Raises StoreUnavailable."""
+        if self._log is None:
+            return
+        try:
+            os.fdatasync(self._log)
+        except OSError as error:
+            self.close()
+            raise StoreUnavailable(f"store: its log cannot be flushed: {error.strerror}; check the disk") from error
+
+    def close(self) -> None:
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+        super().close()
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            return  # a copy in another mode was put in the store's place: it stays at FULL
+        connection.execute("PRAGMA user_version").fetchone()  # reads, and so opens the log
+        self._log = os.open(f"{self._file}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _inode(file: str) -> int | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from otp_core.judge import Facts, Ruling
 from otp_core.model import OpenChallenge, Standing
-from otp_core.store.driver import DriverConnection
+from otp_core.store.driver import DriverConnection, SharedCommits
 
 _STANDINGS = """
 SELECT c.contract_id, c.key, c.otp_use, c.locked_at, c.failures, c.failed_at, c.failed_mark, c.language, c.attributes,
@@ -54,17 +54,19 @@ class LedgerConflict(Exception):
 class SqliteLedger:
     """The login batches of one process, on a connection of their own."""
 
-    def __init__(self, connection: DriverConnection) -> None:
+    def __init__(self, connection: SharedCommits) -> None:
         self._connection = connection
 
     def rule(self, customers: Iterable[str], states: Iterable[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
         """One transaction: load what is known, let ``judge`` rule, make it durable; only then may anybody hear.
         Raises StoreUnavailable or LedgerConflict, and then nothing was written."""
         with self._connection.guarded() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            ruling = judge(_load(connection, customers, states))
-            _apply(connection, ruling)
-            connection.execute("COMMIT")
+            with self._connection.turn():
+                connection.execute("BEGIN IMMEDIATE")
+                ruling = judge(_load(connection, customers, states))
+                _apply(connection, ruling)
+                connection.execute("COMMIT")
+            self._connection.flush()
             return ruling
 
     def close(self) -> None:

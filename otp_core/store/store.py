@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from otp_core.audit import Ids
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
 from otp_core.store import engine as _engine
-from otp_core.store.driver import DriverConnection
+from otp_core.store.driver import DriverConnection, SharedCommits
 from otp_core.store.engine import StoreProblem, open_engine, unavailable
 from otp_core.store.ledger import Enquiries, SqliteLedger
 from otp_core.store.work import Work
@@ -56,7 +56,7 @@ class Store:
 
     def ledger(self) -> SqliteLedger:
         """For the login batches of this process."""
-        return SqliteLedger(DriverConnection(self.engine))
+        return SqliteLedger(SharedCommits(self.engine))
 
     def enquiries(self) -> Enquiries:
         """For what is asked between them."""

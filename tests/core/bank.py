@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import secrets
 import shutil
 import tempfile
@@ -31,6 +32,9 @@ NOON = 1_800_000_015.0
 """Seconds; the middle of a step."""
 STAFF = Actor("staff", "192.0.2.1", "ticket 7")
 NO_DELAYS = Delays(free=1000)
+_TAGS = itertools.cycle(range(1024))
+"""Several stores of one bank share a clock that stands still: their ids must not meet."""
+
 CODE, CHALLENGE, APPEND, AUTO, PASSWORD = (
     Policy(mode) for mode in (Mode.CODE, Mode.CHALLENGE, Mode.APPEND, Mode.AUTO, Mode.PASSWORD)
 )
@@ -92,7 +96,7 @@ class Bank:
     def open_store(self, busy_seconds: float | None = None) -> Store:
         """The store once more, as another process would open it."""
         wait = self.busy_seconds if busy_seconds is None else busy_seconds
-        return Store(self.url, self.key_file, ids=Ids(self.clock), busy_seconds=wait)
+        return Store(self.url, self.key_file, ids=Ids(self.clock, next(_TAGS)), busy_seconds=wait)
 
     def open_desk(self, store: Store) -> tuple[Judge, Desk]:
         judge = Judge(self.rules, store.sealer.unseal, lambda: secrets.token_bytes(16))

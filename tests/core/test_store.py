@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,7 @@ from otp_core.model import (
     Verdict,
 )
 from otp_core.sealing import KeyProblem, create_master_key
+from otp_core.store.driver import SharedCommits
 from otp_core.store.engine import StoreProblem, file_of, open_engine, transaction, unavailable
 from otp_core.store.ledger import Enquiries, LedgerConflict, SqliteLedger
 from otp_core.store.lists import (
@@ -915,6 +918,68 @@ def test_a_store_that_was_replaced_while_it_was_open_is_not_touched_until_a_rest
             with pytest.raises(StoreUnavailable, match="was replaced"):
                 enquiries.credentials("taro")
         assert bank.database.read_bytes() == before
+
+
+def test_a_login_is_on_disk_before_anybody_hears_of_it(tmp_path: Path) -> None:
+    """Commit and flush are two steps; a disk that refuses the second one refuses the login."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    commits = SharedCommits(bank.store.engine)
+    ledger = SqliteLedger(commits)
+    rule(bank, ledger, [code_case(taro, taro.code(-1))])
+    with commits.guarded() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (1,), "COMMIT itself does not wait"
+    (log,) = [int(one) for one in os.listdir("/proc/self/fd") if _opened_as(one) == f"{bank.database}-wal:r"]
+    read_end, write_end = os.pipe()
+    os.dup2(read_end, log)  # a pipe cannot be flushed
+    with pytest.raises(StoreUnavailable, match="its log cannot be flushed: Invalid argument; check the disk"):
+        rule(bank, ledger, [code_case(taro, taro.code())])
+    for end in (read_end, write_end):
+        os.close(end)
+    ledger.close()
+
+
+def _opened_as(number: str) -> str:
+    """``FILE:r`` for a file that is open for reading alone."""
+    try:
+        flags = Path(f"/proc/self/fdinfo/{number}").read_text().split("flags:")[1].split()[0]
+        name = os.readlink(f"/proc/self/fd/{number}")
+    except OSError:
+        return ""
+    return f"{name}:r" if int(flags, 8) & os.O_ACCMODE == os.O_RDONLY else name
+
+
+def test_a_copy_in_another_journal_mode_waits_for_the_disk_in_its_commits(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    bank.store.engine.dispose()
+    with contextlib.closing(sqlite3.connect(bank.database)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    commits = SharedCommits(bank.store.engine)
+    assert rule(bank, SqliteLedger(commits), [code_case(taro, taro.code())]) == [Accept()]
+    with commits.guarded() as driver:
+        assert driver.execute("PRAGMA synchronous").fetchone() == (2,)
+    commits.close()
+
+
+def test_of_two_ledgers_on_one_store_one_is_at_work(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    mine, others = SharedCommits(bank.store.engine), SharedCommits(bank.open_store().engine)
+    order = []
+
+    def wait_for_my_turn() -> None:
+        with others.guarded(), others.turn():
+            order.append("other")
+
+    with mine.guarded(), mine.turn():
+        waiting = threading.Thread(target=wait_for_my_turn)
+        waiting.start()
+        waiting.join(0.2)
+        order.append("mine")
+    waiting.join(20)
+    assert order == ["mine", "other"]
+    mine.close()
+    others.close()
 
 
 def no_way_back(connection: sqlite3.Connection, _record: object) -> None:
