@@ -149,7 +149,8 @@ def proxy(
     folder: Path, home: int, *, window: float = 6, zombie: int = 40, post_proxy: str | None = None
 ) -> Iterator[Proxy]:
     """FreeRADIUS in front of the server at port ``home``. ``window``: seconds that it waits for that one's answer;
-    ``zombie``: seconds of failures until it counts as dead. ``post_proxy``: that section's lines, left out: the README's."""
+    ``zombie``: seconds of failures until it counts as dead; ``post_proxy``: what that section says, the README's lines
+    if left out."""
     folder.mkdir(exist_ok=True)
     one = Proxy(
         folder, home, window=window, zombie=zombie, post_proxy=readme_post_proxy() if post_proxy is None else post_proxy
