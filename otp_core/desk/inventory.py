@@ -34,13 +34,8 @@ class Inventory(Acts):
 
     def issue_token(self, actor: Actor, *, spec: TokenSpec | None = None, issuer: str = "Sekisho") -> Issued:
         """A new token in the inventory, for an authenticator app. Its seed is shown this once."""
-        spec = spec or TokenSpec()
-        seed = secrets.token_bytes({"sha1": 20, "sha256": 32, "sha512": 64}[spec.algorithm])
         with self._act(actor) as work:
-            token_id = self._unused_token_id(work)
-            work.add_tokens([NewToken(token_id, self._store.sealer.seal(seed, token_id), spec)])
-            self._record(work, Event.TOKEN_ISSUED, actor, None, token_id)
-        return _provision(token_id, seed, spec, issuer)
+            return self._issue(work, actor, spec or TokenSpec(), issuer)
 
     def retire_token(self, token_id: str, actor: Actor) -> Receipt:
         """Staff: never accept this token again. One that a customer holds is reported lost or changed instead."""
@@ -56,6 +51,13 @@ class Inventory(Acts):
                 )
             self._move_token(work, token, TokenMove.RETIRE)
             return self._record(work, Event.TOKEN_RETIRED, actor, None, token_id)
+
+    def _issue(self, work: Work, actor: Actor, spec: TokenSpec, issuer: str) -> Issued:
+        seed = secrets.token_bytes({"sha1": 20, "sha256": 32, "sha512": 64}[spec.algorithm])
+        token_id = self._unused_token_id(work)
+        work.add_tokens([NewToken(token_id, self._store.sealer.seal(seed, token_id), spec)])
+        self._record(work, Event.TOKEN_ISSUED, actor, None, token_id)
+        return _provision(token_id, seed, spec, issuer)
 
     def _unused_token_id(self, work: Work) -> str:
         while True:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -80,6 +80,15 @@ profile = Table(
     Column("name", Text),
     Column("email", Text),
 )
+
+handout = Table(
+    "handout",
+    metadata,
+    Column("token_key", _BIG, ForeignKey("token.key"), primary_key=True, autoincrement=False),
+    Column("origin", Text, nullable=False, comment="the source address, or the network that counts as one"),
+)
+# Tokens handed out to whoever asked, until they are claimed or retired. Their key tells when.
+Index("ix_handout_origin_token_key", handout.c.origin, handout.c.token_key)
 
 permit = Table(
     "permit",

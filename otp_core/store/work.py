@@ -9,13 +9,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from otp_core.audit import AuditRow, Event, Ids
+from otp_core.audit import AuditRow, Event, Ids, id_at
 from otp_core.model import NEVER, OtpUse, Standing, StoreUnavailable, TokenSpec, TokenState
 from otp_core.store import schema
-from otp_core.store.schema import audit, customer, permit, profile, token
+from otp_core.store.schema import audit, customer, handout, permit, profile, token
 
 _STANDING = select(
     customer.c.contract_id,
@@ -182,6 +182,26 @@ class Work:
                 for one in new
             ],
         )
+
+    def note_handout(self, token_id: str, origin: str) -> None:
+        """A token was handed out to whoever asked from ``origin``."""
+        key = select(token.c.key, literal(origin)).where(token.c.token_id == token_id)
+        self._connection.execute(insert(handout).from_select(["token_key", "origin"], key))
+
+    def handouts_since(self, at: int, origin: str | None = None) -> int:
+        """How many tokens were handed out since a moment, to an origin or to everybody."""
+        query = select(func.count()).select_from(handout).where(handout.c.token_key >= id_at(at))
+        if origin is not None:
+            query = query.where(handout.c.origin == origin)
+        return self._connection.execute(query).scalar_one()
+
+    def settle_handouts(self, before: int, limit: int) -> list[TokenRecord]:
+        """Forget some that were handed out before a moment; of these, the tokens that nobody has claimed."""
+        oldest = select(handout.c.token_key).where(handout.c.token_key < id_at(before)).order_by(handout.c.token_key)
+        keys = self._connection.execute(oldest.limit(limit)).scalars().all()
+        self._connection.execute(delete(handout).where(handout.c.token_key.in_(keys)))
+        unclaimed = _TOKEN.where(token.c.key.in_(keys), token.c.state == TokenState.AVAILABLE)
+        return [TokenRecord(*row) for row in self._connection.execute(unclaimed)]
 
     def _insert_new(self, table: Table, rows: list[dict[str, Any]]) -> None:
         try:
