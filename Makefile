@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
-            faketime sqlite3 procps iproute2 e2fsprogs \
+            chromium fonts-ipafont-gothic faketime sqlite3 procps iproute2 e2fsprogs \
             make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
             libpam-google-authenticator
 JOBS ?= $(shell nproc)

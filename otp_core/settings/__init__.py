@@ -18,6 +18,7 @@ from otp_core.settings.model import (
 )
 from otp_core.settings.pam import AgentProfile, HostProfile, Pam, PamProfile, PamSocket
 from otp_core.settings.problems import ConfigProblems, Problem
+from otp_core.settings.soft_token import SoftToken
 from otp_core.settings.values import Address
 from otp_core.settings.web import Web
 
@@ -38,6 +39,7 @@ __all__ = [
     "Radius",
     "ReplyMessages",
     "Settings",
+    "SoftToken",
     "Store",
     "Throttle",
     "Web",

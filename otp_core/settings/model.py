@@ -15,6 +15,7 @@ from otp_core.first_factor.hashes import Cost
 from otp_core.model import Language, Mode
 from otp_core.settings.pam import Pam
 from otp_core.settings.section import Section, count, seconds, yes_or_no
+from otp_core.settings.soft_token import SoftToken
 from otp_core.settings.values import (
     Address,
     AttributeName,
@@ -240,6 +241,7 @@ class Settings(BaseSettings):
     throttle: Throttle = Field(default_factory=Throttle)
     radius: Radius = Field(default_factory=Radius)
     web: Web | None = None
+    soft_token: SoftToken | None = None
     pam: Pam | None = None
     log: Log = Field(default_factory=Log)
 

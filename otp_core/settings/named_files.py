@@ -26,6 +26,10 @@ def follow(values: dict[str, Any], beside: Path, private: Path) -> tuple[dict[st
     store, radius = _table(values, "store"), _table(values, "radius")
     if isinstance(key_file := store.get("master_key_file"), str):
         store["master_key_file"] = str(private / key_file)
+    tls = _table(values, "soft_token")
+    for key, folder in (("tls_certificate", beside), ("tls_key", private)):
+        if isinstance(tls.get(key), str):
+            tls[key] = str(folder / tls[key])
     for index, name in enumerate(_list(radius, "dictionary")):
         if isinstance(name, str):
             path = beside / name

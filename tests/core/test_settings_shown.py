@@ -155,8 +155,11 @@ def test_the_example_shows_every_key_with_its_default(tmp_path: Path) -> None:
     assert loaded.settings == silent.settings
     given = tomllib.loads(said)
     for name, section in loaded.settings:
-        left_out = set(type(section).model_fields) - set(given[name]) - {"reply_messages", "profiles"}
+        fields = type(section).model_fields
+        optional = {key for key, field in fields.items() if field.default is None}
+        left_out = set(fields) - set(given[name]) - {"reply_messages", "profiles"} - optional
         assert (name, left_out) == (name, set())
+        assert all(f"{key} = " in text for key in optional)
     for key in (*Client.model_fields, *PamProfile.model_fields):
         assert key in text
 

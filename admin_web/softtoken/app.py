@@ -1,0 +1,126 @@
+"""What the soft token's origin answers: the app's files, the time, and a new token for whoever asks, so many an hour.
+
+A seed leaves here once, in the answer to the POST, and is never to be kept by anything on the way.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from admin_web.softtoken.files import app_files
+from admin_web.softtoken.visitors import client_address, is_our_page
+from otp_core.clock import ClockSetBack
+from otp_core.desk import Actor, Desk, Quota, Refused
+from otp_core.model import StoreUnavailable, TokenSpec
+from otp_core.settings import SoftToken
+
+ACTOR = "soft token"
+MOST_BYTES = 1024
+_DAY_MS = 24 * 3600 * 1000
+_log = structlog.get_logger("soft_token")
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'none'; frame-ancestors 'none'; "
+    "base-uri 'none'; require-trusted-types-for 'script'; trusted-types worker",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_HSTS = "max-age=31536000; includeSubDomains"
+
+
+class SoftTokenSite:
+    """The handlers. ``now`` gives milliseconds since the epoch; ``settings`` is asked at every request."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: Callable[[], SoftToken],
+        now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._desk, self._settings, self._now = desk, settings, now
+        self._files = app_files()
+
+    def application(self) -> web.Application:
+        app = web.Application(client_max_size=MOST_BYTES, middlewares=[self._careful])
+        app.router.add_get("/time", self._time)
+        app.router.add_post("/token", self._token)
+        for path in self._files:
+            app.router.add_get(path, self._file)
+        return app
+
+    async def _file(self, request: web.Request) -> web.Response:
+        file = self._files[request.path]
+        # Asked for again each time, so that a new version is found at once; mostly the answer is "not changed".
+        headers = {"Cache-Control": "no-cache", "ETag": f'"{file.etag}"'}
+        if any(tag.value == file.etag for tag in request.if_none_match or ()):
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return web.Response(body=file.content, headers=headers | {"Content-Type": file.content_type})
+
+    async def _time(self, request: web.Request) -> web.Response:
+        return _json({"now": self._now()})
+
+    async def _token(self, request: web.Request) -> web.Response:
+        settings = self._settings()
+        if not is_our_page(request.headers, settings.public_origin):
+            raise web.HTTPForbidden(text="only the soft token's own page may ask for a token")
+        await request.read()  # which refuses more than MOST_BYTES
+        forwarded = request.headers.getall("X-Forwarded-For", [])
+        source = client_address(request.remote or "", forwarded, settings.trusted_proxies)
+        quota = Quota(settings.tokens_per_address, settings.tokens_per_hour)
+        try:
+            issued = self._desk.hand_out_token(Actor(ACTOR, source), quota)
+        except Refused as refused:
+            _log.warning("no new token", source=source, reason=str(refused))
+            raise web.HTTPTooManyRequests(headers={"Retry-After": "3600"}, text="too many new tokens") from None
+        except (StoreUnavailable, ClockSetBack) as trouble:
+            _log.error("no new token", source=source, trouble=str(trouble))
+            raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}, text="try again in a moment") from None
+        spec = TokenSpec()
+        seed = base64.b32decode(issued.secret + "=" * (-len(issued.secret) % 8))
+        return _json(
+            {
+                "token_id": issued.token_id,
+                "seed": base64.b64encode(seed).decode(),
+                "digits": spec.digits,
+                "period": spec.period,
+                "enrol_by": self._now() + settings.unclaimed_days * _DAY_MS,
+            }
+        )
+
+    @web.middleware
+    async def _careful(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The headers of every answer; an error is a line of text, and what is unforeseen says nothing of itself."""
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = _plain(error.status, error.text or error.reason, error.headers)
+        except Exception:
+            _log.exception("an answer could not be made", path=request.path)
+            response = _plain(500, "the server could not answer", {})
+        response.headers.update(_HEADERS)
+        response.headers.setdefault("Cache-Control", "no-store")
+        if self._settings().public_origin.startswith("https:"):
+            response.headers["Strict-Transport-Security"] = _HSTS
+        return response
+
+
+def _plain(status: int, text: str, headers: object) -> web.Response:
+    assert hasattr(headers, "items")
+    kept = {name: value for name, value in headers.items() if name in ("Allow", "Retry-After")}
+    return web.Response(status=status, text=text, headers=kept)
+
+
+def _json(values: dict[str, object]) -> web.Response:
+    return web.json_response(values, headers={"Cache-Control": "no-store"})

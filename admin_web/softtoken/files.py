@@ -1,0 +1,41 @@
+"""The app's files, read once: what a browser is given, byte for byte, under one version. No clock, no sockets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "webmanifest": "application/manifest+json",
+}
+_WORKER = "/sw.js"
+_PAGE = "/index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    content: bytes
+    content_type: str
+    etag: str
+
+
+def app_files() -> Mapping[str, File]:
+    """By path. The page is "/"; the service worker is told which files there are, and their version: a hash of all."""
+    found = {f"/{one.name}": one.read_bytes() for one in files(__package__).joinpath("static").iterdir()}
+    found["/"] = found.pop(_PAGE)
+    version = hashlib.sha256(b"".join(name.encode() + found[name] for name in sorted(found))).hexdigest()[:16]
+    kept = " ".join(sorted(found.keys() - {_WORKER}))
+    found[_WORKER] = found[_WORKER].replace(b"@VERSION@", version.encode()).replace(b"@FILES@", kept.encode())
+    return {path: _file(path, content) for path, content in found.items()}
+
+
+def _file(path: str, content: bytes) -> File:
+    ending = "html" if path == "/" else path.rpartition(".")[2]
+    return File(content, _TYPES[ending], hashlib.sha256(content).hexdigest()[:32])

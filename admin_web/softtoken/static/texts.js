@@ -1,0 +1,143 @@
+// Every sentence that a customer reads, in Japanese and English, and the choice between them. Both have the same keys.
+
+export const TEXTS = {
+  ja: {
+    title: "ワンタイムパスワード",
+    appName: "ソフトウェアトークン",
+    loading: "読み込んでいます…",
+    setupTitle: "トークンの準備",
+    setupLead: "この端末を、ワンタイムパスワードを表示するトークンにします。まず、トークンを守る方法を選んでください。",
+    byPasskey: "パスキーで守る（おすすめ）",
+    byPasskeyHint: "この端末の指紋、顔、または画面ロックで開きます。",
+    passkeyButton: "パスキーを作って始める",
+    byPin: "暗証番号で守る",
+    byPinHint:
+      "６桁以上の数字です。ログインパスワードとは別のものにしてください。パスキーより弱い方法です。端末の中のデータを写し取った人は、暗証番号を次々に試せます。桁数が多いほど安全です。",
+    pin: "暗証番号",
+    pinNew: "新しい暗証番号（６桁以上の数字）",
+    pinAgain: "もう一度、同じ暗証番号",
+    pinButton: "暗証番号を決めて始める",
+    working: "お待ちください…",
+    lockedTitle: "ロックされています",
+    openByPasskey: "パスキーで開く",
+    openByPin: "開く",
+    forgotten: "開けないときは端末変更になります。お取引店にご連絡ください。",
+    tokenId: "トークンＩＤ",
+    code: "ワンタイムパスワード",
+    seconds: "残り {seconds} 秒",
+    copyId: "トークンＩＤをコピー",
+    copyCode: "パスワードをコピー",
+    copied: "コピーしました。",
+    notCopied: "コピーできません。画面を見て入力してください。",
+    usage: "利用登録では、トークンＩＤとワンタイムパスワードを入力します。その後のログインでは、ログインパスワードに続いて、ワンタイムパスワードを入力します。",
+    enrolBy: "利用登録は、{date}までに済ませてください。利用登録をしたトークンは、その後も使えます。",
+    never: "ワンタイムパスワードを、電話やメールで人に教えないでください。当金庫がお尋ねすることはありません。",
+    lock: "ロックする",
+    newToken: "新しいトークンを作る",
+    newTitle: "新しいトークンを作りますか",
+    newLead:
+      "この端末のトークン {tokenId} は消え、元に戻せません。消した後は、このトークンのワンタイムパスワードを表示できません。",
+    newAdvice:
+      "このトークンを利用登録している場合は、消す前に利用停止の手続きをし、新しいトークンを作った後に、あらためて利用登録をしてください。消した後に手続きをするには、お取引店へのご連絡が必要です。",
+    newConfirm: "消して、新しいトークンを作る",
+    cancel: "中止",
+    clearing: "ブラウザーのデータを消すと、トークンも消えます。その場合は端末変更になり、お取引店へのご連絡が必要です。ホーム画面に追加しておくと、消えにくくなります。",
+    clockOff: "この端末の時計が約 {seconds} 秒ずれています。ワンタイムパスワードが使えないことがあります。時刻の自動設定をオンにしてください。",
+    offline: "オフラインです。ワンタイムパスワードは、このまま使えます。",
+    language: "言語",
+    errorPrefix: "エラー：",
+    pinTooShort: "暗証番号は、６桁以上の数字で入力してください。",
+    pinTooEasy: "同じ数字や続きの数字だけの暗証番号は使えません。別の数字を入力してください。",
+    pinsDiffer: "２つの暗証番号が違います。もう一度入力してください。",
+    wrongPin: "暗証番号が違います。もう一度入力してください。",
+    passkeyNo: "パスキーを確認できませんでした。もう一度お試しください。",
+    noPrf: "この端末のパスキーでは、トークンを守れません。暗証番号をお使いください。作られたパスキーは、端末の設定から消せます。",
+    unreachable: "トークンを受け取れませんでした。インターネットにつながっていることを確かめて、もう一度お試しください。",
+    tooMany: "ただいま、新しいトークンをお渡しできません。１時間ほど後に、もう一度お試しください。",
+    broken: "このブラウザーでは使えません。シークレットモードを終わるか、別のブラウザーでお試しください。",
+    damaged: "トークンのデータが読めません。端末変更になります。お取引店にご連絡ください。",
+  },
+  en: {
+    title: "One-time password",
+    appName: "Software token",
+    loading: "Loading…",
+    setupTitle: "Set up your token",
+    setupLead: "This device becomes a token that shows one-time passwords. First choose how the token is protected.",
+    byPasskey: "Protect it with a passkey (recommended)",
+    byPasskeyHint: "Opens with this device's fingerprint, face or screen lock.",
+    passkeyButton: "Create a passkey and start",
+    byPin: "Protect it with a PIN",
+    byPinHint:
+      "Six digits or more, different from your login password. A PIN is weaker than a passkey: somebody who copies this device's data can try one PIN after another. More digits are safer.",
+    pin: "PIN",
+    pinNew: "New PIN (six digits or more)",
+    pinAgain: "The same PIN again",
+    pinButton: "Set the PIN and start",
+    working: "Please wait…",
+    lockedTitle: "Locked",
+    openByPasskey: "Open with the passkey",
+    openByPin: "Open",
+    forgotten: "If you cannot open it, a device change is needed: call your branch.",
+    tokenId: "Token ID",
+    code: "One-time password",
+    seconds: "{seconds} seconds left",
+    copyId: "Copy the token ID",
+    copyCode: "Copy the password",
+    copied: "Copied.",
+    notCopied: "It cannot be copied. Please read it and type it.",
+    usage: "To enrol, enter the token ID and the one-time password. From the next login on, a one-time password is asked for after your login password.",
+    enrolBy: "Enrol by {date}. An enrolled token goes on working after that day.",
+    never: "Never tell anybody a one-time password by phone or mail. We never ask for it.",
+    lock: "Lock",
+    newToken: "Make a new token",
+    newTitle: "Make a new token?",
+    newLead: "The token {tokenId} will be erased from this device and cannot be brought back. Its one-time passwords cannot be shown any more.",
+    newAdvice:
+      "If you have enrolled this token, suspend the use of one-time passwords before you erase it, and enrol again with the new token. Once it is erased, that takes a call to your branch.",
+    newConfirm: "Erase it and make a new token",
+    cancel: "Cancel",
+    clearing: "Clearing the browser's data erases the token too; that is a device change, and takes a call to your branch. Adding this page to the home screen makes that less likely.",
+    clockOff: "This device's clock is off by about {seconds} seconds. One-time passwords may be refused. Turn on automatic date and time.",
+    offline: "You are offline. One-time passwords work all the same.",
+    language: "Language",
+    errorPrefix: "Error: ",
+    pinTooShort: "Enter a PIN of six digits or more.",
+    pinTooEasy: "A PIN of equal or consecutive digits cannot be used. Enter other digits.",
+    pinsDiffer: "The two PINs differ. Enter them again.",
+    wrongPin: "This PIN is wrong. Enter it again.",
+    passkeyNo: "The passkey could not be confirmed. Please try again.",
+    noPrf: "This device's passkeys cannot protect the token. Please use a PIN. The passkey just made can be deleted in the device's settings.",
+    unreachable: "No token could be fetched. Check that you are connected to the internet and try again.",
+    tooMany: "No new token can be handed out just now. Please try again in about an hour.",
+    broken: "This browser cannot be used. Leave private mode, or try another browser.",
+    damaged: "The token's data cannot be read. A device change is needed: call your branch.",
+  },
+};
+
+const KEPT = "language";
+
+/** The language that was chosen here, else the browser's, else Japanese. */
+export function firstLanguage() {
+  return [kept(), ...navigator.languages.map((tag) => tag.slice(0, 2))].find((one) => one in TEXTS) ?? "ja";
+}
+
+function kept() {
+  try {
+    return localStorage.getItem(KEPT);
+  } catch {
+    return null; // storage may be forbidden
+  }
+}
+
+export function rememberLanguage(language) {
+  try {
+    localStorage.setItem(KEPT, language);
+  } catch {
+    // then it is asked of the browser again next time
+  }
+}
+
+/** A text with its {places} filled. */
+export function say(language, name, values = {}) {
+  return TEXTS[language][name].replace(/\{(\w+)\}/g, (_, place) => values[place] ?? "");
+}

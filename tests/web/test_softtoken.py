@@ -1,0 +1,333 @@
+"""The soft token in a real browser: set up, locked, opened, offline, restarted; and what it leaves on the disk."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Playwright, expect, sync_playwright
+
+from tests.sekisho import PASSWORD, STAFF
+from tests.web.phone import SLOW_MS, Phone, phone
+from tests.web.softtoken import (
+    PIN,
+    SoftTokenServer,
+    open_by_pin,
+    set_up_by_pin,
+    shown_code,
+    shown_token_id,
+)
+
+MANY = "tokens_per_address = 1000\ntokens_per_hour = 1000"
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftTokenServer]:
+    one = SoftTokenServer(tmp_path_factory.mktemp("server"), MANY)
+    one.start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def own(playwright: Playwright, tmp_path: Path, server: SoftTokenServer) -> Iterator[Phone]:
+    """A new phone at the app's first page; nothing may have gone wrong on it at the end."""
+    with phone(playwright, tmp_path / "profile") as one:
+        one.page.goto(server.origin)
+        yield one
+        assert one.errors == []
+
+
+def see(page: Page, screen: str) -> None:
+    expect(page.locator(f"#{screen}")).to_be_visible(timeout=SLOW_MS)
+
+
+def wait_until_offline_works(page: Page) -> None:
+    page.evaluate("navigator.serviceWorker.ready.then((ready) => ready.active.state)")
+    page.wait_for_function("navigator.serviceWorker.controller !== null")
+
+
+# Setting up, and what it is for
+
+
+def test_a_new_token_is_enrolled_with_what_the_screen_shows(own: Phone, server: SoftTokenServer) -> None:
+    token_id = set_up_by_pin(own.page)
+    someone = server.customer(PASSWORD, enrolled=False)
+    server.desk.enrol(
+        someone.contract_id, own.page.locator("#token .token-id").inner_text(), shown_code(own.page), STAFF
+    )
+    [row] = [row for row in server.audit(event="token.issued") if row.token == token_id]
+    assert (row.actor, row.source) == ("soft token", "127.0.0.1")
+
+
+def test_the_codes_of_200_steps_are_pyotps(own: Phone, server: SoftTokenServer) -> None:
+    page, start = own.page, 1_800_000_001
+    page.clock.install(time=start)
+    page.reload()
+    oracle = server.oracle(set_up_by_pin(page))
+    for step in range(200):
+        code = oracle.at(start // 30 * 30 + 30 * step + 1)
+        expect(page.locator("#code")).to_have_text(f"{code[:3]} {code[3:]}", timeout=SLOW_MS)
+        page.clock.set_fixed_time(start // 30 * 30 + 30 * (step + 1) + 1)
+        page.clock.run_for(1000)
+
+
+def test_it_works_without_a_network_after_a_restart_of_the_browser(
+    playwright: Playwright, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = SoftTokenServer(tmp_path_factory.mktemp("mortal"))
+    server.start()
+    with phone(playwright, tmp_path / "profile") as before:
+        before.page.goto(server.origin)
+        token_id = set_up_by_pin(before.page)
+        wait_until_offline_works(before.page)
+    server.stop()  # from here on there is no server any more
+    with phone(playwright, tmp_path / "profile") as after:
+        after.page.goto(server.origin)
+        see(after.page, "locked")
+        after.context.set_offline(True)
+        expect(after.page.locator("#offline")).to_be_visible()
+        open_by_pin(after.page)
+        assert shown_token_id(after.page) == token_id
+        oracle, now = server.oracle(token_id), time.time()
+        assert shown_code(after.page) in {oracle.at(now, counter_offset=away) for away in (-1, 0, 1)}
+
+
+def test_a_second_click_makes_no_second_token(own: Phone, server: SoftTokenServer) -> None:
+    before = len(server.issued())
+    own.page.locator("#pin-new").fill(PIN)
+    own.page.locator("#pin-again").fill(PIN)
+    own.page.locator("#make-pin button").dblclick()
+    see(own.page, "token")
+    assert len(server.issued()) == before + 1
+
+
+# Passkeys
+
+
+def test_a_passkey_makes_and_opens_a_token(own: Phone, server: SoftTokenServer) -> None:
+    own.passkeys()
+    own.page.locator("#make-passkey").click()
+    token_id = shown_token_id(own.page)
+    own.page.locator("#lock").click()
+    see(own.page, "locked")
+    assert shown_code(own.page) == ""
+    own.page.reload()
+    see(own.page, "locked")
+    own.page.locator("#open-passkey").click()
+    assert shown_token_id(own.page) == token_id
+    oracle, now = server.oracle(token_id), time.time()
+    assert shown_code(own.page) in {oracle.at(now, counter_offset=away) for away in (-1, 0, 1)}
+
+
+def test_a_refused_passkey_opens_nothing_and_loses_nothing(own: Phone) -> None:
+    session, authenticator = own.passkeys()
+    own.page.locator("#make-passkey").click()
+    see(own.page, "token")
+    own.page.locator("#lock").click()
+    session.send("WebAuthn.setUserVerified", {"authenticatorId": authenticator, "isUserVerified": False})
+    own.page.locator("#open-passkey").click()
+    expect(own.page.locator("#error")).to_contain_text("パスキーを確認できませんでした", timeout=SLOW_MS)
+    own.page.reload()
+    see(own.page, "locked")
+    expect(own.page.locator("#open-passkey")).to_be_visible()
+
+
+def test_a_passkey_without_prf_leads_to_a_pin_and_takes_no_token(own: Phone, server: SoftTokenServer) -> None:
+    before = len(server.issued())
+    own.passkeys(prf=False)
+    own.page.locator("#make-passkey").click()
+    expect(own.page.locator("#error")).to_contain_text("暗証番号をお使いください", timeout=SLOW_MS)
+    assert len(server.issued()) == before
+    set_up_by_pin(own.page)
+
+
+# PINs
+
+
+@pytest.mark.parametrize(
+    ("pin", "again", "said"),
+    [
+        ("12345", "12345", "６桁以上"),
+        ("abcdef", "abcdef", "６桁以上"),
+        ("", "", "６桁以上"),
+        ("111111", "111111", "続きの数字"),
+        ("123456", "123456", "続きの数字"),
+        ("987654", "987654", "続きの数字"),
+        ("814725", "814726", "２つの暗証番号が違います"),
+    ],
+)
+def test_a_pin_that_will_not_do_is_explained(
+    own: Phone, server: SoftTokenServer, pin: str, again: str, said: str
+) -> None:
+    before = len(server.issued())
+    own.page.locator("#pin-new").fill(pin)
+    own.page.locator("#pin-again").fill(again)
+    own.page.locator("#make-pin button").click()
+    expect(own.page.locator("#error")).to_contain_text(said, timeout=SLOW_MS)
+    assert own.page.title().startswith("エラー：")
+    assert len(server.issued()) == before
+
+
+def test_full_width_digits_are_the_same_pin(own: Phone) -> None:
+    set_up_by_pin(own.page, "８１４７２５")
+    own.page.locator("#lock").click()
+    open_by_pin(own.page, "814 725")
+    see(own.page, "token")
+
+
+def test_a_wrong_pin_opens_nothing_and_the_right_one_does(own: Phone) -> None:
+    set_up_by_pin(own.page)
+    own.page.locator("#lock").click()
+    open_by_pin(own.page, "814726")
+    expect(own.page.locator("#error")).to_contain_text("暗証番号が違います", timeout=SLOW_MS)
+    expect(own.page.locator("#pin")).to_be_focused()
+    assert own.page.locator("#pin").input_value() == ""
+    see(own.page, "locked")
+    open_by_pin(own.page)
+    see(own.page, "token")
+
+
+# What is left on the disk
+
+
+def spellings(secret: bytes) -> set[bytes]:
+    """A secret as somebody might have written it down."""
+    texts = {
+        secret.hex(),
+        secret.hex().upper(),
+        base64.b32encode(secret).decode(),
+        base64.b64encode(secret).decode().rstrip("="),
+        base64.urlsafe_b64encode(secret).decode().rstrip("="),
+    }
+    return {secret} | {text.encode(coding) for text in texts for coding in ("ascii", "utf-16-le")}
+
+
+def found_in(profile: Path, words: set[bytes]) -> list[Path]:
+    files = [path for path in profile.rglob("*") if path.is_file() and not path.is_symlink()]
+    return [path for path in files if any(word in path.read_bytes() for word in words)]
+
+
+@pytest.mark.parametrize("way", ["pin", "passkey"])
+def test_no_raw_seed_is_anywhere_in_the_profile(
+    playwright: Playwright, server: SoftTokenServer, tmp_path: Path, way: str
+) -> None:
+    profile = tmp_path / "profile"
+    with phone(playwright, profile) as one:
+        one.passkeys()
+        one.page.goto(server.origin)
+        if way == "pin":
+            token_id = set_up_by_pin(one.page)
+        else:
+            one.page.locator("#make-passkey").click()
+            token_id = shown_token_id(one.page)
+        wait_until_offline_works(one.page)
+        one.page.reload()
+        see(one.page, "locked")
+    assert found_in(profile, {token_id.encode()}), "the record itself is there, so the folder is the right one"
+    assert found_in(profile, spellings(server.seed(token_id))) == []
+    assert found_in(profile, {PIN.encode()}) == []
+
+
+def test_the_search_of_the_profile_finds_what_a_page_stores_in_clear(
+    playwright: Playwright, server: SoftTokenServer, tmp_path: Path
+) -> None:
+    """The proof that the test above can fail; and why a non-extractable key is not good enough."""
+    seed = bytes(range(100, 120))
+    with phone(playwright, tmp_path / "profile") as one:
+        one.page.goto(server.origin)
+        one.page.evaluate(
+            """async (seed) => {
+                const key = await (await import("/totp.js")).importSeed(new Uint8Array(seed));
+                await (await import("/shelf.js")).keepToken({ key });
+            }""",
+            list(seed),
+        )
+    assert found_in(tmp_path / "profile", spellings(seed))
+
+
+def test_nothing_but_the_files_the_time_and_one_request_for_a_token_is_asked(
+    own: Phone, server: SoftTokenServer
+) -> None:
+    set_up_by_pin(own.page)
+    own.page.locator("#lock").click()
+    open_by_pin(own.page)
+    see(own.page, "token")
+    assert all(request.url.startswith(server.origin + "/") for request in own.requests)
+    [post] = [request for request in own.requests if request.method != "GET"]
+    assert (post.url, post.post_data) == (f"{server.origin}/token", None)
+    assert all("?" not in request.url for request in own.requests)
+    kept = own.page.evaluate(
+        "(async () => (await Promise.all((await caches.keys()).map(async (name) => (await (await caches.open(name))"
+        ".keys()).map((one) => new URL(one.url).pathname)))).flat())()"
+    )
+    assert not {"/token", "/time"} & set(kept)
+
+
+# Beginning anew
+
+
+def test_a_new_token_is_made_only_after_a_confirmation(own: Phone) -> None:
+    first = set_up_by_pin(own.page)
+    own.page.locator("#token [data-new-token]").click()
+    expect(own.page.locator("#new-cancel")).to_be_focused()
+    expect(own.page.locator("#new-lead")).to_contain_text(f"{first[:4]} {first[4:8]} {first[8:]}")
+    own.page.locator("#new-cancel").click()
+    own.page.reload()
+    see(own.page, "locked")
+    own.page.locator("#locked [data-new-token]").click()
+    own.page.locator("#new-confirm").click()
+    see(own.page, "setup")
+    own.page.reload()
+    see(own.page, "setup")
+    assert set_up_by_pin(own.page) != first
+
+
+def test_another_tab_follows(own: Phone, server: SoftTokenServer) -> None:
+    other = own.context.new_page()
+    other.goto(server.origin)
+    see(other, "setup")
+    token_id = set_up_by_pin(own.page)
+    see(other, "locked")
+    open_by_pin(other)
+    assert shown_token_id(other) == token_id
+
+
+def test_cleared_storage_is_a_new_device_and_the_page_says_so(own: Phone, server: SoftTokenServer) -> None:
+    first = set_up_by_pin(own.page)
+    expect(own.page.locator("footer")).to_contain_text("ブラウザーのデータを消すと、トークンも消えます")
+    session = own.context.new_cdp_session(own.page)
+    session.send("Storage.clearDataForOrigin", {"origin": server.origin, "storageTypes": "all"})
+    own.page.goto(server.origin)
+    see(own.page, "setup")
+    assert set_up_by_pin(own.page) != first
+
+
+def test_too_many_new_tokens_are_refused_with_an_explanation(
+    playwright: Playwright, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = SoftTokenServer(tmp_path_factory.mktemp("stingy"), "tokens_per_address = 1")
+    server.start()
+    try:
+        with phone(playwright, tmp_path / "profile") as one:
+            one.page.goto(server.origin)
+            set_up_by_pin(one.page)
+            one.page.locator("#token [data-new-token]").click()
+            one.page.locator("#new-confirm").click()
+            see(one.page, "setup")
+            one.page.locator("#pin-new").fill(PIN)
+            one.page.locator("#pin-again").fill(PIN)
+            one.page.locator("#make-pin button").click()
+            expect(one.page.locator("#error")).to_contain_text("１時間ほど後に", timeout=SLOW_MS)
+        assert len(server.issued()) == 1
+    finally:
+        server.kill()

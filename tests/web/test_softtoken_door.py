@@ -1,0 +1,258 @@
+"""The soft token's origin as a stranger meets it over HTTP: who gets a token, how many, what answers carry."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import signal
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from admin_web.softtoken.door import SoftTokenDoor
+from admin_web.softtoken.files import app_files
+from admin_web.softtoken.visitors import client_address, is_our_page
+from otp_core.settings import ConfigProblems, load
+from otp_core.settings.values import AnyNetwork, read_network
+from tests.web.softtoken import SoftTokenServer
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Message
+    body: bytes
+
+
+def ask(
+    url: str, method: str = "GET", *, data: bytes | None = None, context: ssl.SSLContext | None = None, **more: str
+) -> Answer:
+    headers = {name.replace("_", "-"): value for name, value in more.items()}
+    request = urllib.request.Request(url, method=method, headers=headers, data=data)  # noqa: S310  ours
+    try:
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:  # noqa: S310
+            return Answer(answer.status, answer.headers, answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.headers, error.read())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftTokenServer]:
+    more = 'tokens_per_address = 3\ntokens_per_hour = 7\ntrusted_proxies = ["127.0.0.0/8"]'
+    one = SoftTokenServer(tmp_path_factory.mktemp("server"), more)
+    one.start()
+    yield one
+    one.kill()
+
+
+def test_a_token_is_handed_out_once_and_never_kept_on_the_way(server: SoftTokenServer) -> None:
+    answer = ask(f"{server.origin}/token", "POST", Origin=server.origin, X_Forwarded_For="198.51.100.7")
+    assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+    told = json.loads(answer.body)
+    assert base64.b64decode(told["seed"]) == server.seed(told["token_id"])
+    [row] = [row for row in server.audit(event="token.issued") if row.token == told["token_id"]]
+    assert (row.actor, row.source) == ("soft token", "198.51.100.7")
+    assert told["seed"] not in server.log_text()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": "none"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+def test_another_page_gets_no_token(server: SoftTokenServer, headers: dict[str, Any]) -> None:
+    before = len(server.issued())
+    assert ask(f"{server.origin}/token", "POST", **headers).status == 403
+    if "Sec_Fetch_Site" in headers:
+        assert ask(f"{server.origin}/token", "POST", **headers, Origin=server.origin).status == 403
+    assert len(server.issued()) == before
+
+
+def test_an_address_and_all_of_them_together_get_so_many_an_hour(tmp_path: Path) -> None:
+    more = 'tokens_per_address = 2\ntokens_per_hour = 5\ntrusted_proxies = ["127.0.0.1"]'
+    server = SoftTokenServer(tmp_path, more)
+    server.start()
+    try:
+
+        def post(source: str) -> int:
+            answer = ask(f"{server.origin}/token", "POST", Sec_Fetch_Site="same-origin", X_Forwarded_For=source)
+            assert answer.status == 200 or answer.headers["Retry-After"] == "3600"
+            return answer.status
+
+        assert [post("192.0.2.1") for _ in range(3)] == [200, 200, 429]
+        one_network = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"]
+        assert [post(source) for source in one_network] == [200, 200, 429]
+        assert [post("192.0.2.2"), post("192.0.2.3")] == [200, 429]
+        rows = len(server.audit())
+        assert post("192.0.2.1") == 429
+        assert len(server.audit()) == rows, "a flood does not fill the audit trail"
+        server.stop()
+        server.start()
+        assert post("192.0.2.1") == 429, "a restart forgets nothing"
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("path", ["/", "/main.js", "/time", "/nowhere", "/../../etc/passwd"])
+def test_every_answer_carries_the_headers(server: SoftTokenServer, path: str) -> None:
+    headers = ask(server.origin + path).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "Strict-Transport-Security" not in headers  # which is for https alone
+    assert headers["Cache-Control"] == ("no-cache" if path in ("/", "/main.js") else "no-store")
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/token", 405), ("POST", "/", 405), ("GET", "/x", 404)])
+def test_what_is_not_there_says_little(server: SoftTokenServer, method: str, path: str, status: int) -> None:
+    answer = ask(server.origin + path, method)
+    assert answer.status == status
+    assert len(answer.body) < 100 and b"Traceback" not in answer.body
+
+
+def test_a_large_request_is_refused(server: SoftTokenServer) -> None:
+    data = b"x" * 100_000
+    assert ask(f"{server.origin}/token", "POST", Sec_Fetch_Site="same-origin", data=data).status == 413
+    assert ask(server.origin, X_Long="x" * 10_000).status == 400
+
+
+def test_a_file_that_did_not_change_is_not_sent_again(server: SoftTokenServer) -> None:
+    tag = ask(f"{server.origin}/main.js").headers["ETag"]
+    again = ask(f"{server.origin}/main.js", If_None_Match=tag)
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_the_worker_knows_every_file_and_a_version_of_them_all() -> None:
+    files = app_files()
+    worker = files["/sw.js"].content.decode()
+    assert "@" not in worker
+    listed = worker.split('const FILES = "')[1].split('"')[0].split(" ")
+    assert set(listed) == files.keys() - {"/sw.js"}
+
+
+def test_https_from_files_with_hsts_and_a_certificate_renewed_without_a_restart(tmp_path: Path) -> None:
+    certify(tmp_path, "first")
+    server = SoftTokenServer(tmp_path, 'tls_certificate = "tls.pem"\ntls_key = "tls.key"')
+    server.config.write_text(server.config.read_text().replace("http://localhost", "https://localhost"))
+    server.start()
+    try:
+        url = server.origin.replace("http:", "https:")
+        answer = ask(url, context=trusting(tmp_path))
+        assert answer.status == 200 and "max-age" in answer.headers["Strict-Transport-Security"]
+        certify(tmp_path, "second")
+        with pytest.raises(urllib.error.URLError):
+            ask(url, context=trusting(tmp_path))
+        assert server.process
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log("reloaded")
+        assert ask(url, context=trusting(tmp_path)).status == 200
+    finally:
+        server.kill()
+
+
+def trusting(folder: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(folder / "tls.pem"))
+
+
+def certify(folder: Path, name: str) -> None:
+    """A certificate for localhost that vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    called = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(called)
+        .issuer_name(called)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "tls.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "tls.key").write_bytes(private)
+
+
+PROXIES = [read_network("10.0.0.0/8"), read_network("2001:db8::1")]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("192.0.2.1", [], "192.0.2.1"),
+        ("192.0.2.1", ["198.51.100.1"], "192.0.2.1"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["203.0.113.9", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+        ("2001:db8::1", ["2001:db8:5::7"], "2001:db8:5::7"),
+        ("10.0.0.1", ["unknown"], "10.0.0.1"),
+        ("10.0.0.1", [""], "10.0.0.1"),
+    ],
+)
+def test_the_last_hop_that_is_no_proxy_of_ours_counts(peer: str, forwarded: list[str], address: str) -> None:
+    trusted: list[AnyNetwork] = PROXIES
+    assert client_address(peer, forwarded, trusted) == address
+
+
+def test_sec_fetch_site_outranks_origin() -> None:
+    assert is_our_page({"Sec-Fetch-Site": "same-origin"}, "https://token.example")
+    assert not is_our_page({"Sec-Fetch-Site": "same-site", "Origin": "https://token.example"}, "https://token.example")
+    assert is_our_page({"Origin": "https://token.example"}, "https://token.example")
+    assert not is_our_page({}, "https://token.example")
+
+
+# Settings
+
+
+def test_without_its_section_the_door_stays_shut(tmp_path: Path) -> None:
+    from tests.sekisho import Sekisho
+
+    one = Sekisho(tmp_path)
+    assert one.settings.soft_token is None
+    assert SoftTokenDoor(one.settings).problems() == []
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ('tls_certificate = "a.pem"', "needs both tls_certificate and tls_key"),
+        ('tls_certificate = "a.pem"\ntls_key = "a.key"', "cannot be used with soft_token.tls_key: No such file"),
+        ('public_origin = "https://portal.example"', "needs an origin of its own"),
+        ('public_origin = "http://token.example"', "open to eavesdroppers"),
+        ("unclaimed_days = 0", "too small"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_told(tmp_path: Path, section: str, said: str) -> None:
+    file = tmp_path / "s.toml"
+    store = f'[store]\nurl = "sqlite:///{tmp_path}/s.db"\nmaster_key_file = "{tmp_path}/k"\n'
+    file.write_text(f'{store}[web]\npublic_origin = "https://portal.example"\n[soft_token]\n{section}\n')
+    try:
+        problems = [str(one) for one in SoftTokenDoor(load(file, environment={}).settings).problems()]
+    except ConfigProblems as error:
+        problems = [str(error)]
+    assert any(said in problem for problem in problems), problems
