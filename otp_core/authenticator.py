@@ -27,7 +27,7 @@ from otp_core.model import (
     Standing,
     Verdict,
 )
-from otp_core.otp import Fit, is_code, normalise_code
+from otp_core.otp import Fit, code_at_the_end, is_code, normalise_code
 from otp_core.store.ledger import Enquiries
 
 _log = structlog.get_logger("authenticator")
@@ -143,9 +143,10 @@ class Authenticator:
         )
         if standing is None or digits is None or mode is Mode.CHALLENGE:
             return alone, typed, False
-        password, tail = typed[:-digits], typed[-digits:]
-        if not is_code(normalise_code(tail), digits):
+        length = code_at_the_end(typed, digits)
+        if not length:
             return (alone, typed, False) if mode is Mode.AUTO else (Case(attempt, Stage.BOTH, code=""), typed, False)
+        password, tail = typed[:-length], typed[-length:]
         if mode is Mode.AUTO and not self._reads_as_code(attempt, standing, tail):
             return alone, typed, True
         # A code equal to the password is a client that repeats one answer: not an attempt.

@@ -55,6 +55,15 @@ def is_code(text: str, digits: int) -> bool:
     return len(text) == digits and text.isascii() and text.isdigit()
 
 
+def code_at_the_end(typed: str, digits: int) -> int:
+    """How many characters of a password with a code behind it are the code, typed as a phone shows it (``123 456``) or
+    in full width: as few as make one. 0: it ends with none."""
+    for length in range(digits, min(len(typed), 2 * digits) + 1):
+        if is_code(normalise_code(typed[-length:]), digits):
+            return length
+    return 0
+
+
 def truncated(seed: bytes, step: int, digits: int, algorithm: str) -> int:
     """RFC 4226 section 5.3: HMAC, dynamic truncation, modulo 10^digits."""
     mac = hmac.digest(seed, step.to_bytes(8, "big"), algorithm)

@@ -314,6 +314,24 @@ def test_mode_append_forgives_full_width_digits(tmp_path: Path) -> None:
     run(scene)
 
 
+@pytest.mark.parametrize("policy", [APPEND, AUTO])
+@pytest.mark.parametrize("shape", ["{0} {1}", "{0}-{1}", "{0}\u3000{1}", "{0}{1} "])
+def test_a_code_behind_a_password_may_be_grouped_as_the_token_shows_it(
+    tmp_path: Path, policy: Policy, shape: str
+) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, knows()) as door:
+            code = taro.code()
+            typed = PW + shape.format(code[:3], code[3:])
+            assert await door.says(taro, typed, policy) == Accept()
+            assert await door.why(taro, typed, APPEND) == Finding.REUSED
+
+    run(scene)
+
+
 def test_mode_append_wants_both_right_and_counts_a_wrong_code_only_after_the_right_password(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
