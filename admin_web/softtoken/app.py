@@ -23,6 +23,7 @@ from otp_core.settings import SoftToken
 
 ACTOR = "soft token"
 MOST_BYTES = 1024
+_TELL_MS = 10_000
 _DAY_MS = 24 * 3600 * 1000
 _log = structlog.get_logger("soft_token")
 
@@ -51,6 +52,7 @@ class SoftTokenSite:
     ) -> None:
         self._desk, self._settings, self._now = desk, settings, now
         self._files = app_files()
+        self._refusals, self._told_at = 0, 0
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MOST_BYTES, middlewares=[self._careful])
@@ -82,7 +84,7 @@ class SoftTokenSite:
         try:
             issued = self._desk.hand_out_token(Actor(ACTOR, source), quota)
         except Refused as refused:
-            _log.warning("no new token", source=source, reason=str(refused))
+            self._tell(source, refused)
             raise web.HTTPTooManyRequests(headers={"Retry-After": "3600"}, text="too many new tokens") from None
         except (StoreUnavailable, ClockSetBack) as trouble:
             _log.error("no new token", source=source, trouble=str(trouble))
@@ -98,6 +100,14 @@ class SoftTokenSite:
                 "enrol_by": self._now() + settings.unclaimed_days * _DAY_MS,
             }
         )
+
+    def _tell(self, source: str, refused: Refused) -> None:
+        """Now and then: a flood of requests is no flood of lines."""
+        self._refusals += 1
+        if self._now() < self._told_at + _TELL_MS:
+            return
+        _log.warning("no new token", source=source, reason=str(refused), refusals=self._refusals)
+        self._refusals, self._told_at = 0, self._now()
 
     @web.middleware
     async def _careful(self, request: web.Request, handler: Handler) -> web.StreamResponse:

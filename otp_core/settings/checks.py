@@ -78,6 +78,13 @@ def risks(settings: Settings) -> Iterator[Remark]:
             ("radius", "workers"),
             "more than one gains nothing with SQLite: no more logins a second, and slower ones; write 1",
         )
+    token = settings.soft_token
+    if token and token.public_origin.startswith("https:") and not (token.tls_certificate or token.trusted_proxies):
+        yield (
+            ("soft_token", "trusted_proxies"),
+            "names nobody, so all that comes through the proxy in front counts as one address, and "
+            "tokens_per_address is everybody's; write the proxy's address",
+        )
     for index, client in enumerate(settings.radius.clients):
         for key, message in _client_risks(client):
             yield ("radius", "clients", index, key), message

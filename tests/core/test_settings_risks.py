@@ -41,3 +41,11 @@ def test_a_file_that_shows_its_secrets_is_a_warning(tmp_path: Path) -> None:
     private(tmp_path / "vpn")
     path = written(tmp_path, STORE + BY_FILE, 0o644)
     assert load(path, environment={}).warnings == ()
+
+
+def test_a_soft_token_behind_a_proxy_that_is_not_named_is_a_warning(tmp_path: Path) -> None:
+    text = STORE + '[soft_token]\npublic_origin = "https://token.example"\n'
+    (said,) = warnings(good(tmp_path, text), tmp_path)
+    assert "soft_token.trusted_proxies: names nobody" in said
+    assert good(tmp_path, text + 'trusted_proxies = ["10.0.0.1"]\n').warnings == ()
+    assert good(tmp_path, STORE + "[soft_token]\n").warnings == ()
