@@ -33,6 +33,7 @@ class Sealer:
 
     def __init__(self, master_key: bytes) -> None:
         self._aead = AESGCM(_derive(master_key, b"sekisho seed v1"))
+        self._hosts = _derive(master_key, b"sekisho offline hosts v1")
         self._fingerprint = hashlib.blake2b(digest_size=8, key=_derive(master_key, b"sekisho fingerprint v1"))
 
     def __repr__(self) -> str:
@@ -58,6 +59,10 @@ class Sealer:
         for part in parts:
             hash_.update(len(part).to_bytes(8, "big") + part)
         return int.from_bytes(hash_.digest(), "big", signed=True) or 1
+
+    def host_key(self, host: str) -> bytes:
+        """The key that this store and one host share: it opens nothing else."""
+        return _derive(self._hosts, host.encode())
 
     def key_check(self) -> bytes:
         """A value to keep in the store, by which another key is found out at start."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -88,9 +89,11 @@ app.add_typer(customers.app, name="customer")
 app.add_typer(tokens.app, name="token")
 acts.add_to(app)
 audit.add_to(app)
-doctor.add_to(app)
+app.add_typer(doctor.app, name="doctor")
 app.add_typer(config.app, name="config")
 demo.add_to(app)
+for found in sorted(entry_points(group="sekisho.commands")):
+    found.load()(app, doctor.app)
 
 
 def main() -> None:

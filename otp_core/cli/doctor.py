@@ -8,7 +8,7 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -40,10 +40,10 @@ class Finding(NamedTuple):
     text: str
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("doctor")(doctor)
+app = typer.Typer(invoke_without_command=True)
 
 
+@app.callback()
 def doctor(
     ctx: typer.Context,
     deep: Annotated[
@@ -58,8 +58,14 @@ def doctor(
       sekisho doctor
       sekisho doctor --deep --json
     """
+    if ctx.invoked_subcommand is None:
+        tell(examine(ctx.obj, deep=deep), as_json=as_json)
+
+
+def tell(findings: Iterable[Finding], *, as_json: bool) -> None:
+    """A line each. Raises typer.Exit if anything failed."""
     failed = False
-    for finding in examine(ctx.obj, deep=deep):
+    for finding in findings:
         failed |= finding.state is State.FAIL
         if as_json:
             say_json(finding._asdict())

@@ -3,6 +3,7 @@
 It knows nothing of doors and stores beyond the names of their keys, looks up no environment, and lets no secret out.
 """
 
+from otp_core.settings.agent import Agent, AgentFile, LoadedAgent, load_agent
 from otp_core.settings.describe import describe_schema, markdown_table, show
 from otp_core.settings.load import Loaded, load
 from otp_core.settings.model import (
@@ -24,11 +25,14 @@ from otp_core.settings.web import Web
 
 __all__ = [
     "Address",
+    "Agent",
+    "AgentFile",
     "AgentProfile",
     "Client",
     "ConfigProblems",
     "HostProfile",
     "Loaded",
+    "LoadedAgent",
     "Log",
     "Login",
     "Pam",
@@ -45,6 +49,7 @@ __all__ = [
     "Web",
     "describe_schema",
     "load",
+    "load_agent",
     "markdown_table",
     "show",
 ]

@@ -25,7 +25,7 @@ _AS_STRONG_AS_OWASP_ASKS = ((47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (
 def given_twice(values: dict[str, Any], places: Places) -> Iterator[Remark]:
     """Networks, client names and addresses that an earlier one has already. Values that do not read are passed over:
     their own problem is told elsewhere."""
-    yield from _profiles_given_twice(values, places)
+    yield from profiles_given_twice(values, places)
     radius = values.get("radius")
     if not isinstance(radius, dict):
         return
@@ -39,7 +39,8 @@ def given_twice(values: dict[str, Any], places: Places) -> Iterator[Remark]:
     yield from _twice([entry for entry in listen if not str(entry[1]).endswith(":0")], read_address, places)
 
 
-def _profiles_given_twice(values: dict[str, Any], places: Places, section: str = "pam") -> Iterator[Remark]:
+def profiles_given_twice(values: dict[str, Any], places: Places, section: str = "pam") -> Iterator[Remark]:
+    """Names of profiles, and services that two of them claim."""
     pam = values.get(section)
     profiles = _entries(pam.get("profiles") if isinstance(pam, dict) else None, (section, "profiles"))
     tables = [(location, profile) for location, profile in profiles if isinstance(profile, dict)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from otp_core.settings.model import Settings
 from otp_core.settings.problems import key_path
 from otp_core.settings.sources import kind_at, sections
 from otp_core.settings.toml_lines import Location
@@ -36,9 +37,11 @@ _WORDS = {
 }
 
 
-def explain(error: ValidationError, read_in: frozenset[Location]) -> dict[Location, str]:
+def explain(
+    error: ValidationError, read_in: frozenset[Location], whole: type[BaseModel] = Settings
+) -> dict[Location, str]:
     """One message for each location. ``read_in``: the secrets that came from a secret_file, which then is the key to
-    name; where one could not be read, that has been said already.
+    name; where one could not be read, that has been said already. ``whole``: what the file is.
     """
     messages: dict[Location, str] = {}
     for found in error.errors(include_url=False, include_input=False):
@@ -47,7 +50,7 @@ def explain(error: ValidationError, read_in: frozenset[Location]) -> dict[Locati
             if kind == "missing":
                 continue
             location = (*location[:-1], "secret_file")
-        messages.setdefault(location, _message(found, location))
+        messages.setdefault(location, _message(found, location, whole))
     return messages
 
 
@@ -55,21 +58,21 @@ def _location(loc: Location) -> Location:
     return loc[:-1] if loc[-1] == "[key]" else loc
 
 
-def _message(found: ErrorDetails, location: Location) -> str:
+def _message(found: ErrorDetails, location: Location, whole: type[BaseModel]) -> str:
     if found["type"] == "extra_forbidden":
-        return _unknown_key(location)
+        return _unknown_key(location, whole)
     if found["type"] == "missing" and location[-1] == "secret":
         return "is missing: give secret or secret_file"
     words = _WORDS.get(found["type"])
     return words.format_map(found.get("ctx", {})) if words else found["msg"]
 
 
-def _unknown_key(location: Location) -> str:
+def _unknown_key(location: Location, whole: type[BaseModel]) -> str:
     *tables, key = location
-    table = kind_at(tuple(tables))
+    table = kind_at(tuple(tables), whole)
     known = list(table.model_fields)
     if likely := difflib.get_close_matches(str(key), known, 1):
         return f"unknown key; did you mean {likely[0]}?"
-    if homes := [section for section, keys in sections() if key in keys]:
+    if homes := [section for section, keys in sections(whole) if key in keys]:
         return f"unknown key here; it belongs in [{homes[0]}]"
     return f"unknown key; {key_path(tuple(tables)) or 'the file'} has {', '.join(known)}"

@@ -160,9 +160,9 @@ def _no_section(name: str) -> str:
     return "is no setting, and is not used" + (f"; did you mean {likely[0]}?" if likely else "")
 
 
-def sections() -> list[tuple[str, list[str]]]:
+def sections(whole: type[BaseModel] = Settings) -> list[tuple[str, list[str]]]:
     """Every section with its keys."""
-    return [(name, list(kind_at((name,)).model_fields)) for name in Settings.model_fields]
+    return [(name, list(kind_at((name,), whole).model_fields)) for name in whole.model_fields]
 
 
 class _Given:
@@ -225,9 +225,9 @@ def _is_whole(location: Location) -> bool:
     return kind is not None and not is_model(kind)
 
 
-def kind_at(location: Location) -> Any:
+def kind_at(location: Location, whole: type[BaseModel] = Settings) -> Any:
     """The type of the value at a location; None if no such key is known."""
-    kind: Any = Settings
+    kind: Any = whole
     for name in location:
         if isinstance(name, int):
             kind = get_args(kind)[0]

@@ -269,6 +269,9 @@ class Work:
         )
         return self._connection.execute(used).rowcount == 1
 
+    def meta(self, name: str) -> bytes | None:
+        return self._connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == name)).scalar()
+
     def put_meta(self, name: str, value: bytes) -> None:
         self._connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
         self._connection.execute(insert(schema.meta).values(name=name, value=value))

@@ -39,7 +39,7 @@ def commands() -> dict[str, Any]:
         for name, command in group.commands.items():
             if hasattr(command, "commands"):
                 yield from inside(command, (*words, name))
-            else:
+            if not hasattr(command, "commands") or command.invoke_without_command:
                 yield " ".join((*words, name)), command
 
     return dict(inside(typer.main.get_command(app), ()))

@@ -1,0 +1,175 @@
+"""What the command line has for PAM: the agent, the offline cache, and what a host is examined for. Thin."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otp_core.cli.context import ExitCode, Office, actor
+from otp_core.cli.doctor import Finding, State, tell
+from otp_core.cli.options import AsJson, Reason
+from otp_core.cli.output import hint, say, say_rows
+
+offline = typer.Typer(help="Codes for hosts while no server answers.", no_args_is_help=True)
+Host = Annotated[str, typer.Option(metavar="NAME", help="The host, as its nas_identifier has it.", show_default=False)]
+
+
+def add_to(app: typer.Typer, doctor: typer.Typer) -> None:
+    """``doctor``: where examinations of their own kind go."""
+    app.command("pam-agent")(pam_agent)
+    app.add_typer(offline, name="pam-offline")
+    doctor.command("pam")(examine_pam)
+
+
+def pam_agent(
+    settings: Annotated[Path, typer.Option("--settings", metavar="FILE", help="The agent's own settings.")] = Path(
+        "/etc/sekisho/pam-agent.toml"
+    ),
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the settings are right.")] = False,
+) -> None:
+    """The PAM door on a host without the store: asks RADIUS servers. SIGHUP reads profiles and secret again.
+
+    \b
+    Examples:
+      sekisho pam-agent --settings /etc/sekisho/pam-agent.toml --check
+      sekisho pam-agent --settings /etc/sekisho/pam-agent.toml
+    """
+    from otp_core.settings import LoadedAgent, load_agent
+    from pam_module.agent import run
+
+    def read() -> LoadedAgent:
+        return load_agent(settings, environment=os.environ)
+
+    if check:
+        loaded = read()
+        say(f"{settings} is right: {len(loaded.agent.servers)} servers, {len(loaded.agent.profiles)} profiles")
+        return
+    raise typer.Exit(run(read))
+
+
+@offline.command("key")
+def key(ctx: typer.Context, host: Host, reason: Reason = "") -> None:
+    """The host's own key, by which its caches are sealed and its journals proven. Keep it from everybody else.
+
+    \b
+    Example:
+      sekisho pam-offline key --host web1 | ssh root@web1 'umask 077; cat > /var/lib/sekisho-pam/host.key'
+    """
+    from otp_core.audit import Event
+    from pam_module.offline.cache import encode_key
+
+    store, who = _office(ctx).store, actor(reason)
+    with store.work() as work:
+        work.record(Event.OFFLINE_KEY, actor=who.name, source=host, reason=who.reason)
+    _out(encode_key(store.sealer.host_key(host)), "a key")
+
+
+@offline.command("issue")
+def issue(
+    ctx: typer.Context,
+    host: Host,
+    user: Annotated[list[str], typer.Option(metavar="CONTRACT_ID", help="Once for each user.", show_default=False)],
+    logins: Annotated[int, typer.Option(min=1, max=1000, help="Logins that each user has.")] = 5,
+    hours: Annotated[float, typer.Option(min=0.1, max=168, help="How long its codes are good.")] = 12,
+    reason: Reason = "",
+) -> None:
+    """A sealed cache for a host, on standard output. Takes a password hash for each half minute and user.
+
+    \b
+    Example:
+      sekisho pam-offline issue --host web1 --user taro --logins 3 --hours 12 > cache
+    """
+    import time
+
+    from otp_core.build import cost_of, rules_of
+    from pam_module.offline.settle import issue
+
+    office = _office(ctx)
+    octets = issue(
+        office.store,
+        rules_of(office.settings),
+        cost_of(office.settings),
+        host=host,
+        users=user,
+        logins=logins,
+        hours=hours,
+        now=int(time.time() * 1000),
+        actor=actor(reason),
+    )
+    _out(octets, "a cache")
+
+
+@offline.command("reconcile")
+def reconcile(
+    ctx: typer.Context,
+    journal: Annotated[Path, typer.Argument(metavar="FILE", help="A host's journal.", show_default=False)],
+    reason: Reason = "",
+) -> None:
+    """Spend here what a host spent while it was alone. Exit code 1 if a code was used twice. Safe to repeat.
+
+    \b
+    Examples:
+      scp root@web1:/var/lib/sekisho-pam/journal .
+      sekisho pam-offline reconcile journal
+    """
+    from otp_core.build import rules_of
+    from otp_core.cli.output import local_time
+    from pam_module.offline.journal import BadJournal
+    from pam_module.offline.settle import Outcome, reconcile
+
+    office = _office(ctx)
+    try:
+        settled = reconcile(office.store, journal.read_bytes(), rules_of(office.settings), actor(reason))
+    except BadJournal as error:
+        from otp_core.cli.output import complain
+
+        complain(f"{journal}: {error}; nothing was settled")
+        raise typer.Exit(ExitCode.REFUSED) from None
+    say_rows(
+        ("when", "user", "token", "outcome"),
+        [(local_time(one.entry.at), one.entry.user, one.entry.token_id, one.outcome) for one in settled],
+    )
+    hint(f"{len(settled)} new entries were settled")
+    if any(one.outcome in (Outcome.CONFLICT, Outcome.GONE) for one in settled):
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def examine_pam(
+    ctx: typer.Context,
+    root: Annotated[Path, typer.Option(metavar="DIR", help="Look at the host whose files are there.")] = Path("/"),
+    service: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="PAM services to look at. [default: all that use it]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check this host: sshd, each stack's order, what fails open, the socket, the module. Exit code 1 if any fails.
+
+    \b
+    Examples:
+      sekisho doctor pam
+      sekisho doctor pam --service sshd --json
+    """
+    from pam_module.doctor import examine
+
+    tell(
+        (Finding(State(found.state), found.check, found.text) for found in examine(root, service or [])),
+        as_json=as_json,
+    )
+
+
+def _office(ctx: typer.Context) -> Office:
+    office = ctx.find_object(Office)
+    assert office is not None
+    return office
+
+
+def _out(octets: bytes, what: str) -> None:
+    """To a file or a pipe, never onto a terminal."""
+    if sys.stdout.isatty():
+        raise typer.BadParameter(f"{what} is no sight for a terminal: send it into a file with > FILE")
+    sys.stdout.buffer.write(octets)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,155 @@
+"""The offline cache: which code is right at which step, for named users and some hours, without their seeds.
+
+For each step there is a slow hash of its code (argon2id, a salt of its own), so whoever opens the file must guess each
+code anew, and learns no code after its last hour. Sealed under the host's key, which also proves who has made it. No
+files, no clock.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from argon2.low_level import Type, hash_secret_raw
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from otp_core.first_factor.hashes import Cost
+
+_HEAD = "sekisho-offline-cache 1 "
+_NONCE = 12
+_VERIFIER = 16
+
+
+class BadCache(Exception):
+    """The cache is damaged, another host's, or not ours. The text says which, as far as can be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserCodes:
+    """One user's codes: one verifier for each step from ``first_step`` on."""
+
+    token_id: str
+    digits: int
+    period: int
+    drift: int
+    first_step: int
+    verifiers: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def steps(self) -> range:
+        return range(self.first_step, self.first_step + len(self.verifiers))
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """``until``: milliseconds; ``logins``: of each user; ``window`` and ``lock_after`` as the store has them."""
+
+    host: str
+    serial: str
+    until: int
+    logins: int
+    window: int
+    lock_after: int
+    cost: Cost
+    users: dict[str, UserCodes]
+
+    def fits(self, user: str, code: str, step: int) -> bool:
+        """Whether this is the user's code of that step. Takes as long as a password does."""
+        codes = self.users[user]
+        if step not in codes.steps:
+            return False
+        made = verifier(self.serial, codes.token_id, step, code, self.cost)
+        return hmac.compare_digest(made, codes.verifiers[step - codes.first_step])
+
+
+def verifier(serial: str, token_id: str, step: int, code: str, cost: Cost) -> bytes:
+    salt = hashlib.sha256(f"{serial} {token_id} {step}".encode()).digest()[:16]
+    return hash_secret_raw(code.encode(), salt, cost.time_cost, cost.memory_kib, cost.parallelism, _VERIFIER, Type.ID)
+
+
+def seal(cache: Cache, key: bytes) -> bytes:
+    """The file's octets: one line that names the host, one that nobody else can read or write."""
+    head = f"{_HEAD}{cache.host}\n".encode()
+    nonce = os.urandom(_NONCE)
+    sealed = nonce + AESGCM(key).encrypt(nonce, json.dumps(_plain(cache)).encode(), head)
+    return head + base64.b64encode(sealed) + b"\n"
+
+
+def open_cache(octets: bytes, key: bytes, host: str) -> Cache:
+    """Raises BadCache."""
+    head, _, body = octets.partition(b"\n")
+    if head.decode(errors="replace") != f"{_HEAD}{host}":
+        raise BadCache(f"it is not an offline cache for {host}")
+    try:
+        sealed = base64.b64decode(body.strip(), validate=True)
+        plain = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], head + b"\n")
+    except (binascii.Error, InvalidTag, ValueError):
+        raise BadCache("it was changed, or made for another key") from None
+    return _cache(json.loads(plain), host)
+
+
+def _plain(cache: Cache) -> dict[str, Any]:
+    return {
+        "serial": cache.serial,
+        "until": cache.until,
+        "logins": cache.logins,
+        "window": cache.window,
+        "lock_after": cache.lock_after,
+        "cost": [cache.cost.memory_kib, cache.cost.time_cost, cache.cost.parallelism],
+        "users": {
+            name: [
+                codes.token_id,
+                codes.digits,
+                codes.period,
+                codes.drift,
+                codes.first_step,
+                base64.b64encode(b"".join(codes.verifiers)).decode(),
+            ]
+            for name, codes in cache.users.items()
+        },
+    }
+
+
+def _cache(plain: dict[str, Any], host: str) -> Cache:
+    users = {name: _user_codes(*fields) for name, fields in plain["users"].items()}
+    return Cache(
+        host,
+        plain["serial"],
+        plain["until"],
+        plain["logins"],
+        plain["window"],
+        plain["lock_after"],
+        Cost(*plain["cost"]),
+        users,
+    )
+
+
+def _user_codes(token_id: str, digits: int, period: int, drift: int, first_step: int, verifiers: str) -> UserCodes:
+    return UserCodes(token_id, digits, period, drift, first_step, _split(verifiers))
+
+
+def _split(text: str) -> tuple[bytes, ...]:
+    octets = base64.b64decode(text)
+    return tuple(octets[at : at + _VERIFIER] for at in range(0, len(octets), _VERIFIER))
+
+
+def encode_key(key: bytes) -> bytes:
+    return base64.b64encode(key) + b"\n"
+
+
+def decode_key(octets: bytes) -> bytes:
+    """Raises BadCache."""
+    try:
+        key = base64.b64decode(octets.strip(), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise BadCache("the host's offline key must be 32 octets in Base64: hand it out again with `pam-offline key`")
+    return key

@@ -1,0 +1,156 @@
+"""The store's side of the offline cache: hand one out, and settle what came of it. Every act leaves its rows.
+
+No seed leaves: what is handed out are slow hashes of the codes of some hours.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import NamedTuple
+
+from otp_core.audit import Event, id_at
+from otp_core.desk import Actor, Refusal, Refused
+from otp_core.first_factor.hashes import Cost
+from otp_core.model import Kind, OtpUse, Standing, TokenState
+from otp_core.otp import code_at, normalise_contract_id, step_at
+from otp_core.policy import Rules
+from otp_core.store.lists import AuditFilter, audit_rows
+from otp_core.store.store import Store
+from otp_core.store.work import TokenRecord, Work
+from pam_module.offline.cache import Cache, UserCodes, seal, verifier
+from pam_module.offline.journal import BadJournal, Entry, host_in, read_journal
+
+
+class Outcome(StrEnum):
+    """What became of an entry."""
+
+    SPENT = "spent"
+    PASSED = "a later code was accepted meanwhile"
+    CONFLICT = "probably used twice: a server accepted a code of the same moment"
+    WRONG = "wrong code"
+    GONE = "the token is not bound any more"
+
+
+class Settled(NamedTuple):
+    entry: Entry
+    outcome: Outcome
+
+
+def issue(
+    store: Store,
+    rules: Rules,
+    cost: Cost,
+    *,
+    host: str,
+    users: Iterable[str],
+    logins: int,
+    hours: float,
+    now: int,
+    actor: Actor,
+) -> bytes:
+    """A sealed cache. Raises Refused for a user who has no active token of the kind that runs by the clock."""
+    serial, until = secrets.token_hex(8), now + int(hours * 3_600_000)
+    with store.work() as work:
+        standings = [_standing(work, name) for name in dict.fromkeys(map(normalise_contract_id, users))]
+    codes = {one.contract_id: _codes(store, rules, cost, serial, one, now, until) for one in standings}
+    cache = Cache(host, serial, until, logins, rules.window, rules.lock_after, cost, codes)
+    with store.work() as work:
+        for one in standings:
+            work.record(
+                Event.OFFLINE_ISSUED,
+                actor=actor.name,
+                source=host,
+                reason=f"cache {serial}: {logins} logins within {hours:g} h",
+                customer=one.contract_id,
+                token=one.token_id,
+            )
+    return seal(cache, store.sealer.host_key(host))
+
+
+def _standing(work: Work, name: str) -> Standing:
+    standing = work.standing(name)
+    if standing is None:
+        raise Refused(Refusal.UNKNOWN_CUSTOMER, name)
+    if standing.otp_use != OtpUse.ACTIVE or standing.locked_at is not None or standing.token_key is None:
+        raise Refused(Refusal.NOT_NOW, f"{name} has no active token, or is locked")
+    if standing.kind != Kind.TOTP:
+        raise Refused(Refusal.NOT_NOW, f"{name} has a counter token: only codes by the clock can be handed out")
+    return standing
+
+
+def _codes(store: Store, rules: Rules, cost: Cost, serial: str, one: Standing, now: int, until: int) -> UserCodes:
+    assert one.seed is not None and one.token_id is not None and one.digits and one.period
+    token_id, seed = one.token_id, store.sealer.unseal(one.seed, one.token_id)
+    with store.work() as work:
+        record = work.token(token_id)
+    assert record is not None
+    first = max(one.last_step + 1, step_at(now, one.period) + one.drift - rules.window)
+    last = step_at(until, one.period) + one.drift + rules.window
+
+    def made(step: int) -> bytes:
+        return verifier(serial, token_id, step, code_at(seed, step, record.spec), cost)
+
+    with ThreadPoolExecutor() as pool:
+        return UserCodes(
+            token_id, one.digits, one.period, one.drift, first, tuple(pool.map(made, range(first, last + 1)))
+        )
+
+
+def reconcile(store: Store, octets: bytes, rules: Rules, actor: Actor) -> list[Settled]:
+    """Spend here what was spent there. Entries that were settled before are passed over, so the same journal may come
+    again, longer or not. Raises BadJournal."""
+    read = read_journal(octets, store.sealer.host_key(host_in(octets)))
+    name = f"offline journal {read.host} {read.name}"
+    settled = []
+    with store.work() as work:
+        done = int(work.meta(name) or b"0")
+        if done > len(read.entries):
+            raise BadJournal(f"{done} lines of it were settled before, and it has only {len(read.entries)} now")
+        for entry in read.entries[done:]:
+            outcome = _settle(store, work, entry, rules)
+            settled.append(Settled(entry, outcome))
+            work.record(
+                _EVENTS[outcome],
+                actor=actor.name,
+                source=entry.source or read.host,
+                reason=f"{read.host}, cache {entry.serial}: {outcome}",
+                customer=entry.user,
+                token=entry.token_id,
+            )
+        work.put_meta(name, str(len(read.entries)).encode())
+    return settled
+
+
+_EVENTS = {
+    Outcome.SPENT: Event.OFFLINE_SPENT,
+    Outcome.PASSED: Event.OFFLINE_SPENT,
+    Outcome.CONFLICT: Event.OFFLINE_CONFLICT,
+    Outcome.WRONG: Event.OFFLINE_WRONG,
+    Outcome.GONE: Event.OFFLINE_CONFLICT,
+}
+
+
+def _settle(store: Store, work: Work, entry: Entry, rules: Rules) -> Outcome:
+    if not entry.spent:
+        return Outcome.WRONG
+    token = work.token(entry.token_id)
+    if token is None or token.state != TokenState.BOUND:
+        return Outcome.GONE
+    if work.spend_step(token.key, entry.step, token.drift, entry.at):
+        return Outcome.SPENT
+    twice = token.last_step == entry.step or _accepted_near(store, token, entry, rules)
+    return Outcome.CONFLICT if twice else Outcome.PASSED
+
+
+def _accepted_near(store: Store, token: TokenRecord, entry: Entry, rules: Rules) -> bool:
+    """Whether a login was accepted here at a moment at which this very code was good: the trail does not hold codes."""
+    step_ms, away = token.period * 1000, rules.window + abs(token.drift)
+    since, until = (entry.step - away) * step_ms, (entry.step + away + 1) * step_ms
+    with store.read() as connection:
+        wanted = AuditFilter(
+            event=Event.LOGIN_ACCEPTED.value, token=token.token_id, after=id_at(since), before=id_at(until)
+        )
+        return bool(audit_rows(connection, wanted))

@@ -1,0 +1,277 @@
+"""The agent against real servers, and against servers that lie, fall silent or die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import md5
+from pathlib import Path
+
+import pytest
+
+from otp_core.settings import ConfigProblems, load_agent
+from pam_module.frames import Answer, Code, Op, Prompt
+from pam_module.radius import CannotAsk, NotAReply, access_request, read_reply, status_server
+from radius_server.packet import Code as ServerCode
+from radius_server.packet import Type, credentials, read_request, verify, write_reply
+from tests.pam.agent import Agent, agent
+from tests.pam.host import Host, login, start
+from tests.sekisho import PASSWORD, SECRET, Sekisho, client_table, free_port, running
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
+    more = "[throttle]\nfree_failures = 50\npassword_free_failures = 50\n"
+    with running(tmp_path_factory.mktemp("server"), "auto", more=more) as server:
+        yield server
+
+
+def test_a_login_through_a_server_that_is_elsewhere(house: Sekisho, tmp_path: Path) -> None:
+    with agent(tmp_path / "a", [house.port]) as web1:
+        taro = house.customer()
+        went = login(web1.path, taro.contract_id, PASSWORD, taro.code(), rhost="192.0.2.7")
+        assert (went.code, went.roles) == (Code.SUCCESS, ["password", "otp"])
+        assert house.audit(taro.contract_id)[-1].source == "192.0.2.7"
+        assert login(web1.path, taro.contract_id, op=Op.ACCT).code == Code.SUCCESS
+        assert login(web1.path, "somebody", op=Op.ACCT).code == Code.UNAVAILABLE
+        hanako = house.customer()
+        assert login(web1.path, hanako.contract_id, PASSWORD + hanako.code()).code == Code.SUCCESS
+        assert login(web1.path, hanako.contract_id, PASSWORD, hanako.code()).code == Code.AUTH_ERR
+        assert login(web1.path, "nobody-here", "wrong").code == Code.AUTH_ERR
+        assert login(web1.path, hanako.contract_id, "x" * 200).code == Code.AUTH_ERR
+        assert PASSWORD not in web1.log_text() and SECRET not in web1.log_text()
+        assert web1.stop() == 0
+        assert not web1.path.exists()
+
+
+def test_another_server_is_asked_when_one_is_dead_and_the_first_again_when_it_lives(tmp_path: Path) -> None:
+    ports = [free_port(), free_port()]
+    more = "timeout = 0.5\nretries = 1\ndead_seconds = 0.5\n"
+    houses = []
+    for number, port in enumerate(ports):
+        (tmp_path / f"s{number}").mkdir()
+        clients = client_table("web1", "127.0.0.0/8", "auto")
+        houses.append(Sekisho(tmp_path / f"s{number}", clients=clients, listen=(f"127.0.0.1:{port}",)).start())
+    first, second = houses
+    try:
+        with agent(tmp_path / "a", ports, more) as web1:
+            taro, jiro = first.customer(), second.customer()
+            assert login(web1.path, taro.contract_id, PASSWORD + taro.code()).code == Code.SUCCESS
+            with Host(web1.path) as host:  # a challenge whose server dies is nobody else's
+                hanako = first.customer()
+                host.send(start(hanako.contract_id, authtok=PASSWORD.encode()))
+                assert isinstance(host.hear(), Prompt)
+                first.kill()
+                host.send(Answer(hanako.code().encode()))
+                found = host.result()
+                assert found is not None and found.code == Code.UNAVAILABLE
+            assert login(web1.path, jiro.contract_id, PASSWORD + jiro.code()).code == Code.SUCCESS
+            assert f"server=127.0.0.1:{ports[0]}" in web1.log_text()
+            first.start()
+            web1.wait_for_log("a RADIUS server answers again")
+            saburo = first.customer()
+            assert login(web1.path, saburo.contract_id, PASSWORD + saburo.code()).code == Code.SUCCESS
+    finally:
+        for one in houses:
+            one.close()
+
+
+def test_an_outage_is_told_to_the_user_and_the_cause_to_the_log(tmp_path: Path) -> None:
+    profile = '[[agent.profiles]]\nname = "default"\nlanguage = "en"\n'
+    with agent(tmp_path / "a", [free_port()], f"timeout = 0.2\nretries = 1\n{profile}") as web1:
+        went = login(web1.path, "taro", "password")
+        assert (went.code, went.texts) == (Code.UNAVAILABLE, ["The login cannot be checked just now. Try again later."])
+        assert "nobody listens there" in web1.log_text()
+
+
+def test_a_wrong_secret_is_an_outage_and_named_as_likely(house: Sekisho, tmp_path: Path) -> None:
+    with agent(
+        tmp_path / "a", [house.port], "timeout = 0.3\nretries = 0\n", secret="another-secret-altogether"
+    ) as web1:
+        taro = house.customer()
+        assert login(web1.path, taro.contract_id, PASSWORD + taro.code()).code == Code.UNAVAILABLE
+        assert "nothing after 1 tries" in web1.log_text()
+
+
+# Servers that lie.
+
+Answerer = Callable[[bytes], list[bytes]]
+
+
+@contextmanager
+def lying(answer: Answerer) -> Iterator[tuple[int, list[bytes]]]:
+    """A server that says what it likes. Its port, and what it was sent."""
+    heard: list[bytes] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(0.1)
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.is_set():
+                try:
+                    octets, source = server.recvfrom(5000)
+                except TimeoutError:
+                    continue
+                heard.append(octets)
+                for reply in answer(octets):
+                    server.sendto(reply, source)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield server.getsockname()[1], heard
+        finally:
+            stop.set()
+            thread.join()
+
+
+def right(octets: bytes, code: ServerCode = ServerCode.ACCESS_ACCEPT, secret: bytes = SECRET.encode()) -> bytes:
+    request = read_request(octets)
+    verify(request, SECRET.encode(), required=True, limit_proxy_state=True)
+    attributes = [(int(Type.STATE), b"s" * 16)] if code is ServerCode.ACCESS_CHALLENGE else []
+    return write_reply(request, code, attributes, secret)
+
+
+def without_authenticator(octets: bytes) -> bytes:
+    head = bytes((2, octets[1], 0, 20))
+    return head + md5(head + octets[4:20] + SECRET.encode()).digest()  # noqa: S324
+
+
+LIES: dict[str, Answerer] = {
+    "another secret": lambda octets: [right(octets, secret=b"another-secret-1")],
+    "no Message-Authenticator": lambda octets: [without_authenticator(octets)],
+    "another identifier": lambda octets: [bytes((2, octets[1] ^ 1)) + right(octets)[2:]],
+    "a code that was changed": lambda octets: [b"\x02" + right(octets, ServerCode.ACCESS_REJECT)[1:]],
+    "one octet that was changed": lambda octets: [right(octets)[:-1] + bytes((right(octets)[-1] ^ 1,))],
+    "cut short": lambda octets: [right(octets)[:-1]],
+    "the request itself": lambda octets: [octets],
+    "nothing much": lambda octets: [b"", b"\x02", bytes(4096), b"\xff" * 20],
+    "a challenge without State": lambda octets: [
+        write_reply(read_request(octets), ServerCode.ACCESS_CHALLENGE, [], SECRET.encode())
+    ],
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_forged_reply_lets_nobody_in_and_ends_no_waiting(tmp_path: Path, lie: str) -> None:
+    with lying(LIES[lie]) as (port, _), agent(tmp_path / "a", [port], "timeout = 0.3\nretries = 0\n") as web1:
+        assert login(web1.path, "taro", "password").code == Code.UNAVAILABLE
+    then_right = lying(lambda octets: [*LIES[lie](octets), right(octets)])
+    with then_right as (port, _), agent(tmp_path / "b", [port], "timeout = 20\nretries = 0\n") as web1:
+        assert login(web1.path, "taro", "password").code == Code.SUCCESS
+
+
+def test_a_retransmission_is_the_same_octets_and_the_next_request_is_not(tmp_path: Path) -> None:
+    def on_the_third(octets: bytes) -> list[bytes]:
+        return [right(octets)] if heard.count(octets) == 3 else []
+
+    heard: list[bytes]
+    with lying(on_the_third) as (port, heard), agent(tmp_path / "a", [port], "timeout = 0.5\nretries = 4\n") as web1:
+        assert login(web1.path, "taro", "password").code == Code.SUCCESS
+        assert login(web1.path, "taro", "password").code == Code.SUCCESS
+        assert len(heard) == 6 and len(set(heard)) == 2
+        assert heard[0][4:20] != heard[-1][4:20]
+
+
+def test_challenge_rounds_go_to_the_server_that_asks(tmp_path: Path) -> None:
+    def ask_then_accept(octets: bytes) -> list[bytes]:
+        state = read_request(octets).found.get(Type.STATE)
+        return [right(octets, ServerCode.ACCESS_ACCEPT if state == b"s" * 16 else ServerCode.ACCESS_CHALLENGE)]
+
+    with lying(ask_then_accept) as (port, heard), agent(tmp_path / "a", [port, free_port()]) as web1:
+        went = login(web1.path, "taro", "password", "123456")
+        assert (went.code, went.roles, len(heard)) == (Code.SUCCESS, ["password", "otp"], 2)
+        asked = credentials(read_request(heard[1]), SECRET.encode())
+        assert (asked.user_name, asked.password) == (b"taro", b"123456")
+
+
+# Packets.
+
+
+def test_what_the_client_writes_the_door_reads() -> None:
+    for typed in ("", "x", "p" * 16, "パスワード", "p" * 128):
+        request = access_request(
+            "taro",
+            typed,
+            SECRET.encode(),
+            identifier=7,
+            authenticator=os.urandom(16),
+            nas="web1",
+            station="::1",
+            state=b"s",
+        )
+        read = read_request(request.octets)
+        verify(read, SECRET.encode(), required=True, limit_proxy_state=True)
+        asked = credentials(read, SECRET.encode())
+        assert (asked.user_name, asked.password.decode(), asked.state) == (b"taro", typed, b"s")
+    for user, typed in (("", "x"), ("t" * 254, "x"), ("taro", "p" * 129)):
+        with pytest.raises(CannotAsk):
+            access_request(user, typed, SECRET.encode(), identifier=0, authenticator=bytes(16))
+
+
+def test_a_status_is_only_ever_an_acceptance() -> None:
+    request = status_server(SECRET.encode(), identifier=1, authenticator=os.urandom(16), nas="web1")
+    read_reply(request, write_reply(read_request(request.octets), ServerCode.ACCESS_ACCEPT, [], SECRET.encode()))
+    with pytest.raises(NotAReply):
+        read_reply(request, write_reply(read_request(request.octets), ServerCode.ACCESS_REJECT, [], SECRET.encode()))
+
+
+# Settings.
+
+
+def test_settings_that_are_wrong_are_told_with_file_and_line(tmp_path: Path) -> None:
+    profiles = '[[agent.profiles]]\nname = "a"\noffline = "codes"\n[[agent.profiles]]\nname = "a"\nmoed = 1\n'
+    one = Agent(tmp_path / "a", [1812], profiles)
+    with pytest.raises(ConfigProblems) as caught:
+        load_agent(one.settings, environment={})
+    assert str(caught.value).replace(f"{one.folder}/", "").splitlines() == [
+        'agent.toml:9: agent.profiles[0].offline: needs mode = "code": passwords cannot be checked without a server',
+        "agent.toml:11: agent.profiles[1].name: a is given twice; the first is at agent.toml:8",
+        "agent.toml:12: agent.profiles[1].moed: unknown key; did you mean mode?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[agent]\nservers = []\nsecret = "0123456789-abcdefgh"\n', "agent.servers"),
+        ('[agent]\nservers = ["127.0.0.1:0"]\nsecret = "0123456789-abcdefgh"\n', "needs its port"),
+        ('[agent]\nservers = ["127.0.0.1:1812"]\n', "agent.secret: is missing: give secret or secret_file"),
+        ('[agent]\nservers = ["127.0.0.1:1812"]\nsecret_file = "none"\n', "agent.secret_file"),
+        ('[agent]\nservers = ["127.0.0.1:1812"]\nsecret = "short"\n', "too short"),
+        ("[agnet]\n", "unknown key; did you mean agent?"),
+    ],
+)
+def test_each_mistake_has_its_words(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigProblems) as caught:
+        load_agent(path, environment={})
+    assert told in str(caught.value) and "short" not in str(caught.value).replace("too short", "")
+
+
+def test_the_example_is_good_and_the_command_checks_it(tmp_path: Path) -> None:
+    example = (Path(__file__).parents[2] / "config" / "pam-agent.toml").read_text()
+    (tmp_path / "agent.toml").write_text(example)
+    (tmp_path / "sekisho.secret").write_text(SECRET)
+    (tmp_path / "sekisho.secret").chmod(0o600)
+    command = [sys.executable, "-m", "otp_core", "pam-agent", "--check", "--settings", str(tmp_path / "agent.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "is right" in done.stdout) == (0, True), done.stderr
+
+
+def test_new_profiles_hold_after_a_reload(house: Sekisho, tmp_path: Path) -> None:
+    with agent(tmp_path / "a", [house.port]) as web1:
+        assert login(web1.path, "taro", "x", profile="new").code == Code.PERM_DENIED
+        web1.settings.write_text(web1.settings.read_text() + '[[agent.profiles]]\nname = "new"\n')
+        assert web1.process is not None
+        web1.process.send_signal(signal.SIGHUP)
+        web1.wait_for_log("reloaded")
+        assert login(web1.path, "taro", "x", profile="new").code == Code.AUTH_ERR
