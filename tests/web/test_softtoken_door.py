@@ -111,6 +111,18 @@ def test_an_address_and_all_of_them_together_get_so_many_an_hour(tmp_path: Path)
         server.kill()
 
 
+def test_the_quota_is_one_for_all_workers(tmp_path: Path) -> None:
+    server = SoftTokenServer(tmp_path, "tokens_per_address = 5")
+    server.workers = 2
+    server.write_config()
+    server.start()
+    try:
+        asked = [ask(f"{server.origin}/token", "POST", Sec_Fetch_Site="same-origin").status for _ in range(9)]
+        assert (asked.count(200), asked.count(429)) == (5, 4)
+    finally:
+        server.kill()
+
+
 @pytest.mark.parametrize("path", ["/", "/main.js", "/time", "/nowhere", "/../../etc/passwd"])
 def test_every_answer_carries_the_headers(server: SoftTokenServer, path: str) -> None:
     headers = ask(server.origin + path).headers
