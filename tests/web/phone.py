@@ -10,19 +10,7 @@ from typing import Any, Literal
 
 from playwright.sync_api import BrowserContext, Page, Playwright, Request
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SLOW_MS = 60_000
-"""How long a page may take on a loaded machine."""
+from tests.web.browser import ARGUMENTS, CHROMIUM, SLOW_MS
 
 
 @dataclass
@@ -71,7 +59,7 @@ def phone(
     context = playwright.chromium.launch_persistent_context(
         str(profile),
         executable_path=CHROMIUM,
-        args=ARGUMENTS,
+        args=list(ARGUMENTS),
         locale=locale,
         timezone_id="Asia/Tokyo",
         viewport={"width": width, "height": height},

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from otp_core.store.lists import TokenLine, tokens
 from tests.sekisho import Sekisho
-from tests.web.phone import SLOW_MS
+from tests.web.browser import SLOW_MS
 
 PIN = "814725"
 

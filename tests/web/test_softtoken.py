@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Page, Playwright, expect
 
 from tests.sekisho import PASSWORD, STAFF
-from tests.web.phone import SLOW_MS, Phone, phone
+from tests.web.browser import SLOW_MS
+from tests.web.phone import Phone, phone
 from tests.web.softtoken import (
     PIN,
     SoftTokenServer,
@@ -22,12 +23,6 @@ from tests.web.softtoken import (
 )
 
 MANY = "tokens_per_address = 1000\ntokens_per_hour = 1000"
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,14 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Page, Playwright, expect
 
-from tests.web.phone import SLOW_MS, Phone, phone
+from tests.web.browser import SLOW_MS
+from tests.web.phone import Phone, phone
 from tests.web.softtoken import PIN, SoftTokenServer, open_by_pin, set_up_by_pin, shown_code
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 MOST_BYTES = 50_000
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

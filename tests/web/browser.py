@@ -1,0 +1,175 @@
+"""Debian's Chromium for the tests: a context of its own for each, what went wrong there, and axe's opinion.
+
+It talks to nobody but this machine: any other request is stopped, and fails the test. No server is started here.
+A browser that is to be restarted with its profile folder: phone.py.
+
+    def test_…(chromium: Browser) -> None:
+        with visitor(chromium, phone=True, language="ja", script=False) as page:
+            page.goto(…)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Route, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SLOW_MS = 60_000
+"""How long a page may take on a loaded machine."""
+SCREENSHOTS = "SEKISHO_SCREENSHOTS"
+"""The variable that names a folder for ``screenshot``; without it none is taken."""
+PHONE, DESKTOP = (390, 844), (1280, 900)
+LOCALES = {"ja": "ja-JP", "en": "en-US"}
+WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+
+_INSIDE = ("about", "blob", "chrome", "chrome-error", "data", "devtools")
+"""Schemes that leave the browser for nobody."""
+
+
+@dataclass
+class Watched:
+    """What the pages of a context did. ``abroad``: addresses that are not of this machine; ``errors``: what they threw
+    or wrote to the console as an error."""
+
+    abroad: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def watch(self, context: BrowserContext) -> None:
+        context.on("weberror", lambda thrown: self.errors.append(str(thrown.error)))
+        context.on("console", self._said)
+        context.route(lambda url: not at_home(url), self._stop)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        # A page with a status of 4xx is what some tests ask for, and Chromium writes that as an error too.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.errors.append(message.text)
+
+    def _stop(self, route: Route) -> None:
+        self.abroad.append(route.request.url)
+        route.abort()
+
+    def check(self) -> None:
+        assert self.abroad == [], f"a page asked somebody else than this machine: {self.abroad}"
+        assert self.errors == [], f"errors on a page: {self.errors}"
+
+
+def at_home(url: str) -> bool:
+    """Whether this machine answers it: loopback, or no network at all."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme in _INSIDE or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def playwright_of_worker() -> Iterator[Playwright]:
+    """Playwright's own process; while it runs, this thread can run no other event loop."""
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@contextmanager
+def chromium_of(playwright: Playwright) -> Iterator[Browser]:
+    """The browser that some tests share; each opens a context in it."""
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=SLOW_MS)
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+@contextmanager
+def visitor(
+    chromium: Browser,
+    *,
+    phone: bool = True,
+    language: str = "ja",
+    script: bool = True,
+    scheme: Literal["light", "dark"] = "light",
+    **more: Any,
+) -> Iterator[Page]:
+    """Somebody with a browser of their own: no cookie of anybody else's. At the end nothing may have gone wrong in it.
+    ``more``: anything else that ``new_context`` takes."""
+    options = {**_options(phone=phone, language=language, scheme=scheme), "java_script_enabled": script, **more}
+    context = chromium.new_context(**options)
+    with _watched(context):
+        yield context.new_page()
+
+
+def _options(*, phone: bool, language: str, scheme: str) -> dict[str, Any]:
+    width, height = PHONE if phone else DESKTOP
+    return {
+        "locale": LOCALES[language],
+        "timezone_id": "Asia/Tokyo",
+        "viewport": {"width": width, "height": height},
+        "has_touch": phone,
+        "color_scheme": scheme,
+    }
+
+
+@contextmanager
+def _watched(context: BrowserContext) -> Iterator[None]:
+    context.set_default_timeout(SLOW_MS)
+    watched = Watched()
+    watched.watch(context)
+    try:
+        yield
+        watched.check()
+    finally:
+        context.close()
+
+
+def axe(page: Page) -> list[str]:
+    """What axe-core finds against WCAG 2.2 AA, a line each: rule, what is wrong, where. Needs a page with JavaScript.
+
+    Its code goes in through the debugger, so that a strict Content-Security-Policy stays as it is.
+    """
+    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})", list(WCAG)
+    )
+    return [f"{one['id']}: {one['help']}: {_places(one['nodes'])}" for one in found["violations"]]
+
+
+def _places(nodes: list[dict[str, Any]]) -> str:
+    return ", ".join(" ".join(str(part) for part in node["target"]) for node in nodes)
+
+
+def screenshot(page: Page, name: str) -> None:
+    """The whole page as NAME.png in the folder that the environment names."""
+    folder = os.environ.get(SCREENSHOTS)
+    if folder is None:
+        return
+    if not re.fullmatch(r"[a-z0-9-]+", name):
+        raise ValueError(f"{name}: a screenshot's name has small letters, digits and hyphens")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def overflows(page: Page) -> bool:
+    """Whether the page has to be scrolled sideways. Needs JavaScript."""
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))

@@ -1,0 +1,25 @@
+"""One Playwright and one Chromium for each file of tests, started by the first test that asks.
+
+Not for longer: while Playwright runs, its event loop is this thread's, and no test could start one of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Playwright
+
+from tests.web.browser import chromium_of, playwright_of_worker
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with playwright_of_worker() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    with chromium_of(playwright) as browser:
+        yield browser
