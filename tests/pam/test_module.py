@@ -13,6 +13,7 @@ import pytest
 from pam_module.frames import Abort, Answer, Code, Op, Prompt, Result, Role, Start, Style, Text, Wait
 from tests.pam.scripted import Talk, password_and_code, saying, scripted
 from tests.pam.workshop import MODULE, Machine, Pam, Workshop, run
+from tests.radius.tools import library, program
 
 SILENT = 0x8000
 
@@ -37,6 +38,26 @@ def test_a_password_and_a_code_let_in(machine: Machine) -> None:
     assert seen.result == Pam.SUCCESS
     assert seen.prompts == [(False, "Password: "), (False, "Code: ")]
     assert service.heard[1:] == [Answer(b"haru"), Answer(b"123456")]
+
+
+def test_pamtester_logs_in_without_root(machine: Machine) -> None:
+    """Debian's own host for tests, over libpam-wrapper: not one that was written for this module."""
+    environment = {
+        "LD_PRELOAD": library("libpam_wrapper.so"),
+        "PAM_WRAPPER": "1",
+        "PAM_WRAPPER_SERVICE_DIR": str(machine.folder / "services"),
+    }
+    command = [program("pamtester"), "otp", "taro", "authenticate", "acct_mgmt"]
+
+    def script(talk: Talk) -> None:
+        if talk.start().op is Op.AUTH:
+            assert (talk.ask("Password: ", Role.PASSWORD), talk.ask()) == (b"haru", b"123456")
+        talk.say(Result(0))
+
+    with scripted(machine.socket, script):
+        shown = run(command, "haru\n123456\n", environment)
+    assert "successfully authenticated" in shown
+    assert "account management done" in shown
 
 
 def test_a_refusal_is_delayed_as_the_service_says(machine: Machine) -> None:
