@@ -12,7 +12,7 @@ PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint soak bench fuzz docs lock clean system dev
+.PHONY: help install demo test lint soak bench fuzz docs texts lock clean system dev
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -64,6 +64,11 @@ bench: system dev  ## speed and memory beside FreeRADIUS, in one run
 docs: install  ## the README's configuration table, from the settings' own schema
 	@sed -i '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' README.md
 	@$(BIN)/sekisho config schema --markdown | sed -i '/<!-- settings -->/r /dev/stdin' README.md
+
+texts: dev  ## the portal's words: new sentences into the catalogue, the catalogue compiled
+	cd admin_web && ../$(BIN)/pybabel -q extract -F locale/babel.cfg -k marked --no-location --omit-header -o ../.venv/portal.pot .
+	cd admin_web && ../$(BIN)/pybabel -q update -D portal -i ../.venv/portal.pot -d locale -l ja --no-fuzzy-matching --omit-header --no-wrap
+	cd admin_web && ../$(BIN)/pybabel -q compile -D portal -d locale
 
 lock: $(BIN)/python  ## pin every dependency anew
 	$(BIN)/python -m pip install --quiet pip-tools

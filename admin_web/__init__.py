@@ -1,1 +1,2 @@
-"""The web doors: what people see in a browser. They import the house, and no other door."""
+"""The web doors: what people see in a browser, and the HTTP server it stands on. They import the house, and no other
+door."""

@@ -38,6 +38,11 @@ class Event(StrEnum):
     DEVICE_CHANGED = "otp.device-changed"
     REPORTED_LOST = "otp.reported-lost"
     REISSUE_PERMITTED = "otp.reissue-permitted"
+    TERMS_ACCEPTED = "terms.accepted"
+    OLD_CODE_GIVEN = "otp.old-code-given"
+    PAGES_ENTERED = "pages.entered"
+    PAGES_REFUSED = "pages.refused"
+    SESSION_ENDED = "session.ended"
     REFUSED = "act.refused"
     CLOCK_TRUSTED = "clock.trusted"
 

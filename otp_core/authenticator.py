@@ -72,6 +72,27 @@ class Authenticator:
         self.admit(attempt, lambda told: None if verdict.done() else verdict.set_result(told))
         return await verdict
 
+    async def check_password(self, attempt: Attempt) -> Standing | None:
+        """The first factor alone, for pages that ask for it before anything else: the customer as of now if the
+        password is right, None if it is not, is not kept here, or would have had to wait past the attempt's deadline.
+        No verdict and no audit row: those are the caller's. Raises BackendSilent."""
+        customer, station = attempt.customer, _station(attempt)
+        patience = attempt.deadline - asyncio.get_running_loop().time()
+        try:
+            if not await self._turnstile.enter(customer, station, patience):
+                return None
+        except TimeoutError:
+            return None
+        try:
+            standing, hash_ = self._enquiries.credentials(customer) or (None, None)
+            found = await self._first_factor.verify(attempt, attempt.typed, standing, hash_)
+            if standing is None or not (found.right and found.held):
+                return None
+            self._turnstile.passed(customer, station)
+            return standing
+        finally:
+            self._turnstile.leave(customer, station)
+
     async def close(self) -> None:
         """Give up the first factors under way: the doors have waited for them as long as they may."""
         for task in self._tasks:

@@ -34,6 +34,8 @@ class Sealer:
     def __init__(self, master_key: bytes) -> None:
         self._aead = AESGCM(_derive(master_key, b"sekisho seed v1"))
         self._hosts = _derive(master_key, b"sekisho offline hosts v1")
+        self._data = AESGCM(_derive(master_key, b"sekisho session data v1"))
+        self._session = _derive(master_key, b"sekisho session mark v1")
         self._fingerprint = hashlib.blake2b(digest_size=8, key=_derive(master_key, b"sekisho fingerprint v1"))
 
     def __repr__(self) -> str:
@@ -63,6 +65,22 @@ class Sealer:
     def host_key(self, host: str) -> bytes:
         """The key that this store and one host share: it opens nothing else."""
         return _derive(self._hosts, host.encode())
+
+    def session_mark(self, id_: bytes) -> bytes:
+        """By what the store knows a session: 256 bits, from which its id cannot be had back."""
+        return hashlib.blake2b(id_, digest_size=32, key=self._session).digest()
+
+    def seal_data(self, plain: bytes, mark: bytes) -> bytes:
+        """What a session remembers, bound to the session's mark. version (1) | nonce (12) | ciphertext and tag."""
+        nonce = os.urandom(_NONCE)
+        return _VERSION + nonce + self._data.encrypt(nonce, plain, mark)
+
+    def unseal_data(self, sealed: bytes, mark: bytes) -> bytes:
+        """Raises KeyProblem if it was sealed under another key or for another session."""
+        try:
+            return self._data.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], mark)
+        except (InvalidTag, ValueError):
+            raise KeyProblem("a session's data do not open with this master key") from None
 
     def key_check(self) -> bytes:
         """A value to keep in the store, by which another key is found out at start."""

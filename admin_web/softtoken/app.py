@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from admin_web.softtoken.files import app_files
-from admin_web.softtoken.visitors import client_address, is_our_page
+from admin_web.visitors import client_address, is_our_page
 from otp_core.clock import ClockSetBack
 from otp_core.desk import Actor, Desk, Quota, Refused
 from otp_core.model import StoreUnavailable, TokenSpec

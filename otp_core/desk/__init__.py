@@ -5,12 +5,12 @@ with its audit row. Wrong codes count here as at every door; a refused act leave
 from __future__ import annotations
 
 from otp_core.desk.handout import Handout, Quota
-from otp_core.desk.journeys import Journeys
+from otp_core.desk.own_pages import Bounds, OwnPages, Visit
 from otp_core.desk.register import Register
 from otp_core.desk.words import Actor, Issued, Permit, Receipt, Refusal, Refused
 
-__all__ = ["Actor", "Desk", "Issued", "Permit", "Quota", "Receipt", "Refusal", "Refused"]
+__all__ = ["Actor", "Bounds", "Desk", "Issued", "Permit", "Quota", "Receipt", "Refusal", "Refused", "Visit"]
 
 
-class Desk(Register, Journeys, Handout):
+class Desk(Register, OwnPages, Handout):
     """Every act, for portal, console and command line."""

@@ -75,7 +75,7 @@ class Codes(Acts):
 
     def _is_free(self, work: Work, standing: Standing, token: TokenRecord) -> bool:
         if token.state == TokenState.AVAILABLE:
-            return True
+            return work.reserved_for(token.key) in (None, standing.customer_key)
         if token.state != TokenState.BOUND:
             return False
         if token.key == standing.token_key:

@@ -141,6 +141,7 @@ class Journeys(Codes):
             self._retire_old(work, standing)
         if token.state == TokenState.AVAILABLE:
             self._move_token(work, token, TokenMove.BIND)
+            work.drop_reservation(token.key)
         drift = self._drift(token.kind, token.period, token.drift, step, now)
         self._spend(work, standing, token.key, step, drift, now)
         self._set_use(work, standing, self._may(standing, move), token.key)

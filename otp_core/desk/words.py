@@ -19,7 +19,7 @@ class Refusal(StrEnum):
     WRONG_CODE = "wrong code"
     REUSED_CODE = "this code was used before: wait for the next one"
     TOKEN_OR_CODE = "the token ID or its code is not right"
-    TOO_MANY = "too many new tokens in this hour"
+    TOO_MANY = "too many of them now"
     WRONG_PERMIT = "the reissue permit is wrong, used or expired"
 
 

@@ -19,6 +19,7 @@ from otp_core.settings.model import (
 )
 from otp_core.settings.pam import AgentProfile, HostProfile, Pam, PamProfile, PamSocket
 from otp_core.settings.problems import ConfigProblems, Problem
+from otp_core.settings.served import Served
 from otp_core.settings.soft_token import SoftToken
 from otp_core.settings.values import Address
 from otp_core.settings.web import Web
@@ -42,6 +43,7 @@ __all__ = [
     "Problem",
     "Radius",
     "ReplyMessages",
+    "Served",
     "Settings",
     "SoftToken",
     "Store",

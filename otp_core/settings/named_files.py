@@ -26,10 +26,8 @@ def follow(values: dict[str, Any], beside: Path, private: Path) -> tuple[dict[st
     store, radius = _table(values, "store"), _table(values, "radius")
     if isinstance(key_file := store.get("master_key_file"), str):
         store["master_key_file"] = str(private / key_file)
-    tls = _table(values, "soft_token")
-    for key, folder in (("tls_certificate", beside), ("tls_key", private)):
-        if isinstance(tls.get(key), str):
-            tls[key] = str(folder / tls[key])
+    for section in ("web", "soft_token"):
+        _follow_served(section, _table(values, section), beside, private, problems)
     for index, name in enumerate(_list(radius, "dictionary")):
         if isinstance(name, str):
             path = beside / name
@@ -43,6 +41,17 @@ def follow(values: dict[str, Any], beside: Path, private: Path) -> tuple[dict[st
             except Unfit as error:
                 problems["radius", "clients", index, "secret_file"] = str(error)
     return values, problems
+
+
+def _follow_served(
+    section: str, values: dict[str, Any], beside: Path, private: Path, problems: dict[Location, str]
+) -> None:
+    for key in ("tls_certificate", "tls_key", "terms_file", "terms_file_en"):
+        if isinstance(name := values.get(key), str):
+            path = (private if key == "tls_key" else beside) / name
+            values[key] = str(path)
+            if not isfile(path):
+                problems[section, key] = f"{path} is not a file"
 
 
 def _read_secret(client: dict[str, Any], private: Path) -> None:

@@ -1,21 +1,63 @@
-"""The settings of the web doors: sections, names, units, limits and defaults. Values only."""
+"""The settings of the web door: names, units, limits and defaults. Values only."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Self
 
-from otp_core.settings.section import Section
+from pydantic import Field, model_validator
+
+from otp_core.settings.section import count
+from otp_core.settings.served import Served
 from otp_core.settings.values import Address, Listen, Origin
 
 
-class Web(Section):
-    """The customer portal and the staff console."""
+class Web(Served):
+    """The customers' own pages."""
 
     listen: Listen = Field(
         default=Address("127.0.0.1", 8080),
-        description="TCP address and port, behind the proxy that speaks TLS.",
+        description="TCP address and port. Port 0: any free one.",
         json_schema_extra={"default": "127.0.0.1:8080", "examples": ["127.0.0.1:8080"]},
     )
     public_origin: Origin = Field(
         default="http://localhost:8080", description="Scheme, host and port as browsers see them: https://HOST."
     )
+    bank_name: str = Field(
+        default="当金庫", min_length=1, max_length=60, description="The bank's name, at the head of every page."
+    )
+    bank_name_en: str = Field(default="Our bank", min_length=1, max_length=60, description="The same on English pages.")
+    login_url: str = Field(
+        default="/",
+        pattern=r"^(/|https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/])[^\s\"<>]*$",
+        description="Where customers log in: the way back from every page (https, or a path of this origin).",
+    )
+    contact: str = Field(
+        default="お取引店の窓口", min_length=1, max_length=200, description="Whom to call, on pages that say so."
+    )
+    contact_en: str = Field(
+        default="the counter of your branch", min_length=1, max_length=200, description="The same on English pages."
+    )
+    terms_file: Path | None = Field(
+        default=None,
+        description='The terms of use (UTF-8 text), accepted before enrolment; a first line "version: …" names them, '
+        "otherwise their hash does. Left out: none are asked for.",
+    )
+    terms_file_en: Path | None = Field(default=None, description="Their English translation, shown on English pages.")
+    issuer: str = Field(
+        default="Sekisho", min_length=1, max_length=40, description="What an authenticator app calls the bank."
+    )
+    idle_seconds: int = count(600, 180, 3600, "Seconds without a click until a customer's session ends.")
+    session_seconds: int = count(1800, 180, 14_400, "Seconds until a session ends in any case.")
+    proof_seconds: int = count(900, 60, 3600, "Seconds for which the old token's code lets a new token in.")
+    max_sessions: int = count(50_000, 10, 10_000_000, "Sessions kept at once; further customers are asked to wait.")
+    max_connections: int = count(1000, 10, 100_000, "Connections at once.")
+    address_free_failures: int = count(
+        30, 1, 100_000, "Wrong passwords from one source address, whoever's, that cost it no delay (IPv6: one /64)."
+    )
+
+    @model_validator(mode="after")
+    def _terms_in_both(self) -> Self:
+        if self.terms_file_en is not None and self.terms_file is None:
+            raise ValueError("needs terms_file too: terms_file_en is its translation")
+        return self

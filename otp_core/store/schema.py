@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -96,6 +96,41 @@ permit = Table(
     Column("customer_key", _BIG, ForeignKey("customer.key"), primary_key=True, autoincrement=False),
     Column("mark", _BIG, nullable=False, comment="keyed fingerprint of the permit"),
     Column("expires_at", _BIG, nullable=False),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("mark", LargeBinary, nullable=False, unique=True, comment="keyed fingerprint of the id in the cookie"),
+    Column("customer_key", _BIG, ForeignKey("customer.key"), comment="NULL: nobody has signed in yet"),
+    Column("source", Text, nullable=False),
+    Column("seen_at", _BIG, nullable=False),
+    Column("expires_at", _BIG, nullable=False),
+    Column("data", LargeBinary, nullable=False, comment="sealed: what the pages remember"),
+    Column("proof_token_key", _BIG, comment="the token whose code was spent here to let a new one in"),
+    Column("proof_until", _BIG),
+)
+Index("ix_session_customer_key", session.c.customer_key)
+Index("ix_session_expires_at", session.c.expires_at)
+
+reservation = Table(
+    "reservation",
+    metadata,
+    Column("token_key", _BIG, ForeignKey("token.key"), primary_key=True, autoincrement=False),
+    Column("customer_key", _BIG, ForeignKey("customer.key"), nullable=False),
+    Column("session_key", _BIG, nullable=False),
+    Column("expires_at", _BIG, nullable=False, index=True),
+)
+# A token that was issued to a customer on the pages, and that they have not confirmed yet.
+Index("ix_reservation_session_key", reservation.c.session_key)
+
+acceptance = Table(
+    "acceptance",
+    metadata,
+    Column("customer_key", _BIG, ForeignKey("customer.key"), primary_key=True, autoincrement=False),
+    Column("version", Text, primary_key=True, comment="of the terms of use"),
+    Column("accepted_at", _BIG, nullable=False),
 )
 
 challenge = Table(

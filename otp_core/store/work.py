@@ -16,6 +16,7 @@ from otp_core.audit import AuditRow, Event, Ids, id_at
 from otp_core.model import NEVER, OtpUse, Standing, StoreUnavailable, TokenSpec, TokenState
 from otp_core.store import schema
 from otp_core.store.schema import audit, customer, handout, permit, profile, token
+from otp_core.store.visits import Visits
 
 _STANDING = select(
     customer.c.contract_id,
@@ -101,7 +102,7 @@ class NewToken:
     spec: TokenSpec
 
 
-class Work:
+class Work(Visits):
     """An open transaction. Made by ``Store.work``."""
 
     def __init__(self, connection: Connection, ids: Ids) -> None:
@@ -271,6 +272,13 @@ class Work:
 
     def meta(self, name: str) -> bytes | None:
         return self._connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == name)).scalar()
+
+    def has_permit(self, customer_key: int, mark: int, at: int) -> bool:
+        """Whether this is the customer's permit, and not expired. It stays."""
+        query = select(permit.c.mark).where(
+            permit.c.customer_key == customer_key, permit.c.mark == mark, permit.c.expires_at > at
+        )
+        return self._connection.execute(query).first() is not None
 
     def put_meta(self, name: str, value: bytes) -> None:
         self._connection.execute(delete(schema.meta).where(schema.meta.c.name == name))

@@ -261,7 +261,9 @@ def test_a_damaged_store_is_told_so(tmp_path: Path) -> None:
     for page in range(1, len(content) // page_size):
         content[page * page_size : page * page_size + 100] = b"\xff" * 100
     (tmp_path / "s.db").write_bytes(content)
-    with pytest.raises(StoreProblem, match="damaged: stop the server and restore the newest backup"):
+    with pytest.raises(
+        (StoreProblem, StoreUnavailable), match="damaged: stop the server and restore the newest backup"
+    ):
         opened(tmp_path)
 
 

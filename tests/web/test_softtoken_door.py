@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from admin_web.softtoken.door import SoftTokenDoor
 from admin_web.softtoken.files import app_files
-from admin_web.softtoken.visitors import client_address, is_our_page
+from admin_web.visitors import client_address, is_our_page
 from otp_core.settings import ConfigProblems, load
 from otp_core.settings.values import AnyNetwork, read_network
 from tests.web.softtoken import SoftTokenServer
@@ -253,7 +253,7 @@ def test_without_its_section_the_door_stays_shut(tmp_path: Path) -> None:
     ("section", "said"),
     [
         ('tls_certificate = "a.pem"', "needs both tls_certificate and tls_key"),
-        ('tls_certificate = "a.pem"\ntls_key = "a.key"', "cannot be used with soft_token.tls_key: No such file"),
+        ('tls_certificate = "a.pem"\ntls_key = "a.key"', "a.pem is not a file"),
         ('public_origin = "https://portal.example"', "needs an origin of its own"),
         ('public_origin = "http://token.example"', "open to eavesdroppers"),
         ("unclaimed_days = 0", "too small"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from otp_core.settings.values import AnyNetwork
 
@@ -16,18 +16,11 @@ def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[AnyNet
     hops = [hop.strip() for line in forwarded for hop in line.split(",")]
     address = peer
     while _is_trusted(address, trusted) and hops:
-        before = hops.pop()
-        try:
-            ip_address(before)
-        except ValueError:
+        before = _read(hops.pop())
+        if before is None:
             return address
         address = before
     return address
-
-
-def _is_trusted(text: str, trusted: Sequence[AnyNetwork]) -> bool:
-    address = ip_address(text)
-    return any(address in network for network in trusted)
 
 
 def is_our_page(headers: Mapping[str, str], origin: str) -> bool:
@@ -36,3 +29,20 @@ def is_our_page(headers: Mapping[str, str], origin: str) -> bool:
     if site is not None:
         return site == "same-origin"
     return headers.get("Origin") == origin
+
+
+def _read(text: str) -> str | None:
+    found = _parsed(text)
+    return str(found) if found else None
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _is_trusted(text: str, trusted: Sequence[AnyNetwork]) -> bool:
+    address = _parsed(text)
+    return address is not None and any(address in network for network in trusted)

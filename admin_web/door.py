@@ -1,0 +1,82 @@
+"""The web door as the house knows it: made from the settings, opened, reloaded, closed. Wiring, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from admin_web.app import Site
+from admin_web.portal.terms import terms_problems
+from admin_web.server import Listener, tls_problems
+from otp_core.build import House
+from otp_core.clock import ClockSetBack
+from otp_core.model import StoreUnavailable
+from otp_core.settings import Problem, Settings, Web
+
+SWEEP_SECONDS = 20.0
+_AT_START = (
+    "listen", "public_origin", "idle_seconds", "session_seconds", "max_sessions", "max_connections",
+    "address_free_failures",
+)  # fmt: skip
+_log = structlog.get_logger("web")
+
+
+class WebDoor:
+    """HTTP at ``web.listen``. Shut where the section is left out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._started = self._web = settings.web
+        self._listener: Listener | None = None
+        self._sweep: asyncio.Task[None] | None = None
+
+    def problems(self) -> Sequence[Problem]:
+        """TLS files and terms of use that cannot be used."""
+        if self._web is None:
+            return []
+        return [*tls_problems("web", self._web), *terms_problems(self._web)]
+
+    async def open(self, house: House, *, shared: bool) -> None:
+        """Listen. Raises OSError."""
+        if self._web is None:
+            return
+        site = Site(house, self._now)
+        self._listener = Listener("web", self._web.listen, self._web, self._web.max_connections)
+        await self._listener.open(site.application(), shared=shared)
+        self._sweep = asyncio.get_running_loop().create_task(_sweeping(site))
+
+    def reload(self, settings: Settings) -> None:
+        """New texts, terms and proxies from the next page on, a renewed certificate from the next connection on."""
+        if (settings.web is None) != (self._started is None):
+            _log.warning("a web door that is opened or shut waits for a restart")
+        if settings.web is None or self._started is None:
+            return
+        for name in _AT_START:
+            if getattr(settings.web, name) != getattr(self._started, name):
+                _log.warning("a changed setting waits for a restart", setting=f"web.{name}")
+        self._web = settings.web.model_copy(update={name: getattr(self._started, name) for name in _AT_START})
+        if self._listener is not None:
+            self._listener.reload(self._web)
+
+    async def close(self) -> None:
+        """Let nobody new in, answer who is inside."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
+
+    def _now(self) -> Web:
+        assert self._web is not None
+        return self._web
+
+
+async def _sweeping(site: Site) -> None:
+    """For ever: forget sessions that are over, and what was left unconfirmed in them."""
+    while True:
+        try:
+            site.sweep()
+        except (StoreUnavailable, ClockSetBack) as trouble:
+            _log.debug("the sweep waits", trouble=str(trouble))
+        await asyncio.sleep(SWEEP_SECONDS)

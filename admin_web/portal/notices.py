@@ -1,0 +1,97 @@
+"""What a page says above its form after something was not right: a table from a name to field and words, shown once.
+What a refusal at the desk becomes, stands here too; cases that a stranger must not tell apart share a name.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from admin_web.languages import marked as _
+from otp_core.desk import Refusal
+
+
+class Notice(NamedTuple):
+    """``field``: the id of the field that it is about, empty for none; ``error`` False: a remark."""
+
+    text: str
+    field: str = ""
+    error: bool = True
+
+
+NOTICES: dict[str, Notice] = {
+    "contract-id-missing": Notice(_("Enter your contract ID."), "contract_id"),
+    "password-missing": Notice(_("Enter your login password."), "password"),
+    "wrong-pair": Notice(
+        _(
+            "The contract ID or the login password is not right. Check both and enter them again. After several "
+            "mistakes it takes a little longer until the next try is accepted."
+        ),
+        "contract_id",
+    ),
+    "too-many-here": Notice(
+        _("Too many tries have come from your network. Wait a few minutes, then try again."), "contract_id"
+    ),
+    "code-missing": Notice(_("Enter the one-time password that your token shows now."), "code"),
+    "code-form": Notice(_("Enter the one-time password as digits only, all of them (usually 6)."), "code"),
+    "code": Notice(
+        _(
+            "This one-time password could not be accepted. Each one works only once and only for a short time: wait "
+            "until the token shows the next one (up to 30 seconds), then enter that."
+        ),
+        "code",
+    ),
+    "too-soon": Notice(
+        _("After several mistakes there is a short wait. Wait about 30 seconds, then enter the one then shown."), "code"
+    ),
+    "token-id-missing": Notice(_("Enter the token ID (credential ID) that the token shows."), "token_id"),
+    "token-id-form": Notice(
+        _("Enter the token ID as the token shows it: 4 letters and 8 digits, for example VSMT 1234 5678."), "token_id"
+    ),
+    "token-or-code": Notice(
+        _(
+            "The token ID or the one-time password could not be accepted. Check the token ID, wait until the token "
+            "shows the next one-time password (up to 30 seconds), and enter both again."
+        ),
+        "token_id",
+    ),
+    "app-code": Notice(
+        _(
+            "The one-time password could not be accepted. Wait until the app shows the next one (up to 30 seconds) and "
+            "enter that. If it happens again, check that the date and time of your device are set automatically."
+        ),
+        "code",
+    ),
+    "codes": Notice(
+        _(
+            "The two one-time passwords do not follow one another. Enter one, wait until the token shows the next one, "
+            "and enter that as the second."
+        ),
+        "first",
+    ),
+    "permit-missing": Notice(_("Enter the reissue permit that you were given."), "permit"),
+    "permit": Notice(
+        _("This reissue permit cannot be accepted: it may be mistyped, used already, or expired."), "permit"
+    ),
+    "terms": Notice(_("To go on, tick the box that you accept the terms of use."), "accept"),
+    "kind-missing": Notice(_("Choose which kind of token you will use."), "kind-own"),
+    "too-many-tokens": Notice(
+        _("No more QR codes can be made in this session. Use a token that you have, or sign in again."), "kind-own"
+    ),
+    "already": Notice(
+        _("That page had been sent already, or was opened in another tab. This is where you are now."), error=False
+    ),
+    "changed": Notice(
+        _("Meanwhile something has changed about your one-time passwords. This is where you are now."), error=False
+    ),
+    "extended": Notice(_("Your session goes on."), error=False),
+}
+
+OF_REFUSAL: dict[Refusal, str] = {
+    Refusal.WRONG_CODE: "code",
+    # Outside, a used code is not told apart from a wrong one.
+    Refusal.REUSED_CODE: "code",
+    Refusal.NOT_A_CODE: "code-form",
+    Refusal.TOO_SOON: "too-soon",
+    Refusal.TOKEN_OR_CODE: "token-or-code",
+    Refusal.WRONG_PERMIT: "permit",
+}

@@ -1,0 +1,59 @@
+"""Where a customer stands on the pages, as a table: the first page after the sign-in by journey and use of OTP, and the
+pages there are. A session is on one page at a time; whoever asks for another is led back to it. Pure.
+"""
+
+from __future__ import annotations
+
+from otp_core.model import OtpUse
+
+ENROL, SUSPEND, RESYNC = "enrol", "suspend", "resync"
+JOURNEYS = (ENROL, SUSPEND, RESYNC)
+
+OLD_CODE, PERMIT, TERMS = "/enrol/old-code", "/enrol/permit", "/enrol/terms"
+TOKEN, TOKEN_ID, APP, ENROL_DONE = "/enrol/token", "/enrol/token-id", "/enrol/app", "/enrol/done"
+SUSPEND_CODE, SUSPEND_DONE = "/suspend/code", "/suspend/done"
+RESYNC_CODES, RESYNC_DONE = "/resync/codes", "/resync/done"
+LOCKED, LOST, NOT_IN_USE = "/stop/locked", "/stop/lost", "/stop/not-in-use"
+
+STAGES: dict[str, str] = {
+    OLD_CODE: "portal/old_code.html",
+    PERMIT: "portal/permit.html",
+    TERMS: "portal/terms.html",
+    TOKEN: "portal/token.html",
+    TOKEN_ID: "portal/token_id.html",
+    APP: "portal/app.html",
+    ENROL_DONE: "portal/done.html",
+    SUSPEND_CODE: "portal/suspend_code.html",
+    SUSPEND_DONE: "portal/done.html",
+    RESYNC_CODES: "portal/resync_codes.html",
+    RESYNC_DONE: "portal/done.html",
+    LOCKED: "portal/stop.html",
+    LOST: "portal/stop.html",
+    NOT_IN_USE: "portal/stop.html",
+}
+"""Path -> template."""
+
+ENDS = frozenset((ENROL_DONE, SUSPEND_DONE, RESYNC_DONE, LOCKED, LOST, NOT_IN_USE))
+
+_FIRST: dict[tuple[str, OtpUse], str] = {
+    (ENROL, OtpUse.NONE): TERMS,
+    (ENROL, OtpUse.SUSPENDED): TERMS,
+    (ENROL, OtpUse.ACTIVE): OLD_CODE,
+    (ENROL, OtpUse.REISSUE_PERMITTED): PERMIT,
+    (ENROL, OtpUse.LOST): LOST,
+    (SUSPEND, OtpUse.ACTIVE): SUSPEND_CODE,
+    (SUSPEND, OtpUse.NONE): NOT_IN_USE,
+    (SUSPEND, OtpUse.SUSPENDED): NOT_IN_USE,
+    (SUSPEND, OtpUse.LOST): LOST,
+    (SUSPEND, OtpUse.REISSUE_PERMITTED): LOST,
+    (RESYNC, OtpUse.ACTIVE): RESYNC_CODES,
+    (RESYNC, OtpUse.NONE): NOT_IN_USE,
+    (RESYNC, OtpUse.SUSPENDED): NOT_IN_USE,
+    (RESYNC, OtpUse.LOST): LOST,
+    (RESYNC, OtpUse.REISSUE_PERMITTED): LOST,
+}
+
+
+def first_stage(journey: str, use: OtpUse, *, locked: bool) -> str:
+    """The page after the sign-in."""
+    return LOCKED if locked else _FIRST[journey, use]

@@ -1,0 +1,169 @@
+"""What the customers' pages remember: sessions, tokens reserved for one customer, accepted terms. Statements only.
+
+An id that is in a browser's cookie never gets here: only its mark does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+
+from otp_core.audit import Ids, ms_of
+from otp_core.store.schema import acceptance, customer, reservation, session, token
+
+
+class SessionRow(NamedTuple):
+    """One session. ``data`` is sealed."""
+
+    key: int
+    customer_key: int | None
+    contract_id: str | None
+    source: str
+    seen_at: int
+    expires_at: int
+    data: bytes
+    proof_token_key: int | None
+    proof_until: int | None
+
+
+class SessionLine(NamedTuple):
+    """A session as staff sees it."""
+
+    key: int
+    contract_id: str | None
+    source: str
+    seen_at: int
+    expires_at: int
+
+    @property
+    def created_at(self) -> int:
+        return ms_of(self.key)
+
+
+class Visits:
+    """Part of an open transaction (``Work``)."""
+
+    _connection: Connection
+    _ids: Ids
+
+    def session(self, mark: bytes) -> SessionRow | None:
+        columns = (session.c[name] if name in session.c else customer.c[name] for name in SessionRow._fields)
+        query = select(*columns).select_from(session.outerjoin(customer)).where(session.c.mark == mark)
+        row = self._connection.execute(query).one_or_none()
+        return SessionRow(*row) if row else None
+
+    def add_session(
+        self, mark: bytes, customer_key: int | None, source: str, now: int, expires_at: int, data: bytes
+    ) -> int:
+        """Its key."""
+        key = self._ids.next()
+        self._connection.execute(
+            insert(session).values(
+                key=key,
+                mark=mark,
+                customer_key=customer_key,
+                source=source,
+                seen_at=now,
+                expires_at=expires_at,
+                data=data,
+            )
+        )
+        return key
+
+    def count_sessions(self) -> int:
+        return self._connection.execute(select(func.count()).select_from(session)).scalar_one()
+
+    def write_session(self, key: int, data: bytes, seen_at: int) -> bool:
+        """False if it was ended meanwhile."""
+        change = update(session).where(session.c.key == key).values(data=data, seen_at=seen_at)
+        return self._connection.execute(change).rowcount == 1
+
+    def drop_sessions(self, keys: list[int]) -> int:
+        return self._connection.execute(delete(session).where(session.c.key.in_(keys))).rowcount
+
+    def sessions_of(self, customer_key: int) -> list[int]:
+        return list(
+            self._connection.execute(select(session.c.key).where(session.c.customer_key == customer_key)).scalars()
+        )
+
+    def ended_sessions(self, now: int, idle_since: int, limit: int) -> list[int]:
+        """Some that are past their end, or that nobody has used since a moment."""
+        ended = or_(session.c.expires_at <= now, session.c.seen_at <= idle_since)
+        return list(self._connection.execute(select(session.c.key).where(ended).limit(limit)).scalars())
+
+    # The proof that the old token's code was given here
+
+    def put_proof(self, session_key: int, customer_key: int, token_key: int, until: int) -> bool:
+        change = (
+            update(session)
+            .where(session.c.key == session_key, session.c.customer_key == customer_key)
+            .values(proof_token_key=token_key, proof_until=until)
+        )
+        return self._connection.execute(change).rowcount == 1
+
+    def take_proof(self, session_key: int, customer_key: int, token_key: int, now: int) -> bool:
+        """Use it up: True once, only for the token that it was given with, and only in time."""
+        change = (
+            update(session)
+            .where(
+                session.c.key == session_key,
+                session.c.customer_key == customer_key,
+                session.c.proof_token_key == token_key,
+                session.c.proof_until > now,
+            )
+            .values(proof_token_key=None, proof_until=None)
+        )
+        return self._connection.execute(change).rowcount == 1
+
+    # Tokens that wait for one customer
+
+    def reserve(self, token_id: str, customer_key: int, session_key: int, expires_at: int) -> None:
+        key = select(token.c.key).where(token.c.token_id == token_id).scalar_subquery()
+        self._connection.execute(
+            insert(reservation).values(
+                token_key=key, customer_key=customer_key, session_key=session_key, expires_at=expires_at
+            )
+        )
+
+    def reserved_for(self, token_key: int) -> int | None:
+        """The customer that a token waits for; None: it waits for nobody."""
+        query = select(reservation.c.customer_key).where(reservation.c.token_key == token_key)
+        return self._connection.execute(query).scalar()
+
+    def drop_reservation(self, token_key: int) -> None:
+        self._connection.execute(delete(reservation).where(reservation.c.token_key == token_key))
+
+    def take_reserved(self, session_keys: list[int], before: int, limit: int) -> list[str]:
+        """Forget reservations of these sessions, and some that ran out before a moment; their token IDs."""
+        due = (
+            select(reservation.c.token_key, token.c.token_id)
+            .join(token, token.c.key == reservation.c.token_key)
+            .where(or_(reservation.c.session_key.in_(session_keys), reservation.c.expires_at <= before))
+        )
+        found = self._connection.execute(due.limit(limit)).all()
+        self._connection.execute(delete(reservation).where(reservation.c.token_key.in_([key for key, _ in found])))
+        return [token_id for _, token_id in found]
+
+    # Terms of use
+
+    def has_accepted(self, customer_key: int, version: str) -> bool:
+        query = select(acceptance).where(acceptance.c.customer_key == customer_key, acceptance.c.version == version)
+        return self._connection.execute(query).first() is not None
+
+    def accept(self, customer_key: int, version: str, at: int) -> None:
+        if not self.has_accepted(customer_key, version):
+            self._connection.execute(
+                insert(acceptance).values(customer_key=customer_key, version=version, accepted_at=at)
+            )
+
+
+def session_lines(
+    connection: Connection, *, after: int = 0, limit: int = 100, contract_id: str | None = None
+) -> list[SessionLine]:
+    """A page in the order of their keys, which is that of time."""
+    columns = (session.c[name] if name in session.c else customer.c[name] for name in SessionLine._fields)
+    query = select(*columns).select_from(session.outerjoin(customer)).where(session.c.key > after)
+    if contract_id is not None:
+        query = query.where(customer.c.contract_id == contract_id)
+    return [SessionLine(*row) for row in connection.execute(query.order_by(session.c.key).limit(limit))]
