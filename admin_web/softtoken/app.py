@@ -12,10 +12,9 @@ from http import HTTPStatus
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
+from admin_web.server import SOURCE, House, careful
 from admin_web.softtoken.files import app_files
-from admin_web.visitors import client_address, is_our_page
 from otp_core.clock import ClockSetBack
 from otp_core.desk import Actor, Desk, Quota, Refused
 from otp_core.model import StoreUnavailable, TokenSpec
@@ -27,18 +26,11 @@ _TELL_MS = 10_000
 _DAY_MS = 24 * 3600 * 1000
 _log = structlog.get_logger("soft_token")
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'none'; frame-ancestors 'none'; "
-    "base-uri 'none'; require-trusted-types-for 'script'; trusted-types worker",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-_HSTS = "max-age=31536000; includeSubDomains"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; worker-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; "
+    "require-trusted-types-for 'script'; trusted-types worker"
+)
 
 
 class SoftTokenSite:
@@ -55,7 +47,8 @@ class SoftTokenSite:
         self._refusals, self._told_at = 0, 0
 
     def application(self) -> web.Application:
-        app = web.Application(client_max_size=MOST_BYTES, middlewares=[self._careful])
+        house = House(self._settings().public_origin, lambda: self._settings().trusted_proxies, _error, POLICY)
+        app = web.Application(client_max_size=MOST_BYTES, middlewares=[careful(house)])
         app.router.add_get("/time", self._time)
         app.router.add_post("/token", self._token)
         for path in self._files:
@@ -75,20 +68,16 @@ class SoftTokenSite:
 
     async def _token(self, request: web.Request) -> web.Response:
         settings = self._settings()
-        if not is_our_page(request.headers, settings.public_origin):
-            raise web.HTTPForbidden(text="only the soft token's own page may ask for a token")
-        await request.read()  # which refuses more than MOST_BYTES
-        forwarded = request.headers.getall("X-Forwarded-For", [])
-        source = client_address(request.remote or "", forwarded, settings.trusted_proxies)
+        source = request[SOURCE]
         quota = Quota(settings.tokens_per_address, settings.tokens_per_hour)
         try:
             issued = self._desk.hand_out_token(Actor(ACTOR, source), quota)
         except Refused as refused:
             self._tell(source, refused)
-            raise web.HTTPTooManyRequests(headers={"Retry-After": "3600"}, text="too many new tokens") from None
+            raise web.HTTPTooManyRequests(headers={"Retry-After": "3600"}) from None
         except (StoreUnavailable, ClockSetBack) as trouble:
             _log.error("no new token", source=source, trouble=str(trouble))
-            raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}, text="try again in a moment") from None
+            raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}) from None
         spec = TokenSpec()
         seed = base64.b32decode(issued.secret + "=" * (-len(issued.secret) % 8))
         return _json(
@@ -109,27 +98,10 @@ class SoftTokenSite:
         _log.warning("no new token", source=source, reason=str(refused), refusals=self._refusals)
         self._refusals, self._told_at = 0, self._now()
 
-    @web.middleware
-    async def _careful(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The headers of every answer; an error is a line of text, and what is unforeseen says nothing of itself."""
-        try:
-            response = await handler(request)
-        except web.HTTPException as error:
-            response = _plain(error.status, error.text or error.reason, error.headers)
-        except Exception:
-            _log.exception("an answer could not be made", path=request.path)
-            response = _plain(500, "the server could not answer", {})
-        response.headers.update(_HEADERS)
-        response.headers.setdefault("Cache-Control", "no-store")
-        if self._settings().public_origin.startswith("https:"):
-            response.headers["Strict-Transport-Security"] = _HSTS
-        return response
 
-
-def _plain(status: int, text: str, headers: object) -> web.Response:
-    assert hasattr(headers, "items")
-    kept = {name: value for name, value in headers.items() if name in ("Allow", "Retry-After")}
-    return web.Response(status=status, text=text, headers=kept)
+async def _error(request: web.Request, status: int) -> web.Response:
+    """A line of text: nobody reads it but the app, and that goes by the number."""
+    return web.Response(status=status, text=HTTPStatus(status).phrase)
 
 
 def _json(values: dict[str, object]) -> web.Response:

@@ -136,7 +136,7 @@ def test_every_answer_carries_the_headers(server: SoftTokenServer, path: str) ->
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/token", 405), ("POST", "/", 405), ("GET", "/x", 404)])
 def test_what_is_not_there_says_little(server: SoftTokenServer, method: str, path: str, status: int) -> None:
-    answer = ask(server.origin + path, method)
+    answer = ask(server.origin + path, method, Sec_Fetch_Site="same-origin")
     assert answer.status == status
     assert len(answer.body) < 100 and b"Traceback" not in answer.body
 
