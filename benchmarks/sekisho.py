@@ -63,12 +63,12 @@ class Product:
         return self._stores[key]
 
     @contextmanager
-    def serve(self, store: Store, folder: Path) -> Iterator[Serving]:
-        """Serves a copy of this store from an empty folder."""
+    def serve(self, store: Store, folder: Path, more: str = "") -> Iterator[Serving]:
+        """Serves a copy of this store from an empty folder. `more`: further settings, as text."""
         shutil.copytree(store.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(_CONFIG))
         port = free_port()
         doors = {mode: Door(port, source, secrets.token_hex(16).encode()) for mode, source in SOURCES.items()}
-        config = _write_config(folder, port, doors)
+        config = _write_config(folder, port, doors, more)
         with Process([str(self.program), "--config", str(config), "serve"], folder / "sekisho.log") as process:
             ready = process.wait_for("ready")
             yield Serving(process, doors, ready)
@@ -133,7 +133,7 @@ class Sekisho:
         return Credential(tokens.contract_id(number), tokens.code(tokens.seed(number), step))
 
 
-def _write_config(folder: Path, port: int, doors: Mapping[str, Door]) -> Path:
+def _write_config(folder: Path, port: int, doors: Mapping[str, Door], more: str = "") -> Path:
     lines = [
         "[store]",
         f'url = "sqlite:///{folder / "s.db"}"',
@@ -155,6 +155,6 @@ def _write_config(folder: Path, port: int, doors: Mapping[str, Door]) -> Path:
             "reject_delay = 0",
         ]
     config = folder / _CONFIG
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text("\n".join(lines) + "\n" + more)
     config.chmod(0o600)
     return config
