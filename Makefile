@@ -60,6 +60,7 @@ fuzz: dev  ## the packet parser against a coverage-guided fuzzer, the PAM module
 
 bench: system dev  ## speed and memory beside FreeRADIUS, in one run
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.pam
 
 docs: install  ## the README's configuration table, from the settings' own schema
 	@sed -i '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' README.md

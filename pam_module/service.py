@@ -83,6 +83,7 @@ class Conversation:
         self._count = 0
         self._loop = asyncio.get_running_loop()
         self._spoke_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
         self.asking = False
         """A person is typing: nothing is lost if they are sent away."""
 
@@ -118,16 +119,25 @@ class Conversation:
         """The last frame; always sent, however many there were."""
         await self._write(result)
 
-    async def keep_alive(self) -> None:
-        """Say WAIT whenever the module has heard nothing for a while. Runs beside the dialogue until cancelled."""
-        seconds = QUIET_SECONDS
-        while True:
-            left = self._spoke_at + seconds - self._loop.time()
-            if left > 0 or self.asking:
-                await asyncio.sleep(max(left, 0.1))
-                continue
-            await self._send(Wait(WAIT_SECONDS))
-            seconds = WAIT_SECONDS / 2
+    def keep_alive(self, seconds: float = QUIET_SECONDS) -> None:
+        """Say WAIT whenever the module has heard nothing for so many seconds, until ``rest``. A timer and no task: few
+        logins are slow enough to need it."""
+        self._timer = self._loop.call_later(max(0.1, self._spoke_at + seconds - self._loop.time()), self._wake, seconds)
+
+    def rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wake(self, seconds: float) -> None:
+        if self.asking or self._spoke_at + seconds > self._loop.time():
+            self.keep_alive(seconds)
+            return
+        self._count += 1
+        if self._count >= MAX_FRAMES:
+            return  # whoever speaks next finds out
+        self._writer.write(encode(Wait(WAIT_SECONDS)))  # a few octets: who takes none is found out at the next frame
+        self._spoke_at = self._loop.time()
+        self.keep_alive(WAIT_SECONDS / 2)
 
     async def _send(self, frame: FromService) -> None:
         self._another()
@@ -136,6 +146,9 @@ class Conversation:
     async def _write(self, frame: FromService) -> None:
         self._writer.write(encode(frame))
         self._spoke_at = self._loop.time()
+        transport = self._writer.transport
+        if not transport.get_write_buffer_size() and not transport.is_closing():
+            return  # taken at once, as nearly always
         try:
             async with asyncio.timeout(FIRST_SECONDS):
                 await self._writer.drain()
@@ -225,7 +238,8 @@ class Service:
             if not self._may_ask(peer, start):
                 _log.warning("a user may not ask for another", uid=peer.uid, user=start.user, pid=peer.pid)
                 return Result(Code.PERM_DENIED)
-            return await self._alive(talk, start)
+            talk.keep_alive()
+            return await self._converse(start, talk)
         except BadFrame as error:
             # A refusal and not an outage: what a stranger types must never count as one.
             _log.warning("a module sent what is no frame", pid=peer.pid, uid=peer.uid, cause=str(error))
@@ -237,6 +251,8 @@ class Service:
         except Exception:
             _log.exception("a conversation failed", pid=peer.pid, uid=peer.uid)
             return Result(Code.UNAVAILABLE)
+        finally:
+            talk.rest()
 
     def _may_ask(self, peer: Peer, start: Start) -> bool:
         if peer.uid in _trusted():
@@ -245,19 +261,6 @@ class Service:
             return self.limits.open and pwd.getpwnam(start.user).pw_uid == peer.uid
         except KeyError:
             return False
-
-    async def _alive(self, talk: Conversation, start: Start) -> Result:
-        beside = asyncio.ensure_future(talk.keep_alive())
-        dialogue = asyncio.ensure_future(self._converse(start, talk))
-        try:
-            await asyncio.wait((dialogue, beside), return_when=asyncio.FIRST_COMPLETED)
-            if not dialogue.done():
-                await beside  # which says why nothing can be sent any more
-            return await dialogue
-        finally:
-            beside.cancel()
-            dialogue.cancel()
-            await asyncio.gather(beside, dialogue, return_exceptions=True)
 
     async def close(self, drain_seconds: float) -> None:
         """Send away whoever is typing, and let the verdicts under way be heard."""
