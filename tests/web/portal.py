@@ -1,0 +1,142 @@
+"""The customers' pages for a test: a real server with the web door open, and a visitor who speaks plain HTTP."""
+
+from __future__ import annotations
+
+import html
+import http.client
+import re
+import socket
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.sekisho import Customer, Sekisho, client_table, free_port
+
+TERMS = (
+    "version: 2026-04\n第１条　この規定は、ワンタイムパスワードの利用に適用します。\n\n"
+    "第２条　トークンは他人に渡せません。\n"
+)
+TERMS_EN = "Article 1. These terms apply to the use of one-time passwords.\n\nArticle 2. A token is not handed on.\n"
+
+
+@dataclass
+class Portal:
+    """A server and where its pages are."""
+
+    house: Sekisho
+    port: int
+
+    @property
+    def origin(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def log(self) -> str:
+        return self.house.log_text()
+
+
+@contextmanager
+def portal(folder: Path, *, terms: bool = False, more: str = "", login: str = "") -> Iterator[Portal]:
+    """``more``: lines of [web]; ``login``: lines of other tables."""
+    port = free_port(socket.SOCK_STREAM)
+    lines = [f'listen = "127.0.0.1:{port}"', f'public_origin = "http://localhost:{port}"', more]
+    if terms:
+        (folder / "terms.txt").write_text(TERMS, encoding="utf-8")
+        (folder / "terms.en.txt").write_text(TERMS_EN, encoding="utf-8")
+        lines += ['terms_file = "terms.txt"', 'terms_file_en = "terms.en.txt"']
+    web = "\n".join(["[web]", *lines, login])
+    house = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "challenge"), more=web)
+    try:
+        yield Portal(house.start(), port)
+    finally:
+        house.close()
+
+
+def next_code(one: Customer, used: str) -> str:
+    """A code that the token shows within the window and that is not the one used."""
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        for away in (1, 0):
+            code = one.code(away)
+            if code != used:
+                return code
+        time.sleep(0.5)
+    raise AssertionError("the token shows the same code for ever")
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+    path: str
+
+    @property
+    def title(self) -> str:
+        found = re.search(r"<title>(.*?)</title>", self.text, re.S)
+        return html.unescape(found[1]) if found else ""
+
+    @property
+    def key(self) -> str:
+        found = re.search(r'name="key" value="([0-9a-f]+)"', self.text)
+        assert found, f"{self.path} has no key: {self.title}"
+        return found[1]
+
+    @property
+    def wrong(self) -> str:
+        found = re.search(r'role="alert".*?<p>(.*?)</p>', self.text, re.S)
+        return html.unescape(re.sub(r"<[^>]+>", "", found[1])) if found else ""
+
+
+@dataclass
+class Visitor:
+    """Somebody without a browser: keeps cookies, follows 303, sends what a page of the origin would send."""
+
+    portal: Portal
+    cookies: dict[str, str] = field(default_factory=dict)
+    language: str = "en"
+    at: Answer | None = None
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self._follow(self.ask("GET", path, None, **headers))
+
+    def post(self, path: str, **fields: str) -> Answer:
+        """A form, with the key of the page that the visitor is on unless another one is given."""
+        if "key" not in fields and self.at is not None and 'name="key"' in self.at.text:
+            fields["key"] = self.at.key
+        return self._follow(self.ask("POST", path, fields))
+
+    def sign_in(self, one: Customer, journey: str = "enrol", password: str | None = None) -> Answer:
+        return self.post(f"/{journey}", contract_id=one.contract_id, password=password or one.password, key="")
+
+    def ask(self, method: str, path: str, fields: dict[str, str] | None, **headers: str) -> Answer:
+        """One request, and no further one."""
+        body = None if fields is None else urllib.parse.urlencode(fields)
+        sent = {"Accept-Language": self.language, "Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
+        if body is not None:
+            sent |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.portal.origin}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = http.client.HTTPConnection("127.0.0.1", self.portal.port, timeout=60)
+        try:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+        for line in response.headers.get_all("Set-Cookie") or []:
+            name, _, rest = line.partition("=")
+            value = rest.partition(";")[0].strip('"')
+            self.cookies.pop(name, None)
+            if value:
+                self.cookies[name] = value
+        return Answer(response.status, response.headers, text, path)
+
+    def _follow(self, answer: Answer) -> Answer:
+        for _ in range(5):
+            if answer.status != 303:
+                break
+            answer = self.ask("GET", answer.headers["Location"], None)
+        self.at = answer
+        return answer
