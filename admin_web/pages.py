@@ -74,7 +74,7 @@ class Pages:
             bank=settings.bank_name if japanese else settings.bank_name_en,
             contact=settings.contact if japanese else settings.contact_en,
             login_url=settings.login_url,
-            **{"notice": None, "signed_in": False, "minutes": 0, **values},
+            **{"notice": None, "signed_in": False, "ended": False, "minutes": 0, **values},
         )
         return web.Response(
             text=text, status=status, content_type="text/html", headers={"Vary": "Accept-Language, Cookie"}

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from admin_web.pages import Pages, language_in
 from admin_web.portal.acts import ACTS, Case, Outcome
 from admin_web.portal.notices import NOTICES, OF_REFUSAL
 from admin_web.portal.patience import Turns, patiently
-from admin_web.portal.stages import APP, ENDS, ENROL, LOCKED, OLD_CODE, STAGES, TERMS, TOKEN, first_stage
+from admin_web.portal.stages import APP, ENDS, ENROL, LOCKED, OLD_CODE, PERMIT, STAGES, TERMS, TOKEN, first_stage
 from admin_web.portal.terms import terms, version_of
 from admin_web.server import SOURCE
 from admin_web.sessions import Sessions
@@ -41,9 +42,7 @@ class Journey:
     async def show(self, request: web.Request) -> web.Response:
         """The page, if the customer is there; what is shown once is forgotten now."""
         async with self._turns.mine():
-            visit = self._sessions.visit(request)
-            if visit is None or visit.customer is None:
-                raise self._signed_out(request)
+            visit = self._visit(request)
             stage = str(visit.data["stage"])
             if request.path != stage:
                 raise web.HTTPSeeOther(stage)
@@ -62,9 +61,7 @@ class Journey:
         """One step: done, or back with what was wrong."""
         form = {name: str(value) for name, value in (await request.post()).items()}
         async with self._turns.mine():
-            visit = self._sessions.visit(request)
-            if visit is None or visit.customer is None:
-                raise self._signed_out(request)
+            visit = self._visit(request)
             data = dict(visit.data)
             if request.path != data["stage"] or not secrets.compare_digest(form.get("key", ""), data["key"]):
                 if data["stage"] not in ENDS:
@@ -77,6 +74,16 @@ class Journey:
                 after["notice"] = outcome.notice
             await patiently(lambda: self._desk.keep_visit(visit, after))
         raise web.HTTPSeeOther(outcome.stage)
+
+    def _visit(self, request: web.Request) -> Visit:
+        """The session of somebody who has signed in. Whose old code was spent just before the server died, goes on
+        behind that step."""
+        visit = self._sessions.visit(request)
+        if visit is None or visit.customer is None:
+            raise self._signed_out(request)
+        if visit.data["stage"] == OLD_CODE and visit.proof_until is not None:
+            return replace(visit, data={**visit.data, "stage": TERMS if visit.data["with_terms"] else TOKEN})
+        return visit
 
     async def _outcome(self, request: web.Request, visit: Visit, form: Mapping[str, str]) -> Outcome:
         assert visit.customer is not None
@@ -118,6 +125,7 @@ class Journey:
         receipt = data.get("receipt")
         values: dict[str, Any] = {
             "signed_in": True,
+            "ended": data["stage"] in ENDS,
             "stage": data["stage"],
             "journey": data["journey"],
             "changing": data["changing"],
@@ -146,7 +154,9 @@ def begun(journey: str, standing: Standing, settings: Web, desk: Desk) -> dict[s
     steps = ["identity"]
     if stage == OLD_CODE:
         steps.append("old-code")
-    if stage in (OLD_CODE, TERMS) and with_terms:
+    if stage == PERMIT:
+        steps.append("permit")
+    if with_terms:
         steps.append("terms")
     return {
         "journey": journey,

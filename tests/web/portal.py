@@ -6,6 +6,7 @@ import html
 import http.client
 import re
 import socket
+import ssl
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -28,20 +29,23 @@ class Portal:
 
     house: Sekisho
     port: int
+    scheme: str = "http"
 
     @property
     def origin(self) -> str:
-        return f"http://localhost:{self.port}"
+        return f"{self.scheme}://localhost:{self.port}"
 
     def log(self) -> str:
         return self.house.log_text()
 
 
 @contextmanager
-def portal(folder: Path, *, terms: bool = False, more: str = "", login: str = "") -> Iterator[Portal]:
+def portal(
+    folder: Path, *, terms: bool = False, more: str = "", login: str = "", scheme: str = "http"
+) -> Iterator[Portal]:
     """``more``: lines of [web]; ``login``: lines of other tables."""
     port = free_port(socket.SOCK_STREAM)
-    lines = [f'listen = "127.0.0.1:{port}"', f'public_origin = "http://localhost:{port}"', more]
+    lines = [f'listen = "127.0.0.1:{port}"', f'public_origin = "{scheme}://localhost:{port}"', more]
     if terms:
         (folder / "terms.txt").write_text(TERMS, encoding="utf-8")
         (folder / "terms.en.txt").write_text(TERMS_EN, encoding="utf-8")
@@ -49,7 +53,7 @@ def portal(folder: Path, *, terms: bool = False, more: str = "", login: str = ""
     web = "\n".join(["[web]", *lines, login])
     house = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "challenge"), more=web)
     try:
-        yield Portal(house.start(), port)
+        yield Portal(house.start(), port, scheme)
     finally:
         house.close()
 
@@ -98,6 +102,7 @@ class Visitor:
     cookies: dict[str, str] = field(default_factory=dict)
     language: str = "en"
     at: Answer | None = None
+    tls: ssl.SSLContext | None = None
 
     def get(self, path: str, **headers: str) -> Answer:
         return self._follow(self.ask("GET", path, None, **headers))
@@ -118,7 +123,11 @@ class Visitor:
         if body is not None:
             sent |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.portal.origin}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.portal.port, timeout=60)
+        connection = (
+            http.client.HTTPConnection("127.0.0.1", self.portal.port, timeout=60)
+            if self.tls is None
+            else http.client.HTTPSConnection("localhost", self.portal.port, timeout=60, context=self.tls)
+        )
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()

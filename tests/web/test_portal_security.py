@@ -1,0 +1,261 @@
+"""The web door as somebody unfriendly meets it: forged forms, headers, sizes, slow clients, ended sessions, what is
+written down. And what a crash leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from otp_core.store.lists import customer_line
+from tests.sekisho import STAFF
+from tests.web.portal import Portal, Visitor, next_code, portal
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    with portal(tmp_path_factory.mktemp("hostile"), login="[throttle]\nfree_failures = 100\n") as opened:
+        yield opened
+
+
+def use_of(bank: Portal, contract_id: str) -> tuple[str, str | None]:
+    with bank.house.store.read() as connection:
+        line = customer_line(connection, contract_id)
+    assert line is not None
+    return line.otp_use, line.token_id
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": "none"},
+        {"Sec_Fetch_Site": "cross-site, same-origin"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+    ],
+)
+@pytest.mark.parametrize("path", ["/enrol", "/suspend/code", "/enrol/token-id", "/session", "/leave", "/nowhere"])
+def test_a_form_of_another_origin_is_refused(bank: Portal, path: str, headers: dict[str, str]) -> None:
+    answer = Visitor(bank).ask("POST", path, {"contract_id": "taro", "password": "x"}, **headers)
+    assert answer.status == 403 and "Set-Cookie" not in answer.headers
+
+
+def test_every_answer_carries_the_headers(bank: Portal) -> None:
+    for path in ("/", "/enrol", "/nowhere", "/language/en", "/static/x/portal.css", "/suspend/code"):
+        answer = Visitor(bank).ask("GET", path, None)
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert "aiohttp" not in answer.headers["Server"]
+        if "static" not in path:
+            assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nowhere", 404), ("PUT", "/enrol", 405), ("GET", "/static/x/../app.py", 404), ("POST", "/", 405)],
+)
+@pytest.mark.parametrize(("language", "word"), [("ja", "お手続き一覧"), ("en", "All procedures")])
+def test_errors_are_pages_in_the_customers_language(
+    bank: Portal, method: str, path: str, status: int, language: str, word: str
+) -> None:
+    visitor = Visitor(bank, language=language)
+    answer = visitor.ask(method, path, {} if method != "GET" else None)
+    assert answer.status == status and word in answer.text
+
+
+def test_too_much_is_refused(bank: Portal) -> None:
+    visitor = Visitor(bank)
+    assert visitor.ask("POST", "/enrol", {"contract_id": "a" * 20_000, "password": "b"}).status == 413
+    assert visitor.ask("GET", "/" + "a" * 10_000, None).status == 400
+    assert visitor.ask("GET", "/", None, X_Long="a" * 20_000).status == 400
+    assert visitor.get("/").status == 200
+
+
+def test_a_client_that_says_nothing_or_little_is_let_go(bank: Portal) -> None:
+    held = []
+    for start in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n"):
+        connection = socket.create_connection(("127.0.0.1", bank.port), timeout=60)
+        connection.sendall(start)
+        held.append(connection)
+    body = socket.create_connection(("127.0.0.1", bank.port), timeout=60)
+    head = f"POST /enrol HTTP/1.1\r\nHost: localhost\r\nOrigin: {bank.origin}\r\nContent-Length: 100\r\n\r\na="
+    body.sendall(head.encode())
+    for connection in held:
+        with connection:
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1000) == b""
+    with body:
+        assert b" 408 " in body.recv(1000)
+
+
+def test_the_language_link_leads_nowhere_else(bank: Portal) -> None:
+    for to in ("https://evil.example", "//evil.example", "/\\evil.example", "/%0d%0aX: y", "javascript:alert(1)"):
+        answer = Visitor(bank).ask("GET", f"/language/en?to={to.replace(' ', '%20')}", None)
+        assert answer.status == 303 and answer.headers["Location"] == "/"
+
+
+def test_what_a_customer_types_is_shown_as_text(bank: Portal) -> None:
+    visitor = Visitor(bank)
+    answer = visitor.post("/enrol", contract_id='"><script>alert(1)</script>', password="x")
+    assert "<script>" not in answer.text and "&lt;script&gt;" in answer.text
+
+
+def test_no_secret_is_in_a_log_a_url_or_the_audit_trail(bank: Portal) -> None:
+    one, visitor = bank.house.customer(password="unmistakable-secret-93"), Visitor(bank)
+    visitor.post("/enrol?password=unmistakable-secret-93", contract_id=one.contract_id, password=one.password)
+    visitor.sign_in(one, "suspend")
+    code = one.code()
+    visitor.post("/suspend/code", code=code)
+    visitor.post("/enrol", contract_id=one.password, password="typed-into-the-wrong-field")
+    written = bank.log() + "".join(str(row) for row in bank.house.audit())
+    for secret in (one.password, visitor.cookies["session"], "typed-into-the-wrong-field"):
+        assert secret not in written
+        for file in bank.house.folder.glob("s.db*"):
+            assert secret.encode() not in file.read_bytes()
+    assert f"code={code}" not in written and f"'{code}'" not in written
+
+
+def test_a_cookie_that_was_made_up_is_nobodys(bank: Portal) -> None:
+    for value in ("", "x", "A" * 43, "é" * 43, "=" * 43, "A" * 5000):
+        visitor = Visitor(bank, {"session": value.encode().decode("latin-1")})
+        assert visitor.ask("GET", "/suspend/code", None).status in (303, 400)
+
+
+def test_a_session_that_was_revoked_is_over_at_once(bank: Portal) -> None:
+    one, visitor = bank.house.customer(), Visitor(bank)
+    visitor.sign_in(one, "suspend")
+    assert bank.house.desk.end_visits_of(one.contract_id, STAFF) == 1
+    answer = visitor.post("/suspend/code", code=one.code(), key="0")
+    assert answer.path == "/expired" and "The session has ended" in answer.text
+    assert use_of(bank, one.contract_id)[0] == "active"
+
+
+def test_one_source_that_guesses_at_many_customers_is_slowed_down(tmp_path: Path) -> None:
+    with portal(
+        tmp_path, more="address_free_failures = 2", login="[throttle]\npassword_free_failures = 100\n"
+    ) as opened:
+        visitor = Visitor(opened)
+        said = ""
+        for number in range(9):
+            said = visitor.post("/enrol", contract_id=f"guess{number}", password="x").wrong
+            if "network" in said:
+                break
+        assert "Too many tries have come from your network" in said
+
+
+def test_behind_a_trusted_proxy_the_browsers_own_address_counts(tmp_path: Path) -> None:
+    with portal(tmp_path, more='trusted_proxies = ["127.0.0.0/8"]') as opened:
+        one = opened.house.customer()
+        visitor = Visitor(opened)
+        fields = {"contract_id": one.contract_id, "password": one.password}
+        visitor.ask("POST", "/suspend", fields, X_Forwarded_For="203.0.113.9, 198.51.100.7, 127.0.0.2")
+        assert [row.source for row in opened.house.audit(one.contract_id, "pages.entered")] == ["198.51.100.7"]
+
+
+def test_with_tls_the_cookie_is_bound_to_this_host_and_https_is_asked_for(tmp_path: Path) -> None:
+    subprocess.run(
+        (
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost "
+            f"-keyout {tmp_path}/a.key -out {tmp_path}/a.pem"
+        ).split(),
+        check=True,
+        capture_output=True,
+    )
+    more = 'tls_certificate = "a.pem"\ntls_key = "a.key"'
+    with portal(tmp_path, more=more, scheme="https") as opened:
+        one = opened.house.customer()
+        context = ssl.create_default_context(cafile=str(tmp_path / "a.pem"))
+        visitor = Visitor(opened, tls=context)
+        fields = {"contract_id": one.contract_id, "password": one.password}
+        answer = visitor.ask("POST", "/suspend", fields)
+        cookie = answer.headers["Set-Cookie"]
+        assert cookie.startswith("__Host-session=") and "Secure" in cookie and "HttpOnly" in cookie
+        assert "Path=/" in cookie and "SameSite" in cookie and "Domain" not in cookie
+        assert answer.headers["Strict-Transport-Security"].startswith("max-age=31536000")
+        assert visitor.get("/suspend/code").path == "/suspend/code"
+
+
+def test_killed_at_any_step_of_a_device_change_one_token_works_and_never_two(tmp_path: Path) -> None:
+    with portal(tmp_path) as opened:
+        house = opened.house
+        one, new, visitor = house.customer(), house.customer(enrolled=False), Visitor(opened)
+
+        def die() -> None:
+            assert house.process is not None
+            house.process.send_signal(signal.SIGKILL)
+            house.process.wait(20)
+            house.process = None
+            house.start()
+
+        visitor.sign_in(one)
+        die()
+        assert use_of(opened, one.contract_id) == ("active", one.token_id)
+        used = one.code()
+        assert visitor.post("/enrol/old-code", code=used).path == "/enrol/token"
+        die()
+        assert use_of(opened, one.contract_id) == ("active", one.token_id)
+        state = house.login(one.contract_id, one.password).split()[1]
+        assert house.login(one.contract_id, next_code(one, used), state=state) == "Access-Accept"
+        assert visitor.get("/enrol/token").path == "/enrol/token"  # the session has outlived it
+        visitor.post("/enrol/token", kind="own")
+        die()
+        code = new.code()
+        assert visitor.post("/enrol/token-id", token_id=new.token_id, code=code, go="enrol").path == "/enrol/done"
+        die()
+        assert use_of(opened, one.contract_id) == ("active", new.token_id)
+        state = house.login(one.contract_id, one.password).split()[1]
+        new.contract_id = one.contract_id
+        assert house.login(one.contract_id, next_code(new, code), state=state) == "Access-Accept"
+
+
+def test_killed_while_the_new_token_is_bound_either_the_old_one_works_or_the_new_one(tmp_path: Path) -> None:
+    """The form is sent and the server killed some moments later, at several such moments."""
+    with portal(tmp_path) as opened:
+        house = opened.house
+        outcomes = set()
+        for attempt in range(8):
+            one, new, visitor = house.customer(), house.customer(enrolled=False), Visitor(opened)
+            visitor.sign_in(one)
+            visitor.post("/enrol/old-code", code=one.code())
+            visitor.post("/enrol/token", kind="own")
+            assert visitor.at is not None
+            body = f"token_id={new.token_id}&code={new.code()}&go=enrol&key={visitor.at.key}".encode()
+            head = (
+                f"POST /enrol/token-id HTTP/1.1\r\nHost: localhost\r\nOrigin: {opened.origin}\r\n"
+                f"Cookie: session={visitor.cookies['session']}\r\nContent-Length: {len(body)}\r\n"
+                "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+            )
+            with socket.create_connection(("127.0.0.1", opened.port), timeout=60) as connection:
+                connection.sendall(head.encode() + body)
+                time.sleep(attempt * 0.003)
+                assert house.process is not None
+                house.process.send_signal(signal.SIGKILL)
+                house.process.wait(20)
+                house.process = None
+            house.start()
+            use, token_id = use_of(opened, one.contract_id)
+            assert use == "active" and token_id in (one.token_id, new.token_id)
+            states = dict(states_of(opened, one.token_id, new.token_id))
+            assert sorted(states.values()) == (
+                ["available", "bound"] if token_id == one.token_id else ["bound", "retired"]
+            )
+            outcomes.add(token_id == new.token_id)
+        assert outcomes
+
+
+def states_of(bank: Portal, *token_ids: str) -> list[tuple[str, str]]:
+    with bank.house.store.work() as work:
+        records = [work.token(one) for one in token_ids]
+    return [(one.token_id, one.state) for one in records if one]
