@@ -93,9 +93,8 @@ def test_a_client_that_says_nothing_or_little_is_let_go(bank: Portal) -> None:
     head = f"POST /enrol HTTP/1.1\r\nHost: localhost\r\nOrigin: {bank.origin}\r\nContent-Length: 100\r\n\r\na="
     body.sendall(head.encode())
     for connection in held:
-        with connection:
-            with contextlib.suppress(ConnectionResetError):
-                assert connection.recv(1000) == b""
+        with connection, contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1000) == b""
     with body:
         assert b" 408 " in body.recv(1000)
 
@@ -167,7 +166,7 @@ def test_behind_a_trusted_proxy_the_browsers_own_address_counts(tmp_path: Path) 
 def test_with_tls_the_cookie_is_bound_to_this_host_and_https_is_asked_for(tmp_path: Path) -> None:
     subprocess.run(
         (
-            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost "
+            "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost "
             f"-keyout {tmp_path}/a.key -out {tmp_path}/a.pem"
         ).split(),
         check=True,
