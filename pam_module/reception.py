@@ -10,7 +10,7 @@ from otp_core.settings import PamSocket
 from pam_module.dialogue import Dialogue, House, Surroundings
 from pam_module.frames import Code, Result, Start
 from pam_module.host import groups_of, today
-from pam_module.listening import BACKLOG, Listening
+from pam_module.listening import Listening
 from pam_module.profiles import Profiles
 from pam_module.service import Conversation, Limits, Service
 
@@ -27,9 +27,7 @@ class Reception:
         self._listening = Listening(settings.socket, mode=0o666 if settings.open else 0o600)
 
     async def open(self) -> None:
-        self._server = await asyncio.start_unix_server(
-            self._service.serve, sock=self._listening.socket, backlog=BACKLOG
-        )
+        self._service.open(self._listening.socket)
 
     def use(self, settings: PamSocket, profiles: Profiles) -> None:
         """From the next conversation on."""
@@ -52,7 +50,7 @@ class Reception:
 
     async def close(self) -> None:
         """Let nobody new in, send away who is typing, answer who waits for a verdict."""
-        self._server.close()
+        self._service.shut(self._listening.socket)
         await self._service.close(self._settings.drain_seconds)
         self._listening.close()
 

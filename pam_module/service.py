@@ -13,6 +13,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import structlog
@@ -45,6 +46,9 @@ QUIET_SECONDS, WAIT_SECONDS = 3.0, 30
 """A module hears something at least so often: a WAIT of so many seconds."""
 
 _OCTETS = 4096
+_encoded = lru_cache(maxsize=256)(encode)
+"""The service's frames are few, come again and again, and hold no secret."""
+
 _log = structlog.get_logger("pam")
 
 
@@ -76,8 +80,8 @@ class Limits(NamedTuple):
 class Conversation:
     """One connection: frames in order, counted, and each within its time. It is the dialogue's Talk."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, typing_seconds: float) -> None:
-        self._reader, self._writer, self._typing_seconds = reader, writer, typing_seconds
+    def __init__(self, connection: socket.socket, typing_seconds: float) -> None:
+        self._connection, self._typing_seconds = connection, typing_seconds
         self._frames = Frames("module")
         self._arrived: list[Frame] = []
         self._count = 0
@@ -135,7 +139,8 @@ class Conversation:
         self._count += 1
         if self._count >= MAX_FRAMES:
             return  # whoever speaks next finds out
-        self._writer.write(encode(Wait(WAIT_SECONDS)))  # a few octets: who takes none is found out at the next frame
+        with contextlib.suppress(OSError):  # who is gone, or takes nothing, is found out at the next frame
+            self._connection.send(encode(Wait(WAIT_SECONDS)))
         self._spoke_at = self._loop.time()
         self.keep_alive(WAIT_SECONDS / 2)
 
@@ -144,22 +149,27 @@ class Conversation:
         await self._write(frame)
 
     async def _write(self, frame: FromService) -> None:
-        self._writer.write(encode(frame))
+        octets = _encoded(frame)
         self._spoke_at = self._loop.time()
-        transport = self._writer.transport
-        if not transport.get_write_buffer_size() and not transport.is_closing():
-            return  # taken at once, as nearly always
         try:
-            async with asyncio.timeout(FIRST_SECONDS):
-                await self._writer.drain()
+            sent = self._send_now(octets)
+            if sent < len(octets):
+                async with asyncio.timeout(FIRST_SECONDS):
+                    await self._loop.sock_sendall(self._connection, octets[sent:])
         except (TimeoutError, OSError) as error:
             raise Gone("takes nothing") from error
+
+    def _send_now(self, octets: bytes) -> int:
+        try:
+            return self._connection.send(octets)
+        except BlockingIOError:
+            return 0
 
     async def _next(self, seconds: float) -> Frame:
         try:
             async with asyncio.timeout(seconds):
                 while not self._arrived:
-                    octets = await self._reader.read(_OCTETS)
+                    octets = await self._loop.sock_recv(self._connection, _OCTETS)
                     if not octets:
                         self._frames.end()
                         raise Gone("closed")
@@ -193,34 +203,55 @@ class Service:
         self._converse = converse
         self._of: Counter[int] = Counter()
         self._running: dict[asyncio.Task[None], Conversation] = {}
+        self._pause: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._running)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, from its first octet to its last. Never raises."""
-        connection = writer.get_extra_info("socket")
-        talk = Conversation(reader, writer, self.limits.typing_seconds)
-        task = asyncio.current_task()
-        assert task is not None
-        peer = peer_of(connection)
+    def open(self, listener: socket.socket) -> None:
+        """Serve whoever connects, from now on until ``shut``. Plain sockets and no streams: what a peer has said by the
+        time it is looked at is read at once, which halves the turns of the loop that a login takes."""
+        asyncio.get_running_loop().add_reader(listener, self._welcome, listener)
+
+    def shut(self, listener: socket.socket) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+        asyncio.get_running_loop().remove_reader(listener)
+
+    def _welcome(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            if not self._has_room(peer):
-                await talk.finish(Result(Code.UNAVAILABLE))
-                return
-            self._of[peer.uid] += 1
-            self._running[task] = talk
-            try:
-                await talk.finish(await self._hear(talk, peer))
-            finally:
-                del self._running[task]
-                self._of[peer.uid] -= 1
+            connection, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no handle left: who waits in the backlog goes on waiting
+            _log.error("nobody can be let in for a second", cause=str(error))
+            loop.remove_reader(listener)
+            self._pause = loop.call_later(1.0, self.open, listener)
+            return
+        connection.setblocking(False)
+        talk, peer = Conversation(connection, self.limits.typing_seconds), peer_of(connection)
+        if not self._has_room(peer):
+            with connection, contextlib.suppress(OSError):
+                connection.send(encode(Result(Code.UNAVAILABLE)))
+            return
+        self._of[peer.uid] += 1
+        task = loop.create_task(self._serve(talk, peer))
+        self._running[task] = talk
+        task.add_done_callback(partial(self._leave, connection, peer))
+
+    def _leave(self, connection: socket.socket, peer: Peer, task: asyncio.Task[None]) -> None:
+        """However it ended, and if it was sent away before it began."""
+        connection.close()
+        del self._running[task]
+        self._of[peer.uid] -= 1
+
+    async def _serve(self, talk: Conversation, peer: Peer) -> None:
+        """One connection, from its first octet to its last. Never raises."""
+        try:
+            await talk.finish(await self._hear(talk, peer))
         except Gone as error:
             _log.debug("a conversation ended early", pid=peer.pid, uid=peer.uid, cause=str(error))
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
     def _has_room(self, peer: Peer) -> bool:
         if len(self._running) >= self.limits.max_conversations:

@@ -33,7 +33,7 @@ from pam_module.frames import (
     Wait,
     encode,
 )
-from pam_module.listening import BACKLOG, Listening, Taken
+from pam_module.listening import Listening, Taken
 from pam_module.service import Conversation, Limits, Service
 from tests.pam.host import Host, start
 from tests.pam.test_frames import BAD
@@ -67,10 +67,10 @@ def serving(
     async def run() -> None:
         listening = Listening(path, mode=0o666 if limits.open else 0o600)
         service = Service(limits, converse)
-        server = await asyncio.start_unix_server(service.serve, sock=listening.socket, backlog=BACKLOG)
+        service.open(listening.socket)
         started.set()
         await stop.wait()
-        server.close()
+        service.shut(listening.socket)
         await service.close(5)
         listening.close()
         assert len(service) == 0
