@@ -1,0 +1,257 @@
+"""From a real browser through the sample bank over RADIUS to the top page: every login, on every kind of device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.sekisho import PASSWORD, STAFF, Sekisho, client_table, free_port
+from tests.web.bank import BOTH, SAID, bank_beside, enter_code, is_inside, is_told, log_in
+from tests.web.browser import axe, overflows, screenshot, visitor
+
+PORTAL = "http://localhost:1"
+CLIENT = client_table("bank", "127.0.0.0/8", "challenge")
+LOGIN = "[login]\nlock_after = 3\nchallenge_tries = 2\n[throttle]\nfirst_delay = 0.0\npassword_first_delay = 0.0\n"
+DEVICES = [
+    pytest.param(True, "ja", True, id="phone-ja"),
+    pytest.param(True, "en", False, id="phone-en-noscript"),
+    pytest.param(False, "ja", False, id="desktop-ja-noscript"),
+    pytest.param(False, "en", True, id="desktop-en"),
+]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
+    one = Sekisho(tmp_path_factory.mktemp("house"), clients=CLIENT + BOTH, more=LOGIN)
+    try:
+        yield one.start()
+    finally:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def bank(house: Sekisho, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with bank_beside(
+        tmp_path_factory.mktemp("bank"), house.port, more=("--portal", PORTAL, "--source", "127.0.0.2")
+    ) as address:
+        yield address
+
+
+@pytest.fixture
+def page(chromium: Browser, bank: str) -> Iterator[Page]:
+    with visitor(chromium) as opened:
+        opened.goto(bank)
+        yield opened
+
+
+@pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
+def test_password_and_code_lead_to_the_top_page(
+    chromium: Browser, house: Sekisho, bank: str, phone: bool, language: str, script: bool
+) -> None:
+    one = house.customer()
+    name = f"bank-{'phone' if phone else 'desktop'}-{language}"
+    with visitor(chromium, phone=phone, language=language, script=script) as page:
+        page.goto(bank)
+        screenshot(page, f"{name}-login")
+        log_in(page, one.contract_id, PASSWORD)
+        expect(page.get_by_text(SAID[language][0])).to_be_visible()
+        screenshot(page, f"{name}-code")
+        enter_code(page, one.code())
+        is_inside(page, one.contract_id)
+        screenshot(page, f"{name}-top")
+        page.locator("form[action='/logout'] button").click()
+        is_told(page, "ログアウト" if language == "ja" else "logged out")
+        page.goto(f"{bank}/top")
+        expect(page.locator("#password")).to_be_visible()
+    # Who typed it, and not who asked for them: the gateway is 127.0.0.2.
+    assert {row.source for row in house.audit(one.contract_id)} == {"", "127.0.0.1"}
+
+
+@pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
+def test_whoever_is_not_enrolled_needs_the_password_only_and_is_shown_the_way(
+    chromium: Browser, house: Sekisho, bank: str, phone: bool, language: str, script: bool
+) -> None:
+    one = house.customer(enrolled=False)
+    with visitor(chromium, phone=phone, language=language, script=script) as page:
+        page.goto(bank)
+        log_in(page, one.contract_id, PASSWORD)
+        is_inside(page, one.contract_id)
+        assert page.locator("main a").get_attribute("href") == f"{PORTAL}/enrol"
+
+
+def test_after_a_suspension_the_password_is_enough_and_after_it_ends_it_is_not(house: Sekisho, page: Page) -> None:
+    one = house.customer()
+    house.desk.suspend(one.contract_id, None, STAFF)
+    log_in(page, one.contract_id, PASSWORD)
+    is_inside(page, one.contract_id)
+    page.locator("form[action='/logout'] button").click()
+    house.desk.resume(one.contract_id, STAFF)
+    log_in(page, one.contract_id, PASSWORD)
+    expect(page.locator("#code")).to_be_visible()
+
+
+def test_a_wrong_password_and_a_stranger_read_the_same(house: Sekisho, page: Page) -> None:
+    one = house.customer()
+    said = []
+    for contract_id in (one.contract_id, "nobody-at-all"):
+        log_in(page, contract_id, "machigai")
+        is_told(page, SAID["ja"][2])
+        said.append(page.locator("[role=alert]").inner_text())
+        assert page.locator("#contract_id").input_value() == contract_id
+        assert page.locator("#password").input_value() == ""
+    assert said[0] == said[1]
+
+
+def test_a_wrong_code_is_asked_for_again_and_the_right_one_is_good(house: Sekisho, page: Page) -> None:
+    one = house.customer()
+    log_in(page, one.contract_id, PASSWORD)
+    enter_code(page, "000000" if one.code() != "000000" else "000001")
+    is_told(page, SAID["ja"][1])
+    assert "エラー" in page.title()
+    screenshot(page, "bank-phone-ja-wrong-code")
+    enter_code(page, one.code())
+    is_inside(page, one.contract_id)
+
+
+def test_a_used_code_is_refused_like_a_wrong_one_and_the_next_is_good(house: Sekisho, page: Page) -> None:
+    one = house.customer()
+    used = one.code()
+    for _ in range(2):
+        log_in(page, one.contract_id, PASSWORD)
+        enter_code(page, used)
+        if page.locator("form[action='/logout']").count():
+            page.locator("form[action='/logout'] button").click()
+    is_told(page, SAID["ja"][1])
+    enter_code(page, one.code(1))
+    is_inside(page, one.contract_id)
+
+
+def test_too_many_wrong_codes_lock_and_the_page_names_the_counter(house: Sekisho, page: Page) -> None:
+    one = house.customer()
+    wrong = [code for code in ("000000", "111111", "222222") if code not in {one.code(step) for step in (-1, 0, 1, 2)}]
+    for code in (*wrong, *wrong)[:3]:
+        if not page.locator("#code").count():
+            log_in(page, one.contract_id, PASSWORD)
+        enter_code(page, code)
+        expect(page.locator("[role=alert]")).to_be_visible()
+    if page.locator("#code").count():
+        page.locator(".way").click()
+    log_in(page, one.contract_id, PASSWORD)
+    is_told(page, SAID["ja"][2])
+    is_told(page, "窓口")
+    screenshot(page, "bank-phone-ja-locked")
+    with house.store.work() as work:
+        standing = work.standing(one.contract_id)
+    assert standing is not None and standing.locked_at is not None
+
+
+def test_full_width_digits_and_spaces_are_a_code_too(house: Sekisho, page: Page) -> None:
+    one = house.customer()
+    log_in(page, one.contract_id, PASSWORD)
+    wide = one.code().translate({ord("0") + digit: ord("０") + digit for digit in range(10)})
+    enter_code(page, f" {wide[:3]} {wide[3:]} ")
+    is_inside(page, one.contract_id)
+
+
+def test_back_reload_and_a_double_click_do_no_harm(house: Sekisho, bank: str, page: Page) -> None:
+    one = house.customer()
+    page.locator("#contract_id").fill(one.contract_id)
+    page.locator("#password").fill(PASSWORD)
+    page.locator("form[action='/login'] button").dblclick()
+    expect(page.locator("#code")).to_be_visible()
+    page.reload()
+    page.locator("#code").fill(one.code())
+    page.locator("form[action='/code'] button").dblclick(no_wait_after=True)
+    is_inside(page, one.contract_id)
+    page.reload()
+    is_inside(page, one.contract_id)
+    page.goto(bank)
+    is_inside(page, one.contract_id)
+
+
+def test_the_language_changes_in_mid_login(house: Sekisho, page: Page) -> None:
+    one = house.customer()
+    log_in(page, one.contract_id, PASSWORD)
+    page.get_by_text("English").click()
+    expect(page.get_by_text(SAID["en"][0])).to_be_visible()
+    assert page.locator("html").get_attribute("lang") == "en"
+    enter_code(page, one.code())
+    is_inside(page, one.contract_id)
+
+
+def test_the_login_page_has_the_guides_links(page: Page) -> None:
+    links = {one.inner_text(): one.get_attribute("href") for one in page.locator(".links a").all()}
+    assert links["ワンタイムパスワードの利用登録はこちら"] == f"{PORTAL}/enrol"
+    assert links["ワンタイムパスワード利用停止はこちら"] == f"{PORTAL}/suspend"
+
+
+@pytest.mark.parametrize(("phone", "language"), [(True, "ja"), (False, "en")])
+def test_axe_finds_nothing_and_nothing_is_too_wide(
+    chromium: Browser, house: Sekisho, bank: str, phone: bool, language: str
+) -> None:
+    one = house.customer()
+    with visitor(chromium, phone=phone, language=language) as page:
+        page.goto(bank)
+        if phone:
+            page.set_viewport_size({"width": 320, "height": 640})
+        assert (axe(page), overflows(page)) == ([], False)
+        log_in(page, one.contract_id, "machigai")
+        assert (axe(page), overflows(page)) == ([], False)
+        log_in(page, one.contract_id, PASSWORD)
+        assert (axe(page), overflows(page)) == ([], False)
+        enter_code(page, "12345")
+        assert (axe(page), overflows(page)) == ([], False)
+        enter_code(page, one.code())
+        is_inside(page, one.contract_id)
+        assert (axe(page), overflows(page)) == ([], False)
+
+
+def test_a_silent_server_is_passed_over_for_the_second_and_two_of_them_mean_later(
+    chromium: Browser, house: Sekisho, tmp_path: Path
+) -> None:
+    one = house.customer()
+    nobody = free_port()
+    with bank_beside(tmp_path, nobody, house.port) as address, visitor(chromium) as page:
+        page.goto(address)
+        log_in(page, one.contract_id, PASSWORD)
+        enter_code(page, one.code())
+        is_inside(page, one.contract_id)
+    with bank_beside(tmp_path, nobody, free_port()) as address, visitor(chromium) as page:
+        page.goto(address)
+        log_in(page, one.contract_id, PASSWORD)
+        is_told(page, "しばらくしてから")
+        screenshot(page, "bank-phone-ja-silence")
+
+
+def test_an_answer_under_another_secret_is_not_believed(chromium: Browser, house: Sekisho, tmp_path: Path) -> None:
+    one = house.customer(enrolled=False)
+    patience = ("--wait", "1", "--tries", "1")
+    with (
+        bank_beside(tmp_path, house.port, secret="somebody-elses-secret", more=patience) as address,
+        visitor(chromium) as page,
+    ):
+        page.goto(address)
+        log_in(page, one.contract_id, PASSWORD)
+        is_told(page, "しばらくしてから")
+
+
+def test_an_expired_visit_is_told_so_and_begins_again(chromium: Browser, house: Sekisho, tmp_path: Path) -> None:
+    one = house.customer(enrolled=False)
+    with bank_beside(tmp_path, house.port, more=("--idle", "4")) as address, visitor(chromium) as page:
+        page.goto(address)
+        log_in(page, one.contract_id, PASSWORD)
+        is_inside(page, one.contract_id)
+        page.wait_for_timeout(5000)
+        page.goto(f"{address}/top")
+        is_told(page, "有効期限")
+
+
+def test_a_form_from_elsewhere_is_not_taken(chromium: Browser, bank: str) -> None:
+    with visitor(chromium) as page:
+        foreign = page.request.post(f"{bank}/login", form={"contract_id": "a", "password": "b"})
+        assert foreign.status == 403
+        forged = page.request.post(f"{bank}/logout", headers={"Origin": "http://localhost:1"})
+        assert forged.status == 403
