@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,21 +27,30 @@ SHOWN = [
 
 
 @contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One demo after another: two that start at once would choose the same free ports."""
+    with (Path(tempfile.gettempdir()) / "sekisho-demo-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def demo(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A demo that serves, and what it has printed."""
     command = [sys.executable, "-u", "-m", "otp_core", "demo", "--folder", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    try:
-        lines = []
+    lines = []
+    with alone():
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
             if line.startswith("It serves until"):
                 break
+    try:
         yield process, "".join(lines)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def paste(line: str) -> str:
@@ -70,6 +82,44 @@ def test_the_tour_shows_every_kind_of_answer(served: tuple[subprocess.Popen[str]
         assert (answer, text.startswith(title)) == (expected, True)
 
 
+def addresses(printed: str) -> list[str]:
+    return re.findall(r"http://localhost:[0-9]+/", printed)
+
+
+def test_the_banks_address_comes_first_and_every_address_answers(
+    served: tuple[subprocess.Popen[str], str],
+) -> None:
+    assert served[1].strip().startswith("Open the bank:")
+    found = addresses(served[1])
+    assert len(found) == 3
+    for address in found:
+        with urllib.request.urlopen(address, timeout=60) as page:  # noqa: S310
+            assert page.status == 200
+    with urllib.request.urlopen(found[0], timeout=60) as page:  # noqa: S310
+        html = page.read().decode()
+    assert f"{found[1]}enrol" in html and f"{found[1]}suspend" in html
+
+
+def test_there_is_a_customer_for_every_state_and_a_permit_for_the_lost_one(
+    served: tuple[subprocess.Popen[str], str],
+) -> None:
+    states = dict(
+        re.findall(r"^  (\w+) +\S+ +(active|never enrolled|suspended|locked|lost)  ", served[1], re.MULTILINE)
+    )
+    assert set(states.values()) == {"active", "never enrolled", "suspended", "locked", "lost"}
+    assert re.search(r"^  yuki .*\n +permit: \S{4}-\S{4}-\S{4}$", served[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_its_end_is_the_end_of_all_its_processes(tmp_path: Path, number: int) -> None:
+    with demo(tmp_path / "bank") as (process, printed):
+        process.send_signal(number)
+        process.wait(60)
+        for address in addresses(printed):
+            with pytest.raises(OSError):
+                urllib.request.urlopen(address, timeout=60)  # noqa: S310
+
+
 def test_the_printed_line_is_accepted_once_and_the_challenge_answered(
     served: tuple[subprocess.Popen[str], str],
 ) -> None:
@@ -95,6 +145,7 @@ def test_the_printed_staff_commands_work(served: tuple[subprocess.Popen[str], st
 def test_a_second_demo_goes_on_with_the_same_bank_and_ends_after_the_tour(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "otp_core", "demo", "--once", "--folder", str(tmp_path / "bank")]
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        with alone():
+            done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
         assert [answer for answer, _ in SHOWN] == re.findall(r"^  (Access-\w+)", done.stdout, re.MULTILINE)

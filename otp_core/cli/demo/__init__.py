@@ -1,0 +1,70 @@
+"""`sekisho demo`: a sample bank in a folder, a server for it, the bank's pages, and the lines to try it with.
+
+Sample data only, on loopback only. What it prints may hold secrets, because nobody uses them for anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otp_core.cli.demo import tour
+from otp_core.cli.demo.people import fill_store, kept_people, permits, wait_for_fresh_codes
+from otp_core.cli.demo.places import Places, choose_places, demo_bank, write_settings
+from otp_core.cli.demo.processes import running, wait_for_tcp, wait_for_udp
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("demo")(demo)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where its store and settings go.")] = Path("demo"),
+    once: Annotated[bool, typer.Option(help="End after the tour instead of going on serving.")] = False,
+) -> None:
+    """A bank to try Sekisho with: sets up a folder, starts a server and the bank's pages on loopback.
+
+    \b
+    Then it shows logins by radclient, prints lines to paste into another terminal, and serves until ^C:
+      sekisho demo
+      sekisho demo --folder /tmp/bank --once
+    """
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    people = kept_people(folder)
+    places = choose_places(folder)
+    config = write_settings(folder, places)
+    fill_store(config, people)
+    wait_for_fresh_codes(config, people)
+    # Told to end, it ends its processes too, whoever says so.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as started:
+        log = folder / "server.log"
+        server = started.enter_context(
+            running([sys.executable, "-m", "otp_core", "--config", str(config), "serve"], log)
+        )
+        wait_for_udp(server, places.radius, log)
+        for port in (places.portal, places.soft_token):
+            wait_for_tcp(server, port, log)
+        _open_bank(started, folder, places)
+        tour.print_addresses(places, folder)
+        tour.print_people(people, permits(config, people))
+        tour.show_logins(people, places)
+        tour.print_lines(people, places, folder)
+        if not once:
+            typer.echo("It serves until you press ^C.")
+            server.wait()
+
+
+def _open_bank(started: contextlib.ExitStack, folder: Path, places: Places) -> None:
+    """The bank's pages are an example beside the product: where there is none, the rest works without."""
+    where = demo_bank()
+    if where is not None:
+        log = folder / "bank.log"
+        bank = started.enter_context(running([sys.executable, str(where), *places.bank_options(folder)], log))
+        wait_for_tcp(bank, places.bank, log)

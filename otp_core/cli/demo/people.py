@@ -1,0 +1,141 @@
+"""The demo's customers, each in a state of their own, and the store that knows them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from otp_core.cli.demo.places import kept
+
+if TYPE_CHECKING:
+    from otp_core.desk import Actor, Desk
+
+
+class State(StrEnum):
+    """What became of a sample customer before the demo begins."""
+
+    ACTIVE = "active"
+    NEVER = "never enrolled"
+    SUSPENDED = "suspended"
+    LOCKED = "locked"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Somebody of the demo. Without ``token_id``: never enrolled. ``seed`` in base32."""
+
+    contract_id: str
+    password: str = field(repr=False)
+    name: str
+    token_id: str | None = None
+    seed: str = field(default="", repr=False)
+    language: str = "ja"
+    state: State = State.ACTIVE
+
+    def code(self, steps_away: int = 0) -> str:
+        import pyotp
+
+        return pyotp.TOTP(self.seed).at(time.time() + 30 * steps_away)
+
+
+def kept_people(folder: Path) -> list[Sample]:
+    def as_text() -> str:
+        return json.dumps([vars(one) for one in _new_people()], ensure_ascii=False)
+
+    kept_ones = json.loads(kept(folder / "people.json", as_text))
+    return [Sample(**{**one, "state": State(one.get("state", State.ACTIVE))}) for one in kept_ones]
+
+
+def _new_people() -> list[Sample]:
+    def seed() -> str:
+        return base64.b32encode(secrets.token_bytes(20)).decode()
+
+    return [
+        Sample("taro", "haru-no-umi", "信金 太郎", "VSMT00000001", seed()),
+        Sample("hanako", "natsu-no-yama", "信金 花子", "VSMT00000002", seed()),
+        Sample("john", "autumn-leaves", "John Smith", "VSST00000003", seed(), "en"),
+        Sample("jiro", "fuyu-no-sora", "信金 次郎", state=State.NEVER),
+        Sample("sachiko", "asa-no-kaze", "信金 幸子", "VSMT00000005", seed(), state=State.SUSPENDED),
+        Sample("goro", "yoru-no-hoshi", "信金 五郎", "VSMT00000006", seed(), state=State.LOCKED),
+        Sample("yuki", "yuki-no-hana", "信金 雪", "VSMT00000007", seed(), state=State.LOST),
+    ]
+
+
+def fill_store(config: Path, people: list[Sample]) -> None:
+    from otp_core.audit import Ids
+    from otp_core.build import cost_of, open_desk, open_store
+    from otp_core.desk import Actor
+    from otp_core.first_factor.hashes import hash_password
+    from otp_core.model import Language, TokenSpec
+    from otp_core.settings import load
+    from otp_core.store.store import initialise
+
+    settings = load(config, environment={}).settings
+    initialise(settings.store.url, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
+    store = open_store(settings)
+    desk, actor = open_desk(settings, store), Actor("demo", reason="sample data")
+    for one in people:
+        with store.work() as work:
+            known = work.standing(one.contract_id) is not None
+        if known:
+            continue
+        hash_ = hash_password(one.password.encode(), cost_of(settings))
+        desk.add_customer(one.contract_id, actor, password_hash=hash_, name=one.name, language=Language(one.language))
+        if one.token_id is not None:
+            desk.import_tokens([(one.token_id, base64.b32decode(one.seed), TokenSpec())], actor)
+            # The code of the step before, so that the one shown now is still good for a login.
+            desk.enrol(one.contract_id, one.token_id, one.code(-1), actor)
+        _put_into_state(desk, one, actor)
+
+
+def _put_into_state(desk: Desk, one: Sample, actor: Actor) -> None:
+    match one.state:
+        case State.ACTIVE | State.NEVER:
+            pass
+        case State.SUSPENDED:
+            desk.suspend(one.contract_id, None, actor)
+        case State.LOCKED:
+            desk.lock(one.contract_id, actor)
+        case State.LOST:
+            desk.report_lost(one.contract_id, actor)
+
+
+def permits(config: Path, people: list[Sample]) -> dict[str, str]:
+    """A permit for everybody whose token is lost, by contract ID. A new one each time: none is ever shown again."""
+    from otp_core.build import open_desk, open_store
+    from otp_core.desk import Actor, Refused
+    from otp_core.settings import load
+
+    settings = load(config, environment={}).settings
+    desk, actor = open_desk(settings, open_store(settings)), Actor("demo", reason="sample data")
+    made = {}
+    for one in people:
+        if one.state is State.LOST:
+            try:
+                made[one.contract_id] = desk.permit_reissue(one.contract_id, actor).text
+            except Refused:
+                continue  # a demo before this one ended with a new token
+    return made
+
+
+def wait_for_fresh_codes(config: Path, people: list[Sample]) -> None:
+    """A second demo within 30 s would show codes that the first one has used up."""
+    from otp_core.build import open_store
+    from otp_core.settings import load
+
+    with open_store(load(config, environment={}).settings).work() as work:
+        standings = [work.standing(one.contract_id) for one in people]
+    used = max(standing.last_step for standing in standings if standing is not None)
+    seconds = (used + 1) * 30 - time.time()
+    if seconds > 0:
+        typer.echo(f"waiting {seconds:.0f} s for the next code: the last demo used this one")
+        time.sleep(seconds)

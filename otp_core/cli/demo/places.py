@@ -1,0 +1,164 @@
+"""Where the demo's doors are: free ports, the settings that name them, and the sample bank's own folder."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import typer
+
+FIRST_RADIUS, FIRST_BANK, FIRST_PORTAL, FIRST_SOFT_TOKEN = 18120, 8000, 8180, 8280
+_PORTS = 100
+BANK_ADDRESS = "127.0.0.2"
+"""Where the bank asks from: so the server knows it from whoever pastes lines."""
+_SECRET = "client.secret"
+
+_CONFIG = """\
+# Written by `sekisho demo`. Sample data: never use it for anything else.
+[store]
+url = "sqlite:///{folder}/store.db"
+master_key_file = "{folder}/master.key"
+
+[web]
+listen = "127.0.0.1:{portal}"
+public_origin = "http://localhost:{portal}"
+bank_name = "せきしょ信用金庫"
+bank_name_en = "Sekisho Shinkin Bank"
+login_url = "http://localhost:{bank}/"
+terms_file = "{folder}/terms.txt"
+terms_file_en = "{folder}/terms.en.txt"
+
+[soft_token]
+listen = "127.0.0.1:{soft_token}"
+public_origin = "http://localhost:{soft_token}"
+
+[radius]
+listen = ["127.0.0.1:{radius}", "[::1]:{radius}"]
+
+[[radius.clients]]
+name = "demo-gateway"
+network = "127.0.0.1/32"
+secret = "{secret}"
+mode = "auto"                  # password and code in one, or the password and then a challenge
+reply_attributes = {{ Filter-Id = "internet-banking", Cisco-AVPair = "shell:priv-lvl=1" }}
+
+[[radius.clients]]
+name = "demo-gateway-v6"
+network = "::1/128"
+secret = "{secret}"
+mode = "challenge"
+language = "en"
+
+[[radius.clients]]
+name = "demo-bank"
+network = "{bank_address}/32"
+secret = "{secret}"
+mode = "challenge"
+
+[radius.clients.reply_messages]  # the bank's pages show the line of their language
+challenge = "ワンタイムパスワードを入力してください。\\nEnter your one-time password."
+challenge_again = "ワンタイムパスワードを確認できません。\\nNot accepted. Enter the next one shown."
+reject = "ログインできません。入力内容をご確認ください。\\nLogin failed. Check what you entered."
+"""
+_TERMS = """\
+version: demo-1
+
+これは見本の利用規定です。
+
+ワンタイムパスワードは他人に知らせないでください。端末を紛失したときは、すぐにお取引店の窓口へご連絡ください。
+"""
+_TERMS_EN = """\
+version: demo-1
+
+These are sample terms of use.
+
+Tell nobody your one-time passwords. If you lose your device, call the counter of your branch at once.
+"""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Ports of this machine, and the secret that the gateways share. ``has_bank``: the bank's pages are served."""
+
+    radius: int
+    bank: int
+    portal: int
+    soft_token: int
+    has_bank: bool
+    secret: str = field(repr=False)
+
+    def bank_options(self, folder: Path) -> list[str]:
+        """The command line of the sample bank."""
+        portal = f"http://localhost:{self.portal}"
+        told = {"listen": f"127.0.0.1:{self.bank}", "radius": f"127.0.0.1:{self.radius}", "source": BANK_ADDRESS}
+        told |= {"secret-file": str(folder / _SECRET), "portal": portal}
+        return [word for name, value in told.items() for word in (f"--{name}", value)]
+
+
+def choose_places(folder: Path) -> Places:
+    """The first ports that nobody listens at, so that servers which are there already are left alone."""
+    return Places(
+        radius=_free(FIRST_RADIUS, socket.SOCK_DGRAM),
+        bank=_free(FIRST_BANK, socket.SOCK_STREAM),
+        portal=_free(FIRST_PORTAL, socket.SOCK_STREAM),
+        soft_token=_free(FIRST_SOFT_TOKEN, socket.SOCK_STREAM),
+        has_bank=demo_bank() is not None,
+        secret=kept(folder / _SECRET, lambda: secrets.token_urlsafe(18)),
+    )
+
+
+def write_settings(folder: Path, places: Places) -> Path:
+    config = folder / "sekisho.toml"
+    write(folder / "terms.txt", _TERMS)
+    write(folder / "terms.en.txt", _TERMS_EN)
+    text = _CONFIG.format(
+        folder=folder,
+        radius=places.radius,
+        bank=places.bank,
+        portal=places.portal,
+        soft_token=places.soft_token,
+        secret=places.secret,
+        bank_address=BANK_ADDRESS,
+    )
+    write(config, text)
+    return config
+
+
+def demo_bank() -> Path | None:
+    """The folder of the sample bank: in a checkout, or where a wheel puts its examples."""
+    checkout = Path(__file__).parents[3] / "examples"
+    for examples in (checkout, Path(sys.prefix) / "share" / "sekisho" / "examples"):
+        if (examples / "demo_bank" / "__main__.py").exists():
+            return examples / "demo_bank"
+    return None
+
+
+def kept(path: Path, make: Callable[[], str]) -> str:
+    """What the file holds, made first where there is none: a second demo goes on with the first one's bank."""
+    if not path.exists():
+        write(path, make())
+    return path.read_text()
+
+
+def write(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)
+
+
+def _free(first: int, kind: socket.SocketKind) -> int:
+    for port in range(first, first + _PORTS):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                # As the doors do: a port of the demo before may still have connections that are ending.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise typer.BadParameter(f"no free port from {first} to {first + _PORTS - 1}")

@@ -1,0 +1,63 @@
+"""The demo's processes: started with a log each, waited for, and ended with the demo however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import typer
+
+_START_SECONDS = 60.0
+_END_SECONDS = 15.0
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """In a session of its own: ^C at the terminal is the demo's to hear."""
+    with log.open("ab") as told:
+        process = subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for_udp(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def taken() -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return True
+        return False
+
+    _wait(process, taken, log)
+
+
+def wait_for_tcp(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def answers() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        return False
+
+    _wait(process, answers, log)
+
+
+def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        if ready():
+            return
+        time.sleep(0.05)
+    typer.echo(f"a server of the demo did not start; its log, {log}, says why", err=True)
+    raise typer.Exit(1)
