@@ -1,0 +1,110 @@
+"""From the bank's login page to the customers' own pages and back: enrolled, and the next login needs the next code;
+suspended, and the password is enough. In a real browser, on every kind of device.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.sekisho import PASSWORD, Sekisho, client_table, free_port
+from tests.web.bank import BOTH, bank_beside, enter_code, is_inside, log_in
+from tests.web.browser import visitor
+
+DEVICES = [
+    pytest.param(True, "ja", True, id="phone-ja"),
+    pytest.param(True, "en", False, id="phone-en-noscript"),
+    pytest.param(False, "ja", False, id="desktop-ja-noscript"),
+    pytest.param(False, "en", True, id="desktop-en"),
+]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sekisho, str]]:
+    """A server with the customers' pages, and the address of a bank that links to them as they link to it."""
+    folder = tmp_path_factory.mktemp("both")
+    radius, bank, portal = free_port(), free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    origin = f"http://localhost:{portal}"
+    web = f'[web]\nlisten = "127.0.0.1:{portal}"\npublic_origin = "{origin}"\nlogin_url = "http://localhost:{bank}/"\n'
+    clients = client_table("bank", "127.0.0.0/8", "challenge") + BOTH
+    house = Sekisho(folder, clients=clients, more=web, listen=(f"127.0.0.1:{radius}",))
+    try:
+        house.start()
+        with bank_beside(folder, radius, more=("--portal", origin, "--listen", f"127.0.0.1:{bank}")) as address:
+            yield house, address
+    finally:
+        house.close()
+
+
+def go_on(page: Page, name: str = "") -> None:
+    """The main button of the portal's page."""
+    page.locator("main .button" if not name else f"main button[value='{name}']").first.click()
+
+
+def sign_in_at_portal(page: Page, link: str, contract_id: str) -> None:
+    page.locator(f".links a[href$='/{link}']").click()
+    page.locator("#contract_id").fill(contract_id)
+    page.locator("#password").fill(PASSWORD)
+    go_on(page)
+
+
+@pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
+def test_whoever_enrols_logs_in_with_the_next_code(
+    chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
+) -> None:
+    house, bank = both
+    one = house.customer(enrolled=False)
+    with visitor(chromium, phone=phone, language=language, script=script) as page:
+        page.goto(bank)
+        sign_in_at_portal(page, "enrol", one.contract_id)
+        page.locator("#kind-own").check()
+        go_on(page)
+        page.locator("#token_id").fill(one.token_id)
+        page.locator("#code").fill(one.code())
+        go_on(page, "enrol")
+        expect(page).to_have_url(re.compile("/enrol/done$"))
+        page.locator(f"main a[href='{bank}/']").first.click()
+        log_in(page, one.contract_id, PASSWORD)
+        enter_code(page, one.code(1))
+        is_inside(page, one.contract_id)
+
+
+@pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
+def test_whoever_suspends_logs_in_by_password_alone(
+    chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
+) -> None:
+    house, bank = both
+    one = house.customer()
+    with visitor(chromium, phone=phone, language=language, script=script) as page:
+        page.goto(bank)
+        sign_in_at_portal(page, "suspend", one.contract_id)
+        page.locator("#code").fill(one.code())
+        go_on(page)
+        expect(page).to_have_url(re.compile("/suspend/done$"))
+        page.locator(f"main a[href='{bank}/']").first.click()
+        log_in(page, one.contract_id, PASSWORD)
+        is_inside(page, one.contract_id)
+
+
+def test_a_code_that_enrolled_cannot_log_in_too(chromium: Browser, both: tuple[Sekisho, str]) -> None:
+    house, bank = both
+    one = house.customer(enrolled=False)
+    with visitor(chromium) as page:
+        page.goto(bank)
+        sign_in_at_portal(page, "enrol", one.contract_id)
+        page.locator("#kind-own").check()
+        go_on(page)
+        used = one.code()
+        page.locator("#token_id").fill(one.token_id)
+        page.locator("#code").fill(used)
+        go_on(page, "enrol")
+        page.locator(f"main a[href='{bank}/']").first.click()
+        log_in(page, one.contract_id, PASSWORD)
+        enter_code(page, used)
+        expect(page.locator("[role=alert]")).to_be_visible()
+        enter_code(page, one.code(1))
+        is_inside(page, one.contract_id)
