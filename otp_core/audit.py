@@ -43,8 +43,24 @@ class Event(StrEnum):
     PAGES_ENTERED = "pages.entered"
     PAGES_REFUSED = "pages.refused"
     SESSION_ENDED = "session.ended"
+    NOTICE_SENT = "notice.sent"
+    NOTICE_FAILED = "notice.failed"
     REFUSED = "act.refused"
     CLOCK_TRUSTED = "clock.trusted"
+
+
+NOTICED = frozenset(
+    {
+        Event.ENROLLED,
+        Event.SUSPENDED,
+        Event.RESUMED,
+        Event.DEVICE_CHANGED,
+        Event.CUSTOMER_LOCKED,
+        Event.REPORTED_LOST,
+        Event.REISSUE_PERMITTED,
+    }
+)
+"""What a customer is told by e-mail, if anything is."""
 
 
 class AuditRow(NamedTuple):

@@ -24,6 +24,7 @@ from otp_core.first_factor.pool import HashPool
 from otp_core.first_factor.turnstile import Turnstile
 from otp_core.health import Health
 from otp_core.judge import Judge
+from otp_core.notices.sender import Sender
 from otp_core.policy import Delays, Rules
 from otp_core.settings import Problem, Settings
 from otp_core.store.engine import read_meta
@@ -68,6 +69,7 @@ class House:
     enquiries: Enquiries
     health: Health
     pool: HashPool
+    sender: Sender | None
 
     async def close(self) -> None:
         """After the doors have closed."""
@@ -84,7 +86,13 @@ def doors() -> dict[str, Callable[[Settings], Door]]:
 
 def open_store(settings: Settings, *, busy_seconds: float = PATIENT_SECONDS) -> Store:
     """The store. Raises StoreProblem or KeyProblem, StoreUnavailable if it cannot be read now."""
-    return Store(settings.store.url, settings.store.master_key_file, ids=Ids(), busy_seconds=busy_seconds)
+    return Store(
+        settings.store.url,
+        settings.store.master_key_file,
+        ids=Ids(),
+        busy_seconds=busy_seconds,
+        notices=settings.notices is not None,
+    )
 
 
 def open_desk(settings: Settings, store: Store) -> Desk:
@@ -112,7 +120,10 @@ def open_house(settings: Settings, *, trust_clock: bool = False) -> House:
         store.sealer.mark,
         clock.now,
     )
-    return House(settings, store, authenticator, desk, docket, enquiries, Health(enquiries, clock, docket), pool)
+    sender = Sender(store, settings.notices, clock.now) if settings.notices is not None else None
+    return House(
+        settings, store, authenticator, desk, docket, enquiries, Health(enquiries, clock, docket), pool, sender
+    )
 
 
 def cost_of(settings: Settings) -> Cost:

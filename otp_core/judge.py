@@ -74,6 +74,8 @@ class Ruling:
     opened: list[OpenChallenge] = field(default_factory=list)
     taken: list[bytes] = field(default_factory=list)
     audit: list[AuditRow] = field(default_factory=list)
+    locked: list[AuditRow] = field(default_factory=list)
+    """Those of the audit rows that say that a customer was locked."""
 
 
 class Judge:
@@ -328,6 +330,7 @@ class _Hearing:
         if locked_at is None:
             return False
         self._record(Event.CUSTOMER_LOCKED, Finding.WRONG, reason=lock_reason(failures))
+        self.ruling.locked.append(self.ruling.audit[-1])
         return True
 
     def _language(self) -> Language:

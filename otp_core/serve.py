@@ -29,7 +29,7 @@ RESTART_SECONDS = 1.0
 GIVE_UP_AFTER, GIVE_UP_SECONDS = 5, 60.0
 """So many deaths beyond one of each worker, within so many seconds, are no accident."""
 
-_WAIT_FOR_A_RESTART = ("store", "login", "password", "throttle", "log")
+_WAIT_FOR_A_RESTART = ("store", "login", "password", "throttle", "notices", "log")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -86,7 +86,9 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _reload, configuration, settings, opened)
-    sweep = loop.create_task(house.health.sweep())
+    chores = [loop.create_task(house.health.sweep())]
+    if house.sender is not None:
+        chores.append(loop.create_task(house.sender.run()))
     try:
         for door in opened:
             await door.open(house, shared=shared)
@@ -100,7 +102,9 @@ async def _serve(
     finally:
         for door in opened:
             await door.close()
-        sweep.cancel()
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
         await house.close()
     _log.info("stopped")
     return 0

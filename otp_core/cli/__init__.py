@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from otp_core.cli import acts, audit, config, customers, demo, doctor, server, tokens
+from otp_core.cli import acts, audit, config, customers, demo, doctor, notices, server, tokens
 from otp_core.cli.context import Commands, Office, default_config
 
 __all__ = ["app", "main"]
@@ -90,6 +90,7 @@ app.add_typer(tokens.app, name="token")
 acts.add_to(app)
 audit.add_to(app)
 app.add_typer(doctor.app, name="doctor")
+app.add_typer(notices.app, name="notice")
 app.add_typer(config.app, name="config")
 demo.add_to(app)
 for found in sorted(entry_points(group="sekisho.commands")):

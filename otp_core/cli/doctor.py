@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from otp_core.store.store import Store
 
 _LEAST_MB, _LITTLE_MB = 100, 1000
+_NOTICE_SECONDS = 600.0
 
 
 class State(StrEnum):
@@ -123,6 +124,7 @@ def _store(office: Office, settings: Settings, deep: bool) -> Iterator[Finding]:
         yield from _disk(file.absolute().parent)
         yield _clock(store)
         yield from _contents(store, deep)
+        yield from _notices(store, settings)
     except KeyProblem as problem:
         yield Finding(State.FAIL, "key", str(problem))
     except (StoreProblem, StoreUnavailable) as problem:
@@ -172,6 +174,38 @@ def _contents(store: Store, deep: bool) -> Iterator[Finding]:
     yield from (Finding(State.FAIL, "integrity", f"{one}: restore the newest backup") for one in found)
     if deep and not found:
         yield Finding(State.OK, "integrity", "the whole store was read, and is sound")
+
+
+def _notices(store: Store, settings: Settings) -> Iterator[Finding]:
+    from otp_core.audit import ms_of
+    from otp_core.store.outbox import numbers
+
+    with store.read() as connection:
+        pending, failed, oldest = numbers(connection)
+    if settings.notices is None:
+        yield Finding(State.WARN, "notices", "are off: customers hear of no change; write a [notices] section to send")
+    else:
+        yield _mail_server(settings.notices.smtp)
+    age = time.time() - ms_of(oldest) / 1000 if oldest else 0.0
+    if pending and age > _NOTICE_SECONDS:
+        yield Finding(
+            State.WARN,
+            "notices",
+            f"{pending:,} wait, the oldest for {age / 60:,.0f} minutes: `sekisho notice list` says why",
+        )
+    if failed:
+        text = f"{failed:,} were given up: `sekisho notice list --failed` says why, `sekisho notice retry` tries again"
+        yield Finding(State.WARN, "notices", text)
+
+
+def _mail_server(smtp: str) -> Finding:
+    """Whether somebody answers there; nothing is said to them."""
+    host, _, port = smtp.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=3):
+            return Finding(State.OK, "notices", f"{smtp} answers")
+    except OSError as error:
+        return Finding(State.FAIL, "notices", f"{smtp}: {error.strerror or error}; notices wait until it answers")
 
 
 def _listening(address: Address) -> Finding:

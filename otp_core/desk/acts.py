@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from otp_core.audit import Event
+from otp_core.audit import NOTICED, Event
 from otp_core.desk.words import Actor, Receipt, Refusal, Refused
 from otp_core.judge import Judge
 from otp_core.lifecycle import NotAllowed, TokenMove, token_after
@@ -56,6 +56,8 @@ class Acts:
             who["reason"] = f"{actor.reason}; was {was}" if actor.reason else f"was {was}"
         row = work.audit_row(event, **who, customer=customer, token=token)
         work.record_all([row])
+        if event in NOTICED:
+            work.notify(row)
         return Receipt(row.id, customer, token)
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from otp_core.audit import Event
 from otp_core.desk.acts import Acts
-from otp_core.desk.words import Refusal, Refused
+from otp_core.desk.words import Actor, Refusal, Refused
 from otp_core.judge import counted, lock_reason, too_soon
 from otp_core.model import Kind, OtpUse, Standing, StoreUnavailable, TokenState
 from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
@@ -93,13 +93,8 @@ class Codes(Acts):
         failures, locked_at = counted(standing, now, self._rules)
         work.set_failures(standing.customer_key, failures, now, locked_at)
         if locked_at is not None:
-            work.record(
-                Event.CUSTOMER_LOCKED,
-                actor="desk",
-                customer=standing.contract_id,
-                token=standing.token_id,
-                reason=lock_reason(failures),
-            )
+            locker = Actor("desk", reason=lock_reason(failures))
+            self._record(work, Event.CUSTOMER_LOCKED, locker, standing.contract_id, standing.token_id)
 
     def _drift(self, kind: str | None, period: int | None, drift: int, step: int, now: int) -> int:
         if kind != Kind.TOTP or not period:

@@ -17,6 +17,7 @@ from otp_core.settings.model import (
     Store,
     Throttle,
 )
+from otp_core.settings.notices import Notices
 from otp_core.settings.pam import AgentProfile, HostProfile, Pam, PamProfile, PamSocket
 from otp_core.settings.problems import ConfigProblems, Problem
 from otp_core.settings.served import Served
@@ -36,6 +37,7 @@ __all__ = [
     "LoadedAgent",
     "Log",
     "Login",
+    "Notices",
     "Pam",
     "PamProfile",
     "PamSocket",

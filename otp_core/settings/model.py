@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from otp_core.first_factor.hashes import Cost
 from otp_core.model import Language, Mode
+from otp_core.settings.notices import Notices
 from otp_core.settings.pam import Pam
 from otp_core.settings.section import Section, count, seconds, yes_or_no
 from otp_core.settings.soft_token import SoftToken
@@ -243,6 +244,7 @@ class Settings(BaseSettings):
     web: Web | None = None
     soft_token: SoftToken | None = None
     pam: Pam | None = None
+    notices: Notices | None = None
     log: Log = Field(default_factory=Log)
 
     @classmethod

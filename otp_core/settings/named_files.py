@@ -26,8 +26,13 @@ def follow(values: dict[str, Any], beside: Path, private: Path) -> tuple[dict[st
     store, radius = _table(values, "store"), _table(values, "radius")
     if isinstance(key_file := store.get("master_key_file"), str):
         store["master_key_file"] = str(private / key_file)
-    for section in ("web", "soft_token"):
-        _follow_served(section, _table(values, section), beside, private, problems)
+    served = {"tls_certificate": beside, "tls_key": private, "terms_file": beside, "terms_file_en": beside}
+    for section, folders in (
+        ("web", served),
+        ("soft_token", served),
+        ("notices", {"ca_file": beside, "password_file": private}),
+    ):
+        _follow_files(section, _table(values, section), folders, problems)
     for index, name in enumerate(_list(radius, "dictionary")):
         if isinstance(name, str):
             path = beside / name
@@ -43,12 +48,13 @@ def follow(values: dict[str, Any], beside: Path, private: Path) -> tuple[dict[st
     return values, problems
 
 
-def _follow_served(
-    section: str, values: dict[str, Any], beside: Path, private: Path, problems: dict[Location, str]
+def _follow_files(
+    section: str, values: dict[str, Any], folders: dict[str, Path], problems: dict[Location, str]
 ) -> None:
-    for key in ("tls_certificate", "tls_key", "terms_file", "terms_file_en"):
+    """``folders``: where the file of each key is looked for."""
+    for key, folder in folders.items():
         if isinstance(name := values.get(key), str):
-            path = (private if key == "tls_key" else beside) / name
+            path = folder / name
             values[key] = str(path)
             if not isfile(path):
                 problems[section, key] = f"{path} is not a file"

@@ -38,6 +38,11 @@ DELETE FROM challenge WHERE customer_key = ? AND state NOT IN
 # One customer's open challenges: the newest five, so that nobody fills everybody's places.
 _TAKE = "DELETE FROM challenge WHERE state = ?"
 _RECORD = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)"
+_NOTICE = """
+INSERT INTO outbox (key, customer_key, event, token_id, email, language)
+SELECT ?, c.key, ?, ?, p.email, c.language FROM customer AS c JOIN profile AS p ON p.customer_key = c.key
+ WHERE c.contract_id = ? AND p.email IS NOT NULL
+"""
 _PROBE = "INSERT INTO meta VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _TOUCH_TOKEN = "UPDATE token SET last_at = last_at WHERE key = ?"
 _TOUCH_CUSTOMER = "UPDATE customer SET failed_at = failed_at WHERE key = ?"
@@ -54,8 +59,8 @@ class LedgerConflict(Exception):
 class SqliteLedger:
     """The login batches of one process, on a connection of their own."""
 
-    def __init__(self, connection: SharedCommits) -> None:
-        self._connection = connection
+    def __init__(self, connection: SharedCommits, *, notices: bool = False) -> None:
+        self._connection, self._notices = connection, notices
 
     def rule(self, customers: Iterable[str], states: Iterable[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
         """One transaction: load what is known, let ``judge`` rule, make it durable; only then may anybody hear.
@@ -65,6 +70,10 @@ class SqliteLedger:
                 connection.execute("BEGIN IMMEDIATE")
                 ruling = judge(_load(connection, customers, states))
                 _apply(connection, ruling)
+                if ruling.locked and self._notices:
+                    connection.executemany(
+                        _NOTICE, [(row.id, row.event, row.token, row.customer) for row in ruling.locked]
+                    )
                 connection.execute("COMMIT")
             self._connection.flush()
             return ruling

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -156,6 +156,24 @@ audit = Table(
     Column("source", Text, nullable=False),
     Column("reason", Text, nullable=False),
 )
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False, comment="the audit row that the notice tells of"),
+    Column("customer_key", _BIG, ForeignKey("customer.key"), nullable=False),
+    Column("event", Text, nullable=False),
+    Column("token_id", Text),
+    Column("email", Text, nullable=False),
+    Column("language", Text),
+    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_at", _BIG, nullable=False, server_default=text("0")),
+    Column("claimed_until", _BIG, nullable=False, server_default=text("0"), comment="until then one sender has it"),
+    Column("error", Text, comment="why it was not delivered the last time"),
+    CheckConstraint("state IN ('pending', 'failed')", name="state"),
+)
+Index("ix_outbox_state", outbox.c.state, outbox.c.next_at)
 
 meta = Table(
     "meta",

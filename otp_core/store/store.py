@@ -21,11 +21,16 @@ _KEY_CHECK = "key check"
 
 
 class Store:
-    """An opened store with the key that unseals it. Raises StoreProblem or KeyProblem where it cannot be had."""
+    """An opened store with the key that unseals it. ``notices``: changes are told to customers by e-mail.
 
-    def __init__(self, url: str, master_key_file: Path, *, ids: Ids, busy_seconds: float) -> None:
+    Raises StoreProblem or KeyProblem where it cannot be had."""
+
+    def __init__(
+        self, url: str, master_key_file: Path, *, ids: Ids, busy_seconds: float, notices: bool = False
+    ) -> None:
         self.sealer = Sealer(read_master_key(master_key_file))
         self.ids = ids
+        self._notices = notices
         self.engine = open_engine(url, busy_seconds=busy_seconds)
         file = _engine.file_of(url)
         if not file.is_file():
@@ -43,7 +48,7 @@ class Store:
     def work(self) -> Iterator[Work]:
         """One transaction. It is committed at the end, rolled back on any exception. Raises StoreUnavailable."""
         with self._connect() as connection, _engine.transaction(connection):
-            yield Work(connection, self.ids)
+            yield Work(connection, self.ids, notices=self._notices)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -56,7 +61,7 @@ class Store:
 
     def ledger(self) -> SqliteLedger:
         """For the login batches of this process."""
-        return SqliteLedger(SharedCommits(self.engine))
+        return SqliteLedger(SharedCommits(self.engine), notices=self._notices)
 
     def enquiries(self) -> Enquiries:
         """For what is asked between them."""

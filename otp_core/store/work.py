@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import AuditRow, Event, Ids, id_at
 from otp_core.model import NEVER, OtpUse, Standing, StoreUnavailable, TokenSpec, TokenState
-from otp_core.store import schema
+from otp_core.store import outbox, schema
 from otp_core.store.schema import audit, customer, handout, permit, profile, token
 from otp_core.store.visits import Visits
 
@@ -105,9 +105,15 @@ class NewToken:
 class Work(Visits):
     """An open transaction. Made by ``Store.work``."""
 
-    def __init__(self, connection: Connection, ids: Ids) -> None:
+    def __init__(self, connection: Connection, ids: Ids, *, notices: bool = False) -> None:
         self._connection = connection
         self._ids = ids
+        self._notices = notices
+
+    @property
+    def connection(self) -> Connection:
+        """For the statements of outbox.py."""
+        return self._connection
 
     # Reading
 
@@ -303,6 +309,11 @@ class Work(Visits):
         token: str | None = None,
     ) -> AuditRow:
         return AuditRow(self._ids.next(), event.value, actor, customer, token, source, reason)
+
+    def notify(self, row: AuditRow) -> None:
+        """A notice of what this row records, to its customer; none where notices are off."""
+        if self._notices:
+            outbox.put(self._connection, row)
 
     def record_all(self, rows: Sequence[AuditRow]) -> None:
         self._connection.execute(insert(audit), [row._asdict() for row in rows])

@@ -1,0 +1,85 @@
+"""``sekisho notice``: what waits to be sent to customers, and what could not be."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from otp_core.cli.context import Office
+from otp_core.cli.options import AsJson, Limit
+from otp_core.cli.output import hint, local_time, say, say_json, say_rows
+
+app = typer.Typer(help="Notices: e-mail to customers about changes.", no_args_is_help=True)
+_HEADINGS = ("reference", "at", "contract ID", "what", "state", "tries", "next try", "cause")
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that were given up.")] = False,
+    after: Annotated[int, typer.Option(metavar="REFERENCE", help="Begin behind this one.")] = 0,
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List the notices that wait or were given up; those that were sent are in the audit trail (notice.sent).
+
+    \b
+    Examples:
+      sekisho notice list
+      sekisho notice list --failed --json
+    """
+    from otp_core.audit import ms_of
+    from otp_core.cli.pages import pages
+    from otp_core.store import outbox
+
+    office: Office = ctx.obj
+    state = outbox.FAILED if failed else None
+    found = pages(
+        office.store,
+        lambda connection, behind, count: outbox.lines(connection, after=int(behind), limit=count, state=state),
+        str(after),
+        limit,
+        lambda key: hint(f"there are more: --after {key}"),
+    )
+    if as_json:
+        for line in found:
+            say_json({**line._asdict(), "at": local_time(ms_of(line.key)), "next_at": local_time(line.next_at)})
+        return
+    rows = (
+        (
+            line.key,
+            local_time(ms_of(line.key)),
+            line.contract_id,
+            line.event,
+            line.state,
+            line.attempts,
+            local_time(line.next_at),
+            line.error,
+        )
+        for line in found
+    )
+    say_rows(_HEADINGS, rows)
+
+
+@app.command("retry")
+def retry(
+    ctx: typer.Context,
+    references: Annotated[
+        list[int] | None, typer.Argument(metavar="[REFERENCE]...", help="Which; none given: all.", show_default=False)
+    ] = None,
+) -> None:
+    """Try notices that were given up again, when the cause is gone.
+
+    \b
+    Examples:
+      sekisho notice retry
+      sekisho notice retry 1887453412345678
+    """
+    from otp_core.store import outbox
+
+    office: Office = ctx.obj
+    with office.store.work() as work:
+        number = outbox.retry(work.connection, references or None, int(time.time() * 1000))
+    say(f"{number} {'notice is' if number == 1 else 'notices are'} due again")

@@ -1,0 +1,153 @@
+"""The text of every notice, and the mail that carries it. Values in, a message out; no network, no store, no clock.
+
+No code, password, permit or seed is ever in one, and no link: a customer should learn that the bank's mail has none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+from otp_core.audit import Event, ms_of
+from otp_core.model import Language
+from otp_core.store.outbox import Waiting
+
+_WHAT: dict[tuple[Event, Language], tuple[str, str]] = {
+    (Event.ENROLLED, Language.JA): (
+        "ワンタイムパスワード利用登録のお知らせ",
+        "ワンタイムパスワードの利用登録を受け付けました。次回のログインから必要となります。",
+    ),
+    (Event.ENROLLED, Language.EN): (
+        "One-time passwords: enrolled",
+        "One-time passwords were enrolled. They are needed from the next login on.",
+    ),
+    (Event.SUSPENDED, Language.JA): (
+        "ワンタイムパスワード利用停止のお知らせ",
+        "ワンタイムパスワードの利用を停止しました。次回のログインから必要ありません。",
+    ),
+    (Event.SUSPENDED, Language.EN): (
+        "One-time passwords: suspended",
+        "The use of one-time passwords was suspended. They are not needed from the next login on.",
+    ),
+    (Event.RESUMED, Language.JA): (
+        "ワンタイムパスワード利用再開のお知らせ",
+        "ワンタイムパスワードの利用を再開しました。次回のログインから必要となります。",
+    ),
+    (Event.RESUMED, Language.EN): (
+        "One-time passwords: resumed",
+        "The use of one-time passwords was resumed. They are needed from the next login on.",
+    ),
+    (Event.DEVICE_CHANGED, Language.JA): (
+        "端末変更（トークン変更）のお知らせ",
+        "ソフトウェアトークンを変更しました。これまでのトークンは失効しました。",
+    ),
+    (Event.DEVICE_CHANGED, Language.EN): (
+        "Device changed",
+        "Your software token was changed. The one before it is not accepted any more.",
+    ),
+    (Event.CUSTOMER_LOCKED, Language.JA): (
+        "ロックのお知らせ",
+        "ワンタイムパスワードの誤入力が所定の回数に達したか、窓口の操作により、ログインをロックしました。",
+    ),
+    (Event.CUSTOMER_LOCKED, Language.EN): (
+        "Login locked",
+        "Your login was locked: too many wrong one-time passwords were entered, or our staff locked it.",
+    ),
+    (Event.REPORTED_LOST, Language.JA): (
+        "紛失・盗難の届出受付のお知らせ",
+        "トークンの紛失・盗難の届出を受け付けました。このトークンは失効し、ログインできません。",
+    ),
+    (Event.REPORTED_LOST, Language.EN): (
+        "Token reported lost or stolen",
+        "Your token was reported lost or stolen. It is not accepted any more, and login is refused.",
+    ),
+    (Event.REISSUE_PERMITTED, Language.JA): (
+        "再発行手続きのお知らせ",
+        "トークンの再発行を受け付けました。新しいトークンの利用登録を行ってください。",
+    ),
+    (Event.REISSUE_PERMITTED, Language.EN): (
+        "Reissue permitted",
+        "The reissue of your token was accepted. You can enrol a new token now.",
+    ),
+}
+_BODY = {
+    Language.JA: """\
+{what}
+
+契約者ＩＤ：{contract}
+日時：{when}
+{token}受付番号：{reference}
+
+お心当たりのない場合は、ただちに下記までご連絡ください。
+{contact}
+
+このメールは送信専用の自動配信です。パスワードをお尋ねすることはありません。
+""",
+    Language.EN: """\
+{what}
+
+Contract ID: {contract}
+Time: {when}
+{token}Reference: {reference}
+
+If this was not you, contact us at once:
+{contact}
+
+This mail was sent automatically. We never ask for passwords.
+""",
+}
+_ADDRESS = re.compile(r"[!#-'*+/-9=?A-Z^-~.-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+"""RFC 5321 without quoted local parts and without literals; what else there is, no mail server takes for a customer."""
+
+_TOKEN = {Language.JA: "トークンＩＤ：{}\n", Language.EN: "Token ID: {}\n"}
+
+
+@dataclass(frozen=True, slots=True)
+class Letterhead:
+    """Who writes: the same for every notice."""
+
+    sender: Address
+    reply_to: Address | None
+    contact: str
+    zone: tzinfo
+
+
+def letter(notice: Waiting, head: Letterhead) -> EmailMessage:
+    """The mail. Its Message-ID is made from the notice's number: sent twice after a crash, it is known again.
+
+    Raises ValueError for an address that no mail can go to."""
+    if not _ADDRESS.fullmatch(notice.email):
+        raise ValueError("no address that mail can go to")
+    language = Language(notice.language or Language.JA)
+    subject, what = _WHAT[Event(notice.event), language]
+    at = datetime.fromtimestamp(ms_of(notice.key) / 1000, head.zone)
+    message = EmailMessage(policy=SMTP)
+    message["From"] = head.sender
+    message["To"] = Address(addr_spec=notice.email)
+    if head.reply_to is not None:
+        message["Reply-To"] = head.reply_to
+    message["Subject"] = subject
+    message["Date"] = format_datetime(at)
+    message["Message-ID"] = f"<{notice.key}.notice@{head.sender.domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    body = _BODY[language].format(
+        what=what,
+        contract=masked(notice.contract_id),
+        when=at.strftime("%Y-%m-%d %H:%M %Z"),
+        token=_TOKEN[language].format(masked(notice.token_id)) if notice.token_id else "",
+        reference=notice.key,
+        contact=head.contact,
+    )
+    message.set_content(body, cte="base64" if language is Language.JA else None)
+    message["Content-Language"] = language.value  # after the content, which sweeps such headers away
+    return message
+
+
+def masked(text: str) -> str:
+    """The last four characters: enough to know one's own, too little for whoever reads along."""
+    return "*" * max(len(text) - 4, 0) + text[-4:] if len(text) > 4 else "*" * len(text)

@@ -1,0 +1,207 @@
+"""Delivers the outbox by SMTP: claims what is due, sends, and says in the store how it went. Never loses a notice.
+
+A notice is taken away only after the mail server took it, so that one may come twice after a crash, with the same
+Message-ID. Two senders at one store do not send the same one, unless the first is stuck for longer than its claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import aiosmtplib
+import structlog
+
+from otp_core.audit import Event, ms_of
+from otp_core.clock import ClockSetBack
+from otp_core.model import StoreUnavailable
+from otp_core.notices.letters import Letterhead, letter
+from otp_core.settings import Notices
+from otp_core.settings.notices import mail_address, zone
+from otp_core.settings.sources import Unfit, read_private
+from otp_core.store import outbox
+from otp_core.store.outbox import Waiting
+from otp_core.store.store import Store
+from otp_core.store.work import Work
+
+LOOK_SECONDS = 1.0
+BATCH = 20
+NOTE_SECONDS = 0.2
+REMIND_SECONDS = 300.0
+_NAME = "notices"
+_log = structlog.get_logger(_NAME)
+
+
+class Refused(Exception):
+    """The mail server will never take this notice."""
+
+
+class Later(Exception):
+    """It, or the way to it, could not take the notice now."""
+
+
+class Sender:
+    """One for a process. ``now``: milliseconds, and may refuse (GuardedClock)."""
+
+    def __init__(self, store: Store, settings: Notices, now: Callable[[], int]) -> None:
+        self._store, self._settings, self._now = store, settings, now
+        reply_to = mail_address(settings.reply_to) if settings.reply_to else None
+        self._head = Letterhead(mail_address(settings.sender), reply_to, settings.contact, zone(settings.time_zone))
+        self._claim_ms = int((settings.timeout * 4 * BATCH + 60) * 1000)
+        self._reminded = float("-inf")
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            try:
+                more = await self.deliver()
+            except (StoreUnavailable, ClockSetBack):
+                more = False  # the docket says so
+            except Exception:
+                _log.exception("notices could not be sent: tried again")
+                more = False
+            if not more:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def deliver(self) -> bool:
+        """One batch over one connection. Whether there may be more."""
+        now = self._now()
+        with self._store.read() as connection:
+            if not outbox.is_due(connection, now):
+                return False
+        with self._store.work() as work:
+            batch = outbox.claim(work.connection, now, now + self._claim_ms, BATCH)
+        try:
+            client = await self._connected()
+        except Later as error:
+            for notice in batch:
+                await self._postpone(notice, str(error))
+            return False
+        try:
+            for notice in batch:
+                await self._deliver_one(client, notice)
+        finally:
+            client.close()
+        return len(batch) == BATCH
+
+    async def _deliver_one(self, client: aiosmtplib.SMTP, notice: Waiting) -> None:
+        try:
+            await self._send(client, notice)
+        except Refused as error:
+            await self._give_up(notice, str(error))
+        except Later as error:
+            await self._postpone(notice, str(error))
+        else:
+            await self._sent(notice)
+
+    async def _connected(self) -> aiosmtplib.SMTP:
+        settings = self._settings
+        host, _, port = settings.smtp.rpartition(":")
+        context = None if settings.tls == "none" else _tls(settings.ca_file)
+        client = aiosmtplib.SMTP(
+            hostname=host.strip("[]"),
+            port=int(port),
+            timeout=settings.timeout,
+            use_tls=settings.tls == "tls",
+            start_tls=settings.tls == "starttls",
+            tls_context=context,
+        )
+        try:
+            await client.connect()
+            if settings.username is not None and settings.password_file is not None:
+                await client.login(settings.username, read_private(settings.password_file).decode())
+        except Unfit as error:
+            client.close()
+            raise Later(str(error)) from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            client.close()
+            raise Later(f"{settings.smtp}: {_why(error)}") from None
+        return client
+
+    async def _send(self, client: aiosmtplib.SMTP, notice: Waiting) -> None:
+        try:
+            await client.send_message(letter(notice, self._head))
+        except ValueError:
+            raise Refused("no mail can go to such an address") from None
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise _verdict(max((one.code for one in error.recipients), default=0)) from None
+        except aiosmtplib.SMTPResponseException as error:
+            raise _verdict(error.code) from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise Later(_why(error)) from None
+
+    # How it went. The mail server's own words stay out of the trail: they may repeat the address.
+
+    async def _sent(self, notice: Waiting) -> None:
+        def write(work: Work) -> None:
+            if outbox.remove(work.connection, notice.key):
+                work.record(Event.NOTICE_SENT, actor=_NAME, **_about(notice))
+
+        await self._note(write)
+
+    async def _give_up(self, notice: Waiting, error: str) -> None:
+        def write(work: Work) -> None:
+            if outbox.give_up(work.connection, notice.key, error):
+                work.record(Event.NOTICE_FAILED, actor=_NAME, **_about(notice, error))
+
+        await self._note(write)
+        _log.error("a notice is given up: see `sekisho notice list`", reference=notice.key, cause=error)
+
+    async def _postpone(self, notice: Waiting, error: str) -> None:
+        settings, now = self._settings, self._now()
+        if now - ms_of(notice.key) > settings.give_up_hours * 3_600_000:
+            await self._give_up(notice, f"not delivered within {settings.give_up_hours} hours; at last: {error}")
+            return
+        wait = min(settings.longest_retry, settings.first_retry * 2.0 ** min(notice.attempts, 30))
+        await self._note(lambda work: outbox.postpone(work.connection, notice.key, now + int(wait * 1000), error))
+        at = asyncio.get_running_loop().time()
+        if at > self._reminded + REMIND_SECONDS:
+            self._reminded = at
+            _log.warning("a notice waits for the mail server", cause=error, next_try_in=round(wait, 1))
+
+    async def _note(self, write: Callable[[Work], None]) -> None:
+        """Tried again while the claim is good: what was sent and never noted goes out a second time."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._claim_ms / 4000
+        while True:
+            try:
+                with self._store.work() as work:
+                    write(work)
+            except StoreUnavailable:
+                if loop.time() > end:
+                    raise
+                await asyncio.sleep(NOTE_SECONDS)
+            else:
+                return
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise Later(f"ca_file {ca_file}: {error.strerror or 'no certificates in PEM form'}") from None
+
+
+def _verdict(code: int) -> Refused | Later:
+    """RFC 5321 section 4.2.1: 5yz is for good, all else for now."""
+    text = f"the mail server answered {code}"
+    return Refused(text) if 500 <= code < 600 else Later(text)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return f"the mail server answered {error.code}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {error.reason or type(error).__name__}"
+    return f"{type(error).__name__}: is the mail server there?"
+
+
+def _about(notice: Waiting, cause: str = "") -> dict[str, str | None]:
+    reason = f"{notice.event} {notice.key}"
+    return {
+        "customer": notice.contract_id,
+        "token": notice.token_id,
+        "reason": f"{reason}: {cause}" if cause else reason,
+    }

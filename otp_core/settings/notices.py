@@ -1,0 +1,96 @@
+"""The settings of the notices that customers get by e-mail: names, units, limits and defaults. Values only."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, tzinfo
+from email.headerregistry import Address as MailAddress
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field
+
+from otp_core.settings.section import Section, count, seconds
+
+_SERVER = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_SENDER = re.compile(r"(?:(?P<name>[^<>\"\r\n]+?) *<(?P<inside>[^<>@\s]+@[^<>@\s]+)>|(?P<alone>[^<>@\s]+@[^<>@\s]+))")
+
+
+def read_server(text: str) -> str:
+    """``mail.example.jp:587``. Raises ValueError."""
+    match = _SERVER.fullmatch(text)
+    if match is None or not 0 < int(match[1]) <= 65535:
+        raise ValueError(f'{text} is not a host and port: write "mail.example.jp:587"')
+    return text
+
+
+def read_sender(text: str) -> str:
+    """``no-reply@example.jp`` or ``Example Bank <no-reply@example.jp>``. Raises ValueError."""
+    mail_address(text)
+    return text
+
+
+def mail_address(text: str) -> MailAddress:
+    """The parts of a sender. Raises ValueError."""
+    match = _SENDER.fullmatch(text.strip())
+    try:
+        if match is None:
+            raise ValueError
+        return MailAddress(match["name"] or "", addr_spec=match["inside"] or match["alone"])
+    except ValueError:
+        raise ValueError(
+            f'{text} is no sender: write "no-reply@example.jp" or "Example Bank <no-reply@example.jp>"'
+        ) from None
+
+
+def read_zone(name: str) -> str:
+    """A zone that this system knows. Raises ValueError."""
+    zone(name)
+    return name
+
+
+def zone(name: str) -> tzinfo:
+    """``Asia/Tokyo``; ``UTC`` is always known. Raises ValueError."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(
+            f'this system knows no time zone {name}: install tzdata, or write "Asia/Tokyo" or "UTC"'
+        ) from None
+
+
+class Notices(Section):
+    """E-mail to customers when something about their one-time passwords changes. Without this section: none."""
+
+    smtp: Annotated[str, AfterValidator(read_server)] = Field(description="The mail server: host and port.")
+    tls: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="Encryption: asked for on an open line, from the beginning, or none."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificates that the mail server's is checked against (left out: the system's)."
+    )
+    username: str | None = Field(default=None, min_length=1, description="Whom to log in as at the mail server.")
+    password_file: Path | None = Field(
+        default=None,
+        description="The file that holds that user's password (one line end after it is dropped). A relative path is "
+        "looked for in the secrets folder if there is one, otherwise beside this file.",
+    )
+    sender: Annotated[str, AfterValidator(read_sender)] = Field(
+        description="Who the mail is from: Example Bank <a@b.jp>."
+    )
+    reply_to: Annotated[str, AfterValidator(read_sender)] | None = Field(
+        default=None, description="Where answers go (left out: to the sender)."
+    )
+    contact: str = Field(
+        min_length=1, max_length=500, description="Whom a customer calls who did not do it: name, number, hours."
+    )
+    time_zone: Annotated[str, AfterValidator(read_zone)] = Field(
+        default="Asia/Tokyo", validate_default=True, description="The zone of the times in the text."
+    )
+    timeout: float = seconds(20.0, 0.5, 300, "Seconds for each answer of the mail server.")
+    first_retry: float = seconds(30.0, 0.1, 3600, "Seconds until the second try; each further wait doubles.")
+    longest_retry: float = seconds(3600.0, 0.1, 86_400, "Seconds of the longest wait between two tries.")
+    give_up_hours: int = count(72, 1, 720, "Hours after which a notice that cannot be delivered is given up.")
