@@ -37,6 +37,9 @@ class WebDoor:
             return []
         return [*tls_problems("web", self._web), *terms_problems(self._web)]
 
+    def bind(self) -> None:
+        """Each worker has sockets of its own."""
+
     async def open(self, house: House, *, shared: bool) -> None:
         """Listen. Raises OSError."""
         if self._web is None:

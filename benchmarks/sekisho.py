@@ -1,4 +1,4 @@
-"""Sekisho as a contender, by its command line alone: init, import, serve. Durable SQLite, one process.
+"""Sekisho as a contender, by its command line alone: init, import, serve. Durable SQLite, two workers.
 
 One server has three doors at once, told apart by the address from which a gateway speaks: 127.0.0.2 sends the code
 alone, 127.0.0.3 is challenged, 127.0.0.4 appends the code to the password.
@@ -115,10 +115,10 @@ class Sekisho:
     name = "sekisho"
     title = "Sekisho, SQLite"
     setup = (
-        "one process; durable SQLite with a disk flush for each commit; Message-Authenticator demanded and sent, no "
+        "two workers; durable SQLite with a disk flush for each commit; Message-Authenticator demanded and sent, no "
         "delay before a rejection"
     )
-    lacks = "one process, so one core at most; needs a quick fsync when few requests are under way"
+    lacks = "one store, so one writer at a time; needs a quick fsync when few requests are under way"
     answers: Mapping[str, str] = {**CODE_DEMANDED, "the same code again": REJECT}
 
     def __init__(self, product: Product) -> None:
@@ -141,7 +141,7 @@ def _write_config(folder: Path, port: int, doors: Mapping[str, Door], more: str 
         "",
         "[radius]",
         f'listen = ["127.0.0.1:{port}"]',
-        "workers = 1",
+        "workers = 2",
     ]
     for mode, door in doors.items():
         lines += [

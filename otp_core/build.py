@@ -47,6 +47,9 @@ class Door(Protocol):
     def problems(self) -> Sequence[Problem]:
         """What of its settings it cannot use: asked by `config check` and before the start."""
 
+    def bind(self) -> None:
+        """Before the workers part: take what they are to share, if anything. Raises OSError."""
+
     async def open(self, house: House, *, shared: bool) -> None:
         """Begin to listen. ``shared``: other workers listen at the same addresses. Raises OSError."""
 

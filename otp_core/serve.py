@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import time
@@ -65,42 +64,49 @@ def _run(configuration: Configuration, *, trust_clock: bool) -> int:
     for warning in loaded.warnings:
         _log.warning("settings", warning=str(warning))
     workers = settings.radius.workers or os.cpu_count() or 1
+    made = [make(settings) for make in doors().values()]
     if workers == 1:
-        return asyncio.run(_serve(configuration, settings, trust_clock=trust_clock, shared=False))
+        return asyncio.run(_serve(configuration, settings, made, trust_clock=trust_clock, shared=False))
     asyncio.run(_try(settings, trust_clock=trust_clock))
+    for door in made:
+        door.bind()
 
     def work(late: bool) -> int:
-        return asyncio.run(_serve(configuration, settings, trust_clock=False, shared=True, late=late))
+        return asyncio.run(_serve(configuration, settings, made, trust_clock=False, shared=True, late=late))
 
     return _supervise(workers, work)
 
 
 async def _serve(
-    configuration: Configuration, settings: Settings, *, trust_clock: bool, shared: bool, late: bool = False
+    configuration: Configuration,
+    settings: Settings,
+    made: list[Door],
+    *,
+    trust_clock: bool,
+    shared: bool,
+    late: bool = False,
 ) -> int:
-    """``late``: the others may have read the settings again meanwhile."""
+    """``shared``: one of several workers; ``late``: the others may have read the settings again meanwhile."""
     house = open_house(settings, trust_clock=trust_clock)
-    opened = [make(settings) for make in doors().values()]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, configuration, settings, opened)
+    loop.add_signal_handler(signal.SIGHUP, _reload, configuration, settings, made)
     chores = [loop.create_task(house.health.sweep())]
     if house.sender is not None:
         chores.append(loop.create_task(house.sender.run()))
     try:
-        for door in opened:
+        for door in made:
             await door.open(house, shared=shared)
         if late:
-            _reload(configuration, settings, opened)
+            _reload(configuration, settings, made)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        _collect_seldom()
         _log.info("ready", pid=os.getpid())
         await stop.wait()
         _log.info("draining")
     finally:
-        for door in opened:
+        for door in made:
             await door.close()
         for chore in chores:
             chore.cancel()
@@ -108,14 +114,6 @@ async def _serve(
         await house.close()
     _log.info("stopped")
     return 0
-
-
-def _collect_seldom() -> None:
-    """What was loaded to start stays for good: the collector of cycles need not look at it again and again, which took
-    a sixth of every login's time. Requests leave few cycles, so that it may come seldom (docs/performance.md)."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _reload(configuration: Configuration, started: Settings, opened: list[Door]) -> None:

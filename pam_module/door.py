@@ -32,6 +32,9 @@ class PamDoor:
         """None that the settings do not find themselves."""
         return []
 
+    def bind(self) -> None:
+        """Each worker has sockets of its own."""
+
     async def open(self, house: House, *, shared: bool) -> None:
         """Listen, if there is such a section. Raises OSError (Taken)."""
         if self._pam is None:

@@ -49,8 +49,14 @@ class RadiusDoor:
                 found.append(Problem("", f"radius.clients[{at}].reply_attributes", f"{client.name}: {problem}"))
         return found
 
+    def bind(self) -> None:
+        """All workers read from the same sockets: whoever has time takes the next datagram, wherever it came from. (By
+        SO_REUSEPORT a gateway's one port would be one worker's.) Raises OSError (PortTaken)."""
+        if self._settings.radius.clients:
+            self._listen()
+
     async def open(self, house: House, *, shared: bool) -> None:
-        """Listen. Raises OSError (PortTaken) without leaving anything open."""
+        """Begin to answer. Raises OSError (PortTaken) without leaving anything open."""
         radius = self._settings.radius
         if not radius.clients:
             _log.warning("no [[radius.clients]] are configured: the RADIUS door stays shut")
@@ -67,18 +73,24 @@ class RadiusDoor:
             lambda: house.health.open_challenges >= radius.max_open_challenges,
         )
         loop = asyncio.get_running_loop()
-        try:
-            for address in radius.listen:
-                self._listeners.append(Listener(address, shared=shared))
-        except OSError:
-            await self.close()
-            raise
+        if not self._listeners:
+            self._listen()
         for listener in self._listeners:
             loop.add_reader(listener.socket, listener.drain, server.receive)
             _log.info("listening", door="radius", address=listener.name, clients=len(radius.clients))
         self._server = server
         self._warn_of_risk(server.clients)
         self._report = loop.call_later(REPORT_SECONDS, self._report_again)
+
+    def _listen(self) -> None:
+        try:
+            for address in self._settings.radius.listen:
+                self._listeners.append(Listener(address))
+        except OSError:
+            for listener in self._listeners:
+                listener.close()
+            self._listeners = []
+            raise
 
     def reload(self, settings: Settings) -> None:
         """New clients, secrets and texts from the next request on; those in flight keep their own."""

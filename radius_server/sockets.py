@@ -33,9 +33,9 @@ class Listener:
     """One bound socket. ``destination`` in its callbacks is the local address that was asked, packed for the reply
     (empty for a socket that is bound to one address)."""
 
-    def __init__(self, address: Address, *, shared: bool) -> None:
+    def __init__(self, address: Address) -> None:
         self._family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self.socket = _bound(self._family, address, shared=shared)
+        self.socket = _bound(self._family, address)
         self.socket.setblocking(False)
         self._wildcard = ip_address(address.host).is_unspecified
         if self._wildcard:
@@ -103,7 +103,7 @@ class Listener:
         return b""
 
 
-def _bound(family: int, address: Address, *, shared: bool) -> socket.socket:
+def _bound(family: int, address: Address) -> socket.socket:
     try:
         bound = socket.socket(family, socket.SOCK_DGRAM)
     except OSError as error:
@@ -111,8 +111,6 @@ def _bound(family: int, address: Address, *, shared: bool) -> socket.socket:
     try:
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if shared:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         bound.bind((address.host, address.port))
     except OSError as error:

@@ -155,7 +155,7 @@ async def open_door(
     house = house or House(YES if verdicts is None else verdicts)
     kept = duplicates or Duplicates(30.0, 10_000)
     clients = clients_of(settings or settings_of(), dictionary)
-    listener = Listener(Address("127.0.0.1", 0), shared=False)
+    listener = Listener(Address("127.0.0.1", 0))
     server = RadiusServer(
         clients,
         dictionary,

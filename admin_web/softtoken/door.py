@@ -42,6 +42,9 @@ class SoftTokenDoor:
             found.append(Problem("", "soft_token.public_origin", text))
         return [*found, *tls_problems("soft_token", self._section)]
 
+    def bind(self) -> None:
+        """Each worker has sockets of its own."""
+
     async def open(self, house: House, *, shared: bool) -> None:
         """Listen. Raises OSError."""
         if self._section is None:

@@ -74,11 +74,6 @@ def risks(settings: Settings) -> Iterator[Remark]:
     """What works, but is weaker or of less use than it looks."""
     if not _hashes_well(settings.password):
         yield ("password",), "is weaker than OWASP's minimum for argon2id: memory_kib = 19456, time_cost = 2"
-    if settings.radius.workers != 1 and settings.store.url.startswith("sqlite:"):
-        yield (
-            ("radius", "workers"),
-            "more than one gains nothing with SQLite: no more logins a second, and slower ones; write 1",
-        )
     token = settings.soft_token
     if token and token.public_origin.startswith("https:") and not (token.tls_certificate or token.trusted_proxies):
         yield (

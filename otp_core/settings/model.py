@@ -178,7 +178,12 @@ class Radius(Section):
         description="UDP addresses and ports; IPv6 in brackets. Port 0: any free one.",
         json_schema_extra={"default": ["0.0.0.0:1812", "[::]:1812"]},
     )
-    workers: int = count(1, 0, 256, "Processes (0: one a core). More than one gains nothing with SQLite.")
+    workers: int = count(
+        1,
+        0,
+        256,
+        "Processes (0: one a core). With SQLite two give up to a third more logins than one, each at more cost.",
+    )
     dictionary: tuple[Path, ...] = Field(
         default=(), description="Further dictionary files for reply_attributes. Relative paths start beside this file."
     )

@@ -16,8 +16,6 @@ def test_risks_are_warnings_with_their_places(tmp_path: Path) -> None:
     )
     assert warnings(good(tmp_path, text), tmp_path) == [
         "sekisho.toml:6: password: is weaker than OWASP's minimum for argon2id: memory_kib = 19456, time_cost = 2",
-        "sekisho.toml:5: radius.workers: more than one gains nothing with SQLite: no more logins a second, and slower "
-        "ones; write 1",
         "sekisho.toml:12: radius.clients[0].require_message_authenticator: vpn is at risk: replies to it can be forged "
         "(CVE-2024-3596); turn Message-Authenticator on there and write true",
         "sekisho.toml:13: radius.clients[0].limit_proxy_state: vpn is at risk: Proxy-State without "

@@ -46,7 +46,7 @@ def heard(listener: Listener) -> Heard:
 )
 def test_the_answer_comes_from_the_address_that_was_asked(listen: str, asked: str) -> None:
     """A connected socket hears nobody else."""
-    listener = Listener(Address(listen, 0), shared=False)
+    listener = Listener(Address(listen, 0))
     with peer(listener, asked) as gateway:
         gateway.send(b"question")
         ((datagram, source, destination),) = heard(listener)
@@ -58,7 +58,7 @@ def test_the_answer_comes_from_the_address_that_was_asked(listen: str, asked: st
 
 @pytest.mark.parametrize(("listen", "wild"), [("127.0.0.1", False), ("0.0.0.0", True), ("::1", False), ("::", True)])
 def test_only_a_wildcard_needs_to_be_told_where_a_datagram_went(listen: str, wild: bool) -> None:
-    listener = Listener(Address(listen, 0), shared=False)
+    listener = Listener(Address(listen, 0))
     with peer(listener, "::1" if ":" in listen else "127.0.0.1") as gateway:
         gateway.send(b"?")
         ((_, _, destination),) = heard(listener)
@@ -69,7 +69,7 @@ def test_only_a_wildcard_needs_to_be_told_where_a_datagram_went(listen: str, wil
 @pytest.mark.parametrize("zeros", ["::", "::0", "0::", "0:0:0:0:0:0:0:0"])
 def test_a_wildcard_is_one_however_it_is_written(zeros: str) -> None:
     """The destination is what sends the answer from the right address, on a machine that has several."""
-    listener = Listener(Address(zeros, 0), shared=False)
+    listener = Listener(Address(zeros, 0))
     with peer(listener, "::1") as gateway:
         gateway.send(b"?")
         ((_, _, destination),) = heard(listener)
@@ -78,7 +78,7 @@ def test_a_wildcard_is_one_however_it_is_written(zeros: str) -> None:
 
 
 def test_two_destinations_of_one_wildcard_are_told_apart() -> None:
-    listener = Listener(Address("0.0.0.0", 0), shared=False)
+    listener = Listener(Address("0.0.0.0", 0))
     with peer(listener, "127.0.0.5", "127.0.0.1") as one, peer(listener, "127.0.0.6", "127.0.0.1") as other:
         one.send(b"5")
         other.send(b"6")
@@ -87,8 +87,8 @@ def test_two_destinations_of_one_wildcard_are_told_apart() -> None:
 
 
 def test_the_families_stay_apart() -> None:
-    v6 = Listener(Address("::", 0), shared=False)
-    v4 = Listener(Address("0.0.0.0", v6.socket.getsockname()[1]), shared=False)
+    v6 = Listener(Address("::", 0))
+    v4 = Listener(Address("0.0.0.0", v6.socket.getsockname()[1]))
     with peer(v4, "127.0.0.1") as gateway:
         gateway.send(b"four")
         assert [datagram for datagram, _, _ in heard(v4)] == [b"four"]
@@ -98,7 +98,7 @@ def test_the_families_stay_apart() -> None:
 
 
 def test_a_burst_is_drained_in_bounded_helpings() -> None:
-    listener = Listener(Address("127.0.0.1", 0), shared=False)
+    listener = Listener(Address("127.0.0.1", 0))
     with peer(listener, "127.0.0.1") as gateway:
         for number in range(DRAIN + 10):
             gateway.send(bytes((number,)))
@@ -108,7 +108,7 @@ def test_a_burst_is_drained_in_bounded_helpings() -> None:
 
 
 def test_more_octets_than_a_packet_may_have_are_seen_to_be_too_many() -> None:
-    listener = Listener(Address("127.0.0.1", 0), shared=False)
+    listener = Listener(Address("127.0.0.1", 0))
     with peer(listener, "127.0.0.1") as gateway:
         gateway.send(bytes(9000))
         ((datagram, _, _),) = heard(listener)
@@ -118,10 +118,10 @@ def test_more_octets_than_a_packet_may_have_are_seen_to_be_too_many() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_port_that_is_taken_is_told_with_where_to_look(host: str) -> None:
-    first = Listener(Address(host, 0), shared=False)
+    first = Listener(Address(host, 0))
     address = Address(host, first.socket.getsockname()[1])
     with pytest.raises(PortTaken, match="is taken: does another RADIUS server") as caught:
-        Listener(address, shared=False)
+        Listener(address)
     assert caught.value.errno == errno.EADDRINUSE
     assert str(address) in str(caught.value)
     assert "ss -lunp" in str(caught.value)
@@ -129,36 +129,26 @@ def test_a_port_that_is_taken_is_told_with_where_to_look(host: str) -> None:
 
 
 def test_a_wildcard_does_not_slip_in_beside_one_address() -> None:
-    first = Listener(Address("127.0.0.1", 0), shared=False)
+    first = Listener(Address("127.0.0.1", 0))
     with pytest.raises(PortTaken):
-        Listener(Address("0.0.0.0", first.socket.getsockname()[1]), shared=False)
+        Listener(Address("0.0.0.0", first.socket.getsockname()[1]))
     first.close()
-
-
-def test_workers_share_an_address_and_a_stranger_does_not_join_them() -> None:
-    first = Listener(Address("127.0.0.1", 0), shared=True)
-    address = Address("127.0.0.1", first.socket.getsockname()[1])
-    second = Listener(address, shared=True)
-    with pytest.raises(PortTaken):
-        Listener(address, shared=False)
-    for listener in (first, second):
-        listener.close()
 
 
 def test_an_address_that_is_not_this_machines_is_told() -> None:
     with pytest.raises(OSError, match=r"cannot listen at 192\.0\.2\.1:1812: Cannot assign requested address"):
-        Listener(Address("192.0.2.1", 1812), shared=False)
+        Listener(Address("192.0.2.1", 1812))
 
 
 @pytest.mark.parametrize(("listen", "name"), [("127.0.0.1", "127.0.0.1:{}"), ("::1", "[::1]:{}")])
 def test_a_listener_is_named_as_its_address_is_written(listen: str, name: str) -> None:
-    listener = Listener(Address(listen, 0), shared=False)
+    listener = Listener(Address(listen, 0))
     assert listener.name == name.format(listener.socket.getsockname()[1])
     listener.close()
 
 
 def test_what_cannot_be_sent_is_lost_and_nothing_worse() -> None:
-    listener = Listener(Address("127.0.0.1", 0), shared=False)
+    listener = Listener(Address("127.0.0.1", 0))
     assert not listener.send(b"x", ("127.0.0.1", 0), b"")
     assert not listener.send(bytes(70_000), ("127.0.0.1", 9), b"")
     listener.close()
