@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from otp_core.cli import acts, audit, config, customers, demo, doctor, notices, server, tokens
+from otp_core.cli import acts, audit, config, customers, demo, doctor, notices, server, sessions, tokens
 from otp_core.cli.context import Commands, Office, default_config
 
 __all__ = ["app", "main"]
@@ -87,6 +87,7 @@ def _sekisho(
 server.add_to(app)
 app.add_typer(customers.app, name="customer")
 app.add_typer(tokens.app, name="token")
+app.add_typer(sessions.app, name="session")
 acts.add_to(app)
 audit.add_to(app)
 app.add_typer(doctor.app, name="doctor")

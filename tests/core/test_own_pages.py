@@ -1,0 +1,192 @@
+"""What only the customers' own pages ask of the desk: sessions and their end, the proof, reserved tokens, terms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyotp
+import pytest
+
+from otp_core.desk import Actor, Bounds, Refusal, Refused, Visit
+from otp_core.model import OtpUse
+from otp_core.sealing import KeyProblem
+from otp_core.store.schema import session
+from otp_core.store.visits import session_lines
+from tests.core.bank import STAFF, Bank
+
+BOUNDS = Bounds(idle=600, longest=1800, most=3)
+WEB = Actor("web", "192.0.2.9")
+ID = b"i" * 32
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    return Bank(tmp_path)
+
+
+def begun(bank: Bank, contract_id: str | None = "taro", id_: bytes = ID) -> Visit:
+    return bank.desk.begin_visit(id_, contract_id, {"stage": "/x"}, BOUNDS, WEB)
+
+
+def test_a_session_is_found_by_its_id_and_by_nothing_that_the_store_holds(bank: Bank) -> None:
+    bank.customer()
+    begun(bank)
+    found = bank.desk.visit(ID, BOUNDS)
+    assert found is not None and found.customer == "taro" and found.data == {"stage": "/x"}
+    assert bank.desk.visit(b"j" * 32, BOUNDS) is None
+    assert bank.desk.visit(found.mark, BOUNDS) is None
+    content = b"".join(file.read_bytes() for file in bank.folder.glob("bank.db*"))
+    assert ID not in content and b"/x" not in content
+    assert ID.hex() not in repr(found) and "/x" not in repr(found)
+
+
+def test_a_session_ends_when_nobody_clicks_and_at_the_latest_in_any_case(bank: Bank) -> None:
+    bank.customer()
+    visit = begun(bank)
+    for _ in range(3):
+        bank.clock.now += 590
+        assert bank.desk.visit(ID, BOUNDS) is not None
+        bank.desk.keep_visit(visit, {})
+    bank.clock.now += 40
+    assert bank.desk.visit(ID, BOUNDS) is None  # half an hour in all
+    begun(bank, id_=b"k" * 32)
+    bank.clock.now += 601
+    assert bank.desk.visit(b"k" * 32, BOUNDS) is None
+
+
+def test_what_a_session_remembers_opens_for_no_other_session(bank: Bank) -> None:
+    bank.customer()
+    begun(bank)
+    begun(bank, id_=b"k" * 32)
+    with bank.store.engine.begin() as connection:
+        rows = connection.execute(session.select().order_by(session.c.key)).all()
+        connection.execute(session.update().where(session.c.key == rows[1].key).values(data=rows[0].data))
+    with pytest.raises(KeyProblem):
+        bank.desk.visit(b"k" * 32, BOUNDS)
+
+
+def test_there_are_no_more_sessions_than_there_may_be(bank: Bank) -> None:
+    for number in range(3):
+        begun(bank, None, bytes([number]) * 32)
+    with pytest.raises(Refused) as caught:
+        begun(bank, None)
+    assert caught.value.refusal is Refusal.TOO_MANY
+    bank.clock.now += 700
+    assert bank.desk.sweep_visits(BOUNDS) == 3
+    begun(bank, None)
+
+
+def test_the_old_code_is_spent_at_once_and_proves_for_a_while(bank: Bank) -> None:
+    old, new = bank.customer(), bank.token("VSMT00000002")
+    visit = begun(bank)
+    bank.desk.give_old_code("taro", old.code(), visit, 300, WEB)
+    with pytest.raises(Refused) as caught:
+        bank.desk.suspend("taro", old.code(), WEB)
+    assert caught.value.refusal is Refusal.REUSED_CODE
+    bank.clock.now += 301
+    before = bank.rows()
+    with pytest.raises(Refused) as caught:
+        bank.desk.change_by_proof("taro", visit, new.token_id, new.code(), WEB)
+    assert caught.value.refusal is Refusal.NOT_NOW and bank.rows() == before
+    bank.desk.give_old_code("taro", old.code(), visit, 300, WEB)
+    bank.desk.change_by_proof("taro", visit, new.token_id, new.code(), WEB)
+    assert bank.standing().token_id == new.token_id
+    assert bank.token_line(old.token_id).state == "retired"
+
+
+def test_a_proof_changes_one_device_only(bank: Bank) -> None:
+    old, new, third = bank.customer(), bank.token("VSMT00000002"), bank.token("VSMT00000003")
+    visit = begun(bank)
+    bank.desk.give_old_code("taro", old.code(), visit, 300, WEB)
+    bank.desk.change_by_proof("taro", visit, new.token_id, new.code(), WEB)
+    with pytest.raises(Refused):
+        bank.desk.change_by_proof("taro", visit, third.token_id, third.code(), WEB)
+    assert bank.standing().token_id == new.token_id
+
+
+def test_a_proof_is_worth_nothing_for_another_token_or_in_another_session(bank: Bank) -> None:
+    old, new, third = bank.customer(), bank.token("VSMT00000002"), bank.token("VSMT00000003")
+    first, second = begun(bank), begun(bank, id_=b"k" * 32)
+    bank.desk.give_old_code("taro", old.code(), first, 900, WEB)
+    with pytest.raises(Refused):
+        bank.desk.change_by_proof("taro", second, new.token_id, new.code(), WEB)
+    bank.desk.change_device("taro", old.code(1), third.token_id, third.code(), STAFF)  # at the counter, meanwhile
+    with pytest.raises(Refused):
+        bank.desk.change_by_proof("taro", first, new.token_id, new.code(), WEB)
+    assert bank.standing().token_id == third.token_id
+
+
+def test_a_wrong_new_code_leaves_the_proof_and_the_old_token_as_they_were(bank: Bank) -> None:
+    old, new = bank.customer(), bank.token("VSMT00000002")
+    visit = begun(bank)
+    bank.desk.give_old_code("taro", old.code(), visit, 300, WEB)
+    with pytest.raises(Refused):
+        bank.desk.change_by_proof("taro", visit, new.token_id, old.code(), WEB)
+    assert bank.standing().failures == 1 and bank.standing().token_id == old.token_id
+    bank.desk.change_by_proof("taro", visit, new.token_id, new.code(), WEB)
+
+
+def test_an_issued_token_waits_for_its_customer_and_is_retired_with_the_session(bank: Bank) -> None:
+    bank.customer("taro", None)
+    bank.customer("hanako", None)
+    visit = begun(bank)
+    issued = bank.desk.issue_for("taro", visit, "Bank", WEB)
+    code = pyotp.TOTP(issued.secret).at(bank.clock.now)
+    with pytest.raises(Refused) as caught:
+        bank.desk.enrol("hanako", issued.token_id, code, WEB)
+    assert caught.value.refusal is Refusal.TOKEN_OR_CODE
+    bank.clock.now += 700
+    bank.desk.sweep_visits(BOUNDS)
+    assert bank.token_line(issued.token_id).state == "retired"
+    assert bank.desk.sweep_visits(BOUNDS) == 0
+
+
+def test_an_issued_token_that_was_confirmed_stays_when_the_session_ends(bank: Bank) -> None:
+    bank.customer("taro", None)
+    visit = begun(bank)
+    issued = bank.desk.issue_for("taro", visit, "Bank", WEB)
+    bank.desk.enrol("taro", issued.token_id, pyotp.TOTP(issued.secret).at(bank.clock.now), WEB)
+    assert bank.desk.end_visits([visit.key], WEB) == 1
+    assert bank.token_line(issued.token_id).state == "bound"
+
+
+def test_a_permit_is_looked_at_without_being_used_up_and_wrong_ones_count(bank: Bank) -> None:
+    bank.in_state(OtpUse.REISSUE_PERMITTED)
+    new = bank.token("VSMT00000002")
+    with pytest.raises(Refused) as caught:
+        bank.desk.check_permit("taro", "AAAA-AAAA-AAAA", WEB)
+    assert caught.value.refusal is Refusal.WRONG_PERMIT and bank.standing().failures == 1
+    for _ in range(2):
+        bank.desk.check_permit("taro", bank.permit, WEB)
+    bank.desk.change_by_permit("taro", bank.permit, new.token_id, new.code(), WEB)
+    with pytest.raises(Refused):
+        bank.desk.check_permit("taro", bank.permit, WEB)
+
+
+def test_terms_are_accepted_once_a_version(bank: Bank) -> None:
+    bank.customer()
+    for version in ("1", "1", "2"):
+        bank.desk.accept_terms("taro", version, WEB)
+    assert [bank.desk.has_accepted(bank.standing(), one) for one in ("1", "2", "3")] == [True, True, False]
+
+
+def test_sessions_are_listed_and_revoked(bank: Bank) -> None:
+    bank.customer()
+    begun(bank)
+    begun(bank, None, b"k" * 32)
+    with bank.store.read() as connection:
+        lines = session_lines(connection)
+        assert [line.contract_id for line in lines] == ["taro", None]
+        assert [line.key for line in session_lines(connection, after=lines[0].key)] == [lines[1].key]
+        assert len(session_lines(connection, contract_id="taro")) == 1
+    assert bank.desk.end_visits_of("taro", STAFF) == 1
+    assert bank.desk.visit(ID, BOUNDS) is None
+    assert bank.audit(event="session.ended")[-1].customer == "taro"
+
+
+def test_only_a_known_contract_id_is_written_down_when_a_password_was_wrong(bank: Bank) -> None:
+    bank.customer()
+    bank.desk.refuse_visit("taro", "wrong", WEB)
+    bank.desk.refuse_visit("my-password", "wrong", WEB)
+    assert [row.customer for row in bank.audit(event="pages.refused")] == ["taro", None]
+    assert "my-password" not in str(bank.audit())
