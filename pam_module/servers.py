@@ -72,6 +72,9 @@ class RadiusServers:
         """The verdict of the first server that gives one; Silence if none does before the attempt's deadline."""
         causes = []
         for server in self._order(attempt):
+            if asyncio.get_running_loop().time() >= attempt.deadline:
+                causes.append(f"{server.address}: not asked, no time was left")
+                continue
             try:
                 reply = await self._ask(server, attempt)
             except CannotAsk as error:

@@ -357,3 +357,32 @@ def test_a_secrets_folder_that_cannot_serve_is_told(tmp_path: Path) -> None:
         "secrets/log__level: is not UTF-8",
         "secrets/store__url: secrets/store__url can be read by everybody: chmod o-rwx secrets/store__url",
     ]
+
+
+# The PAM door's profiles.
+
+
+def test_profiles_are_checked_like_everything_else(tmp_path: Path) -> None:
+    text = STORE + (
+        "[pam]\nmax_per_user = 0\n"
+        '[[pam.profiles]]\nname = "a"\nservices = ["sshd"]\nenrol_until = "soon"\nmode = "both"\n'
+        '[[pam.profiles]]\nname = "a"\nservices = ["su", "sshd"]\nnetworks = ["10.1.2.3/8"]\n'
+        'texts_en = { code = "a\\nb" }\n'
+    )
+    assert report(tmp_path, text) == [
+        "sekisho.toml:5: pam.max_per_user: is too small: 1 is the least",
+        "sekisho.toml:9: pam.profiles[0].enrol_until: needs a day: 2027-03-31",
+        "sekisho.toml:10: pam.profiles[0].mode: is not known; write 'auto', 'challenge', 'append', 'together', 'code' "
+        "or 'password'",
+        "sekisho.toml:12: pam.profiles[1].name: a is given twice; the first is at sekisho.toml:7",
+        "sekisho.toml:13: pam.profiles[1].services[1]: sshd is given twice; the first is at sekisho.toml:8",
+        "sekisho.toml:14: pam.profiles[1].networks[0]: 10.1.2.3/8 has host bits set; write 10.0.0.0/8 or 10.1.2.3/32",
+        "sekisho.toml:15: pam.profiles[1].texts_en: code needs 1 to 1024 octets of printable text, without line ends",
+    ]
+
+
+def test_a_profile_that_lets_in_whoever_has_no_token_unchecked_is_a_risk(tmp_path: Path) -> None:
+    risky = good(tmp_path, STORE + '[pam]\n[[pam.profiles]]\nname = "a"\nmode = "code"\n')
+    assert "through a whoever has no active token gets in with nothing checked here" in str(risky.warnings[0])
+    safe = STORE + '[pam]\n[[pam.profiles]]\nname = "a"\nmode = "code"\nwithout_token = "reject"\n'
+    assert good(tmp_path, safe).warnings == ()
