@@ -22,7 +22,6 @@ from otp_core.model import (
     Challenge,
     Mode,
     OtpUse,
-    Reject,
     Silence,
     Standing,
     Verdict,
@@ -31,8 +30,8 @@ from otp_core.otp import Fit, code_at_the_end, is_code, normalise_code
 from otp_core.store.ledger import Enquiries
 
 _log = structlog.get_logger("authenticator")
-_GUESSES = ""
-"""Stands where a station would; no station has an empty name."""
+_USUAL_DIGITS = 6
+"""Of a code, where nobody's token says."""
 
 Mark = Callable[..., int]
 
@@ -127,7 +126,7 @@ class Authenticator:
         with contextlib.ExitStack() as inside:
             inside.callback(self._turnstile.leave, customer, station)
             try:
-                case, guessed = await self._check_password(attempt)
+                case = await self._check_password(attempt)
             except BackendSilent as error:
                 tell(Silence(str(error)))
                 return
@@ -139,61 +138,52 @@ class Authenticator:
 
         def told(verdict: Verdict) -> None:
             with until_told:
-                self._remember(attempt, verdict, guessed=guessed)
+                if isinstance(verdict, Accept | Challenge):
+                    # By the verdict, not by the password: otherwise the next delay would tell that it was right.
+                    self._turnstile.passed(customer, station)
             tell(verdict)
 
         self._submit(case, told)
 
-    async def _check_password(self, attempt: Attempt) -> tuple[Case, bool]:
-        """The case for the docket, and whether its text might have been a guess at a code (mode auto)."""
+    async def _check_password(self, attempt: Attempt) -> Case:
+        """The case for the docket: the first reading whose password is right, or else the last."""
         standing, hash_ = self._enquiries.credentials(attempt.customer) or (None, None)
-        case, password, guessed = self._split(attempt, standing)
-        case.first = await self._first_factor.verify(attempt, password, standing, hash_)
-        return case, guessed
+        for case, password in self._readings(attempt, standing):
+            case.first = await self._first_factor.verify(attempt, password, standing, hash_)
+            # Where no password is held nothing tells the readings apart: what may be a code is one, and is counted.
+            if case.first.right and (case.first.held or case.code is not None):
+                break
+        return case
 
-    def _split(self, attempt: Attempt, standing: Standing | None) -> tuple[Case, str, bool]:
-        """What of the text is the password and what the code, as the mode has it: one reading only."""
+    def _readings(self, attempt: Attempt, standing: Standing | None) -> list[tuple[Case, str]]:
+        """What of the text is the password and what the code, as the mode has it; never none."""
         mode, typed = attempt.policy.mode, attempt.typed
         if mode is Mode.PASSWORD:
-            return Case(attempt, Stage.PASSWORD), typed, False
+            return [(Case(attempt, Stage.PASSWORD), typed)]
         digits = standing.digits if standing and standing.otp_use == OtpUse.ACTIVE else None
-        alone = Case(
-            attempt,
-            Stage.BOTH if mode is Mode.APPEND else Stage.FIRST_ROUND,
-            password_mark=self._code_shaped_mark(typed, digits),
-        )
-        if standing is None or digits is None or mode is Mode.CHALLENGE:
-            return alone, typed, False
-        length = code_at_the_end(typed, digits)
+        stage = Stage.BOTH if mode is Mode.APPEND else Stage.FIRST_ROUND
+        whole = Case(attempt, stage, password_mark=self._code_shaped_mark(typed, digits)), typed
+        if mode is Mode.CHALLENGE:
+            return [whole]
+        length = code_at_the_end(typed, digits or _USUAL_DIGITS)
+        if standing is None or digits is None:
+            # Twice, so that the time does not tell who has a token.
+            return [whole, whole] if length and mode is Mode.AUTO else [whole]
         if not length:
-            return (alone, typed, False) if mode is Mode.AUTO else (Case(attempt, Stage.BOTH, code=""), typed, False)
+            return [whole] if mode is Mode.AUTO else [(Case(attempt, Stage.BOTH, code=""), typed)]
         password, tail = typed[:-length], typed[-length:]
-        if mode is Mode.AUTO and not self._reads_as_code(attempt, standing, tail):
-            return alone, typed, True
         # A code equal to the password is a client that repeats one answer: not an attempt.
-        return Case(attempt, Stage.BOTH, code="" if tail == password else tail), password, False
-
-    def _reads_as_code(self, attempt: Attempt, standing: Standing, tail: str) -> bool:
-        """Mode auto: does a text that ends like a code end with one? After some that turned out to be neither, every
-        such text is read as password and code, so that guesses at the code are counted as what they are."""
-        if self._turnstile.failures(attempt.customer, _GUESSES) >= self._judge.rules.code_delays.free:
-            return True
+        split = Case(attempt, Stage.BOTH, code="" if tail == password else tail), password
+        if mode is Mode.APPEND:
+            return [split]
+        # Mode auto: the likelier reading first, the other if its password is wrong. So a wrong code behind the right
+        # password is counted as one, and a text with a wrong password takes as long whether its code fits or not.
         fit, _ = self._judge.fit(standing, normalise_code(tail), self._now_ms())
-        known_by = self._join_mark(attempt, tail) or attempt.fingerprint
-        return fit is Fit.FITS or (fit is Fit.REUSED and known_by != 0 and known_by == standing.last_mark)
+        return [split, whole] if fit is Fit.FITS else [whole, split]
 
     def _code_shaped_mark(self, typed: str, digits: int | None) -> int | None:
         code = normalise_code(typed)
         return self._mark(code.encode()) if digits and is_code(code, digits) else None
-
-    def _remember(self, attempt: Attempt, verdict: Verdict, *, guessed: bool) -> None:
-        """By the verdict, not by the password: otherwise the next delay would tell that the password was right."""
-        if isinstance(verdict, Accept | Challenge):
-            self._turnstile.passed(attempt.customer, _station(attempt))
-        if isinstance(verdict, Accept):
-            self._turnstile.passed(attempt.customer, _GUESSES)
-        elif guessed and isinstance(verdict, Reject):
-            self._turnstile.failed(attempt.customer, _GUESSES)
 
 
 def _station(attempt: Attempt) -> str:

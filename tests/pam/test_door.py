@@ -216,6 +216,19 @@ def test_lockout_is_shared(served: tuple[Sekisho, Path]) -> None:
     assert house.audit(taro.contract_id)[-1].event == "account.refused"
 
 
+@pytest.mark.parametrize("profile", ["default", "append", "together"])
+def test_a_wrong_code_behind_the_right_password_counts_in_every_mode(
+    served: tuple[Sekisho, Path], profile: str
+) -> None:
+    house, path = served
+    taro = house.customer()
+    answers = [PASSWORD, wrong(taro)] if profile == "together" else [PASSWORD + wrong(taro)]
+    assert login(path, taro.contract_id, *answers, profile=profile).code == Code.AUTH_ERR
+    with house.store.work() as work:
+        standing = work.standing(taro.contract_id)
+    assert standing is not None and standing.failures == 1
+
+
 def wrong(one: Customer) -> str:
     """Six digits that are none of the codes that could fit now."""
     near = {one.code(away) for away in range(-15, 16)}
