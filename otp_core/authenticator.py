@@ -22,6 +22,7 @@ from otp_core.model import (
     Challenge,
     Mode,
     OtpUse,
+    Overloaded,
     Silence,
     Standing,
     Verdict,
@@ -121,14 +122,14 @@ class Authenticator:
                 self._submit(Case(attempt, Stage.FIRST_ROUND, unseen), tell)
                 return
         except TimeoutError:
-            tell(Silence("a password waited longer in line than the gateway would"))
+            tell(Silence("a password waited longer in line than the gateway would", busy=True))
             return
         with contextlib.ExitStack() as inside:
             inside.callback(self._turnstile.leave, customer, station)
             try:
                 case = await self._check_password(attempt)
             except BackendSilent as error:
-                tell(Silence(str(error)))
+                tell(Silence(str(error), busy=isinstance(error, Overloaded)))
                 return
             except Exception:
                 _log.exception("the first factor failed")

@@ -160,9 +160,11 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """No verdict can be given. The gateway hears nothing, and tries its next server."""
+    """No verdict can be given. The gateway hears nothing, and tries its next server. ``busy``: too many ask at once,
+    which strangers can bring about."""
 
     reason: str
+    busy: bool = False
 
 
 Verdict = Accept | Challenge | Reject | Silence
@@ -170,6 +172,10 @@ Verdict = Accept | Challenge | Reject | Silence
 
 class BackendSilent(Exception):
     """A back end that must be asked does not answer. Never a refusal, and never an acceptance."""
+
+
+class Overloaded(BackendSilent):
+    """It would answer if fewer asked."""
 
 
 class StoreUnavailable(BackendSilent):

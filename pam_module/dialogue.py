@@ -155,8 +155,9 @@ class Dialogue:
             case Reject(reason):
                 unknown = reason == Finding.UNKNOWN_CUSTOMER.value
                 return self._refused(Code.USER_UNKNOWN if unknown else Code.AUTH_ERR)
-            case Silence(reason):
-                return await self._unavailable(reason)
+            case Silence(reason, busy):
+                # Whoever asks too much at once must not come in where an outage is ignored.
+                return await self._unavailable(reason, Code.MAXTRIES if busy else Code.UNAVAILABLE)
 
     async def _verdict(self, attempt: Attempt) -> Verdict:
         seconds = self._around.answer_seconds
@@ -197,10 +198,10 @@ class Dialogue:
         left = self._profile.reject_delay - (self._around.now() - self._answered_at)
         return Result(code, min(MAX_DELAY_MS, max(0, math.ceil(left * 1000))))
 
-    async def _unavailable(self, why: str) -> Result:
+    async def _unavailable(self, why: str, code: Code = Code.UNAVAILABLE) -> Result:
         _log.error("a login could not be checked", user=self._start.user, service=self._start.service, cause=why)
         await self._talk.say(self._profile.text(Word.UNAVAILABLE), Style.ERROR)
-        return Result(Code.UNAVAILABLE)
+        return Result(code)
 
     async def _remind_to_enrol(self) -> None:
         if self._profile.enrol_until is not None and self._around.house.never_enrolled(self._first.customer):

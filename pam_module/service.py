@@ -233,7 +233,8 @@ class Service:
         talk, peer = Conversation(connection, self.limits.typing_seconds), peer_of(connection)
         if not self._has_room(peer):
             with connection, contextlib.suppress(OSError):
-                connection.send(encode(Result(Code.UNAVAILABLE)))
+                # No outage, which may be ignored: anybody can open many logins and leave them alone.
+                connection.send(encode(Result(Code.MAXTRIES)))
             return
         self._of[peer.uid] += 1
         task = loop.create_task(self._serve(talk, peer))

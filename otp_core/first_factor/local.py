@@ -19,7 +19,7 @@ from otp_core.first_factor.hashes import (
 from otp_core.first_factor.pool import HashPool, PoolFull, TooLate
 from otp_core.judge import FirstFinding
 from otp_core.login import Finding
-from otp_core.model import Attempt, BackendSilent, Standing, StoreUnavailable
+from otp_core.model import Attempt, BackendSilent, Overloaded, Standing, StoreUnavailable
 
 _log = structlog.get_logger("first factor")
 
@@ -42,9 +42,9 @@ class LocalPassword:
         try:
             right = await self._pool.run(check, secret, password_hash or self._dummy, deadline=attempt.deadline)
         except PoolFull as error:
-            raise BackendSilent("more passwords wait to be checked than [password] max_waiting allows") from error
+            raise Overloaded("more passwords wait to be checked than [password] max_waiting allows") from error
         except TooLate as error:
-            raise BackendSilent("a password waited longer to be checked than the gateway would") from error
+            raise Overloaded("a password waited longer to be checked than the gateway would") from error
         except (CannotHash, UnknownHash) as error:
             raise BackendSilent(f"the password hash of {attempt.customer} cannot be checked: {error}") from error
         if standing is None:

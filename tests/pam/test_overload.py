@@ -1,0 +1,58 @@
+"""Too many who ask at once are refused: it is no outage, which a host may have been told to ignore."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from datetime import date
+
+import pytest
+
+from otp_core.audit import Event
+from otp_core.model import Attempt, Silence, Verdict
+from pam_module.dialogue import Dialogue, Surroundings
+from pam_module.frames import Code, Op, Role, Start, Style
+from pam_module.profiles import Profile
+
+
+class SilentHouse:
+    def __init__(self, silence: Silence) -> None:
+        self._silence = silence
+
+    async def answer(self, attempt: Attempt) -> Verdict:
+        return self._silence
+
+    def account(self, customer: str, profile: Profile, today: date) -> tuple[Code, str]:
+        raise NotImplementedError
+
+    def record(self, event: Event, attempt: Attempt, reason: str) -> None:
+        raise NotImplementedError
+
+    def never_enrolled(self, customer: str) -> bool:
+        raise NotImplementedError
+
+
+class Person:
+    async def ask(self, text: str, role: Role, *, echo: bool = False) -> bytes:
+        return b"password"
+
+    async def say(self, text: str, style: Style) -> None:
+        pass
+
+
+def no_groups(user: str) -> Collection[str]:
+    return ()
+
+
+@pytest.mark.parametrize(
+    ("silence", "code"),
+    [(Silence("the disk is full"), Code.UNAVAILABLE), (Silence("a long line", busy=True), Code.MAXTRIES)],
+)
+def test_what_strangers_can_bring_about_is_no_outage(silence: Silence, code: Code) -> None:
+    async def scene() -> int:
+        around = Surroundings(
+            SilentHouse(silence), no_groups, lambda: date(2026, 11, 25), asyncio.get_running_loop().time, 1.0
+        )
+        return (await Dialogue(Start(Op.AUTH, "sshd", "taro"), Profile(), Person(), around).run()).code
+
+    assert asyncio.run(scene()) == code
