@@ -51,6 +51,11 @@ class Customer:
         totp = pyotp.TOTP(base64.b32encode(self.seed).decode(), digits=self.digits)
         return totp.at((time.time() if at is None else at) + 30 * steps_away)
 
+    def next_code(self, used: str) -> str:
+        """A code that is good behind a used one: what the token shows now, or next, if it still shows that. (One that was
+        taken a step late makes the server expect the token to be late.)"""
+        return self.code() if self.code() != used else self.code(1)
+
 
 @dataclass
 class Sekisho:

@@ -119,7 +119,7 @@ def test_what_was_acknowledged_outlives_a_power_cut(tmp_path: Path) -> None:
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
     disk = tmp_path / "disk"
     with a_house_on(image, disk, tmp_path) as house:
-        logins = [Login(one, one.code()) for one in house.crowd(120)]
+        logins = [Login(one, one.code()) for one in house.crowd(400)]
         os.sync()
 
         def cut() -> None:
@@ -127,7 +127,7 @@ def test_what_was_acknowledged_outlives_a_power_cut(tmp_path: Path) -> None:
             house.kill()
 
         with Peers(house.where, 16) as peers:
-            load_and(cut, house, peers, logins, after=60)
+            load_and(cut, house, peers, logins, after=40)
         subprocess.run(["umount", str(disk)], check=True)
         subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
         house.start()

@@ -158,9 +158,9 @@ def test_a_code_spent_at_the_desk_cannot_log_in(house: Sekisho) -> None:
             (drifted, second),
         ):
             assert names([peers.ask(ask(customer, typed))]) == [REJECT]
-        for customer in (suspended, enrolled):
-            assert names([peers.ask(ask(customer, customer.code(1)))]) == [ACCEPT]
-        assert names([peers.ask(ask(changed, new.code(1)))]) == [ACCEPT]
+        for customer, used in ((suspended, code), (enrolled, enrolling)):
+            assert names([peers.ask(ask(customer, customer.next_code(used)))]) == [ACCEPT]
+        assert names([peers.ask(ask(changed, new.next_code(new_code)))]) == [ACCEPT]
 
 
 @pytest.mark.parametrize("lead", [0.05, 0.002, 0.0, -0.002, -0.05], ids=lambda lead: f"desk {-1000 * lead:+.0f} ms")

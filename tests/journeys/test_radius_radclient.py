@@ -160,7 +160,7 @@ def test_mode_code_takes_the_code_alone_once(house: Sekisho) -> None:
     assert verdict(house, "code", one.contract_id, PASSWORD) == REJECT
     assert verdict(house, "code", one.contract_id, code) == ACCEPT
     assert verdict(house, "code", one.contract_id, code) == REJECT
-    assert verdict(house, "code", one.contract_id, oath(one, 1)) == ACCEPT, "the next step's is another one"
+    assert verdict(house, "code", one.contract_id, one.next_code(code)) == ACCEPT, "the next step's is another one"
 
 
 def test_mode_password_takes_the_password_alone(house: Sekisho) -> None:

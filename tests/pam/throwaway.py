@@ -65,6 +65,16 @@ class Terminal:
     def interrupt(self) -> None:
         os.write(self._master, b"\x03")
 
+    def interrupted(self) -> int:
+        """Its exit status after ^C, given again and again: what comes before a prompt stands, some throw away."""
+        end = time.monotonic() + PATIENCE
+        while self._process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                self.interrupt()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.5)
+        return self.ends()
+
     def ends(self) -> int:
         """Its exit status, when all that it shows has been read."""
         end = time.monotonic() + PATIENCE

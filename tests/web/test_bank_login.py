@@ -125,7 +125,7 @@ def test_a_used_code_is_refused_like_a_wrong_one_and_the_next_is_good(house: Sek
         if page.locator("form[action='/logout']").count():
             page.locator("form[action='/logout'] button").click()
     is_told(page, SAID["ja"][1])
-    enter_code(page, one.code(1))
+    enter_code(page, one.next_code(used))
     is_inside(page, one.contract_id)
 
 

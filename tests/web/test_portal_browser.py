@@ -72,12 +72,13 @@ def test_every_journey_from_enrolment_to_suspension(
         hand.sign_in(one)
         hand.is_at("/enrol/terms")
         hand.accept_terms()
-        hand.bring(one, one.code())
+        used = one.code()
+        hand.bring(one, used)
         hand.is_at("/enrol/done")
         expect(page.get_by_text(DONE[language], exact=True)).to_be_visible()
         hand.sign_in(one)
         hand.is_at("/enrol/old-code")
-        hand.give(one.code(1), "next")
+        hand.give(one.next_code(used), "next")
         hand.bring(new, new.code())
         hand.is_at("/enrol/done")
         one.token_id, one.seed = new.token_id, new.seed
@@ -173,20 +174,22 @@ def each_page(bank: Portal, page: Page, language: str) -> Iterator[str]:
     hand.press("go on")
     yield "app-extended"
     page.locator("button[value=back]").click()
-    hand.bring(one, one.code())
+    used = one.code()
+    hand.bring(one, used)
     yield "enrolled"
     hand.sign_in(one)
     yield "old-code"
     hand.give("000000", "next")
     yield "old-code-error"
-    hand.give(one.code(1), "next")
-    hand.bring(new, new.code())
+    hand.give(one.next_code(used), "next")
+    used = new.code()
+    hand.bring(new, used)
     yield "changed"
     hand.sign_in(one, "resync")
     yield "resync-codes"
     hand.sign_in(one, "suspend")
     yield "suspend-code"
-    hand.give(new.code(1), "suspend")
+    hand.give(new.next_code(used), "suspend")
     yield "suspended"
     hand.sign_in(one, "suspend")
     yield "not-in-use"
