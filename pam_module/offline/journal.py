@@ -38,12 +38,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A journal as a file has it. ``octets``: how much of the file is whole lines."""
+    """A journal as a file has it. ``digests``: each entry's, the first line's before them; ``octets``: how much of the
+    file is whole lines."""
 
     host: str
     name: str
     entries: tuple[Entry, ...]
-    digest: bytes
+    digests: tuple[bytes, ...]
     octets: int
 
 
@@ -60,16 +61,18 @@ def read_journal(octets: bytes, key: bytes) -> Read:
     """Every line proven. A last line without its end was never answered for, and is left out. Raises BadJournal."""
     host = host_in(octets)
     whole = octets[: octets.rfind(b"\n") + 1]
+    if not whole:
+        raise BadJournal("its first line has no end")
     head, *lines = whole.split(b"\n")[:-1]
-    digest = _digest(key, b"", head)
+    digests = [_digest(key, b"", head)]
     entries = []
     for number, line in enumerate(lines, 2):
         text, _, told = line.rpartition(b" ")
-        digest = _digest(key, digest, text)
-        if not hmac.compare_digest(told, digest.hex().encode()):
+        digests.append(_digest(key, digests[-1], text))
+        if not hmac.compare_digest(told, digests[-1].hex().encode()):
             raise BadJournal(f"line {number} was changed, or lines before it are missing")
         entries.append(Entry(**json.loads(text)))
-    return Read(host, head.decode().rpartition(" ")[2], tuple(entries), digest, len(whole))
+    return Read(host, head.decode().rpartition(" ")[2], tuple(entries), tuple(digests), len(whole))
 
 
 def _digest(key: bytes, before: bytes, text: bytes) -> bytes:
@@ -80,12 +83,11 @@ class Journal:
     """The host's journal, open for one process alone. Raises BadJournal or OSError."""
 
     def __init__(self, path: Path, key: bytes, host: str) -> None:
-        self._key = key
-        new = not path.exists()
+        self._key, self._path = key, path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if new or not os.fstat(self._file).st_size:
+            if b"\n" not in _all(self._file):  # new, or a crash while it was begun: nobody was let in by it
                 self._begin(path, host)
             read = read_journal(_all(self._file), key)
             if read.host != host:
@@ -95,9 +97,10 @@ class Journal:
             os.close(self._file)
             raise
         self.entries = list(read.entries)
-        self._digest, self._end = read.digest, read.octets
+        self._digest, self._end = read.digests[-1], read.octets
 
     def _begin(self, path: Path, host: str) -> None:
+        os.ftruncate(self._file, 0)
         _write_all(self._file, f"{_HEAD}{host} {secrets.token_hex(8)}\n".encode(), 0)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -106,7 +109,10 @@ class Journal:
             os.close(folder)
 
     def add(self, entry: Entry) -> None:
-        """On the disk when it returns; nobody may be let in before. Raises OSError, and then it counts for nothing."""
+        """On the disk when it returns; nobody may be let in before. Raises OSError or BadJournal, and then it counts
+        for nothing."""
+        if not self._path.exists() or not os.path.samestat(self._path.stat(), os.fstat(self._file)):
+            raise BadJournal("it was moved away, or another was put in its place: restart the agent")
         text = json.dumps(asdict(entry)).encode()
         digest = _digest(self._key, self._digest, text)
         line = text + b" " + digest.hex().encode() + b"\n"

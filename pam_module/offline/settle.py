@@ -106,9 +106,12 @@ def reconcile(store: Store, octets: bytes, rules: Rules, actor: Actor) -> list[S
     name = f"offline journal {read.host} {read.name}"
     settled = []
     with store.work() as work:
-        done = int(work.meta(name) or b"0")
+        number, _, digest = (work.meta(name) or b"0").partition(b" ")
+        done = int(number)
         if done > len(read.entries):
             raise BadJournal(f"{done} lines of it were settled before, and it has only {len(read.entries)} now")
+        if digest and digest != read.digests[done].hex().encode():
+            raise BadJournal("its lines are not those that were settled before: was an older file put back there?")
         for entry in read.entries[done:]:
             outcome = _settle(store, work, entry, rules)
             settled.append(Settled(entry, outcome))
@@ -120,7 +123,7 @@ def reconcile(store: Store, octets: bytes, rules: Rules, actor: Actor) -> list[S
                 customer=entry.user,
                 token=entry.token_id,
             )
-        work.put_meta(name, str(len(read.entries)).encode())
+        work.put_meta(name, f"{len(read.entries)} {read.digests[-1].hex()}".encode())
     return settled
 
 

@@ -300,6 +300,29 @@ def test_a_line_that_was_cut_off_by_a_crash_is_forgotten(tmp_path: Path) -> None
         assert [one.step for one in read_journal((tmp_path / "j").read_bytes(), HOST_KEY).entries] == [1, 7]
 
 
+@pytest.mark.parametrize("octets", [b"", b"sekisho offl"])
+def test_a_journal_that_a_crash_cut_off_at_its_beginning_is_begun_anew(tmp_path: Path, octets: bytes) -> None:
+    if octets:
+        with pytest.raises(BadJournal):
+            read_journal(octets, HOST_KEY)
+    desk = Desk(tmp_path)
+    (tmp_path / JOURNAL).write_bytes(octets)
+    assert desk.accepts(codes_of(FIRST)) == [True]
+    assert desk.accepts(codes_of(FIRST)) == [False]
+
+
+def test_nobody_is_let_in_by_a_journal_that_was_moved_away(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    journal = Journal(path, HOST_KEY, "web1")
+    journal.add(entry(1))
+    path.rename(tmp_path / "old")
+    for _ in range(2):
+        with pytest.raises(BadJournal, match="moved away"):
+            journal.add(entry(2))
+        path.write_bytes((tmp_path / "old").read_bytes())
+    journal.close()
+
+
 def test_a_journal_is_one_process_s_alone(tmp_path: Path) -> None:
     first = Journal(tmp_path / "j", HOST_KEY, "web1")
     with pytest.raises(BlockingIOError):
@@ -323,6 +346,12 @@ def test_a_journal_that_was_settled_further_before_is_refused(house: Sekisho, tm
     journal.close()
     sekisho(house, "pam-offline", "reconcile", str(path))
     path.write_bytes(short)
+    sekisho(house, "pam-offline", "reconcile", str(path), code=1)
+    # Put back, and continued otherwise.
+    journal = Journal(path, key, "web1")
+    for step in (3, 4):
+        journal.add(replace(entry(step), user=taro.contract_id, token_id=taro.token_id, spent=False))
+    journal.close()
     sekisho(house, "pam-offline", "reconcile", str(path), code=1)
     path.write_bytes(json.dumps({}).encode())
     sekisho(house, "pam-offline", "reconcile", str(path), code=1)
