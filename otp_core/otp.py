@@ -18,7 +18,11 @@ _SEPARATORS = re.compile(
     "[\\s\u00ad\u058a\u05be\u1400\u1806\u180e\u200b-\u200f\u2010-\u2015\u2043\u2060\u2212\u2500\u2e17\u2e1a\u2e3a\u2e3b"
     "\u2e40\u2e5d\u301c\u3030\u30a0\u30fb\u30fc\u207b\u208b\ufe58\ufe63\uff0d\ufeff\U00010ead_-]+"
 )
-_MODULUS: dict[int, int] = {digits: int(10**digits) for digits in range(6, 9)}
+
+DIGITS = range(6, 9)
+"""How many a code may have."""
+
+_MODULUS: dict[int, int] = {digits: int(10**digits) for digits in DIGITS}
 LOOK_BACK = 3
 """Counters behind the last accepted one at which an old HOTP code is still recognised as reused."""
 

@@ -47,9 +47,9 @@ class RadiusHouse:
 
     async def answer(self, attempt: Attempt) -> Verdict:
         verdict = await self._servers.answer(attempt)
+        if self._offline_for and isinstance(verdict, Accept):
+            self._offline.accepted_online(attempt.customer, attempt.typed)  # by whatever profile
         offline = attempt.client in self._offline_for and attempt.policy.mode is Mode.CODE
-        if offline and isinstance(verdict, Accept):
-            self._offline.accepted_online(attempt.customer, attempt.typed)
         if offline and isinstance(verdict, Silence):
             _log.error("no server answers: the offline cache is asked", user=attempt.customer, cause=verdict.reason)
             known = await self._offline.accepts(attempt.customer, attempt.typed, attempt.station or attempt.source)

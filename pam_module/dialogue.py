@@ -216,7 +216,8 @@ class Dialogue:
             code, why = Code.PERM_DENIED, "a network that the profile does not let in"
         else:
             code, why = house.account(self._first.customer, self._profile, self._around.today())
-        if way is Way.PASSWORD_ONLY and code is Code.USER_UNKNOWN and self._profile.ask is Ask.CODE:
+        unknown = code in (Code.USER_UNKNOWN, Code.UNAVAILABLE)
+        if way is Way.PASSWORD_ONLY and unknown and self._profile.ask is Ask.CODE:
             return Result(Code.SUCCESS)  # nothing was asked of them here
         if code is not Code.SUCCESS:
             house.record(Event.ACCOUNT_REFUSED, self._first, why)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from otp_core.otp import is_code, nearest_first, normalise_code, step_at
+from otp_core.otp import DIGITS, code_at_the_end, is_code, nearest_first, normalise_code, step_at
 from pam_module.offline.cache import BadCache, Cache, decode_key, open_cache
 from pam_module.offline.journal import BadJournal, Entry, Journal
 
@@ -35,11 +35,13 @@ class Offline:
         self._secret = os.urandom(32)
         self._online: OrderedDict[bytes, int] = OrderedDict()
 
-    def accepted_online(self, user: str, code: str) -> None:
-        """A code that a server has just accepted from here: it must not be good a second time when that server falls
-        silent. Forgotten when it could not be accepted any more."""
-        self._online[self._mark(user, code)] = self._now_ms()
-        if len(self._online) > _REMEMBERED:
+    def accepted_online(self, user: str, typed: str) -> None:
+        """A code, alone or behind a password, that a server has just accepted from here: it must not be good a second
+        time when that server falls silent. Forgotten when it could not be accepted any more."""
+        for digits in DIGITS:
+            if length := code_at_the_end(typed, digits):
+                self._online[self._mark(user, typed[-length:])] = self._now_ms()
+        while len(self._online) > _REMEMBERED:
             self._online.popitem(last=False)
 
     async def accepts(self, user: str, typed: str, source: str) -> bool:

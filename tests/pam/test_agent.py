@@ -50,6 +50,14 @@ def test_a_login_through_a_server_that_is_elsewhere(house: Sekisho, tmp_path: Pa
         assert not web1.path.exists()
 
 
+def test_who_is_exempt_has_an_account_though_nobody_was_asked(tmp_path: Path) -> None:
+    profile = '[[agent.profiles]]\nname = "default"\nmode = "code"\nexempt_users = ["backup"]\n'
+    with agent(tmp_path / "a", [free_port()], profile) as web1:
+        for op in (Op.AUTH, Op.ACCT):
+            assert login(web1.path, "backup", None, op=op).code == Code.SUCCESS
+        assert login(web1.path, "somebody", op=Op.ACCT).code == Code.UNAVAILABLE
+
+
 def test_another_server_is_asked_when_one_is_dead_and_the_first_again_when_it_lives(tmp_path: Path) -> None:
     ports = [free_port(), free_port()]
     more = "timeout = 0.5\nretries = 1\ndead_seconds = 0.5\n"

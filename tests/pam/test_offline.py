@@ -99,13 +99,16 @@ def test_a_code_that_was_used_in_both_places_is_reported(house: Sekisho, tmp_pat
     assert house.audit(taro.contract_id)[-1].event == "offline.conflict"
 
 
-def test_a_code_that_a_server_has_accepted_is_not_good_when_it_falls_silent(house: Sekisho, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", ["default", "other"])
+def test_a_code_that_a_server_has_accepted_is_not_good_when_it_falls_silent(
+    house: Sekisho, tmp_path: Path, profile: str
+) -> None:
     house.start()
     taro = house.customer()
-    with agent(tmp_path / "a", [house.port], PROFILE) as web1:
+    with agent(tmp_path / "a", [house.port], f'{PROFILE}[[agent.profiles]]\nname = "other"\nmode = "auto"\n') as web1:
         hand_out(house, web1, taro.contract_id)
         code = taro.code()
-        assert login(web1.path, taro.contract_id, code).code == Code.SUCCESS
+        assert login(web1.path, taro.contract_id, code, profile=profile).code == Code.SUCCESS
         house.kill()
         assert login(web1.path, taro.contract_id, code).code == Code.AUTH_ERR
         assert "a server has accepted already" in web1.log_text()
@@ -196,6 +199,22 @@ def test_codes_only_go_forward_and_only_near_now(tmp_path: Path) -> None:
     ]
     desk.clock.now += 60
     assert desk.accepts(codes_of(FIRST + 2)) == [True]
+
+
+@pytest.mark.parametrize("typed", ["{}", "password{}", "password12 {}", "password-{}"])
+def test_a_code_accepted_elsewhere_is_known_again_behind_a_password_too(tmp_path: Path, typed: str) -> None:
+    desk = Desk(tmp_path)
+
+    async def scene() -> bool:
+        offline = Offline(tmp_path, "web1", lambda: int(desk.clock.now * 1000))
+        offline.accepted_online("taro", typed.format(codes_of(FIRST)))
+        try:
+            return await offline.accepts("taro", codes_of(FIRST), "sshd")
+        finally:
+            offline.close()
+
+    assert asyncio.run(scene()) is False
+    assert desk.accepts(codes_of(FIRST)) == [True], "by another process, which has not heard of it"
 
 
 def test_as_many_logins_as_the_cache_allows(tmp_path: Path) -> None:
