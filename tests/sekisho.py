@@ -52,8 +52,8 @@ class Customer:
         return totp.at((time.time() if at is None else at) + 30 * steps_away)
 
     def next_code(self, used: str) -> str:
-        """A code that is good behind a used one: what the token shows now, or next, if it still shows that. (One that was
-        taken a step late makes the server expect the token to be late.)"""
+        """A code that is good behind a used one: what the token shows now, or next, if it still shows that. (One that
+        was taken a step late makes the server expect the token to be late.)"""
         return self.code() if self.code() != used else self.code(1)
 
 
