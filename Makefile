@@ -12,7 +12,7 @@ PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint soak bench fuzz docs texts lock clean system dev
+.PHONY: help install demo test lint soak tour bench fuzz docs texts lock clean system dev
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -53,6 +53,11 @@ lint: dev  ## style, types and the direction of imports
 
 soak: system dev  ## what takes longer than CI should wait
 	$(BIN)/python -m pytest -m soak
+
+tour: system dev  ## the pictures of docs/tour.md anew, from the tests that examine the pages
+	SEKISHO_SCREENSHOTS=build/tour $(BIN)/python -m pytest -p no:cacheprovider \
+		tests/web/test_portal_browser.py tests/web/test_bank_login.py tests/web/test_softtoken_page.py
+	@for picture in docs/tour/*.png; do cp "build/tour/$${picture##*/}" "$$picture"; done
 
 fuzz: dev  ## the packet parser against a coverage-guided fuzzer, the PAM module against bad frames: a minute each
 	$(BIN)/python tests/radius/fuzz_packet.py -max_total_time=60

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Playwright, expect
 
-from tests.web.browser import SLOW_MS
+from tests.web.browser import SLOW_MS, screenshot
 from tests.web.phone import Phone, phone
 from tests.web.softtoken import PIN, SoftTokenServer, open_by_pin, set_up_by_pin, shown_code
 
@@ -61,6 +61,7 @@ def test_axe_finds_nothing_on_any_screen(
         one.page.goto(server.origin)
         assert one.page.locator("html").get_attribute("lang") == locale[:2]
         for screen in screens(one.page):
+            screenshot(one.page, f"token-{screen.replace(' ', '-')}-{locale[:2]}-{scheme}")
             found = Axe().run(one.page, options=RULES)
             assert found.violations_count == 0, f"{screen}: {found.generate_report()}"
         assert one.errors == []
