@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from time import perf_counter
+from typing import Any
+from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
@@ -96,7 +98,7 @@ async def _answer(house: House, request: web.Request, handler: Handler) -> web.S
             if not is_our_page(request.headers, house.origin):
                 return await house.error_page(request, 403)
             async with asyncio.timeout(BODY_SECONDS):
-                await request.read()
+                await _whole_body(request)
         return await handler(request)
     except TimeoutError:
         response = await house.error_page(request, 408)
@@ -115,6 +117,48 @@ async def _answer(house: House, request: web.Request, handler: Handler) -> web.S
         return await house.error_page(request, 500)
 
 
+async def _whole_body(request: web.Request) -> None:
+    """The body, kept by the request. Raises HTTPBadRequest if it cannot be had: it breaks off, or its
+    chunks are none."""
+    try:
+        await request.read()
+    except (web.RequestPayloadError, ConnectionError):
+        raise web.HTTPBadRequest from None
+
+
+async def form_of(request: web.Request) -> dict[str, str]:
+    """The fields of a form as our pages send it, UTF-8 whatever it says; the first of a name counts. Anything else has
+    no fields."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        return {}
+    text = (await request.read()).decode("utf-8", "replace")
+    fields: dict[str, str] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        fields.setdefault(name, value)
+    return fields
+
+
+class _Speaker(web.RequestHandler):
+    """Speaks HTTP. What it cannot read is a line in the log and a bare 400: aiohttp would log a traceback with the
+    offending header in it, be that a cookie, and send it back under its own name."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        _log.info("a request could not be read", source=request.remote, status=status)
+        response = web.Response(status=status, text="Bad Request", headers={**_HEADERS, "Cache-Control": "no-store"})
+        response.force_close()
+        return response
+
+
 class Listener:
     """One TCP address that is listened at. TLS where the section names its files."""
 
@@ -126,23 +170,23 @@ class Listener:
 
     async def open(self, app: web.Application, *, shared: bool) -> None:
         """Raises OSError."""
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            keepalive_timeout=30,
-            max_line_size=MOST_LINE,
-            max_field_size=MOST_FIELD,
-            shutdown_timeout=5,
-        )
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
         await self._runner.setup()
-        inner = self._runner.server
-        assert inner is not None
+        manager = self._runner.server
+        assert manager is not None
+        loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {
+            "access_log": None,
+            "auto_decompress": False,  # no page of ours compresses a form
+            "keepalive_timeout": 30,
+            "max_line_size": MOST_LINE,
+            "max_field_size": MOST_FIELD,
+        }
         gate = Gate(self._most, self._is_proxy)
         self._tls = tls_of(self._section)
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: Guard(gate, inner()),
+            self._server = await loop.create_server(
+                lambda: Guard(gate, _Speaker(manager, loop=loop, **options)),
                 self._listen.host,
                 self._listen.port,
                 ssl=self._tls,

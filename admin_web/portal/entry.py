@@ -15,7 +15,7 @@ from admin_web.pages import Pages
 from admin_web.portal.journey import begun
 from admin_web.portal.notices import NOTICES
 from admin_web.portal.patience import Turns, patiently
-from admin_web.server import SOURCE
+from admin_web.server import SOURCE, form_of
 from admin_web.sessions import Sessions
 from otp_core.build import House
 from otp_core.desk import Actor
@@ -62,10 +62,10 @@ class Entry:
 
     async def enter(self, request: web.Request) -> web.Response:
         """Whoever is right goes on; whoever is not comes back here."""
-        form = await request.post()
+        form = await form_of(request)
         journey = request.path.strip("/")
-        contract_id = normalise_contract_id(str(form.get("contract_id", "")))
-        password = str(form.get("password", ""))
+        contract_id = normalise_contract_id(form.get("contract_id", ""))
+        password = form.get("password", "")
         source = request[SOURCE]
         actor = Actor(NAME, source)
         wrong = _missing(contract_id, password)

@@ -23,7 +23,7 @@ from admin_web.portal.notices import NOTICES, OF_REFUSAL
 from admin_web.portal.patience import Turns, patiently
 from admin_web.portal.stages import APP, ENDS, ENROL, LOCKED, OLD_CODE, PERMIT, STAGES, TERMS, TOKEN, first_stage
 from admin_web.portal.terms import terms, version_of
-from admin_web.server import SOURCE
+from admin_web.server import SOURCE, form_of
 from admin_web.sessions import Sessions
 from otp_core.desk import Actor, Desk, Refusal, Refused, Visit
 from otp_core.model import OtpUse, Standing
@@ -59,7 +59,7 @@ class Journey:
 
     async def act(self, request: web.Request) -> web.Response:
         """One step: done, or back with what was wrong."""
-        form = {name: str(value) for name, value in (await request.post()).items()}
+        form = await form_of(request)
         async with self._turns.mine():
             visit = self._visit(request)
             data = dict(visit.data)

@@ -6,7 +6,7 @@ It never keeps or logs a password or a code, and lets nobody in without an Acces
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from http import HTTPStatus
 from pathlib import Path
@@ -130,7 +130,7 @@ class Bank:
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         visit = request[VISIT]
-        form = await request.post()
+        form = await _form(request)
         customer, password = str(form.get("contract_id", "")).strip(), str(form.get("password", ""))
         async with visit.asking:
             if isinstance(visit.at, Inside):
@@ -145,7 +145,7 @@ class Bank:
 
     async def _code(self, request: web.Request) -> web.StreamResponse:
         visit = request[VISIT]
-        form = await request.post()
+        form = await _form(request)
         code = str(form.get("code", "")).strip()
         async with visit.asking:
             if not isinstance(visit.at, Challenge):
@@ -182,6 +182,13 @@ class Bank:
             self._visits.leave(visit)
             visit.said = ("left", "")
         return _to("/")
+
+
+async def _form(request: web.Request) -> Mapping[str, object]:
+    try:
+        return await request.post()
+    except (ValueError, LookupError, web.RequestPayloadError):  # no such encoding, no such part, not UTF-8
+        raise web.HTTPBadRequest(text="this is no form") from None
 
 
 def _is_own_form(request: web.Request) -> bool:

@@ -255,3 +255,16 @@ def test_a_form_from_elsewhere_is_not_taken(chromium: Browser, bank: str) -> Non
         assert foreign.status == 403
         forged = page.request.post(f"{bank}/logout", headers={"Origin": "http://localhost:1"})
         assert forged.status == 403
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data; boundary=x", "--x"),
+        ("application/x-www-form-urlencoded; charset=utf-99", "contract_id=a"),
+    ],
+)
+def test_a_form_that_is_none_is_the_senders_mistake(chromium: Browser, bank: str, kind: str, body: str) -> None:
+    with visitor(chromium) as page:
+        answer = page.request.post(f"{bank}/login", data=body, headers={"Content-Type": kind, "Origin": bank})
+        assert answer.status == 400

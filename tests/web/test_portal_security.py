@@ -83,6 +83,54 @@ def test_too_much_is_refused(bank: Portal) -> None:
     assert visitor.get("/").status == 200
 
 
+FORM = b"application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (b"Content-Type: multipart/form-data; boundary=x\r\n", b"--x\r\nno part"),
+        (b"Content-Type: multipart/form-data\r\n", b"--x\r\n"),
+        (b"Content-Type: " + FORM + b"; charset=utf-99\r\n", b"contract_id=a&password=b"),
+        (b"Content-Type: " + FORM + b"; charset=zlib\r\n", b"contract_id=a&password=b"),
+        (b"Content-Type: " + FORM + b"\r\n", b"contract_id=\xff\xfe&password=\xc0\x80"),
+        (b"Content-Type: " + FORM + b"\r\n", b"contract_id=%ed%a0%80&password=%ff"),
+        (b"Content-Type: " + FORM + b"\r\nContent-Encoding: gzip\r\n", b"contract_id=a&password=b"),
+    ],
+)
+def test_a_form_that_is_none_is_the_senders_mistake_not_ours(bank: Portal, fields: bytes, body: bytes) -> None:
+    head = f"POST /enrol HTTP/1.1\r\nHost: localhost\r\nOrigin: {bank.origin}\r\nContent-Length: {len(body)}\r\n"
+    answer = say(bank, head.encode() + fields + b"\r\n" + body)
+    assert answer.split()[1] in (b"303", b"400"), answer
+    assert "could not be made" not in bank.log() and "Traceback" not in bank.log()
+
+
+def test_what_is_no_http_is_answered_and_logged_without_what_was_in_it(bank: Portal) -> None:
+    answer = say(bank, b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: session=unmistakable-cookie-7\x7f\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+    assert b"aiohttp" not in answer and b"unmistakable" not in answer and b"nosniff" in answer
+    assert "a request could not be read" in bank.log()
+    assert "unmistakable-cookie-7" not in bank.log() and "Traceback" not in bank.log()
+
+
+def test_who_sends_half_a_form_and_goes_leaves_no_traceback(bank: Portal) -> None:
+    with socket.create_connection(("127.0.0.1", bank.port), timeout=60) as connection:
+        head = f"POST /resync HTTP/1.1\r\nHost: localhost\r\nOrigin: {bank.origin}\r\nContent-Length: 100\r\n\r\na="
+        connection.sendall(head.encode())
+        time.sleep(0.2)
+    end = time.monotonic() + 10
+    while "path=/resync" not in bank.log() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert "path=/resync" in bank.log() and "Traceback" not in bank.log()
+
+
+def say(bank: Portal, octets: bytes) -> bytes:
+    """What the server answers to that, until it has said it all or hung up."""
+    with socket.create_connection(("127.0.0.1", bank.port), timeout=60) as connection:
+        connection.sendall(octets)
+        return connection.recv(65536)
+
+
 def test_a_client_that_says_nothing_or_little_is_let_go(bank: Portal) -> None:
     held = []
     for start in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n"):
