@@ -18,7 +18,7 @@ from admin_web.portal.patience import Turns, patiently
 from admin_web.server import SOURCE, form_of
 from admin_web.sessions import Sessions
 from otp_core.build import House
-from otp_core.desk import Actor
+from otp_core.desk import Actor, Refused
 from otp_core.desk.handout import origin_of
 from otp_core.first_factor.turnstile import Turnstile
 from otp_core.model import Attempt, Mode
@@ -44,7 +44,6 @@ class Entry:
 
     async def show(self, request: web.Request) -> web.Response:
         """The form; after a mistake with what was wrong, once."""
-        journey = request.path.strip("/")
         async with self._turns.mine():
             visit = self._sessions.visit(request)
             data = visit.data if visit and visit.customer is None else {}
@@ -52,13 +51,7 @@ class Entry:
             if visit is not None and notice is not None:
                 kept = {name: value for name, value in data.items() if name != "notice"}
                 await patiently(lambda: self._house.desk.keep_visit(visit, kept))
-        return self._pages.page(
-            request,
-            "portal/entry.html",
-            journey=journey,
-            notice=NOTICES.get(notice or ""),
-            contract_id=data.get("contract_id", ""),
-        )
+        return self._form(request, data)
 
     async def enter(self, request: web.Request) -> web.Response:
         """Whoever is right goes on; whoever is not comes back here."""
@@ -73,7 +66,7 @@ class Entry:
             wrong = await self._refusal(contract_id, password, actor)
         if wrong is not None:
             kept = {"notice": wrong, "contract_id": contract_id[:_LONGEST]}
-            return await self._again(request, f"/{journey}", kept, actor)
+            return await self._again(request, kept, actor)
         return await self._begin(request, journey, contract_id, actor)
 
     async def _refusal(self, contract_id: str, password: str, actor: Actor) -> str | None:
@@ -102,16 +95,29 @@ class Entry:
     async def _record(self, contract_id: str, reason: str, actor: Actor) -> None:
         await patiently(lambda: self._house.desk.refuse_visit(contract_id, reason, actor))
 
-    async def _again(self, request: web.Request, path: str, data: Mapping[str, Any], actor: Actor) -> web.Response:
-        response = web.HTTPSeeOther(path)
+    async def _again(self, request: web.Request, data: Mapping[str, Any], actor: Actor) -> web.Response:
+        """To the form with what was wrong; where no session may be kept for that, it is the answer."""
+        response = web.HTTPSeeOther(request.path)
         async with self._turns.mine():
             visit = self._sessions.visit(request)
             if visit is not None and visit.customer is None:
                 await patiently(lambda: self._house.desk.keep_visit(visit, data))
                 return response
-            _, cookie = await patiently(lambda: self._sessions.begin(None, data, actor))
+            try:
+                _, cookie = await patiently(lambda: self._sessions.begin(None, data, actor))
+            except Refused:
+                return self._form(request, data)
         self._sessions.put(response, cookie)
         return response
+
+    def _form(self, request: web.Request, data: Mapping[str, Any]) -> web.Response:
+        return self._pages.page(
+            request,
+            "portal/entry.html",
+            journey=request.path.strip("/"),
+            notice=NOTICES.get(data.get("notice") or ""),
+            contract_id=data.get("contract_id", ""),
+        )
 
     async def _begin(self, request: web.Request, journey: str, contract_id: str, actor: Actor) -> web.Response:
         """A new id for whoever has signed in; the one from before is worth nothing any more."""

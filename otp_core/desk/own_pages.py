@@ -55,11 +55,12 @@ class OwnPages(Journeys, Inventory):
         self, id_: bytes, contract_id: str | None, data: Mapping[str, Any], bounds: Bounds, actor: Actor
     ) -> Visit:
         """A new session under an id that only the browser keeps; ``contract_id``: whose password was right. Raises
-        Refused (TOO_MANY) when there are as many as there may be."""
+        Refused (TOO_MANY) when there are as many as there may be; half of them are kept for such customers, because
+        anybody can begin the others as fast as forms can be sent."""
         mark, now = self._store.sealer.session_mark(id_), self._now()
         expires_at = now + bounds.longest * 1000
         with self._store.work() as work:
-            if work.count_sessions() >= bounds.most:
+            if work.count_sessions() >= (bounds.most // 2 if contract_id is None else bounds.most):
                 raise Refused(Refusal.TOO_MANY, "sessions")
             standing = None if contract_id is None else self._standing(work, contract_id)
             owner = standing.customer_key if standing else None

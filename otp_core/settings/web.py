@@ -50,7 +50,12 @@ class Web(Served):
     idle_seconds: int = count(600, 180, 3600, "Seconds without a click until a customer's session ends.")
     session_seconds: int = count(1800, 180, 14_400, "Seconds until a session ends in any case.")
     proof_seconds: int = count(900, 60, 3600, "Seconds for which the old token's code lets a new token in.")
-    max_sessions: int = count(50_000, 10, 10_000_000, "Sessions kept at once; further customers are asked to wait.")
+    max_sessions: int = count(
+        50_000,
+        10,
+        10_000_000,
+        "Sessions kept at once, half of them only for customers who have signed in; more are asked to wait.",
+    )
     max_connections: int = count(1000, 10, 100_000, "Connections at once.")
     address_free_failures: int = count(
         30, 1, 100_000, "Wrong passwords from one source address, whoever's, that cost it no delay (IPv6: one /64)."

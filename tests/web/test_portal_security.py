@@ -131,6 +131,16 @@ def say(bank: Portal, octets: bytes) -> bytes:
         return connection.recv(65536)
 
 
+def test_forms_without_a_password_take_no_room_from_those_who_sign_in(tmp_path: Path) -> None:
+    with portal(tmp_path, more="max_sessions = 10") as opened:
+        one, said = opened.house.customer(), set()
+        for _ in range(12):
+            answer = Visitor(opened).post("/enrol", contract_id="stranger", password="")
+            said.add((answer.status, answer.wrong))
+        assert said == {(200, "Enter your login password.")}
+        assert Visitor(opened).sign_in(one, "suspend").path == "/suspend/code"
+
+
 def test_a_client_that_says_nothing_or_little_is_let_go(bank: Portal) -> None:
     held = []
     for start in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n"):
