@@ -23,6 +23,9 @@ BODY_SECONDS = 10.0
 FROM_ONE_ADDRESS = 100
 """Connections at once from one address that is no trusted proxy's."""
 
+SAID_EVERY = 60.0
+"""Seconds between two log lines about connections turned away: whoever opens too many does not fill the log."""
+
 _log = structlog.get_logger("http")
 
 
@@ -35,9 +38,18 @@ class Gate:
     seconds: float = HEADER_SECONDS
     inside: int = 0
     of: Counter[str] = field(default_factory=Counter)
+    turned_away: int = 0
+    said_at: float = float("-inf")
 
     def admits(self, address: str) -> bool:
         return self.inside < self.most and (self.of[address] < FROM_ONE_ADDRESS or self.trusted(address))
+
+    def turn_away(self, address: str, now: float) -> None:
+        """Counted, and said once in a while."""
+        self.turned_away += 1
+        if now >= self.said_at + SAID_EVERY:
+            _log.warning("too many connections", at_once=self.inside, source=address, turned_away=self.turned_away)
+            self.turned_away, self.said_at = 0, now
 
 
 class Guard(asyncio.Protocol):
@@ -56,7 +68,7 @@ class Guard(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
         if not self._gate.admits(self._address):
-            _log.warning("too many connections", at_once=self._gate.inside, source=self._address)
+            self._gate.turn_away(self._address, asyncio.get_running_loop().time())
             transport.abort()
             return
         self._let_in = True

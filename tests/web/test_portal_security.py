@@ -124,6 +124,14 @@ def test_who_sends_half_a_form_and_goes_leaves_no_traceback(bank: Portal) -> Non
     assert "path=/resync" in bank.log() and "Traceback" not in bank.log()
 
 
+def test_who_opens_too_many_connections_does_not_fill_the_log(tmp_path: Path) -> None:
+    with portal(tmp_path, more="max_connections = 10") as opened, contextlib.ExitStack() as held:
+        for _ in range(40):
+            held.enter_context(socket.create_connection(("127.0.0.1", opened.port), timeout=60))
+        time.sleep(0.5)
+        assert opened.log().count("too many connections") == 1
+
+
 def say(bank: Portal, octets: bytes) -> bytes:
     """What the server answers to that, until it has said it all or hung up."""
     with socket.create_connection(("127.0.0.1", bank.port), timeout=60) as connection:
