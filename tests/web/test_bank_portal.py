@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.sekisho import PASSWORD, Sekisho, client_table, free_port
+from tests.sekisho import PASSWORD, STAFF, Customer, Sekisho, client_table, free_port
 from tests.web.bank import BOTH, bank_beside, enter_code, is_inside, log_in
 from tests.web.browser import visitor
 
@@ -52,6 +52,15 @@ def sign_in_at_portal(page: Page, link: str, contract_id: str) -> None:
     go_on(page)
 
 
+def bring(page: Page, token: Customer, code: str) -> None:
+    """The new token's ID and code."""
+    page.locator("#kind-own").check()
+    go_on(page)
+    page.locator("#token_id").fill(token.token_id)
+    page.locator("#code").fill(code)
+    go_on(page, "enrol")
+
+
 @pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
 def test_whoever_enrols_logs_in_with_the_next_code(
     chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
@@ -61,12 +70,8 @@ def test_whoever_enrols_logs_in_with_the_next_code(
     with visitor(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         sign_in_at_portal(page, "enrol", one.contract_id)
-        page.locator("#kind-own").check()
-        go_on(page)
-        page.locator("#token_id").fill(one.token_id)
         used = one.code()
-        page.locator("#code").fill(used)
-        go_on(page, "enrol")
+        bring(page, one, used)
         expect(page).to_have_url(re.compile("/enrol/done$"))
         page.locator(f"main a[href='{bank}/']").first.click()
         log_in(page, one.contract_id, PASSWORD)
@@ -92,18 +97,61 @@ def test_whoever_suspends_logs_in_by_password_alone(
         is_inside(page, one.contract_id)
 
 
+@pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
+def test_after_a_change_of_device_the_new_token_logs_in_and_the_old_one_does_not(
+    chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
+) -> None:
+    house, bank = both
+    one, new = house.customer(), house.customer(enrolled=False)
+    with visitor(chromium, phone=phone, language=language, script=script) as page:
+        page.goto(bank)
+        sign_in_at_portal(page, "enrol", one.contract_id)
+        old_code = one.code()
+        page.locator("#code").fill(old_code)
+        go_on(page)
+        used = new.code()
+        bring(page, new, used)
+        expect(page).to_have_url(re.compile("/enrol/done$"))
+        page.locator(f"main a[href='{bank}/']").first.click()
+        log_in(page, one.contract_id, PASSWORD)
+        enter_code(page, one.next_code(old_code))
+        expect(page.locator("[role=alert]")).to_be_visible()
+        enter_code(page, new.next_code(used))
+        is_inside(page, one.contract_id)
+
+
+@pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
+def test_a_lost_token_lets_nobody_in_and_a_permit_brings_a_new_one(
+    chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
+) -> None:
+    house, bank = both
+    one, new = house.customer(), house.customer(enrolled=False)
+    house.desk.report_lost(one.contract_id, STAFF)
+    permit = house.desk.permit_reissue(one.contract_id, STAFF)
+    with visitor(chromium, phone=phone, language=language, script=script) as page:
+        page.goto(bank)
+        log_in(page, one.contract_id, PASSWORD)
+        expect(page.locator("[role=alert]")).to_be_visible()
+        sign_in_at_portal(page, "enrol", one.contract_id)
+        page.locator("#permit").fill(permit.text)
+        go_on(page)
+        used = new.code()
+        bring(page, new, used)
+        expect(page).to_have_url(re.compile("/enrol/done$"))
+        page.locator(f"main a[href='{bank}/']").first.click()
+        log_in(page, one.contract_id, PASSWORD)
+        enter_code(page, new.next_code(used))
+        is_inside(page, one.contract_id)
+
+
 def test_a_code_that_enrolled_cannot_log_in_too(chromium: Browser, both: tuple[Sekisho, str]) -> None:
     house, bank = both
     one = house.customer(enrolled=False)
     with visitor(chromium) as page:
         page.goto(bank)
         sign_in_at_portal(page, "enrol", one.contract_id)
-        page.locator("#kind-own").check()
-        go_on(page)
         used = one.code()
-        page.locator("#token_id").fill(one.token_id)
-        page.locator("#code").fill(used)
-        go_on(page, "enrol")
+        bring(page, one, used)
         page.locator(f"main a[href='{bank}/']").first.click()
         log_in(page, one.contract_id, PASSWORD)
         enter_code(page, used)
