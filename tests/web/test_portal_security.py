@@ -4,6 +4,7 @@ written down. And what a crash leaves behind."""
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import socket
 import ssl
@@ -169,6 +170,18 @@ def test_the_language_link_leads_nowhere_else(bank: Portal) -> None:
     for to in ("https://evil.example", "//evil.example", "/\\evil.example", "/%0d%0aX: y", "javascript:alert(1)"):
         answer = Visitor(bank).ask("GET", f"/language/en?to={to.replace(' ', '%20')}", None)
         assert answer.status == 303 and answer.headers["Location"] == "/"
+
+
+def test_a_path_is_encoded_in_the_links_of_its_page(bank: Portal) -> None:
+    answer = Visitor(bank).ask("GET", "/nowhere%26to=%23x", None)
+    assert answer.status == 404 and "?to=/nowhere%26to%3D%23x" in answer.text
+
+
+def test_the_password_is_hidden_and_a_manager_may_fill_it_in(bank: Portal) -> None:
+    for path in ("/enrol", "/suspend", "/resync"):
+        field = re.search(r'<input id="password"[^>]*>', Visitor(bank).get(path).text)
+        assert field and 'type="password"' in field[0] and 'autocomplete="current-password"' in field[0]
+        assert "maxlength" not in field[0] and "onpaste" not in field[0]
 
 
 def test_what_a_customer_types_is_shown_as_text(bank: Portal) -> None:
