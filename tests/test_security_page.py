@@ -13,7 +13,7 @@ def test_every_proof_that_the_security_page_names_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", page))
     known = set()
     for path in (ROOT / "tests").rglob("test_*.py"):
-        known.update(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
+        known.update(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
     assert len(named) > 30
     assert named - known == set()
     for name in re.findall(r"`(test_\w+\.py)`", page):
