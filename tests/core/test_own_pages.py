@@ -14,7 +14,7 @@ from otp_core.store.schema import session
 from otp_core.store.visits import session_lines
 from tests.core.bank import STAFF, Bank
 
-BOUNDS = Bounds(idle=600, longest=1800, most=3)
+BOUNDS = Bounds(idle=600, longest=1800, most=4)
 WEB = Actor("web", "192.0.2.9")
 ID = b"i" * 32
 
@@ -65,14 +65,19 @@ def test_what_a_session_remembers_opens_for_no_other_session(bank: Bank) -> None
         bank.desk.visit(b"k" * 32, BOUNDS)
 
 
-def test_there_are_no_more_sessions_than_there_may_be(bank: Bank) -> None:
-    for number in range(3):
+def test_there_are_no_more_sessions_than_there_may_be_and_half_are_for_who_signed_in(bank: Bank) -> None:
+    bank.customer()
+    for number in range(2):
         begun(bank, None, bytes([number]) * 32)
     with pytest.raises(Refused) as caught:
         begun(bank, None)
     assert caught.value.refusal is Refusal.TOO_MANY
+    for number in (2, 3):
+        begun(bank, "taro", bytes([number]) * 32)
+    with pytest.raises(Refused):
+        begun(bank)
     bank.clock.now += 700
-    assert bank.desk.sweep_visits(BOUNDS) == 3
+    assert bank.desk.sweep_visits(BOUNDS) == 4
     begun(bank, None)
 
 
