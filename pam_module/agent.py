@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import date
 
 import structlog
@@ -45,7 +45,11 @@ class RadiusHouse:
     def use(self, agent: Agent) -> None:
         self._offline_for = frozenset(f"pam:{one.name}" for one in agent.profiles if one.offline == "codes")
 
-    async def answer(self, attempt: Attempt) -> Verdict:
+    def answer(self, attempt: Attempt) -> Awaitable[Verdict]:
+        """A Task, since the exchange with a server has time-outs of its own."""
+        return asyncio.get_running_loop().create_task(self._answer(attempt))
+
+    async def _answer(self, attempt: Attempt) -> Verdict:
         verdict = await self._servers.answer(attempt)
         if self._offline_for and isinstance(verdict, Accept):
             self._offline.accepted_online(attempt.customer, attempt.typed)  # by whatever profile

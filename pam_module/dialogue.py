@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -24,6 +24,7 @@ from pam_module.profiles import Ask, Groups, Profile, Way
 from pam_module.texts import Word
 
 _log = structlog.get_logger("pam")
+T = TypeVar("T")
 
 FAKE = b"\b\n\r\x7fINCORRECT"
 """How the password begins that sshd sends for somebody whom it will not let in anyway."""
@@ -40,11 +41,14 @@ class Talk(Protocol):
 
     async def say(self, text: str, style: Style) -> None: ...
 
+    async def within(self, seconds: float, coming: Awaitable[T]) -> T:
+        """What is awaited, while the person waits. Raises TimeoutError."""
+
 
 class House(Protocol):
     """Who decides: the store's own authenticator, or RADIUS servers elsewhere. All raise BackendSilent."""
 
-    async def answer(self, attempt: Attempt) -> Verdict: ...
+    def answer(self, attempt: Attempt) -> Awaitable[Verdict]: ...
 
     def account(self, customer: str, profile: Profile, today: date) -> tuple[Code, str]:
         """May this customer have a session; and why not."""
@@ -163,8 +167,7 @@ class Dialogue:
         seconds = self._around.answer_seconds
         attempt = attempt._replace(deadline=self._around.now() + seconds)
         try:
-            async with asyncio.timeout(seconds + GRACE_SECONDS):
-                return await self._around.house.answer(attempt)
+            return await self._talk.within(seconds + GRACE_SECONDS, self._around.house.answer(attempt))
         except TimeoutError:
             return Silence(f"no verdict after {seconds + GRACE_SECONDS:g} s")
 

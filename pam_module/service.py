@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import pwd
 import socket
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
+from pam_module.course import Course, Told
 from pam_module.frames import (
     MAX_FRAMES,
     Abort,
@@ -40,7 +42,7 @@ from pam_module.frames import (
 )
 
 FIRST_SECONDS = 5.0
-"""For a START, and for a peer to take what is written to it."""
+"""For a START."""
 
 QUIET_SECONDS, WAIT_SECONDS = 3.0, 30
 """A module hears something at least so often: a WAIT of so many seconds."""
@@ -50,6 +52,7 @@ _encoded = lru_cache(maxsize=256)(encode)
 """The service's frames are few, come again and again, and hold no secret."""
 
 _log = structlog.get_logger("pam")
+T = TypeVar("T")
 
 
 class Gone(Exception):
@@ -86,30 +89,45 @@ class Conversation:
         self._arrived: list[Frame] = []
         self._count = 0
         self._loop = asyncio.get_running_loop()
-        self._spoke_at = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
+        self._readable: Told[None] | None = None
+        self._watched = False
+        self._until = self._wait_at = math.inf
         self.asking = False
         """A person is typing: nothing is lost if they are sent away."""
 
+    def begin(self, work: Coroutine[Any, None, None], ended: Callable[[], None]) -> None:
+        """Have this done over the connection, which is closed at its end; then ``ended`` is called."""
+        self._course = Course(work, partial(self._end, ended))
+        self._timer = self._loop.call_later(QUIET_SECONDS, self._wake)
+        self._course.begin()
+
+    def send_away(self) -> None:
+        self._course.throw(Gone("sent away"))
+
+    def _end(self, ended: Callable[[], None]) -> None:
+        self._timer.cancel()
+        self._watch(False)
+        self._connection.close()
+        ended()
+
     async def start(self) -> Start:
         """The first frame. Raises Gone or BadFrame."""
+        self._read()  # it has usually come with the connection
         frame = await self._next(FIRST_SECONDS)
         if not isinstance(frame, Start):
             raise BadFrame(Fault.TYPE)
-        self._spoke_at = self._loop.time()
         return frame
 
     async def ask(self, text: str, role: Role, *, echo: bool = False) -> bytes:
         """What the person types. Raises Gone or BadFrame."""
         if self._arrived:
             raise BadFrame(Fault.TYPE)  # an answer before its question
-        await self._send(Prompt(fits(text), echo, role))
+        self._send(Prompt(fits(text), echo, role))
         self.asking = True
         try:
             frame = await self._next(self._typing_seconds)
         finally:
             self.asking = False
-            self._spoke_at = self._loop.time()
         if isinstance(frame, Abort):
             raise Gone("gave up")
         if not isinstance(frame, Answer):
@@ -117,69 +135,101 @@ class Conversation:
         return frame.text
 
     async def say(self, text: str, style: Style) -> None:
-        await self._send(Text(style, fits(text)))
+        self._send(Text(style, fits(text)))
 
-    async def finish(self, result: Result) -> None:
-        """The last frame; always sent, however many there were."""
-        await self._write(result)
+    def finish(self, result: Result) -> None:
+        """The last frame; always sent, however many there were. Raises Gone."""
+        self._write(result)
 
-    def keep_alive(self, seconds: float = QUIET_SECONDS) -> None:
-        """Say WAIT whenever the module has heard nothing for so many seconds, until ``rest``. A timer and no task: few
-        logins are slow enough to need it."""
-        self._timer = self._loop.call_later(max(0.1, self._spoke_at + seconds - self._loop.time()), self._wake, seconds)
-
-    def rest(self) -> None:
-        if self._timer is not None:
+    async def within(self, seconds: float, coming: Awaitable[T]) -> T:
+        """Raises TimeoutError if it does not come in that time."""
+        self._until = self._loop.time() + seconds
+        if self._until < self._timer.when():
             self._timer.cancel()
+            self._timer = self._loop.call_at(self._until, self._wake)
+        try:
+            return await coming
+        finally:
+            self._until = math.inf
 
-    def _wake(self, seconds: float) -> None:
-        if self.asking or self._spoke_at + seconds > self._loop.time():
-            self.keep_alive(seconds)
-            return
+    def _wake(self) -> None:
+        """One timer for all: it comes at least as often as a WAIT could be due, so that few logins need a second."""
+        now = self._loop.time()
+        if now >= self._wait_at:
+            self._say_wait(now)
+        late = now >= self._until
+        if late:
+            self._until = math.inf
+        self._timer = self._loop.call_at(min(self._until, self._wait_at, now + QUIET_SECONDS), self._wake)
+        if late:
+            self._course.throw(TimeoutError())
+
+    def _say_wait(self, now: float) -> None:
+        self._wait_at = now + WAIT_SECONDS / 2
         self._count += 1
-        if self._count >= MAX_FRAMES:
-            return  # whoever speaks next finds out
-        with contextlib.suppress(OSError):  # who is gone, or takes nothing, is found out at the next frame
-            self._connection.send(encode(Wait(WAIT_SECONDS)))
-        self._spoke_at = self._loop.time()
-        self.keep_alive(WAIT_SECONDS / 2)
+        if self._count < MAX_FRAMES:  # otherwise, whoever speaks next finds out
+            with contextlib.suppress(OSError):  # who is gone, or takes nothing, is found out at the next frame
+                self._connection.send(encode(Wait(WAIT_SECONDS)))
 
-    async def _send(self, frame: FromService) -> None:
+    def _send(self, frame: FromService) -> None:
         self._another()
-        await self._write(frame)
+        self._write(frame)
 
-    async def _write(self, frame: FromService) -> None:
+    def _write(self, frame: FromService) -> None:
+        """At once or not at all: what a conversation may be told fits several times into a socket's buffer."""
         octets = _encoded(frame)
-        self._spoke_at = self._loop.time()
+        self._wait_at = self._loop.time() + QUIET_SECONDS
         try:
-            sent = self._send_now(octets)
-            if sent < len(octets):
-                async with asyncio.timeout(FIRST_SECONDS):
-                    await self._loop.sock_sendall(self._connection, octets[sent:])
-        except (TimeoutError, OSError) as error:
+            taken = self._connection.send(octets)
+        except OSError as error:
             raise Gone("takes nothing") from error
-
-    def _send_now(self, octets: bytes) -> int:
-        try:
-            return self._connection.send(octets)
-        except BlockingIOError:
-            return 0
+        if taken < len(octets):
+            raise Gone("takes nothing")
 
     async def _next(self, seconds: float) -> Frame:
-        try:
-            async with asyncio.timeout(seconds):
-                while not self._arrived:
-                    octets = await self._loop.sock_recv(self._connection, _OCTETS)
-                    if not octets:
-                        self._frames.end()
-                        raise Gone("closed")
-                    self._arrived += self._frames.feed(octets)
-        except TimeoutError as error:
-            raise Gone(f"said nothing for {seconds:g} s") from error
-        except OSError as error:
-            raise Gone("closed") from error
+        self._wait_at = math.inf
+        if not self._arrived:
+            try:
+                await self.within(seconds, self._arrival())
+            except TimeoutError as error:
+                raise Gone(f"said nothing for {seconds:g} s") from error
+        self._wait_at = self._loop.time() + QUIET_SECONDS
         self._another()
         return self._arrived.pop(0)
+
+    async def _arrival(self) -> None:
+        while not self._arrived:
+            self._watch(True)
+            self._readable = Told()
+            await self._readable
+            self._read()
+
+    def _read(self) -> None:
+        """Take what there is."""
+        try:
+            octets = self._connection.recv(_OCTETS)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise Gone("closed") from error
+        if not octets:
+            self._frames.end()
+            raise Gone("closed")
+        self._arrived += self._frames.feed(octets)
+
+    def _watch(self, wanted: bool) -> None:
+        if wanted and not self._watched:
+            self._loop.add_reader(self._connection, self._stir)
+        elif self._watched and not wanted:
+            self._loop.remove_reader(self._connection)
+        self._watched = wanted
+
+    def _stir(self) -> None:
+        readable, self._readable = self._readable, None
+        if readable is None:
+            self._watch(False)  # out of turn: it is left where it is, and bounded by that
+        else:
+            readable.tell(None)
 
     def _another(self) -> None:
         self._count += 1
@@ -202,7 +252,7 @@ class Service:
         self.limits = limits
         self._converse = converse
         self._of: Counter[int] = Counter()
-        self._running: dict[asyncio.Task[None], Conversation] = {}
+        self._running: set[Conversation] = set()
         self._pause: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -237,20 +287,17 @@ class Service:
                 connection.send(encode(Result(Code.MAXTRIES)))
             return
         self._of[peer.uid] += 1
-        task = loop.create_task(self._serve(talk, peer))
-        self._running[task] = talk
-        task.add_done_callback(partial(self._leave, connection, peer))
+        self._running.add(talk)
+        talk.begin(self._serve(talk, peer), partial(self._leave, talk, peer))
 
-    def _leave(self, connection: socket.socket, peer: Peer, task: asyncio.Task[None]) -> None:
-        """However it ended, and if it was sent away before it began."""
-        connection.close()
-        del self._running[task]
+    def _leave(self, talk: Conversation, peer: Peer) -> None:
+        self._running.discard(talk)
         self._of[peer.uid] -= 1
 
     async def _serve(self, talk: Conversation, peer: Peer) -> None:
         """One connection, from its first octet to its last. Never raises."""
         try:
-            await talk.finish(await self._hear(talk, peer))
+            talk.finish(await self._hear(talk, peer))
         except Gone as error:
             _log.debug("a conversation ended early", pid=peer.pid, uid=peer.uid, cause=str(error))
 
@@ -270,7 +317,6 @@ class Service:
             if not self._may_ask(peer, start):
                 _log.warning("a user may not ask for another", uid=peer.uid, user=start.user, pid=peer.pid)
                 return Result(Code.PERM_DENIED)
-            talk.keep_alive()
             return await self._converse(start, talk)
         except BadFrame as error:
             # A refusal and not an outage: what a stranger types must never count as one.
@@ -283,8 +329,6 @@ class Service:
         except Exception:
             _log.exception("a conversation failed", pid=peer.pid, uid=peer.uid)
             return Result(Code.UNAVAILABLE)
-        finally:
-            talk.rest()
 
     def _may_ask(self, peer: Peer, start: Start) -> bool:
         if peer.uid in _trusted():
@@ -299,10 +343,9 @@ class Service:
         end = asyncio.get_running_loop().time() + drain_seconds
         while self._running:
             late = asyncio.get_running_loop().time() >= end
-            leaving = [task for task, talk in self._running.items() if late or talk.asking]
-            for task in leaving:
-                task.cancel()
-            await asyncio.wait(list(self._running), timeout=0.05)
+            for talk in [talk for talk in self._running if late or talk.asking]:
+                talk.send_away()
+            await asyncio.sleep(0.05)
 
 
 def _trusted() -> tuple[int, int]:

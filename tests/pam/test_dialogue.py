@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from ipaddress import ip_network
+from typing import TypeVar
 
 import pytest
 
@@ -30,6 +31,7 @@ from pam_module.frames import Code, Op, Result, Role, Start, Style
 from pam_module.profiles import Ask, Profile, Way, profiles_of
 from pam_module.texts import TEXTS, Word
 
+T = TypeVar("T")
 TODAY = date(2026, 11, 25)
 ACCEPT, ASK = Accept(), Challenge(b"state", Language.EN)
 
@@ -75,6 +77,9 @@ class FakePerson:
 
     async def say(self, text: str, style: Style) -> None:
         self.told.append(text)
+
+    async def within(self, seconds: float, coming: Awaitable[T]) -> T:
+        return await coming
 
 
 def groups(user: str) -> Collection[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from datetime import date
+from typing import TypeVar
 
 import pytest
 
@@ -13,6 +14,8 @@ from otp_core.model import Attempt, Silence, Verdict
 from pam_module.dialogue import Dialogue, Surroundings
 from pam_module.frames import Code, Op, Role, Start, Style
 from pam_module.profiles import Profile
+
+T = TypeVar("T")
 
 
 class SilentHouse:
@@ -38,6 +41,9 @@ class Person:
 
     async def say(self, text: str, style: Style) -> None:
         pass
+
+    async def within(self, seconds: float, coming: Awaitable[T]) -> T:
+        return await coming
 
 
 def no_groups(user: str) -> Collection[str]:
