@@ -1,7 +1,7 @@
 """A coroutine that goes on in the very call that brings what it waits for.
 
 A Task would take a turn of the loop each time, which is most of what a login costs a door. No sockets, no clock.
-What is run here may wait for Told and for asyncio's futures (a Task is one); ``asyncio.timeout`` needs a Task around it.
+What is run here may wait for Told and for asyncio's futures; ``asyncio.timeout`` needs a Task around it.
 """
 
 from __future__ import annotations

@@ -21,12 +21,12 @@ read them.
 
 from __future__ import annotations
 
+import re
 import struct
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Literal
+from typing import Literal, TypeVar
 
 VERSION = 1
 MAX_FRAME = 4096
@@ -36,6 +36,7 @@ MAX_FRAMES = 32
 
 MAX_WAIT_SECONDS = 120
 MAX_DELAY_MS = 10_000
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 class Code(IntEnum):
@@ -251,15 +252,13 @@ def encode(frame: Frame) -> bytes:
 
 def fits(text: str) -> str:
     """The text as a frame can hold it: control characters become spaces, what is over 1024 octets is cut off."""
-    clean = "".join(" " if _is_control(letter) else letter for letter in text)
-    return clean.encode("utf-8", "replace")[:MAX_VALUE].decode("utf-8", "ignore")
-
-
-def _is_control(letter: str) -> bool:
-    return unicodedata.category(letter) == "Cc"
+    return _CONTROLS.sub(" ", text).encode("utf-8", "replace")[:MAX_VALUE].decode("utf-8", "ignore")
 
 
 # Reading: a frame's values by tag in, the frame out.
+
+
+Word = TypeVar("Word", bound=StrEnum)
 
 
 class _Values:
@@ -304,7 +303,7 @@ class _Values:
             text = found.decode()
         except UnicodeDecodeError:
             raise BadFrame(Fault.TEXT) from None
-        if any(map(_is_control, text)):
+        if _CONTROLS.search(text):
             raise BadFrame(Fault.TEXT)
         return text
 
@@ -319,18 +318,18 @@ class _Values:
             raise BadFrame(Fault.VALUE)
         return number
 
-    def word(self, tag: _Tag, words: type[StrEnum]) -> str:
-        text = self.text(tag)
-        if text not in set(words):
-            raise BadFrame(Fault.VALUE)
-        return text
+    def word(self, tag: _Tag, words: type[Word]) -> Word:
+        try:
+            return words(self.text(tag))
+        except ValueError:
+            raise BadFrame(Fault.VALUE) from None
 
 
 def _read_start(values: _Values) -> Start:
     if values.number(_Tag.VERSION, 1, 255) != VERSION:
         raise BadFrame(Fault.VERSION)
     return Start(
-        Op(values.word(_Tag.OP, Op)),
+        values.word(_Tag.OP, Op),
         values.text(_Tag.SERVICE),
         values.text(_Tag.USER),
         values.text(_Tag.RUSER, ""),
@@ -343,7 +342,7 @@ def _read_start(values: _Values) -> Start:
 
 
 def _read_prompt(values: _Values) -> Prompt:
-    return Prompt(values.text(_Tag.TEXT), bool(values.number(_Tag.ECHO, 1, 1)), Role(values.word(_Tag.ROLE, Role)))
+    return Prompt(values.text(_Tag.TEXT), bool(values.number(_Tag.ECHO, 1, 1)), values.word(_Tag.ROLE, Role))
 
 
 _READERS: dict[int, Callable[[_Values], Frame]] = {

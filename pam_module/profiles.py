@@ -96,8 +96,10 @@ class Profile:
         return self.texts[language or self.language][word].replace("{day}", day)
 
 
-def _inside(rhost: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+def _inside(rhost: str, networks: Collection[IPv4Network | IPv6Network]) -> bool:
     """A name, where the host looks addresses up (sshd's UseDNS), is in no network: only an address can be trusted."""
+    if not networks:
+        return False
     try:
         address = ip_address(rhost.partition("%")[0])
     except ValueError:

@@ -219,9 +219,9 @@ class Conversation:
 
     def _watch(self, wanted: bool) -> None:
         if wanted and not self._watched:
-            self._loop.add_reader(self._connection, self._stir)
+            self._loop.add_reader(self._connection.fileno(), self._stir)
         elif self._watched and not wanted:
-            self._loop.remove_reader(self._connection)
+            self._loop.remove_reader(self._connection.fileno())
         self._watched = wanted
 
     def _stir(self) -> None:
