@@ -5,7 +5,8 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from datetime import date, datetime
+import time
+from datetime import date
 
 
 def groups_of(user: str) -> frozenset[str]:
@@ -26,4 +27,4 @@ def _group(gid: int) -> str:
 
 def today() -> date:
     """In this machine's zone."""
-    return datetime.now().astimezone().date()
+    return date(*time.localtime()[:3])

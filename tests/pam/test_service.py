@@ -225,6 +225,69 @@ def test_a_slow_step_says_wait(tmp_path: Path) -> None:
         assert [host.hear(), host.hear()] == [Text(Style.INFO, "Slow."), Result(Code.SUCCESS)]
 
 
+def test_every_slow_step_says_wait_not_only_the_first(tmp_path: Path) -> None:
+    async def slow(start: Start, talk: Conversation) -> Result:
+        await asyncio.sleep(4)
+        await talk.say("Slow.", Style.INFO)
+        await asyncio.sleep(4)
+        return Result(Code.SUCCESS)
+
+    with serving(tmp_path, slow) as path, Host(path) as host:
+        host.send(start("taro"))
+        kinds = [type(host.hear()) for _ in range(4)]
+        assert kinds == [Wait, Text, Wait, Result]
+
+
+def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    async def slow(start: Start, talk: Conversation) -> Result:
+        try:
+            await talk.within(0.2, asyncio.sleep(60))
+        except TimeoutError:
+            return Result(Code.UNAVAILABLE)
+        return Result(Code.SUCCESS)
+
+    with serving(tmp_path, slow) as path, Host(path) as host:
+        host.send(start("taro"))
+        assert host.result() == Result(Code.UNAVAILABLE)
+
+
+def test_what_is_said_out_of_turn_waits_its_turn(tmp_path: Path) -> None:
+    async def slow(start: Start, talk: Conversation) -> Result:
+        first = await talk.ask("First: ", Role.NONE)
+        await asyncio.sleep(1)
+        second = await talk.ask("Second: ", Role.NONE)
+        return Result(Code.SUCCESS if (first, second) == (b"1", b"2") else Code.AUTH_ERR)
+
+    with serving(tmp_path, slow) as path, Host(path) as host:
+        host.send(start("taro"))
+        host.hear()
+        host.send(Answer(b"1"))
+        time.sleep(0.3)
+        host.send(Answer(b"2"))
+        assert host.result() == Result(Code.SUCCESS)
+
+
+def test_giving_up_ends_it_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path) as path, Host(path) as host:
+        host.send(start("taro"))
+        host.hear()
+        host.send(Abort())
+        assert host.result() is None
+
+
+def test_who_takes_nothing_is_sent_away(tmp_path: Path) -> None:
+    async def talkative(start: Start, talk: Conversation) -> Result:
+        talk._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that there is
+        for _ in range(MAX_FRAMES - 2):
+            await talk.say("x" * 1000, Style.INFO)
+        return Result(Code.SUCCESS)
+
+    with serving(tmp_path, talkative) as path, Host(path) as host:
+        host.send(start("taro"))
+        time.sleep(0.5)
+        assert host.result() is None
+
+
 def test_over_the_bound_the_next_is_told_so(tmp_path: Path) -> None:
     with serving(tmp_path, limits=LIMITS._replace(max_conversations=2)) as path:
         with Host(path) as first, Host(path) as second:

@@ -1,0 +1,104 @@
+"""Coroutines that go on in the call that brings what they wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from pam_module.course import Course, Told
+
+
+class Run:
+    """A course of this coroutine; ``ends`` counts its ends."""
+
+    def __init__(self, coroutine: Coroutine[Any, None, None]) -> None:
+        self.ends = 0
+        self.course = Course(coroutine, self._end)
+
+    def _end(self) -> None:
+        self.ends += 1
+
+
+def test_whoever_waits_goes_on_before_the_teller_does() -> None:
+    told: Told[int] = Told()
+    heard: list[int] = []
+
+    async def work() -> None:
+        heard.append(await told)
+
+    run = Run(work())
+    run.course.begin()
+    assert (heard, run.ends) == ([], 0)
+    told.tell(7)
+    assert (heard, run.ends) == ([7], 1)
+
+
+def test_what_was_told_before_is_not_waited_for() -> None:
+    told: Told[int] = Told()
+    told.tell(7)
+    heard: list[int] = []
+
+    async def work() -> None:
+        heard.append(await told)
+
+    run = Run(work())
+    run.course.begin()
+    assert (heard, run.ends) == ([7], 1)
+
+
+def test_what_is_given_up_comes_too_late() -> None:
+    first, second = Told[int](), Told[int]()
+    heard: list[int] = []
+
+    async def work() -> None:
+        try:
+            heard.append(await first)
+        except TimeoutError:
+            heard.append(await second)
+
+    run = Run(work())
+    run.course.begin()
+    run.course.throw(TimeoutError())
+    first.tell(1)
+    assert (heard, run.ends) == ([], 0)
+    second.tell(2)
+    assert (heard, run.ends) == ([2], 1)
+
+
+def test_a_task_that_is_given_up_is_cancelled_and_one_that_ends_is_heard() -> None:
+    async def scene() -> None:
+        heard: list[str] = []
+        slow = asyncio.get_running_loop().create_task(asyncio.sleep(60))
+        quick = asyncio.get_running_loop().create_task(asyncio.sleep(0, "quick"))
+
+        async def work() -> None:
+            try:
+                await slow
+            except TimeoutError:
+                heard.append(await quick)
+
+        run = Run(work())
+        run.course.begin()
+        run.course.throw(TimeoutError())
+        await asyncio.wait([slow, quick])
+        await asyncio.sleep(0)
+        assert (slow.cancelled(), heard, run.ends) == (True, ["quick"], 1)
+
+    asyncio.run(scene())
+
+
+def test_a_fault_ends_the_course_and_is_not_hidden() -> None:
+    told: Told[None] = Told()
+
+    async def work() -> None:
+        await told
+        raise RuntimeError("a fault")
+
+    run = Run(work())
+    run.course.begin()
+    with pytest.raises(RuntimeError, match="a fault"):
+        told.tell(None)
+    assert run.ends == 1
