@@ -66,12 +66,6 @@ class Authenticator:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def answer(self, attempt: Attempt) -> Verdict:
-        """The verdict on one attempt."""
-        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self.admit(attempt, lambda told: None if verdict.done() else verdict.set_result(told))
-        return await verdict
-
     async def check_password(self, attempt: Attempt) -> Standing | None:
         """The first factor alone, for pages that ask for it before anything else: the customer as of now if the
         password is right, None if it is not, is not kept here, or would have had to wait past the attempt's deadline.

@@ -3,6 +3,7 @@ hands. Each test has its own."""
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import functools
 import itertools
@@ -16,10 +17,11 @@ from typing import Any
 from sqlalchemy import select
 
 from otp_core.audit import Ids
+from otp_core.authenticator import Authenticator
 from otp_core.clock import GuardedClock
 from otp_core.desk import Actor, Desk
 from otp_core.judge import Judge
-from otp_core.model import Kind, Language, Mode, OtpUse, Standing, TokenSpec
+from otp_core.model import Attempt, Kind, Language, Mode, OtpUse, Standing, TokenSpec, Verdict
 from otp_core.otp import code_at, step_at
 from otp_core.policy import Delays, Policy, Rules
 from otp_core.store.lists import AuditFilter, AuditLine, TokenLine, audit_rows, token_line
@@ -192,3 +194,9 @@ def _empty() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     initialise(f"sqlite:///{folder}/bank.db", folder / "master.key", ids=Ids(), say=lambda _: None)
     return folder
+
+
+async def verdict_on(attempt: Attempt, authenticator: Authenticator) -> Verdict:
+    verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+    authenticator.admit(attempt, verdict.set_result)
+    return await verdict

@@ -25,7 +25,7 @@ from otp_core.first_factor.turnstile import Turnstile
 from otp_core.login import Finding
 from otp_core.model import Accept, Attempt, Challenge, Kind, Language, Mode, OtpUse, Reject, Silence, TokenSpec, Verdict
 from otp_core.policy import Delays, Policy
-from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, NO_DELAYS, PASSWORD, STAFF, Bank, Holder, rules
+from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, NO_DELAYS, PASSWORD, STAFF, Bank, Holder, rules, verdict_on
 from tests.fakes import HandClock, KnownPasswords
 
 SOON = 60.0
@@ -45,7 +45,7 @@ class Entrance:
     async def says(self, who: Holder | str, typed: str, policy: Policy, **more: Any) -> Verdict:
         contract_id = who if isinstance(who, str) else who.contract_id
         values = {"client": "gateway", "source": "192.0.2.1", **more}
-        return await self.authenticator.answer(Attempt(contract_id, typed, policy, **values))
+        return await verdict_on(Attempt(contract_id, typed, policy, **values), self.authenticator)
 
     async def why(self, who: Holder | str, typed: str, policy: Policy, **more: Any) -> str:
         """The reason of a rejection."""

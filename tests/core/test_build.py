@@ -20,6 +20,7 @@ from otp_core.sealing import KeyProblem
 from otp_core.settings import Settings
 from otp_core.store.engine import StoreProblem
 from otp_core.store.store import Store
+from tests.core.bank import verdict_on
 from tests.sekisho import PASSWORD, STAFF, Sekisho
 
 CODE, CHALLENGE = Policy(Mode.CODE), Policy(Mode.CHALLENGE)
@@ -93,7 +94,7 @@ def test_a_house_lets_in_whom_the_desk_enrolled(bank: Sekisho) -> None:
             asked = await answer(house, taro.contract_id, PASSWORD, CHALLENGE)
             assert isinstance(asked, Challenge) and not isinstance(wrong, Challenge)
             attempt = Attempt(taro.contract_id, taro.code(), CHALLENGE, "gateway", challenge=asked.state)
-            assert await house.authenticator.answer(attempt) == Accept()
+            assert await verdict_on(attempt, house.authenticator) == Accept()
             assert house.health.healthy()
             assert await answer(house, taro.contract_id, taro.code(1), CODE) == Accept()
         finally:
@@ -103,7 +104,7 @@ def test_a_house_lets_in_whom_the_desk_enrolled(bank: Sekisho) -> None:
 
 
 async def answer(house: House, contract_id: str, typed: str, policy: Policy) -> Verdict:
-    return await house.authenticator.answer(Attempt(contract_id, typed, policy, "gateway"))
+    return await verdict_on(Attempt(contract_id, typed, policy, "gateway"), house.authenticator)
 
 
 def test_every_state_is_a_new_one_that_nobody_can_guess(bank: Sekisho) -> None:
@@ -137,7 +138,7 @@ def test_a_clock_behind_the_audit_trail_is_refused_over_a_restart(bank: Sekisho)
         house = open_house(bank.settings)
         deadline = asyncio.get_running_loop().time()
         attempt = Attempt(taro.contract_id, taro.code(), CODE, "gateway", deadline=deadline)
-        silence = await house.authenticator.answer(attempt)
+        silence = await verdict_on(attempt, house.authenticator)
         assert isinstance(silence, Silence) and "--trust-clock" in silence.reason
         assert not house.health.healthy()
         await house.close()
