@@ -47,6 +47,9 @@ FIRST_SECONDS = 5.0
 QUIET_SECONDS, WAIT_SECONDS = 3.0, 30
 """A module hears something at least so often: a WAIT of so many seconds."""
 
+MAX_A_MINUTE = 60
+"""Conversations that one user other than root may begin: each may leave a row in the audit trail, wanted or not."""
+
 _OCTETS = 4096
 _encoded = lru_cache(maxsize=256)(encode)
 """The service's frames are few, come again and again, and hold no secret."""
@@ -252,6 +255,7 @@ class Service:
         self.limits = limits
         self._converse = converse
         self._of: Counter[int] = Counter()
+        self._minute, self._begun = 0, Counter[int]()
         self._running: set[Conversation] = set()
         self._pause: asyncio.TimerHandle | None = None
 
@@ -308,7 +312,16 @@ class Service:
         if peer.uid not in _trusted() and self._of[peer.uid] >= self.limits.max_per_user:
             _log.warning("too many conversations of one user", uid=peer.uid, at_once=self._of[peer.uid])
             return False
-        return True
+        return peer.uid in _trusted() or self._is_seldom(peer.uid)
+
+    def _is_seldom(self, uid: int) -> bool:
+        minute = int(asyncio.get_running_loop().time() // 60)
+        if minute != self._minute:
+            self._minute, self._begun = minute, Counter()
+        self._begun[uid] += 1
+        if self._begun[uid] == MAX_A_MINUTE + 1:
+            _log.warning("a user begins too many conversations: refused until the minute is over", uid=uid)
+        return self._begun[uid] <= MAX_A_MINUTE
 
     async def _hear(self, talk: Conversation, peer: Peer) -> Result:
         """The result to send. Raises Gone."""

@@ -22,6 +22,7 @@ from radius_server.packet import Code as ServerCode
 from radius_server.packet import Type, credentials, read_request, verify, write_reply
 from tests.pam.agent import Agent, agent
 from tests.pam.host import Host, login, start
+from tests.pam.workshop import Machine, Pam, Workshop
 from tests.sekisho import PASSWORD, SECRET, Sekisho, client_table, free_port, running
 
 
@@ -50,7 +51,35 @@ def test_a_login_through_a_server_that_is_elsewhere(house: Sekisho, tmp_path: Pa
         assert not web1.path.exists()
 
 
-def test_who_is_exempt_has_an_account_though_nobody_was_asked(tmp_path: Path) -> None:
+def test_the_module_itself_logs_in_through_a_server_that_is_elsewhere(
+    house: Sekisho, workshop: Workshop, short: Path
+) -> None:
+    taro = house.customer()
+    with agent(short / "a", [house.port], '[[agent.profiles]]\nname = "default"\nlanguage = "en"\n') as web1:
+        host = Machine(workshop, short, web1.path)
+        host.stack()
+        code = taro.code()
+        actions = ("authenticate", "acct_mgmt")
+        wrong = host.login("wrong", code, user=taro.contract_id)
+        right = host.login(PASSWORD, code, user=taro.contract_id, actions=actions)
+        again = host.login(PASSWORD, code, user=taro.contract_id)
+        house.kill()
+        try:
+            outage = host.login(PASSWORD, user=taro.contract_id)
+        finally:
+            house.start()
+    assert [one.result for one in (wrong, right, again, outage)] == [
+        Pam.AUTH_ERR,
+        Pam.SUCCESS,
+        Pam.AUTH_ERR,
+        Pam.AUTHINFO_UNAVAIL,
+    ]
+    assert right.results == {"authenticate": Pam.SUCCESS, "acct_mgmt": Pam.SUCCESS}
+    assert right.prompts[0] == (False, "Password: ")
+    assert outage.errors == ["The login cannot be checked just now. Try again later."]
+
+
+def test_who_is_exempt_has_an_account_though_nobody_was_asked(short: Path) -> None:
     profile = '[[agent.profiles]]\nname = "default"\nmode = "code"\nexempt_users = ["backup"]\n'
     with agent(tmp_path / "a", [free_port()], profile) as web1:
         for op in (Op.AUTH, Op.ACCT):

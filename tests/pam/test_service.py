@@ -422,6 +422,22 @@ def test_one_user_cannot_take_everybody_s_places(reachable: Path) -> None:
         reachable.rmdir()
 
 
+@as_root
+def test_one_user_cannot_fill_the_audit_trail(reachable: Path) -> None:
+    try:
+        with serving(reachable, limits=LIMITS._replace(open=True)) as path:
+            end = time.monotonic() + 60
+            assert as_user(65534, path, "nobody") == Code.SUCCESS
+            while as_user(65534, path, "nobody") != Code.MAXTRIES:
+                assert time.monotonic() < end
+            assert as_user(65533, path, "nobody") == Code.PERM_DENIED, "others are not refused with them"
+            assert as_user(0, path, "nobody") == Code.SUCCESS
+    finally:
+        for file in reachable.iterdir():
+            file.unlink()
+        reachable.rmdir()
+
+
 # The socket itself.
 
 
