@@ -79,7 +79,7 @@ def test_the_module_itself_logs_in_through_a_server_that_is_elsewhere(
     assert outage.errors == ["The login cannot be checked just now. Try again later."]
 
 
-def test_who_is_exempt_has_an_account_though_nobody_was_asked(short: Path) -> None:
+def test_who_is_exempt_has_an_account_though_nobody_was_asked(tmp_path: Path) -> None:
     profile = '[[agent.profiles]]\nname = "default"\nmode = "code"\nexempt_users = ["backup"]\n'
     with agent(tmp_path / "a", [free_port()], profile) as web1:
         for op in (Op.AUTH, Op.ACCT):
