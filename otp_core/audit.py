@@ -63,6 +63,10 @@ NOTICED = frozenset(
 """What a customer is told by e-mail, if anything is."""
 
 
+TAG_BITS = 10
+"""Of an id: what tells processes apart that make one in the same microsecond."""
+
+
 class AuditRow(NamedTuple):
     """One row. ``id`` orders rows by time and tells the time (see ``Ids``)."""
 
@@ -82,24 +86,22 @@ class Ids:
     process, also when its clock is set back.
     """
 
-    TAG_BITS = 10
-
     def __init__(self, clock: Callable[[], float] = time.time, tag: int | None = None) -> None:
         self._clock = clock
-        self._tag = (int.from_bytes(os.urandom(2), "big") if tag is None else tag) & ((1 << self.TAG_BITS) - 1)
+        self._tag = (int.from_bytes(os.urandom(2), "big") if tag is None else tag) & ((1 << TAG_BITS) - 1)
         self._last = 0
 
     def next(self) -> int:
         """The next number."""
         self._last = max(int(self._clock() * 1_000_000), self._last + 1)
-        return self._last << self.TAG_BITS | self._tag
+        return self._last << TAG_BITS | self._tag
 
 
 def id_at(at_ms: int) -> int:
     """The smallest id of a moment, for ranges of time."""
-    return at_ms * 1000 << Ids.TAG_BITS
+    return at_ms * 1000 << TAG_BITS
 
 
 def ms_of(id_: int) -> int:
     """The moment in which an id was made."""
-    return (id_ >> Ids.TAG_BITS) // 1000
+    return (id_ >> TAG_BITS) // 1000

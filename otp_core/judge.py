@@ -287,7 +287,7 @@ class _Hearing:
 
     def _spend(self) -> None:
         """The code is used up: the token's last step moves on, its drift is learnt, the failures are forgiven."""
-        standing, attempt = self.standing, self.case.attempt
+        standing = self.standing
         assert standing is not None and standing.token_key is not None
         drift = 0
         if standing.kind == Kind.TOTP and standing.period is not None:
@@ -296,24 +296,22 @@ class _Hearing:
         self.ruling.spent.append((self.step, drift, self.mark, self.now, standing.token_key, self.step))
         if standing.failures:
             self.ruling.counted[standing.customer_key] = (0, 0, 0, None, standing.customer_key)
-        self.standing = standing._replace(
-            last_step=self.step, drift=drift, last_mark=self.mark, last_at=self.now, failures=0
-        )
-        self.facts.standings[attempt.customer] = self.standing
+        standing.last_step, standing.drift = self.step, drift
+        standing.last_mark, standing.last_at = self.mark, self.now
+        standing.failures = 0
         if not self.judge.rules.one_customer_per_token:
-            self._tell_who_shares(self.standing)
+            self._tell_who_shares(standing)
 
     def _tell_who_shares(self, spent: Standing) -> None:
         """What one customer's code used up, it used up for the others who hold the token."""
-        for contract_id, other in self.facts.standings.items():
+        for other in self.facts.standings.values():
             if other.token_key == spent.token_key:
-                self.facts.standings[contract_id] = other._replace(
-                    last_step=spent.last_step, drift=spent.drift, last_mark=spent.last_mark, last_at=spent.last_at
-                )
+                other.last_step, other.drift = spent.last_step, spent.drift
+                other.last_mark, other.last_at = spent.last_mark, spent.last_at
 
     def _count(self) -> bool:
         """One more wrong code. True if it locked the customer."""
-        standing, attempt = self.standing, self.case.attempt
+        standing = self.standing
         assert standing is not None
         failures, locked_at = counted(standing, self.now, self.judge.rules)
         self.ruling.counted[standing.customer_key] = (
@@ -323,10 +321,8 @@ class _Hearing:
             locked_at,
             standing.customer_key,
         )
-        self.standing = standing._replace(
-            failures=failures, failed_at=self.now, failed_mark=self.mark, locked_at=locked_at
-        )
-        self.facts.standings[attempt.customer] = self.standing
+        standing.failures, standing.locked_at = failures, locked_at
+        standing.failed_at, standing.failed_mark = self.now, self.mark
         if locked_at is None:
             return False
         self._record(Event.CUSTOMER_LOCKED, Finding.WRONG, reason=lock_reason(failures))

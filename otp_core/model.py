@@ -1,7 +1,7 @@
 """The nouns of the house: customers, tokens, attempts, verdicts. Plain frozen values; no clock, no store, no sockets.
 
 Times are milliseconds since the Unix epoch (UTC), steps are RFC 6238 time steps or RFC 4226 counters.
-Records that a login touches are named tuples: they are made from a database row ten thousand times a second.
+Records that a login touches are named tuples or have slots: they are made ten thousand times a second.
 """
 
 from __future__ import annotations
@@ -73,8 +73,10 @@ class TokenSpec(NamedTuple):
     period: int = 30
 
 
-class Standing(NamedTuple):
-    """Everything a login has to know of a customer and of the token bound to them: one row of one SELECT.
+@dataclass(slots=True)
+class Standing:
+    """Everything a login has to know of a customer and of the token bound to them: one row of one SELECT. A judge
+    changes it with each verdict, so that the next case of a batch sees what the one before did.
 
     The token's fields are None for a customer without one. ``last_mark`` is the fingerprint of the request
     whose code was accepted last, ``failed_mark`` that of the one that failed last.

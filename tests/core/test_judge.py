@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -109,13 +109,13 @@ class Court:
         return self.customers[contract_id]
 
     def change(self, contract_id: str = "taro", **values: Any) -> None:
-        self.customers[contract_id] = self.customers[contract_id]._replace(**values)
+        self.customers[contract_id] = replace(self.customers[contract_id], **values)
 
     def hear(self, *cases: Case) -> list[Verdict]:
         """One batch: load, judge, apply."""
         customers = {case.attempt.customer for case in cases} & set(self.customers)
         states = {case.attempt.challenge or b"" for case in cases} & set(self.challenges)
-        facts = Facts({one: self.customers[one] for one in customers}, {one: self.challenges[one] for one in states})
+        facts = Facts({one: replace(self.customers[one]) for one in customers}, {one: self.challenges[one] for one in states})
         ruling = self.judge.judge(cases, facts, self.now, self._ids)
         self._apply(ruling)
         assert len(ruling.verdicts) == len(cases)
@@ -533,7 +533,7 @@ def test_nobody_locks_a_customer_without_the_password() -> None:
         assert house.reason(both(WRONG, first=WRONG_PASSWORD)) == Finding.WRONG_PASSWORD
         assert house.reason(first(first=WRONG_PASSWORD)) == Finding.WRONG_PASSWORD
         assert house.reason(second(b"made up", WRONG)) == Finding.CHALLENGE_GONE
-    assert house.customers["taro"] == court().customers["taro"]._replace(seed=house.customers["taro"].seed)
+    assert house.customers["taro"] == replace(court().customers["taro"], seed=house.customers["taro"].seed)
 
 
 def test_a_lock_refuses_everything_at_every_stage() -> None:
@@ -1035,7 +1035,7 @@ def test_a_batch_is_ruled_like_its_cases_one_after_the_other(moves: list[Move]) 
         assert together.house.challenges == alone.house.challenges
         for who, standing in together.house.customers.items():
             other = alone.house.customers[who]
-            assert standing._replace(seed=b"") == other._replace(seed=b"")
+            assert replace(standing, seed=b"") == replace(other, seed=b"")
 
 
 def batches(moves: list[Move]) -> list[list[Move]]:
