@@ -12,7 +12,7 @@ PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint soak tour bench fuzz docs texts lock clean system dev
+.PHONY: help install compiled demo test lint soak tour bench fuzz docs texts lock clean system dev
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,23 @@ $(VENV)/.dev: $(BIN)/sekisho requirements-dev.lock
 
 system:
 	@.ci/packages $(PACKAGES)
+
+COMPILED := build/compiled
+ROOMS := admin_web config examples otp_core pam_module radius_server
+
+compiled: $(COMPILED)/bin/sekisho  ## build/compiled/bin/sekisho: the hot rooms as machine code, a third more logins a second
+
+# In a copy, so that no compiled module lies beside its source and outlives a change of it; with the locked compiler.
+$(COMPILED)/bin/sekisho: $(VENV)/.dev $(shell find $(ROOMS) -type f -not -name '*.so' -not -name '*.pyc') pyproject.toml
+	@.ci/packages gcc python3-dev
+	@rm -rf $(COMPILED) && mkdir -p $(COMPILED)/source && cp -r $(ROOMS) pyproject.toml README.md $(COMPILED)/source
+	@echo "compiling (about a minute)"
+	@cd $(COMPILED)/source && HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(abspath $(BIN))/python -m pip wheel --quiet \
+		--disable-pip-version-check --no-deps --no-build-isolation --wheel-dir .. .
+	@$(BIN)/python -m venv $(COMPILED)
+	@$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(COMPILED)/*.whl
+	@rm -rf $(COMPILED)/source
 
 demo: install  ## a bank in a folder: a store, customers with tokens, a server, and the lines to try it with
 	@.ci/packages freeradius-utils

@@ -55,21 +55,25 @@ class Stopwatch:
             self.spent[room] += time.thread_time_ns() - begun
 
 
-class TimedJudge(Judge):
-    watch: Stopwatch
+class TimedJudge:
+    def __init__(self, judge: Judge, watch: Stopwatch) -> None:
+        self._judge, self._watch = judge, watch
 
     def judge(self, cases: Any, facts: Facts, now: int, ids: Ids) -> Ruling:
-        ruling: Ruling = self.watch.time("judge", lambda: super(TimedJudge, self).judge(cases, facts, now, ids))
+        ruling: Ruling = self._watch.time("judge", lambda: self._judge.judge(cases, facts, now, ids))
         return ruling
 
 
-class TimedLedger(SqliteLedger):
-    watch: Stopwatch
+class TimedLedger:
+    def __init__(self, ledger: SqliteLedger, watch: Stopwatch) -> None:
+        self._ledger, self._watch = ledger, watch
 
     def rule(self, customers: Iterable[str], states: Iterable[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
-        rule = super().rule
-        ruling: Ruling = self.watch.time("ledger", lambda: rule(customers, states, judge))
+        ruling: Ruling = self._watch.time("ledger", lambda: self._ledger.rule(customers, states, judge))
         return ruling
+
+    def close(self) -> None:
+        self._ledger.close()
 
 
 class Mute:
@@ -159,10 +163,8 @@ def _receive(server: RadiusServer, mute: Mute, part: list[bytes], begin: int) ->
 def _timed_server(house: House, watch: Stopwatch) -> RadiusServer:
     store, settings, loop = house.store, house.settings, asyncio.get_running_loop()
     clock = GuardedClock(time.time)
-    judge = TimedJudge(rules_of(settings), store.sealer.unseal, lambda: secrets.token_bytes(16))
-    ledger = TimedLedger(store.ledger()._connection)
-    judge.watch = ledger.watch = watch
-    docket = Docket(ledger, judge, clock, store.ids)
+    judge = Judge(rules_of(settings), store.sealer.unseal, lambda: secrets.token_bytes(16))
+    docket = Docket(TimedLedger(store.ledger(), watch), TimedJudge(judge, watch), clock, store.ids)
     turnstile = Turnstile(Delays(), loop.time, 1000)
     authenticator = Authenticator(
         docket, house.enquiries, judge, house.authenticator._first_factor, turnstile, store.sealer.mark, clock.now

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import structlog
 
 from otp_core.audit import Ids
 from otp_core.clock import ClockSetBack, GuardedClock
-from otp_core.judge import Case, Facts, Judge, Ruling
+from otp_core.judge import Case, Facts, Ruling
 from otp_core.model import BackendSilent, Silence, Verdict
-from otp_core.store.ledger import LedgerConflict, SqliteLedger
+from otp_core.store.ledger import LedgerConflict
 
 Tell = Callable[[Verdict], None]
 
@@ -25,11 +26,26 @@ REMIND_SECONDS = 10.0
 _log = structlog.get_logger("docket")
 
 
+class Bench(Protocol):
+    """Who rules: the judge."""
+
+    def judge(self, cases: Sequence[Case], facts: Facts, now: int, ids: Ids) -> Ruling: ...
+
+
+class Ledger(Protocol):
+    """Where it is written down."""
+
+    def rule(self, customers: Iterable[str], states: Iterable[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
+        """What was ruled, once it is durable. Raises StoreUnavailable or LedgerConflict: nothing was written."""
+
+    def close(self) -> None: ...
+
+
 class Docket:
     """The queue in front of one ledger. Belongs to one event loop, and commits on that loop's own thread: a second
     thread would fight it for the interpreter, and lowers the rate (docs/performance.md)."""
 
-    def __init__(self, ledger: SqliteLedger, judge: Judge, clock: GuardedClock, ids: Ids) -> None:
+    def __init__(self, ledger: Ledger, judge: Bench, clock: GuardedClock, ids: Ids) -> None:
         self._ledger, self._judge, self._clock, self._ids = ledger, judge, clock, ids
         self._waiting: deque[tuple[Case, Tell]] = deque()
         self._called = False

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
-from otp_core.authenticator import Authenticator
+from otp_core.docket import Tell
 from otp_core.messages import Text
 from otp_core.model import Accept, Attempt, Challenge, Mode, Reject, Silence, Verdict
 from otp_core.otp import normalise_contract_id
@@ -43,6 +43,13 @@ REPLY_HEAD = 38
 """Octets of a reply before its attributes: header and Message-Authenticator."""
 
 
+class House(Protocol):
+    """Who decides: the authenticator."""
+
+    def admit(self, attempt: Attempt, tell: Tell) -> None:
+        """``tell`` hears the verdict once."""
+
+
 class Limits(NamedTuple):
     """The door's bounds (settings, section radius)."""
 
@@ -70,7 +77,7 @@ class RadiusServer:
         self,
         clients: Clients,
         dictionary: Dictionary,
-        authenticator: Authenticator,
+        house: House,
         duplicates: Duplicates,
         limits: Limits,
         mark: Callable[..., int],
@@ -78,7 +85,7 @@ class RadiusServer:
         full: Callable[[], bool],
     ) -> None:
         self.clients = clients
-        self._dictionary, self._authenticator, self._duplicates = dictionary, authenticator, duplicates
+        self._dictionary, self._house, self._duplicates = dictionary, house, duplicates
         self._limits, self._mark, self._healthy, self._full = limits, mark, healthy, full
         self._loop = asyncio.get_running_loop()
         self.counters = Counters(self._loop.time)
@@ -152,7 +159,7 @@ class RadiusServer:
             return
         self.in_flight += 1
         try:
-            self._authenticator.admit(attempt, partial(self._tell, exchange))
+            self._house.admit(attempt, partial(self._tell, exchange))
         except Exception:
             # A fault of ours must not fill the door's places for good.
             self.in_flight -= 1

@@ -12,9 +12,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, cast
+from typing import Any, ParamSpec
 
-from otp_core.authenticator import Authenticator
 from otp_core.docket import Tell
 from otp_core.model import Accept, Attempt, Silence, Verdict
 from otp_core.sealing import Sealer
@@ -159,7 +158,7 @@ async def open_door(
     server = RadiusServer(
         clients,
         dictionary,
-        cast(Authenticator, house),
+        house,
         kept,
         limits,
         Sealer(bytes(32)).mark,

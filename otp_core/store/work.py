@@ -119,7 +119,7 @@ class Work(Visits):
 
     def standing(self, contract_id: str) -> Standing | None:
         row = self._connection.execute(_STANDING.where(customer.c.contract_id == contract_id)).one_or_none()
-        return Standing._make(row) if row else None
+        return Standing(*tuple(row)) if row else None
 
     def token(self, token_id: str) -> TokenRecord | None:
         row = self._connection.execute(_TOKEN.where(token.c.token_id == token_id)).one_or_none()

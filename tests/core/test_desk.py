@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import urllib.parse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -492,7 +493,7 @@ def test_a_device_change_that_fails_changes_nothing_but_the_count(
 
 def without_counts(bank: Bank) -> dict[str, Any]:
     """Everything, except how many wrong codes there were and when."""
-    standing = bank.standing()._replace(failures=0, failed_at=0, failed_mark=0)
+    standing = replace(bank.standing(), failures=0, failed_at=0, failed_mark=0)
     return {**{name: rows for name, rows in bank.rows().items() if name != "customer"}, "taro": standing}
 
 

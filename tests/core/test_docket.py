@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from otp_core.docket import BATCH, REMIND_SECONDS, RETRY_SECONDS, Docket
+from otp_core.docket import BATCH, REMIND_SECONDS, RETRY_SECONDS, Bench, Docket
 from otp_core.judge import Case, Judge
 from otp_core.login import Finding, Stage
 from otp_core.model import Accept, Attempt, Language, Reject, Silence, Verdict
@@ -37,7 +37,7 @@ def run(scene: Callable[[], Awaitable[None]]) -> None:
 
 
 @asynccontextmanager
-async def docket_of(bank: Bank, judge: Judge | None = None) -> AsyncIterator[Docket]:
+async def docket_of(bank: Bank, judge: Bench | None = None) -> AsyncIterator[Docket]:
     docket = Docket(bank.store.ledger(), judge or bank.judge, bank.guarded, bank.store.ids)
     try:
         yield docket
@@ -126,16 +126,16 @@ def test_whatever_has_arrived_is_one_batch_and_all_of_it_is_durable_before_any_i
     assert rows == [BATCH] * BATCH + [BATCH + 11] * 10
 
 
-class CountingJudge(Judge):
-    """Remembers how often it sat."""
+class CountingJudge:
+    """A judge who remembers how often they sat."""
 
     def __init__(self, bank: Bank) -> None:
-        super().__init__(bank.rules, bank.store.sealer.unseal, lambda: b"state")
+        self._judge = Judge(bank.rules, bank.store.sealer.unseal, lambda: b"state")
         self.times = 0
 
     def judge(self, *arguments: Any) -> Any:
         self.times += 1
-        return super().judge(*arguments)
+        return self._judge.judge(*arguments)
 
 
 def test_what_arrives_at_once_is_one_sitting_and_nobody_sits_for_nothing(

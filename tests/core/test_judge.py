@@ -115,7 +115,9 @@ class Court:
         """One batch: load, judge, apply."""
         customers = {case.attempt.customer for case in cases} & set(self.customers)
         states = {case.attempt.challenge or b"" for case in cases} & set(self.challenges)
-        facts = Facts({one: replace(self.customers[one]) for one in customers}, {one: self.challenges[one] for one in states})
+        facts = Facts(
+            {one: replace(self.customers[one]) for one in customers}, {one: self.challenges[one] for one in states}
+        )
         ruling = self.judge.judge(cases, facts, self.now, self._ids)
         self._apply(ruling)
         assert len(ruling.verdicts) == len(cases)

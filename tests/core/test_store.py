@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -771,7 +772,7 @@ def test_what_the_judge_believes_after_a_batch_is_what_the_store_knows(
                 for who, believed in facts[0].standings.items():
                     known = bank.standing(who)
                     if not known.failures:
-                        believed = believed._replace(failed_at=0, failed_mark=0)
+                        believed = replace(believed, failed_at=0, failed_mark=0)
                     assert believed == known
                 bank.clock.now += 20
         assert len(bank.audit(actor="gateway")) == sum(map(len, batches)) + len(bank.audit(event="customer.locked"))
