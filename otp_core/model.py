@@ -10,10 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from otp_core.policy import Policy
+from typing import NamedTuple
 
 NEVER = -1
 """The last step of a token that no code was ever accepted for."""
@@ -114,6 +111,21 @@ class OpenChallenge(NamedTuple):
     expires_at: int
     tries_left: int
     password_mark: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One client's or profile's wishes. ``password_only`` lists the uses of OTP for which the password alone
+    is enough; what it does not list is refused (domain: never enrolled and suspended are let in, lost is not).
+    ``join_seconds``: a gateway that sends one login twice gets the first verdict again within that time.
+    ``code_is_enough``: for customers whose password is not kept here, where the mode asks for one.
+    """
+
+    mode: Mode
+    password_only: frozenset[OtpUse] = frozenset({OtpUse.NONE, OtpUse.SUSPENDED})
+    language: Language = Language.JA
+    join_seconds: int = 0
+    code_is_enough: bool = False
 
 
 class Attempt(NamedTuple):

@@ -1,25 +1,10 @@
-"""What is asked of a login: by the gateway that asks (Policy), and by the house everywhere (Rules). Pure values."""
+"""What the house asks of every login (Rules), and how the settings become a client's wishes. Pure values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otp_core.model import Language, Mode, OtpUse
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """One client's or profile's wishes. ``password_only`` lists the uses of OTP for which the password alone
-    is enough; what it does not list is refused (domain: never enrolled and suspended are let in, lost is not).
-    ``join_seconds``: a gateway that sends one login twice gets the first verdict again within that time.
-    ``code_is_enough``: for customers whose password is not kept here, where the mode asks for one.
-    """
-
-    mode: Mode
-    password_only: frozenset[OtpUse] = frozenset({OtpUse.NONE, OtpUse.SUSPENDED})
-    language: Language = Language.JA
-    join_seconds: int = 0
-    code_is_enough: bool = False
+from otp_core.model import OtpUse
 
 
 def password_only(without_token: str, suspended: str | None, lost: str | None) -> frozenset[OtpUse]:

@@ -10,8 +10,8 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
-from otp_core.model import Language, Mode, OtpUse
-from otp_core.policy import Policy, password_only
+from otp_core.model import Language, Mode, OtpUse, Policy
+from otp_core.policy import password_only
 from otp_core.settings import HostProfile, PamProfile
 from pam_module.frames import Start
 from pam_module.texts import TEXTS, Word, texts_with

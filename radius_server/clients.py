@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from otp_core.messages import TEXTS, Text
-from otp_core.model import Language
-from otp_core.policy import Policy, password_only
+from otp_core.model import Language, Policy
+from otp_core.policy import password_only
 from otp_core.settings import Settings
 from otp_core.settings.model import Client as ClientSettings
 from radius_server.dictionary import Dictionary

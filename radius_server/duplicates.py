@@ -6,6 +6,7 @@ old one. Only packets whose Message-Authenticator was verified may come here.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from enum import Enum, auto
 
@@ -30,7 +31,8 @@ class Duplicates:
 
     def __init__(self, seconds: float, limit: int) -> None:
         self._seconds, self._limit = seconds, limit
-        self._entries: dict[Hashable, _Entry] = {}
+        # Not a plain dict: its first entry is looked for among all that were deleted in front of it.
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)

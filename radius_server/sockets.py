@@ -10,11 +10,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from otp_core.settings.values import Address
+from radius_server.ports import bound
 
 DRAIN = 64
 """Datagrams taken before the loop does something else."""
 
-_RECEIVE_BUFFER = 4 * 1024 * 1024
 _MOST = 4096 + 1
 _CONTROL = socket.CMSG_SPACE(20)
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
@@ -25,17 +25,13 @@ Source = Any
 Receive = Callable[["Listener", bytes, Source, bytes], None]
 
 
-class PortTaken(OSError):
-    """Another process listens there. The text says what to do."""
-
-
 class Listener:
     """One bound socket. ``destination`` in its callbacks is the local address that was asked, packed for the reply
     (empty for a socket that is bound to one address)."""
 
     def __init__(self, address: Address) -> None:
         self._family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self.socket = _bound(self._family, address)
+        self.socket = bound(self._family, address)
         self.socket.setblocking(False)
         self._wildcard = ip_address(address.host).is_unspecified
         if self._wildcard:
@@ -101,24 +97,3 @@ class Listener:
                 # in_pktinfo (ip(7)): interface, the local address to answer from, the address in the header.
                 return value if self._v6 else struct.pack("=i4s4s", 0, value[4:8], bytes(4))
         return b""
-
-
-def _bound(family: int, address: Address) -> socket.socket:
-    try:
-        bound = socket.socket(family, socket.SOCK_DGRAM)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot listen at {address}: {error.strerror}") from None
-    try:
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        bound.bind((address.host, address.port))
-    except OSError as error:
-        bound.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(
-                errno.EADDRINUSE,
-                f"{address} is taken: does another RADIUS server (or Sekisho) run here? `ss -lunp` shows which",
-            ) from None
-        raise OSError(error.errno, f"cannot listen at {address}: {error.strerror}") from None
-    return bound

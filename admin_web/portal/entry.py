@@ -21,9 +21,9 @@ from otp_core.build import House
 from otp_core.desk import Actor, Refused
 from otp_core.desk.handout import origin_of
 from otp_core.first_factor.turnstile import Turnstile
-from otp_core.model import Attempt, Mode
+from otp_core.model import Attempt, Mode, Policy
 from otp_core.otp import normalise_contract_id
-from otp_core.policy import Delays, Policy
+from otp_core.policy import Delays
 from otp_core.settings import Web
 
 NAME = "web"

@@ -21,9 +21,9 @@ from otp_core.authenticator import Authenticator
 from otp_core.clock import GuardedClock
 from otp_core.desk import Actor, Desk
 from otp_core.judge import Judge
-from otp_core.model import Attempt, Kind, Language, Mode, OtpUse, Standing, TokenSpec, Verdict
+from otp_core.model import Attempt, Kind, Language, Mode, OtpUse, Policy, Standing, TokenSpec, Verdict
 from otp_core.otp import code_at, step_at
-from otp_core.policy import Delays, Policy, Rules
+from otp_core.policy import Delays, Rules
 from otp_core.store.lists import AuditFilter, AuditLine, TokenLine, audit_rows, token_line
 from otp_core.store.schema import metadata
 from otp_core.store.store import Store, initialise

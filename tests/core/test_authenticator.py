@@ -23,8 +23,21 @@ from otp_core.first_factor.local import LocalPassword
 from otp_core.first_factor.pool import HashPool
 from otp_core.first_factor.turnstile import Turnstile
 from otp_core.login import Finding
-from otp_core.model import Accept, Attempt, Challenge, Kind, Language, Mode, OtpUse, Reject, Silence, TokenSpec, Verdict
-from otp_core.policy import Delays, Policy
+from otp_core.model import (
+    Accept,
+    Attempt,
+    Challenge,
+    Kind,
+    Language,
+    Mode,
+    OtpUse,
+    Policy,
+    Reject,
+    Silence,
+    TokenSpec,
+    Verdict,
+)
+from otp_core.policy import Delays
 from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, NO_DELAYS, PASSWORD, STAFF, Bank, Holder, rules, verdict_on
 from tests.fakes import HandClock, KnownPasswords
 

@@ -14,8 +14,8 @@ from otp_core.audit import Event, Ids
 from otp_core.build import House, cost_of, doors, open_desk, open_house, open_store, rules_of
 from otp_core.clock import ClockSetBack
 from otp_core.first_factor.hashes import Cost
-from otp_core.model import Accept, Attempt, Challenge, Mode, Silence, Verdict
-from otp_core.policy import Delays, Policy, Rules
+from otp_core.model import Accept, Attempt, Challenge, Mode, Policy, Silence, Verdict
+from otp_core.policy import Delays, Rules
 from otp_core.sealing import KeyProblem
 from otp_core.settings import Settings
 from otp_core.store.engine import StoreProblem

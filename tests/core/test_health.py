@@ -16,8 +16,7 @@ from otp_core.docket import Docket
 from otp_core.health import BUSY_FOR, PROBE_SECONDS, SWEEP_SECONDS, Health
 from otp_core.judge import Case, Ruling
 from otp_core.login import Stage
-from otp_core.model import Accept, Attempt, Mode, OpenChallenge, Silence, Verdict
-from otp_core.policy import Policy
+from otp_core.model import Accept, Attempt, Mode, OpenChallenge, Policy, Silence, Verdict
 from tests.core.bank import NOON, Bank
 from tests.fakes import SwiftLoop
 

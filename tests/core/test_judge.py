@@ -25,13 +25,14 @@ from otp_core.model import (
     Mode,
     OpenChallenge,
     OtpUse,
+    Policy,
     Reject,
     Standing,
     TokenSpec,
     Verdict,
 )
 from otp_core.otp import code_at, step_at
-from otp_core.policy import Delays, Policy, Rules
+from otp_core.policy import Delays, Rules
 from otp_core.sealing import Sealer
 from tests.fakes import HandClock
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from otp_core.settings import Address
-from radius_server.sockets import DRAIN, Listener, PortTaken
+from radius_server.ports import PortTaken
+from radius_server.sockets import DRAIN, Listener
 
 Heard = list[tuple[bytes, Any, bytes]]
 

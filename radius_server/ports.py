@@ -1,0 +1,36 @@
+"""A UDP port, bound; or in words why it cannot be had."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from otp_core.settings.values import Address
+
+_RECEIVE_BUFFER = 4 * 1024 * 1024
+
+
+class PortTaken(OSError):
+    """Another process listens there. The text says what to do."""
+
+
+def bound(family: int, address: Address) -> socket.socket:
+    """A socket of its own for an address. Raises OSError (PortTaken)."""
+    try:
+        made = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen at {address}: {error.strerror}") from None
+    try:
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        made.bind((address.host, address.port))
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(
+                errno.EADDRINUSE,
+                f"{address} is taken: does another RADIUS server (or Sekisho) run here? `ss -lunp` shows which",
+            ) from None
+        raise OSError(error.errno, f"cannot listen at {address}: {error.strerror}") from None
+    return made
