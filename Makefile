@@ -12,7 +12,7 @@ PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help install compiled demo test lint soak tour bench fuzz docs texts lock clean system dev
+.PHONY: help install compiled demo test test-compiled lint soak tour bench fuzz docs texts lock clean system dev
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -61,6 +61,14 @@ demo: install  ## a bank in a folder: a store, customers with tokens, a server, 
 test: system dev  ## everything: style, types, layers, and all tests with coverage
 	$(MAKE) lint
 	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term --durations=10
+	$(MAKE) test-compiled
+
+# Safe path and append: the installed, compiled package is tested, and not the source that the tests lie beside.
+test-compiled: compiled  ## the core's, the door's and the hardest journeys' tests once more, on the compiled rooms
+	PYTHONSAFEPATH=1 SEKISHO_COMPILED=1 PYTHONPATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		$(COMPILED)/bin/python -m pytest -p no:cacheprovider --import-mode=append -o pythonpath= -n $(JOBS) \
+		tests/test_compiled.py tests/core tests/radius tests/journeys/test_once.py tests/journeys/test_faults_crash.py \
+		tests/journeys/test_radius_radclient.py tests/journeys/test_radius_hostile.py
 
 lint: dev  ## style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -80,9 +88,9 @@ fuzz: dev  ## the packet parser against a coverage-guided fuzzer, the PAM module
 	$(BIN)/python tests/radius/fuzz_packet.py -max_total_time=60
 	SEKISHO_FUZZ_SECONDS=60 $(BIN)/python -m pytest tests/pam/test_module_memory.py
 
-bench: system dev  ## speed and memory beside FreeRADIUS, in one run
-	$(BIN)/python -m benchmarks.run
-	$(BIN)/python -m benchmarks.pam
+bench: system compiled  ## speed and memory beside FreeRADIUS and the other PAM modules
+	@$(BIN)/python -m benchmarks.run --sekisho $(COMPILED)/bin/sekisho; radius=$$?; \
+		$(BIN)/python -m benchmarks.pam --sekisho $(COMPILED)/bin/sekisho && exit $$radius
 
 docs: install  ## the README's configuration table, from the settings' own schema
 	@sed -i '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' README.md

@@ -57,7 +57,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         with workplace(options.out) as folder:
-            results = _measure(folder, options.rounds, options.logins)
+            results = _measure(folder, options.sekisho, options.rounds, options.logins)
     except Unusable as problem:
         print(f"not measured: {problem}", file=sys.stderr)
         return 2
@@ -67,13 +67,13 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0 if results["no_slower"] else 1
 
 
-def _measure(folder: Path, rounds: int, logins: int) -> dict[str, Any]:
+def _measure(folder: Path, program: Path | None, rounds: int, logins: int) -> dict[str, Any]:
     measured_on = machine.facts(folder)
     names = (OURS, "pam_radius_auth", "pam_google_authenticator")
     runs: dict[str, list[Run]] = {name: [] for name in names}
     count = rounds * logins * len(names) + len(names)
     numbers = iter(range(count))
-    with _site(folder, count) as site:
+    with _site(folder, program, count) as site:
         for name in names:
             _check(site, name, next(numbers))
         for _ in range(rounds):
@@ -99,7 +99,7 @@ def _measure(folder: Path, rounds: int, logins: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _site(folder: Path, count: int) -> Iterator[Site]:
+def _site(folder: Path, program: Path | None, count: int) -> Iterator[Site]:
     socket = Path("/tmp") / f"sekisho-bench-{folder.name}.sock"  # a Unix socket's path has 107 octets at most
     more = f"""
 [pam]
@@ -116,7 +116,7 @@ mode = "code"
 reject_delay = 0
 require_message_authenticator = false
 """
-    product = Product(folder)
+    product = Product(folder, program)
     with product.serve(product.store(count), folder / "served", more) as serving:
         services = _services(folder, serving, socket, count)
         driver = folder / "pamlogins"
@@ -224,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pam", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--logins", type=int, default=200, help="of each module in each round")
+    parser.add_argument("--sekisho", type=Path, metavar="FILE", help="the product's command (default: this Python's)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("out"), metavar="DIR")
     return parser
 

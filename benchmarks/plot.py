@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 _COLOURS = {
     "sekisho": "#b3261e",
+    "sekisho-interpreted": "#e0958f",
     "freeradius-totp-debian": "#1d3f66",
     "freeradius-totp-stripped": "#3b6ea5",
     "freeradius-sqlite": "#7fb2d9",
@@ -20,6 +21,7 @@ _COLOURS = {
 }
 _MARKERS = {
     "sekisho": "o",
+    "sekisho-interpreted": "P",
     "freeradius-totp-debian": "s",
     "freeradius-totp-stripped": "v",
     "freeradius-sqlite": "^",

@@ -16,12 +16,19 @@ from benchmarks.load import LoadGenerator
 from benchmarks.meter import Progress
 from benchmarks.processes import Unusable, in_memory, workplace
 from benchmarks.pyrad_peer import PyradServer
-from benchmarks.sekisho import Product, Sekisho
+from benchmarks.sekisho import Product, Sekisho, SekishoInterpreted
 
 EXPERIMENTS = ("code", "password", "scale")
 _Experiments = dict[str, tuple[int, Callable[[Progress], dict[str, Any]]]]
 _BUSY_PERCENT = 10
-CONTENDERS = ("sekisho", "freeradius-totp-debian", "freeradius-totp-stripped", "freeradius-sqlite", "pyrad")
+CONTENDERS = (
+    "sekisho",
+    "sekisho-interpreted",
+    "freeradius-totp-debian",
+    "freeradius-totp-stripped",
+    "freeradius-sqlite",
+    "pyrad",
+)
 
 _TEACHES = """
 Measures how many logins a second Sekisho answers and what each costs, beside FreeRADIUS and pyrad, on this machine,
@@ -30,7 +37,8 @@ with the load generator on the same cores. Everything stays on the loopback and 
 
 _LESSON = """
 experiments:
-  code       The gateway has checked the password and sends the code. Contenders: Sekisho with a durable SQLite store;
+  code       The gateway has checked the password and sends the code. Contenders: Sekisho with a durable SQLite store,
+             and with --sekisho, this Python's own beside it;
              FreeRADIUS with rlm_totp, which remembers nothing, twice: added to the configuration that Debian ships,
              which a copy is made of, and in one stripped by hand to what this needs; FreeRADIUS, stripped too, with
              users and spent codes in SQLite; pyrad's own Server with static passwords. 1, 8, 64 and 256 requests
@@ -127,7 +135,12 @@ def _warn(text: str) -> None:
 
 
 def _contenders(product: Product) -> list[Contender]:
-    return [Sekisho(product), FreeRadiusDebian(), FreeRadiusStripped(), FreeRadiusSqlite(), PyradServer()]
+    peers: list[Contender] = [FreeRadiusDebian(), FreeRadiusStripped(), FreeRadiusSqlite(), PyradServer()]
+    here = Product.installed()
+    ours: list[Contender] = [Sekisho(product)]
+    if product.program != here:
+        ours.append(SekishoInterpreted(product.run_by(here)))
+    return [*ours, *peers]
 
 
 def _experiments(

@@ -47,9 +47,20 @@ class Product:
     """The installed command, and the stores it has filled so far, each once."""
 
     def __init__(self, folder: Path, program: Path | None = None) -> None:
-        self.program = program or Path(sys.executable).with_name("sekisho")
+        self.program = program or self.installed()
         self._folder = folder
         self._stores: dict[tuple[int, int], Store] = {}
+
+    @staticmethod
+    def installed() -> Path:
+        """This Python's own."""
+        return Path(sys.executable).with_name("sekisho")
+
+    def run_by(self, program: Path) -> "Product":
+        """The same stores, served by another command."""
+        other = Product(self._folder, program)
+        other._stores = self._stores
+        return other
 
     def version(self) -> str:
         said = subprocess.run([str(self.program), "--version"], capture_output=True, text=True, check=False)
@@ -114,15 +125,15 @@ class Sekisho:
 
     name = "sekisho"
     title = "Sekisho, SQLite"
-    setup = (
-        "two workers; durable SQLite with a disk flush for each commit; Message-Authenticator demanded and sent, no "
-        "delay before a rejection"
-    )
     lacks = "one store, so one writer at a time; needs a quick fsync when few requests are under way"
     answers: Mapping[str, str] = {**CODE_DEMANDED, "the same code again": REJECT}
 
     def __init__(self, product: Product) -> None:
         self._product = product
+        self.setup = (
+            f"{product.version()}; two workers; durable SQLite with a disk flush for each commit; "
+            "Message-Authenticator demanded and sent, no delay before a rejection"
+        )
 
     @contextmanager
     def start(self, folder: Path, customers: int) -> Iterator[Running]:
@@ -131,6 +142,13 @@ class Sekisho:
 
     def credential(self, number: int, step: int) -> Credential:
         return Credential(tokens.contract_id(number), tokens.code(tokens.seed(number), step))
+
+
+class SekishoInterpreted(Sekisho):
+    """The same source where nothing was compiled."""
+
+    name = "sekisho-interpreted"
+    title = "Sekisho, SQLite, not compiled"
 
 
 def _write_config(folder: Path, port: int, doors: Mapping[str, Door], more: str = "") -> Path:

@@ -43,8 +43,11 @@ input, a line each; never written on the command line, where `ps` shows them."""
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
+        from importlib.util import find_spec
 
-        typer.echo(f"sekisho {version('sekisho')}")
+        hot = find_spec("otp_core.judge")
+        compiled = hot is not None and not str(hot.origin).endswith(".py")
+        typer.echo(f"sekisho {version('sekisho')}{', compiled' if compiled else ''}")
         raise typer.Exit
 
 

@@ -19,11 +19,11 @@ from sqlalchemy.pool import NullPool
 from otp_core.model import StoreBusy, StoreUnavailable
 from otp_core.store.schema import REVISION, meta
 
-# A checkpoint copies pages back and syncs; 8,000 pages (32 MB) keep it rare.
+# A checkpoint copies pages back and syncs while everybody waits; 24,000 pages (96 MB) keep it rare under load.
 _PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
-    "wal_autocheckpoint=8000",
+    "wal_autocheckpoint=24000",
     "cache_size=-24000",
     "temp_store=MEMORY",
 )
