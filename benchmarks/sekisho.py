@@ -1,4 +1,4 @@
-"""Sekisho as a contender, by its command line alone: init, import, serve. Durable SQLite, two workers.
+"""Sekisho as a contender, by its command line alone: init, import, serve. Durable SQLite.
 
 One server has three doors at once, told apart by the address from which a gateway speaks: 127.0.0.2 sends the code
 alone, 127.0.0.3 is challenged, 127.0.0.4 appends the code to the password.
@@ -74,12 +74,12 @@ class Product:
         return self._stores[key]
 
     @contextmanager
-    def serve(self, store: Store, folder: Path, more: str = "") -> Iterator[Serving]:
+    def serve(self, store: Store, folder: Path, more: str = "", *, workers: int = 1) -> Iterator[Serving]:
         """Serves a copy of this store from an empty folder. `more`: further settings, as text."""
         shutil.copytree(store.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(_CONFIG))
         port = free_port()
         doors = {mode: Door(port, source, secrets.token_hex(16).encode()) for mode, source in SOURCES.items()}
-        config = _write_config(folder, port, doors, more)
+        config = _write_config(folder, port, doors, more, workers=workers)
         with Process([str(self.program), "--config", str(config), "serve"], folder / "sekisho.log") as process:
             ready = process.wait_for("ready")
             yield Serving(process, doors, ready)
@@ -137,7 +137,7 @@ class Sekisho:
 
     @contextmanager
     def start(self, folder: Path, customers: int) -> Iterator[Running]:
-        with self._product.serve(self._product.store(customers), folder) as serving:
+        with self._product.serve(self._product.store(customers), folder, workers=2) as serving:
             yield Running(serving.process, serving.doors["code"])
 
     def credential(self, number: int, step: int) -> Credential:
@@ -151,7 +151,7 @@ class SekishoInterpreted(Sekisho):
     title = "Sekisho, SQLite, not compiled"
 
 
-def _write_config(folder: Path, port: int, doors: Mapping[str, Door], more: str = "") -> Path:
+def _write_config(folder: Path, port: int, doors: Mapping[str, Door], more: str = "", *, workers: int = 1) -> Path:
     lines = [
         "[store]",
         f'url = "sqlite:///{folder / "s.db"}"',
@@ -159,7 +159,7 @@ def _write_config(folder: Path, port: int, doors: Mapping[str, Door], more: str 
         "",
         "[radius]",
         f'listen = ["127.0.0.1:{port}"]',
-        "workers = 2",
+        f"workers = {workers}",
     ]
     for mode, door in doors.items():
         lines += [
