@@ -15,7 +15,7 @@ JOBS ?= $(shell nproc)
 .PHONY: help install compiled demo test test-compiled lint soak tour bench fuzz docs texts lock clean system dev
 
 help:  ## what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 install: $(BIN)/sekisho  ## .venv/bin/sekisho, with what the server needs and nothing else
 

@@ -157,7 +157,7 @@ async def _play(settings: Settings, count: int, batch: int, logins: int) -> None
 
 def _receive(server: RadiusServer, mute: Mute, part: list[bytes], begin: int) -> None:
     for datagram in part:
-        server.receive(mute, datagram, ("127.0.0.1", 1024 + begin // 256 % 60_000), b"")  # type: ignore[arg-type]
+        server.receive(mute, datagram, ("127.0.0.1", 1024 + begin // 256 % 60_000), b"")
 
 
 def _timed_server(house: House, watch: Stopwatch) -> RadiusServer:

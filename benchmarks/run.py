@@ -138,7 +138,7 @@ def _contenders(product: Product) -> list[Contender]:
     peers: list[Contender] = [FreeRadiusDebian(), FreeRadiusStripped(), FreeRadiusSqlite(), PyradServer()]
     here = Product.installed()
     ours: list[Contender] = [Sekisho(product)]
-    if product.program != here:
+    if product.program.absolute() != here:
         ours.append(SekishoInterpreted(product.run_by(here)))
     return [*ours, *peers]
 

@@ -1,4 +1,4 @@
-"""The nouns of the house: customers, tokens, attempts, verdicts. Plain frozen values; no clock, no store, no sockets.
+"""The nouns of the house: customers, tokens, attempts, verdicts. Plain values; no clock, no store, no sockets.
 
 Times are milliseconds since the Unix epoch (UTC), steps are RFC 6238 time steps or RFC 4226 counters.
 Records that a login touches are named tuples or have slots: they are made ten thousand times a second.

@@ -35,7 +35,7 @@ from radius_server.packet import (
     verify,
     write_reply,
 )
-from radius_server.sockets import Listener, Source
+from radius_server.sockets import Source
 
 _DELAYED_FOR_EACH_PLACE = 10
 _log = structlog.get_logger("radius")
@@ -48,6 +48,13 @@ class House(Protocol):
 
     def admit(self, attempt: Attempt, tell: Tell) -> None:
         """``tell`` hears the verdict once."""
+
+
+class Line(Protocol):
+    """Where a request came in, and its reply goes out: the listener."""
+
+    def send(self, datagram: bytes, source: Source, destination: bytes) -> bool:
+        """False if it could not be sent."""
 
 
 class Limits(NamedTuple):
@@ -63,7 +70,7 @@ class Exchange(NamedTuple):
 
     client: Client
     request: Request
-    listener: Listener
+    listener: Line
     source: Source
     destination: bytes
     key: tuple[object, ...]
@@ -97,7 +104,7 @@ class RadiusServer:
         """From the next datagram on."""
         self.clients, self._dictionary = clients, dictionary
 
-    def receive(self, listener: Listener, datagram: bytes, source: Source, destination: bytes) -> None:
+    def receive(self, listener: Line, datagram: bytes, source: Source, destination: bytes) -> None:
         """One datagram. Never raises."""
         try:
             self._receive(listener, datagram, source, destination)
@@ -107,7 +114,7 @@ class RadiusServer:
             self.counters.dropped("an error of our own", source[0])
             _log.exception("a datagram could not be handled", source=source[0], octets=len(datagram))
 
-    def _receive(self, listener: Listener, datagram: bytes, source: Source, destination: bytes) -> None:
+    def _receive(self, listener: Line, datagram: bytes, source: Source, destination: bytes) -> None:
         client = self.clients.find(source[0])
         if client is None:
             self.counters.dropped("no client has this address: is it missing in [[radius.clients]]?", source[0])
