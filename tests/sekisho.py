@@ -51,6 +51,13 @@ class Customer:
         totp = pyotp.TOTP(base64.b32encode(self.seed).decode(), digits=self.digits)
         return totp.at((time.time() if at is None else at) + 30 * steps_away)
 
+    def previous_code(self) -> str:
+        """The code of the step before, at a moment when that will be taken for some seconds more."""
+        left = 30 - time.time() % 30
+        if left < 3:
+            time.sleep(left + 0.01)
+        return self.code(-1)
+
     def next_code(self, used: str) -> str:
         """A code that is good behind a used one: what the token shows now, or next, if it still shows that. (One that
         was taken a step late makes the server expect the token to be late.)"""
@@ -114,7 +121,7 @@ workers = {self.workers}
         hash_ = hash_password(password.encode(), cost_of(self.settings)) if password else None
         self.desk.add_customer(one.contract_id, STAFF, password_hash=hash_)
         if enrolled:
-            self.desk.enrol(one.contract_id, one.token_id, one.code(-1), STAFF)
+            self.desk.enrol(one.contract_id, one.token_id, one.previous_code(), STAFF)
         return one
 
     def crowd(self, number: int) -> list[Customer]:

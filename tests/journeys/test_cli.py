@@ -98,7 +98,7 @@ def test_a_customers_password_comes_from_standard_input(at: CommandLine) -> None
 
 def test_a_customer_enrols_suspends_and_resumes(at: CommandLine) -> None:
     one = at.customer(enrolled=False)
-    at.run("enrol", one.contract_id, one.token_id.lower(), typed=one.code(-1))
+    at.run("enrol", one.contract_id, one.token_id.lower(), typed=one.previous_code())
     assert json.loads(at.run("customer", "show", one.contract_id, "--json").out)["otp_use"] == "active"
     at.run("suspend", one.contract_id, "--with-code", typed=one.code() + "\n")
     assert f"{one.contract_id}\tsuspended" in at.run("customer", "list", "--use", "suspended").out
