@@ -206,7 +206,10 @@ def test_nothing_secret_gets_out_of_the_server(tmp_path: Path, log: str) -> None
         break_things(day)
         assert house.stop() == 0
         house.start()
-        house.kill()
+        with Peers(house.where, 2, MODES["password"]) as peers:
+            one = people["password"]
+            assert names([peers.ask(day.ask("password", one.contract_id, one.password))]) == [ACCEPT]
+        house.kill()  # so that the log of the store is left behind, and searched as well
         assert seen == set()
         check_nothing_got_out(day)
         assert house.log_text().count("Traceback") > 0 or "exception" in house.log_text(), "no crash was provoked"
