@@ -12,7 +12,7 @@ import secrets
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class TimedLedger:
     def __init__(self, ledger: SqliteLedger, watch: Stopwatch) -> None:
         self._ledger, self._watch = ledger, watch
 
-    def rule(self, customers: Iterable[str], states: Iterable[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
+    def rule(self, customers: Collection[str], states: Collection[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
         ruling: Ruling = self._watch.time("ledger", lambda: self._ledger.rule(customers, states, judge))
         return ruling
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import structlog
@@ -16,7 +16,6 @@ from otp_core.audit import Ids
 from otp_core.clock import ClockSetBack, GuardedClock
 from otp_core.judge import Case, Facts, Ruling
 from otp_core.model import BackendSilent, Silence, Verdict
-from otp_core.store.ledger import LedgerConflict
 
 Tell = Callable[[Verdict], None]
 
@@ -35,8 +34,9 @@ class Bench(Protocol):
 class Ledger(Protocol):
     """Where it is written down."""
 
-    def rule(self, customers: Iterable[str], states: Iterable[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
-        """What was ruled, once it is durable. Raises StoreUnavailable or LedgerConflict: nothing was written."""
+    def rule(self, customers: Collection[str], states: Collection[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
+        """What was ruled, once it is durable; ``judge`` may be asked again before. Raises StoreUnavailable or
+        LedgerConflict, and then nothing was written."""
 
     def close(self) -> None: ...
 
@@ -104,12 +104,7 @@ class Docket:
 
         customers = {case.attempt.customer for case in cases}
         states = {case.attempt.challenge for case in cases if case.attempt.challenge is not None}
-        for _ in range(3):
-            try:
-                return self._ledger.rule(customers, states, judge).verdicts
-            except LedgerConflict:
-                continue
-        raise LedgerConflict("the store keeps refusing what was ruled: each case is heard alone")
+        return self._ledger.rule(customers, states, judge).verdicts
 
     def _hear_alone(self, batch: list[tuple[Case, Tell]]) -> None:
         for case, tell in batch:

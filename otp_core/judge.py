@@ -1,7 +1,7 @@
 """The functional core of a login: attempts and facts in, verdicts and changes out. No clock, no SQL, no sockets.
 
 One call judges a batch, in order of arrival; two answers in one batch see each other. The changes carry the
-condition under which they hold (``last_step < :step``), so that the store can refuse what another node did first.
+condition under which they hold (the step before), so that the store can refuse what another node was faster with.
 """
 
 from __future__ import annotations
@@ -66,11 +66,16 @@ class Facts(NamedTuple):
 
 @dataclass(slots=True)
 class Ruling:
-    """The outcome of a batch: a verdict for each case, and the changes that must be durable before any is told."""
+    """The outcome of a batch: a verdict for each case, and the changes that must be durable before any is told. What
+    was read stands behind what is written: a change holds only while the row is as it was judged by."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     spent: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
-    counted: dict[int, tuple[int, int, int, int | None, int]] = field(default_factory=dict)
+    """Step, drift, mark, moment; the token's key and its last step before."""
+    counted: dict[int, tuple[int, int, int, int | None, int, int, int]] = field(default_factory=dict)
+    """By customer: failures, moment, mark, moment of the lock; the customer's key, failures and their moment before."""
+    repeated: list[tuple[int, int]] = field(default_factory=list)
+    """Tokens by whose mark a login is known as one that was accepted, with that mark; not those in ``spent``."""
     opened: list[OpenChallenge] = field(default_factory=list)
     taken: list[bytes] = field(default_factory=list)
     audit: list[AuditRow] = field(default_factory=list)
@@ -235,6 +240,7 @@ class _Hearing:
             case Step.ACCEPT:
                 return self._accept(finding, Event.LOGIN_ACCEPTED)
             case Step.ACCEPT_AGAIN:
+                self._rely_on_mark()
                 return self._accept(finding, Event.LOGIN_REPEATED)
             case Step.SPEND_AND_ACCEPT:
                 self._spend()
@@ -293,14 +299,20 @@ class _Hearing:
         if standing.kind == Kind.TOTP and standing.period is not None:
             now_step = step_at(self.now, standing.period)
             drift = learn_drift(standing.drift, self.step, now_step, self.judge.rules.max_drift)
-        self.ruling.spent.append((self.step, drift, self.mark, self.now, standing.token_key, self.step))
+        self.ruling.spent.append((self.step, drift, self.mark, self.now, standing.token_key, standing.last_step))
         if standing.failures:
-            self.ruling.counted[standing.customer_key] = (0, 0, 0, None, standing.customer_key)
+            self._put_count(standing, 0, 0, 0, None)
         standing.last_step, standing.drift = self.step, drift
         standing.last_mark, standing.last_at = self.mark, self.now
         standing.failures = 0
         if not self.judge.rules.one_customer_per_token:
             self._tell_who_shares(standing)
+
+    def _rely_on_mark(self) -> None:
+        standing = self.standing
+        assert standing is not None and standing.token_key is not None
+        if not any(spent[4] == standing.token_key for spent in self.ruling.spent):
+            self.ruling.repeated.append((standing.token_key, self.mark))
 
     def _tell_who_shares(self, spent: Standing) -> None:
         """What one customer's code used up, it used up for the others who hold the token."""
@@ -314,13 +326,7 @@ class _Hearing:
         standing = self.standing
         assert standing is not None
         failures, locked_at = counted(standing, self.now, self.judge.rules)
-        self.ruling.counted[standing.customer_key] = (
-            failures,
-            self.now,
-            self.mark,
-            locked_at,
-            standing.customer_key,
-        )
+        self._put_count(standing, failures, self.now, self.mark, locked_at)
         standing.failures, standing.locked_at = failures, locked_at
         standing.failed_at, standing.failed_mark = self.now, self.mark
         if locked_at is None:
@@ -328,6 +334,13 @@ class _Hearing:
         self._record(Event.CUSTOMER_LOCKED, Finding.WRONG, reason=lock_reason(failures))
         self.ruling.locked.append(self.ruling.audit[-1])
         return True
+
+    def _put_count(self, standing: Standing, failures: int, at: int, mark: int, locked_at: int | None) -> None:
+        """In the place of what an earlier case of the batch put; before it, the row was as that one found it."""
+        key = standing.customer_key
+        earlier = self.ruling.counted.get(key)
+        read = (standing.failures, standing.failed_at) if earlier is None else (earlier[5], earlier[6])
+        self.ruling.counted[key] = (failures, at, mark, locked_at, key, *read)
 
     def _language(self) -> Language:
         wish = self.standing.language if self.standing else None

@@ -92,6 +92,12 @@ def transaction(connection: Connection) -> Iterator[Connection]:
         raise
 
 
+def changes(connection: Connection) -> int:
+    """How many rows were changed over this connection since it was opened."""
+    driver: Any = connection.connection.driver_connection
+    return int(driver.total_changes)
+
+
 def _is_damage(error: BaseException) -> bool:
     return type(error) is sqlite3.DatabaseError
 

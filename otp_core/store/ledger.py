@@ -1,13 +1,16 @@
 """The login batch in the driver's own words: load, apply, commit; the only statements not written in SQLAlchemy.
 
-Three or four statements serve a whole batch. It decides nothing: judge.py does, between ``load`` and ``apply``.
+Three or four statements serve a whole batch. It decides nothing: judge.py does, between ``load`` and ``apply``, and
+before the write lock is taken. So every statement that applies a ruling holds for the rows that it was judged by.
+For each customer, batches of two processes come out as if one had been first, but for one thing: a wrong code that is
+counted while a right one is on its way may stay counted until the next right one.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from otp_core.judge import Facts, Ruling
 from otp_core.model import OpenChallenge, Standing
@@ -25,11 +28,16 @@ _CHALLENGE = """
 SELECT state, customer_key, client, expires_at, tries_left, password_mark FROM challenge WHERE state = ?
 """
 _PASSWORD = "SELECT password_hash FROM profile WHERE customer_key = ?"
+_CHANGED = "SELECT value FROM meta WHERE name = ?"
 _SPEND = """
-UPDATE token SET last_step = ?, drift = ?, last_mark = ?, last_at = ?
- WHERE key = ? AND state = 'bound' AND last_step < ?
+UPDATE token SET last_step = ?1, drift = ?2, last_mark = ?3, last_at = ?4
+ WHERE key = ?5 AND state = 'bound' AND last_step = ?6 AND last_step < ?1
 """
-_COUNT = "UPDATE customer SET failures = ?, failed_at = ?, failed_mark = ?, locked_at = ? WHERE key = ?"
+_REPEAT = "UPDATE token SET last_at = last_at WHERE key = ? AND last_mark = ?"
+_COUNT = """
+UPDATE customer SET failures = ?, failed_at = ?, failed_mark = ?, locked_at = ?
+ WHERE key = ? AND failures = ? AND failed_at = ?
+"""
 _OPEN = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?)"
 _CROWD_OUT = """
 DELETE FROM challenge WHERE customer_key = ? AND state NOT IN
@@ -52,8 +60,12 @@ _EXPIRED = "SELECT 1 FROM challenge WHERE expires_at < ? LIMIT 1"
 _EXPIRE = "DELETE FROM challenge WHERE state IN (SELECT state FROM challenge WHERE expires_at < ? LIMIT 1000)"
 
 
+CHANGED = "changed"
+"""The name in ``meta`` of what is new after every change by anybody but a ledger (``Store.work``)."""
+
+
 class LedgerConflict(Exception):
-    """Somebody else spent one of these codes between load and apply: judge the batch again."""
+    """What was ruled does not hold for what the store says, though nobody else could write meanwhile."""
 
 
 class SqliteLedger:
@@ -62,14 +74,23 @@ class SqliteLedger:
     def __init__(self, connection: SharedCommits, *, notices: bool = False) -> None:
         self._connection, self._notices = connection, notices
 
-    def rule(self, customers: Iterable[str], states: Iterable[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
-        """One transaction: load what is known, let ``judge`` rule, make it durable; only then may anybody hear.
+    def rule(self, customers: Collection[str], states: Collection[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
+        """Load what is known, let ``judge`` rule, make it durable in one transaction; only then may anybody hear.
+        ``judge`` is asked a second time, holding the write lock, if what it ruled by was changed meanwhile.
         Raises StoreUnavailable or LedgerConflict, and then nothing was written."""
         with self._connection.guarded() as connection:
+            connection.execute("BEGIN")
+            changed, facts = _changed(connection), _load(connection, customers, states)
+            connection.execute("COMMIT")
+            ruling = judge(facts)
             with self._connection.turn():
                 connection.execute("BEGIN IMMEDIATE")
-                ruling = judge(_load(connection, customers, states))
-                _apply(connection, ruling)
+                if _changed(connection) != changed or not _apply(connection, ruling):
+                    connection.execute("ROLLBACK")
+                    connection.execute("BEGIN IMMEDIATE")
+                    ruling = judge(_load(connection, customers, states))
+                    if not _apply(connection, ruling):
+                        raise LedgerConflict("a ruling that does not hold for what it was judged by")
                 if ruling.locked and self._notices:
                     connection.executemany(
                         _NOTICE, [(row.id, row.event, row.token, row.customer) for row in ruling.locked]
@@ -134,6 +155,11 @@ class Enquiries:
         self._connection.close()
 
 
+def _changed(connection: sqlite3.Connection) -> object:
+    """Another value after every change by the desk."""
+    return connection.execute(_CHANGED, (CHANGED,)).fetchone()
+
+
 def _load(connection: sqlite3.Connection, customers: Iterable[str], states: Iterable[bytes]) -> Facts:
     rows = connection.execute(_STANDINGS, (json.dumps(list(customers)),))
     challenges = {}
@@ -144,14 +170,20 @@ def _load(connection: sqlite3.Connection, customers: Iterable[str], states: Iter
     return Facts({row[0]: Standing(*row) for row in rows}, challenges)
 
 
-def _apply(connection: sqlite3.Connection, ruling: Ruling) -> None:
-    if ruling.taken:
-        connection.executemany(_TAKE, [(state,) for state in ruling.taken])
+def _apply(connection: sqlite3.Connection, ruling: Ruling) -> bool:
+    """False, with some of it written, if a row is no longer what it was judged by: another ledger was faster."""
+    if ruling.taken and connection.executemany(_TAKE, [(state,) for state in ruling.taken]).rowcount != len(
+        ruling.taken
+    ):
+        return False
+    if ruling.repeated and connection.executemany(_REPEAT, ruling.repeated).rowcount != len(ruling.repeated):
+        return False
     if ruling.spent and connection.executemany(_SPEND, ruling.spent).rowcount != len(ruling.spent):
-        raise LedgerConflict
-    if ruling.counted:
-        connection.executemany(_COUNT, ruling.counted.values())
+        return False
+    if ruling.counted and connection.executemany(_COUNT, ruling.counted.values()).rowcount != len(ruling.counted):
+        return False
     if ruling.opened:
         connection.executemany(_OPEN, ruling.opened)
         connection.executemany(_CROWD_OUT, [(one.customer_key, one.customer_key) for one in ruling.opened])
     connection.executemany(_RECORD, ruling.audit)
+    return True

@@ -14,7 +14,7 @@ from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_
 from otp_core.store import engine as _engine
 from otp_core.store.driver import DriverConnection, SharedCommits
 from otp_core.store.engine import StoreProblem, open_engine, unavailable
-from otp_core.store.ledger import Enquiries, SqliteLedger
+from otp_core.store.ledger import CHANGED, Enquiries, SqliteLedger
 from otp_core.store.work import Work
 
 _KEY_CHECK = "key check"
@@ -48,7 +48,11 @@ class Store:
     def work(self) -> Iterator[Work]:
         """One transaction. It is committed at the end, rolled back on any exception. Raises StoreUnavailable."""
         with self._connect() as connection, _engine.transaction(connection):
-            yield Work(connection, self.ids, notices=self._notices)
+            before = _engine.changes(connection)
+            work = Work(connection, self.ids, notices=self._notices)
+            yield work
+            if _engine.changes(connection) != before:
+                work.put_meta(CHANGED, self.ids.next().to_bytes(8, "big"))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

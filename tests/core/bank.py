@@ -24,6 +24,7 @@ from otp_core.judge import Judge
 from otp_core.model import Attempt, Kind, Language, Mode, OtpUse, Policy, Standing, TokenSpec, Verdict
 from otp_core.otp import code_at, step_at
 from otp_core.policy import Delays, Rules
+from otp_core.store.ledger import CHANGED
 from otp_core.store.lists import AuditFilter, AuditLine, TokenLine, audit_rows, token_line
 from otp_core.store.schema import metadata
 from otp_core.store.store import Store, initialise
@@ -178,10 +179,10 @@ class Bank:
             return audit_rows(connection, AuditFilter(**wanted))
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Everything there is, except the audit trail."""
+        """Everything there is, except the audit trail and the mark of whatever was written last."""
         with self.store.read() as connection:
             return {
-                table.name: sorted(tuple(row) for row in connection.execute(select(table)))
+                table.name: sorted(tuple(row) for row in connection.execute(select(table)) if row[0] != CHANGED)
                 for table in metadata.sorted_tables
                 if table.name != "audit"
             }

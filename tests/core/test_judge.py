@@ -146,15 +146,16 @@ class Court:
     def _apply(self, ruling: Ruling) -> None:
         for state in ruling.taken:
             del self.challenges[state]
-        for step, drift, mark, at, token_key, _ in ruling.spent:
+        for step, drift, mark, at, token_key, before in ruling.spent:
             holders = [one for one in self.customers.values() if one.token_key == token_key]
-            assert holders and all(one.last_step < step for one in holders), "the store would refuse this"
+            assert holders and all(one.last_step == before < step for one in holders), "the store would refuse this"
             self.spent.append((token_key, step))
             for one in holders:
                 self.change(one.contract_id, last_step=step, drift=drift, last_mark=mark, last_at=at)
         self.counts += len(ruling.counted)
-        for failures, at, mark, locked_at, key in ruling.counted.values():
+        for failures, at, mark, locked_at, key, *read in ruling.counted.values():
             (who,) = [one.contract_id for one in self.customers.values() if one.customer_key == key]
+            assert [self.customers[who].failures, self.customers[who].failed_at] == read
             self.change(who, failures=failures, failed_at=at, failed_mark=mark, locked_at=locked_at)
         for challenge in ruling.opened:
             assert challenge.state not in self.challenges

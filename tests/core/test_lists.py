@@ -1,0 +1,198 @@
+"""What staff reads: lists page by page, one customer, one token, the audit trail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otp_core.audit import id_at, ms_of
+from otp_core.desk import Actor
+from otp_core.model import (
+    OtpUse,
+    StoreUnavailable,
+    TokenSpec,
+    TokenState,
+)
+from otp_core.store.lists import (
+    AuditFilter,
+    audit_rows,
+    counts,
+    customer_line,
+    customers,
+    known_contracts,
+    known_tokens,
+    newest_audit_id,
+    token_line,
+    tokens,
+)
+from otp_core.store.work import NewCustomer
+from tests.core.bank import NOON, STAFF, Bank, rules
+
+
+def filled(folder: Path) -> Bank:
+    """Seven customers, four of them with tokens, and two tokens more."""
+    bank = Bank(folder)
+    for number in range(7):
+        token_id = f"VSMT0000000{number}" if number < 4 else None
+        bank.customer(f"taro{number}", token_id)
+    bank.token("VSMT00000008")
+    bank.token("VSMT00000009")
+    return bank
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_customers_come_page_by_page_and_none_is_left_out_or_comes_twice(tmp_path: Path, limit: int) -> None:
+    with filled(tmp_path).store.read() as connection:
+        found, after = [], ""
+        while page := customers(connection, after=after, limit=limit):
+            assert len(page) <= limit
+            found += [line.contract_id for line in page]
+            after = page[-1].contract_id
+    assert found == [f"taro{number}" for number in range(7)]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_tokens_come_page_by_page_and_none_is_left_out_or_comes_twice(tmp_path: Path, limit: int) -> None:
+    with filled(tmp_path).store.read() as connection:
+        found, after = [], ""
+        while page := tokens(connection, after=after, limit=limit):
+            found += [line.token_id for line in page]
+            after = page[-1].token_id
+    assert found == [f"VSMT0000000{number}" for number in (0, 1, 2, 3, 8, 9)]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_a_shared_token_is_one_line_of_the_list(tmp_path: Path, limit: int) -> None:
+    bank = Bank(tmp_path, rules(one_customer_per_token=False))
+    for who in ("taro", "jiro", "saburo"):
+        bank.customer(who)
+    bank.customer("shiro", "VSMT00000002")
+    with bank.store.read() as connection:
+        found, after = [], ""
+        while page := tokens(connection, after=after, limit=limit):
+            found += [line.token_id for line in page]
+            after = page[-1].token_id
+    assert found == ["VSMT00000001", "VSMT00000002"]
+
+
+@pytest.mark.parametrize("limit", [1, 4, 1000])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_the_audit_trail_comes_page_by_page_in_both_directions(tmp_path: Path, limit: int, newest_first: bool) -> None:
+    with filled(tmp_path).store.read() as connection:
+        found: list[int] = []
+        wanted = AuditFilter()
+        while page := audit_rows(connection, wanted, limit=limit, newest_first=newest_first):
+            found += [row.id for row in page]
+            wanted = AuditFilter(before=found[-1]) if newest_first else AuditFilter(after=found[-1])
+        everything = [row.id for row in audit_rows(connection, AuditFilter())]
+    assert len(everything) == 6 + 7
+    assert found == sorted(everything, reverse=newest_first)
+
+
+def test_customers_are_found_by_a_part_of_what_they_are_called(tmp_path: Path) -> None:
+    bank = filled(tmp_path)
+    bank.desk.add_customer("100%", STAFF, name="山田 花子")
+
+    def search(words: str) -> list[str]:
+        with bank.store.read() as connection:
+            return [line.contract_id for line in customers(connection, search=words)]
+
+    assert search("aro3") == ["taro3"]
+    assert search("花子") == ["100%"]
+    assert search("VSMT00000002") == ["taro2"]
+    assert search("%") == ["100%"], "a sign is a sign, and not a pattern"
+    assert search("_") == []
+
+
+def test_customers_are_found_by_their_state(tmp_path: Path) -> None:
+    bank = filled(tmp_path)
+    bank.desk.suspend("taro1", None, STAFF)
+    bank.desk.lock("taro5", STAFF)
+    with bank.store.read() as connection:
+        assert [line.contract_id for line in customers(connection, use=OtpUse.SUSPENDED)] == ["taro1"]
+        assert [line.contract_id for line in customers(connection, locked=True)] == ["taro5"]
+        assert [line.contract_id for line in customers(connection, use=OtpUse.ACTIVE)] == ["taro0", "taro2", "taro3"]
+
+
+def test_tokens_are_found_by_a_part_and_by_their_state(tmp_path: Path) -> None:
+    bank = filled(tmp_path)
+    bank.desk.retire_token("VSMT00000009", STAFF)
+    with bank.store.read() as connection:
+        assert [line.token_id for line in tokens(connection, search="0003")] == ["VSMT00000003"]
+        assert [line.token_id for line in tokens(connection, state=TokenState.AVAILABLE)] == ["VSMT00000008"]
+        assert [line.token_id for line in tokens(connection, state=TokenState.RETIRED)] == ["VSMT00000009"]
+
+
+def test_one_customer_and_one_token_are_shown_with_what_belongs_to_them(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer(password_hash="a hash")
+    with bank.store.read() as connection:
+        line = customer_line(connection, "taro")
+        assert line is not None
+        assert (line.otp_use, line.token_id, line.token_state, line.password_held) == (
+            OtpUse.ACTIVE,
+            "VSMT00000001",
+            TokenState.BOUND,
+            True,
+        )
+        token = token_line(connection, "VSMT00000001")
+        assert token is not None
+        assert (token.contract_id, token.state, token.last_step, token.digits) == ("taro", TokenState.BOUND, -1, 6)
+        assert customer_line(connection, "nobody") is None
+        assert token_line(connection, "VSMT99999999") is None
+
+
+def test_the_audit_trail_is_asked_for_by_whom_what_who_and_when(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer("taro")
+    bank.clock.now += 3600
+    bank.customer("jiro", "VSMT00000002")
+    bank.desk.suspend("jiro", None, Actor("the counter"))
+    later = id_at(int((NOON + 3600) * 1000))
+
+    def asked(**wanted: Any) -> list[tuple[str, str | None]]:
+        return [(row.event, row.customer) for row in bank.audit(**wanted)]
+
+    assert asked(customer="jiro") == [("otp.enrolled", "jiro"), ("otp.suspended", "jiro")]
+    assert asked(token="VSMT00000001") == [("token.imported", None), ("otp.enrolled", "taro")]
+    assert asked(event="otp") == [("otp.enrolled", "taro"), ("otp.enrolled", "jiro"), ("otp.suspended", "jiro")]
+    assert asked(event="otp.suspended") == [("otp.suspended", "jiro")]
+    assert asked(actor="the counter") == [("otp.suspended", "jiro")]
+    assert asked(before=later) == [("token.imported", None), ("otp.enrolled", "taro")]
+    assert len(asked(after=later)) == 3
+    assert asked(customer="jiro", event="token") == []
+
+
+def test_the_newest_row_tells_the_latest_moment(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    with bank.store.read() as connection:
+        assert newest_audit_id(connection) == 0
+    bank.customer()
+    with bank.store.read() as connection:
+        assert ms_of(newest_audit_id(connection)) == int(NOON * 1000)
+
+
+def test_everything_is_counted(tmp_path: Path) -> None:
+    with filled(tmp_path).store.read() as connection:
+        assert counts(connection) == {"customer": 7, "token": 6, "audit": 13}
+
+
+def test_what_a_file_brings_is_compared_with_what_is_there(tmp_path: Path) -> None:
+    bank = filled(tmp_path)
+    with bank.store.read() as connection:
+        assert set(known_contracts(connection, ["taro1", "hanako", "taro6"])) == {"taro1", "taro6"}
+        assert set(known_tokens(connection, ["VSMT00000003", "VSMT00000007"])) == {"VSMT00000003"}
+
+
+def test_rows_that_were_added_meanwhile_are_told_and_nothing_is_written(tmp_path: Path) -> None:
+    """Two imports of one file at once."""
+    bank = filled(tmp_path)
+    before, trail = bank.rows(), bank.audit()
+    new = [("VSMT00000007", b"seed", TokenSpec()), ("VSMT00000003", b"seed", TokenSpec())]
+    with pytest.raises(StoreUnavailable, match="a token of the same ID was added by somebody else"):
+        bank.desk.import_tokens(new, STAFF)
+    with pytest.raises(StoreUnavailable, match="a customer of the same ID was added by somebody else"):
+        bank.desk.import_customers([NewCustomer("hanako", None), NewCustomer("taro1", None)], [None, None], STAFF)
+    assert (bank.rows(), bank.audit()) == (before, trail)
