@@ -1,8 +1,6 @@
 # Sekisho. `make demo` shows it at work, `make test` proves it; both set up what they need on a fresh Debian.
 
-# The first that runs and is new enough; some names are only stubs of a version manager.
-PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
-	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; break; }; done)
+PYTHON ?= $(shell .ci/python)
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
