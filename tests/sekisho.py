@@ -139,7 +139,7 @@ workers = {self.workers}
 
     def audit(self, customer: str | None = None, event: str | None = None) -> list[AuditLine]:
         with self.store.read() as connection:
-            return audit_rows(connection, AuditFilter(customer=customer, event=event))
+            return audit_rows(connection, AuditFilter(customer=customer, event=event), limit=100_000)
 
     # The server process
 

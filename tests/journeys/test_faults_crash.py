@@ -23,6 +23,8 @@ from tests.sekisho import SECRET, Customer, Sekisho, client_table, free_port, mo
 CLIENTS = client_table("gateway", "127.0.0.0/8", "code")
 ROOT = os.geteuid() == 0
 EXT4_IOC_SHUTDOWN, WITHOUT_FLUSHING = 0x8004587D, 2
+CROWD = 400
+"""So many customers that the load outlasts whoever waits for the moment to strike."""
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def written(house: Sekisho, logins: list[Login]) -> Counter[str | None]:
 def test_kill_9_in_mid_load_loses_nothing_and_lets_nobody_in_twice(tmp_path: Path, workers: int) -> None:
     with a_house(tmp_path, workers) as house:
         for after in (1, 25, 90):
-            logins = [Login(one, one.code()) for one in house.crowd(120)]
+            logins = [Login(one, one.code()) for one in house.crowd(CROWD)]
             with Peers(house.where, 16) as peers:
                 load_and(house.kill, house, peers, logins, after=after)
             house.start()
@@ -119,7 +121,7 @@ def test_what_was_acknowledged_outlives_a_power_cut(tmp_path: Path) -> None:
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
     disk = tmp_path / "disk"
     with a_house_on(image, disk, tmp_path) as house:
-        logins = [Login(one, one.code()) for one in house.crowd(400)]
+        logins = [Login(one, one.code()) for one in house.crowd(CROWD)]
         os.sync()
 
         def cut() -> None:
@@ -155,7 +157,7 @@ def cut_power(disk: Path) -> None:
 
 def test_a_worker_killed_alone_is_replaced(tmp_path: Path) -> None:
     with a_house(tmp_path, workers=2) as house:
-        logins = [Login(one, one.code()) for one in house.crowd(120)]
+        logins = [Login(one, one.code()) for one in house.crowd(CROWD)]
         victim, survivor = house.workers_pids
         with Peers(house.where, 16) as peers:
             load_and(lambda: os.kill(victim, signal.SIGKILL), house, peers, logins, after=25)
