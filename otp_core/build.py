@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from otp_core.audit import Event, Ids, ms_of
 from otp_core.authenticator import Authenticator
@@ -60,6 +60,18 @@ class Door(Protocol):
         """Let nobody new in, answer who is inside."""
 
 
+Check = Callable[[Mapping[str, object]], Sequence[str]]
+"""What stands in the way of sending a customer's reply attributes; nothing, if they can be sent."""
+
+
+@runtime_checkable
+class AttributeDoor(Protocol):
+    """A door whose acceptances carry a customer's reply attributes."""
+
+    def attribute_check(self) -> Check:
+        """Asked before such attributes come into the store."""
+
+
 @dataclass(frozen=True, slots=True)
 class House:
     """What a door is given."""
@@ -85,6 +97,13 @@ class House:
 def doors() -> dict[str, Callable[[Settings], Door]]:
     """The doors that are installed, by name."""
     return {found.name: found.load() for found in sorted(entry_points(group="sekisho.doors"))}
+
+
+def attribute_check(settings: Settings) -> Check:
+    """The checks of all doors in one."""
+    made = [make(settings) for make in doors().values()]
+    checks = [door.attribute_check() for door in made if isinstance(door, AttributeDoor)]
+    return lambda attributes: [problem for check in checks for problem in check(attributes)]
 
 
 def open_store(settings: Settings, *, busy_seconds: float = PATIENT_SECONDS) -> Store:

@@ -21,10 +21,20 @@ _OURS = {
     "State", "Proxy-State", "Message-Authenticator", "EAP-Message", "Reply-Message", "Prompt",
     "User-Password", "CHAP-Password", "CHAP-Challenge",
 }  # fmt: skip
+_TEXT_OR_NUMBER = "write text or a whole number"
+_OCTETS = "write text, or 0x and pairs of hexadecimal digits"
+
+
+class CannotEncode(ValueError):
+    """Its text says what is wrong and what would be right; ``form`` the same, without a word of what was written."""
+
+    def __init__(self, name: str, form: str, text: str | None = None) -> None:
+        super().__init__(f"{name}: {text or form}")
+        self.form = form
 
 
 class Dictionary:
-    """Names to octets. Raises ValueError that says what is wrong and what would be right."""
+    """Names to octets. Raises CannotEncode, or ValueError for a file that cannot be read."""
 
     def __init__(self, extra: Iterable[Path] = ()) -> None:
         try:
@@ -32,6 +42,9 @@ class Dictionary:
         except (ParseError, OSError, ValueError, IndexError) as error:
             # pyrad reads a line that ends too early past its end.
             raise ValueError(f"cannot read the dictionary: {error}") from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names.attributes
 
     def encode_all(self, attributes: Mapping[str, object]) -> list[Attribute]:
         """Every attribute, in the order given; a list stands for the attribute several times."""
@@ -45,10 +58,10 @@ class Dictionary:
         """One attribute; a vendor's comes wrapped as Vendor-Specific (RFC 2865 section 5.26)."""
         definition = self._definition(name)
         if type(value) not in (str, int):  # True is an int to Python, and no number to an operator
-            raise ValueError(f"{name}: {value!r}; write text or a whole number")
+            raise CannotEncode(name, _TEXT_OR_NUMBER, f"{value!r}; {_TEXT_OR_NUMBER}")
         octets, most = _octets(name, definition, value), 247 if definition.vendor else 253
         if not 1 <= len(octets) <= most:
-            raise ValueError(f"{name}: {len(octets)} octets; it holds 1 to {most}")
+            raise CannotEncode(name, f"{len(octets)} octets; it holds 1 to {most}")
         if not definition.vendor:
             return definition.code, octets
         vendor: int = self._names.vendors.GetForward(definition.vendor)
@@ -56,21 +69,21 @@ class Dictionary:
         return int(Type.VENDOR_SPECIFIC), head + octets
 
     def _definition(self, name: str) -> Definition:
-        if name not in self._names.attributes:
+        if name not in self:
             near = difflib.get_close_matches(name, list(self._names.attributes), n=1)
             hint = f"did you mean {near[0]}?" if near else "add its file with radius.dictionary"
-            raise ValueError(f"{name}: not in the dictionary; {hint}")
+            raise CannotEncode(name, f"not in the dictionary; {hint}")
         if name in _OURS:
-            raise ValueError(f"{name}: the server writes this attribute itself")
+            raise CannotEncode(name, "the server writes this attribute itself")
         definition: Definition = self._names.attributes[name]
         if definition.encrypt or definition.has_tag:
-            raise ValueError(f"{name}: encrypted and tagged attributes are not supported")
+            raise CannotEncode(name, "encrypted and tagged attributes are not supported")
         if definition.type == "tlv" or definition.is_sub_attribute:
-            raise ValueError(f"{name}: attributes within attributes are not supported")
+            raise CannotEncode(name, "attributes within attributes are not supported")
         if not 1 <= definition.code <= 255:
-            raise ValueError(f"{name}: its number is {definition.code}; one octet holds 1 to 255")
+            raise CannotEncode(name, f"its number is {definition.code}; one octet holds 1 to 255")
         if not 0 <= self._names.vendors.GetForward(definition.vendor) < 2**32:
-            raise ValueError(f"{name}: the number of its vendor, {definition.vendor}, does not fit into four octets")
+            raise CannotEncode(name, f"the number of its vendor, {definition.vendor}, does not fit into four octets")
         return definition
 
 
@@ -84,9 +97,12 @@ def _octets(name: str, definition: Definition, value: object) -> bytes:
     elif definition.type in ("integer", "byte", "short", "signed", "integer64", "date") and isinstance(value, str):
         value = _number(name, definition, value)
     try:
+        if definition.type == "string" and isinstance(value, str):
+            return value.encode()  # and however long it is: pyrad's words for that say nothing of octets
         octets: bytes = tools.EncodeAttr(definition.type, value)
     except Exception as error:
-        raise ValueError(f"{name}: {value!r} is no {definition.type} ({error})") from None
+        problem = f"is no {definition.type}"
+        raise CannotEncode(name, f"its value {problem}", f"{value!r} {problem} ({error})") from None
     return octets
 
 
@@ -95,18 +111,17 @@ def _number(name: str, definition: Definition, value: str) -> int:
         return int(value)
     except ValueError:
         known = ", ".join(sorted(str(key) for key in definition.values.forward))
-        hint = f"a number or one of {known}" if known else "a number"
-        raise ValueError(f"{name}: {value!r}; write {hint}") from None
+        form = f"write a number or one of {known}" if known else "write a number"
+        raise CannotEncode(name, form, f"{value!r}; {form}") from None
 
 
 def _raw(name: str, value: object) -> bytes:
     if not isinstance(value, str):
-        message = f"{name}: {value!r}; write text, or 0x and hexadecimal digits"
-        raise ValueError(message)  # noqa: TRY004  one kind of problem, whatever is wrong with a setting
+        raise CannotEncode(name, _OCTETS, f"{value!r}; {_OCTETS}")
     try:
         return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
     except ValueError:
-        raise ValueError(f"{name}: {value!r} is neither text nor 0x and pairs of hexadecimal digits") from None
+        raise CannotEncode(name, _OCTETS, f"{value!r}; {_OCTETS}") from None
 
 
 def standard_dictionary() -> Path:

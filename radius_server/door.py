@@ -6,15 +6,15 @@ The wiring of this package, and nothing else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 
-from otp_core.build import House
+from otp_core.build import Check, House
 from otp_core.settings import Problem, Settings
 from otp_core.settings.model import Client as ClientSettings
 from radius_server.clients import Clients, clients_of
-from radius_server.dictionary import Dictionary
+from radius_server.dictionary import CannotEncode, Dictionary
 from radius_server.duplicates import Duplicates
 from radius_server.packet import size
 from radius_server.server import REPLY_HEAD, Limits, RadiusServer
@@ -48,6 +48,34 @@ class RadiusDoor:
             for problem in _reply_problems(client, dictionary):
                 found.append(Problem("", f"radius.clients[{at}].reply_attributes", f"{client.name}: {problem}"))
         return found
+
+    def attribute_check(self) -> Check:
+        """A customer's attributes go out behind those of whichever client asks. What is told repeats nothing that was
+        written but names of the dictionary: in a file, cells slip."""
+        radius = self._settings.radius
+        try:
+            dictionary = Dictionary(radius.dictionary)
+        except ValueError as error:
+            unreadable = [str(error)]
+            return lambda _: unreadable
+        others = [(client, _encoded(client.reply_attributes, dictionary)[0]) for client in radius.clients]
+
+        def check(attributes: Mapping[str, object]) -> list[str]:
+            octets, wrong = _encoded(attributes, dictionary)
+            names = list(attributes)
+            found = [
+                f"{name if name in dictionary else f'attribute {names.index(name) + 1}'}: {error.form}"
+                for name, error in wrong.items()
+            ]
+            for client, beside in others:
+                if (whole := REPLY_HEAD + beside + octets) > client.reply_max:
+                    found.append(
+                        f"make a reply of {whole} octets to {client.name}; its reply_max is {client.reply_max}"
+                    )
+                    break
+            return found
+
+        return check
 
     def bind(self) -> None:
         """All workers read from the same sockets: whoever has time takes the next datagram, wherever it came from. (By
@@ -148,11 +176,18 @@ class RadiusDoor:
 
 
 def _reply_problems(client: ClientSettings, dictionary: Dictionary) -> Iterator[str]:
-    octets = REPLY_HEAD
-    for name, value in client.reply_attributes.items():
+    octets, wrong = _encoded(client.reply_attributes, dictionary)
+    yield from map(str, wrong.values())
+    if REPLY_HEAD + octets > client.reply_max:
+        yield f"together they make a reply of {REPLY_HEAD + octets} octets; reply_max is {client.reply_max}"
+
+
+def _encoded(attributes: Mapping[str, object], dictionary: Dictionary) -> tuple[int, dict[str, CannotEncode]]:
+    """The octets that they take, and what is wrong with those that cannot be encoded, by their names."""
+    octets, wrong = 0, {}
+    for name, value in attributes.items():
         try:
             octets += size(dictionary.encode_all({name: value}))
-        except ValueError as error:
-            yield str(error)
-    if octets > client.reply_max:
-        yield f"together they make a reply of {octets} octets; reply_max is {client.reply_max}"
+        except CannotEncode as error:
+            wrong[name] = error
+    return octets, wrong

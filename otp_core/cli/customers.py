@@ -41,8 +41,9 @@ def add(
     Examples:
       sekisho customer add 1234567 --name 山田太郎 --language ja
       pass show bank/1234567 | sekisho customer add 1234567 --password
+      sekisho customer add 1234567 --attributes "Filter-Id=gold;Session-Timeout=3600"
     """
-    from otp_core.build import cost_of
+    from otp_core.build import attribute_check, cost_of
     from otp_core.cli.secret_input import ask_new_password
     from otp_core.first_factor.hashes import hash_password
     from otp_core.imports import read_customer
@@ -52,6 +53,9 @@ def add(
         row = read_customer(contract_id=contract_id, name=name or "", email=email or "", attributes=attributes)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    problems = attribute_check(office.settings)(row.attributes) if row.attributes else ()
+    if problems:
+        raise typer.BadParameter("; ".join(problems), param_hint="--attributes")
     desk = office.desk
     secret = ask_new_password(from_stdin=stdin) if password else None
     receipt = desk.add_customer(

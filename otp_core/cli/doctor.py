@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import socket
@@ -124,6 +125,7 @@ def _store(office: Office, settings: Settings, deep: bool) -> Iterator[Finding]:
         yield from _disk(file.absolute().parent)
         yield _clock(store)
         yield from _contents(store, deep)
+        yield from _reply_attributes(store, settings)
         yield from _notices(store, settings)
     except KeyProblem as problem:
         yield Finding(State.FAIL, "key", str(problem))
@@ -174,6 +176,29 @@ def _contents(store: Store, deep: bool) -> Iterator[Finding]:
     yield from (Finding(State.FAIL, "integrity", f"{one}: restore the newest backup") for one in found)
     if deep and not found:
         yield Finding(State.OK, "integrity", "the whole store was read, and is sound")
+
+
+def _reply_attributes(store: Store, settings: Settings) -> Iterator[Finding]:
+    """Whether they can still be sent: a dictionary or a client may have changed since they were written."""
+    from otp_core.build import attribute_check
+    from otp_core.store.lists import reply_attributes
+
+    with store.read() as connection:
+        found = reply_attributes(connection)
+    if not found:
+        return
+    check, sound = attribute_check(settings), True
+    for text, contract_id, number in found:
+        try:
+            problems = check(json.loads(text))
+        except ValueError:
+            problems = ["is no JSON object"]
+        for problem in problems:
+            sound = False
+            whose = f"{contract_id} and {number - 1:,} more" if number > 1 else contract_id
+            yield Finding(State.FAIL, "reply attributes", f"{whose} cannot log in over RADIUS: {problem}")
+    if sound:
+        yield Finding(State.OK, "reply attributes", "what customers have can be sent")
 
 
 def _notices(store: Store, settings: Settings) -> Iterator[Finding]:

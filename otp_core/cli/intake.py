@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from otp_core.build import cost_of
+from otp_core.build import Check, attribute_check, cost_of
 from otp_core.desk import Actor, Desk
 from otp_core.first_factor.pool import hash_many
 from otp_core.imports import CustomerRow, Fault, TokenRow, read_customers, read_tokens
@@ -87,6 +87,7 @@ class CustomerIntake:
         self._skip_existing = skip_existing
         self._shared_tokens = not settings.login.one_customer_per_token
         self._clear_passwords = 0
+        self._attribute_check: Check | None = None
 
     def read(self, lines: Iterable[str]) -> Iterator[CustomerRow | Fault]:
         return read_customers(lines, shared_tokens=self._shared_tokens)
@@ -96,7 +97,7 @@ class CustomerIntake:
         existing = [row for row in rows if row.contract_id in known]
         new = [row for row in rows if row.contract_id not in known]
         self._clear_passwords += sum(row.password is not None for row in new)
-        faults = self._token_faults(new)
+        faults = self._token_faults(new) + self._attribute_faults(new)
         if self._skip_existing:
             return faults, len(existing)
         return faults + [Fault(row.line, "contract_id", _IN_THE_STORE) for row in existing], 0
@@ -127,6 +128,15 @@ class CustomerIntake:
                 )
             elif (state := tokens[row.token_id][1]) not in free:
                 faults.append(Fault(row.line, "token_id", f"cannot be bound: that token is {state}, not available"))
+        return faults
+
+    def _attribute_faults(self, rows: Sequence[CustomerRow]) -> list[Fault]:
+        faults = []
+        for row in rows:
+            if row.attributes:
+                # Not before somebody has any: it takes all doors and their dictionaries.
+                self._attribute_check = self._attribute_check or attribute_check(self._settings)
+                faults += [Fault(row.line, "attributes", text) for text in self._attribute_check(row.attributes)]
         return faults
 
     def _new(self, rows: Sequence[CustomerRow], keys: Mapping[str, int]) -> Iterator[NewCustomer]:

@@ -167,6 +167,16 @@ def audit_rows(
     return [AuditLine(*row) for row in connection.execute(query.order_by(order).limit(limit))]
 
 
+def reply_attributes(connection: Connection) -> list[tuple[str, str, int]]:
+    """The reply attributes that customers have, each text once: one of those customers, and how many they are."""
+    query = (
+        select(customer.c.attributes, func.min(customer.c.contract_id), func.count())
+        .where(customer.c.attributes.is_not(None))
+        .group_by(customer.c.attributes)
+    )
+    return [(text, contract_id, number) for text, contract_id, number in connection.execute(query)]
+
+
 def newest_audit_id(connection: Connection) -> int:
     """The id of the newest row, 0 for none: the latest moment that this store has seen."""
     return connection.execute(select(func.max(audit.c.id))).scalar() or 0

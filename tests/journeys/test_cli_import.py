@@ -60,6 +60,30 @@ def test_tokens_and_customers_are_imported_and_can_log_in(at: CommandLine) -> No
     assert (hash_of(at, "c2"), hash_of(at, "c3")) == (HASH, "")
 
 
+def test_attributes_that_no_acceptance_could_carry_are_refused_before_anything_is_written(at: CommandLine) -> None:
+    rows = ("c1,Filter-Id=gold", "c2,Session-Timeout=soon", "c3,Filter-ID=gold", 'c4,"{""Filter-Id"": ""silver""}"')
+    name = at.file("c.csv", "contract_id,attributes", *rows)
+    said = at.run("customer", "import", name, code=1).err
+    assert "line 3, column attributes: Session-Timeout: write a number" in said
+    assert "line 4, column attributes: attribute 1: not in the dictionary; did you mean Filter-Id?" in said
+    assert "2 problems" in said and at.house.audit() == []
+    assert "did you mean Filter-Id?" in at.run("customer", "add", "c5", "--attributes", "FilterId=gold", code=2).err
+    assert at.house.audit() == []
+
+
+def test_attributes_that_a_changed_dictionary_can_send_no_more_are_found_by_the_doctor(at: CommandLine) -> None:
+    local = at.file("local", "ATTRIBUTE Local-Text 230 string")
+    clients, at.house.clients = at.house.clients, f'dictionary = ["{local}"]\n{at.house.clients}'
+    at.house.write_config()
+    for contract_id in ("c1", "c2"):
+        at.run("customer", "add", contract_id, "--attributes", "Local-Text=gold")
+    assert "reply attributes: what customers have can be sent" in at.run("doctor").out
+    at.house.clients = clients
+    at.house.write_config()
+    said = at.run("doctor", code=1).out
+    assert "reply attributes: c1 and 1 more cannot log in over RADIUS: attribute 1: not in the dictionary" in said
+
+
 def test_every_imported_row_leaves_an_audit_row_that_names_the_file(at: CommandLine) -> None:
     name = at.file("t.csv", f"A1,{SEED},totp,6,30")
     at.run("token", "import", name)

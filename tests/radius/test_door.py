@@ -25,7 +25,7 @@ def test_every_attribute_that_cannot_be_encoded_is_told_with_its_client() -> Non
         ("radius.clients[0].reply_attributes", "vpn: Session-Timeout: 'soon'; write a number"),
         (
             "radius.clients[1].reply_attributes",
-            "wifi: Class: '0x1' is neither text nor 0x and pairs of hexadecimal digits",
+            "wifi: Class: '0x1'; write text, or 0x and pairs of hexadecimal digits",
         ),
     ]
 
@@ -54,3 +54,41 @@ def test_a_further_dictionarys_attributes_may_be_set(tmp_path: Path) -> None:
     said = {"reply_attributes": {"Local-Text": "x"}}
     assert problems(said, dictionary=[str(tmp_path / "local")]) == []
     assert len(problems(said)) == 1
+
+
+# Customers' own attributes, before they come into the store
+
+
+def told(attributes: dict[str, object], *clients: dict[str, Any], **radius: Any) -> list[str]:
+    return list(RadiusDoor(settings_of(*clients, **radius)).attribute_check()(attributes))
+
+
+def test_a_customers_attributes_that_can_be_sent_are_no_problem() -> None:
+    assert told({"Filter-Id": ["gold", "night"], "Session-Timeout": "600", "Cisco-AVPair": "x"}, {}) == []
+
+
+def test_every_attribute_of_a_customer_that_cannot_be_sent_is_told_without_what_was_written() -> None:
+    """A password that slipped into the column of attributes has a name and a value, too."""
+    slipped = {"hunter2": "geheim", "Session-Timeout": "geheim", "Class": "0xgeheim", "Filter-Id": "x" * 254}
+    said = told({**slipped, "NAS-IP-Address": "geheim", "Filter-id": 1}, {})
+    assert said == [
+        "attribute 1: not in the dictionary; add its file with radius.dictionary",
+        "Session-Timeout: write a number",
+        "Class: write text, or 0x and pairs of hexadecimal digits",
+        "Filter-Id: 254 octets; it holds 1 to 253",
+        "NAS-IP-Address: its value is no ipaddr",
+        "attribute 6: not in the dictionary; did you mean Filter-Id?",
+    ]
+
+
+def test_a_customers_attributes_must_fit_beside_those_of_each_client() -> None:
+    narrow = {"name": "narrow", "network": "10.0.0.2", "reply_attributes": {"Class": "x" * 200}, "reply_max": 500}
+    assert told({"Filter-Id": "y" * 253}, {"network": "10.0.0.1"}, narrow) == []
+    assert told({"Filter-Id": ["y" * 253, "z" * 10]}, {"network": "10.0.0.1"}, narrow) == [
+        "make a reply of 507 octets to narrow; its reply_max is 500"
+    ]
+
+
+def test_a_customers_attributes_cannot_be_checked_by_a_dictionary_that_cannot_be_read(tmp_path: Path) -> None:
+    (said,) = told({"Filter-Id": "gold"}, {}, dictionary=[str(tmp_path / "nowhere")])
+    assert said.startswith("cannot read the dictionary: ")
