@@ -150,7 +150,7 @@ def _bring(case: Case, new: str, code: str) -> Outcome:
             receipt = case.desk.change_by_proof(case.customer, case.visit, new, code, case.actor)
         case OtpUse.REISSUE_PERMITTED:
             typed = str(case.visit.data.get("permit", ""))
-            receipt = case.desk.change_by_permit(case.customer, typed, new, code, case.actor)
+            receipt = case.desk.change_by_permit(case.customer, typed, new, code, case.actor, session=case.visit.key)
         case _:
             receipt = case.desk.enrol(case.customer, new, code, case.actor)
     return _done(ENROL_DONE, receipt)

@@ -15,6 +15,11 @@ from otp_core.otp import normalise_contract_id
 from otp_core.store.store import Store
 from otp_core.store.work import TokenRecord, Work
 
+SWEPT_AT_ONCE = 200
+"""Rows that one transaction tidies up at most."""
+
+_SWEEPER = Actor("sekisho", reason="never confirmed")
+
 
 class Acts:
     """The desk's transactions. ``now`` gives milliseconds and may refuse (GuardedClock), ``draw`` a number below n."""
@@ -72,3 +77,21 @@ class Acts:
         before = TokenState(token.state)
         if not work.set_token_state(token.key, before, token_after(before, move)):
             raise StoreUnavailable(f"token {token.token_id} was changed by somebody else just now: try again")
+
+    def _end_sessions(self, work: Work, standing: Standing, actor: Actor, *, but: int | None = None) -> int:
+        """The customer's sessions on their own pages are over at once, ``but`` this one; how many. Tokens that were
+        issued in them and not confirmed are retired."""
+        keys = [key for key in work.sessions_of(standing.customer_key) if key != but]
+        self._retire_reserved(work, keys, 0)
+        ended = work.drop_sessions(keys)
+        if ended:
+            self._record(work, Event.SESSION_ENDED, actor, standing.contract_id, None)
+        return ended
+
+    def _retire_reserved(self, work: Work, session_keys: list[int], before: int) -> None:
+        """One that was enrolled is reserved no more, so only those that were not are found here."""
+        for token_id in work.take_reserved(session_keys, before, SWEPT_AT_ONCE):
+            token = work.token(token_id)
+            if token is not None and token.state == TokenState.AVAILABLE:
+                self._move_token(work, token, TokenMove.RETIRE)
+                self._record(work, Event.TOKEN_RETIRED, _SWEEPER, None, token_id)

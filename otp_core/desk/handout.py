@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from otp_core.audit import Event
+from otp_core.desk.acts import SWEPT_AT_ONCE
 from otp_core.desk.inventory import Inventory
 from otp_core.desk.words import Actor, Issued, Refusal, Refused
 from otp_core.lifecycle import TokenMove
@@ -16,7 +17,6 @@ from otp_core.model import TokenSpec
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
-_SWEPT_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Handout(Inventory):
         """Retire some of the tokens that were handed out more than so many days ago and never enrolled; how many."""
         before = self._now() - days * _DAY_MS
         with self._store.work() as work:
-            unclaimed = work.settle_handouts(before, _SWEPT_AT_ONCE)
+            unclaimed = work.settle_handouts(before, SWEPT_AT_ONCE)
             for token in unclaimed:
                 self._move_token(work, token, TokenMove.RETIRE)
                 self._record(work, Event.TOKEN_RETIRED, actor, None, token.token_id)

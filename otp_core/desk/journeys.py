@@ -59,12 +59,16 @@ class Journeys(Codes):
             self._spend_step(work, standing, old_step, now)
             self._retire_old(work, standing)
             self._bind(work, standing, Move.CHANGE_DEVICE, token, step, now)
+            self._end_sessions(work, standing, actor)
             return self._record(
                 work, Event.DEVICE_CHANGED, actor, standing.contract_id, token_id, was=standing.token_id
             )
 
-    def change_by_permit(self, contract_id: str, permit: str, token_id: str, code: str, actor: Actor) -> Receipt:
-        """Journey 5: a reissue permit in place of the old token's code. It is used up only by success."""
+    def change_by_permit(
+        self, contract_id: str, permit: str, token_id: str, code: str, actor: Actor, *, session: int | None = None
+    ) -> Receipt:
+        """Journey 5: a reissue permit in place of the old token's code. It is used up only by success. ``session``: the
+        key of the one in which it is used, if in one; the customer's others end."""
         token_id = normalise_token_id(token_id)
         with self._act(actor, customer=contract_id, token=token_id) as work:
             standing = self._standing(work, contract_id)
@@ -74,12 +78,14 @@ class Journeys(Codes):
                 self._count(work, standing)
                 raise Refused(Refusal.WRONG_PERMIT)
             self._bind(work, standing, Move.CHANGE_BY_PERMIT, token, step, now)
+            self._end_sessions(work, standing, actor, but=session)
             return self._record(
                 work, Event.DEVICE_CHANGED, actor, standing.contract_id, token_id, was=standing.token_id
             )
 
     def report_lost(self, contract_id: str, actor: Actor) -> Receipt:
-        """Journey 5: refused everywhere from this moment. A permit that was handed out dies too."""
+        """Journey 5: refused everywhere from this moment. A permit that was handed out dies too, and the customer's
+        sessions end."""
         with self._act(actor, customer=contract_id) as work:
             standing = self._standing(work, contract_id)
             after = self._may(standing, Move.REPORT_LOST)
@@ -87,6 +93,7 @@ class Journeys(Codes):
             if token is not None and token.state != TokenState.LOST:
                 self._move_token(work, token, TokenMove.LOSE)
             work.drop_permit(standing.customer_key)
+            self._end_sessions(work, standing, actor)
             self._set_use(work, standing, after, standing.token_key)
             return self._record(work, Event.REPORTED_LOST, actor, standing.contract_id, standing.token_id)
 

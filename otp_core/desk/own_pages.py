@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otp_core.audit import Event
+from otp_core.desk.acts import SWEPT_AT_ONCE
 from otp_core.desk.inventory import Inventory
 from otp_core.desk.journeys import Journeys
 from otp_core.desk.words import Actor, Issued, Receipt, Refusal, Refused
-from otp_core.lifecycle import Move, TokenMove
-from otp_core.model import Standing, TokenSpec, TokenState
+from otp_core.lifecycle import Move
+from otp_core.model import Standing, TokenSpec
 from otp_core.otp import normalise_token_id
 from otp_core.store.work import Work
-
-_SWEPT_AT_ONCE = 200
-_SWEEPER = Actor("sekisho", reason="never confirmed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +96,14 @@ class OwnPages(Journeys, Inventory):
         """Staff: end every session of a customer."""
         with self._act(actor, customer=contract_id) as work:
             standing = self._standing(work, contract_id)
-            keys = work.sessions_of(standing.customer_key)
-            self._retire_reserved(work, keys, 0)
-            ended = work.drop_sessions(keys)
-            if ended:
-                self._record(work, Event.SESSION_ENDED, actor, standing.contract_id, None)
-        return ended
+            return self._end_sessions(work, standing, actor)
 
     def sweep_visits(self, bounds: Bounds) -> int:
         """Forget some sessions that are over, and retire the tokens that nobody confirmed in them; how many."""
         now = self._now()
         idle_since = now - bounds.idle * 1000
         with self._store.read() as connection:  # before the write lock is taken: mostly there is nothing to do
-            keys = Work(connection, self._store.ids).ended_sessions(now, idle_since, _SWEPT_AT_ONCE)
+            keys = Work(connection, self._store.ids).ended_sessions(now, idle_since, SWEPT_AT_ONCE)
         if not keys:
             return 0
         with self._store.work() as work:
@@ -158,6 +151,7 @@ class OwnPages(Journeys, Inventory):
                 raise Refused(Refusal.NOT_NOW, "the old token's code was given too long ago, or not here")
             self._retire_old(work, standing)
             self._bind(work, standing, Move.CHANGE_DEVICE, token, step, now)
+            self._end_sessions(work, standing, actor, but=visit.key)
             return self._record(
                 work, Event.DEVICE_CHANGED, actor, standing.contract_id, token_id, was=standing.token_id
             )
@@ -198,11 +192,3 @@ class OwnPages(Journeys, Inventory):
 
     def _sealed(self, mark: bytes, data: Mapping[str, Any]) -> bytes:
         return self._store.sealer.seal_data(json.dumps(data).encode(), mark)
-
-    def _retire_reserved(self, work: Work, session_keys: list[int], before: int) -> None:
-        """One that was enrolled is reserved no more, so only those that were not are found here."""
-        for token_id in work.take_reserved(session_keys, before, _SWEPT_AT_ONCE):
-            token = work.token(token_id)
-            if token is not None and token.state == TokenState.AVAILABLE:
-                self._move_token(work, token, TokenMove.RETIRE)
-                self._record(work, Event.TOKEN_RETIRED, _SWEEPER, None, token_id)

@@ -51,12 +51,13 @@ class Register(Acts):
             work.record_all(rows)
 
     def lock(self, contract_id: str, actor: Actor) -> Receipt:
-        """Staff: refuse this customer's logins until they are unlocked."""
+        """Staff: refuse this customer's logins until they are unlocked, and end the sessions on their own pages."""
         with self._act(actor, customer=contract_id) as work:
             standing = self._standing(work, contract_id)
             if standing.locked_at is not None:
                 raise Refused(Refusal.NOT_NOW, "the customer is locked already")
             work.set_failures(standing.customer_key, standing.failures, self._now(), self._now())
+            self._end_sessions(work, standing, actor)
             return self._record(work, Event.CUSTOMER_LOCKED, actor, standing.contract_id, standing.token_id)
 
     def unlock(self, contract_id: str, actor: Actor) -> Receipt:

@@ -189,6 +189,43 @@ def test_sessions_are_listed_and_revoked(bank: Bank) -> None:
     assert bank.audit(event="session.ended")[-1].customer == "taro"
 
 
+@pytest.mark.parametrize("act", ["lock", "report_lost"])
+def test_what_shuts_a_customer_out_ends_their_sessions_and_nobody_elses(bank: Bank, act: str) -> None:
+    bank.customer()
+    bank.customer("hanako", None)
+    visit = begun(bank)
+    begun(bank, "hanako", b"h" * 32)
+    issued = bank.desk.issue_for("taro", visit, "Bank", WEB)
+    getattr(bank.desk, act)("taro", STAFF)
+    assert bank.desk.visit(ID, BOUNDS) is None
+    assert bank.desk.visit(b"h" * 32, BOUNDS) is not None
+    assert bank.token_line(issued.token_id).state == "retired", "it was for the session that ended"
+    (row,) = bank.audit(event="session.ended")
+    assert (row.actor, row.customer) == (STAFF.name, "taro")
+
+
+def test_a_changed_device_ends_every_session_but_the_one_that_changed_it(bank: Bank) -> None:
+    old, new, third = bank.customer(), bank.token("VSMT00000002"), bank.token("VSMT00000003")
+    visit, others = begun(bank), (b"k" * 32, b"l" * 32)
+    for other in others:
+        begun(bank, id_=other)
+    bank.desk.give_old_code("taro", old.code(), visit, 300, WEB)
+    bank.desk.change_by_proof("taro", visit, new.token_id, new.code(), WEB)
+    assert bank.desk.visit(ID, BOUNDS) is not None
+    assert [bank.desk.visit(other, BOUNDS) for other in others] == [None, None]
+    bank.desk.change_device("taro", new.code(1), third.token_id, third.code(), STAFF)
+    assert bank.desk.visit(ID, BOUNDS) is None, "it was changed at the counter"
+
+
+def test_a_device_changed_by_permit_ends_every_session_but_its_own(bank: Bank) -> None:
+    bank.in_state(OtpUse.REISSUE_PERMITTED)
+    new, visit = bank.token("VSMT00000002"), begun(bank)
+    begun(bank, id_=b"k" * 32)
+    bank.desk.change_by_permit("taro", bank.permit, new.token_id, new.code(), WEB, session=visit.key)
+    assert bank.desk.visit(ID, BOUNDS) is not None
+    assert bank.desk.visit(b"k" * 32, BOUNDS) is None
+
+
 def test_only_a_known_contract_id_is_written_down_when_a_password_was_wrong(bank: Bank) -> None:
     bank.customer()
     bank.desk.refuse_visit("taro", "wrong", WEB)
