@@ -148,6 +148,7 @@ def axe(page: Page) -> list[str]:
 
     Its code goes in through the debugger, so that a strict Content-Security-Policy stays as it is.
     """
+    page.wait_for_load_state("load")  # a click is over when the new page is there, its style may yet be on the way
     page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate(
         "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})", list(WCAG)
