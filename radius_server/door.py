@@ -62,10 +62,10 @@ class RadiusDoor:
 
         def check(attributes: Mapping[str, object]) -> list[str]:
             octets, wrong = _encoded(attributes, dictionary)
-            names = list(attributes)
             found = [
-                f"{name if name in dictionary else f'attribute {names.index(name) + 1}'}: {error.form}"
-                for name, error in wrong.items()
+                f"{name if name in dictionary else f'attribute {number}'}: {wrong[name].form}"
+                for number, name in enumerate(attributes, 1)
+                if name in wrong
             ]
             for client, beside in others:
                 if (whole := REPLY_HEAD + beside + octets) > client.reply_max:

@@ -172,16 +172,15 @@ def _load(connection: sqlite3.Connection, customers: Iterable[str], states: Iter
 
 def _apply(connection: sqlite3.Connection, ruling: Ruling) -> bool:
     """False, with some of it written, if a row is no longer what it was judged by: another ledger was faster."""
-    if ruling.taken and connection.executemany(_TAKE, [(state,) for state in ruling.taken]).rowcount != len(
-        ruling.taken
-    ):
-        return False
-    if ruling.repeated and connection.executemany(_REPEAT, ruling.repeated).rowcount != len(ruling.repeated):
-        return False
-    if ruling.spent and connection.executemany(_SPEND, ruling.spent).rowcount != len(ruling.spent):
-        return False
-    if ruling.counted and connection.executemany(_COUNT, ruling.counted.values()).rowcount != len(ruling.counted):
-        return False
+    conditional = (
+        (_TAKE, [(state,) for state in ruling.taken]),
+        (_REPEAT, ruling.repeated),
+        (_SPEND, ruling.spent),
+        (_COUNT, list(ruling.counted.values())),
+    )
+    for statement, rows in conditional:
+        if rows and connection.executemany(statement, rows).rowcount != len(rows):
+            return False
     if ruling.opened:
         connection.executemany(_OPEN, ruling.opened)
         connection.executemany(_CROWD_OUT, [(one.customer_key, one.customer_key) for one in ruling.opened])
