@@ -64,16 +64,38 @@ class Facts(NamedTuple):
     challenges: dict[bytes, OpenChallenge]
 
 
+class Spent(NamedTuple):
+    """A code that is used up; ``before``: the token's last step as it was read. In the order of the statement."""
+
+    step: int
+    drift: int
+    mark: int
+    at: int
+    token_key: int
+    before: int
+
+
+class Counted(NamedTuple):
+    """A customer's wrong codes from now on, and those that were read. In the order of the statement."""
+
+    failures: int
+    failed_at: int
+    mark: int
+    locked_at: int | None
+    customer_key: int
+    failures_before: int
+    failed_at_before: int
+
+
 @dataclass(slots=True)
 class Ruling:
     """The outcome of a batch: a verdict for each case, and the changes that must be durable before any is told. What
     was read stands behind what is written: a change holds only while the row is as it was judged by."""
 
     verdicts: list[Verdict] = field(default_factory=list)
-    spent: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
-    """Step, drift, mark, moment; the token's key and its last step before."""
-    counted: dict[int, tuple[int, int, int, int | None, int, int, int]] = field(default_factory=dict)
-    """By customer: failures, moment, mark, moment of the lock; the customer's key, failures and their moment before."""
+    spent: list[Spent] = field(default_factory=list)
+    counted: dict[int, Counted] = field(default_factory=dict)
+    """By the customer's key."""
     repeated: list[tuple[int, int]] = field(default_factory=list)
     """Tokens by whose mark a login is known as one that was accepted, with that mark; not those in ``spent``."""
     opened: list[OpenChallenge] = field(default_factory=list)
@@ -299,7 +321,7 @@ class _Hearing:
         if standing.kind == Kind.TOTP and standing.period is not None:
             now_step = step_at(self.now, standing.period)
             drift = learn_drift(standing.drift, self.step, now_step, self.judge.rules.max_drift)
-        self.ruling.spent.append((self.step, drift, self.mark, self.now, standing.token_key, standing.last_step))
+        self.ruling.spent.append(Spent(self.step, drift, self.mark, self.now, standing.token_key, standing.last_step))
         if standing.failures:
             self._put_count(standing, 0, 0, 0, None)
         standing.last_step, standing.drift = self.step, drift
@@ -311,7 +333,7 @@ class _Hearing:
     def _rely_on_mark(self) -> None:
         standing = self.standing
         assert standing is not None and standing.token_key is not None
-        if not any(spent[4] == standing.token_key for spent in self.ruling.spent):
+        if not any(spent.token_key == standing.token_key for spent in self.ruling.spent):
             self.ruling.repeated.append((standing.token_key, self.mark))
 
     def _tell_who_shares(self, spent: Standing) -> None:
@@ -339,8 +361,12 @@ class _Hearing:
         """In the place of what an earlier case of the batch put; before it, the row was as that one found it."""
         key = standing.customer_key
         earlier = self.ruling.counted.get(key)
-        read = (standing.failures, standing.failed_at) if earlier is None else (earlier[5], earlier[6])
-        self.ruling.counted[key] = (failures, at, mark, locked_at, key, *read)
+        before = (
+            (standing.failures, standing.failed_at)
+            if earlier is None
+            else (earlier.failures_before, earlier.failed_at_before)
+        )
+        self.ruling.counted[key] = Counted(failures, at, mark, locked_at, key, *before)
 
     def _language(self) -> Language:
         wish = self.standing.language if self.standing else None

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from otp_core.judge import Facts, Ruling
+from otp_core.judge import Facts, Ruling, Spent
 from otp_core.login import Finding
 from otp_core.model import (
     Accept,
@@ -162,7 +162,7 @@ def test_no_code_of_a_token_that_is_not_bound_is_ever_spent(tmp_path: Path, stat
         work.set_token_state(key, TokenState.BOUND, state)
     before = bank.rows()
     with ledger_of(bank) as ledger, pytest.raises(LedgerConflict):
-        ledger.rule(["taro"], [], lambda _: Ruling(spent=[(10, 0, 0, 0, key, -1)]))
+        ledger.rule(["taro"], [], lambda _: Ruling(spent=[Spent(10, 0, 0, 0, key, -1)]))
     assert bank.rows() == before
 
 
