@@ -96,7 +96,7 @@ docs: install  ## the README's configuration table, from the settings' own schem
 
 texts: dev  ## the portal's words: new sentences into the catalogue, the catalogue compiled
 	cd admin_web && ../$(BIN)/pybabel -q extract -F locale/babel.cfg -k marked --no-location --omit-header -o ../.venv/portal.pot .
-	cd admin_web && ../$(BIN)/pybabel -q update -D portal -i ../.venv/portal.pot -d locale -l ja --no-fuzzy-matching --omit-header --no-wrap
+	cd admin_web && ../$(BIN)/pybabel -q update --ignore-pot-creation-date -D portal -i ../.venv/portal.pot -d locale -l ja --no-fuzzy-matching --no-wrap
 	cd admin_web && ../$(BIN)/pybabel -q compile -D portal -d locale
 
 lock: $(BIN)/python  ## pin every dependency anew
