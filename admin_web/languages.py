@@ -12,10 +12,10 @@ from pathlib import Path
 from otp_core.model import Language
 
 COOKIE = "language"
-Words = Callable[[str], str]
+Translator = Callable[[str], str]
 
 
-def marked(text: str) -> str:
+def gettext_noop(text: str) -> str:
     """The text itself: it is translated where it is shown, and found here for the catalogue."""
     return text
 
@@ -29,8 +29,8 @@ def language_of(cookie: str | None, accepts: str | None) -> Language:
 
 
 @cache
-def words(language: Language) -> Words:
+def translator(language: Language) -> Translator:
     """The translator of a language."""
     if language is Language.EN:
-        return marked
+        return gettext_noop
     return gettext.translation("portal", Path(__file__).parent / "locale", [language.value]).gettext

@@ -11,9 +11,9 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from admin_web.languages import COOKIE, language_of, words
+from admin_web.languages import COOKIE, language_of, translator
+from admin_web.settings import WebSettings
 from otp_core.model import Language
-from otp_core.settings import Web
 
 _TYPES = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -51,7 +51,7 @@ class Static:
 class Pages:
     """Renders. ``settings`` is asked at every page, so that a reload shows at once."""
 
-    def __init__(self, settings: Callable[[], Web], static: Static) -> None:
+    def __init__(self, settings: Callable[[], WebSettings], static: Static) -> None:
         self._settings, self._static = settings, static
         self._templates = Environment(
             loader=PackageLoader("admin_web"),
@@ -67,7 +67,7 @@ class Pages:
         settings = self._settings()
         japanese = language is Language.JA
         text = self._templates.get_template(template).render(
-            _=words(language),
+            _=translator(language),
             language=language.value,
             path=request.path,
             static=f"/static/{self._static.version}",

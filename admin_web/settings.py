@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
-from otp_core.settings.section import count
-from otp_core.settings.served import Served
+from admin_web.http.section import HttpSection
+from otp_core.settings.section import ExistingPath, count
 from otp_core.settings.values import Address, Listen, Origin
 
 
-class Web(Served):
+class WebSettings(HttpSection):
     """The customers' own pages."""
 
     listen: Listen = Field(
@@ -38,12 +37,14 @@ class Web(Served):
     contact_en: str = Field(
         default="the counter of your branch", min_length=1, max_length=200, description="The same on English pages."
     )
-    terms_file: Path | None = Field(
+    terms_file: ExistingPath | None = Field(
         default=None,
         description='The terms of use (UTF-8 text), accepted before enrolment; a first line "version: …" names them, '
         "otherwise their hash does. Left out: none are asked for.",
     )
-    terms_file_en: Path | None = Field(default=None, description="Their English translation, shown on English pages.")
+    terms_file_en: ExistingPath | None = Field(
+        default=None, description="Their English translation, shown on English pages."
+    )
     issuer: str = Field(
         default="Sekisho", min_length=1, max_length=40, description="What an authenticator app calls the bank."
     )

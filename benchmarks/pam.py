@@ -172,9 +172,11 @@ def _check(site: Site, name: str, number: int) -> None:
 def _run(site: Site, name: str, numbers: Sequence[int]) -> Run:
     step, at = tokens.step_with_room(len(numbers) * 0.03 + 1)
     time.sleep(max(0.0, at - time.time()) + 0.3)
-    typed = [(tokens.contract_id(number), tokens.code(tokens.seed(number), step).decode()) for number in numbers]
+    user_password = [
+        (tokens.contract_id(number), tokens.code(tokens.seed(number), step).decode()) for number in numbers
+    ]
     before = site.server.cpu_seconds()
-    lines, host_cpu = _logins(site, name, typed)
+    lines, host_cpu = _logins(site, name, user_password)
     time.sleep(0.3)  # for what the server still does
     service_cpu = site.server.cpu_seconds() - before
     refused = sum(result != _SUCCESS for result, _ in lines)
@@ -184,14 +186,14 @@ def _run(site: Site, name: str, numbers: Sequence[int]) -> Run:
     return Run(wall, host_cpu / len(lines) / 1000, service_cpu * 1e6 / len(lines))
 
 
-def _logins(site: Site, name: str, typed: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, int]], int]:
+def _logins(site: Site, name: str, user_password: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, int]], int]:
     """(result and nanoseconds of each, nanoseconds of the host's processor time)."""
-    lines = "".join(f"{user} {code}\n" for user, code in typed)
+    lines = "".join(f"{user} {code}\n" for user, code in user_password)
     done = subprocess.run(
         [str(site.driver), str(site.services), name], input=lines, capture_output=True, text=True, check=False
     )
     said = [line.split() for line in done.stdout.splitlines()]
-    if done.returncode != 0 or len(said) != len(typed) + 1:
+    if done.returncode != 0 or len(said) != len(user_password) + 1:
         raise Unusable(f"{name}: {done.stderr.strip() or done.returncode}")
     return [(result, int(nanoseconds)) for result, nanoseconds in said[:-1]], int(said[-1][1])
 

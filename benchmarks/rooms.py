@@ -17,25 +17,26 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import packets, tokens
+from otp_core.accounts import Principal
 from otp_core.audit import Ids
-from otp_core.authenticator import Authenticator
-from otp_core.build import House, open_desk, open_house, open_store, rules_of
+from otp_core.authentication.authenticator import Authenticator
+from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import GuardedClock
-from otp_core.desk import Actor
-from otp_core.docket import Docket
-from otp_core.first_factor.turnstile import Turnstile
-from otp_core.judge import Facts, Judge, Ruling
+from otp_core.first_factor.throttle import PasswordThrottle
+from otp_core.login.evaluate import Evaluator
+from otp_core.login.policy import Delays
+from otp_core.login.requests import Decision, Facts
 from otp_core.model import TokenSpec
-from otp_core.policy import Delays
-from otp_core.settings import Settings, load
-from otp_core.store.ledger import SqliteLedger
-from otp_core.store.lists import known_tokens
+from otp_core.radius.dictionary import Dictionary
+from otp_core.store.queries import known_tokens
+from otp_core.store.sqlite.login_batch import SqliteLoginBatch
 from otp_core.store.store import initialise
-from otp_core.store.work import NewCustomer
+from otp_core.store.unit_of_work import NewCustomer
 from radius_server.clients import clients_of
-from radius_server.dictionary import Dictionary
 from radius_server.duplicates import Duplicates
-from radius_server.server import Limits, RadiusServer
+from radius_server.process.access import Limits, RadiusServer
+from sekisho.settings import Settings, load
+from sekisho.wiring import Application, open_application, open_desk, open_store, rules_of
 
 _SECRET = secrets.token_hex(16)
 _CHUNK = 2000
@@ -55,25 +56,27 @@ class Stopwatch:
             self.spent[room] += time.thread_time_ns() - begun
 
 
-class TimedJudge:
-    def __init__(self, judge: Judge, watch: Stopwatch) -> None:
-        self._judge, self._watch = judge, watch
+class TimedEvaluator:
+    def __init__(self, evaluator: Evaluator, watch: Stopwatch) -> None:
+        self._evaluator, self._watch = evaluator, watch
 
-    def judge(self, cases: Any, facts: Facts, now: int, ids: Ids) -> Ruling:
-        ruling: Ruling = self._watch.time("judge", lambda: self._judge.judge(cases, facts, now, ids))
-        return ruling
+    def evaluate(self, requests: Any, facts: Facts, now: int, ids: Ids) -> Decision:
+        decision: Decision = self._watch.time("evaluate", lambda: self._evaluator.evaluate(requests, facts, now, ids))
+        return decision
 
 
-class TimedLedger:
-    def __init__(self, ledger: SqliteLedger, watch: Stopwatch) -> None:
-        self._ledger, self._watch = ledger, watch
+class TimedLoginBatch:
+    def __init__(self, login_batch: SqliteLoginBatch, watch: Stopwatch) -> None:
+        self._login_batch, self._watch = login_batch, watch
 
-    def rule(self, customers: Collection[str], states: Collection[bytes], judge: Callable[[Facts], Ruling]) -> Ruling:
-        ruling: Ruling = self._watch.time("ledger", lambda: self._ledger.rule(customers, states, judge))
-        return ruling
+    def run(
+        self, customers: Collection[str], states: Collection[bytes], evaluator: Callable[[Facts], Decision]
+    ) -> Decision:
+        decision: Decision = self._watch.time("batch", lambda: self._login_batch.run(customers, states, evaluator))
+        return decision
 
     def close(self) -> None:
-        self._ledger.close()
+        self._login_batch.close()
 
 
 class Mute:
@@ -114,24 +117,26 @@ def _settings(folder: Path) -> Settings:
 def _fill(settings: Settings, count: int) -> None:
     initialise(settings.store.url, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
     store = open_store(settings)
-    desk, actor = open_desk(settings, store), Actor("benchmark")
+    desk, principal = open_desk(settings, store), Principal("benchmark")
     for begin in range(0, count, _CHUNK):
         numbers = range(begin, min(count, begin + _CHUNK))
         ids = [tokens.token_id(number) for number in numbers]
-        desk.import_tokens([(tokens.token_id(number), tokens.seed(number), TokenSpec()) for number in numbers], actor)
+        desk.import_tokens(
+            [(tokens.token_id(number), tokens.seed(number), TokenSpec()) for number in numbers], principal
+        )
         with store.read() as connection:
             known = known_tokens(connection, ids)
         new = [
             NewCustomer(tokens.contract_id(number), None, token_key=known[id_][0])
             for number, id_ in zip(numbers, ids, strict=True)
         ]
-        desk.import_customers(new, ids, actor)
+        desk.import_customers(new, ids, principal)
 
 
 async def _play(settings: Settings, count: int, batch: int, logins: int) -> None:
     watch, mute = Stopwatch(), Mute()
-    house = open_house(settings)
-    server = _timed_server(house, watch)
+    application = open_application(settings)
+    server = _timed_server(application, watch)
     step = int(time.time()) // tokens.STEP_SECONDS
     datagrams = [_datagram(number, step, at) for at, number in enumerate(random.sample(range(count), logins))]
     begun = time.process_time()
@@ -141,13 +146,13 @@ async def _play(settings: Settings, count: int, batch: int, logins: int) -> None
         while server.in_flight:  # noqa: ASYNC110  the loop must come round, and nothing else is in it
             await asyncio.sleep(0)
     whole = time.process_time() - begun
-    await house.close()
+    await application.close()
     each = {room: spent / 1000 / logins for room, spent in watch.spent.items()}
     rows = [
         ("read, verify, decrypt, find duplicates", each["receive"]),
-        ("judge: unseal, codes, verdicts", each["judge"]),
-        ("SQL: load, spend, audit, commit (CPU, not the wait)", each["ledger"] - each["judge"]),
-        ("write and sign replies; the loop", whole * 1e6 / logins - each["receive"] - each["ledger"]),
+        ("evaluate: unseal, codes, verdicts", each["evaluate"]),
+        ("SQL: load, spend, audit, commit (CPU, not the wait)", each["batch"] - each["evaluate"]),
+        ("write and sign replies; the loop", whole * 1e6 / logins - each["receive"] - each["batch"]),
         ("together", whole * 1e6 / logins),
     ]
     print(f"{count:,} tokens, batches of {batch}, {mute.sent[packets.ACCEPT]:,} of {logins:,} accepted")
@@ -160,23 +165,30 @@ def _receive(server: RadiusServer, mute: Mute, part: list[bytes], begin: int) ->
         server.receive(mute, datagram, ("127.0.0.1", 1024 + begin // 256 % 60_000), b"")
 
 
-def _timed_server(house: House, watch: Stopwatch) -> RadiusServer:
-    store, settings, loop = house.store, house.settings, asyncio.get_running_loop()
+def _timed_server(application: Application, watch: Stopwatch) -> RadiusServer:
+    services, settings, loop = application.services, application.settings, asyncio.get_running_loop()
+    store = services.store
     clock = GuardedClock(time.time)
-    judge = Judge(rules_of(settings), store.sealer.unseal, lambda: secrets.token_bytes(16))
-    docket = Docket(TimedLedger(store.ledger(), watch), TimedJudge(judge, watch), clock, store.ids)
-    turnstile = Turnstile(Delays(), loop.time, 1000)
+    evaluator = Evaluator(rules_of(settings), store.sealer.unseal, lambda: secrets.token_bytes(16))
+    queue = LoginQueue(TimedLoginBatch(store.login_batch(), watch), TimedEvaluator(evaluator, watch), clock, store.ids)
+    throttle = PasswordThrottle(Delays(), loop.time, 1000)
     authenticator = Authenticator(
-        docket, house.enquiries, judge, house.authenticator._first_factor, turnstile, store.sealer.mark, clock.now
+        queue,
+        services.login_reader,
+        evaluator,
+        services.authenticator._first_factor,
+        throttle,
+        store.sealer.fingerprint,
+        clock.now,
     )
     dictionary = Dictionary()
     return RadiusServer(
-        clients_of(settings, dictionary),
+        clients_of(settings.radius, dictionary),
         dictionary,
         authenticator,
         Duplicates(30, 100_000),
         Limits(4096, 5.0, 20),
-        store.sealer.mark,
+        store.sealer.fingerprint,
         lambda: True,
         lambda: False,
     )

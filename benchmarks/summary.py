@@ -25,13 +25,13 @@ class Target:
 
 
 def summarise(experiments: Mapping[str, Data]) -> Data:
-    """A summary for each experiment that took place, and the targets that it allows to be judged."""
+    """A summary for each experiment that took place, and the targets that it allows to be evaluated."""
     found: Data = {}
     targets: list[Target] = []
-    for name, (condense, judge) in _EXPERIMENTS.items():
+    for name, (condense, judged) in _EXPERIMENTS.items():
         if name in experiments:
             found[name] = condense(experiments[name])
-            targets += judge(found[name])
+            targets += judged(found[name])
     return {"experiments": found, "targets": [asdict(target) for target in targets]}
 
 

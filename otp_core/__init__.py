@@ -1,1 +1,1 @@
-"""The house: decides and remembers. It imports no door, and no door decides anything itself."""
+"""The core: decides and remembers. It imports no door, and no door decides anything itself."""

@@ -12,10 +12,10 @@ import asyncio
 
 import structlog
 
+from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import ClockSetBack, GuardedClock
-from otp_core.docket import Docket
 from otp_core.model import StoreBusy, StoreUnavailable
-from otp_core.store.ledger import Enquiries
+from otp_core.store.sqlite.login_batch import LoginReader
 
 _log = structlog.get_logger("health")
 PROBE_SECONDS = 1.0
@@ -27,8 +27,8 @@ BUSY_FOR = 3.0
 class Health:
     """One for a process."""
 
-    def __init__(self, enquiries: Enquiries, clock: GuardedClock, docket: Docket) -> None:
-        self._enquiries, self._clock, self._docket = enquiries, clock, docket
+    def __init__(self, login_reader: LoginReader, clock: GuardedClock, queue: LoginQueue) -> None:
+        self._login_reader, self._clock, self._queue = login_reader, clock, queue
         self._asked_at = float("-inf")
         self._answer = False
         self._well_at = float("-inf")
@@ -46,22 +46,22 @@ class Health:
         """Every second, for ever: forget expired challenges, count the open ones."""
         while True:
             try:
-                self._enquiries.expire(self._clock.now())
-                self.open_challenges = self._enquiries.open_challenges()
+                self._login_reader.expire(self._clock.now())
+                self.open_challenges = self._login_reader.open_challenges()
             except (StoreUnavailable, ClockSetBack):
-                pass  # the docket says so as soon as somebody is concerned
+                pass  # the login queue says so as soon as somebody is concerned
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _probe(self) -> bool:
         now = asyncio.get_running_loop().time()
         try:
-            self._enquiries.probe(self._clock.now())
-            if self._docket.failing:
-                self._enquiries.rehearse(self._docket.failing)
-        except (StoreUnavailable, ClockSetBack) as trouble:
-            if isinstance(trouble, StoreBusy) and now < self._well_at + BUSY_FOR:
+            self._login_reader.probe(self._clock.now())
+            if self._queue.failing:
+                self._login_reader.write_probe(self._queue.failing)
+        except (StoreUnavailable, ClockSetBack) as cause:
+            if isinstance(cause, StoreBusy) and now < self._well_at + BUSY_FOR:
                 return True  # an import takes the lock for moments; logins wait for it, and so may this
-            _log.error("not healthy", trouble=str(trouble))
+            _log.error("not healthy", cause=str(cause))
             return False
         self._well_at = now
         return True

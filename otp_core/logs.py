@@ -12,13 +12,11 @@ from typing import TextIO, cast
 
 import structlog
 
-from otp_core.settings import Log
 
-
-def configure(log: Log) -> None:
-    """Once, at the start of the process."""
+def configure(level: str, format_: str) -> None:
+    """Call once, at the start of the process. ``level``: debug, info, warning, error; ``format_``: text, json."""
     last: structlog.typing.Processor
-    if log.format == "json":
+    if format_ == "json":
         last = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
         last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
@@ -28,17 +26,17 @@ def configure(log: Log) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             # No locals in a traceback: they hold passwords.
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
-            if log.format == "json"
+            if format_ == "json"
             else structlog.processors.format_exc_info,
             last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log.level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Patient(sys.stderr))),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _LossyStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
 
 
-class _Patient:
+class _LossyStream:
     """Standard error, where a line that cannot be written (a full disk) is lost and nothing else is."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""The nouns of the house: customers, tokens, attempts, verdicts. Plain values; no clock, no store, no sockets.
+"""The nouns of the core: customers, tokens, attempts, verdicts. Plain values; no clock, no store, no sockets.
 
 Times are milliseconds since the Unix epoch (UTC), steps are RFC 6238 time steps or RFC 4226 counters.
 Records that a login touches are named tuples or have slots: they are made ten thousand times a second.
@@ -71,12 +71,12 @@ class TokenSpec(NamedTuple):
 
 
 @dataclass(slots=True)
-class Standing:
-    """Everything a login has to know of a customer and of the token bound to them: one row of one SELECT. A judge
+class LoginRecord:
+    """Everything a login has to know of a customer and of the token bound to them: one row of one SELECT. An evaluator
     changes it with each verdict, so that the next case of a batch sees what the one before did.
 
-    The token's fields are None for a customer without one. ``last_mark`` is the fingerprint of the request
-    whose code was accepted last, ``failed_mark`` that of the one that failed last.
+    The token's fields are None for a customer without one. ``last_fingerprint`` is the fingerprint of the request
+    whose code was accepted last, ``failed_fingerprint`` that of the one that failed last.
     """
 
     contract_id: str
@@ -85,7 +85,7 @@ class Standing:
     locked_at: int | None
     failures: int
     failed_at: int
-    failed_mark: int
+    failed_fingerprint: int
     language: str | None
     attributes: str | None
     token_key: int | None
@@ -97,12 +97,12 @@ class Standing:
     period: int | None
     last_step: int
     drift: int
-    last_mark: int
+    last_fingerprint: int
     last_at: int
 
 
 class OpenChallenge(NamedTuple):
-    """A State that was handed out and has not come back. ``password_mark`` tells a repeated password from a
+    """A State that was handed out and has not come back. ``password_fingerprint`` tells a repeated password from a
     code, and is set only where the password itself looked like one."""
 
     state: bytes
@@ -110,38 +110,39 @@ class OpenChallenge(NamedTuple):
     client: str
     expires_at: int
     tries_left: int
-    password_mark: int | None
+    password_fingerprint: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One client's or profile's wishes. ``password_only`` lists the uses of OTP for which the password alone
     is enough; what it does not list is refused (domain: never enrolled and suspended are let in, lost is not).
-    ``join_seconds``: a gateway that sends one login twice gets the first verdict again within that time.
+    ``repeated_login_seconds``: a gateway that sends one login twice gets the first verdict again within that time.
     ``code_is_enough``: for customers whose password is not kept here, where the mode asks for one.
     """
 
     mode: Mode
     password_only: frozenset[OtpUse] = frozenset({OtpUse.NONE, OtpUse.SUSPENDED})
     language: Language = Language.JA
-    join_seconds: int = 0
+    repeated_login_seconds: int = 0
     code_is_enough: bool = False
 
 
 class Attempt(NamedTuple):
-    """Somebody asks to be let in. ``typed`` is the password, the code or both, as the policy's mode has it; with a
-    ``challenge`` (a State) it is the answer to it. ``client`` is the gateway or host that asks, ``source`` its address,
-    ``station`` the customer's own address where the client tells it. ``fingerprint`` names the request, so that its
-    retransmission is known again on every worker and after a crash (0: the door has no such thing). ``deadline`` is
-    the event loop's time after which nobody listens any more.
+    """A request to log in, from any door.
+
+    ``user_password``: the password, the code or both, as the policy's mode has it; with a ``challenge`` (a State), the
+    answer to that. ``client``: the gateway or host that asks, ``source`` its address. ``calling_station_id``: the
+    customer's own address where the client sends it. ``fingerprint``: recognises a retransmission on every worker and
+    after a crash (0: this door has none). ``deadline``: the event loop's time after which no answer is wanted.
     """
 
     customer: str
-    typed: str
+    user_password: str
     policy: Policy
     client: str
     source: str = ""
-    station: str = ""
+    calling_station_id: str = ""
     challenge: bytes | None = None
     fingerprint: int = 0
     deadline: float = math.inf

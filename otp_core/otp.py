@@ -35,23 +35,23 @@ class Fit(StrEnum):
     WRONG = "wrong"
 
 
-def normalise_token_id(typed: str) -> str:
+def normalise_token_id(text: str) -> str:
     """``vsmt 1234-5678``, ``ＶＳＭＴ１２３４５６７８`` -> ``VSMT12345678``. May be empty."""
-    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", typed)).upper()
+    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text)).upper()
 
 
-def normalise_code(typed: str) -> str:
+def normalise_code(text: str) -> str:
     """Full-width digits, spaces and hyphens of every kind are forgiven. May be anything: see ``is_code``."""
-    if typed.isascii() and typed.isdigit():
-        return typed
-    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", typed))
+    if text.isascii() and text.isdigit():
+        return text
+    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text))
 
 
-def normalise_contract_id(typed: str) -> str:
+def normalise_contract_id(text: str) -> str:
     """Full-width letters and digits become ASCII, surrounding white space goes; case stays as it is."""
-    if typed.isascii():
-        return typed.strip()
-    return unicodedata.normalize("NFKC", typed).strip()
+    if text.isascii():
+        return text.strip()
+    return unicodedata.normalize("NFKC", text).strip()
 
 
 def is_code(text: str, digits: int) -> bool:
@@ -59,11 +59,11 @@ def is_code(text: str, digits: int) -> bool:
     return len(text) == digits and text.isascii() and text.isdigit()
 
 
-def code_at_the_end(typed: str, digits: int) -> int:
+def code_at_the_end(text: str, digits: int) -> int:
     """How many characters of a password with a code behind it are the code, typed as a phone shows it (``123 456``) or
     in full width: as few as make one. 0: it ends with none."""
-    for length in range(digits, min(len(typed), 2 * digits) + 1):
-        if is_code(normalise_code(typed[-length:]), digits):
+    for length in range(digits, min(len(text), 2 * digits) + 1):
+        if is_code(normalise_code(text[-length:]), digits):
             return length
     return 0
 

@@ -55,7 +55,7 @@ class Sealer:
         except (InvalidTag, ValueError):
             raise KeyProblem(f"the seed of token {token_id} does not open with this master key") from None
 
-    def mark(self, *parts: bytes) -> int:
+    def fingerprint(self, *parts: bytes) -> int:
         """A keyed 64-bit fingerprint of some parts as a signed integer, never 0 (which means none)."""
         hash_ = self._fingerprint.copy()
         for part in parts:
@@ -66,19 +66,19 @@ class Sealer:
         """The key that this store and one host share: it opens nothing else."""
         return _derive(self._hosts, host.encode())
 
-    def session_mark(self, id_: bytes) -> bytes:
+    def session_digest(self, id_: bytes) -> bytes:
         """By what the store knows a session: 256 bits, from which its id cannot be had back."""
         return hashlib.blake2b(id_, digest_size=32, key=self._session).digest()
 
-    def seal_data(self, plain: bytes, mark: bytes) -> bytes:
+    def seal_data(self, plain: bytes, digest: bytes) -> bytes:
         """What a session remembers, bound to the session's mark. version (1) | nonce (12) | ciphertext and tag."""
         nonce = os.urandom(_NONCE)
-        return _VERSION + nonce + self._data.encrypt(nonce, plain, mark)
+        return _VERSION + nonce + self._data.encrypt(nonce, plain, digest)
 
-    def unseal_data(self, sealed: bytes, mark: bytes) -> bytes:
+    def unseal_data(self, sealed: bytes, digest: bytes) -> bytes:
         """Raises KeyProblem if it was sealed under another key or for another session."""
         try:
-            return self._data.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], mark)
+            return self._data.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], digest)
         except (InvalidTag, ValueError):
             raise KeyProblem("a session's data do not open with this master key") from None
 

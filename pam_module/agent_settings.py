@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from otp_core.settings.checks import profiles_given_twice
+from otp_core.settings import ConfigProblems, LogSettings, Problem
 from otp_core.settings.explain import explain
-from otp_core.settings.model import Log
-from otp_core.settings.pam import AgentProfile, PamSocket
-from otp_core.settings.problems import ConfigProblems, Problem, key_path
-from otp_core.settings.section import Section, count, seconds
-from otp_core.settings.sources import Places, Unfit, read_file, read_private
-from otp_core.settings.toml_lines import Location
+from otp_core.settings.named_files import follow
+from otp_core.settings.reader import placed
+from otp_core.settings.section import ReadSecretPath, Section, count, seconds
+from otp_core.settings.sources import SourceMap, read_file
 from otp_core.settings.values import ClientName, Listen, Secret
+from pam_module.settings import AgentProfile, PamSocket, given_twice
 
 
-class Agent(PamSocket):
+class AgentSettings(PamSocket):
     """The socket for PAM modules on this machine, and the RADIUS servers that are asked."""
 
     servers: tuple[Listen, ...] = Field(
         min_length=1, description="RADIUS servers in the order in which they are preferred: IP address and port."
     )
     secret: Secret = Field(repr=False, description="The secret shared with them, 16 octets or more. Or secret_file.")
-    secret_file: Path | None = Field(default=None, description="The file that holds it, beside this file.")
+    secret_file: ReadSecretPath | None = Field(default=None, description="The file that holds it, beside this file.")
     nas_identifier: ClientName = Field(
         default_factory=lambda: os.uname().nodename, description="What this host calls itself to them."
     )
@@ -55,36 +53,37 @@ class Agent(PamSocket):
 class AgentFile(Section):
     """The whole file."""
 
-    agent: Agent
-    log: Log = Field(default_factory=Log)
+    agent: AgentSettings
+    log: LogSettings = Field(default_factory=LogSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedAgent:
-    agent: Agent
-    log: Log
+    """A file that holds, and the warnings about it."""
+
+    agent: AgentSettings
+    log: LogSettings
     path: Path
+    warnings: tuple[Problem, ...]
 
 
 def load_agent(path: Path, *, environment: Mapping[str, str]) -> LoadedAgent:
-    """Raises ConfigProblems with every problem at once. A relative secret_file is looked for in systemd's
-    CREDENTIALS_DIRECTORY if there is one, otherwise beside the file."""
-    reading = read_file(path)
+    """Read and check the agent's file. A relative secret_file starts from systemd's CREDENTIALS_DIRECTORY if there is
+    one, otherwise from the file's folder. Raises ConfigProblems with every problem at once."""
+    reading = read_file(path, AgentFile)
     if reading.problems:
         raise ConfigProblems(reading.problems)
-    places = Places(str(path))
-    places.overlay(reading.places)
-    private = Path(environment.get("CREDENTIALS_DIRECTORY") or path.absolute().parent)
-    values, problems, read_in = _follow(reading.values, private)
-    checked = _checked(values)
-    if isinstance(checked, ValidationError):
-        problems = explain(checked, read_in, AgentFile) | problems
-    problems = dict(profiles_given_twice(values, places, "agent")) | problems
-    if isinstance(checked, ValidationError) or problems:
-        raise ConfigProblems(
-            Problem(places.nearest(location), key_path(location), message) for location, message in problems.items()
-        )
-    return LoadedAgent(checked.agent, checked.log, path)
+    sources = SourceMap(str(path))
+    sources.overlay(reading.sources)
+    beside = path.absolute().parent
+    private = Path(environment.get("CREDENTIALS_DIRECTORY") or beside)
+    followed = follow(reading.values, AgentFile, beside, private)
+    found = _checked(followed.values)
+    problems = explain(found, followed.read_in, AgentFile) if isinstance(found, ValidationError) else {}
+    problems = dict(given_twice(followed.values, sources, "agent")) | problems | followed.problems
+    if isinstance(found, ValidationError) or problems:
+        raise ConfigProblems(placed(problems.items(), sources))
+    return LoadedAgent(found.agent, found.log, path, reading.warnings)
 
 
 def _checked(values: dict[str, Any]) -> AgentFile | ValidationError:
@@ -92,19 +91,3 @@ def _checked(values: dict[str, Any]) -> AgentFile | ValidationError:
         return AgentFile.model_validate(values)
     except ValidationError as error:  # returned, so that no report drags its traceback along
         return error
-
-
-def _follow(values: dict[str, Any], private: Path) -> tuple[dict[str, Any], dict[Location, str], frozenset[Location]]:
-    values = deepcopy(values)
-    agent = values.get("agent")
-    if not isinstance(agent, dict) or not isinstance(agent.get("secret_file"), str):
-        return values, {}, frozenset()
-    path = private / agent["secret_file"]
-    agent["secret_file"] = str(path)
-    try:
-        if "secret" in agent:
-            raise Unfit("secret is given as well: keep one of the two")
-        agent["secret"] = read_private(path)
-    except Unfit as error:
-        return values, {("agent", "secret_file"): str(error)}, frozenset({("agent", "secret")})
-    return values, {}, frozenset({("agent", "secret")})

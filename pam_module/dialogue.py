@@ -1,7 +1,7 @@
 """One login at a host, from START to RESULT: what is asked, in which order, and what each verdict becomes.
 
-No sockets and no store: it talks to a person through Talk and asks the house through House. It accepts nobody by
-itself: SUCCESS is the house's Accept, or what the profile says in so many words.
+No sockets and no store: it talks to a person through Talk and asks the core through House. It accepts nobody by
+itself: SUCCESS is the core's Accept, or what the profile says in so many words.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Protocol, TypeVar
 import structlog
 
 from otp_core.audit import Event
-from otp_core.login import Finding
+from otp_core.login.table import Finding
 from otp_core.model import Accept, Attempt, BackendSilent, Challenge, Language, Reject, Silence, Verdict
 from otp_core.otp import normalise_contract_id
-from pam_module.frames import MAX_DELAY_MS, Code, Op, Result, Role, Start, Style
-from pam_module.profiles import Ask, Groups, Profile, Way
-from pam_module.texts import Word
+from pam_module.frames import MAX_DELAY_MS, Op, Result, ResultCode, Role, Start, Style
+from pam_module.profiles import Ask, Disposition, Groups, Profile
+from pam_module.texts import TextName
 
 _log = structlog.get_logger("pam")
 T = TypeVar("T")
@@ -33,7 +33,7 @@ GRACE_SECONDS = 2.0
 """What a back end may be late behind its deadline."""
 
 
-class Talk(Protocol):
+class Conversation(Protocol):
     """The person at the host."""
 
     async def ask(self, text: str, role: Role, *, echo: bool = False) -> bytes:
@@ -45,25 +45,25 @@ class Talk(Protocol):
         """What is awaited, while the person waits. Raises TimeoutError."""
 
 
-class House(Protocol):
+class Backend(Protocol):
     """Who decides: the store's own authenticator, or RADIUS servers elsewhere. All raise BackendSilent."""
 
     def answer(self, attempt: Attempt) -> Awaitable[Verdict]: ...
 
-    def account(self, customer: str, profile: Profile, today: date) -> tuple[Code, str]:
+    def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
         """May this customer have a session; and why not."""
 
-    def record(self, event: Event, attempt: Attempt, reason: str) -> None:
+    def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
         """What the profile has decided, for the audit trail."""
 
     def never_enrolled(self, customer: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class DialogueContext:
     """What a dialogue needs from outside. ``answer_seconds``: how long a verdict may take."""
 
-    house: House
+    backend: Backend
     groups: Groups
     today: Callable[[], date]
     now: Callable[[], float]
@@ -77,153 +77,155 @@ class _NotAnAttempt(Exception):
 class Dialogue:
     """One PAM call."""
 
-    def __init__(self, start: Start, profile: Profile, talk: Talk, around: Surroundings) -> None:
-        self._start, self._profile, self._talk, self._around = start, profile, talk, around
-        self._answered_at = around.now()
+    def __init__(self, start: Start, profile: Profile, talk: Conversation, context: DialogueContext) -> None:
+        self._start, self._profile, self._talk, self._context = start, profile, talk, context
+        self._answered_at = context.now()
         self._first = Attempt(
             customer=normalise_contract_id(start.user),
-            typed="",
-            policy=profile.policy(around.today()),
+            user_password="",
+            policy=profile.policy(context.today()),
             client=f"pam:{profile.name}",
             source=start.service[:64],
-            station=start.rhost[:64],
+            calling_station_id=start.rhost[:64],
         )
 
     async def run(self) -> Result:
         """The last frame. Raises Gone when the person has gone."""
         try:
-            way, why = await self._way()
+            disposition, why = await self._disposition()
             if self._start.op is Op.ACCT:
-                return self._account(way)
-            return await self._let_in(way, why)
+                return self._account(disposition)
+            return await self._let_in(disposition, why)
         except _NotAnAttempt:
-            return self._refused(Code.AUTH_ERR)
+            return self._refused(ResultCode.AUTH_ERR)
         except BackendSilent as error:
             return await self._unavailable(str(error))
 
-    async def _way(self) -> tuple[Way, str]:
+    async def _disposition(self) -> tuple[Disposition, str]:
         if not self._profile.exempt_groups:
-            return self._profile.way(self._start, self._around.groups)
+            return self._profile.disposition(self._start, self._context.groups)
         # A host's groups may come from a directory, and be slow.
-        return await asyncio.to_thread(self._profile.way, self._start, self._around.groups)
+        return await asyncio.to_thread(self._profile.disposition, self._start, self._context.groups)
 
-    async def _let_in(self, way: Way, why: str) -> Result:
+    async def _let_in(self, disposition: Disposition, why: str) -> Result:
         if not self._first.customer:
-            return self._refused(Code.AUTH_ERR)
-        match way:
-            case Way.REFUSE:
-                self._around.house.record(Event.LOGIN_REJECTED, self._first, why)
-                return self._refused(Code.PERM_DENIED)
-            case Way.STEP_ASIDE:
-                self._around.house.record(Event.LOGIN_EXEMPT, self._first, why)
-                return Result(Code.IGNORE)
-            case Way.PASSWORD_ONLY:
+            return self._refused(ResultCode.AUTH_ERR)
+        match disposition:
+            case Disposition.REFUSE:
+                self._context.backend.audit(Event.LOGIN_REJECTED, self._first, why)
+                return self._refused(ResultCode.PERM_DENIED)
+            case Disposition.STEP_ASIDE:
+                self._context.backend.audit(Event.LOGIN_EXEMPT, self._first, why)
+                return Result(ResultCode.IGNORE)
+            case Disposition.PASSWORD_ONLY:
                 return await self._without_code(why)
-            case Way.ASK:
+            case Disposition.ASK:
                 return await self._conclude(await self._ask_first())
 
     async def _without_code(self, why: str) -> Result:
         """The password is enough. Where another module has checked it, nothing is left to ask."""
         if self._profile.ask is Ask.CODE:
-            self._around.house.record(Event.LOGIN_EXEMPT, self._first, why)
-            return Result(Code.SUCCESS)
-        typed = await self._password(Word.LOGIN)
-        policy = self._profile.policy(self._around.today(), without_code=True)
-        return await self._conclude(await self._verdict(self._first._replace(typed=typed, policy=policy)))
+            self._context.backend.audit(Event.LOGIN_EXEMPT, self._first, why)
+            return Result(ResultCode.SUCCESS)
+        user_password = await self._password(TextName.LOGIN)
+        policy = self._profile.policy(self._context.today(), without_code=True)
+        return await self._conclude(
+            await self._verdict(self._first._replace(user_password=user_password, policy=policy))
+        )
 
     async def _ask_first(self) -> Verdict:
         """The verdict on what is asked before anything is known."""
         ask = self._profile.ask
         if ask is Ask.CODE:
-            typed = await self._code(Word.CODE, self._profile.language)
-            if self._start.authtok is not None and typed.encode() == self._start.authtok:
-                typed = ""  # the password once more, from a host that repeats one answer
+            user_password = await self._code(TextName.CODE, self._profile.language)
+            if self._start.authtok is not None and user_password.encode() == self._start.authtok:
+                user_password = ""  # the password once more, from a host that repeats one answer
         elif ask is Ask.TOGETHER:
-            password = await self._password(Word.LOGIN)
-            code = await self._code(Word.CODE, self._profile.language)
-            typed = password if code == password else password + code
+            password = await self._password(TextName.LOGIN)
+            code = await self._code(TextName.CODE, self._profile.language)
+            user_password = password if code == password else password + code
         else:
-            typed = await self._password(Word.BOTH if ask is Ask.APPEND else Word.LOGIN)
-        return await self._verdict(self._first._replace(typed=typed))
+            user_password = await self._password(TextName.BOTH if ask is Ask.APPEND else TextName.LOGIN)
+        return await self._verdict(self._first._replace(user_password=user_password))
 
     async def _conclude(self, verdict: Verdict) -> Result:
         """Answer challenges until there is a verdict."""
         while isinstance(verdict, Challenge):
-            word = Word.CODE_AGAIN if verdict.again else Word.CODE
-            typed = await self._code(word, verdict.language)
-            verdict = await self._verdict(self._first._replace(typed=typed, challenge=verdict.state))
+            name = TextName.CODE_AGAIN if verdict.again else TextName.CODE
+            user_password = await self._code(name, verdict.language)
+            verdict = await self._verdict(self._first._replace(user_password=user_password, challenge=verdict.state))
         match verdict:
             case Accept():
                 await self._remind_to_enrol()
-                return Result(Code.SUCCESS)
+                return Result(ResultCode.SUCCESS)
             case Reject(reason):
                 unknown = reason == Finding.UNKNOWN_CUSTOMER.value
-                return self._refused(Code.USER_UNKNOWN if unknown else Code.AUTH_ERR)
+                return self._refused(ResultCode.USER_UNKNOWN if unknown else ResultCode.AUTH_ERR)
             case Silence(reason, busy):
                 # Whoever asks too much at once must not come in where an outage is ignored.
-                return await self._unavailable(reason, Code.MAXTRIES if busy else Code.UNAVAILABLE)
+                return await self._unavailable(reason, ResultCode.MAXTRIES if busy else ResultCode.UNAVAILABLE)
 
     async def _verdict(self, attempt: Attempt) -> Verdict:
-        seconds = self._around.answer_seconds
-        attempt = attempt._replace(deadline=self._around.now() + seconds)
+        seconds = self._context.answer_seconds
+        attempt = attempt._replace(deadline=self._context.now() + seconds)
         try:
-            return await self._talk.within(seconds + GRACE_SECONDS, self._around.house.answer(attempt))
+            return await self._talk.within(seconds + GRACE_SECONDS, self._context.backend.answer(attempt))
         except TimeoutError:
             return Silence(f"no verdict after {seconds + GRACE_SECONDS:g} s")
 
     # What is asked
 
-    async def _password(self, word: Word) -> str:
+    async def _password(self, name: TextName) -> str:
         """The first answer, or what an earlier module has asked for already. Never empty."""
         octets = self._start.authtok
         if octets is None:
-            octets = await self._asked(word, self._profile.language, Role.PASSWORD, echo=False)
+            octets = await self._asked(name, self._profile.language, Role.PASSWORD, echo=False)
         if octets.startswith(FAKE) or not octets:
             raise _NotAnAttempt
         return _text(octets)
 
-    async def _code(self, word: Word, language: Language) -> str:
-        """May be empty, or anything else: the house knows what is no code."""
-        octets = await self._asked(word, language, Role.OTP, echo=self._profile.echo_code)
+    async def _code(self, name: TextName, language: Language) -> str:
+        """May be empty, or anything else: the core knows what is no code."""
+        octets = await self._asked(name, language, Role.OTP, echo=self._profile.echo_code)
         if octets.startswith(FAKE):
             raise _NotAnAttempt
         return _text(octets)
 
-    async def _asked(self, word: Word, language: Language, role: Role, *, echo: bool) -> bytes:
-        answer = await self._talk.ask(self._profile.text(word, language), role, echo=echo)
-        self._answered_at = self._around.now()
+    async def _asked(self, name: TextName, language: Language, role: Role, *, echo: bool) -> bytes:
+        answer = await self._talk.ask(self._profile.text(name, language), role, echo=echo)
+        self._answered_at = self._context.now()
         return answer
 
     # How it ends
 
-    def _refused(self, code: Code) -> Result:
+    def _refused(self, code: ResultCode) -> Result:
         """A fixed time after the answer, whatever was wrong and however long it took to find out."""
-        left = self._profile.reject_delay - (self._around.now() - self._answered_at)
+        left = self._profile.reject_delay - (self._context.now() - self._answered_at)
         return Result(code, min(MAX_DELAY_MS, max(0, math.ceil(left * 1000))))
 
-    async def _unavailable(self, why: str, code: Code = Code.UNAVAILABLE) -> Result:
+    async def _unavailable(self, why: str, code: ResultCode = ResultCode.UNAVAILABLE) -> Result:
         _log.error("a login could not be checked", user=self._start.user, service=self._start.service, cause=why)
-        await self._talk.say(self._profile.text(Word.UNAVAILABLE), Style.ERROR)
+        await self._talk.say(self._profile.text(TextName.UNAVAILABLE), Style.ERROR)
         return Result(code)
 
     async def _remind_to_enrol(self) -> None:
-        if self._profile.enrol_until is not None and self._around.house.never_enrolled(self._first.customer):
-            await self._talk.say(self._profile.text(Word.ENROL), Style.INFO)
+        if self._profile.enrol_until is not None and self._context.backend.never_enrolled(self._first.customer):
+            await self._talk.say(self._profile.text(TextName.ENROL), Style.INFO)
 
-    def _account(self, way: Way) -> Result:
+    def _account(self, disposition: Disposition) -> Result:
         """The account phase: may this user have a session? Nothing is asked."""
-        house = self._around.house
-        if way is Way.STEP_ASIDE:
-            return Result(Code.IGNORE)
-        if way is Way.REFUSE:
-            code, why = Code.PERM_DENIED, "a network that the profile does not let in"
+        backend = self._context.backend
+        if disposition is Disposition.STEP_ASIDE:
+            return Result(ResultCode.IGNORE)
+        if disposition is Disposition.REFUSE:
+            code, why = ResultCode.PERM_DENIED, "a network that the profile does not let in"
         else:
-            code, why = house.account(self._first.customer, self._profile, self._around.today())
-        unknown = code in (Code.USER_UNKNOWN, Code.UNAVAILABLE)
-        if way is Way.PASSWORD_ONLY and unknown and self._profile.ask is Ask.CODE:
-            return Result(Code.SUCCESS)  # nothing was asked of them here
-        if code is not Code.SUCCESS:
-            house.record(Event.ACCOUNT_REFUSED, self._first, why)
+            code, why = backend.account(self._first.customer, self._profile, self._context.today())
+        unknown = code in (ResultCode.USER_UNKNOWN, ResultCode.UNAVAILABLE)
+        if disposition is Disposition.PASSWORD_ONLY and unknown and self._profile.ask is Ask.CODE:
+            return Result(ResultCode.SUCCESS)  # nothing was asked of them here
+        if code is not ResultCode.SUCCESS:
+            backend.audit(Event.ACCOUNT_REFUSED, self._first, why)
         return Result(code)
 
 

@@ -31,7 +31,7 @@ _OPTIONS = {
 _FOLDERS = ("usr/lib/*/security", "lib/*/security", "usr/lib/security", "lib/security", "usr/lib64/security")
 
 
-class Found(NamedTuple):
+class CheckResult(NamedTuple):
     """``state``: ok, warn or fail. ``text``: what was found and, unless it is well, what to change."""
 
     state: str
@@ -39,7 +39,7 @@ class Found(NamedTuple):
     text: str
 
 
-def examine(root: Path, wanted: Sequence[str]) -> Iterator[Found]:
+def examine(root: Path, wanted: Sequence[str]) -> Iterator[CheckResult]:
     """Everything that the files under ``root`` tell; and what the running machine knows, where that is /."""
     yield from _module(root)
     stacks: dict[str, list[Line]] = {}
@@ -48,32 +48,32 @@ def examine(root: Path, wanted: Sequence[str]) -> Iterator[Found]:
             stacks[service] = read_stack(root, service, "auth")
         except BadStack as error:
             if wanted:
-                yield Found("fail", f"stack {service}", str(error))
+                yield CheckResult("fail", f"stack {service}", str(error))
     ours = {name: lines for name, lines in stacks.items() if any(one.module == MODULE for one in flat(lines))}
     for name in [name for name in ours if name.startswith("common-")]:
-        del ours[name]  # judged where it is included
+        del ours[name]  # evaluated where it is included
     for name in wanted:
         if name in stacks and name not in ours:
-            yield Found("fail", f"stack {name}", f"does not use {MODULE}: no code is asked for")
+            yield CheckResult("fail", f"stack {name}", f"does not use {MODULE}: no code is asked for")
     if not ours and not wanted:
-        yield Found("fail", "stacks", f"none uses {MODULE}: see docs/pam.md for where its line goes")
+        yield CheckResult("fail", "stacks", f"none uses {MODULE}: see docs/pam.md for where its line goes")
     for name, lines in ours.items():
         yield from _stack(root, name, lines)
     yield from _sockets(root, [line for lines in ours.values() for line in flat(lines) if line.module == MODULE])
     if "sshd" in ours:
-        yield from (Found(*one) for one in sshd_findings(root))
+        yield from (CheckResult(*one) for one in sshd_findings(root))
 
 
-def _module(root: Path) -> Iterator[Found]:
+def _module(root: Path) -> Iterator[CheckResult]:
     files = sorted({path.resolve() for folder in _FOLDERS for path in root.glob(f"{folder}/{MODULE}")})
     if not files:
-        yield Found("fail", "module", f"{MODULE} is not installed: make -C pam_module install")
+        yield CheckResult("fail", "module", f"{MODULE} is not installed: make -C pam_module install")
     for path in files:
         status = path.stat()
         if status.st_mode & 0o022 or (status.st_uid and os.geteuid() == 0 and root == Path("/")):
-            yield Found("fail", "module", f"{path} can be changed by others: chown root:root, chmod 0644")
+            yield CheckResult("fail", "module", f"{path} can be changed by others: chown root:root, chmod 0644")
         else:
-            yield Found("ok", "module", f"{path} is there")
+            yield CheckResult("ok", "module", f"{path} is there")
 
 
 # The stack
@@ -92,7 +92,7 @@ def _outcomes(ours: Outcome, password: Outcome) -> Callable[[Line], Outcome]:
     return outcome_of
 
 
-def _stack(root: Path, service: str, lines: list[Line]) -> Iterator[Found]:
+def _stack(root: Path, service: str, lines: list[Line]) -> Iterator[CheckResult]:
     check = f"stack {service}"
     line = next(one for one in flat(lines) if one.module == MODULE)
     right, wrong, ignored = Outcome.SUCCESS, Outcome.REFUSED, Outcome.IGNORED
@@ -102,34 +102,34 @@ def _stack(root: Path, service: str, lines: list[Line]) -> Iterator[Found]:
 
     problems = list(_options(check, line))
     if not opens(right, right):
-        problems.append(Found("fail", check, f"{line.where}: nobody gets in, not even with password and code"))
+        problems.append(CheckResult("fail", check, f"{line.where}: nobody gets in, not even with password and code"))
     if opens(wrong, right):
         problems.append(
-            Found("fail", check, f"{line.where}: a wrong code gets in ({line.control}): {_remedy(lines, line)}")
+            CheckResult("fail", check, f"{line.where}: a wrong code gets in ({line.control}): {_remedy(lines, line)}")
         )
     if "ignore_unknown_user" in line.options and opens(ignored, wrong):
         problems.append(
-            Found("fail", check, f"{line.where}: whom Sekisho does not know gets in with a wrong password: "
+            CheckResult("fail", check, f"{line.where}: whom Sekisho does not know gets in with a wrong password: "
                   "ignore_unknown_user needs a module behind it that checks passwords, and is required"),
         )  # fmt: skip
     if line.value("on_unavail") == "ignore":
         problems.append(_outage(check, line, lines, with_wrong=opens(ignored, wrong), with_right=opens(ignored, right)))
     if opens(right, wrong) and any(one.module in _PASSWORDS for one in flat(lines)):
         problems.append(
-            Found("warn", check, f"{line.where}: a right code gets in with a wrong password of this machine: well only "
-                  'if the profile asks for a password itself (any mode but "code")'),
+            CheckResult("warn", check, f"{line.where}: a right code gets in with a wrong password of this machine: "
+                  'well only if the profile asks for a password itself (any mode but "code")'),
         )  # fmt: skip
     yield from problems
     yield from _nullok(check, lines)
     if not any(one.state == "fail" for one in problems):
-        yield Found("ok", check, f"{line.where}: a wrong code is refused")
+        yield CheckResult("ok", check, f"{line.where}: a wrong code is refused")
     try:
         account = read_stack(root, service, "account")
     except BadStack as error:
-        yield Found("fail", check, str(error))
+        yield CheckResult("fail", check, str(error))
         return
     if not any(one.module == MODULE for one in flat(account)):
-        yield Found(
+        yield CheckResult(
             "warn", check, f"no account line: who is locked still gets in by a key. Add: account required {MODULE}"
         )
 
@@ -146,35 +146,35 @@ def _remedy(lines: list[Line], line: Line) -> str:
     return "write required"
 
 
-def _outage(check: str, line: Line, lines: list[Line], *, with_wrong: bool, with_right: bool) -> Found:
+def _outage(check: str, line: Line, lines: list[Line], *, with_wrong: bool, with_right: bool) -> CheckResult:
     permit = next((one.where for one in flat(lines) if one.module == "pam_permit.so"), "")
     if with_wrong:
         because = f", because of pam_permit at {permit}" if permit else ""
-        return Found("fail", check, f"{line.where}: in an outage anybody gets in{because}: write on_unavail=deny")
+        return CheckResult("fail", check, f"{line.where}: in an outage anybody gets in{because}: write on_unavail=deny")
     if with_right:
         weak = "in an outage the password alone is enough, and some can bring one about"
-        return Found("warn", check, f"{line.where}: {weak}: write on_unavail=deny unless that is meant")
-    return Found("ok", check, f"{line.where}: on_unavail=ignore lets nobody in")
+        return CheckResult("warn", check, f"{line.where}: {weak}: write on_unavail=deny unless that is meant")
+    return CheckResult("ok", check, f"{line.where}: on_unavail=ignore lets nobody in")
 
 
-def _options(check: str, line: Line) -> Iterator[Found]:
+def _options(check: str, line: Line) -> Iterator[CheckResult]:
     for option in line.options:
         if option.partition("=")[0] not in _OPTIONS:
-            yield Found("fail", check, f"{line.where}: {option} is no option: the module refuses every login")
+            yield CheckResult("fail", check, f"{line.where}: {option} is no option: the module refuses every login")
     if line.value("on_unavail") not in (None, "deny", "ignore"):
-        yield Found("fail", check, f"{line.where}: on_unavail is deny or ignore")
+        yield CheckResult("fail", check, f"{line.where}: on_unavail is deny or ignore")
 
 
-def _nullok(check: str, lines: list[Line]) -> Iterator[Found]:
+def _nullok(check: str, lines: list[Line]) -> Iterator[CheckResult]:
     for one in flat(lines):
         if one.module == "pam_unix.so" and {"nullok", "nullok_secure"} & {*one.options}:
-            yield Found("warn", check, f"{one.where}: nullok lets accounts without a password in: take it away")
+            yield CheckResult("warn", check, f"{one.where}: nullok lets accounts without a password in: take it away")
 
 
 # The socket
 
 
-def _sockets(root: Path, lines: Sequence[Line]) -> Iterator[Found]:
+def _sockets(root: Path, lines: Sequence[Line]) -> Iterator[CheckResult]:
     asked = {(one.value("socket") or "/run/sekisho/pam.sock", one.value("server_uid") or "0") for one in lines}
     for name, uid in sorted(asked):
         path = root / name.lstrip("/")
@@ -182,24 +182,24 @@ def _sockets(root: Path, lines: Sequence[Line]) -> Iterator[Found]:
             status = path.stat()
             folder = path.parent.stat()
         except OSError:
-            yield Found("fail", "socket", f"{name} is not there: does the server or the agent run, with [pam]?")
+            yield CheckResult("fail", "socket", f"{name} is not there: does the server or the agent run, with [pam]?")
             continue
         if not stat.S_ISSOCK(status.st_mode):
-            yield Found("fail", "socket", f"{name} is no socket")
+            yield CheckResult("fail", "socket", f"{name} is no socket")
         elif folder.st_mode & stat.S_IWOTH:
-            yield Found(
+            yield CheckResult(
                 "fail", "socket", f"{path.parent} can be written by everybody: chmod o-w, or somebody takes its place"
             )
         elif str(status.st_uid) != uid:
-            yield Found("fail", "socket", f"{name} is of uid {status.st_uid}: write server_uid={status.st_uid}")
+            yield CheckResult("fail", "socket", f"{name} is of uid {status.st_uid}: write server_uid={status.st_uid}")
         elif root == Path("/") and not _answers(path):
-            yield Found("fail", "socket", f"nobody answers at {name}: start the server or the agent")
+            yield CheckResult("fail", "socket", f"nobody answers at {name}: start the server or the agent")
         elif stat.S_IMODE(status.st_mode) == 0o666:
-            yield Found(
+            yield CheckResult(
                 "warn", "socket", f"{name} is open to every user, each for themselves: well for screen lockers only"
             )
         else:
-            yield Found("ok", "socket", f"{name} is uid {uid}'s")
+            yield CheckResult("ok", "socket", f"{name} is uid {uid}'s")
 
 
 def _answers(path: Path) -> bool:

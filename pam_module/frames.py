@@ -39,7 +39,7 @@ MAX_DELAY_MS = 10_000
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
-class Code(IntEnum):
+class ResultCode(IntEnum):
     """What RESULT says; whatever is not here means the same as UNAVAILABLE."""
 
     SUCCESS = 0
@@ -71,7 +71,7 @@ class Style(IntEnum):
     ERROR = 1
 
 
-class Fault(StrEnum):
+class FrameFault(StrEnum):
     """Why a frame is refused. The names stand in the vectors, too."""
 
     LENGTH = "a frame of no or more than 4096 octets"
@@ -89,7 +89,7 @@ class Fault(StrEnum):
 class BadFrame(Exception):
     """Nothing more of this connection can be understood."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: FrameFault) -> None:
         super().__init__(fault.value)
         self.fault = fault
 
@@ -192,7 +192,7 @@ class Frames:
     def __init__(self, sender: Sender) -> None:
         self._buffer = bytearray()
         self._from_service = sender == "service"
-        self._broken: Fault | None = None
+        self._broken: FrameFault | None = None
 
     def feed(self, octets: bytes) -> list[Frame]:
         """The frames that are whole now. Raises BadFrame; the frames before a bad one are lost with it."""
@@ -210,15 +210,15 @@ class Frames:
         """The other side has closed. Raises BadFrame in the midst of a frame."""
         if self._buffer:
             self._wipe(len(self._buffer))
-            self._broken = Fault.INCOMPLETE
-            raise BadFrame(Fault.INCOMPLETE)
+            self._broken = FrameFault.INCOMPLETE
+            raise BadFrame(FrameFault.INCOMPLETE)
 
     def _take_all(self) -> list[Frame]:
         frames: list[Frame] = []
         while len(self._buffer) >= 4:
             length = int.from_bytes(self._buffer[:4], "big")
             if not 1 <= length <= MAX_FRAME:
-                raise BadFrame(Fault.LENGTH)
+                raise BadFrame(FrameFault.LENGTH)
             if len(self._buffer) > 4:
                 self._check_type(self._buffer[4])
             if len(self._buffer) < 4 + length:
@@ -229,7 +229,7 @@ class Frames:
 
     def _check_type(self, type_: int) -> None:
         if type_ not in _READERS or bool(type_ & _SERVICE_BIT) != self._from_service:
-            raise BadFrame(Fault.TYPE)
+            raise BadFrame(FrameFault.TYPE)
 
     def _wipe(self, octets: int) -> None:
         """An answer is a secret: it does not stay in the buffer's spare room."""
@@ -242,10 +242,10 @@ def encode(frame: Frame) -> bytes:
     type_, values = _parts(frame)
     for value in values.values():
         if len(value) > MAX_VALUE:
-            raise BadFrame(Fault.VALUE_LENGTH)
+            raise BadFrame(FrameFault.VALUE_LENGTH)
     body = bytes((type_,)) + b"".join(struct.pack("!BH", tag, len(value)) + value for tag, value in values.items())
     if len(body) > MAX_FRAME:
-        raise BadFrame(Fault.LENGTH)
+        raise BadFrame(FrameFault.LENGTH)
     _read(body)
     return struct.pack("!I", len(body)) + body
 
@@ -269,65 +269,65 @@ class _Values:
         at = 1
         while at < len(body):
             if at + 3 > len(body):
-                raise BadFrame(Fault.TLV)
+                raise BadFrame(FrameFault.TLV)
             tag, length = struct.unpack_from("!BH", body, at)
             if length > MAX_VALUE:
-                raise BadFrame(Fault.VALUE_LENGTH)
+                raise BadFrame(FrameFault.VALUE_LENGTH)
             at += 3
             if at + length > len(body):
-                raise BadFrame(Fault.TLV)
+                raise BadFrame(FrameFault.TLV)
             if tag in self._found:
-                raise BadFrame(Fault.TWICE)
+                raise BadFrame(FrameFault.TWICE)
             self._found[tag] = body[at : at + length]
             at += length
 
     def octets(self, tag: _Tag) -> bytes:
         found = self.optional_octets(tag)
         if found is None:
-            raise BadFrame(Fault.MISSING)
+            raise BadFrame(FrameFault.MISSING)
         return found
 
     def optional_octets(self, tag: _Tag) -> bytes | None:
         found = self._found.get(tag)
         if found is not None and b"\0" in found:
-            raise BadFrame(Fault.TEXT)
+            raise BadFrame(FrameFault.TEXT)
         return found
 
     def text(self, tag: _Tag, default: str | None = None) -> str:
         found = self._found.get(tag)
         if found is None:
             if default is None:
-                raise BadFrame(Fault.MISSING)
+                raise BadFrame(FrameFault.MISSING)
             return default
         try:
             text = found.decode()
         except UnicodeDecodeError:
-            raise BadFrame(Fault.TEXT) from None
+            raise BadFrame(FrameFault.TEXT) from None
         if _CONTROLS.search(text):
-            raise BadFrame(Fault.TEXT)
+            raise BadFrame(FrameFault.TEXT)
         return text
 
     def number(self, tag: _Tag, octets: int, most: int, default: int | None = None) -> int:
         found = self._found.get(tag)
         if found is None:
             if default is None:
-                raise BadFrame(Fault.MISSING)
+                raise BadFrame(FrameFault.MISSING)
             return default
         number = int.from_bytes(found, "big")
         if len(found) != octets or number > most:
-            raise BadFrame(Fault.VALUE)
+            raise BadFrame(FrameFault.VALUE)
         return number
 
     def word(self, tag: _Tag, words: type[Word]) -> Word:
         try:
             return words(self.text(tag))
         except ValueError:
-            raise BadFrame(Fault.VALUE) from None
+            raise BadFrame(FrameFault.VALUE) from None
 
 
 def _read_start(values: _Values) -> Start:
     if values.number(_Tag.VERSION, 1, 255) != VERSION:
-        raise BadFrame(Fault.VERSION)
+        raise BadFrame(FrameFault.VERSION)
     return Start(
         values.word(_Tag.OP, Op),
         values.text(_Tag.SERVICE),
@@ -404,11 +404,11 @@ def _octets(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise BadFrame(Fault.TEXT) from None
+        raise BadFrame(FrameFault.TEXT) from None
 
 
 def _number(number: int, octets: int) -> bytes:
     try:
         return int(number).to_bytes(octets, "big")
     except OverflowError:
-        raise BadFrame(Fault.VALUE) from None
+        raise BadFrame(FrameFault.VALUE) from None

@@ -13,39 +13,39 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Told(Generic[T]):
+class Deferred(Generic[T]):
     """What somebody waits to be told, once. Only within a Course."""
 
-    __slots__ = ("_then", "_told", "_value")
+    __slots__ = ("_resolved", "_then", "_value")
 
     def __init__(self) -> None:
-        self._then: Callable[[Told[T]], None] | None = None
-        self._told = False
+        self._then: Callable[[Deferred[T]], None] | None = None
+        self._resolved = False
         self._value: T
 
-    def tell(self, value: T) -> None:
+    def resolve(self, value: T) -> None:
         """Whoever waits goes on before this returns."""
-        self._told, self._value = True, value
+        self._resolved, self._value = True, value
         if self._then is not None:
             self._then(self)
 
-    def add_done_callback(self, then: Callable[[Told[T]], None]) -> None:
+    def add_done_callback(self, then: Callable[[Deferred[T]], None]) -> None:
         self._then = then
 
     def cancel(self) -> None:
         """Nobody waits any more."""
         self._then = None
 
-    def __await__(self) -> Generator[Told[T], None, T]:
-        if not self._told:
+    def __await__(self) -> Generator[Deferred[T], None, T]:
+        if not self._resolved:
             yield self
         return self._value
 
 
-_Awaited = Told[Any] | asyncio.Future[Any]
+_Awaited = Deferred[Any] | asyncio.Future[Any]
 
 
-class Course:
+class InlineTask:
     """One coroutine on its way. ``ended`` is called once, however it ends."""
 
     def __init__(self, coroutine: Coroutine[_Awaited, None, None], ended: Callable[[], None]) -> None:

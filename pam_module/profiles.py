@@ -10,11 +10,11 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
+from otp_core.login.policy import password_only
 from otp_core.model import Language, Mode, OtpUse, Policy
-from otp_core.policy import password_only
-from otp_core.settings import HostProfile, PamProfile
 from pam_module.frames import Start
-from pam_module.texts import TEXTS, Word, texts_with
+from pam_module.settings import HostProfile, PamProfile
+from pam_module.texts import TEXTS, TextName, texts_with
 
 Groups = Callable[[str], Collection[str]]
 """The groups of a user of this machine, by name."""
@@ -41,7 +41,7 @@ _MODES = {
 }
 
 
-class Way(StrEnum):
+class Disposition(StrEnum):
     """What the profile says of somebody before anything is asked."""
 
     ASK = "ask"
@@ -61,39 +61,39 @@ class Profile:
     echo_code: bool = False
     exempt_users: frozenset[str] = frozenset()
     exempt_groups: frozenset[str] = frozenset()
-    exempt: Way = Way.PASSWORD_ONLY
+    exempt: Disposition = Disposition.PASSWORD_ONLY
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     password_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     reject_delay: float = 2.0
-    texts: Mapping[Language, Mapping[Word, str]] = field(default_factory=lambda: TEXTS)
+    texts: Mapping[Language, Mapping[TextName, str]] = field(default_factory=lambda: TEXTS)
     uses: frozenset[OtpUse] = frozenset({OtpUse.NONE, OtpUse.SUSPENDED})
     code_is_enough: bool = False
     enrol_until: date | None = None
     offline: bool = False
 
-    def way(self, start: Start, groups: Groups) -> tuple[Way, str]:
+    def disposition(self, start: Start, groups: Groups) -> tuple[Disposition, str]:
         """What is to be done with this login, and why."""
         if self.networks and start.rhost and not _inside(start.rhost, self.networks):
-            return Way.REFUSE, "a network that the profile does not let in"
+            return Disposition.REFUSE, "a network that the profile does not let in"
         if start.user in self.exempt_users:
             return self.exempt, "an exempt user"
         if self.exempt_groups and not self.exempt_groups.isdisjoint(groups(start.user)):
             return self.exempt, "a member of an exempt group"
         if _inside(start.rhost, self.password_networks):
-            return Way.PASSWORD_ONLY, "a network without codes"
-        return Way.ASK, ""
+            return Disposition.PASSWORD_ONLY, "a network without codes"
+        return Disposition.ASK, ""
 
     def policy(self, today: date, *, without_code: bool = False) -> Policy:
-        """What the house is asked for."""
+        """What the core is asked for."""
         uses = self.uses
         if self.enrol_until is not None:
             uses = uses | {OtpUse.NONE} if today <= self.enrol_until else uses - {OtpUse.NONE}
         mode = Mode.PASSWORD if without_code else _MODES[self.ask]
         return Policy(mode, uses, self.language, code_is_enough=self.code_is_enough)
 
-    def text(self, word: Word, language: Language | None = None) -> str:
+    def text(self, name: TextName, language: Language | None = None) -> str:
         day = self.enrol_until.isoformat() if self.enrol_until else ""
-        return self.texts[language or self.language][word].replace("{day}", day)
+        return self.texts[language or self.language][name].replace("{day}", day)
 
 
 def _inside(rhost: str, networks: Collection[IPv4Network | IPv6Network]) -> bool:
@@ -145,7 +145,7 @@ def _profile(given: HostProfile) -> Profile:
         echo_code=given.echo_code,
         exempt_users=frozenset(given.exempt_users),
         exempt_groups=frozenset(given.exempt_groups),
-        exempt=Way.STEP_ASIDE if given.exempt == "ignore" else Way.PASSWORD_ONLY,
+        exempt=Disposition.STEP_ASIDE if given.exempt == "ignore" else Disposition.PASSWORD_ONLY,
         networks=given.networks,
         password_networks=given.password_networks,
         reject_delay=given.reject_delay,

@@ -19,19 +19,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
-from pam_module.course import Course, Told
 from pam_module.frames import (
     MAX_FRAMES,
     Abort,
     Answer,
     BadFrame,
-    Code,
-    Fault,
     Frame,
+    FrameFault,
     Frames,
     FromService,
     Prompt,
     Result,
+    ResultCode,
     Role,
     Start,
     Style,
@@ -40,6 +39,7 @@ from pam_module.frames import (
     encode,
     fits,
 )
+from pam_module.inline_task import Deferred, InlineTask
 
 FIRST_SECONDS = 5.0
 """For a START."""
@@ -80,19 +80,19 @@ class Limits(NamedTuple):
     open: bool
     max_conversations: int
     max_per_user: int
-    typing_seconds: float
+    prompt_seconds: float
 
 
-class Conversation:
+class ModuleConnection:
     """One connection: frames in order, counted, and each within its time. It is the dialogue's Talk."""
 
-    def __init__(self, connection: socket.socket, typing_seconds: float) -> None:
-        self._connection, self._typing_seconds = connection, typing_seconds
+    def __init__(self, connection: socket.socket, prompt_seconds: float) -> None:
+        self._connection, self._prompt_seconds = connection, prompt_seconds
         self._frames = Frames("module")
         self._arrived: list[Frame] = []
         self._count = 0
         self._loop = asyncio.get_running_loop()
-        self._readable: Told[None] | None = None
+        self._readable: Deferred[None] | None = None
         self._watched = False
         self._until = self._wait_at = math.inf
         self.asking = False
@@ -100,7 +100,7 @@ class Conversation:
 
     def begin(self, work: Coroutine[Any, None, None], ended: Callable[[], None]) -> None:
         """Have this done over the connection, which is closed at its end; then ``ended`` is called."""
-        self._course = Course(work, partial(self._end, ended))
+        self._course = InlineTask(work, partial(self._end, ended))
         self._timer = self._loop.call_later(QUIET_SECONDS, self._wake)
         self._course.begin()
 
@@ -118,23 +118,23 @@ class Conversation:
         self._read()  # it has usually come with the connection
         frame = await self._next(FIRST_SECONDS)
         if not isinstance(frame, Start):
-            raise BadFrame(Fault.TYPE)
+            raise BadFrame(FrameFault.TYPE)
         return frame
 
     async def ask(self, text: str, role: Role, *, echo: bool = False) -> bytes:
         """What the person types. Raises Gone or BadFrame."""
         if self._arrived:
-            raise BadFrame(Fault.TYPE)  # an answer before its question
+            raise BadFrame(FrameFault.TYPE)  # an answer before its question
         self._send(Prompt(fits(text), echo, role))
         self.asking = True
         try:
-            frame = await self._next(self._typing_seconds)
+            frame = await self._next(self._prompt_seconds)
         finally:
             self.asking = False
         if isinstance(frame, Abort):
             raise Gone("gave up")
         if not isinstance(frame, Answer):
-            raise BadFrame(Fault.TYPE)
+            raise BadFrame(FrameFault.TYPE)
         return frame.text
 
     async def say(self, text: str, style: Style) -> None:
@@ -203,7 +203,7 @@ class Conversation:
     async def _arrival(self) -> None:
         while not self._arrived:
             self._watch(True)
-            self._readable = Told()
+            self._readable = Deferred()
             await self._readable
             self._read()
 
@@ -232,7 +232,7 @@ class Conversation:
         if readable is None:
             self._watch(False)  # out of turn: it is left where it is, and bounded by that
         else:
-            readable.tell(None)
+            readable.resolve(None)
 
     def _another(self) -> None:
         self._count += 1
@@ -244,7 +244,7 @@ class TooManyFrames(Exception):
     """The conversation has been long enough."""
 
 
-Converse = Callable[[Start, Conversation], Awaitable[Result]]
+Converse = Callable[[Start, ModuleConnection], Awaitable[Result]]
 """What is done with a login: the dialogue, put together by the door or the agent. May raise Gone or BadFrame."""
 
 
@@ -256,7 +256,7 @@ class Service:
         self._converse = converse
         self._of: Counter[int] = Counter()
         self._minute, self._begun = 0, Counter[int]()
-        self._running: set[Conversation] = set()
+        self._running: set[ModuleConnection] = set()
         self._pause: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -284,24 +284,24 @@ class Service:
             self._pause = loop.call_later(1.0, self.open, listener)
             return
         connection.setblocking(False)
-        talk, peer = Conversation(connection, self.limits.typing_seconds), peer_of(connection)
+        connection_, peer = ModuleConnection(connection, self.limits.prompt_seconds), peer_of(connection)
         if not self._has_room(peer):
             with connection, contextlib.suppress(OSError):
                 # No outage, which may be ignored: anybody can open many logins and leave them alone.
-                connection.send(encode(Result(Code.MAXTRIES)))
+                connection.send(encode(Result(ResultCode.MAXTRIES)))
             return
         self._of[peer.uid] += 1
-        self._running.add(talk)
-        talk.begin(self._serve(talk, peer), partial(self._leave, talk, peer))
+        self._running.add(connection_)
+        connection_.begin(self._serve(connection_, peer), partial(self._leave, connection_, peer))
 
-    def _leave(self, talk: Conversation, peer: Peer) -> None:
-        self._running.discard(talk)
+    def _leave(self, connection_: ModuleConnection, peer: Peer) -> None:
+        self._running.discard(connection_)
         self._of[peer.uid] -= 1
 
-    async def _serve(self, talk: Conversation, peer: Peer) -> None:
+    async def _serve(self, connection_: ModuleConnection, peer: Peer) -> None:
         """One connection, from its first octet to its last. Never raises."""
         try:
-            talk.finish(await self._hear(talk, peer))
+            connection_.finish(await self._hear(connection_, peer))
         except Gone as error:
             _log.debug("a conversation ended early", pid=peer.pid, uid=peer.uid, cause=str(error))
 
@@ -323,25 +323,25 @@ class Service:
             _log.warning("a user begins too many conversations: refused until the minute is over", uid=uid)
         return self._begun[uid] <= MAX_A_MINUTE
 
-    async def _hear(self, talk: Conversation, peer: Peer) -> Result:
+    async def _hear(self, connection_: ModuleConnection, peer: Peer) -> Result:
         """The result to send. Raises Gone."""
         try:
-            start = await talk.start()
+            start = await connection_.start()
             if not self._may_ask(peer, start):
                 _log.warning("a user may not ask for another", uid=peer.uid, user=start.user, pid=peer.pid)
-                return Result(Code.PERM_DENIED)
-            return await self._converse(start, talk)
+                return Result(ResultCode.PERM_DENIED)
+            return await self._converse(start, connection_)
         except BadFrame as error:
             # A refusal and not an outage: what a stranger types must never count as one.
             _log.warning("a module sent what is no frame", pid=peer.pid, uid=peer.uid, cause=str(error))
-            return Result(Code.AUTH_ERR)
+            return Result(ResultCode.AUTH_ERR)
         except TooManyFrames:
-            return Result(Code.MAXTRIES)
+            return Result(ResultCode.MAXTRIES)
         except Gone:
             raise
         except Exception:
             _log.exception("a conversation failed", pid=peer.pid, uid=peer.uid)
-            return Result(Code.UNAVAILABLE)
+            return Result(ResultCode.UNAVAILABLE)
 
     def _may_ask(self, peer: Peer, start: Start) -> bool:
         if peer.uid in _trusted():
@@ -356,8 +356,8 @@ class Service:
         end = asyncio.get_running_loop().time() + drain_seconds
         while self._running:
             late = asyncio.get_running_loop().time() >= end
-            for talk in [talk for talk in self._running if late or talk.asking]:
-                talk.send_away()
+            for connection_ in [connection_ for connection_ in self._running if late or connection_.asking]:
+                connection_.send_away()
             await asyncio.sleep(0.05)
 
 

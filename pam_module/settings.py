@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from otp_core.model import Language
+from otp_core.settings.renamed import FormerName
+from otp_core.settings.repeated import Remark, entries, repeated, tables
 from otp_core.settings.section import Section, count, seconds, yes_or_no
+from otp_core.settings.sources import SourceMap
 from otp_core.settings.values import ClientName, Day, Network
 
 Answer = Literal["password", "reject"]
 Asks = Literal["auto", "challenge", "append", "together", "code", "password"]
-Word = Literal["login", "code", "code_again", "both", "unavailable", "enrol"]
+TextName = Literal["login", "code", "code_again", "both", "unavailable", "enrol"]
 
 
 class PamSocket(Section):
     """The socket that PAM modules of this machine speak to: the same for the door and for the agent."""
 
     socket: Path = Field(default=Path("/run/sekisho/pam.sock"), description="The Unix socket.")
-    open: bool = yes_or_no(
+    allow_all_users: Annotated[bool, FormerName("open")] = yes_or_no(
         False,
         "Let every user of this machine speak to it (0666 in place of 0600), for screen lockers; each for their own "
         "login only.",
@@ -29,7 +33,9 @@ class PamSocket(Section):
         256, 1, 100_000, "Logins at once; further ones are told that it is not possible now."
     )
     max_per_user: int = count(8, 1, 10_000, "Of these, for one user of this machine other than root.")
-    typing_seconds: int = count(300, 1, 3600, "Seconds in which a person has to answer a prompt.")
+    prompt_seconds: Annotated[int, FormerName("typing_seconds")] = count(
+        300, 1, 3600, "Seconds in which a person has to answer a prompt."
+    )
     answer_seconds: float = seconds(20.0, 1, 100, "Seconds for a verdict; after that, the login is not possible now.")
     drain_seconds: float = seconds(5.0, 0, 60, "Seconds for the verdicts under way when it stops.")
 
@@ -65,18 +71,18 @@ class HostProfile(Section):
         default=(), description="From there the password is enough (in mode code: nothing is asked)."
     )
     reject_delay: float = seconds(2.0, 0, 10, "Seconds from an answer to its refusal, as the host keeps them.")
-    texts_ja: dict[Word, str] = Field(
+    texts_ja: dict[TextName, str] = Field(
         default_factory=dict,
         description="Japanese texts in place of the usual ones: login, code, code_again, both, unavailable, enrol.",
     )
-    texts_en: dict[Word, str] = Field(default_factory=dict, description="The same in English.")
+    texts_en: dict[TextName, str] = Field(default_factory=dict, description="The same in English.")
 
     @field_validator("texts_ja", "texts_en")
     @classmethod
     def _can_be_shown(cls, texts: dict[str, str]) -> dict[str, str]:
-        for word, text in texts.items():
+        for name, text in texts.items():
             if not text or not text.isprintable() or len(text.encode()) > 1024:
-                raise ValueError(f"{word} needs 1 to 1024 octets of printable text, without line ends")
+                raise ValueError(f"{name} needs 1 to 1024 octets of printable text, without line ends")
         return texts
 
 
@@ -98,7 +104,7 @@ class PamProfile(HostProfile):
     )
 
 
-class Pam(PamSocket):
+class PamSettings(PamSocket):
     """The door for PAM modules on this machine."""
 
     profiles: tuple[PamProfile, ...] = Field(
@@ -123,3 +129,27 @@ class AgentProfile(HostProfile):
         if offline == "codes" and info.data.get("mode") != "code":
             raise ValueError('needs mode = "code": passwords cannot be checked without a server')
         return offline
+
+
+def given_twice(values: dict[str, Any], sources: SourceMap, section: str = "pam") -> Iterator[Remark]:
+    """Names of profiles, and PAM services that two profiles claim. ``values``: the file's, not checked yet."""
+    found = values.get(section)
+    profiles = tables(found.get("profiles") if isinstance(found, dict) else None, (section, "profiles"))
+    services = [
+        entry for location, profile in profiles for entry in entries(profile.get("services"), (*location, "services"))
+    ]
+    yield from repeated([((*location, "name"), profile.get("name")) for location, profile in profiles], str, sources)
+    yield from repeated(services, str, sources)
+
+
+def risks(pam: PamSettings) -> Iterator[Remark]:
+    """What works, but is weaker than it looks."""
+    for index, profile in enumerate(pam.profiles):
+        if profile.mode == "password":
+            yield ("pam", "profiles", index, "mode"), f"{profile.name} never asks for a code"
+        if profile.mode == "code" and profile.without_token == "password" and profile.enrol_until is None:
+            yield (
+                ("pam", "profiles", index, "without_token"),
+                f"through {profile.name} whoever has no active token gets in with nothing checked here: is a module "
+                'that checks the password required before it? Otherwise write "reject"',
+            )

@@ -9,7 +9,7 @@ from typing import Any
 from otp_core.model import Language
 
 
-class Word(StrEnum):
+class TextName(StrEnum):
     """The names that the settings have for them."""
 
     LOGIN = "login"
@@ -20,29 +20,29 @@ class Word(StrEnum):
     ENROL = "enrol"
 
 
-TEXTS: dict[Language, dict[Word, str]] = {
+TEXTS: dict[Language, dict[TextName, str]] = {
     Language.JA: {
-        Word.LOGIN: "ログインパスワード: ",
-        Word.CODE: "ワンタイムパスワード: ",
-        Word.CODE_AGAIN: "確認できませんでした。次に表示されるワンタイムパスワード: ",
-        Word.BOTH: "ログインパスワードに続けてワンタイムパスワード: ",
-        Word.UNAVAILABLE: "ただいまログインを確認できません。しばらくしてからお試しください。",
-        Word.ENROL: "ワンタイムパスワードが未登録です。{day}までに利用登録をしてください。",
+        TextName.LOGIN: "ログインパスワード: ",
+        TextName.CODE: "ワンタイムパスワード: ",
+        TextName.CODE_AGAIN: "確認できませんでした。次に表示されるワンタイムパスワード: ",
+        TextName.BOTH: "ログインパスワードに続けてワンタイムパスワード: ",
+        TextName.UNAVAILABLE: "ただいまログインを確認できません。しばらくしてからお試しください。",
+        TextName.ENROL: "ワンタイムパスワードが未登録です。{day}までに利用登録をしてください。",
     },
     Language.EN: {
-        Word.LOGIN: "Password: ",  # the one text that sudo puts its own in place of
-        Word.CODE: "One-time password: ",
-        Word.CODE_AGAIN: "Not accepted. The next one-time password shown: ",
-        Word.BOTH: "Password and one-time password: ",
-        Word.UNAVAILABLE: "The login cannot be checked just now. Try again later.",
-        Word.ENROL: "You have no one-time password yet. Enrol by {day}.",
+        TextName.LOGIN: "Password: ",  # the one text that sudo puts its own in place of
+        TextName.CODE: "One-time password: ",
+        TextName.CODE_AGAIN: "Not accepted. The next one-time password shown: ",
+        TextName.BOTH: "Password and one-time password: ",
+        TextName.UNAVAILABLE: "The login cannot be checked just now. Try again later.",
+        TextName.ENROL: "You have no one-time password yet. Enrol by {day}.",
     },
 }
 
 
-def texts_with(own: Mapping[Language, Mapping[Any, str]]) -> dict[Language, dict[Word, str]]:
+def texts_with(own: Mapping[Language, Mapping[Any, str]]) -> dict[Language, dict[TextName, str]]:
     """The usual texts with a profile's own in their place."""
     return {
-        language: texts | {Word(word): text for word, text in own.get(language, {}).items()}
+        language: texts | {TextName(name): text for name, text in own.get(language, {}).items()}
         for language, texts in TEXTS.items()
     }

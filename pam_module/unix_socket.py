@@ -17,11 +17,11 @@ from pathlib import Path
 BACKLOG = 256
 
 
-class Taken(OSError):
+class SocketTaken(OSError):
     """Somebody else serves there. The text says what to look for."""
 
 
-class Listening:
+class UnixListener:
     """A listening socket at a path. Raises Taken, or OSError with the path in it."""
 
     def __init__(self, path: Path, *, mode: int) -> None:
@@ -38,7 +38,7 @@ class Listening:
     def _bind(self, mode: int) -> int:
         """Bound under another name, and moved to its own when it is ready: nobody can connect in between."""
         if _answers(self.path):
-            raise Taken(
+            raise SocketTaken(
                 errno.EADDRINUSE, "another program answers there: end it, or choose another socket", str(self.path)
             )
         making = self.path.with_name(f".{self.path.name}.{os.getpid()}")
@@ -78,7 +78,7 @@ def _lock(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise Taken(
+        raise SocketTaken(
             errno.EADDRINUSE, "another Sekisho serves there: end it, or choose another socket", str(path)
         ) from None
     return lock

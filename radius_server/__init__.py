@@ -1,1 +1,1 @@
-"""The RADIUS door: translates between gateways and the house. It decides nothing about customers."""
+"""The RADIUS door: translates between gateways and the core. It decides nothing about customers."""

@@ -6,15 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from otp_core.login.policy import password_only
 from otp_core.messages import TEXTS, Text
 from otp_core.model import Language, Policy
-from otp_core.policy import password_only
-from otp_core.settings import Settings
-from otp_core.settings.model import Client as ClientSettings
-from radius_server.dictionary import Dictionary
-from radius_server.packet import Attribute, Type, text_attributes
+from otp_core.radius.codec import Attribute, AttributeType, text_attributes
+from otp_core.radius.dictionary import Dictionary
+from radius_server.settings import ClientSettings, RadiusSettings
 
-_PROMPT = {"no-echo": [(int(Type.PROMPT), bytes(4))], "echo": [(int(Type.PROMPT), b"\0\0\0\1")], "none": []}
+_PROMPT = {
+    "no-echo": [(int(AttributeType.PROMPT), bytes(4))],
+    "echo": [(int(AttributeType.PROMPT), b"\0\0\0\1")],
+    "none": [],
+}
 _MOST_REMEMBERED = 10_000
 
 
@@ -76,9 +79,9 @@ class Clients:
         return None
 
 
-def clients_of(settings: Settings, dictionary: Dictionary) -> Clients:
+def clients_of(settings: RadiusSettings, dictionary: Dictionary) -> Clients:
     """The clients as they are set. Raises ValueError for a reply attribute that cannot be encoded."""
-    return Clients(_client(one, dictionary) for one in settings.radius.clients)
+    return Clients(_client(one, dictionary) for one in settings.clients)
 
 
 def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
@@ -104,7 +107,7 @@ def _policy(settings: ClientSettings) -> Policy:
         mode=settings.mode,
         password_only=password_only(settings.without_token, settings.suspended, settings.lost),
         language=settings.language,
-        join_seconds=settings.join_seconds,
+        repeated_login_seconds=settings.repeated_login_seconds,
         code_is_enough=settings.without_password == "code",
     )
 
@@ -114,7 +117,7 @@ def _texts(settings: ClientSettings) -> dict[tuple[Language, Text], list[Attribu
     own = settings.reply_messages
     return {
         (language, text): text_attributes(
-            Type.REPLY_MESSAGE, getattr(own, text.value) or TEXTS.get((language, text), "")
+            AttributeType.REPLY_MESSAGE, getattr(own, text.value) or TEXTS.get((language, text), "")
         )
         for language in Language
         for text in Text

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from radius_server.packet import Code
+from otp_core.radius.codec import PacketCode
 
 QUIET_SECONDS = 10.0
 MOST_LINES = 50
@@ -57,7 +57,7 @@ class Counters:
 
     def named(self) -> dict[str, int]:
         """All counts by their names; replies by those of their codes."""
-        return {key.title if isinstance(key, Code) else str(key): count for key, count in self.counts.items()}
+        return {key.title if isinstance(key, PacketCode) else str(key): count for key, count in self.counts.items()}
 
     def authenticated(self, client: str, *, protected: bool) -> None:
         """Whether a client's request carried a Message-Authenticator."""

@@ -1,4 +1,4 @@
-"""The RADIUS door as the house knows it: made from the settings, opened, reloaded, closed.
+"""The RADIUS door as the core knows it: made from the settings, opened, reloaded, closed.
 
 The wiring of this package, and nothing else.
 """
@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 
-from otp_core.build import Check, House
-from otp_core.settings import Problem, Settings
-from otp_core.settings.model import Client as ClientSettings
+from otp_core.doors import AttributeCheck, Services
+from otp_core.radius.codec import size
+from otp_core.radius.dictionary import CannotEncode, Dictionary
+from otp_core.settings import Problem
 from radius_server.clients import Clients, clients_of
-from radius_server.dictionary import CannotEncode, Dictionary
 from radius_server.duplicates import Duplicates
-from radius_server.packet import size
-from radius_server.server import REPLY_HEAD, Limits, RadiusServer
-from radius_server.sockets import Listener
+from radius_server.listen.udp import Listener
+from radius_server.process.access import REPLY_HEAD, Limits, RadiusServer
+from radius_server.settings import ClientSettings, RadiusSettings
 
 REPORT_SECONDS = 3600.0
 _AT_START = (
@@ -31,7 +31,7 @@ _log = structlog.get_logger("radius")
 class RadiusDoor:
     """UDP on every address of ``radius.listen``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RadiusSettings) -> None:
         self._settings = self._started = settings
         self._listeners: list[Listener] = []
         self._server: RadiusServer | None = None
@@ -40,19 +40,19 @@ class RadiusDoor:
     def problems(self) -> Sequence[Problem]:
         """Dictionaries that cannot be read, and reply attributes that cannot be encoded or do not fit into a reply."""
         try:
-            dictionary = Dictionary(self._settings.radius.dictionary)
+            dictionary = Dictionary(self._settings.dictionary)
         except ValueError as error:
             return [Problem("", "radius.dictionary", str(error))]
         found = []
-        for at, client in enumerate(self._settings.radius.clients):
+        for at, client in enumerate(self._settings.clients):
             for problem in _reply_problems(client, dictionary):
                 found.append(Problem("", f"radius.clients[{at}].reply_attributes", f"{client.name}: {problem}"))
         return found
 
-    def attribute_check(self) -> Check:
+    def attribute_check(self) -> AttributeCheck:
         """A customer's attributes go out behind those of whichever client asks. What is told repeats nothing that was
         written but names of the dictionary: in a file, cells slip."""
-        radius = self._settings.radius
+        radius = self._settings
         try:
             dictionary = Dictionary(radius.dictionary)
         except ValueError as error:
@@ -80,25 +80,25 @@ class RadiusDoor:
     def bind(self) -> None:
         """All workers read from the same sockets: whoever has time takes the next datagram, wherever it came from. (By
         SO_REUSEPORT a gateway's one port would be one worker's.) Raises OSError (PortTaken)."""
-        if self._settings.radius.clients:
+        if self._settings.clients:
             self._listen()
 
-    async def open(self, house: House, *, shared: bool) -> None:
+    async def open(self, services: Services, *, shared: bool) -> None:
         """Begin to answer. Raises OSError (PortTaken) without leaving anything open."""
-        radius = self._settings.radius
+        radius = self._settings
         if not radius.clients:
             _log.warning("no [[radius.clients]] are configured: the RADIUS door stays shut")
             return
         dictionary = Dictionary(radius.dictionary)
         server = RadiusServer(
-            clients_of(self._settings, dictionary),
+            clients_of(radius, dictionary),
             dictionary,
-            house.authenticator,
+            services.authenticator,
             Duplicates(radius.duplicate_seconds, radius.duplicate_entries),
             Limits(radius.max_in_flight, radius.request_seconds, radius.status_rate),
-            house.store.sealer.mark,
-            house.health.healthy,
-            lambda: house.health.open_challenges >= radius.max_open_challenges,
+            services.store.sealer.fingerprint,
+            services.health.healthy,
+            lambda: services.health.open_challenges >= radius.max_open_challenges,
         )
         loop = asyncio.get_running_loop()
         if not self._listeners:
@@ -112,7 +112,7 @@ class RadiusDoor:
 
     def _listen(self) -> None:
         try:
-            for address in self._settings.radius.listen:
+            for address in self._settings.listen:
                 self._listeners.append(Listener(address))
         except OSError:
             for listener in self._listeners:
@@ -120,17 +120,17 @@ class RadiusDoor:
             self._listeners = []
             raise
 
-    def reload(self, settings: Settings) -> None:
+    def reload(self, section: RadiusSettings) -> None:
         """New clients, secrets and texts from the next request on; those in flight keep their own."""
         if self._server is None:
             _log.warning("the RADIUS door is shut: restart to open it")
             return
-        dictionary = Dictionary(settings.radius.dictionary)
-        self._server.use(clients_of(settings, dictionary), dictionary)
+        dictionary = Dictionary(section.dictionary)
+        self._server.use(clients_of(section, dictionary), dictionary)
         for name in _AT_START:
-            if getattr(settings.radius, name) != getattr(self._started.radius, name):
+            if getattr(section, name) != getattr(self._started, name):
                 _log.warning("a changed setting waits for a restart", setting=f"radius.{name}")
-        self._settings = settings
+        self._settings = section
         self._warn_of_risk(self._server.clients)
 
     async def close(self) -> None:
@@ -138,7 +138,7 @@ class RadiusDoor:
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             loop.remove_reader(listener.socket)
-        end = loop.time() + self._settings.radius.drain_seconds
+        end = loop.time() + self._settings.drain_seconds
         # Asked now and then, so that the hot path need not set an event for this one moment.
         while self._server is not None and (self._server.in_flight or self._server.delayed) and loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

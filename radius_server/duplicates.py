@@ -49,7 +49,7 @@ class Duplicates:
         self._shrink(now)
         return Admission.NEW
 
-    def settle(self, key: Hashable, octets: bytes, reply: bytes) -> None:
+    def complete(self, key: Hashable, octets: bytes, reply: bytes) -> None:
         """Keep what was answered, unless a newer request took the place."""
         entry = self._entries.get(key)
         if entry is not None and entry.octets == octets:

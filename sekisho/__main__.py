@@ -1,5 +1,5 @@
-"""``python -m otp_core``: the command line, where the script ``sekisho`` is not on the path."""
+"""``python -m sekisho``: the command line, where the script ``sekisho`` is not on the path."""
 
-from otp_core.cli import main
+from sekisho.cli import main
 
 main()

@@ -1,73 +1,41 @@
-"""What shows when several settings are seen together: a thing given twice, and what is allowed but risky.
+"""What shows only when sections are seen together: a thing given twice, two sections that clash, what is risky.
 
-It never changes a setting, and never says that one is wrong by itself: that is model.py's part.
+It changes no setting. What is wrong within one section, that section's own module says.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from otp_core.settings.model import Client, Password, Settings
-from otp_core.settings.sources import Places
-from otp_core.settings.toml_lines import Location
-from otp_core.settings.values import read_address, read_network
+import pam_module.settings
+import radius_server.settings
+from otp_core.settings import Checks, PasswordSettings
+from otp_core.settings.repeated import Remark
+from otp_core.settings.sources import SourceMap
 
-Remark = tuple[Location, str]
+if TYPE_CHECKING:
+    from sekisho.settings import Settings
 
-_WIDE = {4: 8, 6: 32}
 _AS_STRONG_AS_OWASP_ASKS = ((47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5))
 """(KiB, passes) for argon2id, from OWASP's Password Storage Cheat Sheet."""
 
 
-def given_twice(values: dict[str, Any], places: Places) -> Iterator[Remark]:
-    """Networks, client names and addresses that an earlier one has already. Values that do not read are passed over:
-    their own problem is told elsewhere."""
-    yield from profiles_given_twice(values, places)
-    radius = values.get("radius")
-    if not isinstance(radius, dict):
-        return
-    clients = _entries(radius.get("clients"), ("radius", "clients"))
-    tables = [(location, client) for location, client in clients if isinstance(client, dict)]
-    names = [((*location, "name"), client.get("name")) for location, client in tables]
-    networks = [((*location, "network"), client.get("network")) for location, client in tables]
-    listen = _entries(radius.get("listen"), ("radius", "listen"))
-    yield from _twice(names, str, places)
-    yield from _twice(networks, read_network, places)
-    yield from _twice([entry for entry in listen if not str(entry[1]).endswith(":0")], read_address, places)
+def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
+    """What an earlier entry of the same list has already."""
+    yield from pam_module.settings.given_twice(values, sources)
+    yield from radius_server.settings.given_twice(values, sources)
 
 
-def profiles_given_twice(values: dict[str, Any], places: Places, section: str = "pam") -> Iterator[Remark]:
-    """Names of profiles, and services that two of them claim."""
-    pam = values.get(section)
-    profiles = _entries(pam.get("profiles") if isinstance(pam, dict) else None, (section, "profiles"))
-    tables = [(location, profile) for location, profile in profiles if isinstance(profile, dict)]
-    services = [
-        entry for location, profile in tables for entry in _entries(profile.get("services"), (*location, "services"))
-    ]
-    yield from _twice([((*location, "name"), profile.get("name")) for location, profile in tables], str, places)
-    yield from _twice(services, str, places)
-
-
-def _entries(found: object, location: Location) -> list[tuple[Location, Any]]:
-    return [((*location, index), entry) for index, entry in enumerate(found)] if isinstance(found, list) else []
-
-
-def _twice(entries: list[tuple[Location, Any]], read: Callable[[Any], object], places: Places) -> Iterator[Remark]:
-    first: dict[object, Location] = {}
-    for location, text in entries:
-        if not isinstance(text, str):
-            continue
-        try:
-            value = read(text)
-        except ValueError:
-            continue
-        if value in first:
-            yield location, f"{value} is given twice; the first is at {places.nearest(first[value])}"
-        else:
-            first[value] = location
+def problems(settings: Settings) -> Iterator[Remark]:
+    """What makes sections unusable together."""
+    if settings.web and settings.soft_token and settings.web.public_origin == settings.soft_token.public_origin:
+        yield (
+            ("soft_token", "public_origin"),
+            "is [web]'s too: the soft token needs an origin of its own, so that no page of the portal reads it",
+        )
 
 
 def risks(settings: Settings) -> Iterator[Remark]:
@@ -81,53 +49,24 @@ def risks(settings: Settings) -> Iterator[Remark]:
             "names nobody, so all that comes through the proxy in front counts as one address, and "
             "tokens_per_address is everybody's; write the proxy's address",
         )
-    for index, client in enumerate(settings.radius.clients):
-        for key, message in _client_risks(client):
-            yield ("radius", "clients", index, key), message
-    for index, profile in enumerate(settings.pam.profiles if settings.pam else ()):
-        if profile.mode == "password":
-            yield ("pam", "profiles", index, "mode"), f"{profile.name} never asks for a code"
-        if profile.mode == "code" and profile.without_token == "password" and profile.enrol_until is None:
-            yield (
-                ("pam", "profiles", index, "without_token"),
-                f"through {profile.name} whoever has no active token gets in with nothing checked here: is a module "
-                'that checks the password required before it? Otherwise write "reject"',
-            )
+    yield from radius_server.settings.risks(settings.radius)
+    if settings.pam:
+        yield from pam_module.settings.risks(settings.pam)
 
 
-def _hashes_well(password: Password) -> bool:
+def _hashes_well(password: PasswordSettings) -> bool:
     return any(
         password.memory_kib >= memory and password.time_cost >= passes for memory, passes in _AS_STRONG_AS_OWASP_ASKS
     )
 
 
-def _client_risks(client: Client) -> Iterator[tuple[str, str]]:
-    if not client.require_message_authenticator:
-        yield (
-            "require_message_authenticator",
-            f"{client.name} is at risk: replies to it can be forged (CVE-2024-3596); "
-            "turn Message-Authenticator on there and write true",
-        )
-    if not client.limit_proxy_state:
-        yield (
-            "limit_proxy_state",
-            f"{client.name} is at risk: Proxy-State without Message-Authenticator is how replies are forged "
-            "(CVE-2024-3596); write true",
-        )
-    if client.join_seconds:
-        yield (
-            "join_seconds",
-            f"a code can be used more than once through {client.name} for {client.join_seconds} s; write 0 unless "
-            "that gateway sends one login twice",
-        )
-    if client.network.prefixlen <= _WIDE[client.network.version]:
-        yield "network", f"{client.network} is very wide: every address in it may guess at the secret of {client.name}"
-
-
-def shows_secrets(path: Path, settings: Settings, places: Places) -> bool:
-    """Whether the file holds a client's secret and everybody may read it."""
+def shows_secrets(path: Path, settings: Settings, sources: SourceMap) -> bool:
+    """Whether the file holds a client's secret and everybody may read it. Raises OSError."""
     held = any(
-        (places.exactly(("radius", "clients", index, "secret")) or "").startswith(f"{path}:")
+        (sources.exactly(("radius", "clients", index, "secret")) or "").startswith(f"{path}:")
         for index in range(len(settings.radius.clients))
     )
     return held and bool(path.stat().st_mode & stat.S_IROTH)
+
+
+CHECKS: Checks[Settings] = Checks(given_twice, problems, risks, shows_secrets)

@@ -7,9 +7,9 @@ import gc
 from collections.abc import Sized
 from dataclasses import dataclass, field
 
-from otp_core.judge import FirstFinding
-from otp_core.login import Finding
-from otp_core.model import Attempt, BackendSilent, Standing
+from otp_core.login.requests import FirstFinding
+from otp_core.login.table import Finding
+from otp_core.model import Attempt, BackendSilent, LoginRecord
 
 
 @dataclass
@@ -61,14 +61,14 @@ class KnownPasswords:
     slow: float = 0.0
 
     async def verify(
-        self, attempt: Attempt, password: str, standing: Standing | None, password_hash: str | None
+        self, attempt: Attempt, password: str, record: LoginRecord | None, password_hash: str | None
     ) -> FirstFinding:
         self.asked.append((attempt.customer, password))
         if self.slow:
             await asyncio.sleep(self.slow)
         if self.silent:
             raise BackendSilent("the directory does not answer")
-        if standing is None:
+        if record is None:
             return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
         if attempt.customer not in self.passwords:
             return FirstFinding(right=True, held=False)

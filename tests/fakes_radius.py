@@ -14,15 +14,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec
 
-from otp_core.docket import Tell
+from otp_core.authentication.queue import OnVerdict
 from otp_core.model import Accept, Attempt, Silence, Verdict
+from otp_core.radius.dictionary import Dictionary
 from otp_core.sealing import Sealer
-from otp_core.settings import Address, Settings
+from otp_core.settings import Address
 from radius_server.clients import clients_of
-from radius_server.dictionary import Dictionary
 from radius_server.duplicates import Duplicates
-from radius_server.server import Limits, RadiusServer
-from radius_server.sockets import Listener
+from radius_server.listen.udp import Listener
+from radius_server.process.access import Limits, RadiusServer
+from radius_server.settings import RadiusSettings
 from tests.radius_peer import Packet, Reply, read_reply
 from tests.sekisho import SECRET
 
@@ -41,40 +42,39 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     return run
 
 
-class House:
+class FakeAuthenticator:
     """In the authenticator's place. Verdicts by customer, used up one after another, the last one for ever; whoever has
     none waits until ``release``. It keeps what it was asked."""
 
     def __init__(self, verdicts: dict[str, list[Verdict]]) -> None:
         self._verdicts = defaultdict(list, {name: list(told) for name, told in verdicts.items()})
         self.attempts: list[Attempt] = []
-        self._waiting: list[tuple[Attempt, Tell]] = []
+        self._waiting: list[tuple[Attempt, OnVerdict]] = []
 
-    def admit(self, attempt: Attempt, tell: Tell) -> None:
+    def admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
         self.attempts.append(attempt)
         told = self._verdicts[attempt.customer]
         if not told:
-            self._waiting.append((attempt, tell))
+            self._waiting.append((attempt, on_verdict))
             return
         verdict = told.pop(0) if len(told) > 1 else told[0]
-        asyncio.get_running_loop().call_soon(tell, verdict)
+        asyncio.get_running_loop().call_soon(on_verdict, verdict)
 
     def release(self, verdict: Verdict) -> int:
         """Tell everybody who waits; how many they were."""
         waiting, self._waiting = self._waiting, []
-        for _, tell in waiting:
-            tell(verdict)
+        for _, on_verdict in waiting:
+            on_verdict(verdict)
         return len(waiting)
 
 
-def settings_of(*clients: dict[str, Any], **radius: Any) -> Settings:
+def settings_of(*clients: dict[str, Any], **radius: Any) -> RadiusSettings:
     """Settings with these clients; what one leaves out is as harmless as it can be in a test."""
     tables = [
         {"name": f"client {at}", "network": "127.0.0.0/8", "secret": SECRET, "reject_delay": 0.0, **client}
         for at, client in enumerate(clients or ({},))
     ]
-    store = {"url": "sqlite:///s.db", "master_key_file": "master.key"}
-    return Settings.model_validate({"store": store, "radius": {**radius, "clients": tables}})
+    return RadiusSettings.model_validate({**radius, "clients": tables})
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Door:
 
     server: RadiusServer
     listener: Listener
-    house: House
+    authenticator: FakeAuthenticator
     duplicates: Duplicates
     healthy: bool = True
     full: bool = False
@@ -131,7 +131,7 @@ class Door:
     def counts(self) -> dict[str, int]:
         return self.server.counters.named()
 
-    def reload(self, settings: Settings) -> None:
+    def reload(self, settings: RadiusSettings) -> None:
         dictionary = Dictionary()
         self.server.use(clients_of(settings, dictionary), dictionary)
 
@@ -142,34 +142,34 @@ YES: dict[str, list[Verdict]] = {"taro": [Accept()]}
 @asynccontextmanager
 async def open_door(
     verdicts: dict[str, list[Verdict]] | None = None,
-    settings: Settings | None = None,
+    settings: RadiusSettings | None = None,
     *,
     limits: Limits = Limits(max_in_flight=1000, request_seconds=5.0, status_rate=20),  # noqa: B008  a frozen value
     duplicates: Duplicates | None = None,
-    house: House | None = None,
+    authenticator: FakeAuthenticator | None = None,
 ) -> AsyncIterator[Door]:
     """A door whose house says yes to taro unless told otherwise. At the end nothing may be left in flight but what the
     house still holds."""
     dictionary = Dictionary()
-    house = house or House(YES if verdicts is None else verdicts)
+    authenticator = authenticator or FakeAuthenticator(YES if verdicts is None else verdicts)
     kept = duplicates or Duplicates(30.0, 10_000)
     clients = clients_of(settings or settings_of(), dictionary)
     listener = Listener(Address("127.0.0.1", 0))
     server = RadiusServer(
         clients,
         dictionary,
-        house,
+        authenticator,
         kept,
         limits,
-        Sealer(bytes(32)).mark,
+        Sealer(bytes(32)).fingerprint,
         lambda: door.healthy,
         lambda: door.full,
     )
-    door = Door(server, listener, house, kept)
+    door = Door(server, listener, authenticator, kept)
     asyncio.get_running_loop().add_reader(listener.socket, listener.drain, server.receive)
     try:
         yield door
-        house.release(Silence("the test is over"))
+        authenticator.release(Silence("the test is over"))
         assert server.in_flight == 0, "requests were counted in and never out"
     finally:
         door.close()

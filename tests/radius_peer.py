@@ -60,7 +60,7 @@ class Reply:
 
 def access_request(
     user: str,
-    typed: str,
+    user_password: str,
     *,
     secret: str,
     state: bytes | None = None,
@@ -70,7 +70,7 @@ def access_request(
 ) -> Packet:
     """User-Name, User-Password, State if there is one, ``more``, and a Message-Authenticator in front."""
     authenticator = os.urandom(16) if authenticator is None else authenticator
-    attributes = [(1, user.encode()), (2, _hidden(typed.encode(), secret.encode(), authenticator)), *more]
+    attributes = [(1, user.encode()), (2, _hidden(user_password.encode(), secret.encode(), authenticator)), *more]
     if state is not None:
         attributes.append((_STATE, state))
     return _signed(1, identifier, authenticator, attributes, secret.encode())

@@ -20,19 +20,19 @@ from pathlib import Path
 
 import pyotp
 
+from otp_core.accounts import Desk, Principal
 from otp_core.audit import Ids
-from otp_core.build import cost_of, open_desk, open_store
-from otp_core.desk import Actor, Desk
 from otp_core.first_factor.hashes import hash_password
 from otp_core.model import TokenSpec
-from otp_core.settings import Settings, load
-from otp_core.store.lists import AuditFilter, AuditLine, audit_rows
+from otp_core.store.queries import AuditFilter, AuditLine, audit_rows
 from otp_core.store.store import Store, initialise
-from otp_core.store.work import NewCustomer
+from otp_core.store.unit_of_work import NewCustomer
+from sekisho.settings import Settings, load
+from sekisho.wiring import cost_of, open_desk, open_store
 
 SECRET = "correct-horse-battery-1"
 PASSWORD = "himitsu-no-aikotoba"
-STAFF = Actor("staff")
+STAFF = Principal("staff")
 _LISTENING = re.compile(r"listening.*?address=(\S+).*door=radius")
 
 
@@ -165,7 +165,7 @@ workers = {self.workers}
 
     @property
     def _serve(self) -> list[str]:
-        return [sys.executable, "-m", "otp_core", "--config", str(self.config), "serve"]
+        return [sys.executable, "-m", "sekisho", "--config", str(self.config), "serve"]
 
     def kill(self) -> None:
         """kill -9 of everything: supervisor and workers, also those that a dead supervisor left behind."""
@@ -260,9 +260,9 @@ workers = {self.workers}
         done = subprocess.run(command, input=attributes.encode(), capture_output=True, timeout=60, check=False)
         return (done.stdout + done.stderr).decode()
 
-    def login(self, user: str, typed: str, *, state: str = "", **options: str) -> str:
+    def login(self, user: str, user_password: str, *, state: str = "", **options: str) -> str:
         """One request by radclient: ``Access-Accept``, ``Access-Reject``, ``Access-Challenge <state>``, ``silence``."""
-        attributes = f'User-Name="{user}",User-Password="{typed}"' + (f",State={state}" if state else "")
+        attributes = f'User-Name="{user}",User-Password="{user_password}"' + (f",State={state}" if state else "")
         out = self.radclient(attributes, **options)  # type: ignore[arg-type]
         found = re.search(r"Received (Access-\w+)", out)
         if found is None:
@@ -317,8 +317,8 @@ def mounted(at: Path, *options: str) -> Iterator[Path]:
 def running(folder: Path, mode: str = "challenge", **options: object) -> Iterator[Sekisho]:
     """A server with one client, 127.0.0.0/8, of this mode."""
     more = {"clients": client_table("gateway", "127.0.0.0/8", mode), **options}
-    house = Sekisho(folder, **more)  # type: ignore[arg-type]
+    sekisho = Sekisho(folder, **more)  # type: ignore[arg-type]
     try:
-        yield house.start()
+        yield sekisho.start()
     finally:
-        house.close()
+        sekisho.close()

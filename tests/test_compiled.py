@@ -27,6 +27,6 @@ def test_what_is_tested_is_what_was_asked_for(name: str) -> None:
 
 
 def test_the_command_says_which_it_is() -> None:
-    command = [sys.executable, "-m", "otp_core", "--version"]
+    command = [sys.executable, "-m", "sekisho", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith(", compiled") is COMPILED

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from otp_core.settings import markdown_table
+from sekisho.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -15,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_configuration_table_is_the_settings_own() -> None:
     table = README.partition("<!-- settings -->\n")[2].partition("<!-- end of settings -->")[0]
-    assert table.strip() == markdown_table().strip(), "run `make docs`"
+    assert table.strip() == markdown_table(Settings).strip(), "run `make docs`"
 
 
 def test_every_file_that_the_readme_links_to_exists() -> None:
@@ -28,9 +29,9 @@ def test_every_command_that_the_readme_names_exists() -> None:
     named = set(re.findall(r"\.venv/bin/sekisho --config \S+ ([a-z-]+(?: [a-z-]+)?)", README))
     assert {"config check", "init", "token import", "customer import", "serve"} <= named
     for words in named:
-        command = [sys.executable, "-m", "otp_core", *words.split(), "--help"]
+        command = [sys.executable, "-m", "sekisho", *words.split(), "--help"]
         if words.split()[0] in ("audit", "serve", "init"):
-            command = [sys.executable, "-m", "otp_core", words.split()[0], "--help"]
+            command = [sys.executable, "-m", "sekisho", words.split()[0], "--help"]
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0, words
 
 

@@ -23,40 +23,42 @@ BODY_SECONDS = 10.0
 FROM_ONE_ADDRESS = 100
 """Connections at once from one address that is no trusted proxy's."""
 
-SAID_EVERY = 60.0
+LOG_INTERVAL = 60.0
 """Seconds between two log lines about connections turned away: whoever opens too many does not fill the log."""
 
 _log = structlog.get_logger("http")
 
 
 @dataclass
-class Gate:
+class ConnectionLimiter:
     """All connections of one listener. ``trusted`` says whether an address is a proxy, which may have many."""
 
     most: int
     trusted: Callable[[str], bool]
     seconds: float = HEADER_SECONDS
-    inside: int = 0
+    open_connections: int = 0
     of: Counter[str] = field(default_factory=Counter)
     turned_away: int = 0
-    said_at: float = float("-inf")
+    logged_at: float = float("-inf")
 
     def admits(self, address: str) -> bool:
-        return self.inside < self.most and (self.of[address] < FROM_ONE_ADDRESS or self.trusted(address))
+        return self.open_connections < self.most and (self.of[address] < FROM_ONE_ADDRESS or self.trusted(address))
 
     def turn_away(self, address: str, now: float) -> None:
         """Counted, and said once in a while."""
         self.turned_away += 1
-        if now >= self.said_at + SAID_EVERY:
-            _log.warning("too many connections", at_once=self.inside, source=address, turned_away=self.turned_away)
-            self.turned_away, self.said_at = 0, now
+        if now >= self.logged_at + LOG_INTERVAL:
+            _log.warning(
+                "too many connections", at_once=self.open_connections, source=address, turned_away=self.turned_away
+            )
+            self.turned_away, self.logged_at = 0, now
 
 
-class Guard(asyncio.Protocol):
+class LimitedConnection(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, gate: Gate, inner: asyncio.Protocol) -> None:
-        self._gate, self._inner = gate, inner
+    def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol) -> None:
+        self._limiter, self._inner = limiter, inner
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._address = ""
@@ -67,13 +69,13 @@ class Guard(asyncio.Protocol):
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
-        if not self._gate.admits(self._address):
-            self._gate.turn_away(self._address, asyncio.get_running_loop().time())
+        if not self._limiter.admits(self._address):
+            self._limiter.turn_away(self._address, asyncio.get_running_loop().time())
             transport.abort()
             return
         self._let_in = True
-        self._gate.inside += 1
-        self._gate.of[self._address] += 1
+        self._limiter.open_connections += 1
+        self._limiter.of[self._address] += 1
         self.expect()
         self._inner.connection_made(transport)
 
@@ -81,10 +83,10 @@ class Guard(asyncio.Protocol):
         if not self._let_in:
             return
         self.rest()
-        self._gate.inside -= 1
-        self._gate.of[self._address] -= 1
-        if not self._gate.of[self._address]:
-            del self._gate.of[self._address]
+        self._limiter.open_connections -= 1
+        self._limiter.of[self._address] -= 1
+        if not self._limiter.of[self._address]:
+            del self._limiter.of[self._address]
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -103,7 +105,7 @@ class Guard(asyncio.Protocol):
     def expect(self) -> None:
         """A request is owed from now on."""
         self.rest()
-        self._timer = asyncio.get_running_loop().call_later(self._gate.seconds, self._too_late)
+        self._timer = asyncio.get_running_loop().call_later(self._limiter.seconds, self._too_late)
 
     def rest(self) -> None:
         """A request has come in, and is being answered."""
@@ -116,8 +118,8 @@ class Guard(asyncio.Protocol):
         self._transport.abort()
 
 
-def guard_of(request: web.BaseRequest) -> Guard | None:
+def connection_of(request: web.BaseRequest) -> LimitedConnection | None:
     """The guard of a request's connection."""
     transport = request.transport
     protocol = transport.get_protocol() if isinstance(transport, asyncio.Transport) else None
-    return protocol if isinstance(protocol, Guard) else None
+    return protocol if isinstance(protocol, LimitedConnection) else None

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
-from otp_core.settings.section import Section
+from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section
 from otp_core.settings.values import Network
 
 
-class Served(Section):
+class HttpSection(Section):
     """Something that speaks HTTP: by itself with TLS, or behind a proxy that does."""
 
-    tls_certificate: Path | None = Field(
+    tls_certificate: ExistingPath | None = Field(
         default=None,
         description="PEM file with the certificate chain, where no proxy speaks TLS; read again on SIGHUP.",
     )
-    tls_key: Path | None = Field(
+    tls_key: ExistingSecretPath | None = Field(
         default=None,
         description="PEM file with its private key. A relative path is looked for in the secrets folder if there is "
         "one, otherwise beside this file.",

@@ -1,6 +1,6 @@
 """An HTTP listener with bounds, for every web door: connections, sizes, slow clients, TLS by files. It knows no page.
 
-A door makes its ``web.Application`` with ``careful`` as the outermost middleware and gives it to a ``Listener``.
+A door makes its ``web.Application`` with ``security_middleware`` outermost and gives it to a ``Listener``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from admin_web.guard import BODY_SECONDS, Gate, Guard, guard_of
-from admin_web.visitors import client_address, is_our_page
-from otp_core.settings import Address, Problem, Served
+from admin_web.http.client_address import client_address, is_our_page
+from admin_web.http.connection_limits import BODY_SECONDS, ConnectionLimiter, LimitedConnection, connection_of
+from admin_web.http.section import HttpSection
+from otp_core.settings import Address, Problem
 from otp_core.settings.values import AnyNetwork
 
 MOST_BODY = 16 * 1024
@@ -50,7 +51,7 @@ ErrorPage = Callable[[web.Request, int], Awaitable[web.Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class SitePolicy:
     """What the middleware has to know of a door. ``policy``: its Content-Security-Policy."""
 
     origin: str
@@ -59,23 +60,23 @@ class House:
     policy: str = PAGE_POLICY
 
 
-def careful(house: House) -> Middleware:
+def security_middleware(policy: SitePolicy) -> Middleware:
     """The outermost middleware: who asks, whether our own page does, the whole body in time, headers, error pages, one
     log line a request. Nothing of a query or a form is ever logged."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        guard, started = guard_of(request), perf_counter()
+        guard, started = connection_of(request), perf_counter()
         if guard is not None:
             guard.rest()
         request[SOURCE] = client_address(
-            request.remote or "", request.headers.getall("X-Forwarded-For", []), house.trusted()
+            request.remote or "", request.headers.getall("X-Forwarded-For", []), policy.trusted()
         )
-        response = await _answer(house, request, handler)
+        response = await _answer(policy, request, handler)
         response.headers.update(_HEADERS)
-        response.headers.setdefault("Content-Security-Policy", house.policy)
+        response.headers.setdefault("Content-Security-Policy", policy.policy)
         response.headers.setdefault("Cache-Control", "no-store")
-        if house.origin.startswith("https:"):
+        if policy.origin.startswith("https:"):
             response.headers["Strict-Transport-Security"] = _HSTS
         _log.info(
             "request",
@@ -92,29 +93,29 @@ def careful(house: House) -> Middleware:
     return middleware
 
 
-async def _answer(house: House, request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer(policy: SitePolicy, request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         if request.method not in _SAFE:
-            if not is_our_page(request.headers, house.origin):
-                return await house.error_page(request, 403)
+            if not is_our_page(request.headers, policy.origin):
+                return await policy.error_page(request, 403)
             async with asyncio.timeout(BODY_SECONDS):
                 await _whole_body(request)
         return await handler(request)
     except TimeoutError:
-        response = await house.error_page(request, 408)
+        response = await policy.error_page(request, 408)
         response.force_close()
         return response
     except web.HTTPException as error:
         if error.status < 400:
             return error
-        response = await house.error_page(request, error.status)
+        response = await policy.error_page(request, error.status)
         for name in ("Allow", "Retry-After"):
             if name in error.headers:
                 response.headers[name] = error.headers[name]
         return response
     except Exception:
         _log.exception("an answer could not be made", method=request.method, path=request.path)
-        return await house.error_page(request, 500)
+        return await policy.error_page(request, 500)
 
 
 async def _whole_body(request: web.Request) -> None:
@@ -138,7 +139,7 @@ async def form_of(request: web.Request) -> dict[str, str]:
     return fields
 
 
-class _Speaker(web.RequestHandler):
+class _HttpProtocol(web.RequestHandler):
     """Speaks HTTP. What it cannot read is a line in the log and a bare 400: aiohttp would log a traceback with the
     offending header in it, be that a cookie, and send it back under its own name."""
 
@@ -162,7 +163,7 @@ class _Speaker(web.RequestHandler):
 class Listener:
     """One TCP address that is listened at. TLS where the section names its files."""
 
-    def __init__(self, door: str, listen: Address, section: Served, most_connections: int = 1000) -> None:
+    def __init__(self, door: str, listen: Address, section: HttpSection, most_connections: int = 1000) -> None:
         self._door, self._listen, self._section, self._most = door, listen, section, most_connections
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -182,15 +183,15 @@ class Listener:
             "max_line_size": MOST_LINE,
             "max_field_size": MOST_FIELD,
         }
-        gate = Gate(self._most, self._is_proxy)
+        limiter = ConnectionLimiter(self._most, self._is_proxy)
         self._tls = tls_of(self._section)
         try:
             self._server = await loop.create_server(
-                lambda: Guard(gate, _Speaker(manager, loop=loop, **options)),
+                lambda: LimitedConnection(limiter, _HttpProtocol(manager, loop=loop, **options)),
                 self._listen.host,
                 self._listen.port,
                 ssl=self._tls,
-                ssl_handshake_timeout=None if self._tls is None else gate.seconds,
+                ssl_handshake_timeout=None if self._tls is None else limiter.seconds,
                 reuse_port=shared or None,
             )
         except OSError:
@@ -199,7 +200,7 @@ class Listener:
         host, port = self._server.sockets[0].getsockname()[:2]
         _log.info("listening", door=self._door, at=str(Address(host, port)), tls=self._tls is not None)
 
-    def reload(self, section: Served) -> None:
+    def reload(self, section: HttpSection) -> None:
         """Other proxies from the next request on, a renewed certificate from the next connection on."""
         files = {name: getattr(self._section, name) for name in ("tls_certificate", "tls_key")}
         for name, before in files.items():
@@ -225,7 +226,7 @@ class Listener:
         return bool(address) and any(ip_address(address) in network for network in self._section.trusted_proxies)
 
 
-def tls_of(section: Served) -> ssl.SSLContext | None:
+def tls_of(section: HttpSection) -> ssl.SSLContext | None:
     """A server's context, TLS 1.2 or newer. Raises OSError for files that cannot be used."""
     if section.tls_certificate is None:
         return None
@@ -235,7 +236,7 @@ def tls_of(section: Served) -> ssl.SSLContext | None:
     return context
 
 
-def tls_problems(name: str, section: Served) -> list[Problem]:
+def tls_problems(name: str, section: HttpSection) -> list[Problem]:
     """What is wrong with a section's certificate and key, for `config check`."""
     try:
         tls_of(section)

@@ -14,32 +14,32 @@ from typing import Any
 
 from aiohttp import web
 
-from otp_core.desk import Actor, Bounds, Desk, Visit
-from otp_core.settings import Web
+from admin_web.settings import WebSettings
+from otp_core.accounts import Desk, Principal, Session, SessionLimits
 
 
 class Sessions:
     """Reads and writes the cookie, and asks the desk for the rest."""
 
-    def __init__(self, desk: Desk, settings: Web) -> None:
+    def __init__(self, desk: Desk, settings: WebSettings) -> None:
         self._desk = desk
         self._secure = settings.public_origin.startswith("https:")
         self._name = "__Host-session" if self._secure else "session"
-        self.bounds = Bounds(settings.idle_seconds, settings.session_seconds, settings.max_sessions)
+        self.bounds = SessionLimits(settings.idle_seconds, settings.session_seconds, settings.max_sessions)
 
     def has_cookie(self, request: web.Request) -> bool:
         return self._name in request.cookies
 
-    def visit(self, request: web.Request) -> Visit | None:
+    def session(self, request: web.Request) -> Session | None:
         """The browser's session, unless it has ended."""
         id_ = _read(request.cookies.get(self._name, ""))
-        return None if id_ is None else self._desk.visit(id_, self.bounds)
+        return None if id_ is None else self._desk.session(id_, self.bounds)
 
-    def begin(self, contract_id: str | None, data: Mapping[str, Any], actor: Actor) -> tuple[Visit, str]:
+    def begin(self, contract_id: str | None, data: Mapping[str, Any], principal: Principal) -> tuple[Session, str]:
         """A new session under a new id, and what its cookie says."""
         id_ = secrets.token_bytes(32)
-        visit = self._desk.begin_visit(id_, contract_id, data, self.bounds, actor)
-        return visit, base64.urlsafe_b64encode(id_).decode().rstrip("=")
+        session = self._desk.begin_session(id_, contract_id, data, self.bounds, principal)
+        return session, base64.urlsafe_b64encode(id_).decode().rstrip("=")
 
     def put(self, response: web.Response, value: str) -> None:
         response.set_cookie(self._name, value, httponly=True, secure=self._secure, samesite="Lax", path="/")

@@ -24,10 +24,10 @@ from admin_web.portal.stages import (
     TOKEN_ID,
 )
 from admin_web.portal.terms import version_of
-from otp_core.desk import Actor, Desk, Receipt, Visit
+from admin_web.settings import WebSettings
+from otp_core.accounts import Desk, Principal, Receipt, Session
 from otp_core.model import OtpUse
 from otp_core.otp import normalise_code, normalise_token_id
-from otp_core.settings import Web
 
 MOST_TOKENS = 5
 """QR codes in one session: each is a row in the inventory for ever."""
@@ -37,15 +37,15 @@ _TOKEN_ID = re.compile(r"[A-Z0-9]{4,32}")
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Submission:
     """What came in, and from whom."""
 
     desk: Desk
-    visit: Visit
+    session: Session
     customer: str
     form: Mapping[str, str] = field(repr=False)
-    actor: Actor
-    settings: Web
+    principal: Principal
+    settings: WebSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,124 +57,132 @@ class Outcome:
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-Act = Callable[[Case], Outcome]
+Act = Callable[[Submission], Outcome]
 
 
-def old_code(case: Case) -> Outcome:
+def old_code(submission: Submission) -> Outcome:
     """Journey 4: the old token's code. It is spent here."""
-    code, wrong = _code(case, "code")
+    code, wrong = _code(submission, "code")
     if wrong:
         return Outcome(OLD_CODE, wrong)
-    case.desk.give_old_code(case.customer, code, case.visit, case.settings.proof_seconds, case.actor)
-    return Outcome(_after_proof(case))
+    submission.desk.give_old_code(
+        submission.customer, code, submission.session, submission.settings.proof_seconds, submission.principal
+    )
+    return Outcome(_after_proof(submission))
 
 
-def permit(case: Case) -> Outcome:
+def permit(submission: Submission) -> Outcome:
     """Journey 5: the permit in place of the old code. It stays good until the new token is there."""
-    typed = case.form.get("permit", "").strip()
-    if not typed:
+    text = submission.form.get("permit", "").strip()
+    if not text:
         return Outcome(PERMIT, "permit-missing")
-    case.desk.check_permit(case.customer, typed, case.actor)
-    return Outcome(_after_proof(case), data={"permit": typed})
+    submission.desk.check_permit(submission.customer, text, submission.principal)
+    return Outcome(_after_proof(submission), data={"permit": text})
 
 
-def _after_proof(case: Case) -> str:
-    return TERMS if case.visit.data["with_terms"] else TOKEN
+def _after_proof(submission: Submission) -> str:
+    return TERMS if submission.session.data["with_terms"] else TOKEN
 
 
-def accept_terms(case: Case) -> Outcome:
-    version = version_of(case.settings)
-    if version is not None and case.form.get("version") != version:
+def accept_terms(submission: Submission) -> Outcome:
+    version = version_of(submission.settings)
+    if version is not None and submission.form.get("version") != version:
         return Outcome(TERMS, "changed")  # they were replaced while they were read
-    if case.form.get("accept") != "yes":
+    if submission.form.get("accept") != "yes":
         return Outcome(TERMS, "terms")
     if version is not None:
-        case.desk.accept_terms(case.customer, version, case.actor)
+        submission.desk.accept_terms(submission.customer, version, submission.principal)
     return Outcome(TOKEN)
 
 
-def choose(case: Case) -> Outcome:
+def choose(submission: Submission) -> Outcome:
     """Which kind of token."""
-    match case.form.get("kind"):
+    match submission.form.get("kind"):
         case "own":
             return Outcome(TOKEN_ID)
         case "app":
-            return _issue(case)
+            return _issue(submission)
         case _:
             return Outcome(TOKEN, "kind-missing")
 
 
-def _issue(case: Case) -> Outcome:
-    issued_before = int(case.visit.data.get("tokens", 0))
+def _issue(submission: Submission) -> Outcome:
+    issued_before = int(submission.session.data.get("tokens", 0))
     if issued_before >= MOST_TOKENS:
         return Outcome(TOKEN, "too-many-tokens")
-    issued = case.desk.issue_for(case.customer, case.visit, case.settings.issuer, case.actor)
+    issued = submission.desk.issue_for(
+        submission.customer, submission.session, submission.settings.issuer, submission.principal
+    )
     shown = {"secret": issued.secret, "uri": issued.uri}
     return Outcome(APP, data={"token_id": issued.token_id, "issued": shown, "tokens": issued_before + 1})
 
 
-def token_id(case: Case) -> Outcome:
+def token_id(submission: Submission) -> Outcome:
     """A token that the customer has."""
-    if case.form.get("go") == "back":
+    if submission.form.get("go") == "back":
         return Outcome(TOKEN)
-    typed = case.form.get("token_id", "")
-    kept = {"kept": {"token_id": typed[:64]}}
-    if not typed.strip():
+    text = submission.form.get("token_id", "")
+    kept = {"kept": {"token_id": text[:64]}}
+    if not text.strip():
         return Outcome(TOKEN_ID, "token-id-missing")
-    found = normalise_token_id(typed)
+    found = normalise_token_id(text)
     if not _TOKEN_ID.fullmatch(found):
         return Outcome(TOKEN_ID, "token-id-form", kept)
-    code, wrong = _code(case, "code")
+    code, wrong = _code(submission, "code")
     if wrong:
         return Outcome(TOKEN_ID, wrong, kept)
-    return _bring(case, found, code)
+    return _bring(submission, found, code)
 
 
-def app(case: Case) -> Outcome:
+def app(submission: Submission) -> Outcome:
     """The token that was issued here, by its first code."""
-    match case.form.get("go"):
+    match submission.form.get("go"):
         case "back":
             return Outcome(TOKEN)
         case "again":
-            return _issue(case)
-    code, wrong = _code(case, "code")
+            return _issue(submission)
+    code, wrong = _code(submission, "code")
     if wrong:
         return Outcome(APP, wrong)
-    return _bring(case, str(case.visit.data["token_id"]), code)
+    return _bring(submission, str(submission.session.data["token_id"]), code)
 
 
-def _bring(case: Case, new: str, code: str) -> Outcome:
+def _bring(submission: Submission, new: str, code: str) -> Outcome:
     """The new token becomes the customer's, in the way that they have come."""
-    match OtpUse(case.desk.standing_of(case.customer).otp_use):
+    match OtpUse(submission.desk.login_record(submission.customer).otp_use):
         case OtpUse.ACTIVE:
-            receipt = case.desk.change_by_proof(case.customer, case.visit, new, code, case.actor)
+            receipt = submission.desk.change_by_proof(
+                submission.customer, submission.session, new, code, submission.principal
+            )
         case OtpUse.REISSUE_PERMITTED:
-            typed = str(case.visit.data.get("permit", ""))
-            receipt = case.desk.change_by_permit(case.customer, typed, new, code, case.actor, session=case.visit.key)
+            text = str(submission.session.data.get("permit", ""))
+            receipt = submission.desk.change_by_permit(
+                submission.customer, text, new, code, submission.principal, session=submission.session.key
+            )
         case _:
-            receipt = case.desk.enrol(case.customer, new, code, case.actor)
+            receipt = submission.desk.enrol(submission.customer, new, code, submission.principal)
     return _done(ENROL_DONE, receipt)
 
 
-def suspend(case: Case) -> Outcome:
+def suspend(submission: Submission) -> Outcome:
     """Journey 3."""
-    code, wrong = _code(case, "code")
+    code, wrong = _code(submission, "code")
     if wrong:
         return Outcome(SUSPEND_CODE, wrong)
-    return _done(SUSPEND_DONE, case.desk.suspend(case.customer, code, case.actor))
+    return _done(SUSPEND_DONE, submission.desk.suspend(submission.customer, code, submission.principal))
 
 
-def resynchronise(case: Case) -> Outcome:
-    first, wrong_first = _code(case, "first")
-    second, wrong_second = _code(case, "second")
+def resynchronise(submission: Submission) -> Outcome:
+    first, wrong_first = _code(submission, "first")
+    second, wrong_second = _code(submission, "second")
     if wrong_first or wrong_second or first == second:
         return Outcome(RESYNC_CODES, "codes")
-    return _done(RESYNC_DONE, case.desk.resynchronise(case.customer, first, second, case.actor))
+    return _done(RESYNC_DONE, submission.desk.resynchronise(submission.customer, first, second, submission.principal))
 
 
-def _code(case: Case, name: str) -> tuple[str, str | None]:
+def _code(submission: Submission, name: str) -> tuple[str, str | None]:
     """A code as it was typed, and what is wrong with its form: nothing that the store knows."""
-    code = normalise_code(case.form.get(name, ""))
+    code = normalise_code(submission.form.get(name, ""))
     if not code:
         return "", "code-missing"
     return code, None if _CODE.fullmatch(code) else "code-form"

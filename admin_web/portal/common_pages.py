@@ -9,21 +9,21 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from admin_web.http.server import SOURCE
+from admin_web.http.sessions import Sessions
 from admin_web.languages import COOKIE
 from admin_web.pages import Pages
-from admin_web.portal.patience import Turns, patiently
-from admin_web.server import SOURCE
-from admin_web.sessions import Sessions
+from otp_core.accounts import Desk, Principal, Refused
 from otp_core.clock import ClockSetBack
-from otp_core.desk import Actor, Desk, Refused
 from otp_core.model import BackendSilent, Language
+from otp_core.store.retry import Turns, retry_while_busy
 
 _YEAR = 365 * 24 * 3600
 _OUR_PATH = re.compile(r"/(?:[a-z][a-z-]*/?)*")
 _log = structlog.get_logger("web")
 
 
-class StandingPages:
+class CommonPages:
     def __init__(self, desk: Desk, turns: Turns, sessions: Sessions, pages: Pages) -> None:
         self._desk, self._turns, self._sessions, self._pages = desk, turns, sessions, pages
 
@@ -49,31 +49,31 @@ class StandingPages:
 
     async def session(self, request: web.Request) -> web.Response:
         """Soon it ends: go on? Asking this does not count as being there."""
-        visit = self._sessions.visit(request)
-        if visit is None or visit.customer is None:
+        session = self._sessions.session(request)
+        if session is None or session.customer is None:
             raise web.HTTPSeeOther("/expired")
-        idle_until = visit.seen_at + self._sessions.bounds.idle * 1000
-        left = max(1, (min(visit.expires_at, idle_until) - int(time.time() * 1000)) // 1000)
-        last = visit.expires_at <= idle_until
+        idle_until = session.seen_at + self._sessions.bounds.idle * 1000
+        left = max(1, (min(session.expires_at, idle_until) - int(time.time() * 1000)) // 1000)
+        last = session.expires_at <= idle_until
         response = self._pages.page(request, "portal/session.html", left=-(-left // 60), last=last, signed_in=True)
         response.headers["Refresh"] = f"{left};url=/expired"
         return response
 
     async def extend(self, request: web.Request) -> web.Response:
         async with self._turns.mine():
-            visit = self._sessions.visit(request)
-            if visit is None or visit.customer is None:
+            session = self._sessions.session(request)
+            if session is None or session.customer is None:
                 raise web.HTTPSeeOther("/expired")
-            await patiently(lambda: self._desk.keep_visit(visit, {**visit.data, "notice": "extended"}))
-        raise web.HTTPSeeOther(str(visit.data["stage"]))
+            await retry_while_busy(lambda: self._desk.update_session(session, {**session.data, "notice": "extended"}))
+        raise web.HTTPSeeOther(str(session.data["stage"]))
 
     async def leave(self, request: web.Request) -> web.Response:
         """End the session, and what was begun in it."""
         async with self._turns.mine():
-            visit = self._sessions.visit(request)
-            if visit is not None:
-                actor = Actor("web", request[SOURCE])
-                await patiently(lambda: self._desk.end_visits([visit.key], actor))
+            session = self._sessions.session(request)
+            if session is not None:
+                principal = Principal("web", request[SOURCE])
+                await retry_while_busy(lambda: self._desk.end_sessions([session.key], principal))
         response = web.HTTPSeeOther("/")
         self._sessions.drop(response)
         return response
@@ -83,6 +83,6 @@ class StandingPages:
         """Nobody can be served now: said on a page, and in the log with the cause."""
         try:
             return await handler(request)
-        except (BackendSilent, ClockSetBack, Refused) as trouble:
-            _log.error("a page cannot be served", path=request.path, cause=str(trouble))
+        except (BackendSilent, ClockSetBack, Refused) as cause:
+            _log.error("a page cannot be served", path=request.path, cause=str(cause))
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}) from None

@@ -1,4 +1,4 @@
-"""The web door as the house knows it: made from the settings, opened, reloaded, closed. Wiring, and nothing else."""
+"""The web door as the core knows it: made from the settings, opened, reloaded, closed. Wiring, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import structlog
 
-from admin_web.app import Site
+from admin_web.http.server import Listener, tls_problems
+from admin_web.portal.site import Site
 from admin_web.portal.terms import terms_problems
-from admin_web.server import Listener, tls_problems
-from otp_core.build import House
+from admin_web.settings import WebSettings
 from otp_core.clock import ClockSetBack
+from otp_core.doors import Services
 from otp_core.model import StoreUnavailable
-from otp_core.settings import Problem, Settings, Web
+from otp_core.settings import Problem
 
 SWEEP_SECONDS = 20.0
 _AT_START = (
@@ -26,8 +27,8 @@ _log = structlog.get_logger("web")
 class WebDoor:
     """HTTP at ``web.listen``. Shut where the section is left out."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._started = self._web = settings.web
+    def __init__(self, section: WebSettings | None) -> None:
+        self._started = self._web = section
         self._listener: Listener | None = None
         self._sweep: asyncio.Task[None] | None = None
 
@@ -40,25 +41,25 @@ class WebDoor:
     def bind(self) -> None:
         """Each worker has sockets of its own."""
 
-    async def open(self, house: House, *, shared: bool) -> None:
+    async def open(self, services: Services, *, shared: bool) -> None:
         """Listen. Raises OSError."""
         if self._web is None:
             return
-        site = Site(house, self._now)
+        site = Site(services, self._now)
         self._listener = Listener("web", self._web.listen, self._web, self._web.max_connections)
         await self._listener.open(site.application(), shared=shared)
         self._sweep = asyncio.get_running_loop().create_task(_sweeping(site))
 
-    def reload(self, settings: Settings) -> None:
+    def reload(self, section: WebSettings | None) -> None:
         """New texts, terms and proxies from the next page on, a renewed certificate from the next connection on."""
-        if (settings.web is None) != (self._started is None):
+        if (section is None) != (self._started is None):
             _log.warning("a web door that is opened or shut waits for a restart")
-        if settings.web is None or self._started is None:
+        if section is None or self._started is None:
             return
         for name in _AT_START:
-            if getattr(settings.web, name) != getattr(self._started, name):
+            if getattr(section, name) != getattr(self._started, name):
                 _log.warning("a changed setting waits for a restart", setting=f"web.{name}")
-        self._web = settings.web.model_copy(update={name: getattr(self._started, name) for name in _AT_START})
+        self._web = section.model_copy(update={name: getattr(self._started, name) for name in _AT_START})
         if self._listener is not None:
             self._listener.reload(self._web)
 
@@ -70,7 +71,7 @@ class WebDoor:
             await self._listener.close()
             self._listener = None
 
-    def _now(self) -> Web:
+    def _now(self) -> WebSettings:
         assert self._web is not None
         return self._web
 
@@ -80,6 +81,6 @@ async def _sweeping(site: Site) -> None:
     while True:
         try:
             site.sweep()
-        except (StoreUnavailable, ClockSetBack) as trouble:
-            _log.debug("the sweep waits", trouble=str(trouble))
+        except (StoreUnavailable, ClockSetBack) as cause:
+            _log.debug("the sweep waits", cause=str(cause))
         await asyncio.sleep(SWEEP_SECONDS)

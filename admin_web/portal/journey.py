@@ -17,17 +17,17 @@ from typing import Any
 import segno
 from aiohttp import web
 
+from admin_web.http.server import SOURCE, form_of
+from admin_web.http.sessions import Sessions
 from admin_web.pages import Pages, language_in
-from admin_web.portal.acts import ACTS, Case, Outcome
+from admin_web.portal.acts import ACTS, Outcome, Submission
 from admin_web.portal.notices import NOTICES, OF_REFUSAL
-from admin_web.portal.patience import Turns, patiently
 from admin_web.portal.stages import APP, ENDS, ENROL, LOCKED, OLD_CODE, PERMIT, STAGES, TERMS, TOKEN, first_stage
 from admin_web.portal.terms import terms, version_of
-from admin_web.server import SOURCE, form_of
-from admin_web.sessions import Sessions
-from otp_core.desk import Actor, Desk, Refusal, Refused, Visit
-from otp_core.model import OtpUse, Standing
-from otp_core.settings import Web
+from admin_web.settings import WebSettings
+from otp_core.accounts import Desk, Principal, Refusal, Refused, Session
+from otp_core.model import LoginRecord, OtpUse
+from otp_core.store.retry import Turns, retry_while_busy
 
 WARN_SECONDS = 120
 NAME = "web"
@@ -36,21 +36,23 @@ NAME = "web"
 class Journey:
     """All pages behind the sign-in."""
 
-    def __init__(self, desk: Desk, turns: Turns, sessions: Sessions, pages: Pages, settings: Callable[[], Web]) -> None:
+    def __init__(
+        self, desk: Desk, turns: Turns, sessions: Sessions, pages: Pages, settings: Callable[[], WebSettings]
+    ) -> None:
         self._desk, self._turns, self._sessions, self._pages, self._settings = desk, turns, sessions, pages, settings
 
     async def show(self, request: web.Request) -> web.Response:
         """The page, if the customer is there; what is shown once is forgotten now."""
         async with self._turns.mine():
-            visit = self._visit(request)
-            stage = str(visit.data["stage"])
+            session = self._session(request)
+            stage = str(session.data["stage"])
             if request.path != stage:
                 raise web.HTTPSeeOther(stage)
-            data = dict(visit.data)
+            data = dict(session.data)
             notice, issued = data.pop("notice", None), data.pop("issued", None)
             # Also what keeps the session alive: somebody is here.
-            await patiently(lambda: self._desk.keep_visit(visit, data))
-        values = await self._values(request, visit, issued)
+            await retry_while_busy(lambda: self._desk.update_session(session, data))
+        values = await self._values(request, session, issued)
         response = self._pages.page(request, STAGES[stage], notice=NOTICES.get(notice or ""), **values)
         if stage not in ENDS:
             idle = self._sessions.bounds.idle - WARN_SECONDS
@@ -61,55 +63,57 @@ class Journey:
         """One step: done, or back with what was wrong."""
         form = await form_of(request)
         async with self._turns.mine():
-            visit = self._visit(request)
-            data = dict(visit.data)
+            session = self._session(request)
+            data = dict(session.data)
             if request.path != data["stage"] or not secrets.compare_digest(form.get("key", ""), data["key"]):
                 if data["stage"] not in ENDS:
                     data["notice"] = "already"
-                    await patiently(lambda: self._desk.keep_visit(visit, data))
+                    await retry_while_busy(lambda: self._desk.update_session(session, data))
                 raise web.HTTPSeeOther(data["stage"])
-            outcome = await self._outcome(request, visit, form)
+            outcome = await self._outcome(request, session, form)
             after = {**data, "kept": {}, **outcome.data, "stage": outcome.stage, "key": secrets.token_hex(8)}
             if outcome.notice:
                 after["notice"] = outcome.notice
-            await patiently(lambda: self._desk.keep_visit(visit, after))
+            await retry_while_busy(lambda: self._desk.update_session(session, after))
         raise web.HTTPSeeOther(outcome.stage)
 
-    def _visit(self, request: web.Request) -> Visit:
+    def _session(self, request: web.Request) -> Session:
         """The session of somebody who has signed in. Whose old code was spent just before the server died, goes on
         behind that step."""
-        visit = self._sessions.visit(request)
-        if visit is None or visit.customer is None:
+        session = self._sessions.session(request)
+        if session is None or session.customer is None:
             raise self._signed_out(request)
-        if visit.data["stage"] == OLD_CODE and visit.proof_until is not None:
-            return replace(visit, data={**visit.data, "stage": TERMS if visit.data["with_terms"] else TOKEN})
-        return visit
+        if session.data["stage"] == OLD_CODE and session.proof_until is not None:
+            return replace(session, data={**session.data, "stage": TERMS if session.data["with_terms"] else TOKEN})
+        return session
 
-    async def _outcome(self, request: web.Request, visit: Visit, form: Mapping[str, str]) -> Outcome:
-        assert visit.customer is not None
-        case = Case(self._desk, visit, visit.customer, form, Actor(NAME, request[SOURCE]), self._settings())
+    async def _outcome(self, request: web.Request, session: Session, form: Mapping[str, str]) -> Outcome:
+        assert session.customer is not None
+        submission = Submission(
+            self._desk, session, session.customer, form, Principal(NAME, request[SOURCE]), self._settings()
+        )
         act = ACTS.get(request.path)
         if act is None:  # a page without a form
             return Outcome(request.path)
         try:
-            return await patiently(lambda: act(case))
+            return await retry_while_busy(lambda: act(submission))
         except Refused as refused:
-            return self._refused(case, request.path, refused.refusal)
+            return self._refused(submission, request.path, refused.refusal)
 
-    def _refused(self, case: Case, stage: str, refusal: Refusal) -> Outcome:
+    def _refused(self, submission: Submission, stage: str, refusal: Refusal) -> Outcome:
         """Back to the page with what was wrong; or to another one, if the customer does not stand there any more."""
-        standing = self._desk.standing_of(case.customer)
-        if standing.locked_at is not None:
+        record = self._desk.login_record(submission.customer)
+        if record.locked_at is not None:
             return Outcome(LOCKED)
         notice = OF_REFUSAL.get(refusal)
         if notice is None:
-            again = begun(str(case.visit.data["journey"]), standing, case.settings, self._desk)
+            again = begun(str(submission.session.data["journey"]), record, submission.settings, self._desk)
             return Outcome(str(again["stage"]), "changed", again)
         if stage == APP and refusal is Refusal.TOKEN_OR_CODE:
             notice = "app-code"
         if notice == "code" and stage.startswith("/resync"):
             notice = "codes"
-        kept = {name: case.form[name] for name in ("token_id",) if name in case.form}
+        kept = {name: submission.form[name] for name in ("token_id",) if name in submission.form}
         return Outcome(stage, notice, {"kept": kept})
 
     def _signed_out(self, request: web.Request) -> web.HTTPSeeOther:
@@ -119,9 +123,9 @@ class Journey:
         journey = request.path.split("/")[1]
         return web.HTTPSeeOther(f"/{journey}" if journey != "stop" else "/")
 
-    async def _values(self, request: web.Request, visit: Visit, issued: Mapping[str, str] | None) -> dict[str, Any]:
+    async def _values(self, request: web.Request, session: Session, issued: Mapping[str, str] | None) -> dict[str, Any]:
         """What a page shows."""
-        data = visit.data
+        data = session.data
         receipt = data.get("receipt")
         values: dict[str, Any] = {
             "signed_in": True,
@@ -144,11 +148,11 @@ class Journey:
         return values
 
 
-def begun(journey: str, standing: Standing, settings: Web, desk: Desk) -> dict[str, Any]:
+def begun(journey: str, record: LoginRecord, settings: WebSettings, desk: Desk) -> dict[str, Any]:
     """What a session remembers at the beginning of a journey."""
-    stage = first_stage(journey, OtpUse(standing.otp_use), locked=standing.locked_at is not None)
+    stage = first_stage(journey, OtpUse(record.otp_use), locked=record.locked_at is not None)
     version = version_of(settings)
-    with_terms = journey == ENROL and version is not None and not desk.has_accepted(standing, version)
+    with_terms = journey == ENROL and version is not None and not desk.has_accepted(record, version)
     if stage == TERMS and not with_terms:
         stage = TOKEN
     steps = ["identity"]
@@ -162,7 +166,7 @@ def begun(journey: str, standing: Standing, settings: Web, desk: Desk) -> dict[s
         "journey": journey,
         "stage": stage,
         "key": secrets.token_hex(8),
-        "changing": standing.otp_use in (OtpUse.ACTIVE, OtpUse.REISSUE_PERMITTED),
+        "changing": record.otp_use in (OtpUse.ACTIVE, OtpUse.REISSUE_PERMITTED),
         "with_terms": with_terms,
         "steps": [*steps, "token" if journey == ENROL else "code", "done"],
         "began": int(time.time()),

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from admin_web.languages import marked as _
-from otp_core.desk import Refusal
+from admin_web.languages import gettext_noop as _
+from otp_core.accounts import Refusal
 
 
 class Notice(NamedTuple):

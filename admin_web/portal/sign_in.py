@@ -11,20 +11,20 @@ from typing import Any
 
 from aiohttp import web
 
+from admin_web.http.server import SOURCE, form_of
+from admin_web.http.sessions import Sessions
 from admin_web.pages import Pages
 from admin_web.portal.journey import begun
 from admin_web.portal.notices import NOTICES
-from admin_web.portal.patience import Turns, patiently
-from admin_web.server import SOURCE, form_of
-from admin_web.sessions import Sessions
-from otp_core.build import House
-from otp_core.desk import Actor, Refused
-from otp_core.desk.handout import origin_of
-from otp_core.first_factor.turnstile import Turnstile
+from admin_web.settings import WebSettings
+from otp_core.accounts import Principal, Refused
+from otp_core.accounts.issuance import origin_of
+from otp_core.doors import Services
+from otp_core.first_factor.throttle import PasswordThrottle
+from otp_core.login.policy import Delays
 from otp_core.model import Attempt, Mode, Policy
 from otp_core.otp import normalise_contract_id
-from otp_core.policy import Delays
-from otp_core.settings import Web
+from otp_core.store.retry import Turns, retry_while_busy
 
 NAME = "web"
 PATIENCE_SECONDS = 10.0
@@ -32,25 +32,36 @@ _LONGEST = 256
 _PASSWORD_ONLY = Policy(Mode.PASSWORD)
 
 
-class Entry:
+class SignIn:
     """Signing in. ``turns``: one act at the desk at a time."""
 
     def __init__(
-        self, house: House, turns: Turns, sessions: Sessions, pages: Pages, settings: Callable[[], Web]
+        self,
+        services: Services,
+        turns: Turns,
+        sessions: Sessions,
+        pages: Pages,
+        settings: Callable[[], WebSettings],
     ) -> None:
-        self._house, self._turns, self._sessions, self._pages, self._settings = house, turns, sessions, pages, settings
+        self._services, self._turns, self._sessions, self._pages, self._settings = (
+            services,
+            turns,
+            sessions,
+            pages,
+            settings,
+        )
         delays = Delays(settings().address_free_failures, 1.0, 60.0)
-        self._addresses = Turnstile(delays, asyncio.get_running_loop().time, 100_000)
+        self._addresses = PasswordThrottle(delays, asyncio.get_running_loop().time, 100_000)
 
     async def show(self, request: web.Request) -> web.Response:
         """The form; after a mistake with what was wrong, once."""
         async with self._turns.mine():
-            visit = self._sessions.visit(request)
-            data = visit.data if visit and visit.customer is None else {}
+            session = self._sessions.session(request)
+            data = session.data if session and session.customer is None else {}
             notice = data.get("notice")
-            if visit is not None and notice is not None:
+            if session is not None and notice is not None:
                 kept = {name: value for name, value in data.items() if name != "notice"}
-                await patiently(lambda: self._house.desk.keep_visit(visit, kept))
+                await retry_while_busy(lambda: self._services.desk.update_session(session, kept))
         return self._form(request, data)
 
     async def enter(self, request: web.Request) -> web.Response:
@@ -60,51 +71,53 @@ class Entry:
         contract_id = normalise_contract_id(form.get("contract_id", ""))
         password = form.get("password", "")
         source = request[SOURCE]
-        actor = Actor(NAME, source)
+        principal = Principal(NAME, source)
         wrong = _missing(contract_id, password)
         if wrong is None:
-            wrong = await self._refusal(contract_id, password, actor)
+            wrong = await self._refusal(contract_id, password, principal)
         if wrong is not None:
             kept = {"notice": wrong, "contract_id": contract_id[:_LONGEST]}
-            return await self._again(request, kept, actor)
-        return await self._begin(request, journey, contract_id, actor)
+            return await self._again(request, kept, principal)
+        return await self._begin(request, journey, contract_id, principal)
 
-    async def _refusal(self, contract_id: str, password: str, actor: Actor) -> str | None:
+    async def _refusal(self, contract_id: str, password: str, principal: Principal) -> str | None:
         """What is wrong with a pair; None: it is right."""
-        origin = origin_of(actor.source)
+        origin = origin_of(principal.source)
         try:
             if not await self._addresses.enter("", origin, PATIENCE_SECONDS):
-                await self._record(contract_id, "too many wrong passwords from this address", actor)
+                await self._record(contract_id, "too many wrong passwords from this address", principal)
                 return "too-many-here"
         except TimeoutError:
             return "too-many-here"
         try:
-            if not await self._is_right(contract_id, password, actor):
-                await self._record(contract_id, "wrong password, or too soon after one", actor)
+            if not await self._is_right(contract_id, password, principal):
+                await self._record(contract_id, "wrong password, or too soon after one", principal)
                 return "wrong-pair"
             self._addresses.passed("", origin)
         finally:
             self._addresses.leave("", origin)
         return None
 
-    async def _is_right(self, contract_id: str, password: str, actor: Actor) -> bool:
+    async def _is_right(self, contract_id: str, password: str, principal: Principal) -> bool:
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-        attempt = Attempt(contract_id, password, _PASSWORD_ONLY, NAME, actor.source, actor.source, deadline=deadline)
-        return await self._house.authenticator.check_password(attempt) is not None
+        attempt = Attempt(
+            contract_id, password, _PASSWORD_ONLY, NAME, principal.source, principal.source, deadline=deadline
+        )
+        return await self._services.authenticator.check_password(attempt) is not None
 
-    async def _record(self, contract_id: str, reason: str, actor: Actor) -> None:
-        await patiently(lambda: self._house.desk.refuse_visit(contract_id, reason, actor))
+    async def _record(self, contract_id: str, reason: str, principal: Principal) -> None:
+        await retry_while_busy(lambda: self._services.desk.audit_failed_sign_in(contract_id, reason, principal))
 
-    async def _again(self, request: web.Request, data: Mapping[str, Any], actor: Actor) -> web.Response:
+    async def _again(self, request: web.Request, data: Mapping[str, Any], principal: Principal) -> web.Response:
         """To the form with what was wrong; where no session may be kept for that, it is the answer."""
         response = web.HTTPSeeOther(request.path)
         async with self._turns.mine():
-            visit = self._sessions.visit(request)
-            if visit is not None and visit.customer is None:
-                await patiently(lambda: self._house.desk.keep_visit(visit, data))
+            session = self._sessions.session(request)
+            if session is not None and session.customer is None:
+                await retry_while_busy(lambda: self._services.desk.update_session(session, data))
                 return response
             try:
-                _, cookie = await patiently(lambda: self._sessions.begin(None, data, actor))
+                _, cookie = await retry_while_busy(lambda: self._sessions.begin(None, data, principal))
             except Refused:
                 return self._form(request, data)
         self._sessions.put(response, cookie)
@@ -119,16 +132,16 @@ class Entry:
             contract_id=data.get("contract_id", ""),
         )
 
-    async def _begin(self, request: web.Request, journey: str, contract_id: str, actor: Actor) -> web.Response:
+    async def _begin(self, request: web.Request, journey: str, contract_id: str, principal: Principal) -> web.Response:
         """A new id for whoever has signed in; the one from before is worth nothing any more."""
         async with self._turns.mine():
-            before = self._sessions.visit(request)
-            standing = self._house.desk.standing_of(contract_id)
-            data = begun(journey, standing, self._settings(), self._house.desk)
-            visit, cookie = await patiently(lambda: self._sessions.begin(contract_id, data, actor))
+            before = self._sessions.session(request)
+            record = self._services.desk.login_record(contract_id)
+            data = begun(journey, record, self._settings(), self._services.desk)
+            session, cookie = await retry_while_busy(lambda: self._sessions.begin(contract_id, data, principal))
             if before is not None:
-                await patiently(lambda: self._house.desk.end_visits([before.key], actor))
-        response = web.HTTPSeeOther(str(visit.data["stage"]))
+                await retry_while_busy(lambda: self._services.desk.end_sessions([before.key], principal))
+        response = web.HTTPSeeOther(str(session.data["stage"]))
         self._sessions.put(response, cookie)
         return response
 

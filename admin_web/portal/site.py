@@ -6,47 +6,49 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from admin_web.http.server import MOST_BODY, SitePolicy, security_middleware
+from admin_web.http.sessions import Sessions
 from admin_web.pages import Pages, Static
-from admin_web.portal.entry import Entry
+from admin_web.portal.common_pages import CommonPages
 from admin_web.portal.journey import Journey
-from admin_web.portal.patience import Turns
+from admin_web.portal.sign_in import SignIn
 from admin_web.portal.stages import JOURNEYS, STAGES
-from admin_web.portal.standing_pages import StandingPages
-from admin_web.server import MOST_BODY, House, careful
-from admin_web.sessions import Sessions
-from otp_core import build
-from otp_core.settings import Web
+from admin_web.settings import WebSettings
+from otp_core.doors import Services
+from otp_core.store.retry import Turns
 
 
 class Site:
     """All pages of one door. ``settings`` is asked again at every page."""
 
-    def __init__(self, house: build.House, settings: Callable[[], Web]) -> None:
+    def __init__(self, services: Services, settings: Callable[[], WebSettings]) -> None:
         self._settings = settings
         self._static = Static()
         self._pages = Pages(settings, self._static)
-        self._sessions = Sessions(house.desk, settings())
-        self._desk, turns = house.desk, Turns()
-        self._entry = Entry(house, turns, self._sessions, self._pages, settings)
-        self._journey = Journey(house.desk, turns, self._sessions, self._pages, settings)
-        self._standing = StandingPages(house.desk, turns, self._sessions, self._pages)
+        self._sessions = Sessions(services.desk, settings())
+        self._desk, turns = services.desk, Turns()
+        self._sign_in = SignIn(services, turns, self._sessions, self._pages, settings)
+        self._journey = Journey(services.desk, turns, self._sessions, self._pages, settings)
+        self._common = CommonPages(services.desk, turns, self._sessions, self._pages)
 
     def application(self) -> web.Application:
-        house = House(self._settings().public_origin, lambda: self._settings().trusted_proxies, self._pages.error)
-        app = web.Application(client_max_size=MOST_BODY, middlewares=[careful(house), self._standing.unavailable])
+        policy = SitePolicy(self._settings().public_origin, lambda: self._settings().trusted_proxies, self._pages.error)
+        app = web.Application(
+            client_max_size=MOST_BODY, middlewares=[security_middleware(policy), self._common.unavailable]
+        )
         add = app.router
         add.add_get("/static/{version}/{name}", self._static.answer)
         add.add_get("/favicon.ico", self._static.favicon)
-        add.add_get("/", self._standing.start)
-        add.add_get("/lost", self._standing.lost)
-        add.add_get("/language/{language}", self._standing.language)
-        add.add_get("/expired", self._standing.expired)
-        add.add_get("/session", self._standing.session)
-        add.add_post("/session", self._standing.extend)
-        add.add_post("/leave", self._standing.leave)
+        add.add_get("/", self._common.start)
+        add.add_get("/lost", self._common.lost)
+        add.add_get("/language/{language}", self._common.language)
+        add.add_get("/expired", self._common.expired)
+        add.add_get("/session", self._common.session)
+        add.add_post("/session", self._common.extend)
+        add.add_post("/leave", self._common.leave)
         for journey in JOURNEYS:
-            add.add_get(f"/{journey}", self._entry.show)
-            add.add_post(f"/{journey}", self._entry.enter)
+            add.add_get(f"/{journey}", self._sign_in.show)
+            add.add_post(f"/{journey}", self._sign_in.enter)
         for path in STAGES:
             # HEAD would show a page that is shown once to nobody.
             add.add_get(path, self._journey.show, allow_head=False)
@@ -54,4 +56,4 @@ class Site:
         return app
 
     def sweep(self) -> None:
-        self._desk.sweep_visits(self._sessions.bounds)
+        self._desk.expire_sessions(self._sessions.bounds)

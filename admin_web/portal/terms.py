@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from admin_web.settings import WebSettings
 from otp_core.model import Language
-from otp_core.settings import Problem, Web
+from otp_core.settings import Problem
 
 _MOST_BYTES = 40_000
 """Whose page would not be light any more."""
@@ -20,12 +21,12 @@ class Terms:
     paragraphs: tuple[str, ...]
 
 
-def version_of(settings: Web) -> str | None:
+def version_of(settings: WebSettings) -> str | None:
     """The version that is in force: that of the Japanese text, whatever language it is read in. Raises OSError."""
     return None if settings.terms_file is None else _read(settings.terms_file).version
 
 
-def terms(settings: Web, language: Language) -> Terms | None:
+def terms(settings: WebSettings, language: Language) -> Terms | None:
     """Raises OSError or UnicodeDecodeError."""
     if settings.terms_file is None:
         return None
@@ -35,7 +36,7 @@ def terms(settings: Web, language: Language) -> Terms | None:
     return ours
 
 
-def terms_problems(settings: Web) -> list[Problem]:
+def terms_problems(settings: WebSettings) -> list[Problem]:
     """Files that cannot be shown."""
     found = []
     for name in ("terms_file", "terms_file_en"):

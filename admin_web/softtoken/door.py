@@ -1,4 +1,4 @@
-"""The soft token's door as the house knows it: made from the settings, opened, reloaded, closed.
+"""The soft token's door as the core knows it: made from the settings, opened, reloaded, closed.
 
 The wiring of this package, and nothing else.
 """
@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 import structlog
 
-from admin_web.server import Listener, tls_problems
-from admin_web.softtoken.app import ACTOR, SoftTokenSite
-from otp_core.build import House
+from admin_web.http.server import Listener, tls_problems
+from admin_web.softtoken.settings import SoftTokenSettings
+from admin_web.softtoken.site import ACTOR, SoftTokenSite
+from otp_core.accounts import Principal
 from otp_core.clock import ClockSetBack
-from otp_core.desk import Actor
+from otp_core.doors import Services
 from otp_core.model import StoreUnavailable
-from otp_core.settings import Problem, Settings, SoftToken
+from otp_core.settings import Problem
 
 SWEEP_SECONDS = 60.0
 _AT_START = ("listen", "public_origin")
@@ -26,36 +27,29 @@ _log = structlog.get_logger("soft_token")
 class SoftTokenDoor:
     """HTTP at ``soft_token.listen``. Shut where the section is left out."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._section = settings.soft_token
+    def __init__(self, section: SoftTokenSettings | None) -> None:
+        self._section = section
         self._listener: Listener | None = None
         self._sweep: asyncio.Task[None] | None = None
 
     def problems(self) -> Sequence[Problem]:
-        """TLS files that cannot be used, and an origin that is the portal's too."""
-        found = []
-        if self._section is None:
-            return []
-        if self._settings.web is not None and self._settings.web.public_origin == self._section.public_origin:
-            text = "is [web]'s too: the soft token needs an origin of its own, so that no page of the portal reads it"
-            found.append(Problem("", "soft_token.public_origin", text))
-        return [*found, *tls_problems("soft_token", self._section)]
+        """TLS files that cannot be used."""
+        return [] if self._section is None else tls_problems("soft_token", self._section)
 
     def bind(self) -> None:
         """Each worker has sockets of its own."""
 
-    async def open(self, house: House, *, shared: bool) -> None:
+    async def open(self, services: Services, *, shared: bool) -> None:
         """Listen. Raises OSError."""
         if self._section is None:
             return
         self._listener = Listener("soft_token", self._section.listen, self._section)
-        await self._listener.open(SoftTokenSite(house.desk, self._current).application(), shared=shared)
-        self._sweep = asyncio.get_running_loop().create_task(self._sweeping(house))
+        await self._listener.open(SoftTokenSite(services.desk, self._current).application(), shared=shared)
+        self._sweep = asyncio.get_running_loop().create_task(self._sweeping(services))
 
-    def reload(self, settings: Settings) -> None:
+    def reload(self, section: SoftTokenSettings | None) -> None:
         """New bounds and proxies from the next request on, a renewed certificate from the next connection on."""
-        before, after = self._section, settings.soft_token
+        before, after = self._section, section
         if (before is None) != (after is None):
             _log.warning("a changed section waits for a restart", section="soft_token")
         if before is None or after is None:
@@ -75,18 +69,18 @@ class SoftTokenDoor:
             await self._listener.close()
             self._listener = None
 
-    def _current(self) -> SoftToken:
+    def _current(self) -> SoftTokenSettings:
         assert self._section is not None
         return self._section
 
-    async def _sweeping(self, house: House) -> None:
+    async def _sweeping(self, services: Services) -> None:
         """Every minute, for ever: retire some of the tokens that nobody has enrolled in time."""
         while True:
             days = self._current().unclaimed_days
             try:
-                retired = house.desk.retire_unclaimed(days, Actor(ACTOR, reason=f"not enrolled in {days} days"))
+                retired = services.desk.retire_unclaimed(days, Principal(ACTOR, reason=f"not enrolled in {days} days"))
                 if retired:
                     _log.info("retired tokens that nobody enrolled", tokens=retired)
-            except (StoreUnavailable, ClockSetBack) as trouble:
-                _log.warning("the sweep waits", trouble=str(trouble))
+            except (StoreUnavailable, ClockSetBack) as cause:
+                _log.warning("the sweep waits", cause=str(cause))
             await asyncio.sleep(SWEEP_SECONDS)

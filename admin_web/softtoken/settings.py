@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from admin_web.http.section import HttpSection
 from otp_core.settings.section import count
-from otp_core.settings.served import Served
 from otp_core.settings.values import Address, Listen, Origin
 
 
-class SoftToken(Served):
+class SoftTokenSettings(HttpSection):
     """The web soft token: an app in the browser that shows codes, on an origin of its own."""
 
     listen: Listen = Field(

@@ -13,12 +13,12 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from admin_web.server import SOURCE, House, careful
+from admin_web.http.server import SOURCE, SitePolicy, security_middleware
 from admin_web.softtoken.files import app_files
+from admin_web.softtoken.settings import SoftTokenSettings
+from otp_core.accounts import Desk, Principal, Quota, Refused
 from otp_core.clock import ClockSetBack
-from otp_core.desk import Actor, Desk, Quota, Refused
 from otp_core.model import StoreUnavailable, TokenSpec
-from otp_core.settings import SoftToken
 
 ACTOR = "soft token"
 MOST_BYTES = 1024
@@ -39,7 +39,7 @@ class SoftTokenSite:
     def __init__(
         self,
         desk: Desk,
-        settings: Callable[[], SoftToken],
+        settings: Callable[[], SoftTokenSettings],
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._desk, self._settings, self._now = desk, settings, now
@@ -47,8 +47,8 @@ class SoftTokenSite:
         self._refusals, self._told_at = 0, 0
 
     def application(self) -> web.Application:
-        house = House(self._settings().public_origin, lambda: self._settings().trusted_proxies, _error, POLICY)
-        app = web.Application(client_max_size=MOST_BYTES, middlewares=[careful(house)])
+        policy = SitePolicy(self._settings().public_origin, lambda: self._settings().trusted_proxies, _error, POLICY)
+        app = web.Application(client_max_size=MOST_BYTES, middlewares=[security_middleware(policy)])
         app.router.add_get("/time", self._time)
         app.router.add_post("/token", self._token)
         for path in self._files:
@@ -71,12 +71,12 @@ class SoftTokenSite:
         source = request[SOURCE]
         quota = Quota(settings.tokens_per_address, settings.tokens_per_hour)
         try:
-            issued = self._desk.hand_out_token(Actor(ACTOR, source), quota)
+            issued = self._desk.issue_unclaimed(Principal(ACTOR, source), quota)
         except Refused as refused:
             self._tell(source, refused)
             raise web.HTTPTooManyRequests(headers={"Retry-After": "3600"}) from None
-        except (StoreUnavailable, ClockSetBack) as trouble:
-            _log.error("no new token", source=source, trouble=str(trouble))
+        except (StoreUnavailable, ClockSetBack) as cause:
+            _log.error("no new token", source=source, cause=str(cause))
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}) from None
         spec = TokenSpec()
         seed = base64.b32decode(issued.secret + "=" * (-len(issued.secret) % 8))

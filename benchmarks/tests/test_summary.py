@@ -42,7 +42,7 @@ def test_a_target_just_reached_is_met_and_one_just_missed_is_not() -> None:
     assert not met(99.0)
 
 
-def test_shipped_and_stripped_are_judged_each_on_its_own() -> None:
+def test_shipped_and_stripped_are_evaluated_each_on_its_own() -> None:
     found = summary.summarise({"code": code_data([100.0], shipped=[200.0], stripped=[400.0])})
     judged = [
         (target["promise"], target["measured"], target["wanted"], target["met"]) for target in found["targets"][:2]

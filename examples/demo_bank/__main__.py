@@ -14,7 +14,7 @@ from aiohttp import web
 
 from asking import Gateway, Server
 from bank import Bank
-from visits import Visits
+from sessions import Sessions
 
 EXAMPLE = """\
 example, beside a Sekisho whose client 127.0.0.2/32 has the mode "challenge":
@@ -90,7 +90,7 @@ async def _serve(options: argparse.Namespace) -> None:
     servers = [Server(host, port) for host, port in options.radius]
     gateway = Gateway(servers, options.secret, source=options.source, wait=options.wait, tries=options.tries)
     host, port = options.listen
-    bank = Bank(gateway, Visits(options.idle), portal=options.portal)
+    bank = Bank(gateway, Sessions(options.idle), portal=options.portal)
     runner = web.AppRunner(bank.application(), access_log=None)
     await runner.setup()
     try:

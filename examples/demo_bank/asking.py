@@ -46,11 +46,12 @@ class Server:
 
 @dataclass(frozen=True)
 class Question:
-    """``typed`` is the password, or the code that a challenge asked for. ``station`` is the browser's address."""
+    """``user_password``: the password, or the code that a challenge asked for. ``calling_station_id``: the browser's
+    address."""
 
     user: str
-    typed: str = field(repr=False)
-    station: str
+    user_password: str = field(repr=False)
+    calling_station_id: str
     state: bytes | None = field(default=None, repr=False)
 
 
@@ -120,9 +121,9 @@ class Gateway:
         )
         asked.add_message_authenticator()
         asked[_USER_NAME] = [question.user.encode()]
-        asked[_USER_PASSWORD] = [asked.PwCrypt(question.typed.encode())]
+        asked[_USER_PASSWORD] = [asked.PwCrypt(question.user_password.encode())]
         asked[_NAS_IDENTIFIER] = [b"demo-bank"]
-        asked[_CALLING_STATION_ID] = [question.station.encode()]
+        asked[_CALLING_STATION_ID] = [question.calling_station_id.encode()]
         if question.state is not None:
             asked[_STATE] = [question.state]
         return asked

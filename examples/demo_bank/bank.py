@@ -15,12 +15,12 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from asking import LONGEST_NAME, LONGEST_PASSWORD, Answer, Gateway, Kind, Nobody, Question, Server
+from sessions import Challenge, Inside, Session, Sessions
 from texts import TEXTS
-from visits import Challenge, Inside, Visit, Visits
 
 HERE = Path(__file__).parent
 COOKIE = "demo_bank"
-VISIT = web.RequestKey("visit", Visit)
+VISIT = web.RequestKey("visit", Session)
 _MOST_OCTETS = 8192
 _JAPAN = timezone(timedelta(hours=9))
 _HEADERS = {
@@ -39,8 +39,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Bank:
     """``portal`` is where the customers' own pages are: scheme, host and port."""
 
-    def __init__(self, gateway: Gateway, visits: Visits, portal: str | None) -> None:
-        self._gateway, self._visits, self._portal = gateway, visits, portal
+    def __init__(self, gateway: Gateway, sessions: Sessions, portal: str | None) -> None:
+        self._gateway, self._visits, self._portal = gateway, sessions, portal
         self._pages = Environment(
             loader=FileSystemLoader(HERE / "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
@@ -77,16 +77,16 @@ class Bank:
 
     async def _visited(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         key = request.cookies.get(COOKIE)
-        visit = self._visits.find(key) if key else None
-        if visit is None:
-            visit = self._visits.begin(_preferred(request))
+        session = self._visits.find(key) if key else None
+        if session is None:
+            session = self._visits.begin(_preferred(request))
             if key and request.path not in ("/", "/language"):
-                visit.said = ("expired", "")
-        request[VISIT] = visit
+                session.said = ("expired", "")
+        request[VISIT] = session
         response = await handler(request)
         # Its name may have changed on the way. Another port of this host is another site with the same cookies.
-        if visit.key != key:
-            response.set_cookie(COOKIE, visit.key, httponly=True, samesite="Lax")
+        if session.key != key:
+            response.set_cookie(COOKIE, session.key, httponly=True, samesite="Lax")
         return response
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
@@ -96,91 +96,91 @@ class Bank:
     # Pages
 
     async def _login_page(self, request: web.Request) -> web.StreamResponse:
-        visit = request[VISIT]
-        if isinstance(visit.at, Inside):
+        session = request[VISIT]
+        if isinstance(session.at, Inside):
             return _to("/top")
-        visit.at = None  # whoever comes back here begins again
-        return self._page(visit, "login")
+        session.at = None  # whoever comes back here begins again
+        return self._page(session, "login")
 
     async def _code_page(self, request: web.Request) -> web.StreamResponse:
-        visit = request[VISIT]
-        match visit.at:
+        session = request[VISIT]
+        match session.at:
             case Inside():
                 return _to("/top")
             case None:
                 return _to("/")
-        return self._page(visit, "code")
+        return self._page(session, "code")
 
     async def _top_page(self, request: web.Request) -> web.StreamResponse:
-        visit = request[VISIT]
-        return self._page(visit, "top") if isinstance(visit.at, Inside) else _to("/")
+        session = request[VISIT]
+        return self._page(session, "top") if isinstance(session.at, Inside) else _to("/")
 
     async def _language(self, request: web.Request) -> web.StreamResponse:
         request[VISIT].language = request.match_info["language"]
         return _to(_PLACES[request.match_info["place"]])
 
-    def _page(self, visit: Visit, name: str) -> web.Response:
-        said, visit.said = visit.said, None
+    def _page(self, session: Session, name: str) -> web.Response:
+        said, session.said = session.said, None
         text = self._pages.get_template(f"{name}.html").render(
-            t=TEXTS[visit.language], page=name, visit=visit, said=said, portal=self._portal, line=_line, day=_day
+            t=TEXTS[session.language], page=name, session=session, said=said, portal=self._portal, line=_line, day=_day
         )
         return web.Response(text=text, content_type="text/html")
 
     # Acts
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
-        visit = request[VISIT]
+        session = request[VISIT]
         form = await _form(request)
         customer, password = str(form.get("contract_id", "")).strip(), str(form.get("password", ""))
-        async with visit.asking:
-            if isinstance(visit.at, Inside):
+        async with session.asking:
+            if isinstance(session.at, Inside):
                 return _to("/top")  # the second click of two
-            visit.typed = customer
+            session.user_password = customer
             if not customer or not password:
-                return _back(visit, "/", "missing")
+                return _back(session, "/", "missing")
             if len(customer.encode()) > LONGEST_NAME or len(password.encode()) > LONGEST_PASSWORD:
-                return _back(visit, "/", "refused")
+                return _back(session, "/", "refused")
             question = Question(customer, password, request.remote or "")
-            return await self._ask(visit, question, None)
+            return await self._ask(session, question, None)
 
     async def _code(self, request: web.Request) -> web.StreamResponse:
-        visit = request[VISIT]
+        session = request[VISIT]
         form = await _form(request)
         code = str(form.get("code", "")).strip()
-        async with visit.asking:
-            if not isinstance(visit.at, Challenge):
-                return _to("/top" if isinstance(visit.at, Inside) else "/")
+        async with session.asking:
+            if not isinstance(session.at, Challenge):
+                return _to("/top" if isinstance(session.at, Inside) else "/")
             if not code or len(code.encode()) > LONGEST_PASSWORD:
-                return _back(visit, "/code", "no-code")
-            question = Question(visit.at.customer, code, request.remote or "", visit.at.state)
-            return await self._ask(visit, question, visit.at.server)
+                return _back(session, "/code", "no-code")
+            question = Question(session.at.customer, code, request.remote or "", session.at.state)
+            return await self._ask(session, question, session.at.server)
 
-    async def _ask(self, visit: Visit, question: Question, server: Server | None) -> web.Response:
+    async def _ask(self, session: Session, question: Question, server: Server | None) -> web.Response:
         try:
             answer = await self._gateway.ask(question, server)
         except Nobody:
-            visit.at = None
-            return _back(visit, "/", "silence")
-        return self._follow(visit, question, answer)
+            session.at = None
+            return _back(session, "/", "silence")
+        return self._follow(session, question, answer)
 
-    def _follow(self, visit: Visit, question: Question, answer: Answer) -> web.Response:
+    def _follow(self, session: Session, question: Question, answer: Answer) -> web.Response:
         again = question.state is not None
         match answer.kind:
             case Kind.ACCEPT:
-                self._visits.let_in(visit, question.user, with_code=again)
+                self._visits.let_in(session, question.user, with_code=again)
                 return _to("/top")
             case Kind.CHALLENGE:
-                visit.at = Challenge(question.user, answer.state, answer.server, answer.message, again)
+                session.at = Challenge(question.user, answer.state, answer.server, answer.message, again)
                 return _to("/code")
             case Kind.REJECT:
-                visit.at = None
-                return _back(visit, "/", "refused-code" if again else "refused", answer.message)
+                session.at = None
+                return _back(session, "/", "refused-code" if again else "refused", answer.message)
 
     async def _logout(self, request: web.Request) -> web.StreamResponse:
-        visit = request[VISIT]
-        if isinstance(visit.at, Inside):
-            self._visits.leave(visit)
-            visit.said = ("left", "")
+        session = request[VISIT]
+        if isinstance(session.at, Inside):
+            self._visits.leave(session)
+            session.said = ("left", "")
         return _to("/")
 
 
@@ -211,8 +211,8 @@ def _to(place: str) -> web.Response:
     return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": place})
 
 
-def _back(visit: Visit, place: str, said: str, message: str = "") -> web.Response:
-    visit.said = (said, message)
+def _back(session: Session, place: str, said: str, message: str = "") -> web.Response:
+    session.said = (said, message)
     return _to(place)
 
 

@@ -34,55 +34,55 @@ class Inside:
 
 
 @dataclass
-class Visit:
-    """``typed`` is the contract ID to show again; ``said`` the name of a notice and its text, shown once. ``asking``
-    keeps a double click from asking twice."""
+class Session:
+    """``user_password`` is the contract ID to show again; ``said`` the name of a notice and its text, shown once.
+    ``asking`` keeps a double click from asking twice."""
 
     key: str = field(repr=False)
     language: str
     seen: float
-    typed: str = ""
+    user_password: str = ""
     said: tuple[str, str] | None = None
     at: Challenge | Inside | None = None
     asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
 
-class Visits:
+class Sessions:
     """``idle`` seconds without a request end a visit."""
 
     def __init__(self, idle: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._idle, self._clock = idle, clock
-        self._open: dict[str, Visit] = {}
+        self._open: dict[str, Session] = {}
         self._last_logins: dict[str, float] = {}
 
-    def find(self, key: str) -> Visit | None:
-        visit = self._open.get(key)
-        if visit is None or self._clock() - visit.seen > self._idle:
+    def find(self, key: str) -> Session | None:
+        session = self._open.get(key)
+        if session is None or self._clock() - session.seen > self._idle:
             return None
-        visit.seen = self._clock()
-        return visit
+        session.seen = self._clock()
+        return session
 
-    def begin(self, language: str) -> Visit:
+    def begin(self, language: str) -> Session:
         self._make_room()
-        visit = Visit(secrets.token_urlsafe(24), language, self._clock())
-        self._open[visit.key] = visit
-        return visit
+        session = Session(secrets.token_urlsafe(24), language, self._clock())
+        self._open[session.key] = session
+        return session
 
-    def let_in(self, visit: Visit, customer: str, *, with_code: bool) -> None:
+    def let_in(self, session: Session, customer: str, *, with_code: bool) -> None:
         """Under a new name: whoever knew the old one is not let in with the customer."""
         now = time.time()
-        visit.at = Inside(customer, with_code, self._last_logins.get(customer))
+        session.at = Inside(customer, with_code, self._last_logins.get(customer))
         self._last_logins[customer] = now
-        self._rename(visit)
+        self._rename(session)
 
-    def leave(self, visit: Visit) -> None:
-        visit.at, visit.typed = None, ""
-        self._rename(visit)
+    def leave(self, session: Session) -> None:
+        session.at, session.user_password = None, ""
+        self._rename(session)
 
-    def _rename(self, visit: Visit) -> None:
-        del self._open[visit.key]
-        visit.key = secrets.token_urlsafe(24)
-        self._open[visit.key] = visit
+    def _rename(self, session: Session) -> None:
+        del self._open[session.key]
+        session.key = secrets.token_urlsafe(24)
+        self._open[session.key] = session
 
     def _make_room(self) -> None:
         now = self._clock()

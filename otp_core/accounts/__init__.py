@@ -4,13 +4,24 @@ with its audit row. Wrong codes count here as at every door; a refused act leave
 
 from __future__ import annotations
 
-from otp_core.desk.handout import Handout, Quota
-from otp_core.desk.own_pages import Bounds, OwnPages, Visit
-from otp_core.desk.register import Register
-from otp_core.desk.words import Actor, Issued, Permit, Receipt, Refusal, Refused
+from otp_core.accounts.customers import Register
+from otp_core.accounts.issuance import Quota, SelfServiceIssuance
+from otp_core.accounts.results import IssuedToken, Principal, Receipt, Refusal, Refused, ReissuePermit
+from otp_core.accounts.self_service import SelfService, Session, SessionLimits
 
-__all__ = ["Actor", "Bounds", "Desk", "Issued", "Permit", "Quota", "Receipt", "Refusal", "Refused", "Visit"]
+__all__ = [
+    "Desk",
+    "IssuedToken",
+    "Principal",
+    "Quota",
+    "Receipt",
+    "Refusal",
+    "Refused",
+    "ReissuePermit",
+    "Session",
+    "SessionLimits",
+]
 
 
-class Desk(Register, OwnPages, Handout):
+class Desk(Register, SelfService, SelfServiceIssuance):
     """Every act, for portal, console and command line."""

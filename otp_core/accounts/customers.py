@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from otp_core.accounts.results import Principal, Receipt, Refusal, Refused
+from otp_core.accounts.transactions import Acts
 from otp_core.audit import Event
-from otp_core.desk.acts import Acts
-from otp_core.desk.words import Actor, Receipt, Refusal, Refused
-from otp_core.judge import attributes_text
-from otp_core.model import Language, Standing, StoreUnavailable
+from otp_core.login.evaluate import attributes_text
+from otp_core.model import Language, LoginRecord, StoreUnavailable
 from otp_core.otp import normalise_contract_id
-from otp_core.store.work import NewCustomer
+from otp_core.store.unit_of_work import NewCustomer
 
 
 class Register(Acts):
@@ -19,7 +19,7 @@ class Register(Acts):
     def add_customer(
         self,
         contract_id: str,
-        actor: Actor,
+        principal: Principal,
         *,
         password_hash: str | None = None,
         name: str | None = None,
@@ -30,13 +30,15 @@ class Register(Acts):
         """A new customer, who has not enrolled. ``password_hash`` None: no password is checked here."""
         contract_id = normalise_contract_id(contract_id)
         new = NewCustomer(contract_id, password_hash, name, email, language, attributes_text(attributes))
-        with self._act(actor, customer=contract_id) as work:
-            if work.standing(contract_id) is not None:
+        with self._act(principal, customer=contract_id) as work:
+            if work.login_record(contract_id) is not None:
                 raise Refused(Refusal.CUSTOMER_EXISTS, contract_id)
             work.add_customers([new])
-            return self._record(work, Event.CUSTOMER_ADDED, actor, contract_id, None)
+            return self._audit(work, Event.CUSTOMER_ADDED, principal, contract_id, None)
 
-    def import_customers(self, new: Sequence[NewCustomer], token_ids: Sequence[str | None], actor: Actor) -> None:
+    def import_customers(
+        self, new: Sequence[NewCustomer], token_ids: Sequence[str | None], principal: Principal
+    ) -> None:
         """Checked rows of a file, with the tokens they bring along: all or none. Raises StoreUnavailable when a row
         was added or a token bound by somebody else since the file was checked."""
         keys = {one.token_key for one in new if one.token_key is not None}
@@ -47,30 +49,30 @@ class Register(Acts):
             rows = []
             for one, token_id in zip(new, token_ids, strict=True):
                 event = Event.CUSTOMER_ADDED if token_id is None else Event.ENROLLED
-                rows.append(work.audit_row(event, **self._who(actor), customer=one.contract_id, token=token_id))
-            work.record_all(rows)
+                rows.append(work.audit_row(event, **self._who(principal), customer=one.contract_id, token=token_id))
+            work.audit_all(rows)
 
-    def lock(self, contract_id: str, actor: Actor) -> Receipt:
+    def lock(self, contract_id: str, principal: Principal) -> Receipt:
         """Staff: refuse this customer's logins until they are unlocked, and end the sessions on their own pages."""
-        with self._act(actor, customer=contract_id) as work:
-            standing = self._standing(work, contract_id)
-            if standing.locked_at is not None:
+        with self._act(principal, customer=contract_id) as work:
+            record = self._login_record(work, contract_id)
+            if record.locked_at is not None:
                 raise Refused(Refusal.NOT_NOW, "the customer is locked already")
-            work.set_failures(standing.customer_key, standing.failures, self._now(), self._now())
-            self._end_sessions(work, standing, actor)
-            return self._record(work, Event.CUSTOMER_LOCKED, actor, standing.contract_id, standing.token_id)
+            work.set_failures(record.customer_key, record.failures, self._now(), self._now())
+            self._end_sessions(work, record, principal)
+            return self._audit(work, Event.CUSTOMER_LOCKED, principal, record.contract_id, record.token_id)
 
-    def unlock(self, contract_id: str, actor: Actor) -> Receipt:
+    def unlock(self, contract_id: str, principal: Principal) -> Receipt:
         """Staff: end a lock, and forgive the wrong codes that led to it."""
-        with self._act(actor, customer=contract_id) as work:
-            standing = self._standing(work, contract_id)
-            if standing.locked_at is None:
+        with self._act(principal, customer=contract_id) as work:
+            record = self._login_record(work, contract_id)
+            if record.locked_at is None:
                 raise Refused(Refusal.NOT_NOW, "the customer is not locked")
-            work.set_failures(standing.customer_key, 0, 0, None)
-            return self._record(work, Event.CUSTOMER_UNLOCKED, actor, standing.contract_id, standing.token_id)
+            work.set_failures(record.customer_key, 0, 0, None)
+            return self._audit(work, Event.CUSTOMER_UNLOCKED, principal, record.contract_id, record.token_id)
 
-    def renew_password_hash(self, standing: Standing, before: str, after: str) -> None:
+    def renew_password_hash(self, record: LoginRecord, before: str, after: str) -> None:
         """The same password, hashed as we hash today. Does nothing if it was changed meanwhile."""
         with self._store.work() as work:
-            if work.set_password_hash(standing.customer_key, before, after):
-                work.record(Event.PASSWORD_REHASHED, actor="sekisho", customer=standing.contract_id)
+            if work.set_password_hash(record.customer_key, before, after):
+                work.audit(Event.PASSWORD_REHASHED, actor="sekisho", customer=record.contract_id)

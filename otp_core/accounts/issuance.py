@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
+from otp_core.accounts.lifecycle import TokenMove
+from otp_core.accounts.results import IssuedToken, Principal, Refusal, Refused
+from otp_core.accounts.tokens import Inventory
+from otp_core.accounts.transactions import SWEPT_AT_ONCE
 from otp_core.audit import Event
-from otp_core.desk.acts import SWEPT_AT_ONCE
-from otp_core.desk.inventory import Inventory
-from otp_core.desk.words import Actor, Issued, Refusal, Refused
-from otp_core.lifecycle import TokenMove
 from otp_core.model import TokenSpec
 
 _HOUR_MS = 3_600_000
@@ -27,31 +27,31 @@ class Quota:
     everybody: int
 
 
-class Handout(Inventory):
+class SelfServiceIssuance(Inventory):
     """The acts on tokens that were asked for by strangers."""
 
-    def hand_out_token(self, actor: Actor, quota: Quota) -> Issued:
+    def issue_unclaimed(self, principal: Principal, quota: Quota) -> IssuedToken:
         """A new token for an app that asks from ``actor.source``, an IP address. Its seed is shown this once. Raises
         Refused (TOO_MANY), which writes nothing at all: a flood must not fill the audit trail either."""
-        origin = origin_of(actor.source)
+        origin = origin_of(principal.source)
         since = self._now() - _HOUR_MS
         with self._store.work() as work:
-            if work.handouts_since(since, origin) >= quota.one_origin:
+            if work.count_unclaimed(since, origin) >= quota.one_origin:
                 raise Refused(Refusal.TOO_MANY, f"from {origin}")
-            if work.handouts_since(since) >= quota.everybody:
+            if work.count_unclaimed(since) >= quota.everybody:
                 raise Refused(Refusal.TOO_MANY, "from everybody together")
-            issued = self._issue(work, actor, TokenSpec(), actor.name)
-            work.note_handout(issued.token_id, origin)
+            issued = self._issue(work, principal, TokenSpec(), principal.name)
+            work.add_unclaimed(issued.token_id, origin)
         return issued
 
-    def retire_unclaimed(self, days: int, actor: Actor) -> int:
+    def retire_unclaimed(self, days: int, principal: Principal) -> int:
         """Retire some of the tokens that were handed out more than so many days ago and never enrolled; how many."""
         before = self._now() - days * _DAY_MS
         with self._store.work() as work:
-            unclaimed = work.settle_handouts(before, SWEPT_AT_ONCE)
+            unclaimed = work.take_overdue_unclaimed(before, SWEPT_AT_ONCE)
             for token in unclaimed:
                 self._move_token(work, token, TokenMove.RETIRE)
-                self._record(work, Event.TOKEN_RETIRED, actor, None, token.token_id)
+                self._audit(work, Event.TOKEN_RETIRED, principal, None, token.token_id)
         return len(unclaimed)
 
 

@@ -33,7 +33,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
+class Principal:
     """Who acts, where from, and why (a reason or ticket number)."""
 
     name: str
@@ -51,7 +51,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Permit:
+class ReissuePermit:
     """A reissue permit, in clear for the one time that it is handed out."""
 
     text: str = field(repr=False)
@@ -59,7 +59,7 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedToken:
     """A new token with its seed, in clear for the one time that it is shown. ``uri``: otpauth://, for a QR code."""
 
     token_id: str

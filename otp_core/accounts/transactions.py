@@ -6,31 +6,31 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from otp_core.accounts.lifecycle import NotAllowed, TokenMove, token_after
+from otp_core.accounts.results import Principal, Receipt, Refusal, Refused
 from otp_core.audit import NOTICED, Event
-from otp_core.desk.words import Actor, Receipt, Refusal, Refused
-from otp_core.judge import Judge
-from otp_core.lifecycle import NotAllowed, TokenMove, token_after
-from otp_core.model import Standing, StoreUnavailable, TokenState
+from otp_core.login.evaluate import Evaluator
+from otp_core.model import LoginRecord, StoreUnavailable, TokenState
 from otp_core.otp import normalise_contract_id
 from otp_core.store.store import Store
-from otp_core.store.work import TokenRecord, Work
+from otp_core.store.unit_of_work import TokenRecord, Work
 
 SWEPT_AT_ONCE = 200
 """Rows that one transaction tidies up at most."""
 
-_SWEEPER = Actor("sekisho", reason="never confirmed")
+_SWEEPER = Principal("sekisho", reason="never confirmed")
 
 
 class Acts:
     """The desk's transactions. ``now`` gives milliseconds and may refuse (GuardedClock), ``draw`` a number below n."""
 
     def __init__(
-        self, store: Store, judge: Judge, now: Callable[[], int], draw: Callable[[int], int] = secrets.randbelow
+        self, store: Store, evaluator: Evaluator, now: Callable[[], int], draw: Callable[[int], int] = secrets.randbelow
     ) -> None:
-        self._store, self._judge, self._rules, self._now, self._draw = store, judge, judge.rules, now, draw
+        self._store, self._evaluator, self._rules, self._now, self._draw = store, evaluator, evaluator.rules, now, draw
 
     @contextmanager
-    def _act(self, actor: Actor, *, customer: str | None = None, token: str | None = None) -> Iterator[Work]:
+    def _act(self, principal: Principal, *, customer: str | None = None, token: str | None = None) -> Iterator[Work]:
         """One transaction. A refusal keeps what was counted and leaves its own row; any other exception, nothing.
 
         So nothing but counting may be written before the last check of an act."""
@@ -43,34 +43,40 @@ class Acts:
             except Refused as error:
                 refused = error
             if refused is not None:
-                who = {**self._who(actor), "reason": str(refused)}
+                who = {**self._who(principal), "reason": str(refused)}
                 contract_id = None if customer is None else normalise_contract_id(customer)
-                work.record(Event.REFUSED, **who, customer=contract_id, token=token)
+                work.audit(Event.REFUSED, **who, customer=contract_id, token=token)
         if refused is not None:
             raise refused
 
     @staticmethod
-    def _who(actor: Actor) -> dict[str, str]:
-        return {"actor": actor.name, "source": actor.source, "reason": actor.reason}
+    def _who(principal: Principal) -> dict[str, str]:
+        return {"actor": principal.name, "source": principal.source, "reason": principal.reason}
 
-    def _record(
-        self, work: Work, event: Event, actor: Actor, customer: str | None, token: str | None, was: str | None = None
+    def _audit(
+        self,
+        work: Work,
+        event: Event,
+        principal: Principal,
+        customer: str | None,
+        token: str | None,
+        was: str | None = None,
     ) -> Receipt:
-        who = self._who(actor)
+        who = self._who(principal)
         if was:
-            who["reason"] = f"{actor.reason}; was {was}" if actor.reason else f"was {was}"
+            who["reason"] = f"{principal.reason}; was {was}" if principal.reason else f"was {was}"
         row = work.audit_row(event, **who, customer=customer, token=token)
-        work.record_all([row])
+        work.audit_all([row])
         if event in NOTICED:
             work.notify(row)
         return Receipt(row.id, customer, token)
 
     @staticmethod
-    def _standing(work: Work, contract_id: str) -> Standing:
-        standing = work.standing(normalise_contract_id(contract_id))
-        if standing is None:
+    def _login_record(work: Work, contract_id: str) -> LoginRecord:
+        record = work.login_record(normalise_contract_id(contract_id))
+        if record is None:
             raise Refused(Refusal.UNKNOWN_CUSTOMER, contract_id)
-        return standing
+        return record
 
     @staticmethod
     def _move_token(work: Work, token: TokenRecord, move: TokenMove) -> None:
@@ -78,14 +84,14 @@ class Acts:
         if not work.set_token_state(token.key, before, token_after(before, move)):
             raise StoreUnavailable(f"token {token.token_id} was changed by somebody else just now: try again")
 
-    def _end_sessions(self, work: Work, standing: Standing, actor: Actor, *, but: int | None = None) -> int:
+    def _end_sessions(self, work: Work, record: LoginRecord, principal: Principal, *, but: int | None = None) -> int:
         """The customer's sessions on their own pages are over at once, ``but`` this one; how many. Tokens that were
         issued in them and not confirmed are retired."""
-        keys = [key for key in work.sessions_of(standing.customer_key) if key != but]
+        keys = [key for key in work.sessions_of(record.customer_key) if key != but]
         self._retire_reserved(work, keys, 0)
         ended = work.drop_sessions(keys)
         if ended:
-            self._record(work, Event.SESSION_ENDED, actor, standing.contract_id, None)
+            self._audit(work, Event.SESSION_ENDED, principal, record.contract_id, None)
         return ended
 
     def _retire_reserved(self, work: Work, session_keys: list[int], before: int) -> None:
@@ -94,4 +100,4 @@ class Acts:
             token = work.token(token_id)
             if token is not None and token.state == TokenState.AVAILABLE:
                 self._move_token(work, token, TokenMove.RETIRE)
-                self._record(work, Event.TOKEN_RETIRED, _SWEEPER, None, token_id)
+                self._audit(work, Event.TOKEN_RETIRED, _SWEEPER, None, token_id)

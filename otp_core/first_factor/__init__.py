@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from otp_core.judge import FirstFinding
-from otp_core.model import Attempt, Standing
+from otp_core.login.requests import FirstFinding
+from otp_core.model import Attempt, LoginRecord
 
 __all__ = ["FirstFactor"]
 
@@ -14,5 +14,5 @@ class FirstFactor(Protocol):
     """One question. Unknown customers take as long as known ones. Raises BackendSilent if nobody can answer now."""
 
     async def verify(
-        self, attempt: Attempt, password: str, standing: Standing | None, password_hash: str | None
+        self, attempt: Attempt, password: str, record: LoginRecord | None, password_hash: str | None
     ) -> FirstFinding: ...

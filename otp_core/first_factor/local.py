@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from otp_core.first_factor.hash_pool import HashPool, PoolFull, TooLate
 from otp_core.first_factor.hashes import (
     CannotHash,
     Cost,
@@ -16,14 +17,13 @@ from otp_core.first_factor.hashes import (
     hash_password,
     needs_rehash,
 )
-from otp_core.first_factor.pool import HashPool, PoolFull, TooLate
-from otp_core.judge import FirstFinding
-from otp_core.login import Finding
-from otp_core.model import Attempt, BackendSilent, Overloaded, Standing, StoreUnavailable
+from otp_core.login.requests import FirstFinding
+from otp_core.login.table import Finding
+from otp_core.model import Attempt, BackendSilent, LoginRecord, Overloaded, StoreUnavailable
 
 _log = structlog.get_logger("first factor")
 
-Renew = Callable[[Standing, str, str], None]
+Renew = Callable[[LoginRecord, str, str], None]
 """Called with (customer, old hash, new hash) after the first success of a hash that is not of today's form."""
 
 
@@ -36,7 +36,7 @@ class LocalPassword:
         self._renewals: set[asyncio.Task[None]] = set()
 
     async def verify(
-        self, attempt: Attempt, password: str, standing: Standing | None, password_hash: str | None
+        self, attempt: Attempt, password: str, record: LoginRecord | None, password_hash: str | None
     ) -> FirstFinding:
         secret = password.encode()
         try:
@@ -47,20 +47,20 @@ class LocalPassword:
             raise Overloaded("a password waited longer to be checked than the gateway would") from error
         except (CannotHash, UnknownHash) as error:
             raise BackendSilent(f"the password hash of {attempt.customer} cannot be checked: {error}") from error
-        if standing is None:
+        if record is None:
             return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
         if password_hash is None:
             return FirstFinding(right=True, held=False)
         if right and needs_rehash(password_hash, self._cost):
             # Beside the login, which must not take longer for it.
-            task = asyncio.get_running_loop().create_task(self._renew_hash(standing, password_hash, secret))
+            task = asyncio.get_running_loop().create_task(self._renew_hash(record, password_hash, secret))
             self._renewals.add(task)
             task.add_done_callback(self._renewals.discard)
         return FirstFinding(right=right)
 
-    async def _renew_hash(self, standing: Standing, before: str, secret: bytes) -> None:
+    async def _renew_hash(self, record: LoginRecord, before: str, secret: bytes) -> None:
         """At the next login, if it cannot be done now: nobody is kept out for it."""
         try:
-            self._renew(standing, before, await self._pool.run(hash_password, secret, self._cost))
+            self._renew(record, before, await self._pool.run(hash_password, secret, self._cost))
         except (PoolFull, TooLate, CannotHash, StoreUnavailable) as error:
-            _log.warning("a password hash was not renewed", customer=standing.contract_id, cause=str(error))
+            _log.warning("a password hash was not renewed", customer=record.contract_id, cause=str(error))

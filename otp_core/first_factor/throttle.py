@@ -12,25 +12,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from otp_core.policy import Delays
+from otp_core.login.policy import Delays
 
 FORGET_SECONDS = 3600.0
 """A failure this long ago slows nobody down any more."""
 
-LONGEST_LINE = 256
+MAX_WAITING = 256
 """For one customer and station. Who comes later is refused unseen."""
 
 
-class _Turn(NamedTuple):
+class _Failures(NamedTuple):
     failures: int
     free_at: float
 
 
-_NEVER_FAILED = _Turn(0, 0.0)
+_NO_FAILURES = _Failures(0, 0.0)
 
 
 @dataclass(slots=True)
-class _Line:
+class _WaitingLine:
     """Those of one customer and station who wait, and those who are ``inside``: let through, no verdict yet."""
 
     head: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -39,39 +39,39 @@ class _Line:
     inside: int = 0
 
 
-class Turnstile:
+class PasswordThrottle:
     """Who failed before waits before the next password is looked at. Whoever is let through counts as failed until
     they have ``passed``, and the next one's wait begins where theirs ends, so that many wrong ones at once gain
     nothing. Many right ones at once go in as fast as those before them pass. Belongs to one event loop."""
 
     def __init__(self, delays: Delays, clock: Callable[[], float], max_tracked: int) -> None:
         self._delays, self._clock, self._max_tracked = delays, clock, max_tracked
-        self._turns: OrderedDict[tuple[str, str], _Turn] = OrderedDict()
-        self._lines: dict[tuple[str, str], _Line] = {}
+        self._failures: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
+        self._lines: dict[tuple[str, str], _WaitingLine] = {}
 
-    async def enter(self, customer: str, station: str, patience: float = math.inf) -> bool:
+    async def enter(self, customer: str, source: str, max_wait: float = math.inf) -> bool:
         """Stand in line until this password may be checked; ``leave`` when its verdict is known. False: the line is too
-        long, or the delay longer than ``patience`` (seconds) and nobody inside might end it: refuse it unseen. That
+        long, or the delay longer than ``max_wait`` (seconds) and nobody inside might end it: refuse it unseen. That
         makes nobody's wait longer. Raises TimeoutError when patience ends in a line that still moves."""
-        line = self._lines.setdefault((customer, station), _Line())
-        if line.waiting >= LONGEST_LINE:
+        line = self._lines.setdefault((customer, source), _WaitingLine())
+        if line.waiting >= MAX_WAITING:
             return False
-        end = self._clock() + patience
+        end = self._clock() + max_wait
         line.waiting += 1
         try:
-            async with asyncio.timeout(None if math.isinf(patience) else max(0.0, patience)), line.head:
-                if not await self._turn_comes(line, customer, station, end):
+            async with asyncio.timeout(None if math.isinf(max_wait) else max(0.0, max_wait)), line.head:
+                if not await self._wait_for_turn(line, customer, source, end):
                     return False
-                self.failed(customer, station)
+                self.failed(customer, source)
                 line.inside += 1
                 return True
         finally:
             line.waiting -= 1
-            self._forget(line, customer, station)
+            self._forget(line, customer, source)
 
-    async def _turn_comes(self, line: _Line, customer: str, station: str, end: float) -> bool:
+    async def _wait_for_turn(self, line: _WaitingLine, customer: str, source: str, end: float) -> bool:
         """For the first in line: until the delay is over, or somebody before them has passed."""
-        while (wait := self._recent(customer, station, now := self._clock()).free_at - now) > 0:
+        while (wait := self._recent(customer, source, now := self._clock()).free_at - now) > 0:
             if not line.inside and wait > min(self._delays.longest, end - now):
                 return False
             line.moved.clear()
@@ -81,37 +81,37 @@ class Turnstile:
                 return True
         return True
 
-    def leave(self, customer: str, station: str) -> None:
+    def leave(self, customer: str, source: str) -> None:
         """The verdict is known, or there will be none. Say ``passed`` before, if they did."""
-        line = self._lines[customer, station]
+        line = self._lines[customer, source]
         line.inside -= 1
         line.moved.set()
-        self._forget(line, customer, station)
+        self._forget(line, customer, source)
 
-    def _forget(self, line: _Line, customer: str, station: str) -> None:
+    def _forget(self, line: _WaitingLine, customer: str, source: str) -> None:
         if not line.waiting and not line.inside:
-            del self._lines[customer, station]
+            del self._lines[customer, source]
 
-    def failed(self, customer: str, station: str) -> None:
+    def failed(self, customer: str, source: str) -> None:
         """One more failure, of somebody who was not asked to wait."""
         now = self._clock()
-        turn = self._recent(customer, station, now)
-        self._count(customer, station, turn.failures + 1, max(turn.free_at, now))
+        turn = self._recent(customer, source, now)
+        self._count(customer, source, turn.failures + 1, max(turn.free_at, now))
 
-    def _count(self, customer: str, station: str, failures: int, since: float) -> None:
-        self._turns[customer, station] = _Turn(failures, since + self._delays.after(failures))
-        self._turns.move_to_end((customer, station))
-        if len(self._turns) > self._max_tracked:
-            self._turns.popitem(last=False)
+    def _count(self, customer: str, source: str, failures: int, since: float) -> None:
+        self._failures[customer, source] = _Failures(failures, since + self._delays.after(failures))
+        self._failures.move_to_end((customer, source))
+        if len(self._failures) > self._max_tracked:
+            self._failures.popitem(last=False)
 
-    def failures(self, customer: str, station: str) -> int:
+    def failures(self, customer: str, source: str) -> int:
         """How often in a row, lately."""
-        return self._recent(customer, station, self._clock()).failures
+        return self._recent(customer, source, self._clock()).failures
 
-    def passed(self, customer: str, station: str) -> None:
+    def passed(self, customer: str, source: str) -> None:
         """Let in, or on to the next question."""
-        self._turns.pop((customer, station), None)
+        self._failures.pop((customer, source), None)
 
-    def _recent(self, customer: str, station: str, now: float) -> _Turn:
-        turn = self._turns.get((customer, station), _NEVER_FAILED)
-        return turn if turn.free_at > now - FORGET_SECONDS else _NEVER_FAILED
+    def _recent(self, customer: str, source: str, now: float) -> _Failures:
+        turn = self._failures.get((customer, source), _NO_FAILURES)
+        return turn if turn.free_at > now - FORGET_SECONDS else _NO_FAILURES

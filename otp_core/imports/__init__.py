@@ -5,7 +5,7 @@ may stand where a token ID belongs.
 """
 
 from otp_core.imports.customers import CustomerRow, read_customer, read_customers
-from otp_core.imports.table import Fault
+from otp_core.imports.table import RowProblem
 from otp_core.imports.tokens import TokenRow, read_tokens
 
-__all__ = ["CustomerRow", "Fault", "TokenRow", "read_customer", "read_customers", "read_tokens"]
+__all__ = ["CustomerRow", "RowProblem", "TokenRow", "read_customer", "read_customers", "read_tokens"]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from otp_core.first_factor.hashes import CannotHash, UnknownHash, validate
-from otp_core.imports.table import Columns, Fault, Record, has_control, header_of, records
+from otp_core.imports.table import Columns, Record, RowProblem, has_control, header_of, records
 from otp_core.imports.tokens import wrong_token_id
 from otp_core.model import Language
 from otp_core.otp import normalise_contract_id, normalise_token_id
@@ -43,22 +43,22 @@ class CustomerRow:
     attributes: Mapping[str, object] | None = field(repr=False)
 
 
-def read_customers(lines: Iterable[str], *, shared_tokens: bool = False) -> Iterator[CustomerRow | Fault]:
+def read_customers(lines: Iterable[str], *, shared_tokens: bool = False) -> Iterator[CustomerRow | RowProblem]:
     """Every row, or what is wrong with it; a contract ID that stands twice included, and a token ID unless
     ``shared_tokens``. Not one is read after a header that cannot be understood."""
     columns: Columns | None = None
     reading = _Reading(shared_tokens=shared_tokens)
     for record in records(lines):
-        if isinstance(record, Fault):
+        if isinstance(record, RowProblem):
             yield record
         elif columns is None:
             found = header_of(record, COLUMNS, COLUMNS[:1], FORM)
-            if isinstance(found, Fault):
+            if isinstance(found, RowProblem):
                 yield found
                 return
             columns = found
         elif len(record.cells) != columns.count:
-            yield Fault(record.line, "", f"{len(record.cells)} columns, but the header names {columns.count}")
+            yield RowProblem(record.line, "", f"{len(record.cells)} columns, but the header names {columns.count}")
         else:
             yield from reading.row(record, columns)
 
@@ -66,7 +66,7 @@ def read_customers(lines: Iterable[str], *, shared_tokens: bool = False) -> Iter
 def read_customer(**cells: str) -> CustomerRow:
     """One customer, from cells by the names of their columns. Raises ValueError with everything that is wrong."""
     found = list(_Reading(shared_tokens=False).row(Record(1, list(cells.values())), Columns(list(cells))))
-    wrong = [f"{fault.column} {fault.message}" for fault in found if isinstance(fault, Fault)]
+    wrong = [f"{fault.column} {fault.message}" for fault in found if isinstance(fault, RowProblem)]
     if wrong:
         raise ValueError("; ".join(wrong))
     (row,) = found
@@ -81,9 +81,9 @@ class _Reading:
         self._shared_tokens = shared_tokens
         self._contracts: dict[str, int] = {}
         self._tokens: dict[str, int] = {}
-        self._faults: list[Fault] = []
+        self._faults: list[RowProblem] = []
 
-    def row(self, record: Record, columns: Columns) -> Iterator[CustomerRow | Fault]:
+    def row(self, record: Record, columns: Columns) -> Iterator[CustomerRow | RowProblem]:
         def cell(name: str) -> str:
             return columns.cell(record, name)
 
@@ -106,7 +106,7 @@ class _Reading:
             yield row
 
     def _wrong(self, line: int, column: str, message: str) -> None:
-        self._faults.append(Fault(line, column, message))
+        self._faults.append(RowProblem(line, column, message))
 
     def _contract_id(self, line: int, text: str) -> str:
         contract_id = normalise_contract_id(text)

@@ -13,7 +13,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RowProblem:
     """What is wrong with a file, and the right form. ``column`` is empty where it is about the whole line."""
 
     line: int
@@ -48,18 +48,18 @@ class Columns:
         return record.cells[place] if place is not None and place < len(record.cells) else ""
 
 
-def header_of(record: Record, known: Sequence[str], required: Sequence[str], form: str) -> Columns | Fault:
+def header_of(record: Record, known: Sequence[str], required: Sequence[str], form: str) -> Columns | RowProblem:
     """The columns that a header names, in any order."""
     names = [cell.strip().lower() for cell in record.cells]
     strange = [str(place) for place, name in enumerate(names, 1) if name not in known]
     if strange:
-        return Fault(
+        return RowProblem(
             record.line, "", f"column {', '.join(strange)}: no name of a column that is known; the header is {form}"
         )
     if len(set(names)) < len(names):
-        return Fault(record.line, "", f"a column is named twice; the header is {form}")
+        return RowProblem(record.line, "", f"a column is named twice; the header is {form}")
     if missing := [name for name in required if name not in names]:
-        return Fault(record.line, "", f"the column {', '.join(missing)} is missing; the header is {form}")
+        return RowProblem(record.line, "", f"the column {', '.join(missing)} is missing; the header is {form}")
     return Columns(names)
 
 
@@ -68,10 +68,10 @@ def has_control(text: str) -> bool:
     return not text.isprintable() and _CONTROL.search(text) is not None
 
 
-def records(lines: Iterable[str]) -> Iterator[Record | Fault]:
+def records(lines: Iterable[str]) -> Iterator[Record | RowProblem]:
     """The records of a file, blank ones left out. A line that is not UTF-8 arrives with lone surrogates
     (``errors="surrogateescape"``). The first line may begin with a byte order mark."""
-    faults: deque[Fault] = deque()
+    faults: deque[RowProblem] = deque()
     reader = csv.reader(_readable(lines, faults), strict=True)
     while True:
         line = reader.line_num + 1
@@ -80,7 +80,7 @@ def records(lines: Iterable[str]) -> Iterator[Record | Fault]:
         except StopIteration:
             break
         except csv.Error:
-            yield Fault(
+            yield RowProblem(
                 line,
                 "",
                 "the quotes or line ends are not right: a cell with a comma, a quote or a line break stands in quotes, "
@@ -94,14 +94,14 @@ def records(lines: Iterable[str]) -> Iterator[Record | Fault]:
     yield from faults
 
 
-def _readable(lines: Iterable[str], faults: deque[Fault]) -> Iterator[str]:
+def _readable(lines: Iterable[str], faults: deque[RowProblem]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         if line.isascii():
             yield line
         elif _is_text(line):
             yield line.removeprefix("\ufeff") if number == 1 else line
         else:
-            faults.append(Fault(number, "", "is not UTF-8: save the file as UTF-8 (in Excel: CSV UTF-8)"))
+            faults.append(RowProblem(number, "", "is not UTF-8: save the file as UTF-8 (in Excel: CSV UTF-8)"))
             yield "\n"
 
 

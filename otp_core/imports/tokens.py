@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from otp_core.imports.table import Columns, Fault, Record, header_of, records
+from otp_core.imports.table import Columns, Record, RowProblem, header_of, records
 from otp_core.model import Kind, TokenSpec
 from otp_core.otp import normalise_token_id, spec_of
 
@@ -36,19 +36,19 @@ class TokenRow:
     spec: TokenSpec
 
 
-def read_tokens(lines: Iterable[str]) -> Iterator[TokenRow | Fault]:
+def read_tokens(lines: Iterable[str]) -> Iterator[TokenRow | RowProblem]:
     """Every row, or what is wrong with it; a token ID that stands twice included. Not one is read after a header that
     cannot be understood."""
     columns: Columns | None = None
     first_lines: dict[str, int] = {}
     for record in records(lines):
-        if isinstance(record, Fault):
+        if isinstance(record, RowProblem):
             yield record
             continue
         if columns is None:
             if _is_header(record):
                 found = header_of(record, COLUMNS, COLUMNS[:-1], FORM)
-                if isinstance(found, Fault):
+                if isinstance(found, RowProblem):
                     yield found
                     return
                 columns = found
@@ -61,9 +61,9 @@ def _is_header(record: Record) -> bool:
     return any(cell.strip().lower() in COLUMNS[:2] for cell in record.cells)
 
 
-def _checked(record: Record, columns: Columns, first_lines: dict[str, int]) -> Iterator[TokenRow | Fault]:
+def _checked(record: Record, columns: Columns, first_lines: dict[str, int]) -> Iterator[TokenRow | RowProblem]:
     if not _fits(record, columns):
-        yield Fault(record.line, "", f"{len(record.cells)} columns; a token has 5 or 6: {FORM}")
+        yield RowProblem(record.line, "", f"{len(record.cells)} columns; a token has 5 or 6: {FORM}")
         return
     token_id = normalise_token_id(columns.cell(record, "token_id"))
     seed = _seed(columns.cell(record, "hexkey"))
@@ -77,12 +77,12 @@ def _checked(record: Record, columns: Columns, first_lines: dict[str, int]) -> I
         yield TokenRow(record.line, token_id, seed, spec)
         return
     if wrong is not None:
-        yield Fault(record.line, "token_id", wrong)
+        yield RowProblem(record.line, "token_id", wrong)
     if isinstance(seed, str):
-        yield Fault(record.line, "hexkey", seed)
+        yield RowProblem(record.line, "hexkey", seed)
     if not isinstance(spec, TokenSpec):
         for column in spec:
-            yield Fault(record.line, column, f"is not understood: {_FORMS[column]}")
+            yield RowProblem(record.line, column, f"is not understood: {_FORMS[column]}")
 
 
 def _fits(record: Record, columns: Columns) -> bool:

@@ -1,4 +1,4 @@
-"""What the house asks of every login (Rules), and how the settings become a client's wishes. Pure values."""
+"""What the core asks of every login (Rules), and how the settings become a client's wishes. Pure values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The house's own rules, the same at every door. Steps, seconds and counts.
+    """The core's own rules, the same at every door. Steps, seconds and counts.
 
     ``lock_after``: NIST SP 800-63B-4 section 3.2.2 allows at most 100, PCI DSS 4 8.3.4 at most 10.
     ``window``: steps accepted either side of the expected one (RFC 6238 section 5.2).

@@ -1,4 +1,4 @@
-"""How somebody gets in: the table (stage, finding) -> step. Pure; the judge walks it, nothing else decides.
+"""How somebody gets in: the table (stage, finding) -> step. Pure; the evaluator walks it, nothing else decides.
 
 A stage is what was asked, a finding what turned out, a step what follows. Silence means no: what the table does
 not name is refused. Acceptance is always written out.
@@ -20,7 +20,7 @@ class Stage(StrEnum):
 
 
 class Finding(StrEnum):
-    """The first thing that decides, in the order in which the judge looks."""
+    """The first thing that decides, in the order in which the evaluator looks."""
 
     REPEATED = "retransmission of an accepted request"
     REPEATED_FAILURE = "retransmission of a request whose code was wrong"
@@ -40,7 +40,7 @@ class Finding(StrEnum):
     WRONG = "wrong code"
 
 
-class Step(Enum):
+class Action(Enum):
     """What follows."""
 
     ACCEPT = auto()
@@ -53,33 +53,33 @@ class Step(Enum):
     REJECT = auto()
 
 
-LOGIN: dict[tuple[Stage, Finding], Step] = {
+LOGIN: dict[tuple[Stage, Finding], Action] = {
     # The password alone: migration, monitoring.
-    (Stage.PASSWORD, Finding.WITHOUT_TOKEN): Step.ACCEPT,
-    (Stage.PASSWORD, Finding.CODE_DUE): Step.ACCEPT,
+    (Stage.PASSWORD, Finding.WITHOUT_TOKEN): Action.ACCEPT,
+    (Stage.PASSWORD, Finding.CODE_DUE): Action.ACCEPT,
     # The password first.
-    (Stage.FIRST_ROUND, Finding.WITHOUT_TOKEN): Step.ACCEPT,
-    (Stage.FIRST_ROUND, Finding.CODE_DUE): Step.ASK,
+    (Stage.FIRST_ROUND, Finding.WITHOUT_TOKEN): Action.ACCEPT,
+    (Stage.FIRST_ROUND, Finding.CODE_DUE): Action.ASK,
     # The answer to the challenge. Something that is no code, or comes too soon, is not an attempt.
-    (Stage.SECOND_ROUND, Finding.REPEATED): Step.ACCEPT_AGAIN,
-    (Stage.SECOND_ROUND, Finding.FITS): Step.SPEND_AND_ACCEPT,
-    (Stage.SECOND_ROUND, Finding.WRONG): Step.COUNT_AND_ASK_AGAIN,
-    (Stage.SECOND_ROUND, Finding.REUSED): Step.ASK_AGAIN,
-    (Stage.SECOND_ROUND, Finding.NOT_A_CODE): Step.ASK_AGAIN,
-    (Stage.SECOND_ROUND, Finding.TOO_SOON): Step.ASK_AGAIN,
+    (Stage.SECOND_ROUND, Finding.REPEATED): Action.ACCEPT_AGAIN,
+    (Stage.SECOND_ROUND, Finding.FITS): Action.SPEND_AND_ACCEPT,
+    (Stage.SECOND_ROUND, Finding.WRONG): Action.COUNT_AND_ASK_AGAIN,
+    (Stage.SECOND_ROUND, Finding.REUSED): Action.ASK_AGAIN,
+    (Stage.SECOND_ROUND, Finding.NOT_A_CODE): Action.ASK_AGAIN,
+    (Stage.SECOND_ROUND, Finding.TOO_SOON): Action.ASK_AGAIN,
     # Password and code in one.
-    (Stage.BOTH, Finding.REPEATED): Step.ACCEPT_AGAIN,
-    (Stage.BOTH, Finding.WITHOUT_TOKEN): Step.ACCEPT,
-    (Stage.BOTH, Finding.FITS): Step.SPEND_AND_ACCEPT,
-    (Stage.BOTH, Finding.WRONG): Step.COUNT_AND_REJECT,
+    (Stage.BOTH, Finding.REPEATED): Action.ACCEPT_AGAIN,
+    (Stage.BOTH, Finding.WITHOUT_TOKEN): Action.ACCEPT,
+    (Stage.BOTH, Finding.FITS): Action.SPEND_AND_ACCEPT,
+    (Stage.BOTH, Finding.WRONG): Action.COUNT_AND_REJECT,
     # The code alone. Without a token the gateway's own password check was all there is to check.
-    (Stage.CODE, Finding.REPEATED): Step.ACCEPT_AGAIN,
-    (Stage.CODE, Finding.WITHOUT_TOKEN): Step.ACCEPT,
-    (Stage.CODE, Finding.FITS): Step.SPEND_AND_ACCEPT,
-    (Stage.CODE, Finding.WRONG): Step.COUNT_AND_REJECT,
+    (Stage.CODE, Finding.REPEATED): Action.ACCEPT_AGAIN,
+    (Stage.CODE, Finding.WITHOUT_TOKEN): Action.ACCEPT,
+    (Stage.CODE, Finding.FITS): Action.SPEND_AND_ACCEPT,
+    (Stage.CODE, Finding.WRONG): Action.COUNT_AND_REJECT,
 }
 
 
-def step_for(stage: Stage, finding: Finding) -> Step:
+def action_for(stage: Stage, finding: Finding) -> Action:
     """What follows; REJECT for whatever the table does not name."""
-    return LOGIN.get((stage, finding), Step.REJECT)
+    return LOGIN.get((stage, finding), Action.REJECT)

@@ -17,14 +17,14 @@ import structlog
 from otp_core.audit import Event, ms_of
 from otp_core.clock import ClockSetBack
 from otp_core.model import StoreUnavailable
-from otp_core.notices.letters import Letterhead, letter
-from otp_core.settings import Notices
+from otp_core.notices.templates import MailIdentity, render
+from otp_core.settings import NoticesSettings
 from otp_core.settings.notices import mail_address, zone
-from otp_core.settings.sources import Unfit, read_private
+from otp_core.settings.sources import UnusableFile, read_private
 from otp_core.store import outbox
 from otp_core.store.outbox import Waiting
 from otp_core.store.store import Store
-from otp_core.store.work import Work
+from otp_core.store.unit_of_work import Work
 
 LOOK_SECONDS = 1.0
 BATCH = 20
@@ -34,21 +34,21 @@ _NAME = "notices"
 _log = structlog.get_logger(_NAME)
 
 
-class Refused(Exception):
+class PermanentFailure(Exception):
     """The mail server will never take this notice."""
 
 
-class Later(Exception):
+class TemporaryFailure(Exception):
     """It, or the way to it, could not take the notice now."""
 
 
 class Sender:
     """One for a process. ``now``: milliseconds, and may refuse (GuardedClock)."""
 
-    def __init__(self, store: Store, settings: Notices, now: Callable[[], int]) -> None:
+    def __init__(self, store: Store, settings: NoticesSettings, now: Callable[[], int]) -> None:
         self._store, self._settings, self._now = store, settings, now
         reply_to = mail_address(settings.reply_to) if settings.reply_to else None
-        self._head = Letterhead(mail_address(settings.sender), reply_to, settings.contact, zone(settings.time_zone))
+        self._head = MailIdentity(mail_address(settings.sender), reply_to, settings.contact, zone(settings.time_zone))
         self._claim_ms = int((settings.timeout * 4 * BATCH + 60) * 1000)
         self._reminded = float("-inf")
 
@@ -58,7 +58,7 @@ class Sender:
             try:
                 more = await self.deliver()
             except (StoreUnavailable, ClockSetBack):
-                more = False  # the docket says so
+                more = False  # the login queue says so
             except Exception:
                 _log.exception("notices could not be sent: tried again")
                 more = False
@@ -75,7 +75,7 @@ class Sender:
             batch = outbox.claim(work.connection, now, now + self._claim_ms, BATCH)
         try:
             client = await self._connected()
-        except Later as error:
+        except TemporaryFailure as error:
             for notice in batch:
                 await self._postpone(notice, str(error))
             return False
@@ -89,9 +89,9 @@ class Sender:
     async def _deliver_one(self, client: aiosmtplib.SMTP, notice: Waiting) -> None:
         try:
             await self._send(client, notice)
-        except Refused as error:
+        except PermanentFailure as error:
             await self._give_up(notice, str(error))
-        except Later as error:
+        except TemporaryFailure as error:
             await self._postpone(notice, str(error))
         else:
             await self._sent(notice)
@@ -112,39 +112,39 @@ class Sender:
             await client.connect()
             if settings.username is not None and settings.password_file is not None:
                 await client.login(settings.username, read_private(settings.password_file).decode())
-        except Unfit as error:
+        except UnusableFile as error:
             client.close()
-            raise Later(str(error)) from None
+            raise TemporaryFailure(str(error)) from None
         except (aiosmtplib.SMTPException, OSError) as error:
             client.close()
-            raise Later(f"{settings.smtp}: {_why(error)}") from None
+            raise TemporaryFailure(f"{settings.smtp}: {_why(error)}") from None
         return client
 
     async def _send(self, client: aiosmtplib.SMTP, notice: Waiting) -> None:
         try:
-            await client.send_message(letter(notice, self._head))
+            await client.send_message(render(notice, self._head))
         except ValueError:
-            raise Refused("no mail can go to such an address") from None
+            raise PermanentFailure("no mail can go to such an address") from None
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _verdict(max((one.code for one in error.recipients), default=0)) from None
         except aiosmtplib.SMTPResponseException as error:
             raise _verdict(error.code) from None
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise Later(_why(error)) from None
+            raise TemporaryFailure(_why(error)) from None
 
     # How it went. The mail server's own words stay out of the trail: they may repeat the address.
 
     async def _sent(self, notice: Waiting) -> None:
         def write(work: Work) -> None:
             if outbox.remove(work.connection, notice.key):
-                work.record(Event.NOTICE_SENT, actor=_NAME, **_about(notice))
+                work.audit(Event.NOTICE_SENT, actor=_NAME, **_about(notice))
 
         await self._note(write)
 
     async def _give_up(self, notice: Waiting, error: str) -> None:
         def write(work: Work) -> None:
             if outbox.give_up(work.connection, notice.key, error):
-                work.record(Event.NOTICE_FAILED, actor=_NAME, **_about(notice, error))
+                work.audit(Event.NOTICE_FAILED, actor=_NAME, **_about(notice, error))
 
         await self._note(write)
         _log.error("a notice is given up: see `sekisho notice list`", reference=notice.key, cause=error)
@@ -181,13 +181,13 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        raise Later(f"ca_file {ca_file}: {error.strerror or 'no certificates in PEM form'}") from None
+        raise TemporaryFailure(f"ca_file {ca_file}: {error.strerror or 'no certificates in PEM form'}") from None
 
 
-def _verdict(code: int) -> Refused | Later:
+def _verdict(code: int) -> PermanentFailure | TemporaryFailure:
     """RFC 5321 section 4.2.1: 5yz is for good, all else for now."""
     text = f"the mail server answered {code}"
-    return Refused(text) if 500 <= code < 600 else Later(text)
+    return PermanentFailure(text) if 500 <= code < 600 else TemporaryFailure(text)
 
 
 def _why(error: Exception) -> str:

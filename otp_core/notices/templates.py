@@ -108,7 +108,7 @@ _TOKEN = {Language.JA: "トークンＩＤ：{}\n", Language.EN: "Token ID: {}\n
 
 
 @dataclass(frozen=True, slots=True)
-class Letterhead:
+class MailIdentity:
     """Who writes: the same for every notice."""
 
     sender: Address
@@ -117,7 +117,7 @@ class Letterhead:
     zone: tzinfo
 
 
-def letter(notice: Waiting, head: Letterhead) -> EmailMessage:
+def render(notice: Waiting, head: MailIdentity) -> EmailMessage:
     """The mail. Its Message-ID is made from the notice's number: sent twice after a crash, it is known again.
 
     Raises ValueError for an address that no mail can go to."""

@@ -16,18 +16,18 @@ from dataclasses import dataclass, field
 import structlog
 
 from otp_core.model import Accept, Attempt, Challenge, Reject, Silence, Verdict
-from otp_core.settings import Address
-from pam_module.radius import (
+from otp_core.radius.requests import (
     MAX_PACKET,
     CannotAsk,
-    Code,
     NotAReply,
+    PacketCode,
     Reply,
     Request,
     access_request,
     read_reply,
     status_server,
 )
+from otp_core.settings import Address
 
 _MAX_STATES = 4096
 _log = structlog.get_logger("agent")
@@ -38,7 +38,7 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """``timeout``: seconds for each try; ``retries``: further tries with the same octets; ``dead_seconds``: until a
     server that did not answer is asked again how it is."""
 
@@ -60,13 +60,13 @@ class RadiusServers:
 
     addresses: Sequence[Address]
     secret: bytes = field(repr=False)
-    patience: Patience
+    patience: RetryPolicy
     nas: str = ""
 
     def __post_init__(self) -> None:
         self._servers = [_Server(address) for address in self.addresses]
         self._states: OrderedDict[bytes, _Server] = OrderedDict()
-        self._revivals: set[asyncio.Task[None]] = set()
+        self._probes: set[asyncio.Task[None]] = set()
 
     async def answer(self, attempt: Attempt) -> Verdict:
         """The verdict of the first server that gives one; Silence if none does before the attempt's deadline."""
@@ -81,9 +81,9 @@ class RadiusServers:
                 return Reject(str(error), attempt.policy.language)
             except NoAnswer as error:
                 causes.append(f"{server.address}: {error}")
-                self._bury(server, str(error))
+                self._mark_dead(server, str(error))
                 continue
-            self._recover(server)
+            self._mark_alive(server)
             return self._verdict(server, reply, attempt)
         return Silence("no RADIUS server answers: " + "; ".join(causes))
 
@@ -96,9 +96,9 @@ class RadiusServers:
 
     def _verdict(self, server: _Server, reply: Reply, attempt: Attempt) -> Verdict:
         match reply.code:
-            case Code.ACCESS_ACCEPT:
+            case PacketCode.ACCESS_ACCEPT:
                 return Accept()
-            case Code.ACCESS_CHALLENGE:
+            case PacketCode.ACCESS_CHALLENGE:
                 assert reply.state is not None
                 self._states[reply.state] = server
                 if len(self._states) > _MAX_STATES:
@@ -110,12 +110,12 @@ class RadiusServers:
     async def _ask(self, server: _Server, attempt: Attempt) -> Reply:
         request = access_request(
             attempt.customer,
-            attempt.typed,
+            attempt.user_password,
             self.secret,
             identifier=secrets.randbelow(256),
             authenticator=secrets.token_bytes(16),
             nas=self.nas,
-            station=attempt.station,
+            calling_station_id=attempt.calling_station_id,
             state=attempt.challenge,
         )
         return await self._exchange(server, request, self.patience.retries, attempt.deadline)
@@ -149,7 +149,7 @@ class RadiusServers:
 
     # Dead and alive
 
-    def _bury(self, server: _Server, cause: str) -> None:
+    def _mark_dead(self, server: _Server, cause: str) -> None:
         if server.dead:
             return
         server.dead = cause
@@ -159,16 +159,16 @@ class RadiusServers:
             cause=cause,
             next=", ".join(str(one.address) for one in self._servers if not one.dead) or "none",
         )
-        task = asyncio.get_running_loop().create_task(self._revive(server))
-        self._revivals.add(task)
-        task.add_done_callback(self._revivals.discard)
+        task = asyncio.get_running_loop().create_task(self._probe_until_alive(server))
+        self._probes.add(task)
+        task.add_done_callback(self._probes.discard)
 
-    def _recover(self, server: _Server) -> None:
+    def _mark_alive(self, server: _Server) -> None:
         if server.dead:
             server.dead = ""
             _log.warning("a RADIUS server answers again", server=str(server.address))
 
-    async def _revive(self, server: _Server) -> None:
+    async def _probe_until_alive(self, server: _Server) -> None:
         """Status-Server now and then, so that no login has to find out (RFC 5997)."""
         loop = asyncio.get_running_loop()
         while server.dead:
@@ -178,12 +178,12 @@ class RadiusServers:
             )
             with contextlib.suppress(NoAnswer):
                 await self._exchange(server, request, 0, loop.time() + self.patience.timeout)
-                self._recover(server)
+                self._mark_alive(server)
 
     async def close(self) -> None:
-        for task in self._revivals:
+        for task in self._probes:
             task.cancel()
-        await asyncio.gather(*self._revivals, return_exceptions=True)
+        await asyncio.gather(*self._probes, return_exceptions=True)
 
 
 def _connected(address: Address) -> socket.socket:

@@ -21,7 +21,7 @@ MAX_ATTRIBUTES = 200
 _HEADER = 20
 
 
-class Code(IntEnum):
+class PacketCode(IntEnum):
     ACCESS_REQUEST = 1
     ACCESS_ACCEPT = 2
     ACCESS_REJECT = 3
@@ -34,7 +34,7 @@ class Code(IntEnum):
         return self.name.title().replace("_", "-")
 
 
-class Type(IntEnum):
+class AttributeType(IntEnum):
     """The attributes that the door itself reads or writes; all others are opaque to it."""
 
     USER_NAME = 1
@@ -50,11 +50,11 @@ class Type(IntEnum):
     MESSAGE_AUTHENTICATOR = 80
 
 
-_MESSAGE_AUTHENTICATOR = int(Type.MESSAGE_AUTHENTICATOR)
+_MESSAGE_AUTHENTICATOR = int(AttributeType.MESSAGE_AUTHENTICATOR)
 """The same as a bare number, for the loop that every datagram goes through."""
 
 
-class Fault(StrEnum):
+class DropReason(StrEnum):
     """Why a datagram is dropped in silence. What each means to an operator stands in docs/radius.md."""
 
     TOO_SHORT = "under 20 octets"
@@ -72,12 +72,12 @@ class Fault(StrEnum):
 class Unreadable(Exception):
     """Drop this datagram, and count it."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: DropReason) -> None:
         super().__init__(fault.value)
         self.fault = fault
 
 
-class NoCredentials(Exception):
+class Unservable(Exception):
     """A sound packet that asks for nothing that can be answered but a rejection. No attempt is counted."""
 
 
@@ -104,46 +104,46 @@ class Request(NamedTuple):
 def read_request(datagram: bytes) -> Request:
     """RFC 2865 section 3 and 5, strictly. Raises Unreadable."""
     if len(datagram) < _HEADER:
-        raise Unreadable(Fault.TOO_SHORT)
+        raise Unreadable(DropReason.TOO_SHORT)
     length = datagram[2] << 8 | datagram[3]
     if not _HEADER <= length <= MAX_PACKET or length > len(datagram):
-        raise Unreadable(Fault.BAD_LENGTH)
+        raise Unreadable(DropReason.BAD_LENGTH)
     octets = datagram[:length]
-    if octets[0] not in (Code.ACCESS_REQUEST, Code.STATUS_SERVER):
-        raise Unreadable(Fault.WRONG_CODE)
+    if octets[0] not in (PacketCode.ACCESS_REQUEST, PacketCode.STATUS_SERVER):
+        raise Unreadable(DropReason.WRONG_CODE)
     attributes: list[Attribute] = []
     authenticator_at: int | None = None
     at = _HEADER
     while at < length:
         size = octets[at + 1] if at + 1 < length else 0
         if size < 2 or at + size > length or octets[at] == 0:
-            raise Unreadable(Fault.BAD_ATTRIBUTE)
+            raise Unreadable(DropReason.BAD_ATTRIBUTE)
         if octets[at] == _MESSAGE_AUTHENTICATOR:
             if authenticator_at is not None or size != 18:
-                raise Unreadable(Fault.TWO_AUTHENTICATORS)
+                raise Unreadable(DropReason.TWO_AUTHENTICATORS)
             authenticator_at = at + 2
         attributes.append((octets[at], octets[at + 2 : at + size]))
         at += size
     if len(attributes) > MAX_ATTRIBUTES:
-        raise Unreadable(Fault.TOO_MANY_ATTRIBUTES)
+        raise Unreadable(DropReason.TOO_MANY_ATTRIBUTES)
     return Request(octets[0], octets[1], octets[4:20], attributes, octets, dict(attributes), authenticator_at)
 
 
 def verify(request: Request, secret: bytes, *, required: bool, limit_proxy_state: bool) -> None:
     """RFC 3579 section 3.2, and what CVE-2024-3596 taught. Raises Unreadable."""
     at, found = request.authenticator_at, request.found
-    if Type.EAP_MESSAGE in found and (at is None or Type.USER_PASSWORD in found):
-        raise Unreadable(Fault.EAP_UNPROTECTED)
+    if AttributeType.EAP_MESSAGE in found and (at is None or AttributeType.USER_PASSWORD in found):
+        raise Unreadable(DropReason.EAP_UNPROTECTED)
     if at is None:
-        if required or request.code == Code.STATUS_SERVER:
-            raise Unreadable(Fault.NO_AUTHENTICATOR)
-        if limit_proxy_state and Type.PROXY_STATE in found:
-            raise Unreadable(Fault.PROXY_STATE_UNPROTECTED)
+        if required or request.code == PacketCode.STATUS_SERVER:
+            raise Unreadable(DropReason.NO_AUTHENTICATOR)
+        if limit_proxy_state and AttributeType.PROXY_STATE in found:
+            raise Unreadable(DropReason.PROXY_STATE_UNPROTECTED)
         return
     octets = request.octets
     blanked = octets[:at] + bytes(16) + octets[at + 16 :]
     if not hmac.compare_digest(_mac(secret, blanked), octets[at : at + 16]):
-        raise Unreadable(Fault.WRONG_AUTHENTICATOR)
+        raise Unreadable(DropReason.WRONG_AUTHENTICATOR)
 
 
 def _mac(secret: bytes, octets: bytes) -> bytes:
@@ -167,7 +167,7 @@ class Credentials(NamedTuple):
     user_name: bytes
     password: bytes
     state: bytes | None
-    calling_station: bytes
+    calling_station_id: bytes
 
     def __repr__(self) -> str:
         return f"Credentials(user_name={self.user_name!r}, ...)"
@@ -178,30 +178,36 @@ def credentials(request: Request, secret: bytes) -> Credentials:
     found = request.found
     for type_, name in _NOT_SERVED.items():
         if type_ in found:
-            raise NoCredentials(f"{name} is not served here: let the client use PAP")
+            raise Unservable(f"{name} is not served here: let the client use PAP")
     if len(found) != len(request.attributes):
         _refuse_doubles(request)
-    user_name, encrypted = found.get(Type.USER_NAME), found.get(Type.USER_PASSWORD)
+    user_name, encrypted = found.get(AttributeType.USER_NAME), found.get(AttributeType.USER_PASSWORD)
     if not user_name:
-        raise NoCredentials("no User-Name")
+        raise Unservable("no User-Name")
     if encrypted is None:
-        ms_chap = any(value[:4] == _MICROSOFT for value in request.values(Type.VENDOR_SPECIFIC))
-        raise NoCredentials("MS-CHAP is not served here: let the client use PAP" if ms_chap else "no User-Password")
+        ms_chap = any(value[:4] == _MICROSOFT for value in request.values(AttributeType.VENDOR_SPECIFIC))
+        raise Unservable("MS-CHAP is not served here: let the client use PAP" if ms_chap else "no User-Password")
     if not 16 <= len(encrypted) <= 128 or len(encrypted) % 16:
-        raise NoCredentials("a User-Password that is not 16 to 128 octets in blocks of 16")
+        raise Unservable("a User-Password that is not 16 to 128 octets in blocks of 16")
     password = decrypt(encrypted, secret, request.authenticator)
-    return Credentials(user_name, password, found.get(Type.STATE), found.get(Type.CALLING_STATION_ID, b""))
+    return Credentials(
+        user_name, password, found.get(AttributeType.STATE), found.get(AttributeType.CALLING_STATION_ID, b"")
+    )
 
 
 _MICROSOFT = (311).to_bytes(4, "big")
-_NOT_SERVED = {int(Type.CHAP_PASSWORD): "CHAP", int(Type.EAP_MESSAGE): "EAP"}
-_ONCE = {int(Type.USER_NAME): "User-Names", int(Type.USER_PASSWORD): "User-Passwords", int(Type.STATE): "States"}
+_NOT_SERVED = {int(AttributeType.CHAP_PASSWORD): "CHAP", int(AttributeType.EAP_MESSAGE): "EAP"}
+_ONCE = {
+    int(AttributeType.USER_NAME): "User-Names",
+    int(AttributeType.USER_PASSWORD): "User-Passwords",
+    int(AttributeType.STATE): "States",
+}
 
 
 def _refuse_doubles(request: Request) -> None:
     for type_, names in _ONCE.items():
         if len(request.values(type_)) > 1:
-            raise NoCredentials(f"two {names}")
+            raise Unservable(f"two {names}")
 
 
 def decrypt(encrypted: bytes, secret: bytes, authenticator: bytes) -> bytes:
@@ -217,15 +223,15 @@ def decrypt(encrypted: bytes, secret: bytes, authenticator: bytes) -> bytes:
     return clear.to_bytes(len(encrypted), "big").rstrip(b"\0")
 
 
-_BLANK_AUTHENTICATOR = bytes((Type.MESSAGE_AUTHENTICATOR, 18)) + bytes(16)
+_BLANK_AUTHENTICATOR = bytes((AttributeType.MESSAGE_AUTHENTICATOR, 18)) + bytes(16)
 
 
-def write_reply(request: Request, code: Code, attributes: Iterable[Attribute], secret: bytes) -> bytes:
+def write_reply(request: Request, code: PacketCode, attributes: Iterable[Attribute], secret: bytes) -> bytes:
     """A signed reply: Message-Authenticator first, then ``attributes``, then the request's Proxy-States in their order
     (RFC 2865 section 5.33; MA first: CVE-2024-3596). Raises ValueError if it would exceed 4096 octets."""
     body = _BLANK_AUTHENTICATOR + encode(attributes)
-    if Type.PROXY_STATE in request.found:
-        body += encode(item for item in request.attributes if item[0] == Type.PROXY_STATE)
+    if AttributeType.PROXY_STATE in request.found:
+        body += encode(item for item in request.attributes if item[0] == AttributeType.PROXY_STATE)
     length = _HEADER + len(body)
     if length > MAX_PACKET:
         raise ValueError(f"a reply of {length} octets: RADIUS allows 4096")

@@ -15,7 +15,7 @@ from pyrad.dictionary import Attribute as Definition
 from pyrad.dictionary import Dictionary as PyradDictionary
 from pyrad.dictionary import ParseError
 
-from radius_server.packet import Attribute, Type
+from otp_core.radius.codec import Attribute, AttributeType
 
 _OURS = {
     "State", "Proxy-State", "Message-Authenticator", "EAP-Message", "Reply-Message", "Prompt",
@@ -66,7 +66,7 @@ class Dictionary:
             return definition.code, octets
         vendor: int = self._names.vendors.GetForward(definition.vendor)
         head = vendor.to_bytes(4, "big") + bytes((definition.code, len(octets) + 2))
-        return int(Type.VENDOR_SPECIFIC), head + octets
+        return int(AttributeType.VENDOR_SPECIFIC), head + octets
 
     def _definition(self, name: str) -> Definition:
         if name not in self:
@@ -126,5 +126,5 @@ def _raw(name: str, value: object) -> bytes:
 
 def standard_dictionary() -> Path:
     """The dictionary that comes with Sekisho: in the source tree beside the packages, in a wheel inside this one."""
-    beside = Path(__file__).parent.parent / "config" / "dictionary" / "dictionary"
-    return beside if beside.is_file() else Path(str(files("radius_server") / "dictionary_files" / "dictionary"))
+    beside = Path(__file__).parents[2] / "config" / "dictionary" / "dictionary"
+    return beside if beside.is_file() else Path(str(files("otp_core.radius") / "dictionary_files" / "dictionary"))

@@ -20,7 +20,7 @@ _HEADER = 20
 _BLANK = struct.pack("BB", 80, 18) + bytes(16)
 
 
-class Code(IntEnum):
+class PacketCode(IntEnum):
     ACCESS_REQUEST = 1
     ACCESS_ACCEPT = 2
     ACCESS_REJECT = 3
@@ -28,7 +28,7 @@ class Code(IntEnum):
     STATUS_SERVER = 12
 
 
-class Type(IntEnum):
+class AttributeType(IntEnum):
     USER_NAME = 1
     USER_PASSWORD = 2
     STATE = 24
@@ -63,38 +63,41 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    code: Code
+    code: PacketCode
     state: bytes | None = field(default=None, repr=False)
 
 
 def access_request(
     user: str,
-    typed: str,
+    user_password: str,
     secret: bytes,
     *,
     identifier: int,
     authenticator: bytes,
     nas: str = "",
-    station: str = "",
+    calling_station_id: str = "",
     state: bytes | None = None,
 ) -> Request:
     """Raises CannotAsk. ``authenticator``: 16 random octets, never twice the same."""
-    name, password = user.encode(), typed.encode()
+    name, password = user.encode(), user_password.encode()
     if not 1 <= len(name) <= 253 or len(password) > MAX_PASSWORD:
         raise CannotAsk("a name of more than 253 octets, or a password of more than 128")
-    attributes = [(Type.USER_NAME, name), (Type.USER_PASSWORD, _hide(password, secret, authenticator))]
-    for type_, text in ((Type.NAS_IDENTIFIER, nas), (Type.CALLING_STATION_ID, station)):
+    attributes = [
+        (AttributeType.USER_NAME, name),
+        (AttributeType.USER_PASSWORD, _hide(password, secret, authenticator)),
+    ]
+    for type_, text in ((AttributeType.NAS_IDENTIFIER, nas), (AttributeType.CALLING_STATION_ID, calling_station_id)):
         if text:
             attributes.append((type_, text.encode()[:253]))
     if state is not None:
-        attributes.append((Type.STATE, state))
-    return _signed(Code.ACCESS_REQUEST, identifier, authenticator, attributes, secret)
+        attributes.append((AttributeType.STATE, state))
+    return _signed(PacketCode.ACCESS_REQUEST, identifier, authenticator, attributes, secret)
 
 
 def status_server(secret: bytes, *, identifier: int, authenticator: bytes, nas: str = "") -> Request:
     """RFC 5997: are you there?"""
-    attributes = [(Type.NAS_IDENTIFIER, nas.encode()[:253])] if nas else []
-    return _signed(Code.STATUS_SERVER, identifier, authenticator, attributes, secret)
+    attributes = [(AttributeType.NAS_IDENTIFIER, nas.encode()[:253])] if nas else []
+    return _signed(PacketCode.STATUS_SERVER, identifier, authenticator, attributes, secret)
 
 
 def read_reply(request: Request, octets: bytes) -> Reply:
@@ -120,13 +123,13 @@ def read_reply(request: Request, octets: bytes) -> Reply:
 
 
 def _read(request: Request, code: int, found: dict[int, bytes]) -> Reply:
-    asked_status = request.octets[0] == Code.STATUS_SERVER
-    if code == Code.ACCESS_ACCEPT:
-        return Reply(Code.ACCESS_ACCEPT)
-    if code == Code.ACCESS_REJECT and not asked_status:
-        return Reply(Code.ACCESS_REJECT)
-    if code == Code.ACCESS_CHALLENGE and not asked_status and found.get(Type.STATE):
-        return Reply(Code.ACCESS_CHALLENGE, found[Type.STATE])
+    asked_status = request.octets[0] == PacketCode.STATUS_SERVER
+    if code == PacketCode.ACCESS_ACCEPT:
+        return Reply(PacketCode.ACCESS_ACCEPT)
+    if code == PacketCode.ACCESS_REJECT and not asked_status:
+        return Reply(PacketCode.ACCESS_REJECT)
+    if code == PacketCode.ACCESS_CHALLENGE and not asked_status and found.get(AttributeType.STATE):
+        return Reply(PacketCode.ACCESS_CHALLENGE, found[AttributeType.STATE])
     raise NotAReply(f"a reply of code {code} that answers nothing")
 
 
@@ -139,7 +142,7 @@ def _attributes(octets: bytes) -> tuple[dict[int, bytes], int | None]:
         size = octets[at + 1] if at + 1 < len(octets) else 0
         if size < 2 or at + size > len(octets) or octets[at] == 0:
             raise NotAReply("a reply with a broken attribute")
-        if octets[at] == Type.MESSAGE_AUTHENTICATOR:
+        if octets[at] == AttributeType.MESSAGE_AUTHENTICATOR:
             if authenticator_at is not None or size != 18:
                 raise NotAReply("a reply with two Message-Authenticators, or one of the wrong size")
             authenticator_at = at + 2
@@ -149,7 +152,11 @@ def _attributes(octets: bytes) -> tuple[dict[int, bytes], int | None]:
 
 
 def _signed(
-    code: Code, identifier: int, authenticator: bytes, attributes: list[tuple[Type, bytes]], secret: bytes
+    code: PacketCode,
+    identifier: int,
+    authenticator: bytes,
+    attributes: list[tuple[AttributeType, bytes]],
+    secret: bytes,
 ) -> Request:
     rest = b"".join(struct.pack("BB", type_, len(value) + 2) + value for type_, value in attributes)
     head = struct.pack("!BBH", code, identifier, _HEADER + len(_BLANK) + len(rest)) + authenticator

@@ -1,59 +1,36 @@
-"""The settings: one TOML file, a folder of secrets and the environment in; one frozen ``Settings`` out, or one report.
+"""Settings: a TOML file, a secrets folder and the environment in; one frozen schema object out, or one report.
 
-It knows nothing of doors and stores beyond the names of their keys, looks up no environment, and lets no secret out.
+The core's own sections, the value types, and a reader that is given the schema's class. It knows no door, looks up no
+environment, and lets no secret out.
 """
 
-from otp_core.settings.agent import Agent, AgentFile, LoadedAgent, load_agent
 from otp_core.settings.describe import describe_schema, markdown_table, show
-from otp_core.settings.load import Loaded, load
-from otp_core.settings.model import (
-    Client,
-    Log,
-    Login,
-    Password,
-    Radius,
-    ReplyMessages,
-    Settings,
-    Store,
-    Throttle,
-)
-from otp_core.settings.notices import Notices
-from otp_core.settings.pam import AgentProfile, HostProfile, Pam, PamProfile, PamSocket
+from otp_core.settings.notices import NoticesSettings
 from otp_core.settings.problems import ConfigProblems, Problem
-from otp_core.settings.served import Served
-from otp_core.settings.soft_token import SoftToken
+from otp_core.settings.reader import Checks, Loaded, read_settings
+from otp_core.settings.sections import (
+    LoginSettings,
+    LogSettings,
+    PasswordSettings,
+    StoreSettings,
+    ThrottleSettings,
+)
 from otp_core.settings.values import Address
-from otp_core.settings.web import Web
 
 __all__ = [
     "Address",
-    "Agent",
-    "AgentFile",
-    "AgentProfile",
-    "Client",
+    "Checks",
     "ConfigProblems",
-    "HostProfile",
     "Loaded",
-    "LoadedAgent",
-    "Log",
-    "Login",
-    "Notices",
-    "Pam",
-    "PamProfile",
-    "PamSocket",
-    "Password",
+    "LogSettings",
+    "LoginSettings",
+    "NoticesSettings",
+    "PasswordSettings",
     "Problem",
-    "Radius",
-    "ReplyMessages",
-    "Served",
-    "Settings",
-    "SoftToken",
-    "Store",
-    "Throttle",
-    "Web",
+    "StoreSettings",
+    "ThrottleSettings",
     "describe_schema",
-    "load",
-    "load_agent",
     "markdown_table",
+    "read_settings",
     "show",
 ]

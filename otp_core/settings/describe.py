@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretBytes
 
-from otp_core.settings.model import Settings
-from otp_core.settings.sources import Places
+from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
 
 MASK = "********"
@@ -22,16 +21,16 @@ _SECRET_ATTRIBUTE = re.compile("password|secret|key", re.IGNORECASE)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def describe_schema() -> dict[str, Any]:
+def describe_schema(schema: type[BaseModel]) -> dict[str, Any]:
     """The settings file's JSON Schema."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Settings.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema.model_json_schema()
 
 
-def markdown_table() -> str:
+def markdown_table(schema: type[BaseModel]) -> str:
     """Every key with what it takes, its default and its meaning, for the README."""
-    schema = describe_schema()
+    described = describe_schema(schema)
     rows = ["| Key | Takes | Default | Meaning |", "|---|---|---|---|"]
-    rows += _rows("", schema, schema["$defs"])
+    rows += _rows("", described, described["$defs"])
     return "\n".join(rows) + "\n"
 
 
@@ -71,25 +70,25 @@ def _takes(key: dict[str, Any]) -> str:
     return "file" if key.get("format") == "path" else words[key["type"]]
 
 
-def show(settings: Settings, places: Places | None = None) -> str:
-    """The settings that hold as TOML text, every secret masked; with ``places``, where each value comes from."""
-    return "\n".join(_table((), (), settings, places)).lstrip() + "\n"
+def show(settings: BaseModel, sources: SourceMap | None = None) -> str:
+    """The settings that hold as TOML text, every secret masked; with ``sources``, where each value comes from."""
+    return "\n".join(_table((), (), settings, sources)).lstrip() + "\n"
 
 
-def _table(names: tuple[str, ...], at: Location, table: BaseModel, places: Places | None) -> Iterator[str]:
+def _table(names: tuple[str, ...], at: Location, table: BaseModel, sources: SourceMap | None) -> Iterator[str]:
     later: list[str] = []
     for name, value in table:
         here, path = (*at, name), (*names, name)
         if isinstance(value, BaseModel):
-            later += _headed(f"[{'.'.join(path)}]", list(_table(path, here, value, places)))
+            later += _headed(f"[{'.'.join(path)}]", list(_table(path, here, value, sources)))
         elif isinstance(value, dict):
-            lines = [_line(key, _masked(key, inner), (*here, key), places) for key, inner in value.items()]
+            lines = [_line(key, _masked(key, inner), (*here, key), sources) for key, inner in value.items()]
             later += _headed(f"[{'.'.join(path)}]", lines)
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             for index, entry in enumerate(value):
-                later += _headed(f"[[{'.'.join(path)}]]", list(_table(path, (*here, index), entry, places)))
+                later += _headed(f"[[{'.'.join(path)}]]", list(_table(path, (*here, index), entry, sources)))
         elif value is not None and not (isinstance(value, SecretBytes) and getattr(table, f"{name}_file")):
-            yield _line(name, value, here, places)
+            yield _line(name, value, here, sources)
     yield from later
 
 
@@ -97,15 +96,15 @@ def _headed(header: str, lines: list[str]) -> list[str]:
     return ["", header, *lines] if lines else []
 
 
-def _line(name: str, value: object, here: Location, places: Places | None) -> str:
+def _line(name: str, value: object, here: Location, sources: SourceMap | None) -> str:
     line = f"{name if _BARE.fullmatch(name) else _toml(name)} = {_toml(value)}"
-    return f"{line}  # {_origin(here, places)}" if places else line
+    return f"{line}  # {_origin(here, sources)}" if sources else line
 
 
-def _origin(here: Location, places: Places) -> str:
-    given = places.exactly(here)
+def _origin(here: Location, sources: SourceMap) -> str:
+    given = sources.exactly(here)
     if given is None and here[:2] == ("radius", "clients"):  # what a client leaves out, it takes from the section
-        given = places.exactly(("radius", *here[3:]))
+        given = sources.exactly(("radius", *here[3:]))
     return given or "default"
 
 

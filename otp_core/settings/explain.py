@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
-from otp_core.settings.model import Settings
 from otp_core.settings.problems import key_path
-from otp_core.settings.sources import kind_at, sections
+from otp_core.settings.schema import kind_at, sections
 from otp_core.settings.toml_lines import Location
 
 if TYPE_CHECKING:
@@ -37,11 +36,9 @@ _WORDS = {
 }
 
 
-def explain(
-    error: ValidationError, read_in: frozenset[Location], whole: type[BaseModel] = Settings
-) -> dict[Location, str]:
+def explain(error: ValidationError, read_in: frozenset[Location], schema: type[BaseModel]) -> dict[Location, str]:
     """One message for each location. ``read_in``: the secrets that came from a secret_file, which then is the key to
-    name; where one could not be read, that has been said already. ``whole``: what the file is.
+    name; where one could not be read, that has been said already. ``schema``: the class that was to be made.
     """
     messages: dict[Location, str] = {}
     for found in error.errors(include_url=False, include_input=False):
@@ -50,7 +47,7 @@ def explain(
             if kind == "missing":
                 continue
             location = (*location[:-1], "secret_file")
-        messages.setdefault(location, _message(found, location, whole))
+        messages.setdefault(location, _message(found, location, schema))
     return messages
 
 
@@ -58,21 +55,21 @@ def _location(loc: Location) -> Location:
     return loc[:-1] if loc[-1] == "[key]" else loc
 
 
-def _message(found: ErrorDetails, location: Location, whole: type[BaseModel]) -> str:
+def _message(found: ErrorDetails, location: Location, schema: type[BaseModel]) -> str:
     if found["type"] == "extra_forbidden":
-        return _unknown_key(location, whole)
+        return _unknown_key(location, schema)
     if found["type"] == "missing" and location[-1] == "secret":
         return "is missing: give secret or secret_file"
     words = _WORDS.get(found["type"])
     return words.format_map(found.get("ctx", {})) if words else found["msg"]
 
 
-def _unknown_key(location: Location, whole: type[BaseModel]) -> str:
+def _unknown_key(location: Location, schema: type[BaseModel]) -> str:
     *tables, key = location
-    table = kind_at(tuple(tables), whole)
+    table = kind_at(tuple(tables), schema)
     known = list(table.model_fields)
     if likely := difflib.get_close_matches(str(key), known, 1):
         return f"unknown key; did you mean {likely[0]}?"
-    if homes := [section for section, keys in sections(whole) if key in keys]:
+    if homes := [section for section, keys in sections(schema) if key in keys]:
         return f"unknown key here; it belongs in [{homes[0]}]"
     return f"unknown key; {key_path(tuple(tables)) or 'the file'} has {', '.join(known)}"

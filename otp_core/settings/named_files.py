@@ -1,7 +1,7 @@
-"""Follows the file names among the settings: completes relative ones, and reads the shared secrets in.
+"""Follows the file names among the settings: completes relative ones, and reads shared secrets.
 
-One rule: a relative name is looked for in the secrets folder if it names a secret and there is such a folder, otherwise
-beside the settings file. It never looks in two places, and never opens the master key.
+One rule: a relative name starts from the secrets folder if it names a secret and there is such a folder, otherwise from
+the settings file's folder. It never looks in two folders. Which fields name files, their ``FileName`` marker says.
 """
 
 from __future__ import annotations
@@ -9,70 +9,79 @@ from __future__ import annotations
 from copy import deepcopy
 from os.path import isfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
-from otp_core.settings.sources import Unfit, read_private
+from pydantic import BaseModel
+
+from otp_core.settings.schema import element_of, is_model, kind_at, markers
+from otp_core.settings.section import FileName
+from otp_core.settings.sources import UnusableFile, read_private
 from otp_core.settings.toml_lines import Location
 
 
-def follow(values: dict[str, Any], beside: Path, private: Path) -> tuple[dict[str, Any], dict[Location, str]]:
-    """The values with their files followed, and what is wrong with those files, by location.
+class Followed(NamedTuple):
+    """``values`` with complete names, ``problems`` of the files by location, and where a file's octets were put."""
 
-    The values are not checked yet: what has the wrong type is left as it is. ``beside`` and ``private`` are the folders
-    that relative names start from.
-    """
+    values: dict[str, Any]
+    problems: dict[Location, str]
+    read_in: frozenset[Location]
+
+
+def follow(values: dict[str, Any], schema: type[BaseModel], beside: Path, private: Path) -> Followed:
+    """Follow every file name. ``beside`` and ``private``: the folders that relative names start from. The values are
+    not checked yet: what has the wrong type is left as it is. Opens only the files that are read into a key."""
+    follower = _Follower(beside, private)
     values = deepcopy(values)
-    problems: dict[Location, str] = {}
-    store, radius = _table(values, "store"), _table(values, "radius")
-    if isinstance(key_file := store.get("master_key_file"), str):
-        store["master_key_file"] = str(private / key_file)
-    served = {"tls_certificate": beside, "tls_key": private, "terms_file": beside, "terms_file_en": beside}
-    for section, folders in (
-        ("web", served),
-        ("soft_token", served),
-        ("notices", {"ca_file": beside, "password_file": private}),
-    ):
-        _follow_files(section, _table(values, section), folders, problems)
-    for index, name in enumerate(_list(radius, "dictionary")):
-        if isinstance(name, str):
-            path = beside / name
-            radius["dictionary"][index] = str(path)
-            if not isfile(path):  # unlike Path.is_file it takes any name, however long
-                problems["radius", "dictionary", index] = f"{path} is not a file"
-    for index, client in enumerate(_list(radius, "clients")):
-        if isinstance(client, dict) and isinstance(client.get("secret_file"), str):
-            try:
-                _read_secret(client, private)
-            except Unfit as error:
-                problems["radius", "clients", index, "secret_file"] = str(error)
-    return values, problems
+    follower.table(values, schema, ())
+    return Followed(values, follower.problems, frozenset(follower.read_in))
 
 
-def _follow_files(
-    section: str, values: dict[str, Any], folders: dict[str, Path], problems: dict[Location, str]
-) -> None:
-    """``folders``: where the file of each key is looked for."""
-    for key, folder in folders.items():
-        if isinstance(name := values.get(key), str):
-            path = folder / name
-            values[key] = str(path)
-            if not isfile(path):
-                problems[section, key] = f"{path} is not a file"
+class _Follower:
+    def __init__(self, beside: Path, private: Path) -> None:
+        self._beside, self._private = beside, private
+        self.problems: dict[Location, str] = {}
+        self.read_in: set[Location] = set()
 
+    def table(self, values: dict[str, Any], schema: type[BaseModel], at: Location) -> None:
+        for name, field in schema.model_fields.items():
+            if name not in values:
+                continue
+            here, kind = (*at, name), kind_at((name,), schema)
+            mark = next(markers(field, FileName), None)
+            if mark is not None:
+                self._files(values, name, mark, here)
+            elif is_model(kind) and isinstance(values[name], dict):
+                self.table(values[name], kind, here)
+            elif isinstance(values[name], list) and get_args(kind) and is_model(element := element_of(kind)):
+                for index, entry in enumerate(values[name]):
+                    if isinstance(entry, dict):
+                        self.table(entry, element, (*here, index))
 
-def _read_secret(client: dict[str, Any], private: Path) -> None:
-    path = private / client["secret_file"]
-    client["secret_file"] = str(path)
-    if "secret" in client:
-        raise Unfit("secret is given as well: keep one of the two")
-    client["secret"] = read_private(path)
+    def _files(self, values: dict[str, Any], name: str, mark: FileName, here: Location) -> None:
+        found = values[name]
+        if mark.read_into is not None:
+            self.read_in.add((*here[:-1], mark.read_into))
+        if isinstance(found, list):
+            for index, one in enumerate(found):
+                if isinstance(one, str):
+                    found[index] = str(self._file(mark, one, (*here, index)))
+        elif isinstance(found, str):
+            path = self._file(mark, found, here)
+            values[name] = str(path)
+            if mark.read_into is not None:
+                self._read(values, path, mark.read_into, here)
 
+    def _file(self, mark: FileName, name: str, here: Location) -> Path:
+        path = (self._private if mark.secret else self._beside) / name
+        if mark.must_exist and not isfile(path):  # unlike Path.is_file it takes any name, however long
+            self.problems[here] = f"{path} is not a file"
+        return path
 
-def _table(values: dict[str, Any], name: str) -> dict[str, Any]:
-    table = values.get(name)
-    return table if isinstance(table, dict) else {}
-
-
-def _list(values: dict[str, Any], name: str) -> list[Any]:
-    found = values.get(name)
-    return found if isinstance(found, list) else []
+    def _read(self, values: dict[str, Any], path: Path, key: str, here: Location) -> None:
+        if key in values:
+            self.problems[here] = f"{key} is given as well: keep one of the two"
+            return
+        try:
+            values[key] = read_private(path)
+        except UnusableFile as error:
+            self.problems[here] = str(error)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, tzinfo
 from email.headerregistry import Address as MailAddress
-from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
-from otp_core.settings.section import Section, count, seconds
+from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section, count, seconds
 
 _SERVER = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _SENDER = re.compile(r"(?:(?P<name>[^<>\"\r\n]+?) *<(?P<inside>[^<>@\s]+@[^<>@\s]+)>|(?P<alone>[^<>@\s]+@[^<>@\s]+))")
@@ -62,18 +61,18 @@ def zone(name: str) -> tzinfo:
         ) from None
 
 
-class Notices(Section):
+class NoticesSettings(Section):
     """E-mail to customers when something about their one-time passwords changes. Without this section: none."""
 
     smtp: Annotated[str, AfterValidator(read_server)] = Field(description="The mail server: host and port.")
     tls: Literal["starttls", "tls", "none"] = Field(
         default="starttls", description="Encryption: asked for on an open line, from the beginning, or none."
     )
-    ca_file: Path | None = Field(
+    ca_file: ExistingPath | None = Field(
         default=None, description="Certificates that the mail server's is checked against (left out: the system's)."
     )
     username: str | None = Field(default=None, min_length=1, description="Whom to log in as at the mail server.")
-    password_file: Path | None = Field(
+    password_file: ExistingSecretPath | None = Field(
         default=None,
         description="The file that holds that user's password (one line end after it is dropped). A relative path is "
         "looked for in the secrets folder if there is one, otherwise beside this file.",

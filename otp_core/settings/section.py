@@ -1,25 +1,47 @@
-"""What the sections of the settings have in common, and how their commonest fields are written."""
+"""What the sections of the settings have in common: the base class, numbers with limits, names of files."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 def count(default: int, low: int, high: int, description: str) -> Any:
+    """A whole number from ``low`` to ``high``; text and booleans are refused."""
     return Field(default=default, strict=True, ge=low, le=high, description=description)
 
 
 def seconds(default: float, low: float, high: float, description: str) -> Any:
+    """A number from ``low`` to ``high``; text and booleans are refused."""
     return Field(default=default, strict=True, ge=low, le=high, description=description)
 
 
 def yes_or_no(default: bool, description: str) -> Any:
+    """A boolean; text and numbers are refused."""
     return Field(default=default, strict=True, description=description)
 
 
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """Marks a field that names a file (see named_files.py). ``secret``: a relative name starts from the secrets folder
+    if there is one, not from the settings file. ``must_exist``: the file has to be there when the settings are read.
+    ``read_into``: the key beside it that takes the file's octets."""
+
+    secret: bool = False
+    must_exist: bool = False
+    read_into: str | None = None
+
+
+ExistingPath = Annotated[Path, FileName(must_exist=True)]
+SecretPath = Annotated[Path, FileName(secret=True)]
+ExistingSecretPath = Annotated[Path, FileName(secret=True, must_exist=True)]
+ReadSecretPath = Annotated[Path, FileName(secret=True, read_into="secret")]
+
+
 class Section(BaseModel):
-    """What every table has in common: nothing unknown, nothing changed later, no input in an error."""
+    """The base of every table: unknown keys are refused, values never change, no input is repeated in an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""What the file, the secrets folder and the environment each say, and where they say it. Judges no value.
+"""What the file, the secrets folder and the environment each say, and where they say it. It checks no value.
 
 A variable, or a file in the folder, is named by its keys, joined by ``__``. Where the key wants text, what is found is
 the text; anything else is read as TOML reads it: ``SEKISHO_RADIUS__LISTEN='["0.0.0.0:1812"]'``.
@@ -13,24 +13,23 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeGuard, get_args, get_origin
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 
-from otp_core.settings.model import Settings
 from otp_core.settings.problems import Problem, key_path
+from otp_core.settings.renamed import current, renamed, warning
+from otp_core.settings.schema import is_model, kind_at, sections
 from otp_core.settings.toml_lines import Location, key_lines
 
-PREFIX = str(Settings.model_config["env_prefix"])
-DELIMITER = str(Settings.model_config["env_nested_delimiter"])
+PREFIX, DELIMITER = "SEKISHO_", "__"
 NOT_SETTINGS = frozenset({"SEKISHO_CONFIG", "SEKISHO_SECRETS_DIR"})
 """Variables with the prefix that say where settings are, not what they are."""
 
 _PRIVATE_OCTETS = 64 * 1024
 
 
-class Unfit(Exception):
+class UnusableFile(Exception):
     """A file that cannot be used; the text says why and what to do."""
 
 
@@ -39,38 +38,38 @@ class Reading:
     """One source's say: nested values, where each was given, and what was wrong with the source itself."""
 
     values: dict[str, Any] = field(default_factory=dict, repr=False)
-    places: Mapping[Location, str] = field(default_factory=dict)
+    sources: Mapping[Location, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
 
-class Places:
+class SourceMap:
     """Where each value was given. A source that outranks another hides that source's places beneath its own."""
 
     def __init__(self, otherwise: str | None) -> None:
         """``otherwise``: the place of what was not given anywhere; None: the variable that would give it."""
         self._otherwise = otherwise
-        self._places: dict[Location, str] = {}
+        self._sources: dict[Location, str] = {}
 
-    def overlay(self, places: Mapping[Location, str]) -> None:
+    def overlay(self, sources: Mapping[Location, str]) -> None:
         """Add a source that outranks those before it."""
         kept = {
             location: place
-            for location, place in self._places.items()
-            if not any(location[:end] in places for end in range(1, len(location) + 1))
+            for location, place in self._sources.items()
+            if not any(location[:end] in sources for end in range(1, len(location) + 1))
         }
-        self._places = kept | dict(places)
+        self._sources = kept | dict(sources)
 
     def exactly(self, location: Location) -> str | None:
         """Where this value was given; None if it was not."""
-        return self._places.get(location)
+        return self._sources.get(location)
 
     def nearest(self, location: Location) -> str:
         """Where the value was given, or something in it, or the table it should stand in."""
-        inside = sorted((known for known in self._places if known[: len(location)] == location), key=len)
-        around = [location[:end] for end in range(len(location) - 1, 0, -1) if location[:end] in self._places]
+        inside = sorted((known for known in self._sources if known[: len(location)] == location), key=len)
+        around = [location[:end] for end in range(len(location) - 1, 0, -1) if location[:end] in self._sources]
         if found := inside or around:
-            return self._places[found[0]]
+            return self._sources[found[0]]
         return self._otherwise or f"environment {variable(location)}"
 
 
@@ -88,8 +87,9 @@ def variable(location: Location) -> str:
     return PREFIX + DELIMITER.join(map(str, location)).upper()
 
 
-def read_file(path: Path) -> Reading:
-    """The TOML file. A file that cannot be read, or is not TOML, is a problem and says nothing."""
+def read_file(path: Path, schema: type[BaseModel]) -> Reading:
+    """The TOML file, its keys by today's names. A file that cannot be read, or is not TOML, is a problem and has no
+    values."""
     try:
         text = path.read_bytes().decode()
         values = tomllib.loads(text)
@@ -100,7 +100,15 @@ def read_file(path: Path) -> Reading:
         return _nothing(f"{path}:{line}", "is not UTF-8")
     except tomllib.TOMLDecodeError as error:
         return _nothing(*_syntax_error(path, text, str(error)))
-    return Reading(values, {location: f"{path}:{line}" for location, line in key_lines(text).items()})
+    lines = key_lines(text)
+    warnings: list[Problem] = []
+
+    def say(location: Location, today: str) -> None:
+        warnings.append(warning(f"{path}:{lines[location]}", location, today))
+
+    values = renamed(values, schema, say)
+    found = {current(location, schema): f"{path}:{line}" for location, line in lines.items()}
+    return Reading(values, found, warnings=tuple(warnings))
 
 
 def _syntax_error(path: Path, text: str, message: str) -> tuple[str, str]:
@@ -111,37 +119,37 @@ def _syntax_error(path: Path, text: str, message: str) -> tuple[str, str]:
     return f"{path}:{line}", f"not TOML, at the end of the file: {what}"
 
 
-def read_folder(folder: Path) -> Reading:
+def read_folder(folder: Path, schema: type[BaseModel]) -> Reading:
     """A folder of secrets, a file each. Only names with ``__`` are settings; the others are for secret_file."""
     try:
         files = sorted(file for file in folder.iterdir() if DELIMITER in file.name and file.name[0] != ".")
     except OSError as error:
         return _nothing(str(folder), f"the secrets folder cannot be read: {error.strerror}")
-    given = _Given()
+    given = _Given(schema)
     for file in files:
         try:
             given.add(file.name.lower(), read_private(file).decode(), str(file))
-        except Unfit as error:
+        except UnusableFile as error:
             given.problems.append(Problem(str(file), "", str(error)))
         except UnicodeDecodeError:
             given.problems.append(Problem(str(file), "", "is not UTF-8"))
     return given.reading()
 
 
-def read_environment(environment: Mapping[str, str]) -> Reading:
+def read_environment(environment: Mapping[str, str], schema: type[BaseModel]) -> Reading:
     """Every variable that begins with SEKISHO_. One that names no section is left alone, with a warning: a container
     platform makes such variables from the names of services."""
-    given = _Given()
+    given = _Given(schema)
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name in NOT_SETTINGS:
             continue
         keys = name.removeprefix(PREFIX).lower()
         if not _is_unicode(environment[name]):
             given.problems.append(Problem(f"environment {name}", "", "is not UTF-8"))
-        elif DELIMITER in keys or keys in Settings.model_fields:
+        elif DELIMITER in keys or keys in schema.model_fields:
             given.add(keys, environment[name], f"environment {name}")
         else:
-            given.warnings.append(Problem(f"environment {name}", "", _no_section(name)))
+            given.warnings.append(Problem(f"environment {name}", "", _no_section(name, schema)))
     return given.reading()
 
 
@@ -154,45 +162,49 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _no_section(name: str) -> str:
-    names = [variable((section, key)) for section, keys in sections() for key in keys]
+def _no_section(name: str, schema: type[BaseModel]) -> str:
+    names = [variable((section, key)) for section, keys in sections(schema) for key in keys]
     likely = difflib.get_close_matches(name, names, 1, 0.85)
     return "is no setting, and is not used" + (f"; did you mean {likely[0]}?" if likely else "")
-
-
-def sections(whole: type[BaseModel] = Settings) -> list[tuple[str, list[str]]]:
-    """Every section with its keys."""
-    return [(name, list(kind_at((name,), whole).model_fields)) for name in whole.model_fields]
 
 
 class _Given:
     """Collects single values that are named by their keys joined with ``__``."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: type[BaseModel]) -> None:
+        self._schema = schema
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._values: dict[str, Any] = {}
-        self._places: dict[Location, str] = {}
+        self._sources: dict[Location, str] = {}
 
     def add(self, keys: str, text: str, place: str) -> None:
-        *tables, last = location = tuple(keys.split(DELIMITER))
-        if whole := [location[:end] for end in range(1, len(location)) if _is_whole(location[:end])]:
+        given = tuple(keys.split(DELIMITER))
+        *tables, last = location = current(given, self._schema)
+        if location != given:
+            self.warnings.append(warning(place, given, str(location[-1])))
+        if whole := [location[:end] for end in range(1, len(location)) if self._is_whole(location[:end])]:
             self._misplaced(place, location, f"{key_path(whole[0])} is given whole, by {variable(whole[0])}")
             return
         table = self._values
         for name in tables:
-            table = table.setdefault(name, {})
+            table = table.setdefault(str(name), {})
             if not isinstance(table, dict):
                 self._misplaced(place, location, "another one has given the whole table, and not as a table")
                 return
-        table[last] = _as_wanted(text, location)
-        self._places |= dict.fromkeys(_leaves(location, table[last]), place)
+        table[str(last)] = value = _as_wanted(text, kind_at(location, self._schema))
+        self._sources |= dict.fromkeys(_leaves(location, value), place)
+
+    def _is_whole(self, location: Location) -> bool:
+        """Whether a known key is there that has no named keys of its own."""
+        kind = kind_at(location, self._schema)
+        return kind is not None and not is_model(kind)
 
     def _misplaced(self, place: str, location: Location, message: str) -> None:
         self.problems.append(Problem(place, key_path(location), message))
 
     def reading(self) -> Reading:
-        return Reading(self._values, self._places, tuple(self.problems), tuple(self.warnings))
+        return Reading(self._values, self._sources, tuple(self.problems), tuple(self.warnings))
 
 
 def _leaves(location: Location, value: object) -> Iterator[Location]:
@@ -208,8 +220,7 @@ def _leaves(location: Location, value: object) -> Iterator[Location]:
         yield from _leaves((*location, name), part)
 
 
-def _as_wanted(text: str, location: Location) -> object:
-    kind = kind_at(location)
+def _as_wanted(text: str, kind: Any) -> object:
     if kind is None or not (is_model(kind) or (get_origin(kind) or kind) in (bool, int, float, tuple, dict)):
         return text
     try:
@@ -219,50 +230,21 @@ def _as_wanted(text: str, location: Location) -> object:
     return read["value"] if len(read) == 1 else text
 
 
-def _is_whole(location: Location) -> bool:
-    """Whether something known stands there that has no named keys of its own."""
-    kind = kind_at(location)
-    return kind is not None and not is_model(kind)
-
-
-def kind_at(location: Location, whole: type[BaseModel] = Settings) -> Any:
-    """The type of the value at a location; None if no such key is known."""
-    kind: Any = whole
-    for name in location:
-        if isinstance(name, int):
-            kind = get_args(kind)[0]
-        elif is_model(kind) and name in kind.model_fields:
-            kind = _given(kind.model_fields[name].annotation)
-        else:
-            return None
-    return kind
-
-
-def _given(kind: Any) -> Any:
-    """The type without the None that stands for "left out"."""
-    kinds = [one for one in get_args(kind) if one is not NoneType]
-    return kinds[0] if isinstance(kind, UnionType) and len(kinds) == 1 else kind
-
-
-def is_model(kind: object) -> TypeGuard[type[BaseModel]]:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
 def read_private(path: Path) -> bytes:
     """A secret's octets, without one line end after them. Raises Unfit."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise Unfit(f"{path} is not a file")
+            raise UnusableFile(f"{path} is not a file")
         if status.st_mode & stat.S_IROTH:
-            raise Unfit(f"{path} can be read by everybody: chmod o-rwx {path}")
+            raise UnusableFile(f"{path} can be read by everybody: chmod o-rwx {path}")
         if status.st_size > _PRIVATE_OCTETS:
-            raise Unfit(f"{path} is too large for a secret")
+            raise UnusableFile(f"{path} is too large for a secret")
         octets = path.read_bytes()
     except OSError as error:
-        raise Unfit(f"{path} cannot be read: {error.strerror}") from None
+        raise UnusableFile(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:  # a NUL in the name
-        raise Unfit("is not the name of a file") from None
+        raise UnusableFile("is not the name of a file") from None
     return octets.removesuffix(b"\n").removesuffix(b"\r")
 
 

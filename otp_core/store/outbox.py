@@ -1,6 +1,6 @@
 """Notices that wait to be sent: written with what they tell of, claimed by one sender at a time, taken away when sent.
 
-All SQL about the outbox but the login batch's own line (ledger.py). It knows no mail.
+All SQL about the outbox but the login batch's own line (login batch.py). It knows no mail.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Turns:
             yield
 
 
-async def patiently(act: Callable[[], T]) -> T:
+async def retry_while_busy(act: Callable[[], T]) -> T:
     """The act's result. It is one transaction: one that met a busy store has done nothing. Raises StoreUnavailable."""
     loop = asyncio.get_running_loop()
     end = loop.time() + PATIENT_SECONDS

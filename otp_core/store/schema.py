@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -48,7 +48,7 @@ token = Table(
     Column("state", Text, nullable=False),
     Column("last_step", _BIG, nullable=False, server_default=text("-1")),
     Column("drift", Integer, nullable=False, server_default=text("0")),
-    Column("last_mark", _BIG, nullable=False, server_default=text("0")),
+    Column("last_fingerprint", _BIG, nullable=False, server_default=text("0")),
     Column("last_at", _BIG, nullable=False, server_default=text("0")),
     CheckConstraint("state IN ('available', 'bound', 'retired', 'lost')", name="state"),
 )
@@ -63,7 +63,7 @@ customer = Table(
     Column("locked_at", _BIG),
     Column("failures", SmallInteger, nullable=False, server_default=text("0")),
     Column("failed_at", _BIG, nullable=False, server_default=text("0")),
-    Column("failed_mark", _BIG, nullable=False, server_default=text("0")),
+    Column("failed_fingerprint", _BIG, nullable=False, server_default=text("0")),
     Column("language", Text),
     Column("attributes", Text, comment="reply attributes, JSON"),
     CheckConstraint("otp_use IN ('none', 'active', 'suspended', 'lost', 'reissue permitted')", name="otp_use"),
@@ -81,20 +81,20 @@ profile = Table(
     Column("email", Text),
 )
 
-handout = Table(
-    "handout",
+unclaimed_token = Table(
+    "unclaimed_token",
     metadata,
     Column("token_key", _BIG, ForeignKey("token.key"), primary_key=True, autoincrement=False),
     Column("origin", Text, nullable=False, comment="the source address, or the network that counts as one"),
 )
-# Tokens handed out to whoever asked, until they are claimed or retired. Their key tells when.
-Index("ix_handout_origin_token_key", handout.c.origin, handout.c.token_key)
+# Tokens issued by self-service and not enrolled yet. Their key tells when they were issued.
+Index("ix_unclaimed_token_origin_token_key", unclaimed_token.c.origin, unclaimed_token.c.token_key)
 
 permit = Table(
     "permit",
     metadata,
     Column("customer_key", _BIG, ForeignKey("customer.key"), primary_key=True, autoincrement=False),
-    Column("mark", _BIG, nullable=False, comment="keyed fingerprint of the permit"),
+    Column("digest", _BIG, nullable=False, comment="keyed digest of the permit"),
     Column("expires_at", _BIG, nullable=False),
 )
 
@@ -102,7 +102,7 @@ session = Table(
     "session",
     metadata,
     Column("key", _BIG, primary_key=True, autoincrement=False),
-    Column("mark", LargeBinary, nullable=False, unique=True, comment="keyed fingerprint of the id in the cookie"),
+    Column("digest", LargeBinary, nullable=False, unique=True, comment="keyed digest of the id in the cookie"),
     Column("customer_key", _BIG, ForeignKey("customer.key"), comment="NULL: nobody has signed in yet"),
     Column("source", Text, nullable=False),
     Column("seen_at", _BIG, nullable=False),
@@ -141,7 +141,7 @@ challenge = Table(
     Column("client", Text, nullable=False),
     Column("expires_at", _BIG, nullable=False, index=True),
     Column("tries_left", SmallInteger, nullable=False),
-    Column("password_mark", _BIG),
+    Column("password_fingerprint", _BIG),
     sqlite_with_rowid=False,
 )
 

@@ -41,27 +41,27 @@ class SessionLine(NamedTuple):
         return ms_of(self.key)
 
 
-class Visits:
+class SessionStatements:
     """Part of an open transaction (``Work``)."""
 
     _connection: Connection
     _ids: Ids
 
-    def session(self, mark: bytes) -> SessionRow | None:
+    def session(self, digest: bytes) -> SessionRow | None:
         columns = (session.c[name] if name in session.c else customer.c[name] for name in SessionRow._fields)
-        query = select(*columns).select_from(session.outerjoin(customer)).where(session.c.mark == mark)
+        query = select(*columns).select_from(session.outerjoin(customer)).where(session.c.digest == digest)
         row = self._connection.execute(query).one_or_none()
         return SessionRow(*row) if row else None
 
     def add_session(
-        self, mark: bytes, customer_key: int | None, source: str, now: int, expires_at: int, data: bytes
+        self, digest: bytes, customer_key: int | None, source: str, now: int, expires_at: int, data: bytes
     ) -> int:
         """Its key."""
         key = self._ids.next()
         self._connection.execute(
             insert(session).values(
                 key=key,
-                mark=mark,
+                digest=digest,
                 customer_key=customer_key,
                 source=source,
                 seen_at=now,

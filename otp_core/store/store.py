@@ -11,11 +11,11 @@ from sqlalchemy.exc import DBAPIError
 
 from otp_core.audit import Ids
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
-from otp_core.store import engine as _engine
-from otp_core.store.driver import DriverConnection, SharedCommits
-from otp_core.store.engine import StoreProblem, open_engine, unavailable
-from otp_core.store.ledger import CHANGED, Enquiries, SqliteLedger
-from otp_core.store.work import Work
+from otp_core.store.sqlite import engine as _engine
+from otp_core.store.sqlite.connection import DriverConnection, SharedCommits
+from otp_core.store.sqlite.engine import StoreProblem, open_engine, unavailable
+from otp_core.store.sqlite.login_batch import CHANGED, LoginReader, SqliteLoginBatch
+from otp_core.store.unit_of_work import Work
 
 _KEY_CHECK = "key check"
 
@@ -63,13 +63,13 @@ class Store:
             except DBAPIError as error:
                 raise unavailable(error.orig) from error
 
-    def ledger(self) -> SqliteLedger:
+    def login_batch(self) -> SqliteLoginBatch:
         """For the login batches of this process."""
-        return SqliteLedger(SharedCommits(self.engine), notices=self._notices)
+        return SqliteLoginBatch(SharedCommits(self.engine), notices=self._notices)
 
-    def enquiries(self) -> Enquiries:
+    def login_reader(self) -> LoginReader:
         """For what is asked between them."""
-        return Enquiries(DriverConnection(self.engine))
+        return LoginReader(DriverConnection(self.engine))
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:

@@ -13,19 +13,19 @@ from sqlalchemy import Connection, Table, and_, delete, func, insert, literal, o
 from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import AuditRow, Event, Ids, id_at
-from otp_core.model import NEVER, OtpUse, Standing, StoreUnavailable, TokenSpec, TokenState
+from otp_core.model import NEVER, LoginRecord, OtpUse, StoreUnavailable, TokenSpec, TokenState
 from otp_core.store import outbox, schema
-from otp_core.store.schema import audit, customer, handout, permit, profile, token
-from otp_core.store.visits import Visits
+from otp_core.store.schema import audit, customer, permit, profile, token, unclaimed_token
+from otp_core.store.sessions import SessionStatements
 
-_STANDING = select(
+_LOGIN_RECORD = select(
     customer.c.contract_id,
     customer.c.key,
     customer.c.otp_use,
     customer.c.locked_at,
     customer.c.failures,
     customer.c.failed_at,
-    customer.c.failed_mark,
+    customer.c.failed_fingerprint,
     customer.c.language,
     customer.c.attributes,
     token.c.key.label("token_key"),
@@ -37,7 +37,7 @@ _STANDING = select(
     token.c.period,
     func.coalesce(token.c.last_step, NEVER),
     func.coalesce(token.c.drift, 0),
-    func.coalesce(token.c.last_mark, 0),
+    func.coalesce(token.c.last_fingerprint, 0),
     func.coalesce(token.c.last_at, 0),
 ).select_from(
     customer.outerjoin(
@@ -102,7 +102,7 @@ class NewToken:
     spec: TokenSpec
 
 
-class Work(Visits):
+class Work(SessionStatements):
     """An open transaction. Made by ``Store.work``."""
 
     def __init__(self, connection: Connection, ids: Ids, *, notices: bool = False) -> None:
@@ -117,9 +117,9 @@ class Work(Visits):
 
     # Reading
 
-    def standing(self, contract_id: str) -> Standing | None:
-        row = self._connection.execute(_STANDING.where(customer.c.contract_id == contract_id)).one_or_none()
-        return Standing(*tuple(row)) if row else None
+    def login_record(self, contract_id: str) -> LoginRecord | None:
+        row = self._connection.execute(_LOGIN_RECORD.where(customer.c.contract_id == contract_id)).one_or_none()
+        return LoginRecord(*tuple(row)) if row else None
 
     def token(self, token_id: str) -> TokenRecord | None:
         row = self._connection.execute(_TOKEN.where(token.c.token_id == token_id)).one_or_none()
@@ -190,25 +190,29 @@ class Work(Visits):
             ],
         )
 
-    def note_handout(self, token_id: str, origin: str) -> None:
+    def add_unclaimed(self, token_id: str, origin: str) -> None:
         """A token was handed out to whoever asked from ``origin``."""
         key = select(token.c.key, literal(origin)).where(token.c.token_id == token_id)
-        self._connection.execute(insert(handout).from_select(["token_key", "origin"], key))
+        self._connection.execute(insert(unclaimed_token).from_select(["token_key", "origin"], key))
 
-    def handouts_since(self, at: int, origin: str | None = None) -> int:
+    def count_unclaimed(self, at: int, origin: str | None = None) -> int:
         """How many tokens were handed out since a moment, to an origin or to everybody."""
-        query = select(func.count()).select_from(handout).where(handout.c.token_key >= id_at(at))
+        query = select(func.count()).select_from(unclaimed_token).where(unclaimed_token.c.token_key >= id_at(at))
         if origin is not None:
-            query = query.where(handout.c.origin == origin)
+            query = query.where(unclaimed_token.c.origin == origin)
         return self._connection.execute(query).scalar_one()
 
-    def settle_handouts(self, before: int, limit: int) -> list[TokenRecord]:
+    def take_overdue_unclaimed(self, before: int, limit: int) -> list[TokenRecord]:
         """Forget some that were handed out before a moment; of these, the tokens that nobody has claimed."""
-        oldest = select(handout.c.token_key).where(handout.c.token_key < id_at(before)).order_by(handout.c.token_key)
+        oldest = (
+            select(unclaimed_token.c.token_key)
+            .where(unclaimed_token.c.token_key < id_at(before))
+            .order_by(unclaimed_token.c.token_key)
+        )
         keys = self._connection.execute(oldest.limit(limit)).scalars().all()
-        self._connection.execute(delete(handout).where(handout.c.token_key.in_(keys)))
-        unclaimed = _TOKEN.where(token.c.key.in_(keys), token.c.state == TokenState.AVAILABLE)
-        return [TokenRecord(*row) for row in self._connection.execute(unclaimed)]
+        self._connection.execute(delete(unclaimed_token).where(unclaimed_token.c.token_key.in_(keys)))
+        left = _TOKEN.where(token.c.key.in_(keys), token.c.state == TokenState.AVAILABLE)
+        return [TokenRecord(*row) for row in self._connection.execute(left)]
 
     def _insert_new(self, table: Table, rows: list[dict[str, Any]]) -> None:
         try:
@@ -242,7 +246,7 @@ class Work(Visits):
         change = (
             update(token)
             .where(token.c.key == token_key, token.c.state == TokenState.BOUND, token.c.last_step < step)
-            .values(last_step=step, drift=drift, last_mark=0, last_at=at)
+            .values(last_step=step, drift=drift, last_fingerprint=0, last_at=at)
         )
         return self._connection.execute(change).rowcount == 1
 
@@ -250,7 +254,7 @@ class Work(Visits):
         change = (
             update(customer)
             .where(customer.c.key == customer_key)
-            .values(failures=failures, failed_at=at, failed_mark=0, locked_at=locked_at)
+            .values(failures=failures, failed_at=at, failed_fingerprint=0, locked_at=locked_at)
         )
         self._connection.execute(change)
 
@@ -262,27 +266,27 @@ class Work(Visits):
         )
         return self._connection.execute(change).rowcount == 1
 
-    def put_permit(self, customer_key: int, mark: int, expires_at: int) -> None:
+    def put_permit(self, customer_key: int, digest: int, expires_at: int) -> None:
         self.drop_permit(customer_key)
-        self._connection.execute(insert(permit).values(customer_key=customer_key, mark=mark, expires_at=expires_at))
+        self._connection.execute(insert(permit).values(customer_key=customer_key, digest=digest, expires_at=expires_at))
 
     def drop_permit(self, customer_key: int) -> None:
         self._connection.execute(delete(permit).where(permit.c.customer_key == customer_key))
 
-    def take_permit(self, customer_key: int, mark: int, at: int) -> bool:
+    def take_permit(self, customer_key: int, digest: int, at: int) -> bool:
         """Use up the customer's permit: True once, and only before it expires."""
         used = delete(permit).where(
-            permit.c.customer_key == customer_key, permit.c.mark == mark, permit.c.expires_at > at
+            permit.c.customer_key == customer_key, permit.c.digest == digest, permit.c.expires_at > at
         )
         return self._connection.execute(used).rowcount == 1
 
     def meta(self, name: str) -> bytes | None:
         return self._connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == name)).scalar()
 
-    def has_permit(self, customer_key: int, mark: int, at: int) -> bool:
+    def has_permit(self, customer_key: int, digest: int, at: int) -> bool:
         """Whether this is the customer's permit, and not expired. It stays."""
-        query = select(permit.c.mark).where(
-            permit.c.customer_key == customer_key, permit.c.mark == mark, permit.c.expires_at > at
+        query = select(permit.c.digest).where(
+            permit.c.customer_key == customer_key, permit.c.digest == digest, permit.c.expires_at > at
         )
         return self._connection.execute(query).first() is not None
 
@@ -294,9 +298,9 @@ class Work(Visits):
         """The id of the newest audit row, 0 for none."""
         return self._connection.execute(select(func.max(audit.c.id))).scalar() or 0
 
-    def record(self, event: Event, **fields: Any) -> None:
+    def audit(self, event: Event, **fields: Any) -> None:
         """One audit row: ``actor``, ``source``, ``reason``, and whom and which token it was about."""
-        self.record_all([self.audit_row(event, **fields)])
+        self.audit_all([self.audit_row(event, **fields)])
 
     def audit_row(
         self,
@@ -315,5 +319,5 @@ class Work(Visits):
         if self._notices:
             outbox.put(self._connection, row)
 
-    def record_all(self, rows: Sequence[AuditRow]) -> None:
+    def audit_all(self, rows: Sequence[AuditRow]) -> None:
         self._connection.execute(insert(audit), [row._asdict() for row in rows])

@@ -37,7 +37,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class JournalContent:
     """A journal as a file has it. ``digests``: each entry's, the first line's before them; ``octets``: how much of the
     file is whole lines."""
 
@@ -57,7 +57,7 @@ def host_in(octets: bytes) -> str:
     return parts[0]
 
 
-def read_journal(octets: bytes, key: bytes) -> Read:
+def read_journal(octets: bytes, key: bytes) -> JournalContent:
     """Every line proven. A last line without its end was never answered for, and is left out. Raises BadJournal."""
     host = host_in(octets)
     whole = octets[: octets.rfind(b"\n") + 1]
@@ -72,7 +72,7 @@ def read_journal(octets: bytes, key: bytes) -> Read:
         if not hmac.compare_digest(told, digests[-1].hex().encode()):
             raise BadJournal(f"line {number} was changed, or lines before it are missing")
         entries.append(Entry(**json.loads(text)))
-    return Read(host, head.decode().rpartition(" ")[2], tuple(entries), tuple(digests), len(whole))
+    return JournalContent(host, head.decode().rpartition(" ")[2], tuple(entries), tuple(digests), len(whole))
 
 
 def _digest(key: bytes, before: bytes, text: bytes) -> bytes:

@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import NamedTuple
 
+from otp_core.accounts import Principal, Refusal, Refused
 from otp_core.audit import Event, id_at
-from otp_core.desk import Actor, Refusal, Refused
 from otp_core.first_factor.hashes import Cost
-from otp_core.model import Kind, OtpUse, Standing, TokenState
+from otp_core.login.policy import Rules
+from otp_core.model import Kind, LoginRecord, OtpUse, TokenState
 from otp_core.otp import code_at, normalise_contract_id, step_at
-from otp_core.policy import Rules
-from otp_core.store.lists import AuditFilter, audit_rows
+from otp_core.store.queries import AuditFilter, audit_rows
 from otp_core.store.store import Store
-from otp_core.store.work import TokenRecord, Work
+from otp_core.store.unit_of_work import TokenRecord, Work
 from pam_module.offline.cache import Cache, UserCodes, seal, verifier
 from pam_module.offline.journal import BadJournal, Entry, host_in, read_journal
 
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
     GONE = "the token is not bound any more"
 
 
-class Settled(NamedTuple):
+class Reconciled(NamedTuple):
     entry: Entry
     outcome: Outcome
 
@@ -49,19 +49,19 @@ def issue(
     logins: int,
     hours: float,
     now: int,
-    actor: Actor,
+    principal: Principal,
 ) -> bytes:
     """A sealed cache. Raises Refused for a user who has no active token of the kind that runs by the clock."""
     serial, until = secrets.token_hex(8), now + int(hours * 3_600_000)
     with store.work() as work:
-        standings = [_standing(work, name) for name in dict.fromkeys(map(normalise_contract_id, users))]
-    codes = {one.contract_id: _codes(store, rules, cost, serial, one, now, until) for one in standings}
+        records = [_login_record(work, name) for name in dict.fromkeys(map(normalise_contract_id, users))]
+    codes = {one.contract_id: _codes(store, rules, cost, serial, one, now, until) for one in records}
     cache = Cache(host, serial, until, logins, rules.window, rules.lock_after, cost, codes)
     with store.work() as work:
-        for one in standings:
-            work.record(
+        for one in records:
+            work.audit(
                 Event.OFFLINE_ISSUED,
-                actor=actor.name,
+                actor=principal.name,
                 source=host,
                 reason=f"cache {serial}: {logins} logins within {hours:g} h",
                 customer=one.contract_id,
@@ -70,18 +70,18 @@ def issue(
     return seal(cache, store.sealer.host_key(host))
 
 
-def _standing(work: Work, name: str) -> Standing:
-    standing = work.standing(name)
-    if standing is None:
+def _login_record(work: Work, name: str) -> LoginRecord:
+    record = work.login_record(name)
+    if record is None:
         raise Refused(Refusal.UNKNOWN_CUSTOMER, name)
-    if standing.otp_use != OtpUse.ACTIVE or standing.locked_at is not None or standing.token_key is None:
+    if record.otp_use != OtpUse.ACTIVE or record.locked_at is not None or record.token_key is None:
         raise Refused(Refusal.NOT_NOW, f"{name} has no active token, or is locked")
-    if standing.kind != Kind.TOTP:
+    if record.kind != Kind.TOTP:
         raise Refused(Refusal.NOT_NOW, f"{name} has a counter token: only codes by the clock can be handed out")
-    return standing
+    return record
 
 
-def _codes(store: Store, rules: Rules, cost: Cost, serial: str, one: Standing, now: int, until: int) -> UserCodes:
+def _codes(store: Store, rules: Rules, cost: Cost, serial: str, one: LoginRecord, now: int, until: int) -> UserCodes:
     assert one.seed is not None and one.token_id is not None and one.digits and one.period
     token_id, seed = one.token_id, store.sealer.unseal(one.seed, one.token_id)
     with store.work() as work:
@@ -99,12 +99,12 @@ def _codes(store: Store, rules: Rules, cost: Cost, serial: str, one: Standing, n
         )
 
 
-def reconcile(store: Store, octets: bytes, rules: Rules, actor: Actor) -> list[Settled]:
+def reconcile(store: Store, octets: bytes, rules: Rules, principal: Principal) -> list[Reconciled]:
     """Spend here what was spent there. Entries that were settled before are passed over, so the same journal may come
     again, longer or not. Raises BadJournal."""
     read = read_journal(octets, store.sealer.host_key(host_in(octets)))
     name = f"offline journal {read.host} {read.name}"
-    settled = []
+    reconciled = []
     with store.work() as work:
         number, _, digest = (work.meta(name) or b"0").partition(b" ")
         done = int(number)
@@ -113,18 +113,18 @@ def reconcile(store: Store, octets: bytes, rules: Rules, actor: Actor) -> list[S
         if digest and digest != read.digests[done].hex().encode():
             raise BadJournal("its lines are not those that were settled before: was an older file put back there?")
         for entry in read.entries[done:]:
-            outcome = _settle(store, work, entry, rules)
-            settled.append(Settled(entry, outcome))
-            work.record(
+            outcome = _reconcile(store, work, entry, rules)
+            reconciled.append(Reconciled(entry, outcome))
+            work.audit(
                 _EVENTS[outcome],
-                actor=actor.name,
+                actor=principal.name,
                 source=entry.source or read.host,
                 reason=f"{read.host}, cache {entry.serial}: {outcome}",
                 customer=entry.user,
                 token=entry.token_id,
             )
         work.put_meta(name, f"{len(read.entries)} {read.digests[-1].hex()}".encode())
-    return settled
+    return reconciled
 
 
 _EVENTS = {
@@ -136,7 +136,7 @@ _EVENTS = {
 }
 
 
-def _settle(store: Store, work: Work, entry: Entry, rules: Rules) -> Outcome:
+def _reconcile(store: Store, work: Work, entry: Entry, rules: Rules) -> Outcome:
     if not entry.spent:
         return Outcome.WRONG
     token = work.token(entry.token_id)

@@ -25,7 +25,7 @@ _REMEMBERED, _SECONDS = 4096, 600
 _log = structlog.get_logger("agent")
 
 
-class Offline:
+class OfflineVerifier:
     """The host's key, cache and journal, in one folder. ``now_ms``: the host's clock."""
 
     def __init__(self, folder: Path, host: str, now_ms: Callable[[], int]) -> None:
@@ -35,20 +35,20 @@ class Offline:
         self._secret = os.urandom(32)
         self._online: OrderedDict[bytes, int] = OrderedDict()
 
-    def accepted_online(self, user: str, typed: str) -> None:
+    def accepted_online(self, user: str, user_password: str) -> None:
         """A code, alone or behind a password, that a server has just accepted from here: it must not be good a second
         time when that server falls silent. Forgotten when it could not be accepted any more."""
         for digits in DIGITS:
-            if length := code_at_the_end(typed, digits):
-                self._online[self._mark(user, typed[-length:])] = self._now_ms()
+            if length := code_at_the_end(user_password, digits):
+                self._online[self._fingerprint(user, user_password[-length:])] = self._now_ms()
         while len(self._online) > _REMEMBERED:
             self._online.popitem(last=False)
 
-    async def accepts(self, user: str, typed: str, source: str) -> bool:
+    async def accepts(self, user: str, user_password: str, source: str) -> bool:
         """True once for a right code, when that is on the disk. Never raises: what cannot be checked is refused."""
         async with self._one_at_a_time:
             try:
-                return await self._accepts(user, normalise_code(typed), source)
+                return await self._accepts(user, normalise_code(user_password), source)
             except (BadCache, BadJournal) as error:
                 _log.error("the offline cache cannot be used", folder=str(self._folder), cause=str(error))
             except OSError as error:
@@ -67,7 +67,7 @@ class Offline:
             return self._no(user, "all logins that the cache allows are used")
         if _wrong_in_a_row(mine) >= cache.lock_after:
             return self._no(user, "too many wrong codes")
-        if now - self._online.get(self._mark(user, code), -_SECONDS * 1000) < _SECONDS * 1000:
+        if now - self._online.get(self._fingerprint(user, code), -_SECONDS * 1000) < _SECONDS * 1000:
             return self._no(user, "a code that a server has accepted already")
         last = max((entry.step for entry in journal.entries if entry.token_id == codes.token_id), default=-1)
         step = await asyncio.to_thread(_find, cache, user, code, now, last)
@@ -91,7 +91,7 @@ class Offline:
             self._journal = Journal(self._folder / JOURNAL, key, self._host)
         return cache, self._journal
 
-    def _mark(self, user: str, code: str) -> bytes:
+    def _fingerprint(self, user: str, code: str) -> bytes:
         return hmac.digest(self._secret, f"{user}\0{normalise_code(code)}".encode(), hashlib.sha256)
 
     def close(self) -> None:

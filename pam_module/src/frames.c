@@ -1,10 +1,11 @@
-/* See frames.h. What a peer sends is looked at here before anything else happens to it. */
+/* Writes and parses frames: see frames.h. Every octet from the service is validated here, before any other code uses
+ * it. */
 
 #include "frames.h"
 
 #include <string.h>
 
-static void put16(uint8_t *at, size_t number)
+static void put_u16(uint8_t *at, size_t number)
 {
     at[0] = (uint8_t)(number >> 8);
     at[1] = (uint8_t)number;
@@ -24,11 +25,11 @@ bool frame_add(struct frame *frame, enum tag tag, const void *value, size_t leng
         return false;
     uint8_t *at = frame->octets + frame->length;
     at[0] = (uint8_t)tag;
-    put16(at + 1, length);
+    put_u16(at + 1, length);
     if (length > 0)
         memcpy(at + 3, value, length);
     frame->length += 3 + length;
-    put16(frame->octets + 2, frame->length - HEADER_OCTETS);
+    put_u16(frame->octets + 2, frame->length - HEADER_OCTETS);
     return true;
 }
 
@@ -39,14 +40,15 @@ size_t frame_length(const uint8_t header[HEADER_OCTETS])
 }
 
 struct value {
-    const uint8_t *octets; /* NULL: not in this frame */
+    const uint8_t *octets; /* points into the body; NULL if the frame does not have this tag */
     size_t length;
 };
 
 enum { TAGS = 256 };
 
-/* Each tag at most once; a tag that nobody asks for is ignored. */
-static bool split(const uint8_t *at, const uint8_t *end, struct value values[TAGS])
+/* Splits the octets after the type into values, by tag. Unknown tags are allowed: the caller ignores them. Returns
+ * false if a value is cut off or too long, or a tag comes twice. */
+static bool split_values(const uint8_t *at, const uint8_t *end, struct value values[TAGS])
 {
     while (at < end) {
         if (end - at < 3)
@@ -63,7 +65,8 @@ static bool split(const uint8_t *at, const uint8_t *end, struct value values[TAG
     return true;
 }
 
-static bool number(const struct value *value, size_t octets, unsigned most, unsigned *number)
+/* Reads a big-endian number of exactly ``octets`` octets, at most ``most``. */
+static bool read_number(const struct value *value, size_t octets, unsigned most, unsigned *number)
 {
     if (value->octets == NULL || value->length != octets)
         return false;
@@ -73,9 +76,10 @@ static bool number(const struct value *value, size_t octets, unsigned most, unsi
     return *number <= most;
 }
 
-/* Octets of the UTF-8 letter at the start, 0 if none may be shown: malformed, overlong, a surrogate, beyond Unicode, or
- * a control character (C0, DEL, C1), which could steer the terminal. */
-static size_t letter(const uint8_t *at, size_t left)
+/* Returns how many octets the UTF-8 character at ``at`` has (RFC 3629, section 4), or 0 if it must not be shown: it is
+ * malformed, overlong, a surrogate or above U+10FFFF, or a control character (C0, DEL, C1), which the terminal would
+ * obey. */
+static size_t character_length(const uint8_t *at, size_t left)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t octets = at[0] < 0x80 ? 1 : at[0] >> 5 == 6 ? 2 : at[0] >> 4 == 14 ? 3 : at[0] >> 3 == 30 ? 4 : 0;
@@ -92,12 +96,13 @@ static size_t letter(const uint8_t *at, size_t left)
     return point < 0x20 || (point >= 0x7f && point < 0xa0) ? 0 : octets;
 }
 
-static bool text(const struct value *value, char *text)
+/* Copies a text and ends it with NUL. ``text`` has room for MAX_VALUE octets and the NUL. */
+static bool read_text(const struct value *value, char *text)
 {
     if (value->octets == NULL)
         return false;
     for (size_t at = 0; at < value->length;) {
-        size_t octets = letter(value->octets + at, value->length - at);
+        size_t octets = character_length(value->octets + at, value->length - at);
         if (octets == 0)
             return false;
         at += octets;
@@ -107,7 +112,7 @@ static bool text(const struct value *value, char *text)
     return true;
 }
 
-static bool role(const struct value *value, enum role *role)
+static bool read_role(const struct value *value, enum role *role)
 {
     static const char *const words[] = {[ROLE_NONE] = "none", [ROLE_PASSWORD] = "password", [ROLE_OTP] = "otp"};
     if (value->octets == NULL)
@@ -126,26 +131,26 @@ bool reply_read(const uint8_t *body, size_t length, struct reply *reply)
     unsigned found = 0;
 
     memset(reply, 0, sizeof *reply);
-    if (length < 1 || length > MAX_FRAME || !split(body + 1, body + length, values))
+    if (length < 1 || length > MAX_FRAME || !split_values(body + 1, body + length, values))
         return false;
     reply->type = (enum type)body[0];
     switch (body[0]) {
     case PROMPT:
-        if (!text(&values[TAG_TEXT], reply->text) || !number(&values[TAG_ECHO], 1, 1, &found))
+        if (!read_text(&values[TAG_TEXT], reply->text) || !read_number(&values[TAG_ECHO], 1, 1, &found))
             return false;
         reply->echo = found == 1;
-        return role(&values[TAG_ROLE], &reply->role);
+        return read_role(&values[TAG_ROLE], &reply->role);
     case TEXT:
-        if (!text(&values[TAG_TEXT], reply->text) || !number(&values[TAG_STYLE], 1, STYLE_ERROR, &found))
+        if (!read_text(&values[TAG_TEXT], reply->text) || !read_number(&values[TAG_STYLE], 1, STYLE_ERROR, &found))
             return false;
         reply->style = (enum style)found;
         return true;
     case WAIT:
-        return number(&values[TAG_SECONDS], 2, MAX_WAIT_SECONDS, &reply->seconds);
+        return read_number(&values[TAG_SECONDS], 2, MAX_WAIT_SECONDS, &reply->seconds);
     case RESULT:
-        return number(&values[TAG_CODE], 1, UINT8_MAX, &reply->code) &&
+        return read_number(&values[TAG_CODE], 1, UINT8_MAX, &reply->code) &&
                (values[TAG_DELAY_MS].octets == NULL ||
-                number(&values[TAG_DELAY_MS], 2, MAX_DELAY_MS, &reply->delay_ms));
+                read_number(&values[TAG_DELAY_MS], 2, MAX_DELAY_MS, &reply->delay_ms));
     default:
         return false;
     }

@@ -1,5 +1,5 @@
-/* Frames of the socket protocol, version 1, as the module writes and reads them; frames.py has the table of types and
- * tags. Octets in, values out: no sockets, no PAM, no memory of its own. */
+/* The frames of the socket protocol, version 1, as the module writes and reads them. The table of types and tags is in
+ * pam_module/frames.py. Never does I/O, never calls PAM, never allocates memory. */
 
 #ifndef SEKISHO_FRAMES_H
 #define SEKISHO_FRAMES_H
@@ -10,9 +10,9 @@
 
 enum {
     HEADER_OCTETS = 4,
-    MAX_FRAME = 4096,
-    MAX_VALUE = 1024,
-    MAX_FRAMES = 32, /* of one conversation, both directions together */
+    MAX_FRAME = 4096, /* octets of a frame without its header */
+    MAX_VALUE = 1024, /* octets of one value */
+    MAX_FRAMES = 32,  /* of one conversation, both directions together */
     MAX_WAIT_SECONDS = 120,
     MAX_DELAY_MS = 10000,
 };
@@ -42,31 +42,35 @@ enum tag {
 enum role { ROLE_NONE, ROLE_PASSWORD, ROLE_OTP };
 enum style { STYLE_INFO, STYLE_ERROR };
 
-/* A frame that is being written. May hold a secret: wipe it. */
+/* A frame to send. It may hold a password or a code: the caller wipes it. */
 struct frame {
-    size_t length; /* of octets, the header included */
+    size_t length; /* octets in use, the header included */
     uint8_t octets[HEADER_OCTETS + MAX_FRAME];
 };
 
-/* What the service said. Only the members of its type mean anything. */
+/* A frame of the service. Only the members of its type are set. */
 struct reply {
     enum type type;
-    char text[MAX_VALUE + 1];
-    enum role role;
-    enum style style;
-    bool echo;
-    unsigned seconds, code, delay_ms;
+    char text[MAX_VALUE + 1]; /* PROMPT, TEXT: UTF-8 without control characters */
+    enum role role;           /* PROMPT */
+    enum style style;         /* TEXT */
+    bool echo;                /* PROMPT */
+    unsigned seconds;         /* WAIT */
+    unsigned code, delay_ms;  /* RESULT */
 };
 
+/* Starts an empty frame of this type. Cannot fail. */
 void frame_begin(struct frame *frame, enum type type);
 
-/* False, and the frame as it was, if the value does not fit. */
+/* Appends a tag and ``length`` octets of ``value`` to a frame that was begun. Returns false if the value is longer than
+ * MAX_VALUE or the frame is full; the frame is then unchanged. */
 bool frame_add(struct frame *frame, enum tag tag, const void *value, size_t length);
 
-/* The length that a header announces; 0 if no frame can have it. */
+/* Returns the length in octets (1 to MAX_FRAME) that a header announces for the rest of its frame, or 0 if invalid. */
 size_t frame_length(const uint8_t header[HEADER_OCTETS]);
 
-/* A whole frame of the service, without its header. False for whatever is not exactly one. */
+/* Parses a frame of the service into ``reply``: ``length`` octets at ``body``, without the header. Returns false if
+ * they are not exactly one valid frame; ``reply`` must then not be used. */
 bool reply_read(const uint8_t *body, size_t length, struct reply *reply);
 
 #endif

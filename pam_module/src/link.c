@@ -1,4 +1,4 @@
-/* See link.h. No call here blocks longer than its deadline, and no signal ends one early or late. */
+/* The connection to the service: see link.h. Never blocks beyond a deadline; a signal does not end a wait. */
 
 #define _GNU_SOURCE /* struct ucred */
 #include "link.h"
@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RETRY_MS = 20 };
+enum { RETRY_MS = 20 }; /* between two tries to connect */
 
 int64_t link_now(void)
 {
@@ -21,8 +21,9 @@ int64_t link_now(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* False at the deadline. A hang-up counts as ready: the next call says what has happened. */
-static bool ready(int link, short events, int64_t deadline)
+/* Waits for ``events``. Returns false with errno at the deadline (ETIMEDOUT) or if poll(2) fails. Returns true also for
+ * a hang-up: the next send or recv gives its cause. */
+static bool wait_for(int link, short events, int64_t deadline)
 {
     struct pollfd one = {.fd = link, .events = events};
     for (;;) {
@@ -39,8 +40,9 @@ static bool ready(int link, short events, int64_t deadline)
     }
 }
 
-/* A full backlog of a Unix socket is EAGAIN at once, and nothing that could be waited for. */
-static bool reach(int link, const struct sockaddr_un *address, int64_t deadline)
+/* Connects, and tries again while the service's backlog is full. A non-blocking Unix socket then fails at once with
+ * EAGAIN, and poll(2) cannot wait for room (connect(2)). */
+static bool connect_until(int link, const struct sockaddr_un *address, int64_t deadline)
 {
     while (connect(link, (const struct sockaddr *)address, sizeof *address) != 0) {
         if (errno != EAGAIN && errno != EINTR)
@@ -54,7 +56,8 @@ static bool reach(int link, const struct sockaddr_un *address, int64_t deadline)
     return true;
 }
 
-static bool belongs_to(int link, uid_t server)
+/* Returns false with EPERM if another user has opened the socket, or with the cause from getsockopt(2). */
+static bool is_owned_by(int link, uid_t server)
 {
     struct ucred peer;
     socklen_t length = sizeof peer;
@@ -76,7 +79,7 @@ int link_open(const char *path, uid_t server, int64_t deadline)
     int link = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (link < 0)
         return -1;
-    if (reach(link, &address, deadline) && belongs_to(link, server))
+    if (connect_until(link, &address, deadline) && is_owned_by(link, server))
         return link;
     int cause = errno;
     close(link);
@@ -93,9 +96,9 @@ bool link_send(int link, const void *octets, size_t length, int64_t deadline)
             at += sent;
             length -= (size_t)sent;
         } else if (errno == EPIPE || errno == ECONNRESET) {
-            return true; /* it may have said why before it closed: reading tells */
+            return true; /* closed: a result may still be there to read */
         } else if (errno == EAGAIN) {
-            if (!ready(link, POLLOUT, deadline))
+            if (!wait_for(link, POLLOUT, deadline))
                 return false;
         } else if (errno != EINTR) {
             return false;
@@ -108,8 +111,8 @@ bool link_receive(int link, void *octets, size_t length, int64_t deadline)
 {
     uint8_t *at = octets;
     while (length > 0) {
-        /* Waiting first: a peer that sends octet by octet does not outlive its deadline. */
-        if (!ready(link, POLLIN, deadline))
+        /* Wait before each recv, so that the deadline is checked also when the service sends single octets. */
+        if (!wait_for(link, POLLIN, deadline))
             return false;
         ssize_t got = recv(link, at, length, 0);
         if (got > 0) {

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from otp_core.settings.values import Address
-from radius_server.ports import bound
+from radius_server.listen.ports import bound
 
 DRAIN = 64
 """Datagrams taken before the loop does something else."""

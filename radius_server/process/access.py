@@ -1,7 +1,7 @@
 """Datagrams to attempts, verdicts to datagrams: the path of one request through the door.
 
 What is dropped and what is refused follows docs/radius.md. Nothing a peer sends raises out of ``receive``; what is held
-is bounded. Who gets in, the house decides.
+is bounded. Who gets in, the core decides.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from otp_core.docket import Tell
+from otp_core.authentication.queue import OnVerdict
 from otp_core.messages import Text
 from otp_core.model import Accept, Attempt, Challenge, Mode, Reject, Silence, Verdict
 from otp_core.otp import normalise_contract_id
-from radius_server.clients import Client, Clients
-from radius_server.counters import Counters
-from radius_server.dictionary import Dictionary
-from radius_server.duplicates import Admission, Duplicates
-from radius_server.packet import (
+from otp_core.radius.codec import (
     MAX_PACKET,
     Attribute,
-    Code,
-    NoCredentials,
+    AttributeType,
+    PacketCode,
     Request,
-    Type,
     Unreadable,
+    Unservable,
     credentials,
     read_request,
     size,
     verify,
     write_reply,
 )
-from radius_server.sockets import Source
+from otp_core.radius.dictionary import Dictionary
+from radius_server.clients import Client, Clients
+from radius_server.counters import Counters
+from radius_server.duplicates import Admission, Duplicates
+from radius_server.listen.udp import Source
 
 _DELAYED_FOR_EACH_PLACE = 10
 _log = structlog.get_logger("radius")
@@ -43,14 +43,14 @@ REPLY_HEAD = 38
 """Octets of a reply before its attributes: header and Message-Authenticator."""
 
 
-class House(Protocol):
+class Authenticator(Protocol):
     """Who decides: the authenticator."""
 
-    def admit(self, attempt: Attempt, tell: Tell) -> None:
-        """``tell`` hears the verdict once."""
+    def admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
+        """``on_verdict`` hears the verdict once."""
 
 
-class Line(Protocol):
+class Transport(Protocol):
     """Where a request came in, and its reply goes out: the listener."""
 
     def send(self, datagram: bytes, source: Source, destination: bytes) -> bool:
@@ -70,7 +70,7 @@ class Exchange(NamedTuple):
 
     client: Client
     request: Request
-    listener: Line
+    listener: Transport
     source: Source
     destination: bytes
     key: tuple[object, ...]
@@ -78,22 +78,22 @@ class Exchange(NamedTuple):
 
 
 class RadiusServer:
-    """The door's work. ``healthy``: can the house answer now? ``full``: are too many challenges open?"""
+    """The door's work. ``healthy``: can the core answer now? ``full``: are too many challenges open?"""
 
     def __init__(
         self,
         clients: Clients,
         dictionary: Dictionary,
-        house: House,
+        authenticator: Authenticator,
         duplicates: Duplicates,
         limits: Limits,
-        mark: Callable[..., int],
+        fingerprint: Callable[..., int],
         healthy: Callable[[], bool],
         full: Callable[[], bool],
     ) -> None:
         self.clients = clients
-        self._dictionary, self._house, self._duplicates = dictionary, house, duplicates
-        self._limits, self._mark, self._healthy, self._full = limits, mark, healthy, full
+        self._dictionary, self._authenticator, self._duplicates = dictionary, authenticator, duplicates
+        self._limits, self._fingerprint, self._healthy, self._full = limits, fingerprint, healthy, full
         self._loop = asyncio.get_running_loop()
         self.counters = Counters(self._loop.time)
         self._status: dict[str, tuple[int, int]] = {}
@@ -104,7 +104,7 @@ class RadiusServer:
         """From the next datagram on."""
         self.clients, self._dictionary = clients, dictionary
 
-    def receive(self, listener: Line, datagram: bytes, source: Source, destination: bytes) -> None:
+    def receive(self, listener: Transport, datagram: bytes, source: Source, destination: bytes) -> None:
         """One datagram. Never raises."""
         try:
             self._receive(listener, datagram, source, destination)
@@ -114,7 +114,7 @@ class RadiusServer:
             self.counters.dropped("an error of our own", source[0])
             _log.exception("a datagram could not be handled", source=source[0], octets=len(datagram))
 
-    def _receive(self, listener: Line, datagram: bytes, source: Source, destination: bytes) -> None:
+    def _receive(self, listener: Transport, datagram: bytes, source: Source, destination: bytes) -> None:
         client = self.clients.find(source[0])
         if client is None:
             self.counters.dropped("no client has this address: is it missing in [[radius.clients]]?", source[0])
@@ -130,7 +130,7 @@ class RadiusServer:
         key = (source, destination, listener, request.identifier)
         now = self._loop.time()
         exchange = Exchange(client, request, listener, source, destination, key, now)
-        if request.code == Code.STATUS_SERVER:
+        if request.code == PacketCode.STATUS_SERVER:
             self._answer_status(exchange)
             return
         room = self.in_flight < self._limits.max_in_flight or self._keeps_place(request)
@@ -151,13 +151,13 @@ class RadiusServer:
 
     def _keeps_place(self, request: Request) -> bool:
         """Over the bound, the answers to challenges still come in, to twice the bound."""
-        return Type.STATE in request.found and self.in_flight < 2 * self._limits.max_in_flight
+        return AttributeType.STATE in request.found and self.in_flight < 2 * self._limits.max_in_flight
 
     def _admit(self, exchange: Exchange) -> None:
         client = exchange.client
         try:
             attempt = self._attempt(exchange)
-        except NoCredentials as error:
+        except Unservable as error:
             self.counters.say("refused without an attempt", str(error), client.name)
             self._answer(exchange, Reject(str(error), client.policy.language))
             return
@@ -166,7 +166,7 @@ class RadiusServer:
             return
         self.in_flight += 1
         try:
-            self._house.admit(attempt, partial(self._tell, exchange))
+            self._authenticator.admit(attempt, partial(self._on_verdict, exchange))
         except Exception:
             # A fault of ours must not fill the door's places for good.
             self.in_flight -= 1
@@ -177,25 +177,25 @@ class RadiusServer:
         asked = credentials(request, client.secret)
         try:
             customer = normalise_contract_id(asked.user_name.decode(client.charset))
-            typed = asked.password.decode(client.charset)
+            user_password = asked.password.decode(client.charset)
         except UnicodeDecodeError:
-            raise NoCredentials(f"octets that are no {client.charset}: wrong secret, or another charset?") from None
+            raise Unservable(f"octets that are no {client.charset}: wrong secret, or another charset?") from None
         # With what was typed: a client that repeats its authenticators must not have a wrong code taken for a copy.
         request_id = bytes((request.identifier,)) + request.authenticator
-        fingerprint = self._mark(b"request", client.name.encode(), request_id, typed.encode())
+        fingerprint = self._fingerprint(b"request", client.name.encode(), request_id, user_password.encode())
         return Attempt(
             customer=customer,
-            typed=typed,
+            user_password=user_password,
             policy=client.policy,
             client=client.name,
             source=exchange.source[0],
-            station=asked.calling_station.decode(errors="replace")[:64],
+            calling_station_id=asked.calling_station_id.decode(errors="replace")[:64],
             challenge=asked.state,
             fingerprint=fingerprint,
             deadline=exchange.received + self._limits.request_seconds,
         )
 
-    def _tell(self, exchange: Exchange, verdict: Verdict) -> None:
+    def _on_verdict(self, exchange: Exchange, verdict: Verdict) -> None:
         """The verdict is durable: answer."""
         self.in_flight -= 1
         self._answer(exchange, verdict)
@@ -205,7 +205,7 @@ class RadiusServer:
             case Accept():
                 self._accept(exchange, verdict)
             case Challenge():
-                self._reply(exchange, Code.ACCESS_CHALLENGE, self._challenge_attributes(exchange.client, verdict))
+                self._reply(exchange, PacketCode.ACCESS_CHALLENGE, self._challenge_attributes(exchange.client, verdict))
             case Reject():
                 self._reject(exchange, verdict)
             case Silence():
@@ -220,7 +220,7 @@ class RadiusServer:
                 # One that is left out might have been the one that restricts.
                 self._drop(exchange, f"a customer's reply attribute cannot be encoded: {error}")
                 return
-        self._reply(exchange, Code.ACCESS_ACCEPT, attributes)
+        self._reply(exchange, PacketCode.ACCESS_ACCEPT, attributes)
 
     def _reject(self, exchange: Exchange, verdict: Reject) -> None:
         """A rejection leaves a fixed time after its request came, whatever was wrong and however long it took to find
@@ -228,7 +228,7 @@ class RadiusServer:
         attributes = exchange.client.texts[verdict.language, Text.REJECT]
         delay = exchange.received + exchange.client.reject_delay - self._loop.time()
         if delay <= 0:
-            self._reply(exchange, Code.ACCESS_REJECT, attributes)
+            self._reply(exchange, PacketCode.ACCESS_REJECT, attributes)
         elif self.delayed >= _DELAYED_FOR_EACH_PLACE * self._limits.max_in_flight:
             self._drop(exchange, "too many delayed rejections")
         else:
@@ -237,7 +237,7 @@ class RadiusServer:
 
     def _reject_late(self, exchange: Exchange, attributes: list[Attribute]) -> None:
         self.delayed -= 1
-        self._reply(exchange, Code.ACCESS_REJECT, attributes)
+        self._reply(exchange, PacketCode.ACCESS_REJECT, attributes)
 
     def _drop(self, exchange: Exchange, cause: str) -> None:
         """Silence: let the retransmission be a new request."""
@@ -247,16 +247,16 @@ class RadiusServer:
     @staticmethod
     def _challenge_attributes(client: Client, verdict: Challenge) -> list[Attribute]:
         text = Text.CHALLENGE_AGAIN if verdict.again else Text.CHALLENGE
-        return [(int(Type.STATE), verdict.state), *client.prompt, *client.texts[verdict.language, text]]
+        return [(int(AttributeType.STATE), verdict.state), *client.prompt, *client.texts[verdict.language, text]]
 
-    def _reply(self, exchange: Exchange, code: Code, attributes: list[Attribute]) -> None:
+    def _reply(self, exchange: Exchange, code: PacketCode, attributes: list[Attribute]) -> None:
         client, request = exchange.client, exchange.request
         try:
             reply = write_reply(request, code, self._fitted(exchange, attributes), client.secret)
         except ValueError as error:
             self._drop(exchange, str(error))
             return
-        self._duplicates.settle(exchange.key, request.octets, reply)
+        self._duplicates.complete(exchange.key, request.octets, reply)
         self.counters.counts[code] += 1
         if not exchange.listener.send(reply, exchange.source, exchange.destination):
             self.counters.counts["reply not sent"] += 1
@@ -265,10 +265,10 @@ class RadiusServer:
         """Texts give way first when the client cannot read a reply of this size."""
         if not attributes:
             return attributes
-        fixed = REPLY_HEAD + sum(len(value) + 2 for value in exchange.request.values(Type.PROXY_STATE))
+        fixed = REPLY_HEAD + sum(len(value) + 2 for value in exchange.request.values(AttributeType.PROXY_STATE))
         limit = min(max(exchange.client.reply_max, fixed), MAX_PACKET)
         while fixed + size(attributes) > limit:
-            texts = [at for at, (type_, _) in enumerate(attributes) if type_ == Type.REPLY_MESSAGE]
+            texts = [at for at, (type_, _) in enumerate(attributes) if type_ == AttributeType.REPLY_MESSAGE]
             if not texts:
                 return attributes
             attributes = attributes[: texts[-1]] + attributes[texts[-1] + 1 :]
@@ -285,6 +285,6 @@ class RadiusServer:
         elif not self._healthy():
             self.counters.dropped("Status-Server while logins cannot be answered", client.name)
         else:
-            reply = write_reply(exchange.request, Code.ACCESS_ACCEPT, [], client.secret)
+            reply = write_reply(exchange.request, PacketCode.ACCESS_ACCEPT, [], client.secret)
             self.counters.counts["Status-Server answered"] += 1
             exchange.listener.send(reply, exchange.source, exchange.destination)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import io
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from otp_core.cli import acts, audit, config, customers, demo, doctor, notices, server, sessions, tokens
-from otp_core.cli.context import Commands, Office, default_config
+from sekisho import demo
+from sekisho.cli import acts, audit, config, customers, doctor, notices, pam, server, sessions, tokens
+from sekisho.cli.context import CliContext, Commands, default_config
 
 __all__ = ["app", "main"]
 
@@ -45,7 +45,7 @@ def _version(wanted: bool) -> None:
         from importlib.metadata import version
         from importlib.util import find_spec
 
-        hot = find_spec("otp_core.judge")
+        hot = find_spec("otp_core.login.evaluate")
         compiled = hot is not None and not str(hot.origin).endswith(".py")
         typer.echo(f"sekisho {version('sekisho')}{', compiled' if compiled else ''}")
         raise typer.Exit
@@ -84,7 +84,7 @@ def _sekisho(
       sekisho --config sekisho.toml init
       sekisho --config sekisho.toml serve
     """
-    ctx.obj = Office(config_file or default_config(), secrets_dir)
+    ctx.obj = CliContext(config_file or default_config(), secrets_dir)
 
 
 server.add_to(app)
@@ -97,8 +97,7 @@ app.add_typer(doctor.app, name="doctor")
 app.add_typer(notices.app, name="notice")
 app.add_typer(config.app, name="config")
 demo.add_to(app)
-for found in sorted(entry_points(group="sekisho.commands")):
-    found.load()(app, doctor.app)
+pam.add_to(app, doctor.app)
 
 
 def main() -> None:

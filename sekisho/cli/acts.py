@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otp_core.audit import Event
-from otp_core.cli.context import Office, actor
-from otp_core.cli.options import AsJson, ContractId, FromStdin, Reason, TokenId
-from otp_core.cli.output import hint, local_time, say, say_json
+from sekisho.cli.context import CliContext, principal
+from sekisho.cli.options import AsJson, ContractId, FromStdin, Reason, TokenId
+from sekisho.cli.output import hint, local_time, say, say_json
 
 if TYPE_CHECKING:
-    from otp_core.desk import Receipt
+    from otp_core.accounts import Receipt
 
 
 def add_to(app: typer.Typer) -> None:
@@ -56,12 +56,12 @@ def enrol(
       sekisho enrol 1234567 VSMT12345678
       ./form | sekisho enrol 1234567 "vsmt 1234 5678"
     """
-    from otp_core.cli.secret_input import ask
+    from sekisho.cli.secret_input import ask
 
-    office: Office = ctx.obj
-    desk = office.desk
+    context: CliContext = ctx.obj
+    desk = context.desk
     (code,) = ask("code that the token shows", from_stdin=stdin)
-    receipt = desk.enrol(contract_id, token_id, code, actor(reason))
+    receipt = desk.enrol(contract_id, token_id, code, principal(reason))
     done(Event.ENROLLED, f"enrolled {contract_id} with {token_id}", receipt, as_json)
 
 
@@ -82,12 +82,12 @@ def suspend(
       sekisho suspend 1234567 --reason "asked in writing"
       sekisho suspend 1234567 --with-code
     """
-    from otp_core.cli.secret_input import ask
+    from sekisho.cli.secret_input import ask
 
-    office: Office = ctx.obj
-    desk = office.desk
+    context: CliContext = ctx.obj
+    desk = context.desk
     code = ask("code that the token shows", from_stdin=stdin)[0] if with_code else None
-    receipt = desk.suspend(contract_id, code, actor(reason))
+    receipt = desk.suspend(contract_id, code, principal(reason))
     done(Event.SUSPENDED, f"suspended {contract_id}: password only from now on", receipt, as_json)
 
 
@@ -98,8 +98,8 @@ def resume(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_
     Example:
       sekisho resume 1234567 --reason "ticket 4711"
     """
-    office: Office = ctx.obj
-    receipt = office.desk.resume(contract_id, actor(reason))
+    context: CliContext = ctx.obj
+    receipt = context.desk.resume(contract_id, principal(reason))
     done(Event.RESUMED, f"resumed {contract_id}: the code of {receipt.token} is needed again", receipt, as_json)
 
 
@@ -123,14 +123,14 @@ def change(
       sekisho change 1234567 VSMT87654321
       ./form | sekisho change 1234567 VSMT87654321 --permit
     """
-    from otp_core.cli.secret_input import ask
+    from sekisho.cli.secret_input import ask
 
-    office: Office = ctx.obj
-    desk = office.desk
+    context: CliContext = ctx.obj
+    desk = context.desk
     old = "reissue permit" if permit else "code that the old token shows"
     proof, code = ask(old, "code that the new token shows", from_stdin=stdin)
     change = desk.change_by_permit if permit else desk.change_device
-    receipt = change(contract_id, proof, token_id, code, actor(reason))
+    receipt = change(contract_id, proof, token_id, code, principal(reason))
     done(Event.DEVICE_CHANGED, f"changed the token of {contract_id} to {token_id}", receipt, as_json)
 
 
@@ -141,8 +141,8 @@ def report_lost(ctx: typer.Context, contract_id: ContractId, reason: Reason = ""
     Example:
       sekisho report-lost 1234567 --reason "left in a taxi, ticket 4711"
     """
-    office: Office = ctx.obj
-    receipt = office.desk.report_lost(contract_id, actor(reason))
+    context: CliContext = ctx.obj
+    receipt = context.desk.report_lost(contract_id, principal(reason))
     text = f"reported {receipt.token} of {contract_id} lost; next: sekisho permit-reissue {contract_id}"
     done(Event.REPORTED_LOST, text, receipt, as_json)
 
@@ -154,8 +154,8 @@ def permit_reissue(ctx: typer.Context, contract_id: ContractId, reason: Reason =
     Example:
       sekisho permit-reissue 1234567 --reason "identity checked, ticket 4711"
     """
-    office: Office = ctx.obj
-    permit = office.desk.permit_reissue(contract_id, actor(reason))
+    context: CliContext = ctx.obj
+    permit = context.desk.permit_reissue(contract_id, principal(reason))
     expires = local_time(permit.expires_at)
     if as_json:
         say_json({"done": Event.REISSUE_PERMITTED, "customer": contract_id, "permit": permit.text, "expires": expires})
@@ -179,10 +179,10 @@ def resync(
       sekisho resync 1234567
       ./form | sekisho resync 1234567
     """
-    from otp_core.cli.secret_input import ask
+    from sekisho.cli.secret_input import ask
 
-    office: Office = ctx.obj
-    desk = office.desk
+    context: CliContext = ctx.obj
+    desk = context.desk
     first, second = ask("code that the token shows", "next code, as soon as it shows", from_stdin=stdin)
-    receipt = desk.resynchronise(contract_id, first, second, actor(reason))
+    receipt = desk.resynchronise(contract_id, first, second, principal(reason))
     done(Event.TOKEN_RESYNCHRONISED, f"resynchronised {receipt.token} of {contract_id}", receipt, as_json)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otp_core.audit import Event, id_at, ms_of
-from otp_core.cli.context import Office
-from otp_core.cli.options import AsJson
-from otp_core.cli.options import contract_id as read_contract_id
-from otp_core.cli.options import token_id as read_token_id
-from otp_core.cli.output import local_time, say, say_json, visible
-from otp_core.cli.spreadsheet import csv_line
+from sekisho.cli.context import CliContext
+from sekisho.cli.options import AsJson
+from sekisho.cli.options import contract_id as read_contract_id
+from sekisho.cli.options import token_id as read_token_id
+from sekisho.cli.output import local_time, say, say_json, visible
+from sekisho.cli.spreadsheet import csv_line
 
 if TYPE_CHECKING:
-    from otp_core.store.lists import AuditFilter, AuditLine
+    from otp_core.store.queries import AuditFilter, AuditLine
     from otp_core.store.store import Store
 
 _PAGE = 1000
@@ -97,11 +97,11 @@ def audit(
       sekisho audit --event login.rejected --follow
       sekisho audit --since 2026-04-01 --until 2026-05-01 --csv > april.csv
     """
-    from otp_core.store.lists import AuditFilter
+    from otp_core.store.queries import AuditFilter
 
     if as_json and as_csv:
         raise typer.BadParameter("choose one of the two", param_hint="--json and --csv")
-    office: Office = ctx.obj
+    context: CliContext = ctx.obj
     wanted = AuditFilter(
         customer=customer,
         token=token,
@@ -115,7 +115,7 @@ def audit(
     show = _show_json if as_json else _show_csv if as_csv else _show_text
     if as_csv:
         typer.echo(csv_line(_HEADINGS), nl=False)
-    store = office.store
+    store = context.store
     tail = _Tail(store, wanted) if follow else None
     for line in _newest_rows(store, wanted, limit) if limit else _all_rows(store, wanted):
         show(line)
@@ -147,7 +147,7 @@ class _Tail:
         return rows
 
     def _newest_id(self) -> int:
-        from otp_core.store.lists import newest_audit_id
+        from otp_core.store.queries import newest_audit_id
 
         with self._store.read() as connection:
             return newest_audit_id(connection)
@@ -160,7 +160,7 @@ class _Tail:
 
 
 def _newest_rows(store: Store, wanted: AuditFilter, limit: int) -> list[AuditLine]:
-    from otp_core.store.lists import audit_rows
+    from otp_core.store.queries import audit_rows
 
     with store.read() as connection:
         return audit_rows(connection, wanted, limit=limit, newest_first=True)[::-1]
@@ -169,7 +169,7 @@ def _newest_rows(store: Store, wanted: AuditFilter, limit: int) -> list[AuditLin
 def _all_rows(store: Store, wanted: AuditFilter) -> Iterator[AuditLine]:
     from dataclasses import replace
 
-    from otp_core.store.lists import audit_rows
+    from otp_core.store.queries import audit_rows
 
     while True:
         with store.read() as connection:

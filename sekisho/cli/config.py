@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from otp_core.cli.context import Office
-from otp_core.cli.output import hint, say
+from sekisho.cli.context import CliContext
+from sekisho.cli.output import hint, say
 
 app = typer.Typer(help="The settings.", no_args_is_help=True)
 
@@ -20,10 +20,10 @@ def check(ctx: typer.Context) -> None:
     Example:
       sekisho --config new.toml config check && systemctl reload sekisho
     """
-    office: Office = ctx.obj
-    for warning in office.configuration.read().warnings:
+    context: CliContext = ctx.obj
+    for warning in context.configuration.read().warnings:
         hint(f"warning: {warning}")
-    say(f"{office.config or 'the environment'}: the settings hold")
+    say(f"{context.config or 'the environment'}: the settings hold")
 
 
 @app.command("show")
@@ -36,8 +36,8 @@ def show(ctx: typer.Context) -> None:
     """
     from otp_core.settings import show as as_toml
 
-    office: Office = ctx.obj
-    typer.echo(as_toml(office.settings, office.loaded.places), nl=False)
+    context: CliContext = ctx.obj
+    typer.echo(as_toml(context.settings, context.loaded.sources), nl=False)
 
 
 @app.command("schema")
@@ -53,5 +53,8 @@ def schema(
     import json
 
     from otp_core.settings import describe_schema, markdown_table
+    from sekisho.settings import Settings
 
-    typer.echo(markdown_table() if markdown else json.dumps(describe_schema(), indent=2), nl=not markdown)
+    typer.echo(
+        markdown_table(Settings) if markdown else json.dumps(describe_schema(Settings), indent=2), nl=not markdown
+    )

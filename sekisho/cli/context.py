@@ -18,10 +18,11 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    from otp_core.desk import Actor, Desk
-    from otp_core.serve import Configuration
-    from otp_core.settings import Loaded, Settings
+    from otp_core.accounts import Desk, Principal
+    from otp_core.settings import Loaded
     from otp_core.store.store import Store
+    from sekisho.serve import Configuration
+    from sekisho.settings import Settings
 
 _USUAL_CONFIG = Path("/etc/sekisho/sekisho.toml")
 
@@ -56,16 +57,16 @@ def default_config() -> Path | None:
     return _USUAL_CONFIG
 
 
-class Office:
+class CliContext:
     """Where the settings are, and what is made from them."""
 
     def __init__(self, config: Path | None, secrets_dir: Path | None) -> None:
         self.config, self.secrets_dir = config, secrets_dir
 
     @cached_property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> Loaded[Settings]:
         """Raises ConfigProblems."""
-        from otp_core.settings import load
+        from sekisho.settings import load
 
         return load(self.config, environment=os.environ, secrets_dir=self.secrets_dir)
 
@@ -76,31 +77,31 @@ class Office:
     @property
     def configuration(self) -> Configuration:
         """For whoever reads the settings as the server does, and again."""
-        from otp_core.serve import Configuration
+        from sekisho.serve import Configuration
 
         return Configuration(self.config, self.secrets_dir, os.environ)
 
     @cached_property
     def store(self) -> Store:
         """Raises StoreProblem, KeyProblem or StoreUnavailable."""
-        from otp_core.build import open_store
+        from sekisho.wiring import open_store
 
         return open_store(self.settings)
 
     @cached_property
     def desk(self) -> Desk:
-        from otp_core.build import open_desk
+        from sekisho.wiring import open_desk
 
         return open_desk(self.settings, self.store)
 
 
-def actor(reason: str) -> Actor:
+def principal(reason: str) -> Principal:
     """The user of this machine; behind sudo, the one who called it."""
-    from otp_core.desk import Actor
+    from otp_core.accounts import Principal
 
     name = _user()
     caller = os.environ.get("SUDO_USER")
-    return Actor(caller, f"cli as {name}", reason) if caller and caller != name else Actor(name, "cli", reason)
+    return Principal(caller, f"cli as {name}", reason) if caller and caller != name else Principal(name, "cli", reason)
 
 
 def _user() -> str:
@@ -136,22 +137,22 @@ def _code_of(error: Exception) -> ExitCode | None:
 
     if isinstance(error, ConfigProblems):
         return ExitCode.CONFIGURATION
+    from otp_core.accounts import Refused
     from otp_core.clock import ClockSetBack
-    from otp_core.desk import Refused
     from otp_core.model import BackendSilent
     from otp_core.sealing import KeyProblem
-    from otp_core.store.engine import StoreProblem
+    from otp_core.store.sqlite.engine import StoreProblem
 
     if isinstance(error, Refused):
         return ExitCode.REFUSED
     return ExitCode.UNUSABLE if isinstance(error, StoreProblem | KeyProblem | BackendSilent | ClockSetBack) else None
 
 
-def _tell(error: Exception, code: ExitCode, office: Office) -> None:
-    from otp_core.cli.output import complain
+def _tell(error: Exception, code: ExitCode, context: CliContext) -> None:
+    from sekisho.cli.output import complain
 
     complain(str(error))
-    if code is ExitCode.CONFIGURATION and office.config is None:
+    if code is ExitCode.CONFIGURATION and context.config is None:
         complain(f"there is no {_USUAL_CONFIG}: say where the settings are with --config FILE or SEKISHO_CONFIG")
     if isinstance(error, PermissionError):
         complain("run this as the user that the server runs as, for example: sudo -u sekisho sekisho …")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otp_core.cli.context import Office, actor
-from otp_core.cli.options import AsJson, ContractId, FromStdin, Limit, Reason
-from otp_core.cli.output import hint, local_time, say, say_facts, say_json, say_rows
 from otp_core.model import Language, OtpUse
+from sekisho.cli.context import CliContext, principal
+from sekisho.cli.options import AsJson, ContractId, FromStdin, Limit, Reason
+from sekisho.cli.output import hint, local_time, say, say_facts, say_json, say_rows
 
 if TYPE_CHECKING:
-    from otp_core.store.lists import CustomerLine
+    from otp_core.store.queries import CustomerLine
 
 app = typer.Typer(help="Customers: who logs in.", no_args_is_help=True)
 
@@ -43,25 +43,26 @@ def add(
       pass show bank/1234567 | sekisho customer add 1234567 --password
       sekisho customer add 1234567 --attributes "Filter-Id=gold;Session-Timeout=3600"
     """
-    from otp_core.build import attribute_check, cost_of
-    from otp_core.cli.secret_input import ask_new_password
     from otp_core.first_factor.hashes import hash_password
     from otp_core.imports import read_customer
+    from sekisho.cli.secret_input import ask_new_password
+    from sekisho.doors import attribute_check
+    from sekisho.wiring import cost_of
 
-    office: Office = ctx.obj
+    context: CliContext = ctx.obj
     try:
         row = read_customer(contract_id=contract_id, name=name or "", email=email or "", attributes=attributes)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    problems = attribute_check(office.settings)(row.attributes) if row.attributes else ()
+    problems = attribute_check(context.settings)(row.attributes) if row.attributes else ()
     if problems:
         raise typer.BadParameter("; ".join(problems), param_hint="--attributes")
-    desk = office.desk
+    desk = context.desk
     secret = ask_new_password(from_stdin=stdin) if password else None
     receipt = desk.add_customer(
         row.contract_id,
-        actor(reason),
-        password_hash=hash_password(secret.encode(), cost_of(office.settings)) if secret else None,
+        principal(reason),
+        password_hash=hash_password(secret.encode(), cost_of(context.settings)) if secret else None,
         name=row.name,
         email=row.email,
         language=language,
@@ -102,12 +103,14 @@ def import_(
       1234567,correct horse,VSMT12345678,山田太郎,taro@example.jp,ja,Filter-Id=gold
       1234568,,,,,,
     """
-    from otp_core.cli.bulk import bring_in
-    from otp_core.cli.intake import CustomerIntake
+    from sekisho.cli.importers import CustomerImporter
+    from sekisho.cli.run_import import run_import
 
-    office: Office = ctx.obj
-    intake = CustomerIntake(office.store, office.desk, office.settings, actor(reason or f"file {file}"), skip_existing)
-    bring_in(intake, file, dry_run=dry_run, as_json=as_json)
+    context: CliContext = ctx.obj
+    importer = CustomerImporter(
+        context.store, context.desk, context.settings, principal(reason or f"file {file}"), skip_existing
+    )
+    run_import(importer, file, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("show")
@@ -118,11 +121,11 @@ def show(ctx: typer.Context, contract_id: ContractId, as_json: AsJson = False) -
     Example:
       sekisho customer show 1234567
     """
-    from otp_core.desk import Refusal, Refused
-    from otp_core.store.lists import customer_line
+    from otp_core.accounts import Refusal, Refused
+    from otp_core.store.queries import customer_line
 
-    office: Office = ctx.obj
-    with office.store.read() as connection:
+    context: CliContext = ctx.obj
+    with context.store.read() as connection:
         line = customer_line(connection, contract_id)
     if line is None:
         raise Refused(Refusal.UNKNOWN_CUSTOMER, contract_id)
@@ -151,12 +154,12 @@ def list_(
       sekisho customer list --locked
       sekisho customer list --use lost --limit 0 --json
     """
-    from otp_core.cli.pages import pages
-    from otp_core.store.lists import customers
+    from otp_core.store.queries import customers
+    from sekisho.cli.pages import pages
 
-    office: Office = ctx.obj
+    context: CliContext = ctx.obj
     lines = pages(
-        office.store,
+        context.store,
         lambda connection, after, count: customers(
             connection, after=after, limit=count, search=search, use=use, locked=locked
         ),
@@ -184,10 +187,10 @@ def lock(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_js
     Example:
       sekisho customer lock 1234567 --reason "suspicious calls, ticket 4711"
     """
-    from otp_core.cli.acts import done
+    from sekisho.cli.acts import done
 
-    office: Office = ctx.obj
-    done("customer.locked", f"locked {contract_id}", office.desk.lock(contract_id, actor(reason)), as_json)
+    context: CliContext = ctx.obj
+    done("customer.locked", f"locked {contract_id}", context.desk.lock(contract_id, principal(reason)), as_json)
 
 
 @app.command("unlock")
@@ -198,10 +201,10 @@ def unlock(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_
     Example:
       sekisho customer unlock 1234567 --reason "called back, ticket 4711"
     """
-    from otp_core.cli.acts import done
+    from sekisho.cli.acts import done
 
-    office: Office = ctx.obj
-    done("customer.unlocked", f"unlocked {contract_id}", office.desk.unlock(contract_id, actor(reason)), as_json)
+    context: CliContext = ctx.obj
+    done("customer.unlocked", f"unlocked {contract_id}", context.desk.unlock(contract_id, principal(reason)), as_json)
 
 
 def _last(line: CustomerLine) -> str | None:

@@ -16,28 +16,29 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from otp_core.cli.context import ExitCode, Office
-from otp_core.cli.options import AsJson
-from otp_core.cli.output import say, say_json
+from sekisho.cli.context import CliContext, ExitCode
+from sekisho.cli.options import AsJson
+from sekisho.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from otp_core.settings import Address, Settings
+    from otp_core.settings import Address
     from otp_core.store.store import Store
+    from sekisho.settings import Settings
 
 _LEAST_MB, _LITTLE_MB = 100, 1000
 _NOTICE_SECONDS = 600.0
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """``text`` says what was found and, unless it is well, what to do."""
 
-    state: State
+    state: CheckState
     check: str
     text: str
 
@@ -64,62 +65,55 @@ def doctor(
         tell(examine(ctx.obj, deep=deep), as_json=as_json)
 
 
-def tell(findings: Iterable[Finding], *, as_json: bool) -> None:
+def tell(results: Iterable[CheckResult], *, as_json: bool) -> None:
     """A line each. Raises typer.Exit if anything failed."""
     failed = False
-    for finding in findings:
-        failed |= finding.state is State.FAIL
+    for result in results:
+        failed |= result.state is CheckState.FAIL
         if as_json:
-            say_json(finding._asdict())
+            say_json(result._asdict())
         else:
-            say(f"{finding.state:<4}  {finding.check}: {finding.text}")
+            say(f"{result.state:<4}  {result.check}: {result.text}")
     if failed:
         raise typer.Exit(ExitCode.REFUSED)
 
 
-def examine(office: Office, *, deep: bool) -> Iterator[Finding]:
+def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     """Everything that can be checked; what rests on something that failed is left out."""
     from otp_core.settings import ConfigProblems
 
     try:
-        settings = office.settings
+        settings = context.settings
     except ConfigProblems as problems:
-        yield from (Finding(State.FAIL, "settings", str(problem)) for problem in problems.problems)
+        yield from (CheckResult(CheckState.FAIL, "settings", str(problem)) for problem in problems.problems)
         return
-    yield from (Finding(State.WARN, "settings", str(warning)) for warning in office.loaded.warnings)
-    yield Finding(State.OK, "settings", f"{office.config or 'the environment'} holds")
+    yield from (CheckResult(CheckState.WARN, "settings", str(warning)) for warning in context.loaded.warnings)
+    yield CheckResult(CheckState.OK, "settings", f"{context.config or 'the environment'} holds")
     yield from _doors(settings)
-    yield from _store(office, settings, deep)
+    yield from _store(context, settings, deep)
     yield from (_listening(address) for address in settings.radius.listen if address.port)
 
 
-def _doors(settings: Settings) -> Iterator[Finding]:
-    from otp_core.build import doors
+def _doors(settings: Settings) -> Iterator[CheckResult]:
+    from sekisho.doors import make_doors
 
-    try:
-        found = doors()
-    except (ImportError, AttributeError) as error:
-        yield Finding(State.FAIL, "doors", f"{error}: install Sekisho anew")
-        return
-    if not found:
-        yield Finding(State.FAIL, "doors", "none is installed: install Sekisho anew, with pip")
-    for name, make in found.items():
-        problems = make(settings).problems()
-        yield from (Finding(State.FAIL, f"door {name}", str(problem)) for problem in problems)
+    for name, door in make_doors(settings).items():
+        problems = door.problems()
+        yield from (CheckResult(CheckState.FAIL, f"door {name}", str(problem)) for problem in problems)
         if not problems:
-            yield Finding(State.OK, f"door {name}", "can use its settings")
+            yield CheckResult(CheckState.OK, f"door {name}", "can use its settings")
 
 
-def _store(office: Office, settings: Settings, deep: bool) -> Iterator[Finding]:
+def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[CheckResult]:
     from otp_core.model import StoreUnavailable
     from otp_core.sealing import KeyProblem
-    from otp_core.store.engine import StoreProblem, file_of
+    from otp_core.store.sqlite.engine import StoreProblem, file_of
 
     file = file_of(settings.store.url)
     try:
-        store = office.store
-        yield Finding(
-            State.OK, "key", f"{settings.store.master_key_file} opens this store, and only its owner reads it"
+        store = context.store
+        yield CheckResult(
+            CheckState.OK, "key", f"{settings.store.master_key_file} opens this store, and only its owner reads it"
         )
         yield from _files(file)
         yield from _disk(file.absolute().parent)
@@ -128,60 +122,64 @@ def _store(office: Office, settings: Settings, deep: bool) -> Iterator[Finding]:
         yield from _reply_attributes(store, settings)
         yield from _notices(store, settings)
     except KeyProblem as problem:
-        yield Finding(State.FAIL, "key", str(problem))
+        yield CheckResult(CheckState.FAIL, "key", str(problem))
     except (StoreProblem, StoreUnavailable) as problem:
-        yield Finding(State.FAIL, "store", str(problem))
+        yield CheckResult(CheckState.FAIL, "store", str(problem))
     except OSError as error:
-        yield Finding(State.FAIL, "store", f"{error}: run this as the user that the server runs as")
+        yield CheckResult(CheckState.FAIL, "store", f"{error}: run this as the user that the server runs as")
 
 
-def _files(file: Path) -> Iterator[Finding]:
+def _files(file: Path) -> Iterator[CheckResult]:
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
-        yield Finding(State.WARN, "store", f"{file} is open to others (mode {mode:04o}): chmod 600 {file}")
+        yield CheckResult(CheckState.WARN, "store", f"{file} is open to others (mode {mode:04o}): chmod 600 {file}")
     elif os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
-        yield Finding(State.OK, "store", f"{file} opens")
+        yield CheckResult(CheckState.OK, "store", f"{file} opens")
     else:
-        yield Finding(State.FAIL, "store", f"{file} or its folder cannot be written: check their owner and mode")
+        yield CheckResult(
+            CheckState.FAIL, "store", f"{file} or its folder cannot be written: check their owner and mode"
+        )
 
 
-def _disk(folder: Path) -> Iterator[Finding]:
+def _disk(folder: Path) -> Iterator[CheckResult]:
     free = shutil.disk_usage(folder).free // 1_000_000
-    state = State.FAIL if free < _LEAST_MB else State.WARN if free < _LITTLE_MB else State.OK
-    advice = "" if state is State.OK else ": make room, because a full disk stops every login"
-    yield Finding(state, "disk", f"{free:,} MB are free in {folder}{advice}")
+    state = CheckState.FAIL if free < _LEAST_MB else CheckState.WARN if free < _LITTLE_MB else CheckState.OK
+    advice = "" if state is CheckState.OK else ": make room, because a full disk stops every login"
+    yield CheckResult(state, "disk", f"{free:,} MB are free in {folder}{advice}")
 
 
-def _clock(store: Store) -> Finding:
+def _clock(store: Store) -> CheckResult:
     from otp_core.audit import ms_of
     from otp_core.clock import ClockSetBack, GuardedClock
-    from otp_core.store.lists import newest_audit_id
+    from otp_core.store.queries import newest_audit_id
 
     with store.read() as connection:
         newest = ms_of(newest_audit_id(connection))
     try:
         GuardedClock(time.time, newest).now()
     except ClockSetBack as error:
-        return Finding(State.FAIL, "clock", str(error))
-    return Finding(State.OK, "clock", "stands behind no entry of the audit trail")
+        return CheckResult(CheckState.FAIL, "clock", str(error))
+    return CheckResult(CheckState.OK, "clock", "stands behind no entry of the audit trail")
 
 
-def _contents(store: Store, deep: bool) -> Iterator[Finding]:
-    from otp_core.store.lists import counts, damage
+def _contents(store: Store, deep: bool) -> Iterator[CheckResult]:
+    from otp_core.store.queries import counts, damage
 
     with store.read() as connection:
         counted = counts(connection)
         found = damage(connection) if deep else []
-    yield Finding(State.OK, "contents", ", ".join(f"{number:,} {table} rows" for table, number in counted.items()))
-    yield from (Finding(State.FAIL, "integrity", f"{one}: restore the newest backup") for one in found)
+    yield CheckResult(
+        CheckState.OK, "contents", ", ".join(f"{number:,} {table} rows" for table, number in counted.items())
+    )
+    yield from (CheckResult(CheckState.FAIL, "integrity", f"{one}: restore the newest backup") for one in found)
     if deep and not found:
-        yield Finding(State.OK, "integrity", "the whole store was read, and is sound")
+        yield CheckResult(CheckState.OK, "integrity", "the whole store was read, and is sound")
 
 
-def _reply_attributes(store: Store, settings: Settings) -> Iterator[Finding]:
+def _reply_attributes(store: Store, settings: Settings) -> Iterator[CheckResult]:
     """Whether they can still be sent: a dictionary or a client may have changed since they were written."""
-    from otp_core.build import attribute_check
-    from otp_core.store.lists import reply_attributes
+    from otp_core.store.queries import reply_attributes
+    from sekisho.doors import attribute_check
 
     with store.read() as connection:
         found = reply_attributes(connection)
@@ -196,44 +194,48 @@ def _reply_attributes(store: Store, settings: Settings) -> Iterator[Finding]:
         for problem in problems:
             sound = False
             whose = f"{contract_id} and {number - 1:,} more" if number > 1 else contract_id
-            yield Finding(State.FAIL, "reply attributes", f"{whose} cannot log in over RADIUS: {problem}")
+            yield CheckResult(CheckState.FAIL, "reply attributes", f"{whose} cannot log in over RADIUS: {problem}")
     if sound:
-        yield Finding(State.OK, "reply attributes", "what customers have can be sent")
+        yield CheckResult(CheckState.OK, "reply attributes", "what customers have can be sent")
 
 
-def _notices(store: Store, settings: Settings) -> Iterator[Finding]:
+def _notices(store: Store, settings: Settings) -> Iterator[CheckResult]:
     from otp_core.audit import ms_of
     from otp_core.store.outbox import numbers
 
     with store.read() as connection:
         pending, failed, oldest = numbers(connection)
     if settings.notices is None:
-        yield Finding(State.WARN, "notices", "are off: customers hear of no change; write a [notices] section to send")
+        yield CheckResult(
+            CheckState.WARN, "notices", "are off: customers hear of no change; write a [notices] section to send"
+        )
     else:
         yield _mail_server(settings.notices.smtp)
     age = time.time() - ms_of(oldest) / 1000 if oldest else 0.0
     if pending and age > _NOTICE_SECONDS:
-        yield Finding(
-            State.WARN,
+        yield CheckResult(
+            CheckState.WARN,
             "notices",
             f"{pending:,} wait, the oldest for {age / 60:,.0f} minutes: `sekisho notice list` says why",
         )
     if failed:
         text = f"{failed:,} were given up: `sekisho notice list --failed` says why, `sekisho notice retry` tries again"
-        yield Finding(State.WARN, "notices", text)
+        yield CheckResult(CheckState.WARN, "notices", text)
 
 
-def _mail_server(smtp: str) -> Finding:
+def _mail_server(smtp: str) -> CheckResult:
     """Whether somebody answers there; nothing is said to them."""
     host, _, port = smtp.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=3):
-            return Finding(State.OK, "notices", f"{smtp} answers")
+            return CheckResult(CheckState.OK, "notices", f"{smtp} answers")
     except OSError as error:
-        return Finding(State.FAIL, "notices", f"{smtp}: {error.strerror or error}; notices wait until it answers")
+        return CheckResult(
+            CheckState.FAIL, "notices", f"{smtp}: {error.strerror or error}; notices wait until it answers"
+        )
 
 
-def _listening(address: Address) -> Finding:
+def _listening(address: Address) -> CheckResult:
     """Whether somebody has the port: a guess by trying to take it, for no longer than that."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     name = f"port {address}"
@@ -244,6 +246,6 @@ def _listening(address: Address) -> Finding:
             probe.bind((address.host, address.port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return Finding(State.OK, name, "somebody listens: the server, if it runs")
-        return Finding(State.WARN, name, f"cannot be had: {error.strerror}; is the address this machine's?")
-    return Finding(State.OK, name, "is free: nobody listens, so the server does not run")
+            return CheckResult(CheckState.OK, name, "somebody listens: the server, if it runs")
+        return CheckResult(CheckState.WARN, name, f"cannot be had: {error.strerror}; is the address this machine's?")
+    return CheckResult(CheckState.OK, name, "is free: nobody listens, so the server does not run")

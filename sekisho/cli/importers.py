@@ -7,16 +7,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from otp_core.build import Check, attribute_check, cost_of
-from otp_core.desk import Actor, Desk
-from otp_core.first_factor.pool import hash_many
-from otp_core.imports import CustomerRow, Fault, TokenRow, read_customers, read_tokens
-from otp_core.judge import attributes_text
+from otp_core.accounts import Desk, Principal
+from otp_core.doors import AttributeCheck
+from otp_core.first_factor.hash_pool import hash_many
+from otp_core.imports import CustomerRow, RowProblem, TokenRow, read_customers, read_tokens
+from otp_core.login.evaluate import attributes_text
 from otp_core.model import TokenState
-from otp_core.settings import Settings
-from otp_core.store.lists import known_contracts, known_tokens
+from otp_core.store.queries import known_contracts, known_tokens
 from otp_core.store.store import Store
-from otp_core.store.work import NewCustomer
+from otp_core.store.unit_of_work import NewCustomer
+from sekisho.doors import attribute_check
+from sekisho.settings import Settings
+from sekisho.wiring import cost_of
 
 _IN_THE_STORE = "is in the store already: take the row out, or leave such rows untouched with --skip-existing"
 
@@ -29,15 +31,15 @@ PER_TRANSACTION_HASHED = 100
 Row = TypeVar("Row")
 
 
-class Intake(Protocol, Generic[Row]):
+class Importer(Protocol, Generic[Row]):
     """One kind of row."""
 
     noun: str
 
-    def read(self, lines: Iterable[str]) -> Iterator[Row | Fault]:
+    def read(self, lines: Iterable[str]) -> Iterator[Row | RowProblem]:
         """The rows of the file."""
 
-    def check(self, rows: Sequence[Row]) -> tuple[list[Fault], int]:
+    def check(self, rows: Sequence[Row]) -> tuple[list[RowProblem], int]:
         """What the store has against some of them, and how many of them are to be skipped."""
 
     def write(self, rows: Sequence[Row]) -> int:
@@ -47,21 +49,21 @@ class Intake(Protocol, Generic[Row]):
         """How many rows to hand to ``write``, after all have been through ``check``."""
 
 
-class TokenIntake:
+class TokenImporter:
     noun = "token"
 
-    def __init__(self, store: Store, desk: Desk, actor: Actor, skip_existing: bool) -> None:
-        self._store, self._desk, self._actor, self._skip_existing = store, desk, actor, skip_existing
+    def __init__(self, store: Store, desk: Desk, principal: Principal, skip_existing: bool) -> None:
+        self._store, self._desk, self._actor, self._skip_existing = store, desk, principal, skip_existing
 
-    def read(self, lines: Iterable[str]) -> Iterator[TokenRow | Fault]:
+    def read(self, lines: Iterable[str]) -> Iterator[TokenRow | RowProblem]:
         return read_tokens(lines)
 
-    def check(self, rows: Sequence[TokenRow]) -> tuple[list[Fault], int]:
+    def check(self, rows: Sequence[TokenRow]) -> tuple[list[RowProblem], int]:
         known = self._known(rows)
         existing = [row for row in rows if row.token_id in known]
         if self._skip_existing:
             return [], len(existing)
-        return [Fault(row.line, "token_id", _IN_THE_STORE) for row in existing], 0
+        return [RowProblem(row.line, "token_id", _IN_THE_STORE) for row in existing], 0
 
     def write(self, rows: Sequence[TokenRow]) -> int:
         if self._skip_existing:
@@ -79,20 +81,20 @@ class TokenIntake:
             return known_tokens(connection, [row.token_id for row in rows])
 
 
-class CustomerIntake:
+class CustomerImporter:
     noun = "customer"
 
-    def __init__(self, store: Store, desk: Desk, settings: Settings, actor: Actor, skip_existing: bool) -> None:
-        self._store, self._desk, self._settings, self._actor = store, desk, settings, actor
+    def __init__(self, store: Store, desk: Desk, settings: Settings, principal: Principal, skip_existing: bool) -> None:
+        self._store, self._desk, self._settings, self._actor = store, desk, settings, principal
         self._skip_existing = skip_existing
         self._shared_tokens = not settings.login.one_customer_per_token
         self._clear_passwords = 0
-        self._attribute_check: Check | None = None
+        self._attribute_check: AttributeCheck | None = None
 
-    def read(self, lines: Iterable[str]) -> Iterator[CustomerRow | Fault]:
+    def read(self, lines: Iterable[str]) -> Iterator[CustomerRow | RowProblem]:
         return read_customers(lines, shared_tokens=self._shared_tokens)
 
-    def check(self, rows: Sequence[CustomerRow]) -> tuple[list[Fault], int]:
+    def check(self, rows: Sequence[CustomerRow]) -> tuple[list[RowProblem], int]:
         known = self._known(rows)
         existing = [row for row in rows if row.contract_id in known]
         new = [row for row in rows if row.contract_id not in known]
@@ -100,7 +102,7 @@ class CustomerIntake:
         faults = self._token_faults(new) + self._attribute_faults(new)
         if self._skip_existing:
             return faults, len(existing)
-        return faults + [Fault(row.line, "contract_id", _IN_THE_STORE) for row in existing], 0
+        return faults + [RowProblem(row.line, "contract_id", _IN_THE_STORE) for row in existing], 0
 
     def write(self, rows: Sequence[CustomerRow]) -> int:
         if self._skip_existing:
@@ -115,7 +117,7 @@ class CustomerIntake:
     def per_transaction(self) -> int:
         return PER_TRANSACTION_HASHED if self._clear_passwords else PER_TRANSACTION
 
-    def _token_faults(self, rows: Sequence[CustomerRow]) -> list[Fault]:
+    def _token_faults(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
         tokens = self._tokens(rows)
         free = {TokenState.AVAILABLE, TokenState.BOUND} if self._shared_tokens else {TokenState.AVAILABLE}
         faults = []
@@ -124,19 +126,23 @@ class CustomerIntake:
                 continue
             if row.token_id not in tokens:
                 faults.append(
-                    Fault(row.line, "token_id", "is not in the inventory: import the tokens first, with token import")
+                    RowProblem(
+                        row.line, "token_id", "is not in the inventory: import the tokens first, with token import"
+                    )
                 )
             elif (state := tokens[row.token_id][1]) not in free:
-                faults.append(Fault(row.line, "token_id", f"cannot be bound: that token is {state}, not available"))
+                faults.append(
+                    RowProblem(row.line, "token_id", f"cannot be bound: that token is {state}, not available")
+                )
         return faults
 
-    def _attribute_faults(self, rows: Sequence[CustomerRow]) -> list[Fault]:
+    def _attribute_faults(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
         faults = []
         for row in rows:
             if row.attributes:
                 # Not before somebody has any: it takes all doors and their dictionaries.
                 self._attribute_check = self._attribute_check or attribute_check(self._settings)
-                faults += [Fault(row.line, "attributes", text) for text in self._attribute_check(row.attributes)]
+                faults += [RowProblem(row.line, "attributes", text) for text in self._attribute_check(row.attributes)]
         return faults
 
     def _new(self, rows: Sequence[CustomerRow], keys: Mapping[str, int]) -> Iterator[NewCustomer]:

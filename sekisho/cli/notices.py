@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from otp_core.cli.context import Office
-from otp_core.cli.options import AsJson, Limit
-from otp_core.cli.output import hint, local_time, say, say_json, say_rows
+from sekisho.cli.context import CliContext
+from sekisho.cli.options import AsJson, Limit
+from sekisho.cli.output import hint, local_time, say, say_json, say_rows
 
 app = typer.Typer(help="Notices: e-mail to customers about changes.", no_args_is_help=True)
 _HEADINGS = ("reference", "at", "contract ID", "what", "state", "tries", "next try", "cause")
@@ -31,13 +31,13 @@ def list_(
       sekisho notice list --failed --json
     """
     from otp_core.audit import ms_of
-    from otp_core.cli.pages import pages
     from otp_core.store import outbox
+    from sekisho.cli.pages import pages
 
-    office: Office = ctx.obj
+    context: CliContext = ctx.obj
     state = outbox.FAILED if failed else None
     found = pages(
-        office.store,
+        context.store,
         lambda connection, behind, count: outbox.lines(connection, after=int(behind), limit=count, state=state),
         str(after),
         limit,
@@ -79,7 +79,7 @@ def retry(
     """
     from otp_core.store import outbox
 
-    office: Office = ctx.obj
-    with office.store.work() as work:
+    context: CliContext = ctx.obj
+    with context.store.work() as work:
         number = outbox.retry(work.connection, references or None, int(time.time() * 1000))
     say(f"{number} {'notice is' if number == 1 else 'notices are'} due again")

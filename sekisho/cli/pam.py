@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from otp_core.cli.context import ExitCode, Office, actor
-from otp_core.cli.doctor import Finding, State, tell
-from otp_core.cli.options import AsJson, Reason
-from otp_core.cli.output import hint, say, say_rows
+from sekisho.cli.context import CliContext, ExitCode, principal
+from sekisho.cli.doctor import CheckResult, CheckState, tell
+from sekisho.cli.options import AsJson, Reason
+from sekisho.cli.output import hint, say, say_rows
 
 offline = typer.Typer(help="Codes for hosts while no server answers.", no_args_is_help=True)
 Host = Annotated[str, typer.Option(metavar="NAME", help="The host, as its nas_identifier has it.", show_default=False)]
@@ -38,8 +38,8 @@ def pam_agent(
       sekisho pam-agent --settings /etc/sekisho/pam-agent.toml --check
       sekisho pam-agent --settings /etc/sekisho/pam-agent.toml
     """
-    from otp_core.settings import LoadedAgent, load_agent
     from pam_module.agent import run
+    from pam_module.agent_settings import LoadedAgent, load_agent
 
     def read() -> LoadedAgent:
         return load_agent(settings, environment=os.environ)
@@ -62,9 +62,9 @@ def key(ctx: typer.Context, host: Host, reason: Reason = "") -> None:
     from otp_core.audit import Event
     from pam_module.offline.cache import encode_key
 
-    store, who = _office(ctx).store, actor(reason)
+    store, who = _context(ctx).store, principal(reason)
     with store.work() as work:
-        work.record(Event.OFFLINE_KEY, actor=who.name, source=host, reason=who.reason)
+        work.audit(Event.OFFLINE_KEY, actor=who.name, source=host, reason=who.reason)
     _out(encode_key(store.sealer.host_key(host)), "a key")
 
 
@@ -85,20 +85,20 @@ def issue(
     """
     import time
 
-    from otp_core.build import cost_of, rules_of
-    from pam_module.offline.settle import issue
+    from pam_module.offline.reconcile import issue
+    from sekisho.wiring import cost_of, rules_of
 
-    office = _office(ctx)
+    context = _context(ctx)
     octets = issue(
-        office.store,
-        rules_of(office.settings),
-        cost_of(office.settings),
+        context.store,
+        rules_of(context.settings),
+        cost_of(context.settings),
         host=host,
         users=user,
         logins=logins,
         hours=hours,
         now=int(time.time() * 1000),
-        actor=actor(reason),
+        principal=principal(reason),
     )
     _out(octets, "a cache")
 
@@ -116,25 +116,25 @@ def reconcile(
       scp root@web1:/var/lib/sekisho-pam/journal .
       sekisho pam-offline reconcile journal
     """
-    from otp_core.build import rules_of
-    from otp_core.cli.output import local_time
     from pam_module.offline.journal import BadJournal
-    from pam_module.offline.settle import Outcome, reconcile
+    from pam_module.offline.reconcile import Outcome, reconcile
+    from sekisho.cli.output import local_time
+    from sekisho.wiring import rules_of
 
-    office = _office(ctx)
+    context = _context(ctx)
     try:
-        settled = reconcile(office.store, journal.read_bytes(), rules_of(office.settings), actor(reason))
+        reconciled = reconcile(context.store, journal.read_bytes(), rules_of(context.settings), principal(reason))
     except BadJournal as error:
-        from otp_core.cli.output import complain
+        from sekisho.cli.output import complain
 
         complain(f"{journal}: {error}; nothing was settled")
         raise typer.Exit(ExitCode.REFUSED) from None
     say_rows(
         ("when", "user", "token", "outcome"),
-        [(local_time(one.entry.at), one.entry.user, one.entry.token_id, one.outcome) for one in settled],
+        [(local_time(one.entry.at), one.entry.user, one.entry.token_id, one.outcome) for one in reconciled],
     )
-    hint(f"{len(settled)} new entries were settled")
-    if any(one.outcome in (Outcome.CONFLICT, Outcome.GONE) for one in settled):
+    hint(f"{len(reconciled)} new entries were settled")
+    if any(one.outcome in (Outcome.CONFLICT, Outcome.GONE) for one in reconciled):
         raise typer.Exit(ExitCode.REFUSED)
 
 
@@ -156,15 +156,15 @@ def examine_pam(
     from pam_module.doctor import examine
 
     tell(
-        (Finding(State(found.state), found.check, found.text) for found in examine(root, service or [])),
+        (CheckResult(CheckState(found.state), found.check, found.text) for found in examine(root, service or [])),
         as_json=as_json,
     )
 
 
-def _office(ctx: typer.Context) -> Office:
-    office = ctx.find_object(Office)
-    assert office is not None
-    return office
+def _context(ctx: typer.Context) -> CliContext:
+    context = ctx.find_object(CliContext)
+    assert context is not None
+    return context
 
 
 def _out(octets: bytes, what: str) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from otp_core.cli.output import hint
+from sekisho.cli.output import hint
 
 _SECONDS_BETWEEN_LINES = 5.0
 

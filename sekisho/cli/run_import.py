@@ -17,12 +17,12 @@ from typing import BinaryIO, TypeVar
 
 import typer
 
-from otp_core.cli.context import ExitCode, Stopped
-from otp_core.cli.intake import PER_TRANSACTION, Intake
-from otp_core.cli.output import complain, hint, say, say_json
-from otp_core.cli.progress import progress
-from otp_core.imports import Fault
+from otp_core.imports import RowProblem
 from otp_core.model import StoreUnavailable
+from sekisho.cli.context import ExitCode, Stopped
+from sekisho.cli.importers import PER_TRANSACTION, Importer
+from sekisho.cli.output import complain, hint, say, say_json
+from sekisho.cli.progress import progress
 
 SHOWN_FAULTS = 50
 
@@ -31,15 +31,15 @@ Row = TypeVar("Row")
 
 
 @dataclass
-class Findings:
+class ImportReport:
     """What the first pass found. ``faults`` holds the first ones only, however many there are."""
 
     rows: int = 0
     to_skip: int = 0
     fault_count: int = 0
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[RowProblem] = field(default_factory=list)
 
-    def add(self, faults: list[Fault]) -> None:
+    def add(self, faults: list[RowProblem]) -> None:
         self.fault_count += len(faults)
         room = SHOWN_FAULTS - len(self.faults)
         self.faults += sorted(faults, key=lambda fault: fault.line)[:room]
@@ -84,33 +84,33 @@ def opened(name: str) -> Iterator[Source]:
             yield Source(kept)
 
 
-def bring_in(intake: Intake[Row], name: str, *, dry_run: bool, as_json: bool) -> None:
+def run_import(importer: Importer[Row], name: str, *, dry_run: bool, as_json: bool) -> None:
     """Import the file, and say how it went. Raises typer.Exit for a file with faults, Stopped if it did not come to
     its end."""
     begun = time.monotonic()
     with opened(name) as source:
-        findings = _check(intake, source)
+        findings = _check(importer, source)
         if findings.fault_count:
             _refuse(findings, name, as_json)
-        written = 0 if dry_run else _write(intake, source, findings.rows)
+        written = 0 if dry_run else _write(importer, source, findings.rows)
     skipped = findings.to_skip if dry_run else findings.rows - written
     if as_json:
         say_json({"rows": findings.rows, "imported": written, "skipped": skipped, "dry_run": dry_run, "problems": []})
         return
     left = f"; {skipped:,} left as they are" if skipped else ""
     if dry_run:
-        say(f"{name}: nothing is wrong; {_counted(findings.rows - skipped, intake.noun)} would be imported{left}")
+        say(f"{name}: nothing is wrong; {_counted(findings.rows - skipped, importer.noun)} would be imported{left}")
     else:
-        say(f"imported {_counted(written, intake.noun)} in {time.monotonic() - begun:.1f} s{left}")
+        say(f"imported {_counted(written, importer.noun)} in {time.monotonic() - begun:.1f} s{left}")
 
 
-def _check(intake: Intake[Row], source: Source) -> Findings:
-    findings = Findings()
+def _check(importer: Importer[Row], source: Source) -> ImportReport:
+    findings = ImportReport()
     try:
-        with progress(f"checking {intake.noun}s", source.size) as advance:
-            for chunk in _chunks(intake.read(source.lines()), PER_TRANSACTION):
+        with progress(f"checking {importer.noun}s", source.size) as advance:
+            for chunk in _chunks(importer.read(source.lines()), PER_TRANSACTION):
                 faults, rows = _parted(chunk)
-                against, to_skip = intake.check(rows)
+                against, to_skip = importer.check(rows)
                 findings.add(faults + against)
                 findings.rows += len(rows)
                 findings.to_skip += to_skip
@@ -120,7 +120,7 @@ def _check(intake: Intake[Row], source: Source) -> Findings:
     return findings
 
 
-def _refuse(findings: Findings, name: str, as_json: bool) -> None:
+def _refuse(findings: ImportReport, name: str, as_json: bool) -> None:
     if as_json:
         problems = [{"line": one.line, "column": one.column, "message": one.message} for one in findings.faults]
         say_json({"rows": findings.rows, "imported": 0, "problems": problems, "problem_count": findings.fault_count})
@@ -132,15 +132,15 @@ def _refuse(findings: Findings, name: str, as_json: bool) -> None:
     raise typer.Exit(ExitCode.REFUSED)
 
 
-def _write(intake: Intake[Row], source: Source, total: int) -> int:
+def _write(importer: Importer[Row], source: Source, total: int) -> int:
     written = done = 0
     try:
-        with progress(f"importing {intake.noun}s", total) as advance:
-            for chunk in _chunks(intake.read(source.lines()), intake.per_transaction()):
+        with progress(f"importing {importer.noun}s", total) as advance:
+            for chunk in _chunks(importer.read(source.lines()), importer.per_transaction()):
                 faults, rows = _parted(chunk)
                 if faults:
                     raise StoreUnavailable("the file was changed while it was read")
-                written += intake.write(rows)
+                written += importer.write(rows)
                 done += len(rows)
                 advance(done)
     except KeyboardInterrupt:
@@ -174,6 +174,6 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _parted(chunk: list[Row | Fault]) -> tuple[list[Fault], list[Row]]:
-    faults = [item for item in chunk if isinstance(item, Fault)]
-    return faults, [item for item in chunk if not isinstance(item, Fault)]
+def _parted(chunk: list[Row | RowProblem]) -> tuple[list[RowProblem], list[Row]]:
+    faults = [item for item in chunk if isinstance(item, RowProblem)]
+    return faults, [item for item in chunk if not isinstance(item, RowProblem)]

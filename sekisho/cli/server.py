@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from otp_core.cli.context import Office
-from otp_core.cli.output import say
+from sekisho.cli.context import CliContext
+from sekisho.cli.output import say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,8 +25,8 @@ def init(ctx: typer.Context) -> None:
     from otp_core.audit import Ids
     from otp_core.store.store import initialise
 
-    office: Office = ctx.obj
-    store = office.settings.store
+    context: CliContext = ctx.obj
+    store = context.settings.store
     initialise(store.url, store.master_key_file, ids=Ids(), say=say)
 
 
@@ -45,7 +45,7 @@ def serve(
     Example:
       sekisho --config /etc/sekisho/sekisho.toml serve
     """
-    from otp_core.serve import run
+    from sekisho.serve import run
 
-    office: Office = ctx.obj
-    raise typer.Exit(run(office.configuration, trust_clock=trust_clock))
+    context: CliContext = ctx.obj
+    raise typer.Exit(run(context.configuration, trust_clock=trust_clock))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otp_core.cli.context import Office, actor
-from otp_core.cli.options import AsJson, ContractId, Limit, Reason
-from otp_core.cli.output import hint, local_time, say, say_json, say_rows
+from sekisho.cli.context import CliContext, principal
+from sekisho.cli.options import AsJson, ContractId, Limit, Reason
+from sekisho.cli.output import hint, local_time, say, say_json, say_rows
 
 if TYPE_CHECKING:
-    from otp_core.store.visits import SessionLine
+    from otp_core.store.sessions import SessionLine
 
 app = typer.Typer(help="Sessions of the customers' own pages.", no_args_is_help=True)
 
@@ -31,12 +31,12 @@ def list_(
       sekisho session list
       sekisho session list --customer 1234567 --json
     """
-    from otp_core.cli.pages import pages
-    from otp_core.store.visits import session_lines
+    from otp_core.store.sessions import session_lines
+    from sekisho.cli.pages import pages
 
-    office: Office = ctx.obj
+    context: CliContext = ctx.obj
     lines = pages(
-        office.store,
+        context.store,
         lambda connection, after, count: session_lines(connection, after=int(after), limit=count, contract_id=customer),
         str(after),
         limit,
@@ -57,8 +57,8 @@ def revoke(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_
     Example:
       sekisho session revoke 1234567 --reason "somebody else at the keyboard, ticket 4711"
     """
-    office: Office = ctx.obj
-    ended = office.desk.end_visits_of(contract_id, actor(reason))
+    context: CliContext = ctx.obj
+    ended = context.desk.end_sessions_of(contract_id, principal(reason))
     if as_json:
         say_json({"done": "session.ended", "customer": contract_id, "sessions": ended})
     else:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otp_core.cli.context import Office, actor
-from otp_core.cli.options import AsJson, Limit, Reason, TokenId
-from otp_core.cli.output import hint, local_time, say_facts, say_json, say_rows
 from otp_core.model import Algorithm, Kind, TokenState
+from sekisho.cli.context import CliContext, principal
+from sekisho.cli.options import AsJson, Limit, Reason, TokenId
+from sekisho.cli.output import hint, local_time, say_facts, say_json, say_rows
 
 if TYPE_CHECKING:
-    from otp_core.store.lists import TokenLine
+    from otp_core.store.queries import TokenLine
 
 app = typer.Typer(help="Tokens: what shows the codes.", no_args_is_help=True)
 
@@ -44,12 +44,12 @@ def import_(
       VSMT12345678,3132333435363738393031323334353637383930,totp,6,30
       VSMH00000001,3132333435363738393031323334353637383930,hotp,6,
     """
-    from otp_core.cli.bulk import bring_in
-    from otp_core.cli.intake import TokenIntake
+    from sekisho.cli.importers import TokenImporter
+    from sekisho.cli.run_import import run_import
 
-    office: Office = ctx.obj
-    intake = TokenIntake(office.store, office.desk, actor(reason or f"file {file}"), skip_existing)
-    bring_in(intake, file, dry_run=dry_run, as_json=as_json)
+    context: CliContext = ctx.obj
+    importer = TokenImporter(context.store, context.desk, principal(reason or f"file {file}"), skip_existing)
+    run_import(importer, file, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("issue")
@@ -71,8 +71,8 @@ def issue(
     """
     from otp_core.otp import spec_of
 
-    office: Office = ctx.obj
-    issued = office.desk.issue_token(actor(reason), spec=spec_of(kind, algorithm, digits, step), issuer=issuer)
+    context: CliContext = ctx.obj
+    issued = context.desk.issue_token(principal(reason), spec=spec_of(kind, algorithm, digits, step), issuer=issuer)
     if as_json:
         say_json({"token_id": issued.token_id, "secret": issued.secret, "uri": issued.uri})
         return
@@ -88,11 +88,11 @@ def show(ctx: typer.Context, token_id: TokenId, as_json: AsJson = False) -> None
     Example:
       sekisho token show "vsmt 1234-5678"
     """
-    from otp_core.desk import Refusal, Refused
-    from otp_core.store.lists import token_line
+    from otp_core.accounts import Refusal, Refused
+    from otp_core.store.queries import token_line
 
-    office: Office = ctx.obj
-    with office.store.read() as connection:
+    context: CliContext = ctx.obj
+    with context.store.read() as connection:
         line = token_line(connection, token_id)
     if line is None:
         raise Refused(Refusal.UNKNOWN_TOKEN, token_id)
@@ -117,14 +117,14 @@ def list_(
     Example:
       sekisho token list --state available --limit 20
     """
-    from otp_core.cli.pages import pages
     from otp_core.otp import normalise_token_id
-    from otp_core.store.lists import tokens
+    from otp_core.store.queries import tokens
+    from sekisho.cli.pages import pages
 
-    office: Office = ctx.obj
+    context: CliContext = ctx.obj
     wanted = normalise_token_id(search)
     lines = pages(
-        office.store,
+        context.store,
         lambda connection, after, count: tokens(connection, after=after, limit=count, search=wanted, state=state),
         after,
         limit,
@@ -150,10 +150,10 @@ def retire(ctx: typer.Context, token_id: TokenId, reason: Reason = "", as_json: 
     Example:
       sekisho token retire VSMT12345678 --reason "broken on delivery"
     """
-    from otp_core.cli.acts import done
+    from sekisho.cli.acts import done
 
-    office: Office = ctx.obj
-    done("token.retired", f"retired {token_id}", office.desk.retire_token(token_id, actor(reason)), as_json)
+    context: CliContext = ctx.obj
+    done("token.retired", f"retired {token_id}", context.desk.retire_token(token_id, principal(reason)), as_json)
 
 
 def _last(line: TokenLine) -> str | None:

@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
-from otp_core.cli.demo import tour
-from otp_core.cli.demo.people import fill_store, kept_people, permits, wait_for_fresh_codes
-from otp_core.cli.demo.places import Places, choose_places, demo_bank, write_settings
-from otp_core.cli.demo.processes import running, wait_for_tcp, wait_for_udp
+from sekisho.demo import tour
+from sekisho.demo.addresses import DemoAddresses, choose_addresses, demo_bank, write_settings
+from sekisho.demo.people import fill_store, kept_people, permits, wait_for_fresh_codes
+from sekisho.demo.processes import running, wait_for_tcp, wait_for_udp
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,8 +37,8 @@ def demo(
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     people = kept_people(folder)
-    places = choose_places(folder)
-    config = write_settings(folder, places)
+    addresses = choose_addresses(folder)
+    config = write_settings(folder, addresses)
     fill_store(config, people)
     wait_for_fresh_codes(config, people)
     # Told to end, it ends its processes too, whoever says so.
@@ -46,25 +46,25 @@ def demo(
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as started:
         log = folder / "server.log"
         server = started.enter_context(
-            running([sys.executable, "-m", "otp_core", "--config", str(config), "serve"], log)
+            running([sys.executable, "-m", "sekisho", "--config", str(config), "serve"], log)
         )
-        wait_for_udp(server, places.radius, log)
-        for port in (places.portal, places.soft_token):
+        wait_for_udp(server, addresses.radius, log)
+        for port in (addresses.portal, addresses.soft_token):
             wait_for_tcp(server, port, log)
-        _open_bank(started, folder, places)
-        tour.print_addresses(places, folder)
+        _open_bank(started, folder, addresses)
+        tour.print_addresses(addresses, folder)
         tour.print_people(people, permits(config, people))
-        tour.show_logins(people, places)
-        tour.print_lines(people, places, folder)
+        tour.show_logins(people, addresses)
+        tour.print_lines(people, addresses, folder)
         if not once:
             typer.echo("It serves until you press ^C.")
             server.wait()
 
 
-def _open_bank(started: contextlib.ExitStack, folder: Path, places: Places) -> None:
+def _open_bank(started: contextlib.ExitStack, folder: Path, addresses: DemoAddresses) -> None:
     """The bank's pages are an example beside the product: where there is none, the rest works without."""
     where = demo_bank()
     if where is not None:
         log = folder / "bank.log"
-        bank = started.enter_context(running([sys.executable, str(where), *places.bank_options(folder)], log))
-        wait_for_tcp(bank, places.bank, log)
+        bank = started.enter_context(running([sys.executable, str(where), *addresses.bank_options(folder)], log))
+        wait_for_tcp(bank, addresses.bank, log)

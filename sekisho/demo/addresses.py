@@ -81,7 +81,7 @@ Tell nobody your one-time passwords. If you lose your device, call the counter o
 
 
 @dataclass(frozen=True)
-class Places:
+class DemoAddresses:
     """Ports of this machine, and the secret that the gateways share. ``has_bank``: the bank's pages are served."""
 
     radius: int
@@ -99,9 +99,9 @@ class Places:
         return [word for name, value in told.items() for word in (f"--{name}", value)]
 
 
-def choose_places(folder: Path) -> Places:
+def choose_addresses(folder: Path) -> DemoAddresses:
     """The first ports that nobody listens at, so that servers which are there already are left alone."""
-    return Places(
+    return DemoAddresses(
         radius=_free(FIRST_RADIUS, socket.SOCK_DGRAM),
         bank=_free(FIRST_BANK, socket.SOCK_STREAM),
         portal=_free(FIRST_PORTAL, socket.SOCK_STREAM),
@@ -111,17 +111,17 @@ def choose_places(folder: Path) -> Places:
     )
 
 
-def write_settings(folder: Path, places: Places) -> Path:
+def write_settings(folder: Path, addresses: DemoAddresses) -> Path:
     config = folder / "sekisho.toml"
     write(folder / "terms.txt", _TERMS)
     write(folder / "terms.en.txt", _TERMS_EN)
     text = _CONFIG.format(
         folder=folder,
-        radius=places.radius,
-        bank=places.bank,
-        portal=places.portal,
-        soft_token=places.soft_token,
-        secret=places.secret,
+        radius=addresses.radius,
+        bank=addresses.bank,
+        portal=addresses.portal,
+        soft_token=addresses.soft_token,
+        secret=addresses.secret,
         bank_address=BANK_ADDRESS,
     )
     write(config, text)
@@ -130,7 +130,7 @@ def write_settings(folder: Path, places: Places) -> Path:
 
 def demo_bank() -> Path | None:
     """The folder of the sample bank: in a checkout, or where a wheel puts its examples."""
-    checkout = Path(__file__).parents[3] / "examples"
+    checkout = Path(__file__).parents[2] / "examples"
     for examples in (checkout, Path(sys.prefix) / "share" / "sekisho" / "examples"):
         if (examples / "demo_bank" / "__main__.py").exists():
             return examples / "demo_bank"

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from otp_core.cli.demo.places import kept
+from sekisho.demo.addresses import kept
 
 if TYPE_CHECKING:
-    from otp_core.desk import Actor, Desk
+    from otp_core.accounts import Desk, Principal
 
 
-class State(StrEnum):
+class SampleState(StrEnum):
     """What became of a sample customer before the demo begins."""
 
     ACTIVE = "active"
@@ -39,7 +39,7 @@ class Sample:
     token_id: str | None = None
     seed: str = field(default="", repr=False)
     language: str = "ja"
-    state: State = State.ACTIVE
+    state: SampleState = SampleState.ACTIVE
 
     def code(self, steps_away: int = 0) -> str:
         import pyotp
@@ -52,7 +52,7 @@ def kept_people(folder: Path) -> list[Sample]:
         return json.dumps([vars(one) for one in _new_people()], ensure_ascii=False)
 
     kept_ones = json.loads(kept(folder / "people.json", as_text))
-    return [Sample(**{**one, "state": State(one.get("state", State.ACTIVE))}) for one in kept_ones]
+    return [Sample(**{**one, "state": SampleState(one.get("state", SampleState.ACTIVE))}) for one in kept_ones]
 
 
 def _new_people() -> list[Sample]:
@@ -63,65 +63,67 @@ def _new_people() -> list[Sample]:
         Sample("taro", "haru-no-umi", "信金 太郎", "VSMT00000001", seed()),
         Sample("hanako", "natsu-no-yama", "信金 花子", "VSMT00000002", seed()),
         Sample("john", "autumn-leaves", "John Smith", "VSST00000003", seed(), "en"),
-        Sample("jiro", "fuyu-no-sora", "信金 次郎", state=State.NEVER),
-        Sample("sachiko", "asa-no-kaze", "信金 幸子", "VSMT00000005", seed(), state=State.SUSPENDED),
-        Sample("goro", "yoru-no-hoshi", "信金 五郎", "VSMT00000006", seed(), state=State.LOCKED),
-        Sample("yuki", "yuki-no-hana", "信金 雪", "VSMT00000007", seed(), state=State.LOST),
+        Sample("jiro", "fuyu-no-sora", "信金 次郎", state=SampleState.NEVER),
+        Sample("sachiko", "asa-no-kaze", "信金 幸子", "VSMT00000005", seed(), state=SampleState.SUSPENDED),
+        Sample("goro", "yoru-no-hoshi", "信金 五郎", "VSMT00000006", seed(), state=SampleState.LOCKED),
+        Sample("yuki", "yuki-no-hana", "信金 雪", "VSMT00000007", seed(), state=SampleState.LOST),
     ]
 
 
 def fill_store(config: Path, people: list[Sample]) -> None:
+    from otp_core.accounts import Principal
     from otp_core.audit import Ids
-    from otp_core.build import cost_of, open_desk, open_store
-    from otp_core.desk import Actor
     from otp_core.first_factor.hashes import hash_password
     from otp_core.model import Language, TokenSpec
-    from otp_core.settings import load
     from otp_core.store.store import initialise
+    from sekisho.settings import load
+    from sekisho.wiring import cost_of, open_desk, open_store
 
     settings = load(config, environment={}).settings
     initialise(settings.store.url, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
     store = open_store(settings)
-    desk, actor = open_desk(settings, store), Actor("demo", reason="sample data")
+    desk, principal = open_desk(settings, store), Principal("demo", reason="sample data")
     for one in people:
         with store.work() as work:
-            known = work.standing(one.contract_id) is not None
+            known = work.login_record(one.contract_id) is not None
         if known:
             continue
         hash_ = hash_password(one.password.encode(), cost_of(settings))
-        desk.add_customer(one.contract_id, actor, password_hash=hash_, name=one.name, language=Language(one.language))
+        desk.add_customer(
+            one.contract_id, principal, password_hash=hash_, name=one.name, language=Language(one.language)
+        )
         if one.token_id is not None:
-            desk.import_tokens([(one.token_id, base64.b32decode(one.seed), TokenSpec())], actor)
+            desk.import_tokens([(one.token_id, base64.b32decode(one.seed), TokenSpec())], principal)
             # The code of the step before, so that the one shown now is still good for a login.
-            desk.enrol(one.contract_id, one.token_id, one.code(-1), actor)
-        _put_into_state(desk, one, actor)
+            desk.enrol(one.contract_id, one.token_id, one.code(-1), principal)
+        _put_into_state(desk, one, principal)
 
 
-def _put_into_state(desk: Desk, one: Sample, actor: Actor) -> None:
+def _put_into_state(desk: Desk, one: Sample, principal: Principal) -> None:
     match one.state:
-        case State.ACTIVE | State.NEVER:
+        case SampleState.ACTIVE | SampleState.NEVER:
             pass
-        case State.SUSPENDED:
-            desk.suspend(one.contract_id, None, actor)
-        case State.LOCKED:
-            desk.lock(one.contract_id, actor)
-        case State.LOST:
-            desk.report_lost(one.contract_id, actor)
+        case SampleState.SUSPENDED:
+            desk.suspend(one.contract_id, None, principal)
+        case SampleState.LOCKED:
+            desk.lock(one.contract_id, principal)
+        case SampleState.LOST:
+            desk.report_lost(one.contract_id, principal)
 
 
 def permits(config: Path, people: list[Sample]) -> dict[str, str]:
     """A permit for everybody whose token is lost, by contract ID. A new one each time: none is ever shown again."""
-    from otp_core.build import open_desk, open_store
-    from otp_core.desk import Actor, Refused
-    from otp_core.settings import load
+    from otp_core.accounts import Principal, Refused
+    from sekisho.settings import load
+    from sekisho.wiring import open_desk, open_store
 
     settings = load(config, environment={}).settings
-    desk, actor = open_desk(settings, open_store(settings)), Actor("demo", reason="sample data")
+    desk, principal = open_desk(settings, open_store(settings)), Principal("demo", reason="sample data")
     made = {}
     for one in people:
-        if one.state is State.LOST:
+        if one.state is SampleState.LOST:
             try:
-                made[one.contract_id] = desk.permit_reissue(one.contract_id, actor).text
+                made[one.contract_id] = desk.permit_reissue(one.contract_id, principal).text
             except Refused:
                 continue  # a demo before this one ended with a new token
     return made
@@ -129,12 +131,12 @@ def permits(config: Path, people: list[Sample]) -> dict[str, str]:
 
 def wait_for_fresh_codes(config: Path, people: list[Sample]) -> None:
     """A second demo within 30 s would show codes that the first one has used up."""
-    from otp_core.build import open_store
-    from otp_core.settings import load
+    from sekisho.settings import load
+    from sekisho.wiring import open_store
 
     with open_store(load(config, environment={}).settings).work() as work:
-        standings = [work.standing(one.contract_id) for one in people]
-    used = max(standing.last_step for standing in standings if standing is not None)
+        records = [work.login_record(one.contract_id) for one in people]
+    used = max(record.last_step for record in records if record is not None)
     seconds = (used + 1) * 30 - time.time()
     if seconds > 0:
         typer.echo(f"waiting {seconds:.0f} s for the next code: the last demo used this one")

@@ -12,48 +12,48 @@ from pathlib import Path
 
 import typer
 
-from otp_core.cli.demo.people import Sample, State
-from otp_core.cli.demo.places import Places
+from sekisho.demo.addresses import DemoAddresses
+from sekisho.demo.people import Sample, SampleState
 
 _GOOD_FOR = {
-    State.ACTIVE: "login with a code; suspend; change of device",
-    State.NEVER: "login by password alone; enrol: get a token at the soft token's address first",
-    State.SUSPENDED: "login by password alone, until enrolled again",
-    State.LOCKED: "a refused login; unlock with: sekisho customer unlock",
-    State.LOST: "a refused login; enrol a new token with the permit",
+    SampleState.ACTIVE: "login with a code; suspend; change of device",
+    SampleState.NEVER: "login by password alone; enrol: get a token at the soft token's address first",
+    SampleState.SUSPENDED: "login by password alone, until enrolled again",
+    SampleState.LOCKED: "a refused login; unlock with: sekisho customer unlock",
+    SampleState.LOST: "a refused login; enrol a new token with the permit",
 }
 
 
-def print_addresses(places: Places, folder: Path) -> None:
+def print_addresses(addresses: DemoAddresses, folder: Path) -> None:
     """The bank first: it is where a visitor begins."""
-    if places.has_bank:
-        typer.echo(f"\nOpen the bank:      http://localhost:{places.bank}/   and log in as one of those below")
+    if addresses.has_bank:
+        typer.echo(f"\nOpen the bank:      http://localhost:{addresses.bank}/   and log in as one of those below")
     else:
         typer.echo("\nThe sample bank's pages are not installed here (examples/demo_bank); everything else is.")
-    typer.echo(f"Customers' pages:   http://localhost:{places.portal}/   enrol, suspend, change of device")
-    typer.echo(f"Soft token:         http://localhost:{places.soft_token}/   a token for whoever has none")
-    typer.echo(f"RADIUS:             127.0.0.1:{places.radius}   (settings, store and logs: {folder})\n")
+    typer.echo(f"Customers' pages:   http://localhost:{addresses.portal}/   enrol, suspend, change of device")
+    typer.echo(f"Soft token:         http://localhost:{addresses.soft_token}/   a token for whoever has none")
+    typer.echo(f"RADIUS:             127.0.0.1:{addresses.radius}   (settings, store and logs: {folder})\n")
 
 
 def print_people(people: list[Sample], permits: dict[str, str]) -> None:
     """Who may be tried, and what each is good for."""
     for one in people:
         typer.echo(f"  {one.contract_id:8} {one.password:14} {one.state:14}  {_GOOD_FOR[one.state]}")
-        if one.state is State.ACTIVE:
+        if one.state is SampleState.ACTIVE:
             typer.echo(f"{'':26}code: oathtool --totp -b {one.seed}")
         if one.contract_id in permits:
             typer.echo(f"{'':26}permit: {permits[one.contract_id]}")
     typer.echo("")
 
 
-def show_logins(people: list[Sample], places: Places) -> None:
+def show_logins(people: list[Sample], addresses: DemoAddresses) -> None:
     if shutil.which("radclient") is None:
         typer.echo("For the tour, install radclient: sudo apt-get install freeradius-utils oathtool\n")
         return
     by_id = {one.contract_id: one for one in people}
     hanako, john, jiro = by_id["hanako"], by_id["john"], by_id["jiro"]
     code = hanako.code()
-    radclient = _Radclient(places.radius, places.secret)
+    radclient = _Radclient(addresses.radius, addresses.secret)
     radclient.show("hanako: password and code in one", hanako, hanako.password + code)
     radclient.show("hanako: the same code again", hanako, hanako.password + code)
     state = radclient.show("john: the password, and he is asked for the code", john, john.password)
@@ -68,9 +68,9 @@ class _Radclient:
     port: int
     secret: str = field(repr=False)
 
-    def show(self, title: str, one: Sample, typed: str, state: str = "") -> str:
+    def show(self, title: str, one: Sample, user_password: str, state: str = "") -> str:
         """Ask, print the answer in a line, give back the State of a challenge."""
-        attributes = _request(one.contract_id, typed, state)
+        attributes = _request(one.contract_id, user_password, state)
         done = subprocess.run(
             ["radclient", "-x", "-r", "1", f"127.0.0.1:{self.port}", "auth", self.secret],
             input=attributes.encode(),
@@ -85,16 +85,16 @@ class _Radclient:
         return next((line.partition(" = ")[2] for line in answer if line.startswith("State")), "")
 
 
-def _request(user: str, typed: str, state: str = "") -> str:
+def _request(user: str, user_password: str, state: str = "") -> str:
     """A request as radclient reads it."""
-    attributes = f"User-Name={user},User-Password={typed},Message-Authenticator=0x00"
+    attributes = f"User-Name={user},User-Password={user_password},Message-Authenticator=0x00"
     return f"{attributes},State={state}" if state else attributes
 
 
-def print_lines(people: list[Sample], places: Places, folder: Path) -> None:
+def print_lines(people: list[Sample], addresses: DemoAddresses, folder: Path) -> None:
     taro = people[0]
     live = f"$(oathtool --totp -b {taro.seed})"
-    asked = f"radclient -x 127.0.0.1:{places.radius} auth {shlex.quote(places.secret)}"
+    asked = f"radclient -x 127.0.0.1:{addresses.radius} auth {shlex.quote(addresses.secret)}"
     sekisho = f"{_command()} --config {shlex.quote(_short(folder / 'sekisho.toml'))}"
     typer.echo(
         f"""Paste into another terminal (oathtool is taro's software token):

@@ -16,24 +16,24 @@ from typing import Any
 
 from sqlalchemy import select
 
+from otp_core.accounts import Desk, Principal
 from otp_core.audit import Ids
-from otp_core.authenticator import Authenticator
+from otp_core.authentication.authenticator import Authenticator
 from otp_core.clock import GuardedClock
-from otp_core.desk import Actor, Desk
-from otp_core.judge import Judge
-from otp_core.model import Attempt, Kind, Language, Mode, OtpUse, Policy, Standing, TokenSpec, Verdict
+from otp_core.login.evaluate import Evaluator
+from otp_core.login.policy import Delays, Rules
+from otp_core.model import Attempt, Kind, Language, LoginRecord, Mode, OtpUse, Policy, TokenSpec, Verdict
 from otp_core.otp import code_at, step_at
-from otp_core.policy import Delays, Rules
-from otp_core.store.ledger import CHANGED
-from otp_core.store.lists import AuditFilter, AuditLine, TokenLine, audit_rows, token_line
+from otp_core.store.queries import AuditFilter, AuditLine, TokenLine, audit_rows, token_line
 from otp_core.store.schema import metadata
+from otp_core.store.sqlite.login_batch import CHANGED
 from otp_core.store.store import Store, initialise
-from otp_core.store.work import NewCustomer
+from otp_core.store.unit_of_work import NewCustomer
 from tests.fakes import HandClock
 
 NOON = 1_800_000_015.0
 """Seconds; the middle of a step."""
-STAFF = Actor("staff", "192.0.2.1", "ticket 7")
+STAFF = Principal("staff", "192.0.2.1", "ticket 7")
 NO_DELAYS = Delays(free=1000)
 _TAGS = itertools.cycle(range(1024))
 """Several stores of one bank share a clock that stands still: their ids must not meet."""
@@ -82,7 +82,7 @@ class Bank:
                 shutil.copy(_empty() / name, self.folder / name)
         self.store = self.open_store()
         self.guarded = GuardedClock(self.clock)
-        self.judge, self.desk = self.open_desk(self.store)
+        self.evaluator, self.desk = self.open_desk(self.store)
 
     @property
     def database(self) -> Path:
@@ -101,9 +101,9 @@ class Bank:
         wait = self.busy_seconds if busy_seconds is None else busy_seconds
         return Store(self.url, self.key_file, ids=Ids(self.clock, next(_TAGS)), busy_seconds=wait)
 
-    def open_desk(self, store: Store) -> tuple[Judge, Desk]:
-        judge = Judge(self.rules, store.sealer.unseal, lambda: secrets.token_bytes(16))
-        return judge, Desk(store, judge, self.guarded.now)
+    def open_desk(self, store: Store) -> tuple[Evaluator, Desk]:
+        evaluator = Evaluator(self.rules, store.sealer.unseal, lambda: secrets.token_bytes(16))
+        return evaluator, Desk(store, evaluator, self.guarded.now)
 
     # Who and what there is
 
@@ -157,16 +157,16 @@ class Bank:
             self.desk.report_lost(contract_id, STAFF)
         if use is OtpUse.REISSUE_PERMITTED:
             self.permit = self.desk.permit_reissue(contract_id, STAFF).text
-        assert self.standing(contract_id).otp_use == use
+        assert self.login_record(contract_id).otp_use == use
         return holder
 
     # What became of it
 
-    def standing(self, contract_id: str = "taro") -> Standing:
+    def login_record(self, contract_id: str = "taro") -> LoginRecord:
         with self.store.work() as work:
-            standing = work.standing(contract_id)
-        assert standing is not None
-        return standing
+            record = work.login_record(contract_id)
+        assert record is not None
+        return record
 
     def token_line(self, token_id: str = "VSMT00000001") -> TokenLine:
         with self.store.read() as connection:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from otp_core.settings import ConfigProblems, Loaded, load
+from otp_core.settings import ConfigProblems, Loaded
+from sekisho.settings import Settings, load
 
 STORE = '[store]\nurl = "sqlite:///s.db"\nmaster_key_file = "master.key"\n'
 SECRET = "kT7v-Zq0b9xWmY3s"
@@ -22,7 +23,7 @@ def written(folder: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def good(folder: Path, text: str = STORE, environment: dict[str, str] | None = None, **more: Any) -> Loaded:
+def good(folder: Path, text: str = STORE, environment: dict[str, str] | None = None, **more: Any) -> Loaded[Settings]:
     return load(written(folder, text), environment=environment or {}, **more)
 
 
@@ -32,7 +33,7 @@ def report(folder: Path, text: str = STORE, environment: dict[str, str] | None =
     return str(caught.value).replace(f"{folder}/", "").splitlines()
 
 
-def warnings(loaded: Loaded, folder: Path) -> list[str]:
+def warnings(loaded: Loaded[Settings], folder: Path) -> list[str]:
     return [str(warning).replace(f"{folder}/", "") for warning in loaded.warnings]
 
 

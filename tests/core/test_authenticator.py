@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from otp_core.authenticator import Authenticator
-from otp_core.docket import Docket
+from otp_core.authentication.authenticator import Authenticator
+from otp_core.authentication.queue import LoginQueue
 from otp_core.first_factor import FirstFactor
+from otp_core.first_factor.hash_pool import HashPool
 from otp_core.first_factor.hashes import Cost, hash_password, needs_rehash
 from otp_core.first_factor.local import LocalPassword
-from otp_core.first_factor.pool import HashPool
-from otp_core.first_factor.turnstile import Turnstile
-from otp_core.login import Finding
+from otp_core.first_factor.throttle import PasswordThrottle
+from otp_core.login.policy import Delays
+from otp_core.login.table import Finding
 from otp_core.model import (
     Accept,
     Attempt,
@@ -37,7 +38,6 @@ from otp_core.model import (
     TokenSpec,
     Verdict,
 )
-from otp_core.policy import Delays
 from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, NO_DELAYS, PASSWORD, STAFF, Bank, Holder, rules, verdict_on
 from tests.fakes import HandClock, KnownPasswords
 
@@ -52,23 +52,23 @@ class Entrance:
 
     bank: Bank
     authenticator: Authenticator
-    turnstile: Turnstile
-    docket: Docket
+    throttle: PasswordThrottle
+    queue: LoginQueue
 
-    async def says(self, who: Holder | str, typed: str, policy: Policy, **more: Any) -> Verdict:
+    async def says(self, who: Holder | str, user_password: str, policy: Policy, **more: Any) -> Verdict:
         contract_id = who if isinstance(who, str) else who.contract_id
         values = {"client": "gateway", "source": "192.0.2.1", **more}
-        return await verdict_on(Attempt(contract_id, typed, policy, **values), self.authenticator)
+        return await verdict_on(Attempt(contract_id, user_password, policy, **values), self.authenticator)
 
-    async def why(self, who: Holder | str, typed: str, policy: Policy, **more: Any) -> str:
+    async def why(self, who: Holder | str, user_password: str, policy: Policy, **more: Any) -> str:
         """The reason of a rejection."""
-        verdict = await self.says(who, typed, policy, **more)
+        verdict = await self.says(who, user_password, policy, **more)
         assert isinstance(verdict, Reject), verdict
         return verdict.reason
 
-    async def asked(self, who: Holder | str, typed: str, policy: Policy = CHALLENGE, **more: Any) -> bytes:
+    async def asked(self, who: Holder | str, user_password: str, policy: Policy = CHALLENGE, **more: Any) -> bytes:
         """The State of the challenge that this leads to."""
-        verdict = await self.says(who, typed, policy, **more)
+        verdict = await self.says(who, user_password, policy, **more)
         assert isinstance(verdict, Challenge), verdict
         return verdict.state
 
@@ -77,17 +77,17 @@ class Entrance:
 async def entrance(
     bank: Bank, first_factor: FirstFactor, *, delays: Delays = NO_DELAYS, clock: Callable[[], float] | None = None
 ) -> AsyncIterator[Entrance]:
-    enquiries = bank.store.enquiries()
-    docket = Docket(bank.store.ledger(), bank.judge, bank.guarded, bank.store.ids)
-    turnstile = Turnstile(delays, clock or asyncio.get_running_loop().time, 1000)
-    mark, now = bank.store.sealer.mark, bank.guarded.now
-    authenticator = Authenticator(docket, enquiries, bank.judge, first_factor, turnstile, mark, now)
+    login_reader = bank.store.login_reader()
+    queue = LoginQueue(bank.store.login_batch(), bank.evaluator, bank.guarded, bank.store.ids)
+    throttle = PasswordThrottle(delays, clock or asyncio.get_running_loop().time, 1000)
+    fingerprint, now = bank.store.sealer.fingerprint, bank.guarded.now
+    authenticator = Authenticator(queue, login_reader, bank.evaluator, first_factor, throttle, fingerprint, now)
     try:
-        yield Entrance(bank, authenticator, turnstile, docket)
+        yield Entrance(bank, authenticator, throttle, queue)
     finally:
         await authenticator.close()
-        docket.close()
-        enquiries.close()
+        queue.close()
+        login_reader.close()
 
 
 def run(scene: Callable[[], Awaitable[None]]) -> None:
@@ -152,7 +152,7 @@ def test_mode_password_asks_for_the_password_alone(tmp_path: Path) -> None:
             assert await door.why(taro, PW + taro.code(), PASSWORD) == Finding.WRONG_PASSWORD
 
     run(scene)
-    assert bank.standing().last_step == -1
+    assert bank.login_record().last_step == -1
 
 
 @pytest.mark.parametrize("policy", [PASSWORD, CHALLENGE, APPEND, AUTO])
@@ -162,11 +162,11 @@ def test_no_mode_that_asks_for_a_password_lets_in_where_none_is_held(tmp_path: P
 
     async def scene() -> None:
         async with entrance(bank, KnownPasswords()) as door:
-            for typed in ("anything", taro.code(), "anything" + taro.code()):
-                assert await door.why(taro, typed, policy) == Finding.NOTHING_CHECKED
+            for user_password in ("anything", taro.code(), "anything" + taro.code()):
+                assert await door.why(taro, user_password, policy) == Finding.NOTHING_CHECKED
 
     run(scene)
-    assert bank.standing().last_step == -1
+    assert bank.login_record().last_step == -1
     assert bank.rows()["challenge"] == []
 
 
@@ -180,8 +180,8 @@ def test_mode_challenge_asks_for_the_code_after_the_right_password(tmp_path: Pat
     async def scene() -> None:
         async with entrance(bank, factor) as door:
             state = await door.asked(taro, PW)
-            ((*_, password_mark),) = bank.rows()["challenge"]
-            assert password_mark is None, "a password that does not look like a code leaves no trace"
+            ((*_, password_fingerprint),) = bank.rows()["challenge"]
+            assert password_fingerprint is None, "a password that does not look like a code leaves no trace"
             assert await door.says(taro, taro.code(), CHALLENGE, challenge=state) == Accept()
             assert await door.why(taro, taro.code(1), CHALLENGE, challenge=state) == Finding.CHALLENGE_GONE
 
@@ -202,7 +202,7 @@ def test_mode_challenge_never_comes_to_the_code_after_a_wrong_password(tmp_path:
 
     run(scene)
     assert bank.rows()["challenge"] == []
-    assert bank.standing().failures == 0
+    assert bank.login_record().failures == 0
 
 
 @pytest.mark.parametrize("use", [OtpUse.NONE, OtpUse.SUSPENDED])
@@ -237,12 +237,14 @@ def test_a_password_that_looks_like_a_code_is_not_taken_for_one_when_it_is_repea
 ) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
-    typed = next(f"{number:06d}" for number in range(100) if f"{number:06d}" not in map(taro.code, range(-2, 3)))
+    user_password = next(
+        f"{number:06d}" for number in range(100) if f"{number:06d}" not in map(taro.code, range(-2, 3))
+    )
 
     async def scene() -> None:
-        async with entrance(bank, knows(taro=typed)) as door:
-            state = await door.asked(taro, typed, policy)
-            for again in (typed, f"{typed[:3]} {typed[3:]}"):
+        async with entrance(bank, knows(taro=user_password)) as door:
+            state = await door.asked(taro, user_password, policy)
+            for again in (user_password, f"{user_password[:3]} {user_password[3:]}"):
                 state = await door.asked(taro, again, policy, challenge=state)
             assert await door.says(taro, taro.code(), policy, challenge=state) == Accept()
 
@@ -338,9 +340,9 @@ def test_a_code_behind_a_password_may_be_grouped_as_the_token_shows_it(
     async def scene() -> None:
         async with entrance(bank, knows()) as door:
             code = taro.code()
-            typed = PW + shape.format(code[:3], code[3:])
-            assert await door.says(taro, typed, policy) == Accept()
-            assert await door.why(taro, typed, APPEND) == Finding.REUSED
+            user_password = PW + shape.format(code[:3], code[3:])
+            assert await door.says(taro, user_password, policy) == Accept()
+            assert await door.why(taro, user_password, APPEND) == Finding.REUSED
 
     run(scene)
 
@@ -354,24 +356,24 @@ def test_mode_append_wants_both_right_and_counts_a_wrong_code_only_after_the_rig
         async with entrance(bank, knows()) as door:
             assert await door.why(taro, "wrong" + taro.code(), APPEND) == Finding.WRONG_PASSWORD
             assert await door.why(taro, "wrong" + wrong, APPEND) == Finding.WRONG_PASSWORD
-            assert bank.standing().failures == 0
+            assert bank.login_record().failures == 0
             assert await door.why(taro, PW + wrong, APPEND) == Finding.WRONG
-            assert bank.standing().failures == 1
+            assert bank.login_record().failures == 1
 
     run(scene)
 
 
-@pytest.mark.parametrize("typed", [PW, "", PW + "12345"])
-def test_mode_append_without_a_code_is_refused_and_not_counted(tmp_path: Path, typed: str) -> None:
+@pytest.mark.parametrize("user_password", [PW, "", PW + "12345"])
+def test_mode_append_without_a_code_is_refused_and_not_counted(tmp_path: Path, user_password: str) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
 
     async def scene() -> None:
-        async with entrance(bank, knows(taro=typed)) as door:
-            assert await door.why(taro, typed, APPEND) == Finding.NOT_A_CODE
+        async with entrance(bank, knows(taro=user_password)) as door:
+            assert await door.why(taro, user_password, APPEND) == Finding.NOT_A_CODE
 
     run(scene)
-    assert bank.standing().failures == 0
+    assert bank.login_record().failures == 0
 
 
 def test_mode_append_takes_the_password_alone_from_who_has_no_active_token(tmp_path: Path) -> None:
@@ -469,7 +471,7 @@ def test_mode_auto_tries_the_other_reading_of_whatever_may_end_with_a_code_when_
         *[("nobody", "wrong123456")] * 2,
         ("taro", "wrong"),
     ]
-    assert bank.standing().failures == 0
+    assert bank.login_record().failures == 0
 
 
 def test_mode_auto_lets_in_by_password_who_has_no_active_token(tmp_path: Path) -> None:
@@ -525,8 +527,10 @@ def test_mode_auto_counts_each_wrong_code_behind_the_right_password_and_locks(tm
         async with entrance(bank, factor) as door:
             for guess in range(4):
                 bank.clock.now += 60
-                assert await door.why(taro, PW + wrong(taro), AUTO, station=f"station {guess}") == Finding.WRONG
-                assert bank.standing().failures == guess + 1
+                assert (
+                    await door.why(taro, PW + wrong(taro), AUTO, calling_station_id=f"station {guess}") == Finding.WRONG
+                )
+                assert bank.login_record().failures == guess + 1
             assert await door.why(taro, PW + taro.code(), AUTO) == Finding.LOCKED
 
     run(scene)
@@ -541,7 +545,7 @@ def test_mode_auto_counts_each_wrong_code_where_the_code_is_enough(tmp_path: Pat
             for guess in range(4):
                 bank.clock.now += 60
                 assert await door.why(taro, wrong(taro), auto) == Finding.WRONG
-                assert bank.standing().failures == guess + 1
+                assert bank.login_record().failures == guess + 1
             assert await door.why(taro, taro.code(), auto) == Finding.LOCKED
 
     run(scene)
@@ -554,16 +558,16 @@ def test_a_strangers_wrong_texts_keep_nobody_out_of_mode_auto_who_has_password_a
     async def scene() -> None:
         async with entrance(bank, factor) as door:
             for _ in range(10):
-                found = await door.why(taro, "guessed" + wrong(taro), AUTO, station="a stranger's phone")
+                found = await door.why(taro, "guessed" + wrong(taro), AUTO, calling_station_id="a stranger's phone")
                 assert found == Finding.WRONG_PASSWORD
-            state = await door.asked(taro, PW, AUTO, station="taro's phone")
+            state = await door.asked(taro, PW, AUTO, calling_station_id="taro's phone")
             assert await door.says(taro, taro.code(-1), AUTO, challenge=state) == Accept()
             for _ in range(10):
-                await door.why(taro, "guessed" + wrong(taro), AUTO, station="a stranger's phone")
-            assert await door.says(taro, PW + taro.code(), AUTO, station="taro's phone") == Accept()
+                await door.why(taro, "guessed" + wrong(taro), AUTO, calling_station_id="a stranger's phone")
+            assert await door.says(taro, PW + taro.code(), AUTO, calling_station_id="taro's phone") == Accept()
 
     run(scene)
-    assert bank.standing().failures == 0
+    assert bank.login_record().failures == 0
 
 
 def test_texts_that_do_not_end_like_a_code_are_no_guesses_at_one(tmp_path: Path) -> None:
@@ -591,7 +595,7 @@ def test_a_password_equal_to_the_code_is_one_answer_given_twice_and_no_attempt(t
             assert await door.why(taro, code + code, policy) == Finding.NOT_A_CODE
 
     run(scene)
-    assert (bank.standing().failures, bank.standing().last_step) == (0, -1)
+    assert (bank.login_record().failures, bank.login_record().last_step) == (0, -1)
 
 
 # A gateway that sends one login twice.
@@ -599,15 +603,15 @@ def test_a_password_equal_to_the_code_is_one_answer_given_twice_and_no_attempt(t
 
 @pytest.mark.parametrize("mode", [Mode.CODE, Mode.APPEND, Mode.AUTO])
 def test_a_login_that_is_sent_twice_joins_the_first_verdict_whatever_else_was_typed(tmp_path: Path, mode: Mode) -> None:
-    bank, joining = Bank(tmp_path), Policy(mode, join_seconds=5)
+    bank, joining = Bank(tmp_path), Policy(mode, repeated_login_seconds=5)
     taro = bank.customer()
     opening = "" if mode is Mode.CODE else PW
 
     async def scene() -> None:
         async with entrance(bank, knows()) as door:
             for fingerprint in (7, 8):
-                typed = opening + taro.code()
-                assert await door.says(taro, typed, joining, fingerprint=fingerprint) == Accept()
+                user_password = opening + taro.code()
+                assert await door.says(taro, user_password, joining, fingerprint=fingerprint) == Accept()
             other = await door.says(taro, opening + taro.code(), joining, fingerprint=7, client="another gateway")
             assert isinstance(other, Reject)
             if mode is not Mode.CODE:
@@ -619,7 +623,7 @@ def test_a_login_that_is_sent_twice_joins_the_first_verdict_whatever_else_was_ty
 
 
 def test_what_a_login_is_known_by_tells_nothing_of_the_password(tmp_path: Path) -> None:
-    bank, joining = Bank(tmp_path), Policy(Mode.APPEND, join_seconds=5)
+    bank, joining = Bank(tmp_path), Policy(Mode.APPEND, repeated_login_seconds=5)
     taro = bank.customer()
 
     async def scene() -> None:
@@ -627,11 +631,13 @@ def test_what_a_login_is_known_by_tells_nothing_of_the_password(tmp_path: Path) 
             assert await door.says(taro, PW + taro.code(), joining, fingerprint=7) == Accept()
 
     run(scene)
-    assert bank.standing().last_mark == bank.store.sealer.mark(b"join", b"", b"gateway", b"taro", taro.code().encode())
+    assert bank.login_record().last_fingerprint == bank.store.sealer.fingerprint(
+        b"join", b"", b"gateway", b"taro", taro.code().encode()
+    )
 
 
 def test_an_answer_joins_under_its_own_state_and_under_no_forged_one(tmp_path: Path) -> None:
-    bank, joining = Bank(tmp_path), Policy(Mode.CHALLENGE, join_seconds=5)
+    bank, joining = Bank(tmp_path), Policy(Mode.CHALLENGE, repeated_login_seconds=5)
     taro = bank.customer()
 
     async def scene() -> None:
@@ -674,9 +680,9 @@ def test_mode_auto_leaves_a_counter_token_as_it_was_until_the_verdict(tmp_path: 
     async def scene() -> None:
         async with entrance(bank, knows()) as door:
             assert await door.why(taro, "wrong" + taro.code(3), AUTO) == Finding.WRONG_PASSWORD
-            assert bank.standing().last_step == -1
+            assert bank.login_record().last_step == -1
             assert await door.says(taro, PW + taro.code(3), AUTO) == Accept()
-            assert bank.standing().last_step == 3
+            assert bank.login_record().last_step == 3
 
     run(scene)
 
@@ -709,7 +715,7 @@ def test_a_first_factor_that_does_not_answer_is_silence_never_a_refusal(tmp_path
         async with entrance(bank, factor) as door:
             factor.silent = True
             assert await door.says(taro, PW + taro.code(), policy) == Silence("the directory does not answer")
-            assert door.turnstile.failures("taro", "gateway") == 1, "let through, and not known to be right"
+            assert door.throttle.failures("taro", "gateway") == 1, "let through, and not known to be right"
 
     run(scene)
     assert (bank.rows(), bank.audit()) == (before, trail)
@@ -813,11 +819,11 @@ def test_the_way_is_cleared_by_the_verdict_and_not_by_a_right_password(tmp_path:
         async with entrance(bank, factor) as door:
             assert await door.why(taro, PW + wrong(taro), APPEND) == Finding.WRONG
             assert await door.why(taro, "wrong" + taro.code(), APPEND) == Finding.WRONG_PASSWORD
-            assert door.turnstile.failures("taro", "gateway") == 2
+            assert door.throttle.failures("taro", "gateway") == 2
             assert await door.why("hanako", PW, CHALLENGE) == Finding.LOST
-            assert door.turnstile.failures("hanako", "gateway") == 1
+            assert door.throttle.failures("hanako", "gateway") == 1
             await door.asked(taro, PW)
-            assert door.turnstile.failures("taro", "gateway") == 0
+            assert door.throttle.failures("taro", "gateway") == 0
 
     run(scene)
 
@@ -862,9 +868,9 @@ def test_a_stranger_slows_nobody_down_who_calls_from_elsewhere(tmp_path: Path) -
 
     async def scene() -> None:
         async with entrance(bank, factor, delays=Delays(free=0, first=5.0, longest=5.0), clock=HandClock(1.0)) as door:
-            await door.why(taro, "wrong", PASSWORD, station="a stranger's phone")
-            assert await door.says(taro, PW, PASSWORD, station="taro's phone") == Accept()
-            assert door.turnstile.failures("taro", "a stranger's phone") == 1
+            await door.why(taro, "wrong", PASSWORD, calling_station_id="a stranger's phone")
+            assert await door.says(taro, PW, PASSWORD, calling_station_id="taro's phone") == Accept()
+            assert door.throttle.failures("taro", "a stranger's phone") == 1
 
     run(scene)
 
@@ -960,7 +966,7 @@ def test_a_hash_is_worked_out_whether_or_not_one_is_held(tmp_path: Path, who: st
 
 
 def held(bank: Bank) -> str:
-    key = bank.standing().customer_key
+    key = bank.login_record().customer_key
     with bank.store.work() as work:
         hash_ = work.profile(key).password_hash
     assert hash_ is not None
@@ -1066,11 +1072,11 @@ def test_nothing_of_a_login_is_held_when_it_is_over(tmp_path: Path, policy: Poli
 
     async def scene() -> None:
         async with entrance(bank, factor) as door:
-            typed = Secret(PW)
-            held = weakref.ref(typed)
-            await door.says(taro, typed, policy)
+            user_password = Secret(PW)
+            held = weakref.ref(user_password)
+            await door.says(taro, user_password, policy)
             factor.asked.clear()
-            del typed
+            del user_password
             await asyncio.sleep(0.01)
             gc.collect()
             assert held() is None

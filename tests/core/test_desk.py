@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 import pyotp
 import pytest
 
+from otp_core.accounts import Desk, IssuedToken, Principal, Receipt, Refusal, Refused, ReissuePermit
+from otp_core.accounts.lifecycle import CUSTOMER, Move
 from otp_core.audit import Event
 from otp_core.clock import ClockSetBack
-from otp_core.desk import Actor, Desk, Issued, Permit, Receipt, Refusal, Refused
-from otp_core.judge import Case
-from otp_core.lifecycle import CUSTOMER, Move
-from otp_core.login import Finding, Stage
+from otp_core.login.policy import Delays
+from otp_core.login.requests import LoginRequest
+from otp_core.login.table import Finding, Stage
 from otp_core.model import (
     Accept,
     Algorithm,
@@ -33,13 +34,12 @@ from otp_core.model import (
     TokenSpec,
     TokenState,
 )
-from otp_core.policy import Delays
 from otp_core.sealing import KeyProblem
-from otp_core.store.lists import customer_line
-from otp_core.store.work import NewCustomer
+from otp_core.store.queries import customer_line
+from otp_core.store.unit_of_work import NewCustomer
 from tests.core.bank import CODE, NOON, STAFF, Bank, Holder, rules
 
-ME = Actor("taro himself", "198.51.100.9", "portal")
+ME = Principal("taro himself", "198.51.100.9", "portal")
 NEW = "VSMT00000099"
 
 
@@ -56,19 +56,21 @@ def wrong(*holders: Holder) -> str:
 
 
 def login(bank: Bank, holder: Holder, code: str | None = None, fingerprint: int = 0) -> object:
-    """The verdict on a code alone, by the ledger as every door uses it."""
-    typed = holder.code() if code is None else code
-    case = Case(Attempt(holder.contract_id, typed, CODE, "gateway", fingerprint=fingerprint), Stage.CODE, code=typed)
-    ledger = bank.store.ledger()
+    """The verdict on a code alone, by the login batch as every door uses it."""
+    text = holder.code() if code is None else code
+    case = LoginRequest(
+        Attempt(holder.contract_id, text, CODE, "gateway", fingerprint=fingerprint), Stage.CODE, code=text
+    )
+    login_batch = bank.store.login_batch()
     try:
-        ruling = ledger.rule(
+        decision = login_batch.run(
             [holder.contract_id],
             [],
-            lambda facts: bank.judge.judge([case], facts, bank.guarded.now(), bank.store.ids),
+            lambda facts: bank.evaluator.evaluate([case], facts, bank.guarded.now(), bank.store.ids),
         )
     finally:
-        ledger.close()
-    return ruling.verdicts[0]
+        login_batch.close()
+    return decision.verdicts[0]
 
 
 def reason(verdict: object) -> str:
@@ -129,9 +131,9 @@ def test_an_act_is_carried_out_where_the_table_allows_it_and_refused_everywhere_
     retired = [(Event.TOKEN_RETIRED, "desk", "taro", "VSMT00000001")] if (use, move) in RETIRING else []
     assert [(one.event, one.actor, one.customer, one.token) for one in before_it] == retired
     assert not retired or row.reason == "portal; was VSMT00000001"
-    standing = bank.standing()
-    assert standing.otp_use == after
-    assert standing.token_id == (NEW if move in NEW_TOKEN_IN_HAND else before_token(use))
+    record = bank.login_record()
+    assert record.otp_use == after
+    assert record.token_id == (NEW if move in NEW_TOKEN_IN_HAND else before_token(use))
     if move in NEW_TOKEN_IN_HAND:
         new.contract_id = "taro"
         assert bank.token_line(NEW).state == TokenState.BOUND
@@ -150,7 +152,7 @@ def test_a_token_is_resynchronised_where_it_is_active_and_nowhere_else(tmp_path:
     before = bank.rows()
     if use is OtpUse.ACTIVE:
         bank.desk.resynchronise("taro", taro.code(50), taro.code(51), STAFF)
-        assert (bank.standing().last_step, bank.standing().drift) == (taro.step(51), 51)
+        assert (bank.login_record().last_step, bank.login_record().drift) == (taro.step(51), 51)
         return
     refusal = refused(lambda: bank.desk.resynchronise("taro", taro.code(50), taro.code(51), STAFF))
     assert refusal.refusal is Refusal.NOT_NOW
@@ -163,11 +165,11 @@ def test_everybody_can_be_locked_and_unlocked(tmp_path: Path, use: OtpUse) -> No
     taro = bank.in_state(use)
     assert refused(lambda: bank.desk.unlock("taro", STAFF)).refusal is Refusal.NOT_NOW
     bank.desk.lock("taro", STAFF)
-    assert bank.standing().locked_at == int(NOON * 1000)
+    assert bank.login_record().locked_at == int(NOON * 1000)
     assert refused(lambda: bank.desk.lock("taro", STAFF)).refusal is Refusal.NOT_NOW
     assert reason(login(bank, taro, "123456")) == Finding.LOCKED
     bank.desk.unlock("taro", STAFF)
-    assert (bank.standing().locked_at, bank.standing().failures, bank.standing().otp_use) == (None, 0, use)
+    assert (bank.login_record().locked_at, bank.login_record().failures, bank.login_record().otp_use) == (None, 0, use)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_a_row_says_who_acted_where_from_and_why_and_the_receipt_names_it(tmp_pa
 def test_a_device_change_tells_what_the_old_token_was(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro, new, newer = bank.customer(), bank.token(NEW), bank.token("VSMT00000098")
-    bank.desk.change_device("taro", taro.code(), NEW, new.code(), Actor("taro"))
+    bank.desk.change_device("taro", taro.code(), NEW, new.code(), Principal("taro"))
     bank.desk.change_device("taro", new.code(1), newer.token_id, newer.code(), ME)
     assert [row.reason for row in bank.audit(event="otp.device-changed")] == [
         "was VSMT00000001",
@@ -346,10 +348,10 @@ def test_an_unknown_token_somebody_elses_and_a_wrong_code_are_one_refusal_and_ea
         refusal = refused(partial(bank.desk.enrol, "taro", token_id, code, ME))
         assert refusal.refusal is Refusal.TOKEN_OR_CODE
         assert detail in refusal.detail
-        assert bank.standing().failures == count
+        assert bank.login_record().failures == count
     assert bank.token_line(theirs.token_id).contract_id == "jiro0"
     bank.desk.enrol("taro", mine.token_id, mine.code(), ME)
-    assert bank.standing().failures == 0
+    assert bank.login_record().failures == 0
 
 
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "abcdef"])
@@ -368,14 +370,14 @@ def test_a_code_that_was_used_enrols_nobody_and_does_not_count(tmp_path: Path) -
     bank.desk.suspend("taro", taro.code(), ME)
     refusal = refused(lambda: bank.desk.enrol("taro", taro.token_id, taro.code(), ME))
     assert (refusal.refusal, refusal.detail) == (Refusal.TOKEN_OR_CODE, "reused code of token VSMT00000001")
-    assert bank.standing().failures == 0
+    assert bank.login_record().failures == 0
 
 
 def test_who_was_suspended_comes_back_with_their_own_token(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.in_state(OtpUse.SUSPENDED)
     bank.desk.enrol("taro", taro.token_id, taro.code(), ME)
-    assert bank.standing().otp_use == OtpUse.ACTIVE
+    assert bank.login_record().otp_use == OtpUse.ACTIVE
     assert bank.token_line().state == TokenState.BOUND
     assert login(bank, taro, taro.code(1)) == Accept()
 
@@ -415,11 +417,11 @@ def test_staff_suspends_without_a_code_even_a_locked_customer(tmp_path: Path) ->
     bank.customer()
     bank.desk.lock("taro", STAFF)
     bank.desk.suspend("taro", None, STAFF)
-    assert (bank.standing().otp_use, bank.standing().last_step) == (OtpUse.SUSPENDED, -1)
+    assert (bank.login_record().otp_use, bank.login_record().last_step) == (OtpUse.SUSPENDED, -1)
 
 
 @pytest.mark.parametrize(
-    ("code", "refusal", "counted"),
+    ("code", "refusal", "failures"),
     [
         ("", Refusal.NOT_A_CODE, 0),
         ("12345", Refusal.NOT_A_CODE, 0),
@@ -427,13 +429,13 @@ def test_staff_suspends_without_a_code_even_a_locked_customer(tmp_path: Path) ->
         ("used", Refusal.REUSED_CODE, 0),
     ],
 )
-def test_nobody_suspends_without_a_fresh_code(tmp_path: Path, code: str, refusal: Refusal, counted: int) -> None:
+def test_nobody_suspends_without_a_fresh_code(tmp_path: Path, code: str, refusal: Refusal, failures: int) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
     login(bank, taro)
-    typed = {"wrong": wrong(taro), "used": taro.code()}.get(code, code)
-    assert refused(lambda: bank.desk.suspend("taro", typed, ME)).refusal is refusal
-    assert (bank.standing().otp_use, bank.standing().failures) == (OtpUse.ACTIVE, counted)
+    text = {"wrong": wrong(taro), "used": taro.code()}.get(code, code)
+    assert refused(lambda: bank.desk.suspend("taro", text, ME)).refusal is refusal
+    assert (bank.login_record().otp_use, bank.login_record().failures) == (OtpUse.ACTIVE, failures)
     assert bank.audit()[-1].event == Event.REFUSED
 
 
@@ -464,7 +466,7 @@ def test_the_old_token_works_until_the_moment_in_which_the_new_one_lives(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "refusal", "counted"),
+    ("old", "new", "refusal", "failures"),
     [
         ("wrong", "right", Refusal.WRONG_CODE, 1),
         ("used", "right", Refusal.REUSED_CODE, 0),
@@ -475,7 +477,7 @@ def test_the_old_token_works_until_the_moment_in_which_the_new_one_lives(tmp_pat
     ],
 )
 def test_a_device_change_that_fails_changes_nothing_but_the_count(
-    tmp_path: Path, old: str, new: str, refusal: Refusal, counted: int
+    tmp_path: Path, old: str, new: str, refusal: Refusal, failures: int
 ) -> None:
     bank = Bank(tmp_path)
     taro, token = bank.customer(), bank.token(NEW)
@@ -488,13 +490,13 @@ def test_a_device_change_that_fails_changes_nothing_but_the_count(
     found = refused(lambda: bank.desk.change_device("taro", codes[old], NEW, news[new], ME))
     assert found.refusal is refusal
     assert without_counts(bank) == before
-    assert bank.standing().failures == counted
+    assert bank.login_record().failures == failures
 
 
 def without_counts(bank: Bank) -> dict[str, Any]:
     """Everything, except how many wrong codes there were and when."""
-    standing = replace(bank.standing(), failures=0, failed_at=0, failed_mark=0)
-    return {**{name: rows for name, rows in bank.rows().items() if name != "customer"}, "taro": standing}
+    record = replace(bank.login_record(), failures=0, failed_at=0, failed_fingerprint=0)
+    return {**{name: rows for name, rows in bank.rows().items() if name != "customer"}, "taro": record}
 
 
 def test_the_old_tokens_code_proves_nothing_of_a_new_token_that_is_not_free(tmp_path: Path) -> None:
@@ -550,7 +552,7 @@ def test_a_permit_takes_the_place_of_the_old_tokens_code_once(tmp_path: Path) ->
     assert found.refusal is Refusal.WRONG_PERMIT, "an old permit opens nothing"
 
 
-def test_a_permit_may_be_typed_in_any_case_width_and_grouping(tmp_path: Path) -> None:
+def test_a_permit_may_be_typed_in_any_request_width_and_grouping(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.in_state(OtpUse.REISSUE_PERMITTED)
     new = bank.token(NEW)
@@ -568,7 +570,7 @@ def test_a_permit_expires(tmp_path: Path) -> None:
     bank.clock.now += 72 * 3600
     found = refused(lambda: bank.desk.change_by_permit("taro", permit.text, NEW, new.code(), ME))
     assert found.refusal is Refusal.WRONG_PERMIT
-    assert bank.standing().otp_use == OtpUse.REISSUE_PERMITTED
+    assert bank.login_record().otp_use == OtpUse.REISSUE_PERMITTED
 
 
 def test_a_permit_is_good_until_the_last_moment(tmp_path: Path) -> None:
@@ -588,7 +590,7 @@ def test_a_wrong_permit_is_refused_counted_and_uses_nothing_up(tmp_path: Path, p
     found = refused(lambda: bank.desk.change_by_permit("taro", permit, NEW, new.code(), ME))
     assert found.refusal is Refusal.WRONG_PERMIT
     assert without_counts(bank) == before
-    assert bank.standing().failures == 1
+    assert bank.login_record().failures == 1
     bank.desk.change_by_permit("taro", bank.permit, NEW, new.code(), ME)
 
 
@@ -625,7 +627,7 @@ def test_a_permit_dies_when_the_token_is_reported_lost_again(tmp_path: Path) -> 
     bank.in_state(OtpUse.REISSUE_PERMITTED)
     bank.desk.report_lost("taro", STAFF)
     assert bank.rows()["permit"] == []
-    assert bank.standing().otp_use == OtpUse.LOST
+    assert bank.login_record().otp_use == OtpUse.LOST
 
 
 def test_no_two_permits_are_the_same(tmp_path: Path) -> None:
@@ -644,7 +646,7 @@ def test_a_resynchronised_token_logs_in_again_and_its_two_codes_do_not(tmp_path:
     taro = bank.customer()
     assert reason(login(bank, taro, taro.code(50))) == Finding.WRONG
     bank.desk.resynchronise("taro", taro.code(50), taro.code(51), STAFF)
-    assert bank.standing().failures == 0
+    assert bank.login_record().failures == 0
     assert reason(login(bank, taro, taro.code(50))) == Finding.REUSED
     assert reason(login(bank, taro, taro.code(51))) == Finding.REUSED
     assert login(bank, taro, taro.code(52)) == Accept()
@@ -654,12 +656,12 @@ def test_a_counter_token_is_resynchronised_ahead_of_its_counter(tmp_path: Path) 
     bank = Bank(tmp_path)
     taro = bank.customer(spec=TokenSpec(Kind.HOTP))
     bank.desk.resynchronise("taro", taro.code(700), taro.code(701), STAFF)
-    assert (bank.standing().last_step, bank.standing().drift) == (701, 0)
+    assert (bank.login_record().last_step, bank.login_record().drift) == (701, 0)
     assert login(bank, taro, taro.code(702)) == Accept()
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "refusal", "counted"),
+    ("first", "second", "refusal", "failures"),
     [
         (50, 52, Refusal.WRONG_CODE, 1),
         (51, 50, Refusal.WRONG_CODE, 1),
@@ -670,7 +672,7 @@ def test_a_counter_token_is_resynchronised_ahead_of_its_counter(tmp_path: Path) 
     ],
 )
 def test_codes_that_do_not_follow_one_another_resynchronise_nothing(
-    tmp_path: Path, first: int | str, second: int | str, refusal: Refusal, counted: int
+    tmp_path: Path, first: int | str, second: int | str, refusal: Refusal, failures: int
 ) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
@@ -678,7 +680,7 @@ def test_codes_that_do_not_follow_one_another_resynchronise_nothing(
     before = without_counts(bank)
     assert refused(lambda: bank.desk.resynchronise("taro", codes[0], codes[1], STAFF)).refusal is refusal
     assert without_counts(bank) == before
-    assert bank.standing().failures == counted
+    assert bank.login_record().failures == failures
 
 
 # Wrong codes at the desk count as at every door.
@@ -701,9 +703,9 @@ def test_wrong_codes_at_the_desk_and_at_a_door_lock_together(tmp_path: Path) -> 
     assert reason(login(bank, taro, wrong(taro))) == Finding.WRONG
     for count, act in enumerate(by_hand(bank, taro, new).values(), 2):
         refused(act)
-        standing = bank.standing()
-        assert (standing.failures, standing.failed_at, standing.failed_mark) == (count, int(NOON * 1000), 0)
-    assert bank.standing().locked_at == int(NOON * 1000)
+        record = bank.login_record()
+        assert (record.failures, record.failed_at, record.failed_fingerprint) == (count, int(NOON * 1000), 0)
+    assert bank.login_record().locked_at == int(NOON * 1000)
     (row,) = bank.audit(event="customer.locked")
     assert (row.actor, row.customer, row.reason) == ("desk", "taro", "5 wrong codes in a row")
     assert row.token == "VSMT00000001"
@@ -741,10 +743,10 @@ def test_after_wrong_codes_the_next_act_must_wait_too(tmp_path: Path) -> None:
         refused(lambda: bank.desk.suspend("taro", wrong(taro), ME))
     bank.clock.now += 3.5
     assert refused(lambda: bank.desk.suspend("taro", taro.code(), ME)).refusal is Refusal.TOO_SOON
-    assert bank.standing().failures == 2
+    assert bank.login_record().failures == 2
     bank.clock.now += 0.5
     bank.desk.suspend("taro", taro.code(), ME)
-    assert bank.standing().failures == 0
+    assert bank.login_record().failures == 0
 
 
 def test_unlocking_forgives_the_wrong_codes(tmp_path: Path) -> None:
@@ -753,9 +755,9 @@ def test_unlocking_forgives_the_wrong_codes(tmp_path: Path) -> None:
     for _ in range(2):
         login(bank, taro, wrong(taro))
     bank.desk.unlock("taro", STAFF)
-    assert (bank.standing().failures, bank.standing().locked_at) == (0, None)
+    assert (bank.login_record().failures, bank.login_record().locked_at) == (0, None)
     assert reason(login(bank, taro, wrong(taro))) == Finding.WRONG
-    assert bank.standing().locked_at is None
+    assert bank.login_record().locked_at is None
     assert login(bank, taro) == Accept()
 
 
@@ -764,7 +766,7 @@ def test_staffs_lock_keeps_the_count_of_wrong_codes(tmp_path: Path) -> None:
     taro = bank.customer()
     login(bank, taro, wrong(taro))
     bank.desk.lock("taro", STAFF)
-    assert bank.standing().failures == 1
+    assert bank.login_record().failures == 1
 
 
 # The inventory.
@@ -810,7 +812,7 @@ def test_an_id_that_is_taken_is_not_issued_again(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.token("SKSO00000007")
     draws = iter([7, 7, 8])
-    desk = Desk(bank.store, bank.judge, bank.guarded.now, lambda _: next(draws))
+    desk = Desk(bank.store, bank.evaluator, bank.guarded.now, lambda _: next(draws))
     assert desk.issue_token(STAFF).token_id == "SKSO00000008"
 
 
@@ -852,7 +854,7 @@ def test_a_bound_token_may_be_enrolled_once_more_where_that_is_allowed(tmp_path:
     bank, taro, _ = shared(tmp_path)
     bank.customer("saburo", None)
     bank.desk.enrol("saburo", taro.token_id, taro.code(), ME)
-    assert bank.standing("saburo").token_id == taro.token_id
+    assert bank.login_record("saburo").token_id == taro.token_id
     assert reason(login(bank, taro)) == Finding.REUSED
 
 
@@ -970,9 +972,9 @@ def test_a_hash_is_renewed_only_over_the_one_it_was_made_from(tmp_path: Path) ->
     bank = Bank(tmp_path)
     bank.customer(password_hash="set anew meanwhile")
     before, trail = bank.rows(), bank.audit()
-    bank.desk.renew_password_hash(bank.standing(), "old", "old, but dearer")
+    bank.desk.renew_password_hash(bank.login_record(), "old", "old, but dearer")
     assert (bank.rows(), bank.audit()) == (before, trail)
-    bank.desk.renew_password_hash(bank.standing(), "set anew meanwhile", "dearer")
+    bank.desk.renew_password_hash(bank.login_record(), "set anew meanwhile", "dearer")
     assert [row[1] for row in bank.rows()["profile"]] == ["dearer"]
     assert bank.audit()[-1].event == Event.PASSWORD_REHASHED
 
@@ -1021,7 +1023,7 @@ def test_of_two_who_enrol_one_token_at_once_one_gets_it(tmp_path: Path, round_: 
         acts.append(partial(desk.enrol, who, token.token_id, token.code(), ME))
     found = race(acts)
     assert sorted(type(one).__name__ for one in found) == ["Receipt", "Refused"]
-    assert sorted((bank.standing("taro").otp_use, bank.standing("jiro").otp_use)) == ["active", "none"]
+    assert sorted((bank.login_record("taro").otp_use, bank.login_record("jiro").otp_use)) == ["active", "none"]
     (winner,) = [one for one in found if isinstance(one, Receipt)]
     assert bank.token_line().contract_id == winner.customer
 
@@ -1040,7 +1042,7 @@ def test_of_two_acts_with_one_code_at_once_one_is_carried_out(tmp_path: Path, ro
     assert sorted(type(answer).__name__ for answer in found) == ["Receipt", "Refused"]
     changed = bank.audit(event="otp.device-changed")
     assert len(changed) + len(bank.audit(event="otp.suspended")) == 1
-    assert bank.standing().token_id == (NEW if changed else "VSMT00000001")
+    assert bank.login_record().token_id == (NEW if changed else "VSMT00000001")
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
@@ -1077,9 +1079,9 @@ def test_wrong_codes_given_at_once_all_count(tmp_path: Path) -> None:
     one, other = two_desks(bank)
     bad = wrong(taro)
     race([partial(refused, partial(desk.suspend, "taro", bad, ME)) for desk in (one, other) * 5])
-    assert bank.standing().failures == 10
+    assert bank.login_record().failures == 10
 
 
 def test_words_at_the_desk_show_nothing_of_what_they_carry() -> None:
-    assert "SECRET" not in repr(Issued("SKSO00000001", "SECRET", "otpauth://totp/SECRET"))
-    assert "SECRET" not in repr(Permit("SECRET", 0))
+    assert "SECRET" not in repr(IssuedToken("SKSO00000001", "SECRET", "otpauth://totp/SECRET"))
+    assert "SECRET" not in repr(ReissuePermit("SECRET", 0))

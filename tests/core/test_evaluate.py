@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otp_core.audit import AuditRow, Event, Ids
-from otp_core.judge import GATEWAY_CHECKED, Case, Facts, FirstFinding, Judge, Ruling, attributes_text
-from otp_core.login import Finding, Stage
+from otp_core.login.evaluate import Evaluator, attributes_text
+from otp_core.login.policy import Delays, Rules
+from otp_core.login.requests import GATEWAY_CHECKED, Decision, Facts, FirstFinding, LoginRequest
+from otp_core.login.table import Finding, Stage
 from otp_core.model import (
     NEVER,
     Accept,
@@ -22,17 +24,16 @@ from otp_core.model import (
     Challenge,
     Kind,
     Language,
+    LoginRecord,
     Mode,
     OpenChallenge,
     OtpUse,
     Policy,
     Reject,
-    Standing,
     TokenSpec,
     Verdict,
 )
 from otp_core.otp import code_at, step_at
-from otp_core.policy import Delays, Rules
 from otp_core.sealing import Sealer
 from tests.fakes import HandClock
 
@@ -66,12 +67,12 @@ WRONG = next(
 
 
 @dataclass
-class Court:
-    """A judge with a store of plain values, which keeps what a ruling says just as the real one does."""
+class Harness:
+    """An evaluator with a store of plain values, which keeps what a decision says just as the real one does."""
 
     rules: Rules = field(default_factory=lambda: Rules(code_delays=NO_DELAYS))
     now: int = NOON
-    customers: dict[str, Standing] = field(default_factory=dict)
+    customers: dict[str, LoginRecord] = field(default_factory=dict)
     challenges: dict[bytes, OpenChallenge] = field(default_factory=dict)
     audit: list[AuditRow] = field(default_factory=list)
     spent: list[tuple[int, int]] = field(default_factory=list)
@@ -79,20 +80,20 @@ class Court:
 
     def __post_init__(self) -> None:
         self._states = itertools.count(1)
-        self.judge = Judge(self.rules, SEALER.unseal, lambda: next(self._states).to_bytes(16, "big"))
+        self.evaluator = Evaluator(self.rules, SEALER.unseal, lambda: next(self._states).to_bytes(16, "big"))
         self._ids = Ids(HandClock(NOON / 1000), 0)
 
-    def customer(self, contract_id: str = "taro", token: int | None = 1, spec: TokenSpec = TOTP) -> Standing:
+    def customer(self, contract_id: str = "taro", token: int | None = 1, spec: TokenSpec = TOTP) -> LoginRecord:
         """Somebody who logs in; with a token they are active."""
         token_id = None if token is None else f"VSMT{token:08d}"
-        self.customers[contract_id] = Standing(
+        self.customers[contract_id] = LoginRecord(
             contract_id=contract_id,
             customer_key=100 + len(self.customers),
             otp_use=OtpUse.NONE if token is None else OtpUse.ACTIVE,
             locked_at=None,
             failures=0,
             failed_at=0,
-            failed_mark=0,
+            failed_fingerprint=0,
             language=None,
             attributes=None,
             token_key=token,
@@ -104,7 +105,7 @@ class Court:
             period=None if token is None else spec.period,
             last_step=NEVER,
             drift=0,
-            last_mark=0,
+            last_fingerprint=0,
             last_at=0,
         )
         return self.customers[contract_id]
@@ -112,25 +113,25 @@ class Court:
     def change(self, contract_id: str = "taro", **values: Any) -> None:
         self.customers[contract_id] = replace(self.customers[contract_id], **values)
 
-    def hear(self, *cases: Case) -> list[Verdict]:
+    def run_batch(self, *requests: LoginRequest) -> list[Verdict]:
         """One batch: load, judge, apply."""
-        customers = {case.attempt.customer for case in cases} & set(self.customers)
-        states = {case.attempt.challenge or b"" for case in cases} & set(self.challenges)
+        customers = {request.attempt.customer for request in requests} & set(self.customers)
+        states = {request.attempt.challenge or b"" for request in requests} & set(self.challenges)
         facts = Facts(
             {one: replace(self.customers[one]) for one in customers}, {one: self.challenges[one] for one in states}
         )
-        ruling = self.judge.judge(cases, facts, self.now, self._ids)
-        self._apply(ruling)
-        assert len(ruling.verdicts) == len(cases)
-        return ruling.verdicts
+        decision = self.evaluator.evaluate(requests, facts, self.now, self._ids)
+        self._apply(decision)
+        assert len(decision.verdicts) == len(requests)
+        return decision.verdicts
 
-    def verdict(self, case: Case) -> Verdict:
-        (verdict,) = self.hear(case)
+    def verdict(self, request: LoginRequest) -> Verdict:
+        (verdict,) = self.run_batch(request)
         return verdict
 
-    def reason(self, case: Case) -> str:
+    def reason(self, request: LoginRequest) -> str:
         """Why this case is rejected."""
-        verdict = self.verdict(case)
+        verdict = self.verdict(request)
         assert isinstance(verdict, Reject), verdict
         return verdict.reason
 
@@ -143,62 +144,71 @@ class Court:
     def events(self) -> list[str]:
         return [row.event for row in self.audit]
 
-    def _apply(self, ruling: Ruling) -> None:
-        for state in ruling.taken:
+    def _apply(self, decision: Decision) -> None:
+        for state in decision.challenges_consumed:
             del self.challenges[state]
-        for step, drift, mark, at, token_key, before in ruling.spent:
+        for step, drift, fingerprint, at, token_key, before in decision.step_updates:
             holders = [one for one in self.customers.values() if one.token_key == token_key]
             assert holders and all(one.last_step == before < step for one in holders), "the store would refuse this"
             self.spent.append((token_key, step))
             for one in holders:
-                self.change(one.contract_id, last_step=step, drift=drift, last_mark=mark, last_at=at)
-        self.counts += len(ruling.counted)
-        for failures, at, mark, locked_at, key, *read in ruling.counted.values():
+                self.change(one.contract_id, last_step=step, drift=drift, last_fingerprint=fingerprint, last_at=at)
+        self.counts += len(decision.failure_updates)
+        for failures, at, fingerprint, locked_at, key, *read in decision.failure_updates.values():
             (who,) = [one.contract_id for one in self.customers.values() if one.customer_key == key]
             assert [self.customers[who].failures, self.customers[who].failed_at] == read
-            self.change(who, failures=failures, failed_at=at, failed_mark=mark, locked_at=locked_at)
-        for challenge in ruling.opened:
+            self.change(who, failures=failures, failed_at=at, failed_fingerprint=fingerprint, locked_at=locked_at)
+        for challenge in decision.challenges_created:
             assert challenge.state not in self.challenges
             self.challenges[challenge.state] = challenge
-        self.audit += ruling.audit
+        self.audit += decision.audit
 
 
 def attempt(customer: str, policy: Policy, **more: Any) -> Attempt:
-    values = {"typed": "(read by the authenticator)", "client": "gateway", "source": "192.0.2.1", **more}
+    values = {"user_password": "(read by the authenticator)", "client": "gateway", "source": "192.0.2.1", **more}
     return Attempt(customer=customer, policy=policy, **values)
 
 
-def code(typed: str, customer: str = "taro", policy: Policy = CODE, **more: Any) -> Case:
-    return Case(attempt(customer, policy, **more), Stage.CODE, code=typed)
+def code(user_password: str, customer: str = "taro", policy: Policy = CODE, **more: Any) -> LoginRequest:
+    return LoginRequest(attempt(customer, policy, **more), Stage.CODE, code=user_password)
 
 
-def both(typed: str, customer: str = "taro", first: FirstFinding = GATEWAY_CHECKED, **more: Any) -> Case:
-    return Case(attempt(customer, APPEND, **more), Stage.BOTH, first, typed)
+def both(
+    user_password: str, customer: str = "taro", first: FirstFinding = GATEWAY_CHECKED, **more: Any
+) -> LoginRequest:
+    return LoginRequest(attempt(customer, APPEND, **more), Stage.BOTH, first, user_password)
 
 
 def first(
     customer: str = "taro",
     first: FirstFinding = GATEWAY_CHECKED,
     policy: Policy = CHALLENGE,
-    mark: int | None = None,
+    password_fingerprint: int | None = None,
     **more: Any,
-) -> Case:
-    return Case(attempt(customer, policy, **more), Stage.FIRST_ROUND, first, password_mark=mark)
-
-
-def second(state: bytes, typed: str, customer: str = "taro", mark: int | None = None, **more: Any) -> Case:
-    return Case(
-        attempt(customer, CHALLENGE, challenge=state, **more), Stage.SECOND_ROUND, code=typed, password_mark=mark
+) -> LoginRequest:
+    return LoginRequest(
+        attempt(customer, policy, **more), Stage.FIRST_ROUND, first, password_fingerprint=password_fingerprint
     )
 
 
-def password(customer: str = "taro", first: FirstFinding = GATEWAY_CHECKED, **more: Any) -> Case:
-    return Case(attempt(customer, Policy(Mode.PASSWORD), **more), Stage.PASSWORD, first)
+def second(
+    state: bytes, user_password: str, customer: str = "taro", password_fingerprint: int | None = None, **more: Any
+) -> LoginRequest:
+    return LoginRequest(
+        attempt(customer, CHALLENGE, challenge=state, **more),
+        Stage.SECOND_ROUND,
+        code=user_password,
+        password_fingerprint=password_fingerprint,
+    )
 
 
-def court(**rules: Any) -> Court:
+def password(customer: str = "taro", first: FirstFinding = GATEWAY_CHECKED, **more: Any) -> LoginRequest:
+    return LoginRequest(attempt(customer, Policy(Mode.PASSWORD), **more), Stage.PASSWORD, first)
+
+
+def make_harness(**rules: Any) -> Harness:
     """A court with one active customer, taro."""
-    made = Court(Rules(**{"code_delays": NO_DELAYS, **rules}))
+    made = Harness(Rules(**{"code_delays": NO_DELAYS, **rules}))
     made.customer()
     return made
 
@@ -207,70 +217,70 @@ def court(**rules: Any) -> Court:
 
 
 def test_a_right_code_is_accepted_and_spent() -> None:
-    house = court()
-    assert house.verdict(code(code_of(), fingerprint=77)) == Accept()
-    taro = house.customers["taro"]
-    assert (taro.last_step, taro.last_mark, taro.last_at, taro.drift) == (STEP, 77, NOON, 0)
-    assert house.events() == [Event.LOGIN_ACCEPTED]
-    assert house.counts == 0, "nothing to forgive, so nothing of the customer is written"
+    harness = make_harness()
+    assert harness.verdict(code(code_of(), fingerprint=77)) == Accept()
+    taro = harness.customers["taro"]
+    assert (taro.last_step, taro.last_fingerprint, taro.last_at, taro.drift) == (STEP, 77, NOON, 0)
+    assert harness.events() == [Event.LOGIN_ACCEPTED]
+    assert harness.counts == 0, "nothing to forgive, so nothing of the customer is written"
 
 
 def test_a_right_code_behind_the_right_password_is_accepted_and_spent() -> None:
-    house = court()
-    assert house.verdict(both(code_of())) == Accept()
-    assert house.spent == [(1, STEP)]
+    harness = make_harness()
+    assert harness.verdict(both(code_of())) == Accept()
+    assert harness.spent == [(1, STEP)]
 
 
 def test_a_challenge_answered_with_a_right_code_is_accepted_and_gone() -> None:
-    house = court()
-    state = house.ask()
-    assert house.verdict(second(state, code_of())) == Accept()
-    assert house.spent == [(1, STEP)]
-    assert house.challenges == {}
-    assert house.events() == [Event.LOGIN_CHALLENGED, Event.LOGIN_ACCEPTED]
+    harness = make_harness()
+    state = harness.ask()
+    assert harness.verdict(second(state, code_of())) == Accept()
+    assert harness.spent == [(1, STEP)]
+    assert harness.challenges == {}
+    assert harness.events() == [Event.LOGIN_CHALLENGED, Event.LOGIN_ACCEPTED]
 
 
 def test_the_password_alone_is_enough_where_only_a_password_is_asked_for() -> None:
-    house = court()
-    assert house.verdict(password()) == Accept()
-    assert house.spent == []
+    harness = make_harness()
+    assert harness.verdict(password()) == Accept()
+    assert harness.spent == []
 
 
 def test_a_code_may_be_typed_in_groups_and_full_width() -> None:
-    house = court()
+    harness = make_harness()
     right = code_of()
     wide = "".join(chr(ord(digit) - ord("0") + ord("０")) for digit in right)
-    assert house.verdict(code(f"{wide[:3]} － {wide[3:]}")) == Accept()
+    assert harness.verdict(code(f"{wide[:3]} － {wide[3:]}")) == Accept()
 
 
 @pytest.mark.parametrize("digits", [6, 7, 8])
 @pytest.mark.parametrize("algorithm", list(Algorithm))
 def test_every_kind_of_clock_token_is_verified(algorithm: Algorithm, digits: int) -> None:
-    house, spec = Court(), TokenSpec(Kind.TOTP, algorithm, digits, 60)
-    house.customer(spec=spec)
-    assert house.reason(code(code_of(spec=spec, away=3))) == Finding.WRONG
-    assert house.verdict(code(code_of(spec=spec))) == Accept()
+    harness, spec = Harness(), TokenSpec(Kind.TOTP, algorithm, digits, 60)
+    harness.customer(spec=spec)
+    assert harness.reason(code(code_of(spec=spec, away=3))) == Finding.WRONG
+    assert harness.verdict(code(code_of(spec=spec))) == Accept()
 
 
 def test_a_counter_token_moves_by_its_counter() -> None:
-    house, spec = Court(), TokenSpec(Kind.HOTP)
-    house.customer(spec=spec)
-    assert house.verdict(code(code_of(spec=spec, away=0))) == Accept()
-    assert house.verdict(code(code_of(spec=spec, away=5))) == Accept()
-    taro = house.customers["taro"]
+    harness, spec = Harness(), TokenSpec(Kind.HOTP)
+    harness.customer(spec=spec)
+    assert harness.verdict(code(code_of(spec=spec, away=0))) == Accept()
+    assert harness.verdict(code(code_of(spec=spec, away=5))) == Accept()
+    taro = harness.customers["taro"]
     assert (taro.last_step, taro.drift) == (5, 0)
-    assert house.reason(code(code_of(spec=spec, away=4))) == Finding.REUSED
-    assert house.reason(code(code_of(spec=spec, away=17))) == Finding.WRONG, "further than look_ahead"
-    assert house.verdict(code(code_of(spec=spec, away=16))) == Accept()
+    assert harness.reason(code(code_of(spec=spec, away=4))) == Finding.REUSED
+    assert harness.reason(code(code_of(spec=spec, away=17))) == Finding.WRONG, "further than look_ahead"
+    assert harness.verdict(code(code_of(spec=spec, away=16))) == Accept()
 
 
 def test_an_accept_carries_the_customers_attributes() -> None:
-    house = court()
+    harness = make_harness()
     attributes = {"Filter-Id": ["gold", "お客さま"], "Session-Timeout": 3600}
-    house.change(attributes=attributes_text(attributes))
-    assert house.verdict(code(code_of(), fingerprint=5)) == Accept(attributes)
-    assert house.verdict(code(code_of(), fingerprint=5)) == Accept(attributes), "and the repeated one the same"
-    assert house.verdict(password()) == Accept(attributes)
+    harness.change(attributes=attributes_text(attributes))
+    assert harness.verdict(code(code_of(), fingerprint=5)) == Accept(attributes)
+    assert harness.verdict(code(code_of(), fingerprint=5)) == Accept(attributes), "and the repeated one the same"
+    assert harness.verdict(password()) == Accept(attributes)
 
 
 def test_no_attributes_are_kept_as_none() -> None:
@@ -280,81 +290,81 @@ def test_no_attributes_are_kept_as_none() -> None:
 
 
 def test_drift_is_learnt_from_an_accepted_code() -> None:
-    house = court()
-    assert house.verdict(code(code_of(away=1))) == Accept()
-    assert house.customers["taro"].drift == 1
-    house.now += 60_000
-    assert house.verdict(code(code_of(away=2, now=house.now))) == Accept(), "one further than the window was before"
-    assert house.customers["taro"].drift == 2
+    harness = make_harness()
+    assert harness.verdict(code(code_of(away=1))) == Accept()
+    assert harness.customers["taro"].drift == 1
+    harness.now += 60_000
+    assert harness.verdict(code(code_of(away=2, now=harness.now))) == Accept(), "one further than the window was before"
+    assert harness.customers["taro"].drift == 2
 
 
 def test_drift_is_not_learnt_from_a_refused_code() -> None:
-    house = court()
-    house.verdict(code(code_of(away=2)))
-    assert house.customers["taro"].drift == 0
+    harness = make_harness()
+    harness.verdict(code(code_of(away=2)))
+    assert harness.customers["taro"].drift == 0
 
 
 def test_drift_ends_at_its_bound() -> None:
-    house = court(max_drift=1)
-    house.change(drift=1)
-    assert house.verdict(code(code_of(away=2))) == Accept()
-    assert house.customers["taro"].drift == 1
+    harness = make_harness(max_drift=1)
+    harness.change(drift=1)
+    assert harness.verdict(code(code_of(away=2))) == Accept()
+    assert harness.customers["taro"].drift == 1
 
 
 # Once, ever.
 
 
 def test_one_code_one_login() -> None:
-    house = court()
-    assert house.verdict(code(code_of())) == Accept()
-    assert house.reason(code(code_of())) == Finding.REUSED
-    assert house.reason(both(code_of())) == Finding.REUSED
-    assert house.verdict(second(house.ask(), code_of())) != Accept()
-    assert house.spent == [(1, STEP)]
+    harness = make_harness()
+    assert harness.verdict(code(code_of())) == Accept()
+    assert harness.reason(code(code_of())) == Finding.REUSED
+    assert harness.reason(both(code_of())) == Finding.REUSED
+    assert harness.verdict(second(harness.ask(), code_of())) != Accept()
+    assert harness.spent == [(1, STEP)]
 
 
 def test_one_code_one_login_within_one_batch() -> None:
-    house = court()
-    verdicts = house.hear(code(code_of(), fingerprint=1), code(code_of(), fingerprint=2), both(code_of()))
+    harness = make_harness()
+    verdicts = harness.run_batch(code(code_of(), fingerprint=1), code(code_of(), fingerprint=2), both(code_of()))
     assert verdicts == [Accept(), Reject(Finding.REUSED, Language.JA), Reject(Finding.REUSED, Language.JA)]
 
 
 def test_an_older_code_is_reused_although_it_was_never_sent() -> None:
-    house = court()
-    assert house.verdict(code(code_of(away=1))) == Accept()
-    assert house.reason(code(code_of(away=0))) == Finding.REUSED
-    assert house.reason(code(code_of(away=-1))) == Finding.WRONG, "drift has moved the window away from it"
+    harness = make_harness()
+    assert harness.verdict(code(code_of(away=1))) == Accept()
+    assert harness.reason(code(code_of(away=0))) == Finding.REUSED
+    assert harness.reason(code(code_of(away=-1))) == Finding.WRONG, "drift has moved the window away from it"
 
 
 def test_a_reused_code_does_not_count() -> None:
-    house = court()
-    house.verdict(code(code_of()))
+    harness = make_harness()
+    harness.verdict(code(code_of()))
     for _ in range(20):
-        house.verdict(code(code_of()))
-    assert (house.customers["taro"].failures, house.customers["taro"].locked_at) == (0, None)
+        harness.verdict(code(code_of()))
+    assert (harness.customers["taro"].failures, harness.customers["taro"].locked_at) == (0, None)
 
 
 def test_the_next_code_logs_in_in_the_same_batch() -> None:
-    house = court()
-    assert house.hear(code(code_of()), code(code_of(away=1))) == [Accept(), Accept()]
-    assert house.spent == [(1, STEP), (1, STEP + 1)]
+    harness = make_harness()
+    assert harness.run_batch(code(code_of()), code(code_of(away=1))) == [Accept(), Accept()]
+    assert harness.spent == [(1, STEP), (1, STEP + 1)]
 
 
 def test_of_two_answers_to_one_state_in_one_batch_one_is_accepted() -> None:
-    house = court()
-    state = house.ask()
-    verdicts = house.hear(
+    harness = make_harness()
+    state = harness.ask()
+    verdicts = harness.run_batch(
         second(state, code_of(), fingerprint=1),
         second(state, code_of(away=1), fingerprint=2),
     )
     assert verdicts == [Accept(), Reject(Finding.CHALLENGE_GONE, Language.JA)]
-    assert house.spent == [(1, STEP)]
+    assert harness.spent == [(1, STEP)]
 
 
 def test_two_customers_with_one_token_cannot_log_in_with_one_code_in_one_batch() -> None:
-    house = court(one_customer_per_token=False)
-    house.customer("jiro", 1)
-    verdicts = house.hear(code(code_of()), code(code_of(), "jiro"), code(code_of(away=1), "jiro"))
+    harness = make_harness(one_customer_per_token=False)
+    harness.customer("jiro", 1)
+    verdicts = harness.run_batch(code(code_of()), code(code_of(), "jiro"), code(code_of(away=1), "jiro"))
     assert verdicts == [Accept(), Reject(Finding.REUSED, Language.JA), Accept()]
 
 
@@ -362,55 +372,55 @@ def test_two_customers_with_one_token_cannot_log_in_with_one_code_in_one_batch()
 
 
 def test_a_repeated_request_is_accepted_again_and_spends_nothing() -> None:
-    house = court()
-    assert house.verdict(code(code_of(), fingerprint=7)) == Accept()
-    before = house.customers["taro"]
-    house.now += 59_999
-    assert house.verdict(code(code_of(), fingerprint=7)) == Accept()
-    assert house.customers["taro"] == before
-    assert house.spent == [(1, STEP)]
-    assert house.events() == [Event.LOGIN_ACCEPTED, Event.LOGIN_REPEATED]
+    harness = make_harness()
+    assert harness.verdict(code(code_of(), fingerprint=7)) == Accept()
+    before = harness.customers["taro"]
+    harness.now += 59_999
+    assert harness.verdict(code(code_of(), fingerprint=7)) == Accept()
+    assert harness.customers["taro"] == before
+    assert harness.spent == [(1, STEP)]
+    assert harness.events() == [Event.LOGIN_ACCEPTED, Event.LOGIN_REPEATED]
 
 
 def test_a_repeated_request_within_one_batch_is_accepted_again() -> None:
-    house = court()
-    assert house.hear(code(code_of(), fingerprint=7), code(code_of(), fingerprint=7)) == [Accept(), Accept()]
-    assert house.spent == [(1, STEP)]
+    harness = make_harness()
+    assert harness.run_batch(code(code_of(), fingerprint=7), code(code_of(), fingerprint=7)) == [Accept(), Accept()]
+    assert harness.spent == [(1, STEP)]
 
 
 def test_a_repeated_answer_to_a_challenge_is_accepted_again_although_the_challenge_is_gone() -> None:
-    house = court()
-    state = house.ask()
-    assert house.verdict(second(state, code_of(), fingerprint=7)) == Accept()
-    assert house.verdict(second(state, code_of(), fingerprint=7)) == Accept()
+    harness = make_harness()
+    state = harness.ask()
+    assert harness.verdict(second(state, code_of(), fingerprint=7)) == Accept()
+    assert harness.verdict(second(state, code_of(), fingerprint=7)) == Accept()
 
 
 def test_a_repeated_request_with_password_and_code_is_accepted_again() -> None:
-    house = court()
-    assert house.verdict(both(code_of(), fingerprint=7)) == Accept()
-    assert house.verdict(both(code_of(), fingerprint=7)) == Accept()
-    assert house.reason(both(code_of(), first=WRONG_PASSWORD, fingerprint=7)) == Finding.WRONG_PASSWORD
+    harness = make_harness()
+    assert harness.verdict(both(code_of(), fingerprint=7)) == Accept()
+    assert harness.verdict(both(code_of(), fingerprint=7)) == Accept()
+    assert harness.reason(both(code_of(), first=WRONG_PASSWORD, fingerprint=7)) == Finding.WRONG_PASSWORD
 
 
 def test_after_remember_seconds_it_is_a_reused_code() -> None:
-    house = court(remember_seconds=20)
-    house.verdict(code(code_of(), fingerprint=7))
-    house.now += 19_999
-    assert house.verdict(code(code_of(), fingerprint=7)) == Accept()
-    house.now += 1
-    assert house.reason(code(code_of(), fingerprint=7)) == Finding.REUSED
+    harness = make_harness(remember_seconds=20)
+    harness.verdict(code(code_of(), fingerprint=7))
+    harness.now += 19_999
+    assert harness.verdict(code(code_of(), fingerprint=7)) == Accept()
+    harness.now += 1
+    assert harness.reason(code(code_of(), fingerprint=7)) == Finding.REUSED
 
 
 def test_a_request_without_a_fingerprint_is_never_taken_for_a_repetition() -> None:
-    house = court()
-    house.verdict(code(code_of(), fingerprint=0))
-    assert house.reason(code(code_of(), fingerprint=0)) == Finding.REUSED
+    harness = make_harness()
+    harness.verdict(code(code_of(), fingerprint=0))
+    assert harness.reason(code(code_of(), fingerprint=0)) == Finding.REUSED
 
 
 def test_only_the_last_accepted_request_is_remembered() -> None:
-    house = court()
-    house.hear(code(code_of(), fingerprint=7), code(code_of(away=1), fingerprint=8))
-    assert house.reason(code(code_of(), fingerprint=7)) == Finding.REUSED
+    harness = make_harness()
+    harness.run_batch(code(code_of(), fingerprint=7), code(code_of(away=1), fingerprint=8))
+    assert harness.reason(code(code_of(), fingerprint=7)) == Finding.REUSED
 
 
 @pytest.mark.parametrize(
@@ -423,404 +433,404 @@ def test_only_the_last_accepted_request_is_remembered() -> None:
 def test_a_repeated_request_is_not_accepted_from_who_may_not_log_in_any_more(
     change: dict[str, Any], finding: Finding
 ) -> None:
-    house = court()
-    house.verdict(code(code_of(), fingerprint=7))
-    house.change(**change)
-    assert house.reason(code(code_of(), fingerprint=7)) == finding
+    harness = make_harness()
+    harness.verdict(code(code_of(), fingerprint=7))
+    harness.change(**change)
+    assert harness.reason(code(code_of(), fingerprint=7)) == finding
 
 
 def test_a_gateway_that_sends_one_login_twice_joins_the_first_verdict_for_join_seconds() -> None:
-    joining = Policy(Mode.CODE, join_seconds=5)
-    house = court()
-    assert house.verdict(code(code_of(), policy=joining, fingerprint=7)) == Accept()
-    house.now += 4_999
-    assert house.verdict(code(code_of(), policy=joining, fingerprint=7)) == Accept()
-    house.now += 1
-    assert house.reason(code(code_of(), policy=joining, fingerprint=7)) == Finding.REUSED
-    assert house.spent == [(1, STEP)]
+    joining = Policy(Mode.CODE, repeated_login_seconds=5)
+    harness = make_harness()
+    assert harness.verdict(code(code_of(), policy=joining, fingerprint=7)) == Accept()
+    harness.now += 4_999
+    assert harness.verdict(code(code_of(), policy=joining, fingerprint=7)) == Accept()
+    harness.now += 1
+    assert harness.reason(code(code_of(), policy=joining, fingerprint=7)) == Finding.REUSED
+    assert harness.spent == [(1, STEP)]
 
 
-def test_a_login_is_known_by_its_mark_and_not_by_its_fingerprint_where_it_has_one() -> None:
-    house, joining = court(), Policy(Mode.CODE, join_seconds=5)
+def test_a_login_is_known_by_its_fingerprint_and_not_by_its_fingerprint_where_it_has_one() -> None:
+    harness, joining = make_harness(), Policy(Mode.CODE, repeated_login_seconds=5)
     sent = [code(code_of(), policy=joining, fingerprint=number) for number in (7, 8, 7)]
-    for case, mark in zip(sent, (70, 70, 71), strict=True):
-        case.mark = mark
-    assert house.hear(*sent) == [Accept(), Accept(), Reject(Finding.REUSED, Language.JA)]
-    assert house.customers["taro"].last_mark == 70
-    assert house.events() == [Event.LOGIN_ACCEPTED, Event.LOGIN_REPEATED, Event.LOGIN_REJECTED]
+    for request, fingerprint in zip(sent, (70, 70, 71), strict=True):
+        request.fingerprint = fingerprint
+    assert harness.run_batch(*sent) == [Accept(), Accept(), Reject(Finding.REUSED, Language.JA)]
+    assert harness.customers["taro"].last_fingerprint == 70
+    assert harness.events() == [Event.LOGIN_ACCEPTED, Event.LOGIN_REPEATED, Event.LOGIN_REJECTED]
 
 
-@pytest.mark.parametrize(("policy", "seconds"), [(CODE, 60), (Policy(Mode.CODE, join_seconds=5), 5)])
+@pytest.mark.parametrize(("policy", "seconds"), [(CODE, 60), (Policy(Mode.CODE, repeated_login_seconds=5), 5)])
 def test_a_repetition_of_a_wrong_code_is_known_for_as_long_as_that_of_a_right_one(policy: Policy, seconds: int) -> None:
-    house = court()
-    assert house.reason(code(WRONG, policy=policy, fingerprint=7)) == Finding.WRONG
-    house.now += seconds * 1000 - 1
-    assert house.reason(code(WRONG, policy=policy, fingerprint=7)) == Finding.REPEATED_FAILURE
-    house.now += 1
-    assert house.reason(code(WRONG, policy=policy, fingerprint=7)) == Finding.WRONG
-    assert house.customers["taro"].failures == 2
+    harness = make_harness()
+    assert harness.reason(code(WRONG, policy=policy, fingerprint=7)) == Finding.WRONG
+    harness.now += seconds * 1000 - 1
+    assert harness.reason(code(WRONG, policy=policy, fingerprint=7)) == Finding.REPEATED_FAILURE
+    harness.now += 1
+    assert harness.reason(code(WRONG, policy=policy, fingerprint=7)) == Finding.WRONG
+    assert harness.customers["taro"].failures == 2
 
 
 def test_a_repetition_of_a_wrong_code_is_refused_and_not_counted_again() -> None:
-    house = court()
-    assert house.reason(code(WRONG, fingerprint=7)) == Finding.WRONG
-    assert house.reason(code(WRONG, fingerprint=7)) == Finding.REPEATED_FAILURE
-    assert house.reason(code(WRONG, fingerprint=8)) == Finding.WRONG
-    assert house.customers["taro"].failures == 2
+    harness = make_harness()
+    assert harness.reason(code(WRONG, fingerprint=7)) == Finding.WRONG
+    assert harness.reason(code(WRONG, fingerprint=7)) == Finding.REPEATED_FAILURE
+    assert harness.reason(code(WRONG, fingerprint=8)) == Finding.WRONG
+    assert harness.customers["taro"].failures == 2
 
 
 def test_wrong_codes_without_a_fingerprint_all_count() -> None:
-    house = court()
+    harness = make_harness()
     for _ in range(3):
-        assert house.reason(code(WRONG, fingerprint=0)) == Finding.WRONG
-    assert house.customers["taro"].failures == 3
+        assert harness.reason(code(WRONG, fingerprint=0)) == Finding.WRONG
+    assert harness.customers["taro"].failures == 3
 
 
 # Wrong codes: counted, slowed down, locked.
 
 
 def test_a_wrong_code_counts_and_is_refused() -> None:
-    house = court()
-    assert house.verdict(code(WRONG, fingerprint=9)) == Reject(Finding.WRONG, Language.JA)
-    taro = house.customers["taro"]
-    assert (taro.failures, taro.failed_at, taro.failed_mark, taro.locked_at) == (1, NOON, 9, None)
-    assert house.spent == []
+    harness = make_harness()
+    assert harness.verdict(code(WRONG, fingerprint=9)) == Reject(Finding.WRONG, Language.JA)
+    taro = harness.customers["taro"]
+    assert (taro.failures, taro.failed_at, taro.failed_fingerprint, taro.locked_at) == (1, NOON, 9, None)
+    assert harness.spent == []
 
 
 def test_wrong_codes_in_one_batch_all_count() -> None:
-    house = court()
-    house.hear(code(WRONG), both(WRONG), second(house.ask(), WRONG))
-    assert house.customers["taro"].failures == 3
+    harness = make_harness()
+    harness.run_batch(code(WRONG), both(WRONG), second(harness.ask(), WRONG))
+    assert harness.customers["taro"].failures == 3
 
 
 def test_a_right_code_forgives_the_wrong_ones() -> None:
-    house = court()
-    house.hear(code(WRONG), code(WRONG))
-    assert house.verdict(code(code_of())) == Accept()
-    taro = house.customers["taro"]
-    assert (taro.failures, taro.failed_at, taro.failed_mark) == (0, 0, 0)
+    harness = make_harness()
+    harness.run_batch(code(WRONG), code(WRONG))
+    assert harness.verdict(code(code_of())) == Accept()
+    taro = harness.customers["taro"]
+    assert (taro.failures, taro.failed_at, taro.failed_fingerprint) == (0, 0, 0)
 
 
 def test_wrong_codes_before_and_after_a_right_one_in_one_batch() -> None:
-    house = court()
-    house.hear(code(WRONG), code(code_of()), code(WRONG), code(WRONG))
-    assert house.customers["taro"].failures == 2
-    house.hear(code(WRONG), code(code_of(away=1)))
-    assert house.customers["taro"].failures == 0
+    harness = make_harness()
+    harness.run_batch(code(WRONG), code(code_of()), code(WRONG), code(WRONG))
+    assert harness.customers["taro"].failures == 2
+    harness.run_batch(code(WRONG), code(code_of(away=1)))
+    assert harness.customers["taro"].failures == 0
 
 
 @pytest.mark.parametrize("lock_after", [1, 3, 10])
 def test_so_many_wrong_codes_lock_and_not_one_fewer(lock_after: int) -> None:
-    house = court(lock_after=lock_after)
+    harness = make_harness(lock_after=lock_after)
     for _ in range(lock_after - 1):
-        house.verdict(code(WRONG))
-    assert house.customers["taro"].locked_at is None
-    assert house.reason(code(WRONG)) == Finding.WRONG
-    assert house.customers["taro"].locked_at == NOON
-    assert house.reason(code(code_of())) == Finding.LOCKED
-    assert house.spent == []
-    (row,) = [row for row in house.audit if row.event == Event.CUSTOMER_LOCKED]
+        harness.verdict(code(WRONG))
+    assert harness.customers["taro"].locked_at is None
+    assert harness.reason(code(WRONG)) == Finding.WRONG
+    assert harness.customers["taro"].locked_at == NOON
+    assert harness.reason(code(code_of())) == Finding.LOCKED
+    assert harness.spent == []
+    (row,) = [row for row in harness.audit if row.event == Event.CUSTOMER_LOCKED]
     assert (row.customer, row.reason) == ("taro", f"{lock_after} wrong codes in a row")
 
 
 def test_wrong_codes_are_counted_across_clients_and_modes() -> None:
-    house = court(lock_after=3)
-    house.verdict(code(WRONG, client="one"))
-    house.verdict(both(WRONG, client="other"))
-    house.verdict(second(house.ask(), WRONG))
-    assert house.customers["taro"].locked_at == NOON
+    harness = make_harness(lock_after=3)
+    harness.verdict(code(WRONG, client="one"))
+    harness.verdict(both(WRONG, client="other"))
+    harness.verdict(second(harness.ask(), WRONG))
+    assert harness.customers["taro"].locked_at == NOON
 
 
 def test_nobody_locks_a_customer_without_the_password() -> None:
-    house = court(lock_after=1)
+    harness = make_harness(lock_after=1)
     for _ in range(20):
-        assert house.reason(both(WRONG, first=WRONG_PASSWORD)) == Finding.WRONG_PASSWORD
-        assert house.reason(first(first=WRONG_PASSWORD)) == Finding.WRONG_PASSWORD
-        assert house.reason(second(b"made up", WRONG)) == Finding.CHALLENGE_GONE
-    assert house.customers["taro"] == replace(court().customers["taro"], seed=house.customers["taro"].seed)
+        assert harness.reason(both(WRONG, first=WRONG_PASSWORD)) == Finding.WRONG_PASSWORD
+        assert harness.reason(first(first=WRONG_PASSWORD)) == Finding.WRONG_PASSWORD
+        assert harness.reason(second(b"made up", WRONG)) == Finding.CHALLENGE_GONE
+    assert harness.customers["taro"] == replace(make_harness().customers["taro"], seed=harness.customers["taro"].seed)
 
 
 def test_a_lock_refuses_everything_at_every_stage() -> None:
-    house = court()
-    state = house.ask()
-    house.change(locked_at=NOON - 1)
-    for case in (code(code_of()), both(code_of()), first(), second(state, code_of()), password()):
-        assert house.reason(case) == Finding.LOCKED
-    assert house.spent == []
+    harness = make_harness()
+    state = harness.ask()
+    harness.change(locked_at=NOON - 1)
+    for request in (code(code_of()), both(code_of()), first(), second(state, code_of()), password()):
+        assert harness.reason(request) == Finding.LOCKED
+    assert harness.spent == []
 
 
 def test_a_lock_also_refuses_who_has_no_token() -> None:
-    house = Court()
-    house.customer(token=None)
-    house.change(locked_at=NOON)
-    assert house.reason(first()) == Finding.LOCKED
+    harness = Harness()
+    harness.customer(token=None)
+    harness.change(locked_at=NOON)
+    assert harness.reason(first()) == Finding.LOCKED
 
 
 def test_after_wrong_codes_the_next_one_must_wait_and_waiting_does_not_count() -> None:
-    house = court(code_delays=Delays(free=2, first=4.0, longest=8.0))
-    house.hear(code(WRONG), code(WRONG), code(WRONG))
-    house.now += 3_999
-    assert house.reason(code(code_of())) == Finding.TOO_SOON
-    assert house.reason(code(WRONG)) == Finding.TOO_SOON
-    assert house.customers["taro"].failures == 3
-    house.now += 1
-    assert house.verdict(code(code_of())) == Accept(), "a wait refused meanwhile does not prolong it"
+    harness = make_harness(code_delays=Delays(free=2, first=4.0, longest=8.0))
+    harness.run_batch(code(WRONG), code(WRONG), code(WRONG))
+    harness.now += 3_999
+    assert harness.reason(code(code_of())) == Finding.TOO_SOON
+    assert harness.reason(code(WRONG)) == Finding.TOO_SOON
+    assert harness.customers["taro"].failures == 3
+    harness.now += 1
+    assert harness.verdict(code(code_of())) == Accept(), "a wait refused meanwhile does not prolong it"
 
 
 def test_wrong_codes_of_one_batch_slow_down_the_rest_of_it() -> None:
-    house = court(code_delays=Delays(free=1, first=4.0, longest=8.0))
-    verdicts = house.hear(code(WRONG), code(WRONG), code(code_of()))
+    harness = make_harness(code_delays=Delays(free=1, first=4.0, longest=8.0))
+    verdicts = harness.run_batch(code(WRONG), code(WRONG), code(code_of()))
     assert verdicts[2] == Reject(Finding.TOO_SOON, Language.JA)
 
 
 # What is not an attempt.
 
 
-@pytest.mark.parametrize("typed", ["", "   ", "12345", "1234567", "12345a", "himitsu", "٣٣٣٣٣٣"])
-def test_what_is_no_code_is_refused_and_not_counted(typed: str) -> None:
-    house = court()
-    assert house.reason(code(typed)) == Finding.NOT_A_CODE
-    assert house.reason(both(typed)) == Finding.NOT_A_CODE
-    verdict = house.verdict(second(house.ask(), typed))
+@pytest.mark.parametrize("user_password", ["", "   ", "12345", "1234567", "12345a", "himitsu", "٣٣٣٣٣٣"])
+def test_what_is_no_code_is_refused_and_not_counted(user_password: str) -> None:
+    harness = make_harness()
+    assert harness.reason(code(user_password)) == Finding.NOT_A_CODE
+    assert harness.reason(both(user_password)) == Finding.NOT_A_CODE
+    verdict = harness.verdict(second(harness.ask(), user_password))
     assert isinstance(verdict, Challenge) and verdict.again
-    assert house.customers["taro"].failures == 0
+    assert harness.customers["taro"].failures == 0
 
 
 def test_the_password_again_is_no_attempt_even_if_it_looks_like_a_code() -> None:
     """Some PAM clients repeat one answer."""
-    house = court()
-    state = house.ask(mark=1234)
-    verdict = house.verdict(second(state, WRONG, mark=1234))
+    harness = make_harness()
+    state = harness.ask(password_fingerprint=1234)
+    verdict = harness.verdict(second(state, WRONG, password_fingerprint=1234))
     assert isinstance(verdict, Challenge) and verdict.again
-    assert house.customers["taro"].failures == 0
-    assert house.verdict(second(verdict.state, code_of(), mark=99)) == Accept()
+    assert harness.customers["taro"].failures == 0
+    assert harness.verdict(second(verdict.state, code_of(), password_fingerprint=99)) == Accept()
 
 
 def test_the_password_is_known_again_in_every_round_of_the_challenge() -> None:
-    house = court()
-    state = house.ask(mark=1234)
+    harness = make_harness()
+    state = harness.ask(password_fingerprint=1234)
     for _ in range(2):
-        verdict = house.verdict(second(state, WRONG, mark=1234))
+        verdict = harness.verdict(second(state, WRONG, password_fingerprint=1234))
         assert isinstance(verdict, Challenge)
         state = verdict.state
-    assert house.reason(second(state, WRONG, mark=1234)) == Finding.NOT_A_CODE
-    assert house.customers["taro"].failures == 0
+    assert harness.reason(second(state, WRONG, password_fingerprint=1234)) == Finding.NOT_A_CODE
+    assert harness.customers["taro"].failures == 0
 
 
 def test_a_password_that_does_not_look_like_a_code_is_not_compared() -> None:
-    house = court()
-    state = house.ask(mark=None)
-    house.verdict(second(state, WRONG, mark=1234))
-    assert house.customers["taro"].failures == 1
+    harness = make_harness()
+    state = harness.ask(password_fingerprint=None)
+    harness.verdict(second(state, WRONG, password_fingerprint=1234))
+    assert harness.customers["taro"].failures == 1
 
 
 def test_a_wrong_code_that_is_given_again_is_not_taken_for_the_password() -> None:
-    house = court()
-    verdict = house.verdict(second(house.ask(mark=None), WRONG, mark=1234))
+    harness = make_harness()
+    verdict = harness.verdict(second(harness.ask(password_fingerprint=None), WRONG, password_fingerprint=1234))
     assert isinstance(verdict, Challenge)
-    assert isinstance(house.verdict(second(verdict.state, WRONG, mark=1234)), Challenge)
-    assert house.customers["taro"].failures == 2
+    assert isinstance(harness.verdict(second(verdict.state, WRONG, password_fingerprint=1234)), Challenge)
+    assert harness.customers["taro"].failures == 2
 
 
 # The challenge.
 
 
 def test_the_right_password_leads_to_a_challenge_for_whom_it_is() -> None:
-    house = court()
-    verdict = house.verdict(first(mark=1234))
+    harness = make_harness()
+    verdict = harness.verdict(first(password_fingerprint=1234))
     assert verdict == Challenge((1).to_bytes(16, "big"), Language.JA, again=False)
-    assert list(house.challenges.values()) == [
+    assert list(harness.challenges.values()) == [
         OpenChallenge(
             state=(1).to_bytes(16, "big"),
-            customer_key=house.customers["taro"].customer_key,
+            customer_key=harness.customers["taro"].customer_key,
             client="gateway",
             expires_at=NOON + 120_000,
             tries_left=3,
-            password_mark=1234,
+            password_fingerprint=1234,
         )
     ]
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])
 def test_a_challenge_has_so_many_tries(tries: int) -> None:
-    house = court(challenge_tries=tries)
-    state = house.ask()
+    harness = make_harness(challenge_tries=tries)
+    state = harness.ask()
     for _ in range(tries - 1):
-        verdict = house.verdict(second(state, WRONG))
+        verdict = harness.verdict(second(state, WRONG))
         assert isinstance(verdict, Challenge) and verdict.again and verdict.state != state
         state = verdict.state
-    assert house.reason(second(state, WRONG)) == Finding.WRONG
-    assert house.challenges == {}
-    assert house.customers["taro"].failures == tries
+    assert harness.reason(second(state, WRONG)) == Finding.WRONG
+    assert harness.challenges == {}
+    assert harness.customers["taro"].failures == tries
 
 
 def test_the_last_try_may_be_the_right_one() -> None:
-    house = court(challenge_tries=2)
-    verdict = house.verdict(second(house.ask(), WRONG))
+    harness = make_harness(challenge_tries=2)
+    verdict = harness.verdict(second(harness.ask(), WRONG))
     assert isinstance(verdict, Challenge)
-    assert house.verdict(second(verdict.state, code_of())) == Accept()
+    assert harness.verdict(second(verdict.state, code_of())) == Accept()
 
 
 def test_the_wrong_code_that_locks_ends_the_challenge() -> None:
-    house = court(lock_after=2, challenge_tries=3)
-    verdict = house.verdict(second(house.ask(), WRONG))
+    harness = make_harness(lock_after=2, challenge_tries=3)
+    verdict = harness.verdict(second(harness.ask(), WRONG))
     assert isinstance(verdict, Challenge)
-    assert house.reason(second(verdict.state, WRONG)) == Finding.WRONG
-    assert house.challenges == {}
-    assert house.events()[-2:] == [Event.CUSTOMER_LOCKED, Event.LOGIN_REJECTED]
+    assert harness.reason(second(verdict.state, WRONG)) == Finding.WRONG
+    assert harness.challenges == {}
+    assert harness.events()[-2:] == [Event.CUSTOMER_LOCKED, Event.LOGIN_REJECTED]
 
 
 @pytest.mark.parametrize("answer", [code_of(), code_of(away=1), WRONG, "", "no code"])
 def test_a_state_is_good_for_one_answer_whatever_it_is(answer: str) -> None:
-    house = court()
-    state = house.ask()
-    house.verdict(second(state, answer))
-    assert house.reason(second(state, code_of(away=1))) == Finding.CHALLENGE_GONE
+    harness = make_harness()
+    state = harness.ask()
+    harness.verdict(second(state, answer))
+    assert harness.reason(second(state, code_of(away=1))) == Finding.CHALLENGE_GONE
 
 
 def test_a_reused_code_is_asked_for_again_and_not_counted() -> None:
-    house = court()
-    house.verdict(code(code_of()))
-    verdict = house.verdict(second(house.ask(), code_of()))
+    harness = make_harness()
+    harness.verdict(code(code_of()))
+    verdict = harness.verdict(second(harness.ask(), code_of()))
     assert isinstance(verdict, Challenge) and verdict.again
-    assert house.verdict(second(verdict.state, code_of(away=1))) == Accept()
-    assert house.customers["taro"].failures == 0
+    assert harness.verdict(second(verdict.state, code_of(away=1))) == Accept()
+    assert harness.customers["taro"].failures == 0
 
 
 def test_an_answer_too_soon_is_asked_for_again_and_not_counted() -> None:
-    house = court(code_delays=Delays(free=0, first=4.0))
-    verdict = house.verdict(second(house.ask(), WRONG))
+    harness = make_harness(code_delays=Delays(free=0, first=4.0))
+    verdict = harness.verdict(second(harness.ask(), WRONG))
     assert isinstance(verdict, Challenge)
-    verdict = house.verdict(second(verdict.state, code_of()))
+    verdict = harness.verdict(second(verdict.state, code_of()))
     assert isinstance(verdict, Challenge) and verdict.again
-    assert house.customers["taro"].failures == 1
+    assert harness.customers["taro"].failures == 1
 
 
 @pytest.mark.parametrize("state", [b"", b"\0" * 16, b"forged", b"x" * 300])
 def test_a_forged_state_is_refused(state: bytes) -> None:
-    house = court()
-    house.ask()
-    assert house.reason(second(state, code_of())) == Finding.CHALLENGE_GONE
-    assert house.spent == []
+    harness = make_harness()
+    harness.ask()
+    assert harness.reason(second(state, code_of())) == Finding.CHALLENGE_GONE
+    assert harness.spent == []
 
 
 def test_a_truncated_state_is_refused() -> None:
-    house = court()
-    assert house.reason(second(house.ask()[:-1], code_of())) == Finding.CHALLENGE_GONE
+    harness = make_harness()
+    assert harness.reason(second(harness.ask()[:-1], code_of())) == Finding.CHALLENGE_GONE
 
 
 def test_an_expired_state_is_refused_and_forgotten() -> None:
-    house = court(challenge_seconds=120)
-    one, other = house.ask(), house.ask()
-    house.now += 119_999
-    assert house.verdict(second(one, code_of(now=house.now))) == Accept()
-    house.now += 1
-    assert house.reason(second(other, code_of(away=1, now=house.now))) == Finding.CHALLENGE_GONE
-    assert house.challenges == {}
+    harness = make_harness(challenge_seconds=120)
+    one, other = harness.ask(), harness.ask()
+    harness.now += 119_999
+    assert harness.verdict(second(one, code_of(now=harness.now))) == Accept()
+    harness.now += 1
+    assert harness.reason(second(other, code_of(away=1, now=harness.now))) == Finding.CHALLENGE_GONE
+    assert harness.challenges == {}
 
 
 def test_somebody_elses_state_is_refused_and_stays_theirs() -> None:
-    house = court()
-    house.customer("jiro", 2)
-    state = house.ask("taro")
-    assert house.reason(second(state, code_of("VSMT00000002"), "jiro")) == Finding.CHALLENGE_GONE
-    assert house.verdict(second(state, code_of(), "taro")) == Accept()
+    harness = make_harness()
+    harness.customer("jiro", 2)
+    state = harness.ask("taro")
+    assert harness.reason(second(state, code_of("VSMT00000002"), "jiro")) == Finding.CHALLENGE_GONE
+    assert harness.verdict(second(state, code_of(), "taro")) == Accept()
 
 
 def test_a_state_given_to_another_client_is_refused_and_stays_the_firsts() -> None:
-    house = court()
-    state = house.ask()
-    assert house.reason(second(state, code_of(), client="another")) == Finding.CHALLENGE_GONE
-    assert house.verdict(second(state, code_of(), client="gateway")) == Accept()
+    harness = make_harness()
+    state = harness.ask()
+    assert harness.reason(second(state, code_of(), client="another")) == Finding.CHALLENGE_GONE
+    assert harness.verdict(second(state, code_of(), client="gateway")) == Accept()
 
 
 def test_two_challenges_of_one_customer_may_be_open_at_once() -> None:
-    house = court()
-    one, other = house.ask(), house.ask()
-    assert house.verdict(second(other, code_of())) == Accept()
-    assert house.verdict(second(one, code_of(away=1))) == Accept()
+    harness = make_harness()
+    one, other = harness.ask(), harness.ask()
+    assert harness.verdict(second(other, code_of())) == Accept()
+    assert harness.verdict(second(one, code_of(away=1))) == Accept()
 
 
 def test_who_was_suspended_between_the_rounds_begins_anew() -> None:
-    house = court()
-    state = house.ask()
-    house.change(otp_use=OtpUse.SUSPENDED)
-    assert house.reason(second(state, code_of())) == Finding.WITHOUT_TOKEN
-    assert house.verdict(first()) == Accept()
+    harness = make_harness()
+    state = harness.ask()
+    harness.change(otp_use=OtpUse.SUSPENDED)
+    assert harness.reason(second(state, code_of())) == Finding.WITHOUT_TOKEN
+    assert harness.verdict(first()) == Accept()
 
 
 # Before the code.
 
 
 @pytest.mark.parametrize(
-    "case", [code("123456", "nobody"), both("123456", "nobody"), first("nobody"), password("nobody")]
+    "asked", [code("123456", "nobody"), both("123456", "nobody"), first("nobody"), password("nobody")]
 )
-def test_an_unknown_customer_is_refused(case: Case) -> None:
-    assert court().reason(case) == Finding.UNKNOWN_CUSTOMER
+def test_an_unknown_customer_is_refused(asked: LoginRequest) -> None:
+    assert make_harness().reason(asked) == Finding.UNKNOWN_CUSTOMER
 
 
 def test_an_unknown_customer_with_somebodys_state_is_refused_and_the_state_stays_good() -> None:
-    house = court()
-    state = house.ask()
-    assert house.reason(second(state, code_of(), "nobody")) == Finding.UNKNOWN_CUSTOMER
-    assert house.verdict(second(state, code_of())) == Accept()
+    harness = make_harness()
+    state = harness.ask()
+    assert harness.reason(second(state, code_of(), "nobody")) == Finding.UNKNOWN_CUSTOMER
+    assert harness.verdict(second(state, code_of())) == Accept()
 
 
 @pytest.mark.parametrize("reason", [Finding.WRONG_PASSWORD, Finding.UNKNOWN_CUSTOMER, Finding.TOO_SOON])
 def test_what_the_first_factor_found_decides_before_the_code(reason: Finding) -> None:
-    house = court()
+    harness = make_harness()
     found = FirstFinding(right=False, reason=reason)
-    assert house.reason(both(code_of(), first=found)) == reason
-    assert house.reason(first(first=found)) == reason
-    assert house.reason(password(first=found)) == reason
-    assert house.spent == [] and house.challenges == {}
+    assert harness.reason(both(code_of(), first=found)) == reason
+    assert harness.reason(first(first=found)) == reason
+    assert harness.reason(password(first=found)) == reason
+    assert harness.spent == [] and harness.challenges == {}
 
 
 def test_a_missing_code_is_refused_where_it_should_stand_behind_the_password() -> None:
     """Somebody enrolled while their password was being checked."""
-    house = court()
-    case = both("")
-    case.code = None
-    assert house.reason(case) == Finding.CODE_DUE
+    harness = make_harness()
+    request = both("")
+    request.code = None
+    assert harness.reason(request) == Finding.CODE_DUE
 
 
 @pytest.mark.parametrize("use", list(OtpUse))
 def test_nothing_checked_is_nothing_proved(use: OtpUse) -> None:
     """No password is held here, where one is asked for: a right code alone is no login either."""
-    house = court()
-    house.change(otp_use=use)
-    for case in (password(first=NOT_HELD), first(first=NOT_HELD), both(code_of(), first=NOT_HELD)):
-        assert house.reason(case) == Finding.NOTHING_CHECKED
-    assert house.spent == [] and house.challenges == {}
-    assert house.counts == 0
+    harness = make_harness()
+    harness.change(otp_use=use)
+    for request in (password(first=NOT_HELD), first(first=NOT_HELD), both(code_of(), first=NOT_HELD)):
+        assert harness.reason(request) == Finding.NOTHING_CHECKED
+    assert harness.spent == [] and harness.challenges == {}
+    assert harness.counts == 0
 
 
 def test_the_code_is_enough_where_no_password_is_held_and_the_policy_says_so() -> None:
     enough = Policy(Mode.APPEND, code_is_enough=True)
-    house = court()
-    state = house.ask(first=NOT_HELD, policy=enough)
-    assert house.verdict(second(state, code_of(away=-1))) == Accept()
-    case = Case(attempt("taro", enough), Stage.BOTH, NOT_HELD, WRONG)
-    assert house.reason(case) == Finding.WRONG
-    assert house.customers["taro"].failures == 1
-    assert house.verdict(Case(attempt("taro", enough), Stage.BOTH, NOT_HELD, code_of())) == Accept()
+    harness = make_harness()
+    state = harness.ask(first=NOT_HELD, policy=enough)
+    assert harness.verdict(second(state, code_of(away=-1))) == Accept()
+    request = LoginRequest(attempt("taro", enough), Stage.BOTH, NOT_HELD, WRONG)
+    assert harness.reason(request) == Finding.WRONG
+    assert harness.customers["taro"].failures == 1
+    assert harness.verdict(LoginRequest(attempt("taro", enough), Stage.BOTH, NOT_HELD, code_of())) == Accept()
 
 
 @pytest.mark.parametrize("use", [use for use in OtpUse if use is not OtpUse.ACTIVE])
 def test_the_code_is_never_enough_where_none_is_asked_for(use: OtpUse) -> None:
     enough = Policy(Mode.APPEND, password_only=frozenset(OtpUse), code_is_enough=True)
-    house = court()
-    assert house.reason(Case(attempt("taro", enough), Stage.PASSWORD, NOT_HELD)) == Finding.NOTHING_CHECKED
-    house.change(otp_use=use)
+    harness = make_harness()
+    assert harness.reason(LoginRequest(attempt("taro", enough), Stage.PASSWORD, NOT_HELD)) == Finding.NOTHING_CHECKED
+    harness.change(otp_use=use)
     for stage in (Stage.PASSWORD, Stage.FIRST_ROUND, Stage.BOTH):
-        case = Case(attempt("taro", enough), stage, NOT_HELD, code_of())
-        assert house.reason(case) == Finding.NOTHING_CHECKED
+        request = LoginRequest(attempt("taro", enough), stage, NOT_HELD, code_of())
+        assert harness.reason(request) == Finding.NOTHING_CHECKED
 
 
 def test_a_wrong_password_stays_wrong_where_the_code_is_enough() -> None:
-    house, enough = court(), Policy(Mode.APPEND, code_is_enough=True)
-    case = Case(attempt("taro", enough), Stage.BOTH, WRONG_PASSWORD, code_of())
-    assert house.reason(case) == Finding.WRONG_PASSWORD
+    harness, enough = make_harness(), Policy(Mode.APPEND, code_is_enough=True)
+    request = LoginRequest(attempt("taro", enough), Stage.BOTH, WRONG_PASSWORD, code_of())
+    assert harness.reason(request) == Finding.WRONG_PASSWORD
 
 
 # Without an active token.
@@ -832,92 +842,94 @@ USES_WITHOUT = [use for use in OtpUse if use is not OtpUse.ACTIVE]
 @pytest.mark.parametrize("stage", [Stage.CODE, Stage.BOTH, Stage.FIRST_ROUND, Stage.PASSWORD])
 def test_a_policy_answers_every_use_as_it_says(use: OtpUse, stage: Stage) -> None:
     for enough in ([], [use], list(OtpUse), [other for other in OtpUse if other is not use]):
-        house = Court()
-        house.customer(token=None if use is OtpUse.NONE else 1)
-        house.change(otp_use=use)
+        harness = Harness()
+        harness.customer(token=None if use is OtpUse.NONE else 1)
+        harness.change(otp_use=use)
         policy = Policy(Mode.CODE, password_only=frozenset(enough))
-        case = Case(attempt("taro", policy), stage, code="123456")
+        request = LoginRequest(attempt("taro", policy), stage, code="123456")
         if use in enough:
-            assert house.verdict(case) == Accept()
+            assert harness.verdict(request) == Accept()
         else:
             lost = use in (OtpUse.LOST, OtpUse.REISSUE_PERMITTED)
-            assert house.reason(case) == (Finding.LOST if lost else Finding.TOKEN_NEEDED)
+            assert harness.reason(request) == (Finding.LOST if lost else Finding.TOKEN_NEEDED)
 
 
 def test_by_default_never_enrolled_and_suspended_need_the_password_only_and_lost_is_refused() -> None:
-    house = Court()
+    harness = Harness()
     for use in OtpUse:
-        house.customer(use, token=None if use is OtpUse.NONE else 1)
-        house.change(use, otp_use=use)
-    verdicts = {use: house.verdict(first(use)) for use in OtpUse}
+        harness.customer(use, token=None if use is OtpUse.NONE else 1)
+        harness.change(use, otp_use=use)
+    verdicts = {use: harness.verdict(first(use)) for use in OtpUse}
     assert [use for use, verdict in verdicts.items() if verdict == Accept()] == [OtpUse.NONE, OtpUse.SUSPENDED]
     assert [use for use, verdict in verdicts.items() if isinstance(verdict, Challenge)] == [OtpUse.ACTIVE]
 
 
 @pytest.mark.parametrize("use", list(OtpUse))
 def test_who_is_active_is_never_let_in_without_a_code_whatever_the_policy(use: OtpUse) -> None:
-    house = court()
+    harness = make_harness()
     policy = Policy(Mode.CHALLENGE, password_only=frozenset(OtpUse))
-    assert isinstance(house.verdict(first(policy=policy)), Challenge)
+    assert isinstance(harness.verdict(first(policy=policy)), Challenge)
 
 
 @pytest.mark.parametrize("use", USES_WITHOUT)
 def test_no_code_of_a_token_that_is_not_active_is_spent(use: OtpUse) -> None:
-    house = court()
-    house.change(otp_use=use)
-    house.hear(code(code_of()), both(code_of()))
-    assert house.spent == []
+    harness = make_harness()
+    harness.change(otp_use=use)
+    harness.run_batch(code(code_of()), both(code_of()))
+    assert harness.spent == []
 
 
 def test_an_active_customer_whose_token_is_not_bound_any_more_is_refused() -> None:
-    """Somebody else's report of a shared token: the ledger no longer hands out a token that is lost."""
-    house = court()
-    house.change(token_key=None, token_id=None, seed=None, kind=None, algorithm=None, digits=None, period=None)
-    for case in (code(code_of()), both(code_of()), first()):
-        assert house.reason(case) == Finding.LOST
+    """Somebody else's report of a shared token: the login batch no longer hands out a token that is lost."""
+    harness = make_harness()
+    harness.change(token_key=None, token_id=None, seed=None, kind=None, algorithm=None, digits=None, period=None)
+    for request in (code(code_of()), both(code_of()), first()):
+        assert harness.reason(request) == Finding.LOST
 
 
 # What is said, and what is written down.
 
 
 def test_a_customer_is_asked_in_their_language_before_the_clients() -> None:
-    house = court()
-    verdict = house.verdict(first())
+    harness = make_harness()
+    verdict = harness.verdict(first())
     assert isinstance(verdict, Challenge) and verdict.language is Language.JA
-    house.change(language="en")
-    verdict = house.verdict(first())
+    harness.change(language="en")
+    verdict = harness.verdict(first())
     assert isinstance(verdict, Challenge) and verdict.language is Language.EN
 
 
 def test_a_refusal_is_in_the_clients_language_so_that_it_does_not_tell_who_is_a_customer() -> None:
-    house = court()
-    house.change(language="ja")
+    harness = make_harness()
+    harness.change(language="ja")
     english = Policy(Mode.CODE, language=Language.EN)
-    refusals = [house.verdict(code(WRONG, who, english)) for who in ("taro", "nobody")]
+    refusals = [harness.verdict(code(WRONG, who, english)) for who in ("taro", "nobody")]
     assert refusals == [Reject(Finding.WRONG, Language.EN), Reject(Finding.UNKNOWN_CUSTOMER, Language.EN)]
 
 
 def test_an_unknown_customer_is_spoken_to_in_the_clients_language() -> None:
     english = Policy(Mode.CODE, language=Language.EN)
-    assert court().verdict(code(WRONG, "nobody", english)) == Reject(Finding.UNKNOWN_CUSTOMER, Language.EN)
+    assert make_harness().verdict(code(WRONG, "nobody", english)) == Reject(Finding.UNKNOWN_CUSTOMER, Language.EN)
 
 
 def test_every_verdict_leaves_a_row_that_says_who_what_where_and_why() -> None:
-    house = court()
-    house.hear(code(code_of(), client="vpn", source="192.0.2.7"), code("123456", "nobody", station="198.51.100.9"))
-    accepted, rejected = house.audit
+    harness = make_harness()
+    harness.run_batch(
+        code(code_of(), client="vpn", source="192.0.2.7"), code("123456", "nobody", calling_station_id="198.51.100.9")
+    )
+    accepted, rejected = harness.audit
     assert accepted[1:] == ("login.accepted", "vpn", "taro", "VSMT00000001", "192.0.2.7", "right code")
     assert rejected[1:] == ("login.rejected", "gateway", "nobody", None, "198.51.100.9", "unknown customer")
     assert accepted.id < rejected.id
 
 
 def test_nothing_secret_is_written_down_or_shown() -> None:
-    house = court()
-    secret = attempt("taro", CODE, typed="hunter2", challenge=b"the state")
-    case = Case(secret, Stage.CODE, code=code_of())
-    verdicts = house.hear(case, first())
-    shown = repr([case, verdicts, house.audit, secret])
-    for word in ("hunter2", "the state", code_of(), repr(next(iter(house.challenges)))):
+    harness = make_harness()
+    secret = attempt("taro", CODE, user_password="hunter2", challenge=b"the state")
+    request = LoginRequest(secret, Stage.CODE, code=code_of())
+    verdicts = harness.run_batch(request, first())
+    shown = repr([request, verdicts, harness.audit, secret])
+    for word in ("hunter2", "the state", code_of(), repr(next(iter(harness.challenges)))):
         assert word not in shown
 
 
@@ -942,37 +954,40 @@ class Play:
     """A court in which taro has a token, and jiro and saburo share one."""
 
     def __init__(self) -> None:
-        self.house = court(lock_after=4, challenge_tries=2, one_customer_per_token=False)
-        self.house.customer("jiro", 2)
-        self.house.customer("saburo", 2)
+        self.harness = make_harness(lock_after=4, challenge_tries=2, one_customer_per_token=False)
+        self.harness.customer("jiro", 2)
+        self.harness.customer("saburo", 2)
         self.states: list[bytes] = [b"never given out"]
 
-    def case(self, kind: str, who: str, which: int | str, fingerprint: int, client: str) -> Case:
+    def request(self, kind: str, who: str, which: int | str, fingerprint: int, client: str) -> LoginRequest:
         token_id = "VSMT00000001" if who == "taro" else "VSMT00000002"
-        typed = (
+        user_password = (
             {"wrong": WRONG, "nothing": ""}[which]
             if isinstance(which, str)
-            else code_of(token_id, which, now=self.house.now)
+            else code_of(token_id, which, now=self.harness.now)
         )
         # Like a door's: the same request has the same text, so its fingerprint is made of it.
-        text = f"{fingerprint} {who} {kind} {typed} {client}"
-        more: dict[str, Any] = {"client": client, "fingerprint": SEALER.mark(text.encode()) if fingerprint else 0}
+        text = f"{fingerprint} {who} {kind} {user_password} {client}"
+        more: dict[str, Any] = {
+            "client": client,
+            "fingerprint": SEALER.fingerprint(text.encode()) if fingerprint else 0,
+        }
         match kind:
             case "code":
-                return code(typed, who, **more)
+                return code(user_password, who, **more)
             case "both":
-                return both(typed, who, **more)
+                return both(user_password, who, **more)
             case "both, wrong password":
-                return both(typed, who, first=WRONG_PASSWORD, **more)
+                return both(user_password, who, first=WRONG_PASSWORD, **more)
             case "first":
                 return first(who, **more)
             case "second":
-                return second(self.states[-1], typed, who, **more)
+                return second(self.states[-1], user_password, who, **more)
             case _:
-                return second(self.states[len(self.states) // 2], typed, who, **more)
+                return second(self.states[len(self.states) // 2], user_password, who, **more)
 
-    def hear(self, *cases: Case) -> list[Verdict]:
-        verdicts = self.house.hear(*cases)
+    def run_batch(self, *requests: LoginRequest) -> list[Verdict]:
+        verdicts = self.harness.run_batch(*requests)
         self.states += [verdict.state for verdict in verdicts if isinstance(verdict, Challenge)]
         return verdicts
 
@@ -981,20 +996,20 @@ class Play:
 @given(moves)
 def test_whatever_is_tried_the_rules_hold(moves: list[Move]) -> None:
     play = Play()
-    house = play.house
+    harness = play.harness
     accepted_by_code: Counter[tuple[int, int]] = Counter()
     spent_by: dict[int, tuple[str, int]] = {}
     for kind, who, which, fingerprint, client, later in moves:
-        house.now += later
-        case = play.case(kind, who, which, fingerprint, client)
-        before, rows, spent = dict(house.customers), len(house.audit), len(house.spent)
-        (verdict,) = play.hear(case)
-        mark = case.attempt.fingerprint
+        harness.now += later
+        request = play.request(kind, who, which, fingerprint, client)
+        before, rows, spent = dict(harness.customers), len(harness.audit), len(harness.spent)
+        (verdict,) = play.run_batch(request)
+        fingerprint = request.attempt.fingerprint
 
-        new_rows = house.audit[rows:]
+        new_rows = harness.audit[rows:]
         assert [row.event for row in new_rows if row.event.startswith("login.")] == [
             {Accept: "login.accepted", Challenge: "login.challenged", Reject: "login.rejected"}[type(verdict)]
-            if not (isinstance(verdict, Accept) and len(house.spent) == spent)
+            if not (isinstance(verdict, Accept) and len(harness.spent) == spent)
             else "login.repeated"
         ]
         assert all(row.customer == who for row in new_rows)
@@ -1002,44 +1017,46 @@ def test_whatever_is_tried_the_rules_hold(moves: list[Move]) -> None:
         if isinstance(verdict, Accept):
             assert kind in ("code", "both", "second", "old second")
             assert before[who].locked_at is None
-            if len(house.spent) > spent:
-                accepted_by_code[house.spent[-1]] += 1
-                spent_by[mark] = (who, house.now)
+            if len(harness.spent) > spent:
+                accepted_by_code[harness.spent[-1]] += 1
+                spent_by[fingerprint] = (who, harness.now)
             else:
-                assert mark != 0
-                by, at = spent_by[mark]
-                assert by == who and at > house.now - 60_000
+                assert fingerprint != 0
+                by, at = spent_by[fingerprint]
+                assert by == who and at > harness.now - 60_000
 
-        for contract_id, standing in house.customers.items():
+        for contract_id, record in harness.customers.items():
             was = before[contract_id]
-            assert standing.last_step >= was.last_step
+            assert record.last_step >= was.last_step
             if contract_id != who:
-                assert standing.failures == was.failures
-            elif len(house.spent) > spent:
-                assert standing.failures == 0
+                assert record.failures == was.failures
+            elif len(harness.spent) > spent:
+                assert record.failures == 0
             else:
                 wrong = [row for row in new_rows if row.reason == Finding.WRONG]
-                assert standing.failures == was.failures + len(wrong)
-            assert (standing.locked_at is not None) == (standing.failures >= 4)
+                assert record.failures == was.failures + len(wrong)
+            assert (record.locked_at is not None) == (record.failures >= 4)
 
     assert all(count == 1 for count in accepted_by_code.values())
-    assert [row.id for row in house.audit] == sorted({row.id for row in house.audit})
+    assert [row.id for row in harness.audit] == sorted({row.id for row in harness.audit})
 
 
 @settings(max_examples=300, deadline=None)
 @given(moves)
-def test_a_batch_is_ruled_like_its_cases_one_after_the_other(moves: list[Move]) -> None:
+def test_a_batch_is_decided_like_its_requests_one_after_the_other(moves: list[Move]) -> None:
     alone, together = Play(), Play()
     for batch in batches(moves):
-        alone.house.now += batch[0][5]
-        together.house.now += batch[0][5]
-        cases = [together.case(*move[:5]) for move in batch]
-        assert together.hear(*cases) == [verdict for case in cases for verdict in alone.hear(case)]
-        assert [row[1:] for row in together.house.audit] == [row[1:] for row in alone.house.audit]
-        assert together.house.challenges == alone.house.challenges
-        for who, standing in together.house.customers.items():
-            other = alone.house.customers[who]
-            assert replace(standing, seed=b"") == replace(other, seed=b"")
+        alone.harness.now += batch[0][5]
+        together.harness.now += batch[0][5]
+        requests = [together.request(*move[:5]) for move in batch]
+        assert together.run_batch(*requests) == [
+            verdict for request in requests for verdict in alone.run_batch(request)
+        ]
+        assert [row[1:] for row in together.harness.audit] == [row[1:] for row in alone.harness.audit]
+        assert together.harness.challenges == alone.harness.challenges
+        for who, record in together.harness.customers.items():
+            other = alone.harness.customers[who]
+            assert replace(record, seed=b"") == replace(other, seed=b"")
 
 
 def batches(moves: list[Move]) -> list[list[Move]]:

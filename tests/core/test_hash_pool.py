@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from otp_core.first_factor.hash_pool import HashPool, PoolFull, TooLate, hash_many, in_order
 from otp_core.first_factor.hashes import Cost, check
-from otp_core.first_factor.pool import HashPool, PoolFull, TooLate, hash_many, in_order
 
 SOON = 10.0
 """Seconds after which a test that hangs fails instead."""

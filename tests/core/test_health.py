@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from otp_core.docket import Docket
+from otp_core.authentication.queue import LoginQueue
 from otp_core.health import BUSY_FOR, PROBE_SECONDS, SWEEP_SECONDS, Health
-from otp_core.judge import Case, Ruling
-from otp_core.login import Stage
+from otp_core.login.requests import Decision, LoginRequest
+from otp_core.login.table import Stage
 from otp_core.model import Accept, Attempt, Mode, OpenChallenge, Policy, Silence, Verdict
 from tests.core.bank import NOON, Bank
 from tests.fakes import SwiftLoop
@@ -28,24 +28,24 @@ async def health_of(bank: Bank) -> AsyncIterator[Health]:
 
 
 @asynccontextmanager
-async def docket_and_health_of(bank: Bank) -> AsyncIterator[tuple[Docket, Health]]:
-    enquiries = bank.store.enquiries()
-    docket = Docket(bank.store.ledger(), bank.judge, bank.guarded, bank.store.ids)
+async def docket_and_health_of(bank: Bank) -> AsyncIterator[tuple[LoginQueue, Health]]:
+    login_reader = bank.store.login_reader()
+    queue = LoginQueue(bank.store.login_batch(), bank.evaluator, bank.guarded, bank.store.ids)
     try:
-        yield docket, Health(enquiries, bank.guarded, docket)
+        yield queue, Health(login_reader, bank.guarded, queue)
     finally:
-        docket.close()
-        enquiries.close()
+        queue.close()
+        login_reader.close()
 
 
 def challenge(bank: Bank, state: bytes, seconds: float) -> None:
     """Somebody was asked, and the answer is due in so many seconds."""
-    ledger = bank.store.ledger()
+    login_batch = bank.store.login_batch()
     expires_at = int((NOON + seconds) * 1000)
 
-    ruling = Ruling(opened=[OpenChallenge(state, 1, "gateway", expires_at, 3, None)])
-    ledger.rule([], [], lambda _: ruling)
-    ledger.close()
+    decision = Decision(challenges_created=[OpenChallenge(state, 1, "gateway", expires_at, 3, None)])
+    login_batch.run([], [], lambda _: decision)
+    login_batch.close()
 
 
 def run(loop: SwiftLoop, scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -131,27 +131,27 @@ def test_while_logins_fail_it_is_not_healthy_and_finds_out_by_itself_that_they_w
     taro = bank.customer()
     before = bank.audit()
 
-    async def login(docket: Docket) -> Verdict:
+    async def login(queue: LoginQueue) -> Verdict:
         verdict: asyncio.Future[Verdict] = loop.create_future()
         policy = Policy(Mode.CODE)
         attempt = Attempt(taro.contract_id, taro.code(), policy, "gateway", "192.0.2.1", deadline=loop.time())
-        docket.submit(Case(attempt, Stage.CODE, code=taro.code()), verdict.set_result)
+        queue.submit(LoginRequest(attempt, Stage.CODE, code=taro.code()), verdict.set_result)
         return await verdict
 
     async def scene() -> None:
-        async with docket_and_health_of(bank) as (docket, health):
+        async with docket_and_health_of(bank) as (queue, health):
             assert health.healthy()
             with hidden(bank, table):
                 loop.ahead += PROBE_SECONDS
                 assert health.healthy(), "its own write fares well, and nobody has logged in"
-                assert isinstance(await login(docket), Silence)
+                assert isinstance(await login(queue), Silence)
                 loop.ahead += PROBE_SECONDS
                 assert not health.healthy()
             loop.ahead += PROBE_SECONDS
             assert health.healthy()
             assert bank.audit() == before, "a rehearsal leaves nothing behind"
-            assert isinstance(await login(docket), Accept)
-            assert docket.failing == frozenset()
+            assert isinstance(await login(queue), Accept)
+            assert queue.failing == frozenset()
 
     run(loop, scene)
 
@@ -166,7 +166,7 @@ def hidden(bank: Bank, table: str) -> Iterator[None]:
         other.execute(f"ALTER TABLE away RENAME TO {table}")
 
 
-def test_it_keeps_house_whatever_happens(tmp_path: Path) -> None:
+def test_it_keeps_sekisho_whatever_happens(tmp_path: Path) -> None:
     """Challenges that nobody answered are forgotten; a locked store only puts it off."""
     bank = Bank(tmp_path, busy_seconds=0.01)
     challenge(bank, b"soon", 10)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otp_core.first_factor.hashes import Cost, hash_password
-from otp_core.imports import CustomerRow, Fault, TokenRow, read_customer, read_customers, read_tokens
+from otp_core.imports import CustomerRow, RowProblem, TokenRow, read_customer, read_customers, read_tokens
 from otp_core.model import Algorithm, Kind, Language, TokenSpec
 
 SEED = "3132333435363738393031323334353637383930"
@@ -29,33 +29,33 @@ HASHES = {
 Row = TypeVar("Row")
 
 
-def tokens(*lines: str) -> tuple[list[TokenRow], list[Fault]]:
+def tokens(*lines: str) -> tuple[list[TokenRow], list[RowProblem]]:
     return parted(read_tokens(f"{line}\n" for line in lines))
 
 
-def customers(*lines: str, shared_tokens: bool = False) -> tuple[list[CustomerRow], list[Fault]]:
+def customers(*lines: str, shared_tokens: bool = False) -> tuple[list[CustomerRow], list[RowProblem]]:
     return parted(read_customers((f"{line}\n" for line in lines), shared_tokens=shared_tokens))
 
 
-def parted(found: Iterable[Row | Fault]) -> tuple[list[Row], list[Fault]]:
+def parted(found: Iterable[Row | RowProblem]) -> tuple[list[Row], list[RowProblem]]:
     found = list(found)
-    faults = [one for one in found if isinstance(one, Fault)]
-    return [one for one in found if not isinstance(one, Fault)], faults
+    faults = [one for one in found if isinstance(one, RowProblem)]
+    return [one for one in found if not isinstance(one, RowProblem)], faults
 
 
-def only_fault(faults: list[Fault]) -> Fault:
+def only_fault(faults: list[RowProblem]) -> RowProblem:
     assert len(faults) == 1, faults
     return faults[0]
 
 
-def refused(line: str) -> Fault:
+def refused(line: str) -> RowProblem:
     """The only fault of a file of one token."""
     rows, faults = tokens(line)
     assert not rows
     return only_fault(faults)
 
 
-def refused_customer(header: str, line: str) -> Fault:
+def refused_customer(header: str, line: str) -> RowProblem:
     rows, faults = customers(header, line)
     assert not rows
     return only_fault(faults)
@@ -92,7 +92,7 @@ def test_token_ids_are_normalised() -> None:
     assert [row.token_id for row in rows] == ["VSMT12345678", "VSMT87654321"]
 
 
-def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_accepted() -> None:
+def test_a_byte_order_fingerprint_blank_lines_and_windows_line_ends_are_accepted() -> None:
     rows, faults = parted(read_tokens([f"\ufeffA1,{SEED},totp,6,30\r\n", "\r\n", ",,,,\r\n", f"A2,{SEED},totp,6,30"]))
     assert [(row.line, row.token_id) for row in rows] == [(1, "A1"), (4, "A2")]
     assert not faults
@@ -299,13 +299,13 @@ def test_no_fault_ever_repeats_a_cell(cells: list[str]) -> None:
         *read_customers([line]),
         *read_customers([f"{headers[1]}\n", line, line]),
     ]
-    assert not any(SECRET.lower() in str(one).lower() for one in found if isinstance(one, Fault))
+    assert not any(SECRET.lower() in str(one).lower() for one in found if isinstance(one, RowProblem))
 
 
 @given(st.lists(st.text(alphabet=st.characters(codec=None) | st.sampled_from(',"\r\n\0'), max_size=60), max_size=5))
 def test_no_text_is_too_strange_to_be_answered(lines: list[str]) -> None:
     for found in (*read_tokens(lines), *read_customers(["contract_id,password,attributes\n", *lines])):
-        assert isinstance(found, Fault | TokenRow | CustomerRow)
+        assert isinstance(found, RowProblem | TokenRow | CustomerRow)
 
 
 @given(

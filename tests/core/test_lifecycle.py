@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from otp_core.lifecycle import CUSTOMER, TOKEN, Move, NotAllowed, TokenMove, customer_after, token_after
+from otp_core.accounts.lifecycle import CUSTOMER, TOKEN, Move, NotAllowed, TokenMove, customer_after, token_after
 from otp_core.model import OtpUse, TokenState
 
 # customer's OTP use:  none → active ⇄ suspended     active → lost → reissue permitted → active

@@ -1,4 +1,4 @@
-"""The ledger: a batch of logins as one transaction. Enquiries: what is asked between the batches."""
+"""The login batch: a batch of logins as one transaction. Enquiries: what is asked between the batches."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from otp_core.judge import Facts, Ruling, Spent
-from otp_core.login import Finding
+from otp_core.login.requests import Decision, Facts, StepUpdate
+from otp_core.login.table import Finding
 from otp_core.model import (
     Accept,
     Challenge,
@@ -31,34 +31,36 @@ from otp_core.model import (
     StoreUnavailable,
     TokenState,
 )
-from otp_core.store.driver import SharedCommits
-from otp_core.store.ledger import Enquiries, LedgerConflict, SqliteLedger
+from otp_core.store.sqlite.connection import SharedCommits
+from otp_core.store.sqlite.login_batch import Conflict, LoginReader, SqliteLoginBatch
 from tests.core.bank import NOON, Bank, Holder, rules
-from tests.core.batches import code_case, first_round, ledger_of, rule, second_round
+from tests.core.batches import code_request, first_round, login_batch_of, run_batch, second_round
 from tests.core.faulty import no_way_back, read_only
 
 
 @contextmanager
-def enquiries_of(bank: Bank) -> Iterator[Enquiries]:
-    enquiries = bank.store.enquiries()
+def reader_of(bank: Bank) -> Iterator[LoginReader]:
+    login_reader = bank.store.login_reader()
     try:
-        yield enquiries
+        yield login_reader
     finally:
-        enquiries.close()
+        login_reader.close()
 
 
-def test_a_batch_writes_what_was_ruled_and_nothing_else(tmp_path: Path) -> None:
+def test_a_batch_writes_what_was_decided_and_nothing_else(tmp_path: Path) -> None:
     bank = Bank(tmp_path, rules(lock_after=2))
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
     now = int(NOON * 1000)
-    with ledger_of(bank) as ledger:
-        verdicts = rule(
-            bank, ledger, [code_case(taro, taro.code(1), 99), code_case(jiro, "000000", 88), first_round(jiro)]
+    with login_batch_of(bank) as login_batch:
+        verdicts = run_batch(
+            bank,
+            login_batch,
+            [code_request(taro, taro.code(1), 99), code_request(jiro, "000000", 88), first_round(jiro)],
         )
     assert [type(verdict) for verdict in verdicts] == [Accept, Reject, Challenge]
-    one, other = bank.standing("taro"), bank.standing("jiro")
-    assert (one.last_step, one.drift, one.last_mark, one.last_at) == (taro.step(1), 1, 99, now)
-    assert (other.failures, other.failed_at, other.failed_mark, other.locked_at) == (1, now, 88, None)
+    one, other = bank.login_record("taro"), bank.login_record("jiro")
+    assert (one.last_step, one.drift, one.last_fingerprint, one.last_at) == (taro.step(1), 1, 99, now)
+    assert (other.failures, other.failed_at, other.failed_fingerprint, other.locked_at) == (1, now, 88, None)
     assert isinstance(verdicts[2], Challenge)
     assert bank.rows()["challenge"] == [(verdicts[2].state, other.customer_key, "gateway", now + 120_000, 3, 77)]
     assert [row[1:] for row in bank.audit(actor="gateway")] == [
@@ -71,10 +73,10 @@ def test_a_batch_writes_what_was_ruled_and_nothing_else(tmp_path: Path) -> None:
 def test_a_challenge_is_taken_out_by_its_answer(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
-    with ledger_of(bank) as ledger:
-        (asked,) = rule(bank, ledger, [first_round(taro)])
+    with login_batch_of(bank) as login_batch:
+        (asked,) = run_batch(bank, login_batch, [first_round(taro)])
         assert isinstance(asked, Challenge)
-        assert rule(bank, ledger, [second_round(taro, asked.state, taro.code())]) == [Accept()]
+        assert run_batch(bank, login_batch, [second_round(taro, asked.state, taro.code())]) == [Accept()]
     assert bank.rows()["challenge"] == []
 
 
@@ -93,33 +95,33 @@ def test_a_challenge_is_taken_out_by_its_answer(tmp_path: Path) -> None:
         max_size=6,
     )
 )
-def test_what_the_judge_believes_after_a_batch_is_what_the_store_knows(
+def test_what_the_evaluator_believes_after_a_batch_is_what_the_store_knows(
     batches: list[list[tuple[str, str, int]]],
 ) -> None:
-    """So the next batch is judged as if it had been part of this one."""
+    """So the next batch is evaluated as if it had been part of this one."""
     with tempfile.TemporaryDirectory() as folder:
         bank = Bank(Path(folder), rules(lock_after=3, one_customer_per_token=False))
         holders = {who: bank.customer(who, "VSMT00000002" if who != "taro" else "VSMT00000001") for who in BORN}
         states = [b"none"]
-        with ledger_of(bank) as ledger:
+        with login_batch_of(bank) as login_batch:
             for batch in batches:
-                cases = []
+                requests = []
                 for who, kind, away in batch:
                     one = holders[who]
                     match kind:
                         case "code":
-                            cases.append(code_case(one, one.code(away)))
+                            requests.append(code_request(one, one.code(away)))
                         case "first":
-                            cases.append(first_round(one))
+                            requests.append(first_round(one))
                         case _:
-                            cases.append(second_round(one, states[-1], one.code(away)))
+                            requests.append(second_round(one, states[-1], one.code(away)))
                 facts: list[Facts] = []
-                verdicts = rule(bank, ledger, cases, facts)
+                verdicts = run_batch(bank, login_batch, requests, facts)
                 states += [verdict.state for verdict in verdicts if isinstance(verdict, Challenge)]
-                for who, believed in facts[0].standings.items():
-                    known = bank.standing(who)
+                for who, believed in facts[0].records.items():
+                    known = bank.login_record(who)
                     if not known.failures:
-                        believed = replace(believed, failed_at=0, failed_mark=0)
+                        believed = replace(believed, failed_at=0, failed_fingerprint=0)
                     assert believed == known
                 bank.clock.now += 20
         assert len(bank.audit(actor="gateway")) == sum(map(len, batches)) + len(bank.audit(event="customer.locked"))
@@ -128,25 +130,25 @@ def test_what_the_judge_believes_after_a_batch_is_what_the_store_knows(
 BORN = ["taro", "jiro", "saburo"]
 
 
-def test_a_ruling_that_the_store_refuses_is_not_kept_in_any_part(tmp_path: Path) -> None:
+def test_a_decision_that_the_store_refuses_is_not_kept_in_any_part(tmp_path: Path) -> None:
     """Another node spent one of the codes: the others' changes must not stay either."""
     bank = Bank(tmp_path)
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
-    with ledger_of(bank) as ledger:
-        (asked,) = rule(bank, ledger, [first_round(taro)])
+    with login_batch_of(bank) as login_batch:
+        (asked,) = run_batch(bank, login_batch, [first_round(taro)])
         assert isinstance(asked, Challenge)
         before, trail = bank.rows(), bank.audit()
 
-        def spent_elsewhere(facts: Facts) -> Ruling:
-            cases = [code_case(jiro, "000000"), second_round(taro, asked.state, taro.code()), first_round(jiro)]
-            ruling = bank.judge.judge(cases, facts, bank.guarded.now(), bank.store.ids)
-            ruling.spent = [*ruling.spent, *ruling.spent]
-            return ruling
+        def spent_elsewhere(facts: Facts) -> Decision:
+            requests = [code_request(jiro, "000000"), second_round(taro, asked.state, taro.code()), first_round(jiro)]
+            decision = bank.evaluator.evaluate(requests, facts, bank.guarded.now(), bank.store.ids)
+            decision.step_updates = [*decision.step_updates, *decision.step_updates]
+            return decision
 
-        with pytest.raises(LedgerConflict):
-            ledger.rule(["taro", "jiro"], [asked.state], spent_elsewhere)
+        with pytest.raises(Conflict):
+            login_batch.run(["taro", "jiro"], [asked.state], spent_elsewhere)
         assert (bank.rows(), bank.audit()) == (before, trail)
-        assert rule(bank, ledger, [second_round(taro, asked.state, taro.code())]) == [Accept()], (
+        assert run_batch(bank, login_batch, [second_round(taro, asked.state, taro.code())]) == [Accept()], (
             "and the ledger goes on"
         )
 
@@ -156,31 +158,31 @@ def test_no_code_of_a_token_that_is_not_bound_is_ever_spent(tmp_path: Path, stat
     """Whatever was ruled: the condition stands in the statement itself."""
     bank = Bank(tmp_path)
     bank.customer()
-    key = bank.standing().token_key
+    key = bank.login_record().token_key
     assert key is not None
     with bank.store.work() as work:
         work.set_token_state(key, TokenState.BOUND, state)
     before = bank.rows()
-    with ledger_of(bank) as ledger, pytest.raises(LedgerConflict):
-        ledger.rule(["taro"], [], lambda _: Ruling(spent=[Spent(10, 0, 0, 0, key, -1)]))
+    with login_batch_of(bank) as login_batch, pytest.raises(Conflict):
+        login_batch.run(["taro"], [], lambda _: Decision(step_updates=[StepUpdate(10, 0, 0, 0, key, -1)]))
     assert bank.rows() == before
 
 
-def test_a_judge_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_evaluator_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
     before, trail = bank.rows(), bank.audit()
 
-    def fail(facts: Facts) -> Ruling:
+    def fail(facts: Facts) -> Decision:
         raise RuntimeError("poison")
 
-    with ledger_of(bank) as ledger:
+    with login_batch_of(bank) as login_batch:
         with pytest.raises(RuntimeError, match="poison"):
-            ledger.rule(["taro"], [], fail)
+            login_batch.run(["taro"], [], fail)
         assert (bank.rows(), bank.audit()) == (before, trail)
         with bank.open_store(0.01).work():
             pass  # the write lock is free again
-        assert rule(bank, ledger, [code_case(taro, taro.code())]) == [Accept()]
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
 
 
 def test_a_batch_that_the_database_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -188,66 +190,66 @@ def test_a_batch_that_the_database_refuses_leaves_nothing_behind(tmp_path: Path)
     taro = bank.customer()
     before, trail = bank.rows(), bank.audit()
 
-    def twice(facts: Facts) -> Ruling:
-        ruling = bank.judge.judge([code_case(taro, taro.code())], facts, bank.guarded.now(), bank.store.ids)
-        ruling.audit = [*ruling.audit, *ruling.audit]
-        return ruling
+    def twice(facts: Facts) -> Decision:
+        decision = bank.evaluator.evaluate([code_request(taro, taro.code())], facts, bank.guarded.now(), bank.store.ids)
+        decision.audit = [*decision.audit, *decision.audit]
+        return decision
 
-    with ledger_of(bank) as ledger:
+    with login_batch_of(bank) as login_batch:
         with pytest.raises(StoreUnavailable, match="UNIQUE constraint failed"):
-            ledger.rule(["taro"], [], twice)
+            login_batch.run(["taro"], [], twice)
         assert (bank.rows(), bank.audit()) == (before, trail)
-        assert rule(bank, ledger, [code_case(taro, taro.code())]) == [Accept()]
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
 
 
-def test_the_ledger_waits_for_no_lock_longer_than_it_may(tmp_path: Path) -> None:
+def test_the_login_batch_waits_for_no_lock_longer_than_it_may(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.02)
     taro = bank.customer()
-    with ledger_of(bank) as ledger:
+    with login_batch_of(bank) as login_batch:
         with bank.store.work(), pytest.raises(StoreUnavailable, match="another process holds its write lock"):
-            rule(bank, ledger, [code_case(taro, taro.code())])
-        assert rule(bank, ledger, [code_case(taro, taro.code())]) == [Accept()]
+            run_batch(bank, login_batch, [code_request(taro, taro.code())])
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
 
 
-def test_the_ledger_begins_afresh_after_trouble(tmp_path: Path) -> None:
+def test_the_login_batch_begins_afresh_after_trouble(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
     before = bank.rows()
     event.listen(bank.store.engine, "connect", read_only)
-    with ledger_of(bank) as ledger:
+    with login_batch_of(bank) as login_batch:
         with pytest.raises(StoreUnavailable, match="cannot be written"):
-            rule(bank, ledger, [code_case(taro, taro.code())])
+            run_batch(bank, login_batch, [code_request(taro, taro.code())])
         event.remove(bank.store.engine, "connect", read_only)
         assert bank.rows() == before
-        assert rule(bank, ledger, [code_case(taro, taro.code())]) == [Accept()]
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
 
 
 def test_a_store_that_was_deleted_while_it_was_open_is_noticed_at_the_next_use(tmp_path: Path) -> None:
     """What is written into a file without a name is lost."""
     bank = Bank(tmp_path)
     taro = bank.customer()
-    with ledger_of(bank) as ledger, enquiries_of(bank) as enquiries:
-        assert rule(bank, ledger, [code_case(taro, taro.code())]) == [Accept()]
-        enquiries.probe(1)
+    with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
+        login_reader.probe(1)
         bank.database.unlink()
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="cannot be opened"):
-                rule(bank, ledger, [code_case(taro, taro.code(1))])
+                run_batch(bank, login_batch, [code_request(taro, taro.code(1))])
             with pytest.raises(StoreUnavailable, match="cannot be opened"):
-                enquiries.probe(2)
+                login_reader.probe(2)
     assert not bank.database.exists(), "nor is an empty one made in its place"
 
 
 def test_a_file_that_is_empty_for_the_moment_of_a_restore_is_not_written_to(tmp_path: Path) -> None:
     """Whoever copies a backup over the file empties it first: a page of ours in it would spoil the copy."""
     bank = Bank(tmp_path)
-    enquiries = bank.store.enquiries()
+    login_reader = bank.store.login_reader()
     bank.database.write_bytes(b"")
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="no complete store: is a restore under way"):
-            enquiries.credentials("taro")
+            login_reader.credentials("taro")
         assert bank.database.read_bytes() == b""
-    enquiries.close()
+    login_reader.close()
 
 
 def test_a_store_that_was_replaced_while_it_was_open_is_not_touched_until_a_restart(tmp_path: Path) -> None:
@@ -257,16 +259,16 @@ def test_a_store_that_was_replaced_while_it_was_open_is_not_touched_until_a_rest
     backup = tmp_path / "backup.db"
     with contextlib.closing(sqlite3.connect(bank.database)) as connection:
         connection.execute("VACUUM INTO ?", (str(backup),))
-    with ledger_of(bank) as ledger, enquiries_of(bank) as enquiries:
-        assert rule(bank, ledger, [code_case(taro, taro.code(-1))]) == [Accept()]
-        assert enquiries.credentials("taro") is not None
+    with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code(-1))]) == [Accept()]
+        assert login_reader.credentials("taro") is not None
         backup.replace(bank.database)
         before = bank.database.read_bytes()
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="was replaced while the server runs; stop the server, remove"):
-                rule(bank, ledger, [code_case(taro, taro.code())])
+                run_batch(bank, login_batch, [code_request(taro, taro.code())])
             with pytest.raises(StoreUnavailable, match="was replaced"):
-                enquiries.credentials("taro")
+                login_reader.credentials("taro")
         assert bank.database.read_bytes() == before
 
 
@@ -275,18 +277,18 @@ def test_a_login_is_on_disk_before_anybody_hears_of_it(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
     commits = SharedCommits(bank.store.engine)
-    ledger = SqliteLedger(commits)
-    rule(bank, ledger, [code_case(taro, taro.code(-1))])
+    login_batch = SqliteLoginBatch(commits)
+    run_batch(bank, login_batch, [code_request(taro, taro.code(-1))])
     with commits.guarded() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (1,), "COMMIT itself does not wait"
     (log,) = [int(one) for one in os.listdir("/proc/self/fd") if _opened_as(one) == f"{bank.database}-wal:r"]
     read_end, write_end = os.pipe()
     os.dup2(read_end, log)  # a pipe cannot be flushed
     with pytest.raises(StoreUnavailable, match="its log cannot be flushed: Invalid argument; check the disk"):
-        rule(bank, ledger, [code_case(taro, taro.code())])
+        run_batch(bank, login_batch, [code_request(taro, taro.code())])
     for end in (read_end, write_end):
         os.close(end)
-    ledger.close()
+    login_batch.close()
 
 
 def _opened_as(number: str) -> str:
@@ -306,13 +308,13 @@ def test_a_copy_in_another_journal_mode_waits_for_the_disk_in_its_commits(tmp_pa
     with contextlib.closing(sqlite3.connect(bank.database)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     commits = SharedCommits(bank.store.engine)
-    assert rule(bank, SqliteLedger(commits), [code_case(taro, taro.code())]) == [Accept()]
+    assert run_batch(bank, SqliteLoginBatch(commits), [code_request(taro, taro.code())]) == [Accept()]
     with commits.guarded() as driver:
         assert driver.execute("PRAGMA synchronous").fetchone() == (2,)
     commits.close()
 
 
-def test_of_two_ledgers_on_one_store_one_is_at_work(tmp_path: Path) -> None:
+def test_of_two_login_batches_on_one_store_one_is_at_work(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     mine, others = SharedCommits(bank.store.engine), SharedCommits(bank.open_store().engine)
     order = []
@@ -332,30 +334,30 @@ def test_of_two_ledgers_on_one_store_one_is_at_work(tmp_path: Path) -> None:
     others.close()
 
 
-def test_a_ledger_that_cannot_roll_back_lets_the_connection_go(tmp_path: Path) -> None:
+def test_a_login_batch_that_cannot_roll_back_lets_the_connection_go(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
     before = bank.rows()
 
-    def twice(facts: Facts) -> Ruling:
-        ruling = bank.judge.judge([code_case(taro, taro.code())], facts, bank.guarded.now(), bank.store.ids)
-        ruling.audit = [*ruling.audit, *ruling.audit]
-        return ruling
+    def twice(facts: Facts) -> Decision:
+        decision = bank.evaluator.evaluate([code_request(taro, taro.code())], facts, bank.guarded.now(), bank.store.ids)
+        decision.audit = [*decision.audit, *decision.audit]
+        return decision
 
     event.listen(bank.store.engine, "connect", no_way_back)
-    with ledger_of(bank) as ledger:
+    with login_batch_of(bank) as login_batch:
         with pytest.raises(StoreUnavailable, match="UNIQUE constraint failed"):
-            ledger.rule(["taro"], [], twice)
+            login_batch.run(["taro"], [], twice)
         event.remove(bank.store.engine, "connect", no_way_back)
         assert bank.rows() == before
-        assert rule(bank, ledger, [code_case(taro, taro.code())]) == [Accept()]
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
 
 
-def test_closing_a_ledger_that_was_never_used_is_no_error(tmp_path: Path) -> None:
+def test_closing_a_login_batch_that_was_never_used_is_no_error(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
-    ledger = bank.store.ledger()
-    ledger.close()
-    ledger.close()
+    login_batch = bank.store.login_batch()
+    login_batch.close()
+    login_batch.close()
 
 
 # Enquiries: what is asked between the batches.
@@ -365,29 +367,29 @@ def test_a_customer_is_known_with_their_hash_and_without_a_lock(tmp_path: Path) 
     bank = Bank(tmp_path, busy_seconds=0.01)
     bank.customer("taro", password_hash="a hash")
     bank.customer("jiro", None)
-    with enquiries_of(bank) as enquiries, bank.store.work():
-        assert enquiries.credentials("taro") == (bank_standing(enquiries, "taro"), "a hash")
-        known = enquiries.credentials("jiro")
+    with reader_of(bank) as login_reader, bank.store.work():
+        assert login_reader.credentials("taro") == (bank_record(login_reader, "taro"), "a hash")
+        known = login_reader.credentials("jiro")
         assert known is not None and known[1] is None and known[0].token_key is None
-        assert enquiries.credentials("nobody") is None
+        assert login_reader.credentials("nobody") is None
 
 
-def bank_standing(enquiries: Enquiries, contract_id: str) -> object:
-    known = enquiries.credentials(contract_id)
+def bank_record(login_reader: LoginReader, contract_id: str) -> object:
+    known = login_reader.credentials(contract_id)
     assert known is not None
     return known[0]
 
 
-def test_the_ledger_and_the_desk_know_a_customer_by_the_same_facts(tmp_path: Path) -> None:
+def test_the_login_batch_and_the_desk_know_a_customer_by_the_same_facts(tmp_path: Path) -> None:
     """Two statements for one record: they must not drift apart."""
     bank = Bank(tmp_path)
     for number, use in enumerate(OtpUse):
         bank.in_state(use, f"taro{number}", f"VSMT0000000{number}")
-    with enquiries_of(bank) as enquiries:
+    with reader_of(bank) as login_reader:
         for number, _ in enumerate(OtpUse):
-            known = enquiries.credentials(f"taro{number}")
+            known = login_reader.credentials(f"taro{number}")
             assert known is not None
-            assert known[0] == bank.standing(f"taro{number}")
+            assert known[0] == bank.login_record(f"taro{number}")
 
 
 @pytest.mark.parametrize(
@@ -410,10 +412,10 @@ def test_a_name_is_a_name_and_nothing_else(tmp_path: Path, name: str) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
     stranger = Holder(name, taro.token_id, taro.seed, taro.spec, taro.clock)
-    with enquiries_of(bank) as enquiries:
-        assert enquiries.credentials(name) is None
-    with ledger_of(bank) as ledger:
-        verdicts = rule(bank, ledger, [code_case(stranger, taro.code()), code_case(taro, taro.code())])
+    with reader_of(bank) as login_reader:
+        assert login_reader.credentials(name) is None
+    with login_batch_of(bank) as login_batch:
+        verdicts = run_batch(bank, login_batch, [code_request(stranger, taro.code()), code_request(taro, taro.code())])
     assert verdicts == [Reject(Finding.UNKNOWN_CUSTOMER, Language.JA), Accept()]
 
 
@@ -422,80 +424,80 @@ def test_of_one_customers_open_challenges_the_newest_five_are_kept(tmp_path: Pat
     bank = Bank(tmp_path)
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
     states: list[bytes] = []
-    with ledger_of(bank) as ledger:
-        (others,) = rule(bank, ledger, [first_round(jiro)])
+    with login_batch_of(bank) as login_batch:
+        (others,) = run_batch(bank, login_batch, [first_round(jiro)])
         assert isinstance(others, Challenge)
         for _ in range(7):
             bank.clock.now += 1
-            (asked,) = rule(bank, ledger, [first_round(taro)])
+            (asked,) = run_batch(bank, login_batch, [first_round(taro)])
             assert isinstance(asked, Challenge)
             states.append(asked.state)
         assert {row[0] for row in bank.rows()["challenge"]} == {*states[2:], others.state}
-        (gone,) = rule(bank, ledger, [second_round(taro, states[1], taro.code())])
+        (gone,) = run_batch(bank, login_batch, [second_round(taro, states[1], taro.code())])
         assert gone == Reject(Finding.CHALLENGE_GONE, Language.JA)
-        assert rule(bank, ledger, [second_round(taro, states[2], taro.code())]) == [Accept()]
+        assert run_batch(bank, login_batch, [second_round(taro, states[2], taro.code())]) == [Accept()]
 
 
 def test_of_one_customers_challenges_of_one_batch_five_are_kept(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
-    with ledger_of(bank) as ledger:
-        rule(bank, ledger, [first_round(taro)] * 300)
+    with login_batch_of(bank) as login_batch:
+        run_batch(bank, login_batch, [first_round(taro)] * 300)
     assert len(bank.rows()["challenge"]) == 5
 
 
 def test_expired_challenges_are_forgotten_and_open_ones_counted(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
-    with ledger_of(bank) as ledger, enquiries_of(bank) as enquiries:
-        assert enquiries.open_challenges() == 0
-        rule(bank, ledger, [first_round(taro)] * 3)
+    with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
+        assert login_reader.open_challenges() == 0
+        run_batch(bank, login_batch, [first_round(taro)] * 3)
         bank.clock.now += 60
-        rule(bank, ledger, [first_round(taro)])
+        run_batch(bank, login_batch, [first_round(taro)])
         end = int((NOON + 120) * 1000)
-        assert (enquiries.expire(end), enquiries.open_challenges()) == (0, 4)
-        assert (enquiries.expire(end + 1), enquiries.open_challenges()) == (3, 1)
-        assert (enquiries.expire(end + 60_001), enquiries.open_challenges()) == (1, 0)
+        assert (login_reader.expire(end), login_reader.open_challenges()) == (0, 4)
+        assert (login_reader.expire(end + 1), login_reader.open_challenges()) == (3, 1)
+        assert (login_reader.expire(end + 60_001), login_reader.open_challenges()) == (1, 0)
 
 
 def test_at_most_a_thousand_challenges_are_forgotten_at_once(tmp_path: Path) -> None:
     """So that no login waits long for it."""
     bank = Bank(tmp_path)
-    with ledger_of(bank) as ledger, enquiries_of(bank) as enquiries:
+    with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
         opened_ = [OpenChallenge(n.to_bytes(16, "big"), n, "gateway", int(NOON * 1000), 3, None) for n in range(1001)]
-        ledger.rule([], [], lambda _: Ruling(opened=opened_))
+        login_batch.run([], [], lambda _: Decision(challenges_created=opened_))
         later = int((NOON + 500) * 1000)
-        assert [enquiries.expire(later) for _ in range(3)] == [1000, 1, 0]
+        assert [login_reader.expire(later) for _ in range(3)] == [1000, 1, 0]
 
 
 def test_nothing_is_written_where_nothing_is_to_be_forgotten(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.01)
-    with enquiries_of(bank) as enquiries, bank.store.work():
-        assert enquiries.expire(int(NOON * 1000)) == 0
+    with reader_of(bank) as login_reader, bank.store.work():
+        assert login_reader.expire(int(NOON * 1000)) == 0
 
 
 def test_a_probe_writes(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.01)
-    with enquiries_of(bank) as enquiries:
-        enquiries.probe(1)
-        enquiries.probe(2)
+    with reader_of(bank) as login_reader:
+        login_reader.probe(1)
+        login_reader.probe(2)
         with bank.store.work(), pytest.raises(StoreBusy, match="write lock"):
-            enquiries.probe(3)
-        enquiries.probe(4)
+            login_reader.probe(3)
+        login_reader.probe(4)
     assert ("probe", (4).to_bytes(8, "big")) in bank.rows()["meta"]
 
 
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda enquiries: enquiries.credentials("taro"),
-        lambda enquiries: enquiries.expire(0),
-        lambda enquiries: enquiries.open_challenges(),
-        lambda enquiries: enquiries.probe(0),
+        lambda login_reader: login_reader.credentials("taro"),
+        lambda login_reader: login_reader.expire(0),
+        lambda login_reader: login_reader.open_challenges(),
+        lambda login_reader: login_reader.probe(0),
     ],
 )
-def test_every_enquiry_of_a_store_that_is_gone_says_so(tmp_path: Path, ask: Callable[[Enquiries], object]) -> None:
+def test_every_enquiry_of_a_store_that_is_gone_says_so(tmp_path: Path, ask: Callable[[LoginReader], object]) -> None:
     bank = Bank(tmp_path)
     shutil.rmtree(tmp_path)
-    with enquiries_of(bank) as enquiries, pytest.raises(StoreUnavailable, match="cannot be opened"):
-        ask(enquiries)
+    with reader_of(bank) as login_reader, pytest.raises(StoreUnavailable, match="cannot be opened"):
+        ask(login_reader)

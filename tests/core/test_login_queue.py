@@ -1,4 +1,4 @@
-"""The docket: verdicts are told only when they are durable, once each; trouble is waited out, not guessed about."""
+"""The login queue: verdicts are given only when they are durable, once each; a failing store is waited out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from otp_core.docket import BATCH, REMIND_SECONDS, RETRY_SECONDS, Bench, Docket
-from otp_core.judge import Case, Judge
-from otp_core.login import Finding, Stage
+from otp_core.authentication.queue import BATCH, REMIND_SECONDS, RETRY_SECONDS, BatchEvaluator, LoginQueue
+from otp_core.login.evaluate import Evaluator
+from otp_core.login.requests import LoginRequest
+from otp_core.login.table import Finding, Stage
 from otp_core.model import Accept, Attempt, Language, Reject, Silence, Verdict
 from tests.core.bank import CODE, STAFF, Bank, Holder, rules
 from tests.fakes import SwiftLoop
@@ -37,28 +38,30 @@ def run(scene: Callable[[], Awaitable[None]]) -> None:
 
 
 @asynccontextmanager
-async def docket_of(bank: Bank, judge: Bench | None = None) -> AsyncIterator[Docket]:
-    docket = Docket(bank.store.ledger(), judge or bank.judge, bank.guarded, bank.store.ids)
+async def docket_of(bank: Bank, evaluator: BatchEvaluator | None = None) -> AsyncIterator[LoginQueue]:
+    queue = LoginQueue(bank.store.login_batch(), evaluator or bank.evaluator, bank.guarded, bank.store.ids)
     try:
-        yield docket
+        yield queue
     finally:
-        docket.close()
+        queue.close()
 
 
-def case(holder: Holder, typed: str | None = None, fingerprint: int = 0, deadline: float = math.inf) -> Case:
-    typed = holder.code() if typed is None else typed
+def request(
+    holder: Holder, user_password: str | None = None, fingerprint: int = 0, deadline: float = math.inf
+) -> LoginRequest:
+    user_password = holder.code() if user_password is None else user_password
     attempt = Attempt(
-        holder.contract_id, typed, CODE, "gateway", "192.0.2.1", fingerprint=fingerprint, deadline=deadline
+        holder.contract_id, user_password, CODE, "gateway", "192.0.2.1", fingerprint=fingerprint, deadline=deadline
     )
-    return Case(attempt, Stage.CODE, code=typed)
+    return LoginRequest(attempt, Stage.CODE, code=user_password)
 
 
-async def verdicts(docket: Docket, *cases: Case) -> list[Verdict]:
+async def verdicts(queue: LoginQueue, *requests: LoginRequest) -> list[Verdict]:
     """What is told of cases that arrive at once."""
     loop = asyncio.get_running_loop()
-    told: list[asyncio.Future[Verdict]] = [loop.create_future() for _ in cases]
-    for one, future in zip(cases, told, strict=True):
-        docket.submit(one, future.set_result)  # a second verdict would raise InvalidStateError
+    told: list[asyncio.Future[Verdict]] = [loop.create_future() for _ in requests]
+    for one, future in zip(requests, told, strict=True):
+        queue.submit(one, future.set_result)  # a second verdict would raise InvalidStateError
     return await asyncio.gather(*told)
 
 
@@ -93,14 +96,14 @@ def test_a_verdict_is_told_when_it_is_durable_and_not_before(tmp_path: Path) -> 
     seen: list[int] = []
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             done = asyncio.Event()
 
             def tell(verdict: Verdict) -> None:
-                seen.append(bank.standing().last_step)
+                seen.append(bank.login_record().last_step)
                 done.set()
 
-            docket.submit(case(taro), tell)
+            queue.submit(request(taro), tell)
             assert seen == []
             await done.wait()
 
@@ -114,28 +117,30 @@ def test_whatever_has_arrived_is_one_batch_and_all_of_it_is_durable_before_any_i
     rows: list[int] = []
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             done = asyncio.Event()
             for number in range(BATCH + 10):
-                docket.submit(case(taro, "000000", number + 1), lambda _: rows.append(len(bank.audit(actor="gateway"))))
-            assert len(docket) == BATCH + 10
-            docket.submit(case(taro, "000000"), lambda _: done.set())
+                queue.submit(
+                    request(taro, "000000", number + 1), lambda _: rows.append(len(bank.audit(actor="gateway")))
+                )
+            assert len(queue) == BATCH + 10
+            queue.submit(request(taro, "000000"), lambda _: done.set())
             await done.wait()
 
     run(scene)
     assert rows == [BATCH] * BATCH + [BATCH + 11] * 10
 
 
-class CountingJudge:
-    """A judge who remembers how often they sat."""
+class CountingEvaluator:
+    """An evaluator who remembers how often they sat."""
 
     def __init__(self, bank: Bank) -> None:
-        self._judge = Judge(bank.rules, bank.store.sealer.unseal, lambda: b"state")
+        self._evaluator = Evaluator(bank.rules, bank.store.sealer.unseal, lambda: b"state")
         self.times = 0
 
-    def judge(self, *arguments: Any) -> Any:
+    def evaluate(self, *arguments: Any) -> Any:
         self.times += 1
-        return self._judge.judge(*arguments)
+        return self._evaluator.evaluate(*arguments)
 
 
 def test_what_arrives_at_once_is_one_sitting_and_nobody_sits_for_nothing(
@@ -143,32 +148,32 @@ def test_what_arrives_at_once_is_one_sitting_and_nobody_sits_for_nothing(
 ) -> None:
     bank = Bank(tmp_path, busy_seconds=0.01)
     taro = bank.customer()
-    judge = CountingJudge(bank)
+    evaluator = CountingEvaluator(bank)
 
     async def scene() -> None:
-        async with docket_of(bank, judge) as docket:
-            await verdicts(docket, case(taro), case(taro), case(taro))
+        async with docket_of(bank, evaluator) as queue:
+            await verdicts(queue, request(taro), request(taro), request(taro))
             await asyncio.sleep(2 * RETRY_SECONDS)
-            assert judge.times == 1
+            assert evaluator.times == 1
             assert capsys.readouterr().out == "", "nothing to say about it"
             with locked(bank):
-                await verdicts(docket, case(taro, deadline=later()))
-            times = judge.times
+                await verdicts(queue, request(taro, deadline=later()))
+            times = evaluator.times
             seal_breaks(bank, "VSMT00000001")
-            await verdicts(docket, case(taro, taro.code(1)))
+            await verdicts(queue, request(taro, taro.code(1)))
             await asyncio.sleep(2 * RETRY_SECONDS)
-            assert judge.times == times + 2, "once with the batch, once alone"
+            assert evaluator.times == times + 2, "once with the batch, once alone"
 
     run(scene)
 
 
-def test_a_closed_docket_lets_go_of_the_file(tmp_path: Path) -> None:
+def test_a_closed_queue_lets_go_of_the_file(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
-            await verdicts(docket, case(taro))
+        async with docket_of(bank) as queue:
+            await verdicts(queue, request(taro))
             assert opened(bank) > 0
         assert opened(bank) == 0
 
@@ -184,31 +189,31 @@ def opened(bank: Bank) -> int:
     return sum(link.startswith(str(bank.database)) for link in links)
 
 
-def test_each_case_hears_its_own_verdict(tmp_path: Path) -> None:
+def test_each_request_hears_its_own_verdict(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
-            assert await verdicts(docket, case(taro), case(jiro, "000000"), case(jiro), case(taro)) == [
+        async with docket_of(bank) as queue:
+            assert await verdicts(queue, request(taro), request(jiro, "000000"), request(jiro), request(taro)) == [
                 Accept(),
                 Reject(Finding.WRONG, Language.JA),
                 Accept(),
                 Reject(Finding.REUSED, Language.JA),
             ]
-            assert len(docket) == 0
+            assert len(queue) == 0
 
     run(scene)
 
 
-def test_one_code_one_login_over_two_dockets(tmp_path: Path) -> None:
+def test_one_code_one_login_over_two_queues(tmp_path: Path) -> None:
     """Two workers on one store."""
     bank = Bank(tmp_path)
     taro = bank.customer()
 
     async def scene() -> None:
         async with docket_of(bank) as one, docket_of(bank) as other:
-            found = await asyncio.gather(verdicts(one, case(taro, None, 1)), verdicts(other, case(taro, None, 2)))
+            found = await asyncio.gather(verdicts(one, request(taro, None, 1)), verdicts(other, request(taro, None, 2)))
             assert sorted(type(verdict).__name__ for (verdict,) in found) == ["Accept", "Reject"]
 
     run(scene)
@@ -219,10 +224,10 @@ def test_a_repeated_request_is_known_again_by_another_worker_and_after_a_restart
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
-            assert await verdicts(docket, case(taro, None, 77)) == [Accept()]
-        async with docket_of(Bank(tmp_path, clock=bank.clock)) as docket:
-            assert await verdicts(docket, case(taro, None, 77), case(taro, None, 78)) == [
+        async with docket_of(bank) as queue:
+            assert await verdicts(queue, request(taro, None, 77)) == [Accept()]
+        async with docket_of(Bank(tmp_path, clock=bank.clock)) as queue:
+            assert await verdicts(queue, request(taro, None, 77), request(taro, None, 78)) == [
                 Accept(),
                 Reject(Finding.REUSED, Language.JA),
             ]
@@ -235,14 +240,14 @@ def test_a_door_that_cannot_take_its_verdict_keeps_nobody_from_theirs(tmp_path: 
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
 
             def broken(_: Verdict) -> None:
                 raise OSError("the socket is gone")
 
-            docket.submit(case(taro), broken)
-            assert await verdicts(docket, case(jiro)) == [Accept()]
-            assert await verdicts(docket, case(jiro)) == [Reject(Finding.REUSED, Language.JA)]
+            queue.submit(request(taro), broken)
+            assert await verdicts(queue, request(jiro)) == [Accept()]
+            assert await verdicts(queue, request(jiro)) == [Reject(Finding.REUSED, Language.JA)]
 
     run(scene)
 
@@ -255,9 +260,9 @@ def test_a_verdict_waits_for_the_end_of_a_lock(tmp_path: Path, capsys: pytest.Ca
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             with locked(bank):
-                waiting = asyncio.ensure_future(verdicts(docket, case(taro)))
+                waiting = asyncio.ensure_future(verdicts(queue, request(taro)))
                 await asyncio.sleep(4 * RETRY_SECONDS)
                 assert not waiting.done()
             assert await waiting == [Accept()]
@@ -274,13 +279,13 @@ def test_who_comes_during_a_lock_waits_in_line(tmp_path: Path) -> None:
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             with locked(bank):
-                first = asyncio.ensure_future(verdicts(docket, case(taro, None, 1)))
+                first = asyncio.ensure_future(verdicts(queue, request(taro, None, 1)))
                 await asyncio.sleep(2 * RETRY_SECONDS)
-                second = asyncio.ensure_future(verdicts(docket, case(taro, None, 2)))
+                second = asyncio.ensure_future(verdicts(queue, request(taro, None, 2)))
                 await asyncio.sleep(2 * RETRY_SECONDS)
-                assert len(docket) == 2
+                assert len(queue) == 2
             assert await first == [Accept()]
             assert await second == [Reject(Finding.REUSED, Language.JA)]
 
@@ -293,9 +298,9 @@ def test_the_loop_goes_on_while_the_store_is_locked(tmp_path: Path) -> None:
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             with locked(bank):
-                waiting = asyncio.ensure_future(verdicts(docket, case(taro)))
+                waiting = asyncio.ensure_future(verdicts(queue, request(taro)))
                 turns, end = 0, time.monotonic() + 0.5
                 while time.monotonic() < end:
                     await asyncio.sleep(0.005)
@@ -311,11 +316,11 @@ def test_who_waits_longer_than_their_deadline_hears_silence_and_the_others_go_on
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             with locked(bank):
                 hurried, patient = (
-                    asyncio.ensure_future(verdicts(docket, one))
-                    for one in (case(taro, deadline=later()), case(jiro, deadline=later() + SOON))
+                    asyncio.ensure_future(verdicts(queue, one))
+                    for one in (request(taro, deadline=later()), request(jiro, deadline=later() + SOON))
                 )
                 (silence,) = await hurried
                 assert isinstance(silence, Silence)
@@ -324,7 +329,7 @@ def test_who_waits_longer_than_their_deadline_hears_silence_and_the_others_go_on
             assert await patient == [Accept()]
 
     run(scene)
-    assert bank.standing("taro").last_step == -1, "nobody listened, so nothing was spent"
+    assert bank.login_record("taro").last_step == -1, "nobody listened, so nothing was spent"
 
 
 def test_after_silence_the_same_request_may_still_be_accepted(tmp_path: Path) -> None:
@@ -332,11 +337,11 @@ def test_after_silence_the_same_request_may_still_be_accepted(tmp_path: Path) ->
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             with locked(bank):
-                (silence,) = await verdicts(docket, case(taro, None, 7, later()))
+                (silence,) = await verdicts(queue, request(taro, None, 7, later()))
                 assert isinstance(silence, Silence)
-            assert await verdicts(docket, case(taro, None, 7)) == [Accept()]
+            assert await verdicts(queue, request(taro, None, 7)) == [Accept()]
 
     run(scene)
 
@@ -349,12 +354,12 @@ def test_a_store_that_takes_no_writes_is_silence_and_works_again_by_itself(tmp_p
         connection.execute("PRAGMA query_only = ON")
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             event.listen(bank.store.engine, "connect", read_only)
-            (silence,) = await verdicts(docket, case(taro, deadline=later()))
+            (silence,) = await verdicts(queue, request(taro, deadline=later()))
             assert isinstance(silence, Silence)
             assert "cannot be written" in silence.reason
-            waiting = asyncio.ensure_future(verdicts(docket, case(taro)))
+            waiting = asyncio.ensure_future(verdicts(queue, request(taro)))
             await asyncio.sleep(2 * RETRY_SECONDS)
             event.remove(bank.store.engine, "connect", read_only)
             assert await waiting == [Accept()]
@@ -368,13 +373,13 @@ def test_lasting_trouble_is_said_again_after_a_while(tmp_path: Path, capsys: pyt
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             with locked(bank):
-                await verdicts(docket, case(taro, deadline=later()))
-                await verdicts(docket, case(taro, deadline=later()))
+                await verdicts(queue, request(taro, deadline=later()))
+                await verdicts(queue, request(taro, deadline=later()))
                 bank.guarded.now()
                 bank.clock.now -= 3600
-                await verdicts(docket, case(taro, deadline=later()))
+                await verdicts(queue, request(taro, deadline=later()))
 
     run(scene)
     lines = [line for line in capsys.readouterr().out.splitlines() if "no login can be answered" in line]
@@ -390,14 +395,14 @@ def test_trouble_that_comes_and_goes_is_said_once_in_a_while(
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
+        async with docket_of(bank) as queue:
             for _ in range(3):
                 with locked(bank):
-                    await verdicts(docket, case(taro, deadline=later()))
-                await verdicts(docket, case(taro))
+                    await verdicts(queue, request(taro, deadline=later()))
+                await verdicts(queue, request(taro))
             loop.ahead += REMIND_SECONDS
             with locked(bank):
-                await verdicts(docket, case(taro, deadline=later()))
+                await verdicts(queue, request(taro, deadline=later()))
 
     loop = SwiftLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -414,14 +419,14 @@ def test_a_clock_set_back_answers_nobody_until_it_is_right(tmp_path: Path) -> No
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
-            assert await verdicts(docket, case(taro)) == [Accept()]
+        async with docket_of(bank) as queue:
+            assert await verdicts(queue, request(taro)) == [Accept()]
             bank.clock.now -= 3600
             old = taro.code()
-            (silence,) = await verdicts(docket, case(taro, old, deadline=later()))
+            (silence,) = await verdicts(queue, request(taro, old, deadline=later()))
             assert isinstance(silence, Silence)
             assert "--trust-clock" in silence.reason
-            waiting = asyncio.ensure_future(verdicts(docket, case(taro, old)))
+            waiting = asyncio.ensure_future(verdicts(queue, request(taro, old)))
             await asyncio.sleep(2 * RETRY_SECONDS)
             assert not waiting.done()
             bank.clock.now += 3600
@@ -433,7 +438,7 @@ def test_a_clock_set_back_answers_nobody_until_it_is_right(tmp_path: Path) -> No
 # One bad case among good ones.
 
 
-def test_a_poisoned_case_hears_silence_and_takes_nobody_with_it(
+def test_a_poisoned_request_hears_silence_and_takes_nobody_with_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bank = Bank(tmp_path)
@@ -441,10 +446,10 @@ def test_a_poisoned_case_hears_silence_and_takes_nobody_with_it(
     seal_breaks(bank, "VSMT00000002")
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
-            found = await verdicts(docket, *(case(holder) for holder in holders))
+        async with docket_of(bank) as queue:
+            found = await verdicts(queue, *(request(holder) for holder in holders))
             assert found == [Accept(), Accept(), Silence("KeyProblem while judging"), Accept()]
-            assert await verdicts(docket, case(holders[0])) == [Reject(Finding.REUSED, Language.JA)]
+            assert await verdicts(queue, request(holders[0])) == [Reject(Finding.REUSED, Language.JA)]
 
     run(scene)
     said = capsys.readouterr().out
@@ -458,8 +463,8 @@ def test_a_name_that_no_database_can_hold_is_silence(tmp_path: Path) -> None:
     half = Holder("\ud800", taro.token_id, taro.seed, taro.spec, taro.clock)
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
-            assert await verdicts(docket, case(half), case(taro)) == [
+        async with docket_of(bank) as queue:
+            assert await verdicts(queue, request(half), request(taro)) == [
                 Silence("UnicodeEncodeError while judging"),
                 Accept(),
             ]
@@ -467,22 +472,22 @@ def test_a_name_that_no_database_can_hold_is_silence(tmp_path: Path) -> None:
     run(scene)
 
 
-def test_cases_behind_a_poisoned_batch_are_heard_too(tmp_path: Path) -> None:
+def test_requests_behind_a_poisoned_batch_are_heard_too(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
     seal_breaks(bank, "VSMT00000001")
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
-            cases = [case(taro, fingerprint=number) for number in range(BATCH)]
-            found = await verdicts(docket, *cases, case(jiro))
+        async with docket_of(bank) as queue:
+            requests = [request(taro, fingerprint=number) for number in range(BATCH)]
+            found = await verdicts(queue, *requests, request(jiro))
             assert found == [Silence("KeyProblem while judging")] * BATCH + [Accept()]
 
     run(scene)
 
 
-def test_a_ruling_that_the_store_keeps_refusing_holds_up_nobody(tmp_path: Path) -> None:
-    """A token that was shared before the setting forbade it: the judge does not know that one code serves both."""
+def test_a_decision_that_the_store_keeps_refusing_holds_up_nobody(tmp_path: Path) -> None:
+    """A token that was shared before the setting forbade it: the evaluator does not know that one code serves both."""
     shared = Bank(tmp_path, rules(one_customer_per_token=False))
     taro, jiro, saburo = (
         shared.customer(),
@@ -492,8 +497,8 @@ def test_a_ruling_that_the_store_keeps_refusing_holds_up_nobody(tmp_path: Path) 
     bank = Bank(tmp_path, clock=shared.clock)
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
-            assert await verdicts(docket, case(taro), case(jiro), case(saburo)) == [
+        async with docket_of(bank) as queue:
+            assert await verdicts(queue, request(taro), request(jiro), request(saburo)) == [
                 Accept(),
                 Reject(Finding.REUSED, Language.JA),
                 Accept(),
@@ -508,8 +513,8 @@ def test_a_shared_token_reported_lost_by_one_is_refused_from_all_and_holds_up_no
     bank.desk.report_lost("taro", STAFF)
 
     async def scene() -> None:
-        async with docket_of(bank) as docket:
-            assert await verdicts(docket, case(taro), case(jiro), case(saburo)) == [
+        async with docket_of(bank) as queue:
+            assert await verdicts(queue, request(taro), request(jiro), request(saburo)) == [
                 Reject(Finding.LOST, Language.JA),
                 Reject(Finding.LOST, Language.JA),
                 Accept(),
@@ -518,34 +523,34 @@ def test_a_shared_token_reported_lost_by_one_is_refused_from_all_and_holds_up_no
     run(scene)
 
 
-def test_a_conflict_that_passes_is_judged_again(tmp_path: Path) -> None:
-    """Another node spends the code between load and apply: judged again, it is a reused one."""
+def test_a_conflict_that_passes_is_evaluated_again(tmp_path: Path) -> None:
+    """Another node spends the code between load and apply: evaluated again, it is a reused one."""
     bank = Bank(tmp_path)
     taro = bank.customer()
-    judge = LateJudge(bank)
+    evaluator = LateEvaluator(bank)
 
     async def scene() -> None:
-        async with docket_of(bank, judge) as docket:
-            assert await verdicts(docket, case(taro)) == [Accept()]
+        async with docket_of(bank, evaluator) as queue:
+            assert await verdicts(queue, request(taro)) == [Accept()]
 
     run(scene)
-    assert judge.times == 2
+    assert evaluator.times == 2
 
 
-class LateJudge(CountingJudge):
-    """Its first ruling spends a code twice, as if another node had been faster."""
+class LateEvaluator(CountingEvaluator):
+    """Its first decision spends a code twice, as if another node had been faster."""
 
-    def judge(self, *arguments: Any) -> Any:
-        ruling = super().judge(*arguments)
+    def evaluate(self, *arguments: Any) -> Any:
+        decision = super().evaluate(*arguments)
         if self.times == 1:
-            ruling.spent = ruling.spent * 2
-        return ruling
+            decision.step_updates = decision.step_updates * 2
+        return decision
 
 
 # Under a storm.
 
 
-def test_one_code_one_login_while_the_desk_and_two_dockets_use_the_store_at_once(tmp_path: Path) -> None:
+def test_one_code_one_login_while_the_desk_and_two_queues_use_the_store_at_once(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.02)
     holders = [bank.customer(f"taro{number}", f"VSMT{number:08d}") for number in range(20)]
     stop = threading.Event()
@@ -562,9 +567,9 @@ def test_one_code_one_login_while_the_desk_and_two_dockets_use_the_store_at_once
             clerk.start()
             tries = []
             for number in range(5):
-                for docket in (one, other):
-                    cases = [case(holder, None, number * 2 + (docket is one) + 1) for holder in holders]
-                    tries.append(asyncio.ensure_future(verdicts(docket, *cases)))
+                for queue in (one, other):
+                    requests = [request(holder, None, number * 2 + (queue is one) + 1) for holder in holders]
+                    tries.append(asyncio.ensure_future(verdicts(queue, *requests)))
                 await asyncio.sleep(0.01)
             found = await asyncio.gather(*tries)
             for column in zip(*found, strict=True):

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from otp_core.login import LOGIN, Finding, Stage, Step, step_for
+from otp_core.login.table import LOGIN, Action, Finding, Stage, action_for
 
 # One block a step, so that the question "how can somebody be let in?" is answered by the first three blocks.
-EXPECTED: dict[Step, set[tuple[Stage, Finding]]] = {
-    Step.SPEND_AND_ACCEPT: {
+EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
+    Action.SPEND_AND_ACCEPT: {
         (Stage.SECOND_ROUND, Finding.FITS),
         (Stage.BOTH, Finding.FITS),
         (Stage.CODE, Finding.FITS),
     },
-    Step.ACCEPT_AGAIN: {
+    Action.ACCEPT_AGAIN: {
         (Stage.SECOND_ROUND, Finding.REPEATED),
         (Stage.BOTH, Finding.REPEATED),
         (Stage.CODE, Finding.REPEATED),
     },
-    Step.ACCEPT: {
+    Action.ACCEPT: {
         (Stage.PASSWORD, Finding.WITHOUT_TOKEN),
         (Stage.PASSWORD, Finding.CODE_DUE),
         (Stage.FIRST_ROUND, Finding.WITHOUT_TOKEN),
         (Stage.BOTH, Finding.WITHOUT_TOKEN),
         (Stage.CODE, Finding.WITHOUT_TOKEN),
     },
-    Step.ASK: {(Stage.FIRST_ROUND, Finding.CODE_DUE)},
-    Step.ASK_AGAIN: {
+    Action.ASK: {(Stage.FIRST_ROUND, Finding.CODE_DUE)},
+    Action.ASK_AGAIN: {
         (Stage.SECOND_ROUND, Finding.REUSED),
         (Stage.SECOND_ROUND, Finding.NOT_A_CODE),
         (Stage.SECOND_ROUND, Finding.TOO_SOON),
     },
-    Step.COUNT_AND_ASK_AGAIN: {(Stage.SECOND_ROUND, Finding.WRONG)},
-    Step.COUNT_AND_REJECT: {(Stage.BOTH, Finding.WRONG), (Stage.CODE, Finding.WRONG)},
+    Action.COUNT_AND_ASK_AGAIN: {(Stage.SECOND_ROUND, Finding.WRONG)},
+    Action.COUNT_AND_REJECT: {(Stage.BOTH, Finding.WRONG), (Stage.CODE, Finding.WRONG)},
 }
 
 
@@ -40,12 +40,12 @@ EXPECTED: dict[Step, set[tuple[Stage, Finding]]] = {
 @pytest.mark.parametrize("stage", list(Stage))
 def test_what_follows_is_what_is_written_and_otherwise_a_refusal(stage: Stage, finding: Finding) -> None:
     written = [step for step, pairs in EXPECTED.items() if (stage, finding) in pairs]
-    assert [step_for(stage, finding)] == (written or [Step.REJECT])
+    assert [action_for(stage, finding)] == (written or [Action.REJECT])
 
 
 def test_every_step_of_the_table_is_expected_somewhere() -> None:
     assert set(LOGIN.values()) == set(EXPECTED)
-    assert set(Step) == {*EXPECTED, Step.REJECT}
+    assert set(Action) == {*EXPECTED, Action.REJECT}
 
 
 @pytest.mark.parametrize("stage", list(Stage))
@@ -63,17 +63,17 @@ def test_every_step_of_the_table_is_expected_somewhere() -> None:
     ],
 )
 def test_these_findings_let_nobody_in_at_any_stage(stage: Stage, finding: Finding) -> None:
-    assert step_for(stage, finding) is Step.REJECT
+    assert action_for(stage, finding) is Action.REJECT
 
 
 def test_only_a_wrong_code_counts() -> None:
-    counting = {Step.COUNT_AND_ASK_AGAIN, Step.COUNT_AND_REJECT}
+    counting = {Action.COUNT_AND_ASK_AGAIN, Action.COUNT_AND_REJECT}
     assert {finding for (_, finding), step in LOGIN.items() if step in counting} == {Finding.WRONG}
 
 
 def test_nothing_but_a_fresh_code_is_accepted_where_a_code_was_given() -> None:
     """Where the customer has a token, in a round that proves a code: right, or the same request once more."""
-    accepting = {Step.ACCEPT, Step.ACCEPT_AGAIN, Step.SPEND_AND_ACCEPT}
+    accepting = {Action.ACCEPT, Action.ACCEPT_AGAIN, Action.SPEND_AND_ACCEPT}
     by_code = {(stage, finding) for (stage, finding), step in LOGIN.items() if step in accepting}
     for stage in (Stage.BOTH, Stage.CODE, Stage.SECOND_ROUND):
         findings = {finding for at, finding in by_code if at is stage}
@@ -82,4 +82,4 @@ def test_nothing_but_a_fresh_code_is_accepted_where_a_code_was_given() -> None:
 
 def test_an_answer_to_a_challenge_is_never_accepted_for_want_of_a_token() -> None:
     """Who was suspended between the two rounds begins anew."""
-    assert step_for(Stage.SECOND_ROUND, Finding.WITHOUT_TOKEN) is Step.REJECT
+    assert action_for(Stage.SECOND_ROUND, Finding.WITHOUT_TOKEN) is Action.REJECT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otp_core.login import Finding
+from otp_core.login.table import Finding
 from otp_core.messages import TEXTS, Text
 from otp_core.model import Language
 

@@ -209,9 +209,9 @@ def code(away: int, spec: TokenSpec = TOTP) -> str:
 
 
 def fit_now(
-    typed: str, *, last_step: int = NEVER, drift: int = 0, window: int = 1, spec: TokenSpec = TOTP
+    text: str, *, last_step: int = NEVER, drift: int = 0, window: int = 1, spec: TokenSpec = TOTP
 ) -> tuple[Fit, int]:
-    return fit(SEED, spec, typed, at_ms=NOON, last_step=last_step, drift=drift, window=window, look_ahead=3)
+    return fit(SEED, spec, text, at_ms=NOON, last_step=last_step, drift=drift, window=window, look_ahead=3)
 
 
 @pytest.mark.parametrize("window", [0, 1, 2])
@@ -250,9 +250,9 @@ def test_a_counter_is_looked_for_ahead_and_only_there_accepted() -> None:
 
 
 def test_the_hour_means_nothing_to_a_counter() -> None:
-    typed = code_at(SEED, 5, HOTP)
+    text = code_at(SEED, 5, HOTP)
     answers = {
-        fit(SEED, HOTP, typed, at_ms=at, last_step=4, drift=drift, window=1, look_ahead=3)
+        fit(SEED, HOTP, text, at_ms=at, last_step=4, drift=drift, window=1, look_ahead=3)
         for at in (0, NOON)
         for drift in (0, 9)
     }
@@ -300,8 +300,8 @@ def test_a_token_whose_clock_runs_away_slowly_is_never_lost(start: int, fast: bo
         away += 1 if fast else -1
         if abs(away) > 10:
             break
-        typed = code_at(SEED, step_at(now, 30) + away, TOTP)
-        found, step = fit(SEED, TOTP, typed, at_ms=now, last_step=last, drift=drift, window=1, look_ahead=0)
+        text = code_at(SEED, step_at(now, 30) + away, TOTP)
+        found, step = fit(SEED, TOTP, text, at_ms=now, last_step=last, drift=drift, window=1, look_ahead=0)
         assert found is Fit.FITS
         drift, last = learn_drift(drift, step, step_at(now, 30), 10), step
         assert drift == away
@@ -365,7 +365,7 @@ def test_resynchronisation_at_the_beginning_of_time_is_no_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "text",
     [
         "VSMT12345678",
         "vsmt12345678",
@@ -379,8 +379,8 @@ def test_resynchronisation_at_the_beginning_of_time_is_no_error() -> None:
         "ﾞVSMT12345678".removeprefix("ﾞ"),
     ],
 )
-def test_a_token_id_is_read_in_any_grouping_case_and_width(typed: str) -> None:
-    assert normalise_token_id(typed) == "VSMT12345678"
+def test_a_token_id_is_read_in_any_grouping_request_and_width(text: str) -> None:
+    assert normalise_token_id(text) == "VSMT12345678"
 
 
 def separators() -> list[str]:
@@ -400,19 +400,19 @@ def test_spaces_and_hyphens_of_every_kind_are_forgiven() -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["123456", "１２３４５６", "123 456", "123-456", "123‐456", " 123456 ", "１２３　４５６", "①②③④⑤⑥"]
+    "text", ["123456", "１２３４５６", "123 456", "123-456", "123‐456", " 123456 ", "１２３　４５６", "①②③④⑤⑥"]
 )
-def test_a_code_is_read_in_any_grouping_and_width(typed: str) -> None:
-    assert normalise_code(typed) == "123456"
+def test_a_code_is_read_in_any_grouping_and_width(text: str) -> None:
+    assert normalise_code(text) == "123456"
 
 
-@pytest.mark.parametrize("typed", ["12345a", "٣٣٣٣٣٣", "12.3456", "1234567", "", "123456;"])
-def test_normalising_makes_no_code_out_of_something_else(typed: str) -> None:
-    assert not is_code(normalise_code(typed), 6)
+@pytest.mark.parametrize("text", ["12345a", "٣٣٣٣٣٣", "12.3456", "1234567", "", "123456;"])
+def test_normalising_makes_no_code_out_of_something_else(text: str) -> None:
+    assert not is_code(normalise_code(text), 6)
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("text", "meant"),
     [
         ("taro", "taro"),
         ("  taro \n", "taro"),
@@ -424,21 +424,21 @@ def test_normalising_makes_no_code_out_of_something_else(typed: str) -> None:
         ("ﾀﾛｳ", "タロウ"),
     ],
 )
-def test_a_contract_id_loses_its_width_and_margins_and_nothing_else(typed: str, meant: str) -> None:
-    assert normalise_contract_id(typed) == meant
+def test_a_contract_id_loses_its_width_and_margins_and_nothing_else(text: str, meant: str) -> None:
+    assert normalise_contract_id(text) == meant
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_normalising_a_contract_id_twice_changes_nothing(typed: str) -> None:
-    assert normalise_contract_id(normalise_contract_id(typed)) == normalise_contract_id(typed)
+def test_normalising_a_contract_id_twice_changes_nothing(text: str) -> None:
+    assert normalise_contract_id(normalise_contract_id(text)) == normalise_contract_id(text)
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([*"0123456789", *"０１２３４５６７８９", *separators()])))
-def test_a_code_is_its_digits_whatever_stands_between_them(typed: list[str]) -> None:
-    digits = "".join(str(unicodedata.digit(one)) for one in typed if one.isdigit())
-    assert normalise_code("".join(typed)) == digits
+def test_a_code_is_its_digits_whatever_stands_between_them(text: list[str]) -> None:
+    digits = "".join(str(unicodedata.digit(one)) for one in text if one.isdigit())
+    assert normalise_code("".join(text)) == digits
 
 
 # How a token may be made.

@@ -1,5 +1,5 @@
-"""A batch is judged before the write lock is taken. Whoever changes something meanwhile was first: the batch is judged
-once more, or what was ruled holds all the same.
+"""A batch is evaluated before the write lock is taken. If something is changed meanwhile, the batch is evaluated once
+more, or its decision holds all the same.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otp_core.judge import Case, Facts, Ruling
-from otp_core.login import Finding
+from otp_core.login.requests import Decision, Facts, LoginRequest
+from otp_core.login.table import Finding
 from otp_core.model import Accept, Challenge, Reject, Verdict
-from otp_core.store.ledger import SqliteLedger
+from otp_core.store.sqlite.login_batch import SqliteLoginBatch
 from tests.core.bank import STAFF, Bank, Holder, rules
-from tests.core.batches import code_case, first_round, ledger_of, rule, second_round
+from tests.core.batches import code_request, first_round, login_batch_of, run_batch, second_round
 
 
 class Race:
@@ -31,10 +31,10 @@ class Race:
         self.taro, self.jiro = self.bank.customer(), self.bank.customer("jiro", "VSMT00000002")
         self.times = 0
 
-    def run(self, cases: list[Case], meanwhile: Callable[[SqliteLedger], object]) -> list[Verdict]:
+    def run(self, requests: list[LoginRequest], meanwhile: Callable[[SqliteLoginBatch], object]) -> list[Verdict]:
         known: list[Facts] = []
-        with ledger_of(self.bank) as mine, ledger_of(self.bank) as others:
-            verdicts = rule(self.bank, mine, cases, known, lambda: meanwhile(others))
+        with login_batch_of(self.bank) as mine, login_batch_of(self.bank) as others:
+            verdicts = run_batch(self.bank, mine, requests, known, lambda: meanwhile(others))
         self.times = len(known)
         return verdicts
 
@@ -50,16 +50,16 @@ def reason(verdicts: list[Verdict]) -> str:
     return verdict.reason
 
 
-def test_a_batch_that_nobody_overtakes_is_judged_once(race: Race) -> None:
-    assert race.run([code_case(race.taro, race.taro.code())], lambda _: None) == [Accept()]
+def test_a_batch_that_nobody_overtakes_is_evaluated_once(race: Race) -> None:
+    assert race.run([code_request(race.taro, race.taro.code())], lambda _: None) == [Accept()]
     assert race.times == 1
 
 
-def test_others_logins_are_no_reason_to_judge_again(race: Race) -> None:
+def test_others_logins_are_no_reason_to_evaluator_again(race: Race) -> None:
     jiro = race.jiro
     done = race.run(
-        [code_case(race.taro, race.taro.code())],
-        lambda others: rule(race.bank, others, [code_case(jiro, jiro.code()), code_case(jiro, "000000")]),
+        [code_request(race.taro, race.taro.code())],
+        lambda others: run_batch(race.bank, others, [code_request(jiro, jiro.code()), code_request(jiro, "000000")]),
     )
     assert (done, race.times) == ([Accept()], 1)
 
@@ -73,7 +73,7 @@ def test_others_logins_are_no_reason_to_judge_again(race: Race) -> None:
     ids=["lock", "report lost"],
 )
 def test_no_login_after_the_desk_has_ended_it(race: Race, act: Callable[[Any], object], finding: Finding) -> None:
-    done = race.run([code_case(race.taro, race.taro.code())], lambda _: act(race.bank.desk))
+    done = race.run([code_request(race.taro, race.taro.code())], lambda _: act(race.bank.desk))
     assert (reason(done), race.times) == (finding, 2)
     assert [row.event for row in race.bank.audit(actor="gateway")] == ["login.rejected"], (
         "and the first ruling left none"
@@ -87,70 +87,70 @@ def test_a_code_spent_at_the_desk_meanwhile_is_used(race: Race) -> None:
         race.bank.desk.suspend("taro", code, STAFF)
         race.bank.desk.resume("taro", STAFF)
 
-    assert reason(race.run([code_case(race.taro, code)], suspend_and_resume)) == Finding.REUSED
+    assert reason(race.run([code_request(race.taro, code)], suspend_and_resume)) == Finding.REUSED
 
 
 def test_an_act_about_somebody_else_costs_a_second_look_and_nothing_else(race: Race) -> None:
-    done = race.run([code_case(race.taro, race.taro.code())], lambda _: race.bank.desk.lock("jiro", STAFF))
+    done = race.run([code_request(race.taro, race.taro.code())], lambda _: race.bank.desk.lock("jiro", STAFF))
     assert (done, race.times) == ([Accept()], 2)
     assert len(race.bank.audit(event="login.accepted")) == 1
 
 
-def test_a_code_that_another_ledger_accepts_meanwhile_is_used(race: Race) -> None:
-    case = code_case(race.taro, race.taro.code())
-    assert reason(race.run([case], lambda others: rule(race.bank, others, [case]))) == Finding.REUSED
+def test_a_code_that_another_login_batch_accepts_meanwhile_is_used(race: Race) -> None:
+    request = code_request(race.taro, race.taro.code())
+    assert reason(race.run([request], lambda others: run_batch(race.bank, others, [request]))) == Finding.REUSED
     assert race.times == 2
 
 
-def test_a_request_that_another_ledger_accepts_meanwhile_is_the_same_login(race: Race) -> None:
-    case = code_case(race.taro, race.taro.code(), fingerprint=77)
-    assert race.run([case], lambda others: rule(race.bank, others, [case])) == [Accept()]
+def test_a_request_that_another_login_batch_accepts_meanwhile_is_the_same_login(race: Race) -> None:
+    request = code_request(race.taro, race.taro.code(), fingerprint=77)
+    assert race.run([request], lambda others: run_batch(race.bank, others, [request])) == [Accept()]
     assert [row.event for row in race.bank.audit(actor="gateway")] == ["login.accepted", "login.repeated"]
 
 
 def test_an_older_code_after_a_newer_one_is_refused(race: Race) -> None:
-    newer = code_case(race.taro, race.taro.code(1))
-    done = race.run([code_case(race.taro, race.taro.code())], lambda others: rule(race.bank, others, [newer]))
+    newer = code_request(race.taro, race.taro.code(1))
+    done = race.run([code_request(race.taro, race.taro.code())], lambda others: run_batch(race.bank, others, [newer]))
     assert reason(done) == Finding.REUSED
 
 
-def test_wrong_codes_at_two_ledgers_are_two(race: Race) -> None:
-    wrong = code_case(race.taro, "000000")
-    assert reason(race.run([wrong], lambda others: rule(race.bank, others, [wrong]))) == Finding.WRONG
-    assert (race.bank.standing().failures, race.times) == (2, 2)
+def test_wrong_codes_at_two_login_batches_are_two(race: Race) -> None:
+    wrong = code_request(race.taro, "000000")
+    assert reason(race.run([wrong], lambda others: run_batch(race.bank, others, [wrong]))) == Finding.WRONG
+    assert (race.bank.login_record().failures, race.times) == (2, 2)
 
 
 def test_the_wrong_code_that_locks_is_not_overlooked(tmp_path: Path) -> None:
     race = Race(tmp_path, lock_after=2)
-    wrong = code_case(race.taro, "000000")
-    with ledger_of(race.bank) as ledger:
-        rule(race.bank, ledger, [wrong])
-    done = race.run([code_case(race.taro, race.taro.code())], lambda others: rule(race.bank, others, [wrong]))
+    wrong = code_request(race.taro, "000000")
+    with login_batch_of(race.bank) as login_batch:
+        run_batch(race.bank, login_batch, [wrong])
+    done = race.run([code_request(race.taro, race.taro.code())], lambda others: run_batch(race.bank, others, [wrong]))
     assert (reason(done), race.times) == (Finding.LOCKED, 2)
 
 
 def test_a_state_is_answered_once(race: Race) -> None:
-    with ledger_of(race.bank) as ledger:
-        (asked,) = rule(race.bank, ledger, [first_round(race.taro)])
+    with login_batch_of(race.bank) as login_batch:
+        (asked,) = run_batch(race.bank, login_batch, [first_round(race.taro)])
     assert isinstance(asked, Challenge)
     mine, others = (second_round(race.taro, asked.state, race.taro.code(away), away + 1) for away in (1, 0))
-    done = race.run([mine], lambda ledger: rule(race.bank, ledger, [others]))
+    done = race.run([mine], lambda login_batch: run_batch(race.bank, login_batch, [others]))
     assert (reason(done), race.times) == (Finding.CHALLENGE_GONE, 2)
 
 
-def test_a_judge_that_fails_at_the_second_look_leaves_the_lock_free(race: Race) -> None:
+def test_a_evaluator_that_fails_at_the_second_look_leaves_the_lock_free(race: Race) -> None:
     before = race.bank.rows()
 
-    def fail_late(facts: Facts) -> Ruling:
+    def fail_late(facts: Facts) -> Decision:
         race.times += 1
         if race.times == 2:
             raise RuntimeError("poison")
         race.bank.desk.issue_token(STAFF)
-        return Ruling()
+        return Decision()
 
-    with ledger_of(race.bank) as ledger:
+    with login_batch_of(race.bank) as login_batch:
         with pytest.raises(RuntimeError, match="poison"):
-            ledger.rule(["taro"], [], fail_late)
+            login_batch.run(["taro"], [], fail_late)
         with race.bank.open_store(0.01).work():
             pass
     assert race.bank.rows().keys() == before.keys()
@@ -189,39 +189,39 @@ def outcome(order: str, before: Batch, one: Batch, other: Batch) -> dict[str, tu
     with tempfile.TemporaryDirectory() as folder:
         bank = Bank(Path(folder), rules(lock_after=3, one_customer_per_token=False))
         holders = {who: bank.customer(who, "VSMT00000002" if who != "taro" else "VSMT00000001") for who in WHO}
-        with ledger_of(bank) as mine, ledger_of(bank) as others:
+        with login_batch_of(bank) as mine, login_batch_of(bank) as others:
             states = {who: asked(bank, mine, holders[who]) for who in WHO}
-            rule(bank, mine, cases_of(before, holders, states))
+            run_batch(bank, mine, cases_of(before, holders, states))
             bank.clock.now += 20
             first, second = cases_of(one, holders, states), cases_of(other, holders, states)
             theirs: list[Verdict] = []
 
             def go() -> None:
-                theirs.extend(rule(bank, others, second))
+                theirs.extend(run_batch(bank, others, second))
 
             if order == "other first":
                 go()
-            verdicts = rule(bank, mine, first, meanwhile=go if order == "at once" else lambda: None)
+            verdicts = run_batch(bank, mine, first, meanwhile=go if order == "at once" else lambda: None)
             if order == "one first":
                 go()
         told = {who: [of_whom(who, one, verdicts), of_whom(who, other, theirs)] for who in WHO}
-        return {who: ((told[who], left_behind(bank, who)), bank.standing(who).failures) for who in WHO}
+        return {who: ((told[who], left_behind(bank, who)), bank.login_record(who).failures) for who in WHO}
 
 
-def asked(bank: Bank, ledger: SqliteLedger, holder: Holder) -> bytes:
-    (verdict,) = rule(bank, ledger, [first_round(holder)])
+def asked(bank: Bank, login_batch: SqliteLoginBatch, holder: Holder) -> bytes:
+    (verdict,) = run_batch(bank, login_batch, [first_round(holder)])
     assert isinstance(verdict, Challenge)
     return verdict.state
 
 
-def cases_of(batch: Batch, holders: dict[str, Holder], states: dict[str, bytes]) -> list[Case]:
+def cases_of(batch: Batch, holders: dict[str, Holder], states: dict[str, bytes]) -> list[LoginRequest]:
     """The same request has the same fingerprint wherever it comes."""
     made = []
     for who, kind, away, copy in batch:
         holder, fingerprint = holders[who], zlib.crc32(f"{who} {kind} {away} {copy}".encode())
         match kind:
             case "code":
-                made.append(code_case(holder, holder.code(away), fingerprint))
+                made.append(code_request(holder, holder.code(away), fingerprint))
             case "first":
                 made.append(first_round(holder))
             case _:
@@ -236,9 +236,9 @@ def of_whom(who: str, batch: Batch, verdicts: list[Verdict]) -> list[tuple[str, 
 
 
 def left_behind(bank: Bank, who: str) -> tuple[object, ...]:
-    """All else that a later login would be judged by, and the trail, in any order."""
-    standing = bank.standing(who)
-    facts = ("otp_use", "locked_at", "last_step", "drift", "last_mark", "last_at")
-    challenges = Counter(row[2:] for row in bank.rows()["challenge"] if row[1] == standing.customer_key)
+    """All else that a later login would be evaluated by, and the trail, in any order."""
+    record = bank.login_record(who)
+    facts = ("otp_use", "locked_at", "last_step", "drift", "last_fingerprint", "last_at")
+    challenges = Counter(row[2:] for row in bank.rows()["challenge"] if row[1] == record.customer_key)
     trail = Counter((row.event, row.reason) for row in bank.audit(actor="gateway", customer=who))
-    return [getattr(standing, fact) for fact in facts], challenges, trail
+    return [getattr(record, fact) for fact in facts], challenges, trail

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from otp_core.first_factor.turnstile import FORGET_SECONDS, LONGEST_LINE, Turnstile
-from otp_core.policy import Delays
+from otp_core.first_factor.throttle import FORGET_SECONDS, MAX_WAITING, PasswordThrottle
+from otp_core.login.policy import Delays
 from tests.fakes import HandClock, HandLoop
 
 DELAYS = Delays(free=2, first=1.0, longest=8.0)
 
 
-def turnstile(clock: Callable[[], float], delays: Delays = DELAYS, max_tracked: int = 100) -> Turnstile:
-    return Turnstile(delays, clock, max_tracked)
+def make_throttle(clock: Callable[[], float], delays: Delays = DELAYS, max_tracked: int = 100) -> PasswordThrottle:
+    return PasswordThrottle(delays, clock, max_tracked)
 
 
 # How long a delay is.
@@ -38,43 +38,45 @@ def test_no_free_failures_means_that_the_first_one_costs() -> None:
 # Who waits.
 
 
-def run(scene: Callable[[Turnstile, HandLoop], Coroutine[Any, Any, None]], delays: Delays = DELAYS) -> None:
-    """A scene at a turnstile, on a loop whose time stands still and leaps to the next timer when all have to wait."""
+def run(scene: Callable[[PasswordThrottle, HandLoop], Coroutine[Any, Any, None]], delays: Delays = DELAYS) -> None:
+    """A scene at a throttle, on a loop whose time leaps to the next timer when nothing else can run."""
     loop = HandLoop()
 
     async def bounded() -> None:
-        await scene(turnstile(loop.time, delays), loop)
+        await scene(make_throttle(loop.time, delays), loop)
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(bounded())
 
 
-async def guess(gate: Turnstile, customer: str = "taro", station: str = "here", patience: float = math.inf) -> bool:
+async def guess(
+    throttle: PasswordThrottle, customer: str = "taro", calling_station_id: str = "here", max_wait: float = math.inf
+) -> bool:
     """A wrong password: whether it was looked at."""
-    seen = await gate.enter(customer, station, patience)
+    seen = await throttle.enter(customer, calling_station_id, max_wait)
     if seen:
-        gate.leave(customer, station)
+        throttle.leave(customer, calling_station_id)
     return seen
 
 
 def test_nobody_waits_who_passes_every_time() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for _ in range(100):
-            assert await gate.enter("taro", "here")
-            gate.passed("taro", "here")
-            gate.leave("taro", "here")
+            assert await throttle.enter("taro", "here")
+            throttle.passed("taro", "here")
+            throttle.leave("taro", "here")
         assert loop.time() == 0.0
 
     run(scene)
 
 
 def test_whoever_is_let_through_counts_as_failed_until_they_have_passed() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for failures in (1, 2, 3):
-            assert await gate.enter("taro", "here")
-            assert gate.failures("taro", "here") == failures
-        gate.passed("taro", "here")
-        assert gate.failures("taro", "here") == 0
+            assert await throttle.enter("taro", "here")
+            assert throttle.failures("taro", "here") == failures
+        throttle.passed("taro", "here")
+        assert throttle.failures("taro", "here") == 0
 
     run(scene)
 
@@ -83,21 +85,21 @@ def test_whoever_is_let_through_counts_as_failed_until_they_have_passed() -> Non
 def test_many_wrong_ones_at_once_gain_no_more_than_one_after_another(slow: float) -> None:
     """Whether they are known to be wrong at once or later. Who would wait too long is told so, and not looked at."""
 
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         seen: list[float] = []
 
         async def one() -> bool:
-            if not await gate.enter("taro", "here", 10.0):
+            if not await throttle.enter("taro", "here", 10.0):
                 return False
             seen.append(loop.time())
             await asyncio.sleep(slow)
-            gate.leave("taro", "here")
+            throttle.leave("taro", "here")
             return True
 
         found = await asyncio.gather(*(one() for _ in range(40)))
         assert seen == [0.0, 0.0, 0.0, 1.0, 3.0, 7.0]
         assert found == [True] * 6 + [False] * 34
-        assert gate.failures("taro", "here") == 6
+        assert throttle.failures("taro", "here") == 6
 
     run(scene)
 
@@ -105,18 +107,18 @@ def test_many_wrong_ones_at_once_gain_no_more_than_one_after_another(slow: float
 def test_many_right_ones_at_once_all_pass_as_fast_as_those_before_them() -> None:
     """An account that many share, or a monitor: nobody is refused, and nobody waits for a delay."""
 
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         most = inside = 0
 
         async def one() -> bool:
             nonlocal most, inside
-            assert await gate.enter("taro", "here", 5.0)
+            assert await throttle.enter("taro", "here", 5.0)
             inside += 1
             most = max(most, inside)
             await asyncio.sleep(0.02)
             inside -= 1
-            gate.passed("taro", "here")
-            gate.leave("taro", "here")
+            throttle.passed("taro", "here")
+            throttle.leave("taro", "here")
             return True
 
         assert all(await asyncio.gather(*(one() for _ in range(200))))
@@ -127,60 +129,60 @@ def test_many_right_ones_at_once_all_pass_as_fast_as_those_before_them() -> None
 
 
 def test_wrong_ones_behind_a_right_one_have_what_anybody_has_after_it() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         async def right() -> None:
-            assert await gate.enter("taro", "here")
+            assert await throttle.enter("taro", "here")
             await asyncio.sleep(0.5)
-            gate.passed("taro", "here")
-            gate.leave("taro", "here")
+            throttle.passed("taro", "here")
+            throttle.leave("taro", "here")
 
-        found = await asyncio.gather(right(), *(guess(gate, patience=0.9) for _ in range(20)))
+        found = await asyncio.gather(right(), *(guess(throttle, max_wait=0.9) for _ in range(20)))
         assert found.count(True) == 2 + 3
 
     run(scene)
 
 
 def test_who_runs_out_of_patience_in_a_line_that_moves_is_not_refused_for_it() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for _ in range(4):
-            assert await gate.enter("taro", "here")
+            assert await throttle.enter("taro", "here")
         with pytest.raises(TimeoutError):
-            await gate.enter("taro", "here", 0.5)
-        assert gate.failures("taro", "here") == 4
+            await throttle.enter("taro", "here", 0.5)
+        assert throttle.failures("taro", "here") == 4
 
     run(scene)
 
 
 def test_a_line_has_an_end() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for _ in range(3):
-            assert await gate.enter("taro", "here")
-        line = [asyncio.ensure_future(gate.enter("taro", "here", 0.9)) for _ in range(LONGEST_LINE)]
+            assert await throttle.enter("taro", "here")
+        line = [asyncio.ensure_future(throttle.enter("taro", "here", 0.9)) for _ in range(MAX_WAITING)]
         await asyncio.sleep(0)
-        assert not await gate.enter("taro", "here", 0.9)
-        assert await gate.enter("hanako", "here", 0.9)
+        assert not await throttle.enter("taro", "here", 0.9)
+        assert await throttle.enter("hanako", "here", 0.9)
         await asyncio.gather(*line, return_exceptions=True)
 
     run(scene)
 
 
 def test_a_failure_without_a_wait_counts_as_one_more() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for failures in range(1, 4):
-            gate.failed("taro", "here")
-            assert gate.failures("taro", "here") == failures
-        assert await guess(gate)
+            throttle.failed("taro", "here")
+            assert throttle.failures("taro", "here") == failures
+        assert await guess(throttle)
         assert loop.time() == 1.0
 
     run(scene)
 
 
 def test_waits_grow_with_every_failure() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         waits = []
         for _ in range(8):
             began = loop.time()
-            assert await guess(gate)
+            assert await guess(throttle)
             waits.append(loop.time() - began)
         assert waits == [0, 0, 0, 1, 2, 4, 8, 8]
 
@@ -188,39 +190,39 @@ def test_waits_grow_with_every_failure() -> None:
 
 
 def test_a_wait_ends_by_itself_and_asking_later_costs_nothing() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for _ in range(3):
-            gate.failed("taro", "here")
+            throttle.failed("taro", "here")
         await asyncio.sleep(0.75)
-        assert await guess(gate)
+        assert await guess(throttle)
         assert loop.time() == 1.0
         await asyncio.sleep(2.5)
-        assert await guess(gate)
+        assert await guess(throttle)
         assert loop.time() == 3.5
 
     run(scene)
 
 
 def test_who_has_no_patience_is_sent_away_and_makes_the_line_no_longer() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for _ in range(4):
-            gate.failed("taro", "here")  # delays of 1 s and 2 s
-        for patience in (2.9, 0.0, -5.0):
-            assert not await guess(gate, patience=patience)
-        assert gate.failures("taro", "here") == 4
-        assert await guess(gate, "jiro", patience=-5.0), "no wait, no patience needed"
+            throttle.failed("taro", "here")  # delays of 1 s and 2 s
+        for max_wait in (2.9, 0.0, -5.0):
+            assert not await guess(throttle, max_wait=max_wait)
+        assert throttle.failures("taro", "here") == 4
+        assert await guess(throttle, "jiro", max_wait=-5.0), "no wait, no patience needed"
         assert loop.time() == 0.0
-        assert await guess(gate, patience=3.25)
+        assert await guess(throttle, max_wait=3.25)
         assert loop.time() == 3.0
 
     run(scene)
 
 
 def test_who_gives_up_leaves_the_line_to_the_others() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for _ in range(3):
-            gate.failed("taro", "here")
-        first, second = (asyncio.ensure_future(guess(gate)) for _ in range(2))
+            throttle.failed("taro", "here")
+        first, second = (asyncio.ensure_future(guess(throttle)) for _ in range(2))
         await asyncio.sleep(0.5)
         first.cancel()
         assert await second
@@ -230,23 +232,23 @@ def test_who_gives_up_leaves_the_line_to_the_others() -> None:
 
 
 def test_passing_clears_the_way() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for _ in range(9):
-            gate.failed("taro", "here")
-        gate.passed("taro", "here")
-        assert gate.failures("taro", "here") == 0
-        assert await guess(gate)
+            throttle.failed("taro", "here")
+        throttle.passed("taro", "here")
+        assert throttle.failures("taro", "here") == 0
+        assert await guess(throttle)
         assert loop.time() == 0.0
 
     run(scene)
 
 
 def test_nobody_waits_for_what_a_stranger_did_elsewhere() -> None:
-    async def scene(gate: Turnstile, loop: HandLoop) -> None:
+    async def scene(throttle: PasswordThrottle, loop: HandLoop) -> None:
         for _ in range(9):
-            gate.failed("taro", "the stranger's phone")
-        assert await guess(gate)
-        assert await guess(gate, "hanako", "the stranger's phone")
+            throttle.failed("taro", "the stranger's phone")
+        assert await guess(throttle)
+        assert await guess(throttle, "hanako", "the stranger's phone")
         assert loop.time() == 0.0
 
     run(scene)
@@ -254,39 +256,39 @@ def test_nobody_waits_for_what_a_stranger_did_elsewhere() -> None:
 
 def test_failures_of_long_ago_are_forgotten() -> None:
     clock = HandClock(1000.0)
-    gate = turnstile(clock)
+    throttle = make_throttle(clock)
     for _ in range(3):
-        gate.failed("taro", "here")
+        throttle.failed("taro", "here")
     clock.now += 1.0 + FORGET_SECONDS - 0.5
-    assert gate.failures("taro", "here") == 3
+    assert throttle.failures("taro", "here") == 3
     clock.now += 0.5
-    assert gate.failures("taro", "here") == 0
-    gate.failed("taro", "here")
-    assert gate.failures("taro", "here") == 1
+    assert throttle.failures("taro", "here") == 0
+    throttle.failed("taro", "here")
+    assert throttle.failures("taro", "here") == 1
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
     clock = HandClock(1000.0)
-    gate = turnstile(clock, max_tracked=3)
+    throttle = make_throttle(clock, max_tracked=3)
     for name in ("a", "b", "c", "a", "d"):
         clock.now += 1
-        gate.failed(name, "here")
-    assert [gate.failures(name, "here") for name in "abcd"] == [2, 0, 1, 1]
+        throttle.failed(name, "here")
+    assert [throttle.failures(name, "here") for name in "abcd"] == [2, 0, 1, 1]
 
 
 def test_who_passed_is_not_remembered() -> None:
     async def scene() -> None:
-        gate = turnstile(HandClock(1000.0), max_tracked=2)
-        gate.failed("taro", "here")
+        throttle = make_throttle(HandClock(1000.0), max_tracked=2)
+        throttle.failed("taro", "here")
         for number in range(10):
-            assert await gate.enter(f"somebody {number}", "here")
-            gate.passed(f"somebody {number}", "here")
-            gate.leave(f"somebody {number}", "here")
-        gate.failed("jiro", "here")
-        assert gate.failures("taro", "here") == 1
+            assert await throttle.enter(f"somebody {number}", "here")
+            throttle.passed(f"somebody {number}", "here")
+            throttle.leave(f"somebody {number}", "here")
+        throttle.failed("jiro", "here")
+        assert throttle.failures("taro", "here") == 1
 
     asyncio.run(scene())
 
 
 def test_passing_without_a_failure_is_no_error() -> None:
-    turnstile(HandClock()).passed("taro", "here")
+    make_throttle(HandClock()).passed("taro", "here")

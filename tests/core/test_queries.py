@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from otp_core.accounts import Principal
 from otp_core.audit import id_at, ms_of
-from otp_core.desk import Actor
 from otp_core.model import (
     OtpUse,
     StoreUnavailable,
     TokenSpec,
     TokenState,
 )
-from otp_core.store.lists import (
+from otp_core.store.queries import (
     AuditFilter,
     audit_rows,
     counts,
@@ -27,7 +27,7 @@ from otp_core.store.lists import (
     token_line,
     tokens,
 )
-from otp_core.store.work import NewCustomer
+from otp_core.store.unit_of_work import NewCustomer
 from tests.core.bank import NOON, STAFF, Bank, rules
 
 
@@ -149,7 +149,7 @@ def test_the_audit_trail_is_asked_for_by_whom_what_who_and_when(tmp_path: Path) 
     bank.customer("taro")
     bank.clock.now += 3600
     bank.customer("jiro", "VSMT00000002")
-    bank.desk.suspend("jiro", None, Actor("the counter"))
+    bank.desk.suspend("jiro", None, Principal("the counter"))
     later = id_at(int((NOON + 3600) * 1000))
 
     def asked(**wanted: Any) -> list[tuple[str, str | None]]:

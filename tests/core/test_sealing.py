@@ -78,31 +78,31 @@ def test_a_key_check_tells_the_key_from_any_other() -> None:
 # Marks: keyed fingerprints.
 
 
-def test_a_mark_is_the_same_for_the_same_parts_in_every_process() -> None:
-    assert Sealer(KEY).mark(b"gateway", b"taro") == Sealer(KEY).mark(b"gateway", b"taro")
+def test_a_fingerprint_is_the_same_for_the_same_parts_in_every_process() -> None:
+    assert Sealer(KEY).fingerprint(b"gateway", b"taro") == Sealer(KEY).fingerprint(b"gateway", b"taro")
 
 
-def test_a_mark_depends_on_the_key() -> None:
-    assert Sealer(KEY).mark(b"123456") != Sealer(OTHER_KEY).mark(b"123456")
+def test_a_fingerprint_depends_on_the_key() -> None:
+    assert Sealer(KEY).fingerprint(b"123456") != Sealer(OTHER_KEY).fingerprint(b"123456")
 
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=6), max_size=4), st.lists(st.binary(max_size=6), max_size=4))
 def test_marks_tell_the_borders_between_parts_apart(one: list[bytes], other: list[bytes]) -> None:
-    assert (Sealer(KEY).mark(*one) == Sealer(KEY).mark(*other)) == (one == other)
+    assert (Sealer(KEY).fingerprint(*one) == Sealer(KEY).fingerprint(*other)) == (one == other)
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=100))
-def test_a_mark_fits_a_signed_column_and_is_never_none(part: bytes) -> None:
-    mark = Sealer(KEY).mark(part)
-    assert -(2**63) <= mark < 2**63
-    assert mark != 0
+def test_a_fingerprint_fits_a_signed_column_and_is_never_none(part: bytes) -> None:
+    fingerprint = Sealer(KEY).fingerprint(part)
+    assert -(2**63) <= fingerprint < 2**63
+    assert fingerprint != 0
 
 
 def test_a_part_may_be_of_any_length() -> None:
     """What somebody typed may be a whole book: it is no code then, and no error either."""
-    assert Sealer(KEY).mark(b"1" * 70_000) != Sealer(KEY).mark(b"1" * 70_001)
+    assert Sealer(KEY).fingerprint(b"1" * 70_000) != Sealer(KEY).fingerprint(b"1" * 70_001)
 
 
 def test_a_sealer_shows_nothing_of_its_key() -> None:

@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from otp_core import logs
-from otp_core.serve import Configuration
-from otp_core.settings import ConfigProblems, Log
+from otp_core.settings import ConfigProblems
+from sekisho.serve import Configuration
 from tests.sekisho import Sekisho, client_table
 
 CLIENT = client_table("gateway", "127.0.0.0/8", "code")
@@ -22,37 +22,37 @@ CLIENT = client_table("gateway", "127.0.0.0/8", "code")
 
 
 def test_a_configuration_can_be_read_again_and_again(tmp_path: Path) -> None:
-    house = Sekisho(tmp_path, clients=CLIENT)
-    configuration = Configuration(house.config, None, {})
+    sekisho = Sekisho(tmp_path, clients=CLIENT)
+    configuration = Configuration(sekisho.config, None, {})
     assert [client.name for client in configuration.read().settings.radius.clients] == ["gateway"]
-    house.clients += client_table("another", "192.0.2.0/24", "code")
-    house.write_config()
+    sekisho.clients += client_table("another", "192.0.2.0/24", "code")
+    sekisho.write_config()
     assert [client.name for client in configuration.read().settings.radius.clients] == ["gateway", "another"]
-    house.close()
+    sekisho.close()
 
 
 def test_the_environment_it_was_given_outranks_the_file(tmp_path: Path) -> None:
-    house = Sekisho(tmp_path, clients=CLIENT)
-    configuration = Configuration(house.config, None, {"SEKISHO_LOGIN__LOCK_AFTER": "3"})
+    sekisho = Sekisho(tmp_path, clients=CLIENT)
+    configuration = Configuration(sekisho.config, None, {"SEKISHO_LOGIN__LOCK_AFTER": "3"})
     assert configuration.read().settings.login.lock_after == 3
-    house.close()
+    sekisho.close()
 
 
 def test_what_only_a_door_can_find_is_found_before_anything_starts(tmp_path: Path) -> None:
     """A reply attribute that no dictionary has."""
-    house = Sekisho(tmp_path, clients=CLIENT + "[radius.clients.reply_attributes]\nNo-Such-Attribute = 1\n")
+    sekisho = Sekisho(tmp_path, clients=CLIENT + "[radius.clients.reply_attributes]\nNo-Such-Attribute = 1\n")
     with pytest.raises(ConfigProblems, match="No-Such-Attribute"):
-        Configuration(house.config, None, {}).read()
-    house.close()
+        Configuration(sekisho.config, None, {}).read()
+    sekisho.close()
 
 
 def test_a_file_that_became_wrong_is_a_problem_that_says_where(tmp_path: Path) -> None:
-    house = Sekisho(tmp_path, clients=CLIENT)
-    configuration = Configuration(house.config, None, {})
-    house.config.write_text("[store]\nurl = 1\n")
+    sekisho = Sekisho(tmp_path, clients=CLIENT)
+    configuration = Configuration(sekisho.config, None, {})
+    sekisho.config.write_text("[store]\nurl = 1\n")
     with pytest.raises(ConfigProblems, match="url"):
         configuration.read()
-    house.close()
+    sekisho.close()
 
 
 # The log.
@@ -70,7 +70,7 @@ def login(secret: str) -> None:
 
 
 def say(format_: str, level: str = "info") -> None:
-    logs.configure(Log(format=format_, level=level))  # type: ignore[arg-type]
+    logs.configure(level, format_)
     log = structlog.get_logger("test")
     log.debug("quiet")
     log.warning("aloud", customer="お客さま")
@@ -106,7 +106,7 @@ def test_no_traceback_shows_what_a_password_was(format_: str, capsys: pytest.Cap
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
 def test_only_lines_of_the_level_or_above_are_written(level: str, capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(Log(level=level, format="json"))  # type: ignore[arg-type]
+    logs.configure(level, "json")
     log = structlog.get_logger("test")
     for name in ("debug", "info", "warning", "error"):
         getattr(log, name)(name)

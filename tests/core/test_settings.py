@@ -12,9 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from otp_core.model import Language, Mode
-from otp_core.settings import Address, ConfigProblems, Problem, Settings, load
+from otp_core.settings import Address, ConfigProblems, Problem
 from otp_core.settings.explain import explain
 from otp_core.settings.named_files import follow
+from sekisho.settings import Settings, load
 from tests.core.settings_files import BY_FILE, CLIENT, SECRET, STORE, good, private, report, warnings
 
 # What holds when little is said.
@@ -40,7 +41,11 @@ def test_a_door_that_is_named_has_its_defaults(tmp_path: Path) -> None:
 def test_a_client_is_safe_by_default(tmp_path: Path) -> None:
     (client,) = good(tmp_path, STORE + CLIENT).settings.radius.clients
     assert (client.secret.get_secret_value(), str(client.network)) == (SECRET.encode(), "10.1.0.0/16")
-    assert (client.require_message_authenticator, client.limit_proxy_state, client.join_seconds) == (True, True, 0)
+    assert (client.require_message_authenticator, client.limit_proxy_state, client.repeated_login_seconds) == (
+        True,
+        True,
+        0,
+    )
     assert (client.mode, client.language, client.charset) == (Mode.CHALLENGE, Language.JA, "utf-8")
     assert (client.without_token, client.suspended, client.lost) == ("password", None, None)
     assert client.without_password == "reject"
@@ -81,7 +86,7 @@ def test_settings_may_be_made_of_values_that_are_read_already() -> None:
 
 def test_a_kind_of_problem_without_words_of_its_own_is_told_all_the_same() -> None:
     kind = {"type": "string_unicode", "loc": ("log", "level"), "input": SECRET}
-    told = explain(ValidationError.from_exception_data("Settings", [kind]), frozenset())  # type: ignore[list-item]
+    told = explain(ValidationError.from_exception_data("Settings", [kind]), frozenset(), Settings)  # type: ignore[list-item]
     assert told == {("log", "level"): "Input should be a valid string, unable to parse raw data as a unicode string"}
 
 
@@ -110,8 +115,8 @@ def test_the_environment_outranks_the_folder_which_outranks_the_file(tmp_path: P
     settings = loaded.settings
     assert (settings.store.url, settings.log.level, settings.log.format) == ("sqlite:///folder.db", "debug", "json")
     assert (settings.login.lock_after, settings.login.code_window, loaded.warnings) == (5, 0, ())
-    assert loaded.places.exactly(("log", "level")) == "environment SEKISHO_LOG__LEVEL"
-    assert loaded.places.exactly(("store", "url")) == str(folder / "store__url")
+    assert loaded.sources.exactly(("log", "level")) == "environment SEKISHO_LOG__LEVEL"
+    assert loaded.sources.exactly(("store", "url")) == str(folder / "store__url")
 
 
 def test_without_a_file_everything_may_come_from_the_environment(tmp_path: Path) -> None:
@@ -145,7 +150,7 @@ def test_a_list_from_the_environment_hides_the_files_list(tmp_path: Path) -> Non
 
 def test_nothing_is_looked_up_behind_the_callers_back(tmp_path: Path) -> None:
     program = (
-        "from otp_core.settings import Settings\n"
+        "from sekisho.settings import Settings\n"
         "print(Settings(store={'url': 'sqlite:///s.db', 'master_key_file': 'k'}).log.level)"
     )
     environment = {"SEKISHO_LOG__LEVEL": "debug"}
@@ -309,7 +314,7 @@ def test_relative_names_of_secrets_start_in_the_secrets_folder_if_there_is_one(t
 
 def test_following_names_leaves_what_it_was_given_as_it_was(tmp_path: Path) -> None:
     given = {"store": {"master_key_file": "k"}, "radius": {"clients": [{"secret_file": "vpn"}]}}
-    followed, problems = follow(given, tmp_path, tmp_path)
+    followed, problems, _ = follow(given, Settings, tmp_path, tmp_path)
     assert followed["store"] == {"master_key_file": str(tmp_path / "k")}
     assert list(problems) == [("radius", "clients", 0, "secret_file")]
     assert given == {"store": {"master_key_file": "k"}, "radius": {"clients": [{"secret_file": "vpn"}]}}

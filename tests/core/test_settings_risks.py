@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from otp_core.settings import load
+from sekisho.settings import load
 from tests.core.settings_files import BY_FILE, CLIENT, STORE, good, private, warnings, written
 
 
@@ -12,7 +12,7 @@ def test_risks_are_warnings_with_their_places(tmp_path: Path) -> None:
     text = STORE + (
         "[radius]\nworkers = 2\n[password]\ntime_cost = 1\n"
         + CLIENT.replace("10.1.0.0/16", "10.0.0.0/8")
-        + "require_message_authenticator = false\nlimit_proxy_state = false\njoin_seconds = 5\n"
+        + "require_message_authenticator = false\nlimit_proxy_state = false\nrepeated_login_seconds = 5\n"
     )
     assert warnings(good(tmp_path, text), tmp_path) == [
         "sekisho.toml:6: password: is weaker than OWASP's minimum for argon2id: memory_kib = 19456, time_cost = 2",
@@ -20,8 +20,8 @@ def test_risks_are_warnings_with_their_places(tmp_path: Path) -> None:
         "(CVE-2024-3596); turn Message-Authenticator on there and write true",
         "sekisho.toml:13: radius.clients[0].limit_proxy_state: vpn is at risk: Proxy-State without "
         "Message-Authenticator is how replies are forged (CVE-2024-3596); write true",
-        "sekisho.toml:14: radius.clients[0].join_seconds: a code can be used more than once through vpn for 5 s; "
-        "write 0 unless that gateway sends one login twice",
+        "sekisho.toml:14: radius.clients[0].repeated_login_seconds: a code can be used more than once through vpn for "
+        "5 s; write 0 unless that gateway sends one login twice",
         "sekisho.toml:10: radius.clients[0].network: 10.0.0.0/8 is very wide: every address in it may guess at the "
         "secret of vpn",
     ]

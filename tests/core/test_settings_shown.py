@@ -13,8 +13,11 @@ import pytest
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from otp_core.settings import Client, ConfigProblems, Notices, PamProfile, describe_schema, load, markdown_table, show
-from otp_core.settings.load import Given
+from otp_core.settings import ConfigProblems, NoticesSettings, describe_schema, markdown_table, show
+from otp_core.settings.reader import Given
+from pam_module.settings import PamProfile
+from radius_server.settings import ClientSettings
+from sekisho.settings import Settings, load
 from tests.core.settings_files import CLIENT, SECRET, STORE, good, private, report, written
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -55,7 +58,7 @@ def test_nothing_made_of_good_settings_holds_a_secret(tmp_path: Path) -> None:
     text = STORE + CLIENT.replace(SECRET, PASSPHRASE) + f'reply_attributes.Tunnel-Password = "{PASSPHRASE}"\n'
     loaded = load(written(tmp_path, text, 0o644), environment={})
     settings = loaded.settings
-    shown = f"{loaded!r} {settings} {settings!r} {loaded.warnings} {show(settings)} {show(settings, loaded.places)}"
+    shown = f"{loaded!r} {settings} {settings!r} {loaded.warnings} {show(settings)} {show(settings, loaded.sources)}"
     assert PASSPHRASE not in shown
     assert shown.count("********") >= 4
     assert PASSPHRASE not in settings.radius.clients[0].model_dump_json(exclude={"reply_attributes"})
@@ -63,12 +66,12 @@ def test_nothing_made_of_good_settings_holds_a_secret(tmp_path: Path) -> None:
 
 def test_a_section_that_is_made_directly_keeps_its_secret_too() -> None:
     with pytest.raises(ValidationError) as caught:
-        Client.model_validate({"name": "a", "network": "::1", "secret": [PASSPHRASE]})
+        ClientSettings.model_validate({"name": "a", "network": "::1", "secret": [PASSPHRASE]})
     assert PASSPHRASE not in str(caught.value)
 
 
 def test_what_pydantic_settings_is_handed_does_not_print_itself() -> None:
-    given = Given({"store": {"url": PASSPHRASE}})
+    given = Given(Settings, {"store": {"url": PASSPHRASE}})
     assert given.get_field_value(FieldInfo(), "store")[0] == given()["store"] == {"url": PASSPHRASE}
     assert PASSPHRASE not in f"{given} {given()}"
 
@@ -76,7 +79,7 @@ def test_what_pydantic_settings_is_handed_does_not_print_itself() -> None:
 def test_debugging_pydantic_settings_prints_no_secret(tmp_path: Path) -> None:
     program = (
         "import logging, pathlib, sys\n"
-        "from otp_core.settings import load\n"
+        "from sekisho.settings import load\n"
         "logging.basicConfig(level=logging.DEBUG)\n"
         "load(pathlib.Path(sys.argv[1]), environment={})"
     )
@@ -98,7 +101,7 @@ def test_show_is_toml_with_the_place_of_every_value(tmp_path: Path) -> None:
         + 'reply_attributes = { Class = [1, "b"], "Acme.Level" = "\\u007f" }\nreply_messages.reject = "いいえ"\n'
     )
     loaded = good(tmp_path, text, {"SEKISHO_LOG__LEVEL": "debug"})
-    shown = show(loaded.settings, loaded.places).replace(f"{tmp_path}/", "")
+    shown = show(loaded.settings, loaded.sources).replace(f"{tmp_path}/", "")
     for line in (
         'url = "sqlite:///s.db"  # sekisho.toml:2',
         "lock_after = 10  # default",
@@ -125,16 +128,16 @@ def test_show_reads_back_as_the_same_settings(tmp_path: Path) -> None:
 
 
 def test_every_key_is_described_in_the_schema_and_in_the_table() -> None:
-    schema = describe_schema()
+    schema = describe_schema(Settings)
     tables = [table["properties"] for table in schema["$defs"].values() if "properties" in table]
     assert all(key["description"] for table in tables for key in table.values())
-    assert schema["$defs"]["Client"]["oneOf"] == [{"required": ["secret"]}, {"required": ["secret_file"]}]
-    rows = markdown_table().splitlines()
+    assert schema["$defs"]["ClientSettings"]["oneOf"] == [{"required": ["secret"]}, {"required": ["secret_file"]}]
+    rows = markdown_table(Settings).splitlines()
     assert {row.count("|") for row in rows} == {5}
     keys = [row.split("`")[1] for row in rows[2:]]
     assert {key for table in tables for key in table} - {"reply_messages"} == {key.split(".")[-1] for key in keys}
     assert {"store.url", "radius.reply_messages.reject", "radius.clients[].reply_messages.reject"} <= set(keys)
-    assert '| `radius.listen` | list | `["0.0.0.0:1812", "[::]:1812"]` | UDP' in markdown_table()
+    assert '| `radius.listen` | list | `["0.0.0.0:1812", "[::]:1812"]` | UDP' in markdown_table(Settings)
 
 
 # The examples that are delivered.
@@ -162,7 +165,7 @@ def test_the_example_shows_every_key_with_its_default(tmp_path: Path) -> None:
         left_out = set(fields) - set(given[name]) - {"reply_messages", "profiles"} - optional
         assert (name, left_out) == (name, set())
         assert all(f"{key} = " in text for key in optional)
-    for key in (*Client.model_fields, *PamProfile.model_fields):
+    for key in (*ClientSettings.model_fields, *PamProfile.model_fields):
         assert key in text
 
 
@@ -174,9 +177,11 @@ def test_the_example_of_notices_is_good_and_whole(tmp_path: Path) -> None:
     text = text.replace("/etc/sekisho/mail-ca.pem", "mail-ca.pem")
     notices = good(tmp_path, f"{STORE}[notices]\n{text}\n").settings.notices
     assert notices is not None
-    assert set(tomllib.loads(text)) == set(Notices.model_fields)
-    defaults = {name for name, field in Notices.model_fields.items() if not field.is_required() and field.default}
-    silent = Notices(smtp=notices.smtp, sender=notices.sender, contact=notices.contact)
+    assert set(tomllib.loads(text)) == set(NoticesSettings.model_fields)
+    defaults = {
+        name for name, field in NoticesSettings.model_fields.items() if not field.is_required() and field.default
+    }
+    silent = NoticesSettings(smtp=notices.smtp, sender=notices.sender, contact=notices.contact)
     assert all(getattr(notices, name) == getattr(silent, name) for name in defaults)
 
 

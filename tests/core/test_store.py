@@ -23,14 +23,14 @@ from otp_core.model import (
     TokenState,
 )
 from otp_core.sealing import KeyProblem, create_master_key
-from otp_core.store.engine import StoreProblem, file_of, open_engine, transaction, unavailable
-from otp_core.store.lists import (
+from otp_core.store.queries import (
     damage,
     newest_audit_id,
 )
 from otp_core.store.schema import REVISION, metadata
+from otp_core.store.sqlite.engine import StoreProblem, file_of, open_engine, transaction, unavailable
 from otp_core.store.store import Store, initialise
-from otp_core.store.work import NewToken
+from otp_core.store.unit_of_work import NewToken
 from tests.core.bank import STAFF, Bank
 from tests.core.faulty import full, no_way_back, read_only
 
@@ -286,7 +286,7 @@ def test_a_store_is_durable_and_minds_its_keys(tmp_path: Path) -> None:
         "INSERT INTO customer (key, contract_id, otp_use) VALUES (1, 'taro', 'none')",
         "INSERT INTO token (key, token_id, seed, kind, algorithm, digits, period, state) "
         "VALUES (1, 'VSMT00000001', x'00', 'totp', 'sha1', 6, 30, 'available')",
-        "INSERT INTO permit (customer_key, mark, expires_at) VALUES (1, 1, 1)",
+        "INSERT INTO permit (customer_key, digest, expires_at) VALUES (1, 1, 1)",
         "INSERT INTO profile (customer_key) VALUES (1)",
         "UPDATE audit SET reason = NULL",
     ],
@@ -314,7 +314,7 @@ def test_a_transaction_is_kept_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     def fail_in_the_middle() -> None:
         with bank.store.work() as work:
             work.add_tokens([NewToken("VSMT00000009", b"sealed", TokenSpec())])
-            work.record(Event.TOKEN_IMPORTED, actor="staff", token="VSMT00000009")
+            work.audit(Event.TOKEN_IMPORTED, actor="staff", token="VSMT00000009")
             raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
@@ -326,14 +326,14 @@ def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.05)
     other = bank.open_store()
     with bank.store.work() as work:
-        work.record(Event.CLOCK_TRUSTED, actor="one")
+        work.audit(Event.CLOCK_TRUSTED, actor="one")
         with pytest.raises(StoreUnavailable, match="another process holds its write lock"), other.work():
             raise AssertionError("nobody gets in here")
         with other.read() as connection:
             assert newest_audit_id(connection) == 0, "readers need not wait, and do not see what is not committed"
     bank.clock.now += 1
     with other.work() as work:
-        work.record(Event.CLOCK_TRUSTED, actor="other")
+        work.audit(Event.CLOCK_TRUSTED, actor="other")
     assert [row.actor for row in bank.audit()] == ["one", "other"]
 
 
@@ -430,24 +430,24 @@ def test_damage_is_found_and_a_sound_store_has_none(tmp_path: Path) -> None:
 def test_a_step_is_spent_once_and_only_forwards(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer()
-    key = bank.standing().token_key
+    key = bank.login_record().token_key
     assert key is not None
     with bank.store.work() as work:
         assert work.spend_step(key, 10, 1, 1000)
         assert not work.spend_step(key, 10, 1, 1000)
         assert not work.spend_step(key, 9, 1, 1000)
         assert work.spend_step(key, 11, -2, 2000)
-    standing = bank.standing()
-    assert (standing.last_step, standing.drift, standing.last_at, standing.last_mark) == (11, -2, 2000, 0)
+    record = bank.login_record()
+    assert (record.last_step, record.drift, record.last_at, record.last_fingerprint) == (11, -2, 2000, 0)
 
 
 def test_a_customer_and_a_token_move_only_from_where_they_are(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer()
-    standing = bank.standing()
-    assert standing.token_key is not None
+    record = bank.login_record()
+    assert record.token_key is not None
     with bank.store.work() as work:
-        who, token = standing.customer_key, standing.token_key
+        who, token = record.customer_key, record.token_key
         assert not work.set_otp_use(who, OtpUse.SUSPENDED, OtpUse.LOST, token)
         assert work.set_otp_use(who, OtpUse.ACTIVE, OtpUse.SUSPENDED, token)
         assert not work.set_token_state(token, TokenState.AVAILABLE, TokenState.RETIRED)
@@ -457,7 +457,7 @@ def test_a_customer_and_a_token_move_only_from_where_they_are(tmp_path: Path) ->
 def test_a_password_hash_is_renewed_only_over_the_one_it_was_made_from(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer(password_hash="old")
-    key = bank.standing().customer_key
+    key = bank.login_record().customer_key
     with bank.store.work() as work:
         assert not work.set_password_hash(key, "older", "new")
         assert work.set_password_hash(key, "old", "new")

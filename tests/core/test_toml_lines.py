@@ -103,7 +103,7 @@ class Writer:
     def write(self, text: object) -> None:
         self.text += str(text)
 
-    def mark(self, location: Location) -> None:
+    def note(self, location: Location) -> None:
         self.lines[location] = self.text.count("\n") + 1
 
     def gap(self) -> None:
@@ -118,7 +118,7 @@ class Writer:
         self.write(self.draw(st.sampled_from([json.dumps(name), *[name] * bool(bare), *[f"'{name}'"] * plain])))
 
     def pair(self, table: Location, name: str, depth: int) -> None:
-        self.mark((*table, name))
+        self.note((*table, name))
         self.name(name)
         here: Location = (*table, name)
         if self.draw(st.booleans()):
@@ -126,7 +126,7 @@ class Writer:
             self.gap()
             self.name("dotted")
             here = (*here, "dotted")
-            self.mark(here)
+            self.note(here)
         self.gap()
         self.write("=")
         self.gap()
@@ -141,7 +141,7 @@ class Writer:
             for index in range(self.draw(st.integers(0, 3))):  # type: ignore[call-overload]
                 self.write("," if index else "")
                 self.write(self.draw(BREAKS))
-                self.mark((*here, index))
+                self.note((*here, index))
                 self.value((*here, index), depth - 1)
             self.write(self.draw(BREAKS))
             self.write("]")
@@ -158,7 +158,7 @@ class Writer:
             self.write(self.draw(st.sampled_from(["\n", "\r\n", ' # [no] = "\n', "\n\n"])))
 
     def header(self, location: Location, brackets: str) -> None:
-        self.mark(location)
+        self.note(location)
         self.write(brackets)
         for index, name in enumerate(part for part in location if isinstance(part, str)):
             self.write(" . " if index else "")
@@ -176,7 +176,7 @@ def documents(draw: Callable[..., object]) -> Writer:
             writer.header((table,), "[")
             writer.pairs((table,))
             continue
-        writer.mark((table,))
+        writer.note((table,))
         for index in range(draw(st.integers(1, 3))):  # type: ignore[call-overload]
             writer.header((table, index), "[[")
             writer.pairs((table, index))

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 
 from otp_core.audit import Event, Ids
-from otp_core.build import House, cost_of, doors, open_desk, open_house, open_store, rules_of
 from otp_core.clock import ClockSetBack
 from otp_core.first_factor.hashes import Cost
+from otp_core.login.policy import Delays, Rules
 from otp_core.model import Accept, Attempt, Challenge, Mode, Policy, Silence, Verdict
-from otp_core.policy import Delays, Rules
 from otp_core.sealing import KeyProblem
-from otp_core.settings import Settings
-from otp_core.store.engine import StoreProblem
+from otp_core.store.sqlite.engine import StoreProblem
 from otp_core.store.store import Store
+from sekisho.doors import DOORS
+from sekisho.settings import Settings
+from sekisho.wiring import Application, cost_of, open_application, open_desk, open_store, rules_of
 from tests.core.bank import verdict_on
 from tests.sekisho import PASSWORD, STAFF, Sekisho
 
@@ -80,40 +81,41 @@ def test_a_hash_costs_what_the_settings_say(bank: Sekisho) -> None:
     assert cost_of(bank.settings) == Cost(256, 1, 1)
 
 
-def test_the_radius_door_is_found_by_its_entry_point() -> None:
-    assert "radius" in doors()
+def test_every_door_is_named_in_the_table_with_a_section_of_the_schema() -> None:
+    assert set(DOORS) == {"pam", "radius", "soft_token", "web"}
+    assert {entry.section for entry in DOORS.values()} <= set(Settings.model_fields)
 
 
-def test_a_house_lets_in_whom_the_desk_enrolled(bank: Sekisho) -> None:
+def test_a_sekisho_lets_in_whom_the_desk_enrolled(bank: Sekisho) -> None:
     taro = bank.customer()
 
     async def scene() -> None:
-        house = open_house(bank.settings)
+        application = open_application(bank.settings)
         try:
-            wrong = await answer(house, taro.contract_id, "wrong", CHALLENGE)
-            asked = await answer(house, taro.contract_id, PASSWORD, CHALLENGE)
+            wrong = await answer(application, taro.contract_id, "wrong", CHALLENGE)
+            asked = await answer(application, taro.contract_id, PASSWORD, CHALLENGE)
             assert isinstance(asked, Challenge) and not isinstance(wrong, Challenge)
             attempt = Attempt(taro.contract_id, taro.code(), CHALLENGE, "gateway", challenge=asked.state)
-            assert await verdict_on(attempt, house.authenticator) == Accept()
-            assert house.health.healthy()
-            assert await answer(house, taro.contract_id, taro.code(1), CODE) == Accept()
+            assert await verdict_on(attempt, application.services.authenticator) == Accept()
+            assert application.services.health.healthy()
+            assert await answer(application, taro.contract_id, taro.code(1), CODE) == Accept()
         finally:
-            await house.close()
+            await application.close()
 
     asyncio.run(scene())
 
 
-async def answer(house: House, contract_id: str, typed: str, policy: Policy) -> Verdict:
-    return await verdict_on(Attempt(contract_id, typed, policy, "gateway"), house.authenticator)
+async def answer(application: Application, contract_id: str, user_password: str, policy: Policy) -> Verdict:
+    return await verdict_on(Attempt(contract_id, user_password, policy, "gateway"), application.services.authenticator)
 
 
 def test_every_state_is_a_new_one_that_nobody_can_guess(bank: Sekisho) -> None:
     taro = bank.customer()
 
     async def scene() -> None:
-        house = open_house(bank.settings)
-        asked = [await answer(house, taro.contract_id, PASSWORD, CHALLENGE) for _ in range(20)]
-        await house.close()
+        application = open_application(bank.settings)
+        asked = [await answer(application, taro.contract_id, PASSWORD, CHALLENGE) for _ in range(20)]
+        await application.close()
         states = {verdict.state for verdict in asked if isinstance(verdict, Challenge)}
         assert len(states) == 20
         assert all(len(state) == 16 for state in states)
@@ -127,7 +129,7 @@ def ahead(settings: Settings, seconds: float) -> None:
         settings.store.url, settings.store.master_key_file, ids=Ids(lambda: time.time() + seconds), busy_seconds=1
     )
     with store.work() as work:
-        work.record(Event.CLOCK_TRUSTED, actor="a clock that ran ahead")
+        work.audit(Event.CLOCK_TRUSTED, actor="a clock that ran ahead")
 
 
 def test_a_clock_behind_the_audit_trail_is_refused_over_a_restart(bank: Sekisho) -> None:
@@ -135,13 +137,13 @@ def test_a_clock_behind_the_audit_trail_is_refused_over_a_restart(bank: Sekisho)
     ahead(bank.settings, 3600)
 
     async def scene() -> None:
-        house = open_house(bank.settings)
+        application = open_application(bank.settings)
         deadline = asyncio.get_running_loop().time()
         attempt = Attempt(taro.contract_id, taro.code(), CODE, "gateway", deadline=deadline)
-        silence = await verdict_on(attempt, house.authenticator)
+        silence = await verdict_on(attempt, application.services.authenticator)
         assert isinstance(silence, Silence) and "--trust-clock" in silence.reason
-        assert not house.health.healthy()
-        await house.close()
+        assert not application.services.health.healthy()
+        await application.close()
 
     asyncio.run(scene())
     with pytest.raises(ClockSetBack):
@@ -153,9 +155,9 @@ def test_a_clock_that_is_trusted_is_used_and_that_is_written_down(bank: Sekisho)
     ahead(bank.settings, 3600)
 
     async def scene() -> None:
-        house = open_house(bank.settings, trust_clock=True)
-        assert await answer(house, taro.contract_id, taro.code(), CODE) == Accept()
-        await house.close()
+        application = open_application(bank.settings, trust_clock=True)
+        assert await answer(application, taro.contract_id, taro.code(), CODE) == Accept()
+        await application.close()
 
     asyncio.run(scene())
     assert [row.actor for row in bank.audit(event="clock.trusted")].count("sekisho serve") == 1
@@ -166,10 +168,10 @@ def test_a_clock_that_was_trusted_once_stays_trusted_for_workers_commands_and_th
     ahead(bank.settings, 3600)
 
     async def scene() -> None:
-        await open_house(bank.settings, trust_clock=True).close()
-        house = open_house(bank.settings)  # as a worker does, behind the one that tried
-        assert house.health.healthy()
-        await house.close()
+        await open_application(bank.settings, trust_clock=True).close()
+        application = open_application(bank.settings)  # as a worker does, behind the one that tried
+        assert application.services.health.healthy()
+        await application.close()
 
     asyncio.run(scene())
     open_desk(bank.settings, bank.store).suspend(taro.contract_id, taro.code(), STAFF)
@@ -180,20 +182,20 @@ def test_a_clock_that_was_trusted_is_not_trusted_over_rows_of_the_future_that_ca
     ahead(bank.settings, 3600)
 
     async def scene() -> None:
-        await open_house(bank.settings, trust_clock=True).close()
+        await open_application(bank.settings, trust_clock=True).close()
         ahead(bank.settings, 7200)
-        house = open_house(bank.settings)
-        assert not house.health.healthy()
-        await house.close()
-        house = open_house(bank.settings, trust_clock=True)
-        assert house.health.healthy(), "and may be trusted again"
-        await house.close()
+        application = open_application(bank.settings)
+        assert not application.services.health.healthy()
+        await application.close()
+        application = open_application(bank.settings, trust_clock=True)
+        assert application.services.health.healthy(), "and may be trusted again"
+        await application.close()
 
     asyncio.run(scene())
     open_desk(bank.settings, bank.store).suspend(taro.contract_id, taro.code(), STAFF)
 
 
-def test_a_house_without_a_store_or_with_another_key_is_a_problem(bank: Sekisho) -> None:
+def test_a_sekisho_without_a_store_or_with_another_key_is_a_problem(bank: Sekisho) -> None:
     bank.settings.store.master_key_file.write_bytes(b"")
     with pytest.raises(KeyProblem):
         open_store(bank.settings)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from typer.testing import CliRunner
 
-from otp_core.cli import app
 from otp_core.model import TokenSpec
+from sekisho.cli import app
 from tests.sekisho import Customer, Sekisho
 
 EIGHT_DIGITS = TokenSpec(digits=8)
@@ -28,24 +28,24 @@ class Said(NamedTuple):
 class CommandLine:
     """``sekisho --config …``, in this process (``run``) or as one of its own (``spawn``). It keeps what was said."""
 
-    house: Sekisho
+    sekisho: Sekisho
     said: list[Said] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
-        return self.house.folder
+        return self.sekisho.folder
 
-    def run(self, *words: str, typed: str = "", code: int = 0) -> Said:
-        """The command's words; ``typed`` is its standard input. It has to end with this exit code."""
-        environment = {"SEKISHO_CONFIG": str(self.house.config), "SEKISHO_SECRETS_DIR": None, "SUDO_USER": None}
-        result = CliRunner().invoke(app, words, input=typed, env=environment, catch_exceptions=False)
+    def run(self, *words: str, user_password: str = "", code: int = 0) -> Said:
+        """The command's words; ``user_password`` is its standard input. It has to end with this exit code."""
+        environment = {"SEKISHO_CONFIG": str(self.sekisho.config), "SEKISHO_SECRETS_DIR": None, "SUDO_USER": None}
+        result = CliRunner().invoke(app, words, input=user_password, env=environment, catch_exceptions=False)
         said = Said(result.exit_code, result.stdout, result.stderr)
         self.said.append(said)
         assert said.code == code, said
         return said
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "otp_core", "--config", str(self.house.config), *words]
+        return [sys.executable, "-m", "sekisho", "--config", str(self.sekisho.config), *words]
 
     def spawn(self, *words: str) -> subprocess.Popen[str]:
         """The command with pipes as its streams."""
@@ -58,7 +58,7 @@ class CommandLine:
         return str(path)
 
     def customer(self, *, enrolled: bool = True) -> Customer:
-        return self.house.customer(enrolled=enrolled, spec=EIGHT_DIGITS)
+        return self.sekisho.customer(enrolled=enrolled, spec=EIGHT_DIGITS)
 
     def spare_token(self) -> Customer:
         """Somebody who is not enrolled, for the sake of their token."""

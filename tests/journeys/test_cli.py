@@ -17,7 +17,7 @@ import pyotp
 import pytest
 import typer.main
 
-from otp_core.cli import app
+from sekisho.cli import app
 from tests.journeys.command_line import CommandLine
 from tests.sekisho import SECRET, STAFF, Sekisho, client_table
 
@@ -27,9 +27,9 @@ MORE = "[login]\ncode_window = 2\n"
 
 @pytest.fixture
 def at(tmp_path: Path) -> Iterator[CommandLine]:
-    house = Sekisho(tmp_path, more=MORE)
-    yield CommandLine(house)
-    house.close()
+    sekisho = Sekisho(tmp_path, more=MORE)
+    yield CommandLine(sekisho)
+    sekisho.close()
 
 
 def commands() -> dict[str, Any]:
@@ -70,7 +70,7 @@ def test_the_help_tells_the_exit_codes(at: CommandLine) -> None:
 
 def test_the_help_waits_for_no_database_and_no_cryptography() -> None:
     slow = ("sqlalchemy", "pydantic", "argon2", "cryptography", "structlog", "rich")
-    code = f"import sys, otp_core.cli; print([name for name in {slow} if name in sys.modules])"
+    code = f"import sys, sekisho.cli; print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -92,15 +92,15 @@ def test_a_customer_is_added_shown_and_listed(at: CommandLine) -> None:
 
 
 def test_a_customers_password_comes_from_standard_input(at: CommandLine) -> None:
-    at.run("customer", "add", "c1", "--password", typed="korrekt pferd\n")
+    at.run("customer", "add", "c1", "--password", user_password="korrekt pferd\n")
     assert json.loads(at.run("customer", "show", "c1", "--json").out)["password_held"]
 
 
 def test_a_customer_enrols_suspends_and_resumes(at: CommandLine) -> None:
     one = at.customer(enrolled=False)
-    at.run("enrol", one.contract_id, one.token_id.lower(), typed=one.previous_code())
+    at.run("enrol", one.contract_id, one.token_id.lower(), user_password=one.previous_code())
     assert json.loads(at.run("customer", "show", one.contract_id, "--json").out)["otp_use"] == "active"
-    at.run("suspend", one.contract_id, "--with-code", typed=one.code() + "\n")
+    at.run("suspend", one.contract_id, "--with-code", user_password=one.code() + "\n")
     assert f"{one.contract_id}\tsuspended" in at.run("customer", "list", "--use", "suspended").out
     at.run("resume", one.contract_id)
     at.run("suspend", one.contract_id, "--reason", "asked in writing")
@@ -109,7 +109,7 @@ def test_a_customer_enrols_suspends_and_resumes(at: CommandLine) -> None:
 
 def test_a_customer_changes_the_device_by_the_old_tokens_code(at: CommandLine) -> None:
     one, other = at.customer(), at.spare_token()
-    at.run("change", one.contract_id, other.token_id, typed=f"{one.code()}\n{other.code()}\n")
+    at.run("change", one.contract_id, other.token_id, user_password=f"{one.code()}\n{other.code()}\n")
     assert json.loads(at.run("token", "show", one.token_id, "--json").out)["state"] == "retired"
     assert json.loads(at.run("token", "show", other.token_id, "--json").out)["contract_id"] == one.contract_id
 
@@ -119,13 +119,19 @@ def test_a_lost_token_is_replaced_by_a_permit(at: CommandLine) -> None:
     at.run("report-lost", one.contract_id, "--reason", "left in a taxi")
     permit = json.loads(at.run("permit-reissue", one.contract_id, "--json").out)
     assert permit["expires"] > "2020"
-    at.run("change", one.contract_id, other.token_id, "--permit", typed=f"{permit['permit'].lower()}\n{other.code()}")
+    at.run(
+        "change",
+        one.contract_id,
+        other.token_id,
+        "--permit",
+        user_password=f"{permit['permit'].lower()}\n{other.code()}",
+    )
     assert json.loads(at.run("customer", "show", one.contract_id, "--json").out)["token_id"] == other.token_id
 
 
 def test_a_token_that_ran_away_is_resynchronised(at: CommandLine) -> None:
     one = at.customer()
-    told = at.run("resync", one.contract_id, "--json", typed=f"{one.code(50)}\n{one.code(51)}\n")
+    told = at.run("resync", one.contract_id, "--json", user_password=f"{one.code(50)}\n{one.code(51)}\n")
     assert json.loads(told.out)["done"] == "token.resynchronised"
     assert json.loads(at.run("token", "show", one.token_id, "--json").out)["drift"] in (50, 51)
 
@@ -143,7 +149,7 @@ def test_a_token_is_issued_once_and_retired(at: CommandLine) -> None:
     issued = json.loads(at.run("token", "issue", "--digits", "8", "--issuer", "Bank", "--json").out)
     assert "issuer=Bank" in issued["uri"] and issued["token_id"] in issued["uri"]
     at.run("customer", "add", "c1")
-    at.run("enrol", "c1", issued["token_id"], typed=pyotp.TOTP(issued["secret"], digits=8).now())
+    at.run("enrol", "c1", issued["token_id"], user_password=pyotp.TOTP(issued["secret"], digits=8).now())
     spare = json.loads(at.run("token", "issue", "--kind", "hotp", "--algorithm", "sha256", "--json").out)["token_id"]
     at.run("token", "retire", spare)
     assert spare in at.run("token", "list", "--state", "retired").out
@@ -152,12 +158,12 @@ def test_a_token_is_issued_once_and_retired(at: CommandLine) -> None:
 
 def test_every_act_says_who_did_it_and_why(at: CommandLine) -> None:
     at.run("customer", "add", "c1", "--reason", "ticket 4711")
-    (row,) = at.house.audit("c1")
+    (row,) = at.sekisho.audit("c1")
     assert (row.actor, row.source, row.reason) == (getpass.getuser(), "cli", "ticket 4711")
 
 
 def test_long_lists_come_in_pages_and_say_so(at: CommandLine) -> None:
-    at.house.crowd(5)
+    at.sekisho.crowd(5)
     first = at.run("token", "list", "--limit", "2", "--json")
     last = [json.loads(line)["token_id"] for line in first.out.splitlines()][-1]
     assert f"--after {last}" in first.err
@@ -191,13 +197,13 @@ def test_an_unknown_token_is_refused_with_exit_code_1(at: CommandLine) -> None:
 def test_a_wrong_code_is_refused_and_counted(at: CommandLine) -> None:
     one = at.customer()
     wrong = f"{(int(one.code()) + 5) % 10**8:08d}"
-    assert "wrong code" in at.run("suspend", one.contract_id, "--with-code", typed=wrong, code=1).err
+    assert "wrong code" in at.run("suspend", one.contract_id, "--with-code", user_password=wrong, code=1).err
     assert json.loads(at.run("customer", "show", one.contract_id, "--json").out)["failures"] == 1
 
 
 def test_a_code_that_is_not_given_is_asked_for_by_name(at: CommandLine) -> None:
     one, other = at.customer(), at.spare_token()
-    said = at.run("change", one.contract_id, other.token_id, typed=f"{one.code()}\n", code=2)
+    said = at.run("change", one.contract_id, other.token_id, user_password=f"{one.code()}\n", code=2)
     assert "line 2 has to be the code that the new token shows" in said.err
 
 
@@ -217,10 +223,10 @@ def test_a_wrong_command_line_ends_with_exit_code_2(words: str, at: CommandLine)
 
 
 def test_settings_that_do_not_hold_end_with_exit_code_3(at: CommandLine) -> None:
-    at.house.config.write_text(at.house.config.read_text() + "lock_afer = 3\n")
+    at.sekisho.config.write_text(at.sekisho.config.read_text() + "lock_afer = 3\n")
     for words in ("serve", "init", "customer list", "config check", "config show"):
         said = at.run(*words.split(), code=3)
-        assert f"{at.house.config}:" in said.err and "lock_afer" in said.err
+        assert f"{at.sekisho.config}:" in said.err and "lock_afer" in said.err
 
 
 def test_a_config_that_is_not_there_says_so(at: CommandLine) -> None:
@@ -233,7 +239,7 @@ def test_a_store_that_cannot_be_opened_ends_with_exit_code_4(at: CommandLine) ->
     assert "master key" in at.run("customer", "list", code=4).err
     assert "restore the key" in at.run("init", code=4).err
     (at.folder / "lost.key").rename(at.folder / "master.key")
-    at.house.database.unlink()
+    at.sekisho.database.unlink()
     assert "sekisho init" in at.run("customer", "list", code=4).err
 
 
@@ -249,8 +255,8 @@ def test_init_is_safe_to_repeat(at: CommandLine) -> None:
 
 
 def test_the_settings_are_checked_shown_and_described(at: CommandLine) -> None:
-    at.house.clients = client_table("gateway", "10.0.0.0/8", "challenge")
-    at.house.write_config()
+    at.sekisho.clients = client_table("gateway", "10.0.0.0/8", "challenge")
+    at.sekisho.write_config()
     said = at.run("config", "check")
     assert "settings hold" in said.out and "10.0.0.0/8 is very wide" in said.err
     shown = at.run("config", "show").out
@@ -261,10 +267,10 @@ def test_the_settings_are_checked_shown_and_described(at: CommandLine) -> None:
 
 
 def test_what_only_a_door_finds_wrong_is_found_by_config_check(at: CommandLine) -> None:
-    at.house.clients = (
+    at.sekisho.clients = (
         client_table("gateway", "10.1.0.0/16", "challenge") + "reply_attributes = { No-Such-Thing = 1 }\n"
     )
-    at.house.write_config()
+    at.sekisho.write_config()
     assert "No-Such-Thing" in at.run("config", "check", code=3).err
     assert "No-Such-Thing" in at.run("doctor", code=1).out
 
@@ -283,7 +289,7 @@ def test_the_audit_trail_is_filtered_and_told_in_three_forms(at: CommandLine) ->
 
 def test_a_name_from_the_network_steers_no_terminal_and_no_spreadsheet(at: CommandLine) -> None:
     for name in ("=cmd|' /C calc'!A0", "a\x1b[2Jb"):
-        at.house.desk.add_customer(name, STAFF)
+        at.sekisho.desk.add_customer(name, STAFF)
     assert "'=cmd|" in at.run("audit", "--csv").out
     for words in ("audit", "customer list", "audit --json"):
         assert "\x1b" not in at.run(*words.split()).out
@@ -299,7 +305,7 @@ def test_the_audit_trail_is_followed(at: CommandLine) -> None:
         tail.terminate()
 
 
-def test_the_doctor_finds_a_sound_house_sound(at: CommandLine) -> None:
+def test_the_doctor_finds_a_sound_sekisho_sound(at: CommandLine) -> None:
     at.customer()
     told = [json.loads(line) for line in at.run("doctor", "--deep", "--json").out.splitlines()]
     assert {one["check"] for one in told} >= {"settings", "key", "store", "disk", "clock", "contents", "integrity"}
@@ -311,13 +317,13 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(at: CommandLine) -> None:
     key.chmod(0o644)
     assert "fail  key:" in (told := at.run("doctor", code=1).out) and f"chmod 600 {key}" in told
     key.chmod(0o600)
-    at.house.database.chmod(0o644)
-    assert f"chmod 600 {at.house.database}" in at.run("doctor").out
+    at.sekisho.database.chmod(0o644)
+    assert f"chmod 600 {at.sekisho.database}" in at.run("doctor").out
 
 
 def test_the_doctor_finds_damage_when_it_looks_deep(at: CommandLine) -> None:
-    at.house.crowd(400)
-    with at.house.database.open("r+b") as file:
+    at.sekisho.crowd(400)
+    with at.sekisho.database.open("r+b") as file:
         file.seek(file.seek(0, os.SEEK_END) // 2)
         file.write(os.urandom(4096 * 4))
     assert "restore the newest backup" in at.run("doctor", "--deep", code=1).out
@@ -339,17 +345,17 @@ def test_no_secret_can_be_written_on_the_command_line(at: CommandLine) -> None:
 def test_no_secret_is_ever_told_again(at: CommandLine) -> None:
     one, other = at.customer(), at.spare_token()
     secrets = [one.password, one.seed.hex(), other.seed.hex(), one.code(), one.code(1), other.code(), "korrekt pferd"]
-    at.run("customer", "add", "c1", "--password", typed="korrekt pferd\n")
-    at.run("suspend", one.contract_id, "--with-code", typed=f"{one.code(1)}1", code=1)
-    at.run("change", one.contract_id, other.token_id, typed=f"{one.code()}\n{other.code()}\n")
+    at.run("customer", "add", "c1", "--password", user_password="korrekt pferd\n")
+    at.run("suspend", one.contract_id, "--with-code", user_password=f"{one.code(1)}1", code=1)
+    at.run("change", one.contract_id, other.token_id, user_password=f"{one.code()}\n{other.code()}\n")
     at.run("report-lost", one.contract_id)
     permit = json.loads(at.run("permit-reissue", one.contract_id, "--json").out)["permit"]
     issued = json.loads(at.run("token", "issue", "--json").out)["secret"]
     at.said.clear()
     for words in ("audit", "audit --json", "customer list --json", "token list --json", "config show", "doctor"):
         at.run(*words.split())
-    at.run("change", one.contract_id, other.token_id, "--permit", typed=f"{permit}\n{other.code()}\n", code=1)
-    told = "".join(said.out + said.err for said in at.said) + at.house.log_text()
+    at.run("change", one.contract_id, other.token_id, "--permit", user_password=f"{permit}\n{other.code()}\n", code=1)
+    told = "".join(said.out + said.err for said in at.said) + at.sekisho.log_text()
     assert told
     for secret in (*secrets, permit, issued):
         assert secret not in told

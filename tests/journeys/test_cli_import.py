@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.first_factor.hashes import check
-from otp_core.store.lists import counts
+from otp_core.store.queries import counts
 from tests.journeys.command_line import CommandLine
 from tests.sekisho import STAFF, Sekisho
 
@@ -23,23 +23,23 @@ HASH = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"
 
 @pytest.fixture
 def at(tmp_path: Path) -> Iterator[CommandLine]:
-    house = Sekisho(tmp_path)
-    yield CommandLine(house)
-    house.close()
+    sekisho = Sekisho(tmp_path)
+    yield CommandLine(sekisho)
+    sekisho.close()
 
 
 def counted(at: CommandLine) -> tuple[int, int, int]:
     """How many customers, tokens and audit rows there are."""
-    with at.house.store.read() as connection:
+    with at.sekisho.store.read() as connection:
         found = counts(connection)
     return found["customer"], found["token"], found["audit"]
 
 
 def hash_of(at: CommandLine, contract_id: str) -> str:
-    with at.house.store.work() as work:
-        standing = work.standing(contract_id)
-        assert standing is not None
-        return work.profile(standing.customer_key).password_hash or ""
+    with at.sekisho.store.work() as work:
+        record = work.login_record(contract_id)
+        assert record is not None
+        return work.profile(record.customer_key).password_hash or ""
 
 
 def test_tokens_and_customers_are_imported_and_can_log_in(at: CommandLine) -> None:
@@ -66,20 +66,20 @@ def test_attributes_that_no_acceptance_could_carry_are_refused_before_anything_i
     said = at.run("customer", "import", name, code=1).err
     assert "line 3, column attributes: Session-Timeout: write a number" in said
     assert "line 4, column attributes: attribute 1: not in the dictionary; did you mean Filter-Id?" in said
-    assert "2 problems" in said and at.house.audit() == []
+    assert "2 problems" in said and at.sekisho.audit() == []
     assert "did you mean Filter-Id?" in at.run("customer", "add", "c5", "--attributes", "FilterId=gold", code=2).err
-    assert at.house.audit() == []
+    assert at.sekisho.audit() == []
 
 
 def test_attributes_that_a_changed_dictionary_can_send_no_more_are_found_by_the_doctor(at: CommandLine) -> None:
     local = at.file("local", "ATTRIBUTE Local-Text 230 string")
-    clients, at.house.clients = at.house.clients, f'dictionary = ["{local}"]\n{at.house.clients}'
-    at.house.write_config()
+    clients, at.sekisho.clients = at.sekisho.clients, f'dictionary = ["{local}"]\n{at.sekisho.clients}'
+    at.sekisho.write_config()
     for contract_id in ("c1", "c2"):
         at.run("customer", "add", contract_id, "--attributes", "Local-Text=gold")
     assert "reply attributes: what customers have can be sent" in at.run("doctor").out
-    at.house.clients = clients
-    at.house.write_config()
+    at.sekisho.clients = clients
+    at.sekisho.write_config()
     said = at.run("doctor", code=1).out
     assert "reply attributes: c1 and 1 more cannot log in over RADIUS: attribute 1: not in the dictionary" in said
 
@@ -88,7 +88,7 @@ def test_every_imported_row_leaves_an_audit_row_that_names_the_file(at: CommandL
     name = at.file("t.csv", f"A1,{SEED},totp,6,30")
     at.run("token", "import", name)
     at.run("customer", "import", at.file("c.csv", "contract_id,token_id", "c1,A1"), "--reason", "migration")
-    assert [(row.event, row.reason) for row in at.house.audit()] == [
+    assert [(row.event, row.reason) for row in at.sekisho.audit()] == [
         ("token.imported", f"file {name}"),
         ("otp.enrolled", "migration"),
     ]
@@ -153,28 +153,28 @@ def test_what_is_in_the_store_already_is_a_problem_or_is_skipped(at: CommandLine
 
 def test_a_token_that_is_bound_or_lost_is_not_given_away(at: CommandLine) -> None:
     one, other = at.customer(), at.spare_token()
-    at.house.desk.retire_token(other.token_id, STAFF)
+    at.sekisho.desk.retire_token(other.token_id, STAFF)
     name = at.file("c.csv", "contract_id,token_id", f"c1,{one.token_id}", f"c2,{other.token_id}")
     said = at.run("customer", "import", name, code=1)
     assert "that token is bound" in said.err and "that token is retired" in said.err
 
 
 def test_tokens_may_be_shared_where_the_settings_say_so(tmp_path: Path) -> None:
-    house = Sekisho(tmp_path, more="[login]\none_customer_per_token = false\n")
-    at = CommandLine(house)
+    sekisho = Sekisho(tmp_path, more="[login]\none_customer_per_token = false\n")
+    at = CommandLine(sekisho)
     at.run("token", "import", at.file("t.csv", f"A1,{SEED},totp,6,30"))
     at.run("customer", "import", at.file("c.csv", "contract_id,token_id", "c1,A1", "c2,A1"))
     at.run("customer", "import", at.file("c.csv", "contract_id,token_id", "c3,A1"))
     assert [json.loads(line)["token_id"] for line in at.run("customer", "list", "--json").out.splitlines()] == [
         "A1"
     ] * 3
-    house.close()
+    sekisho.close()
 
 
 def test_the_order_of_the_file_is_kept(at: CommandLine) -> None:
     names = [f"c{number * 7919 % 2500}" for number in range(2500)]
     at.run("customer", "import", at.file("c.csv", "contract_id", *names))
-    assert [row.customer for row in at.house.audit()][:1000] == names[:1000]
+    assert [row.customer for row in at.sekisho.audit()][:1000] == names[:1000]
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
@@ -201,10 +201,10 @@ def test_a_file_that_is_not_there_is_a_wrong_command_line(at: CommandLine) -> No
 
 
 def test_an_interrupted_import_says_how_to_go_on_and_can_be_finished(tmp_path: Path) -> None:
-    house = Sekisho(tmp_path, more="hash_threads = 1\n")
-    at = CommandLine(house)
-    cheap = house.config.read_text()
-    house.config.write_text(cheap.replace("memory_kib = 256", "memory_kib = 8192"))
+    sekisho = Sekisho(tmp_path, more="hash_threads = 1\n")
+    at = CommandLine(sekisho)
+    cheap = sekisho.config.read_text()
+    sekisho.config.write_text(cheap.replace("memory_kib = 256", "memory_kib = 8192"))
     name = at.file("c.csv", "contract_id,password", *(f"c{one},pass word {one}" for one in range(800)))
     with at.spawn("customer", "import", name) as process:
         wait_for(lambda: counted(at)[0] > 0)
@@ -214,15 +214,15 @@ def test_an_interrupted_import_says_how_to_go_on_and_can_be_finished(tmp_path: P
     assert "of 800 rows are done" in err and "--skip-existing" in err
     there = counted(at)[0]
     assert 0 < there < 800 and there % 100 == 0
-    house.config.write_text(cheap)
+    sekisho.config.write_text(cheap)
     told = json.loads(at.run("customer", "import", name, "--skip-existing", "--json").out)
     assert told["imported"] + there == 800 == counted(at)[0]
-    house.close()
+    sekisho.close()
 
 
 def test_an_import_that_meets_a_full_disk_says_how_far_it_got(at: CommandLine) -> None:
     name = at.file("t.csv", *(f"A{one},{os.urandom(20).hex()},totp,6,30" for one in range(20_000)))
-    limit = os.stat(at.house.database).st_size + 1_000_000
+    limit = os.stat(at.sekisho.database).st_size + 1_000_000
     done = subprocess.run(
         ["prlimit", f"--fsize={limit}", *at.command("token", "import", name)],
         capture_output=True,

@@ -37,7 +37,7 @@ def alone() -> Iterator[None]:
 @contextlib.contextmanager
 def demo(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A demo that serves, and what it has printed."""
-    command = [sys.executable, "-u", "-m", "otp_core", "demo", "--folder", str(folder)]
+    command = [sys.executable, "-u", "-m", "sekisho", "demo", "--folder", str(folder)]
     lines = []
     with alone():
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -138,12 +138,12 @@ def test_the_printed_staff_commands_work(served: tuple[subprocess.Popen[str], st
     assert len(commands) == 2
     for command in commands:
         words = command.split()[1:]
-        done = subprocess.run([sys.executable, "-m", "otp_core", *words], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-m", "sekisho", *words], capture_output=True, text=True, check=False)
         assert (done.returncode, "taro" in done.stdout) == (0, True)
 
 
 def test_a_second_demo_goes_on_with_the_same_bank_and_ends_after_the_tour(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "otp_core", "demo", "--once", "--folder", str(tmp_path / "bank")]
+    command = [sys.executable, "-m", "sekisho", "demo", "--once", "--folder", str(tmp_path / "bank")]
     for _ in range(2):
         with alone():
             done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

@@ -28,14 +28,14 @@ CROWD = 400
 
 
 @contextmanager
-def a_house(folder: Path, workers: int = 1, disk: Path | None = None) -> Iterator[Sekisho]:
+def running_sekisho(folder: Path, workers: int = 1, disk: Path | None = None) -> Iterator[Sekisho]:
     listen = (f"127.0.0.1:{free_port()}",)
-    house = Sekisho(folder, CLIENTS, listen=listen, workers=workers, disk=disk)
+    sekisho = Sekisho(folder, CLIENTS, listen=listen, workers=workers, disk=disk)
     try:
-        yield house.start()
-        assert "Traceback" not in house.log_text()
+        yield sekisho.start()
+        assert "Traceback" not in sekisho.log_text()
     finally:
-        house.close()
+        sekisho.close()
 
 
 @dataclass
@@ -61,7 +61,7 @@ def send(peers: Peers, logins: list[Login], packets: list[Packet], wait: float =
     return heard
 
 
-def load_and(strike: Callable[[], None], house: Sekisho, peers: Peers, logins: list[Login], *, after: int) -> None:
+def load_and(strike: Callable[[], None], sekisho: Sekisho, peers: Peers, logins: list[Login], *, after: int) -> None:
     """Two different requests with each code at once; ``strike`` when so many replies have come."""
     twice = logins * 2
     packets = [login.ask() for login in twice]
@@ -78,12 +78,12 @@ def load_and(strike: Callable[[], None], house: Sekisho, peers: Peers, logins: l
     assert heard.count(ACCEPT) + heard.count(REJECT) >= after
 
 
-def check_books(house: Sekisho, peers: Peers, logins: list[Login]) -> None:
+def check_books(sekisho: Sekisho, peers: Peers, logins: list[Login]) -> None:
     """After the restart. Every code is worth one request, over all answers before and after; whoever was told so is in
     the audit trail, and hears it again; nobody else ever gets in with that code."""
     acknowledged = [login for login in logins if login.accepted]
     assert acknowledged
-    assert {login.customer.contract_id for login in acknowledged} <= written(house, logins).keys()
+    assert {login.customer.contract_id for login in acknowledged} <= written(sekisho, logins).keys()
     again = [Packet(octets, SECRET.encode()) for login in acknowledged for octets in login.accepted]
     assert send(peers, acknowledged, again) == [ACCEPT] * len(again)
     anew = send(peers, logins, [login.ask() for login in logins])
@@ -91,25 +91,25 @@ def check_books(house: Sekisho, peers: Peers, logins: list[Login]) -> None:
     for at in range(2):  # what was never answered is asked again as it was: some of it had been accepted
         send(peers, logins, [login.packets[at] for login in logins])
     assert [len(login.accepted) for login in logins] == [1] * len(logins)
-    assert written(house, logins) == {login.customer.contract_id: 1 for login in logins}
+    assert written(sekisho, logins) == {login.customer.contract_id: 1 for login in logins}
 
 
-def written(house: Sekisho, logins: list[Login]) -> Counter[str | None]:
+def written(sekisho: Sekisho, logins: list[Login]) -> Counter[str | None]:
     """How many logins the audit trail has of each of these customers."""
     ours = {login.customer.contract_id for login in logins}
-    return Counter(row.customer for row in house.audit(event="login.accepted") if row.customer in ours)
+    return Counter(row.customer for row in sekisho.audit(event="login.accepted") if row.customer in ours)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kill_9_in_mid_load_loses_nothing_and_lets_nobody_in_twice(tmp_path: Path, workers: int) -> None:
-    with a_house(tmp_path, workers) as house:
+    with running_sekisho(tmp_path, workers) as sekisho:
         for after in (1, 25, 90):
-            logins = [Login(one, one.code()) for one in house.crowd(CROWD)]
-            with Peers(house.where, 16) as peers:
-                load_and(house.kill, house, peers, logins, after=after)
-            house.start()
-            with Peers(house.where, 16) as peers:
-                check_books(house, peers, logins)
+            logins = [Login(one, one.code()) for one in sekisho.crowd(CROWD)]
+            with Peers(sekisho.where, 16) as peers:
+                load_and(sekisho.kill, sekisho, peers, logins, after=after)
+            sekisho.start()
+            with Peers(sekisho.where, 16) as peers:
+                check_books(sekisho, peers, logins)
 
 
 @pytest.mark.skipif(not ROOT, reason="mounting takes root")
@@ -120,21 +120,21 @@ def test_what_was_acknowledged_outlives_a_power_cut(tmp_path: Path) -> None:
     subprocess.run(["truncate", "-s", "24M", str(image)], check=True)
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
     disk = tmp_path / "disk"
-    with a_house_on(image, disk, tmp_path) as house:
-        logins = [Login(one, one.code()) for one in house.crowd(CROWD)]
+    with a_house_on(image, disk, tmp_path) as sekisho:
+        logins = [Login(one, one.code()) for one in sekisho.crowd(CROWD)]
         os.sync()
 
         def cut() -> None:
             cut_power(disk)
-            house.kill()
+            sekisho.kill()
 
-        with Peers(house.where, 16) as peers:
-            load_and(cut, house, peers, logins, after=40)
+        with Peers(sekisho.where, 16) as peers:
+            load_and(cut, sekisho, peers, logins, after=40)
         subprocess.run(["umount", str(disk)], check=True)
         subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
-        house.start()
-        with Peers(house.where, 16) as peers:
-            check_books(house, peers, logins)
+        sekisho.start()
+        with Peers(sekisho.where, 16) as peers:
+            check_books(sekisho, peers, logins)
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def a_house_on(image: Path, disk: Path, folder: Path) -> Iterator[Sekisho]:
             stack.enter_context(mounted(disk, "-o", "loop", str(image)))
         except subprocess.CalledProcessError as error:
             pytest.skip(f"this machine has no loop devices: {error.stderr.decode()}")
-        yield stack.enter_context(a_house(folder, disk=disk))
+        yield stack.enter_context(running_sekisho(folder, disk=disk))
 
 
 def cut_power(disk: Path) -> None:
@@ -156,58 +156,58 @@ def cut_power(disk: Path) -> None:
 
 
 def test_a_worker_killed_alone_is_replaced(tmp_path: Path) -> None:
-    with a_house(tmp_path, workers=2) as house:
-        logins = [Login(one, one.code()) for one in house.crowd(CROWD)]
-        victim, survivor = house.workers_pids
-        with Peers(house.where, 16) as peers:
-            load_and(lambda: os.kill(victim, signal.SIGKILL), house, peers, logins, after=25)
-            house.wait_for_log("a worker ended: another takes its place")
-            house.wait_for_log("ready", times=3)
-            assert survivor in house.workers_pids and victim not in house.workers_pids
-            assert len(house.workers_pids) == 2
-            check_books(house, peers, logins)
-        assert house.stop() == 0
+    with running_sekisho(tmp_path, workers=2) as sekisho:
+        logins = [Login(one, one.code()) for one in sekisho.crowd(CROWD)]
+        victim, survivor = sekisho.workers_pids
+        with Peers(sekisho.where, 16) as peers:
+            load_and(lambda: os.kill(victim, signal.SIGKILL), sekisho, peers, logins, after=25)
+            sekisho.wait_for_log("a worker ended: another takes its place")
+            sekisho.wait_for_log("ready", times=3)
+            assert survivor in sekisho.workers_pids and victim not in sekisho.workers_pids
+            assert len(sekisho.workers_pids) == 2
+            check_books(sekisho, peers, logins)
+        assert sekisho.stop() == 0
 
 
 def test_while_a_worker_is_missing_the_others_answer(tmp_path: Path) -> None:
-    with a_house(tmp_path, workers=2) as house:
-        asked = [access_request(one.contract_id, one.code(), secret=SECRET) for one in house.crowd(8)]
-        os.kill(house.workers_pids[0], signal.SIGKILL)
-        house.wait_for_log("a worker ended")
-        with Peers(house.where, 8) as peers:
+    with running_sekisho(tmp_path, workers=2) as sekisho:
+        asked = [access_request(one.contract_id, one.code(), secret=SECRET) for one in sekisho.crowd(8)]
+        os.kill(sekisho.workers_pids[0], signal.SIGKILL)
+        sekisho.wait_for_log("a worker ended")
+        with Peers(sekisho.where, 8) as peers:
             assert names(peers.ask_all(asked, wait=0.8)) == [ACCEPT] * 8
-        assert house.log_text().count("ready") == 2, "the new worker was there already"
+        assert sekisho.log_text().count("ready") == 2, "the new worker was there already"
 
 
 def test_sigterm_while_a_dead_worker_is_being_replaced_ends_everything(tmp_path: Path) -> None:
-    with a_house(tmp_path, workers=2) as house:
-        os.kill(house.workers_pids[0], signal.SIGKILL)
-        house.wait_for_log("a worker ended")
-        assert house.stop() == 0
+    with running_sekisho(tmp_path, workers=2) as sekisho:
+        os.kill(sekisho.workers_pids[0], signal.SIGKILL)
+        sekisho.wait_for_log("a worker ended")
+        assert sekisho.stop() == 0
 
 
 def test_a_replaced_worker_has_the_settings_that_the_others_were_given_meanwhile(tmp_path: Path) -> None:
-    with a_house(tmp_path, workers=2) as house:
-        house.clients = client_table("gateway", "127.0.0.0/8", "code", secret='"correct-horse-battery-2"')
-        house.write_config()
-        assert house.process is not None
-        house.process.send_signal(signal.SIGHUP)
-        house.wait_for_log("reloaded", times=2)
-        for pid in house.workers_pids:
+    with running_sekisho(tmp_path, workers=2) as sekisho:
+        sekisho.clients = client_table("gateway", "127.0.0.0/8", "code", secret='"correct-horse-battery-2"')
+        sekisho.write_config()
+        assert sekisho.process is not None
+        sekisho.process.send_signal(signal.SIGHUP)
+        sekisho.wait_for_log("reloaded", times=2)
+        for pid in sekisho.workers_pids:
             os.kill(pid, signal.SIGKILL)
-        house.wait_for_log("ready", times=4)
-        with Peers(house.where, 8) as peers:
+        sekisho.wait_for_log("ready", times=4)
+        with Peers(sekisho.where, 8) as peers:
             asked = [status_server(secret="correct-horse-battery-2") for _ in range(8)]
             assert names(peers.ask_all(asked, wait=1)) == [ACCEPT] * 8
 
 
 def test_a_worker_that_cannot_start_says_why_and_is_tried_again(tmp_path: Path) -> None:
-    with a_house(tmp_path, workers=2) as house:
+    with running_sekisho(tmp_path, workers=2) as sekisho:
         key = tmp_path / "master.key"
         key.rename(tmp_path / "elsewhere")
-        os.kill(house.workers_pids[0], signal.SIGKILL)
-        house.wait_for_log("there is no master key file", times=2)
-        assert house.log_text().count("there is no master key file") == 2, "it is tried once a second"
+        os.kill(sekisho.workers_pids[0], signal.SIGKILL)
+        sekisho.wait_for_log("there is no master key file", times=2)
+        assert sekisho.log_text().count("there is no master key file") == 2, "it is tried once a second"
         (tmp_path / "elsewhere").rename(key)
-        house.wait_for_log("ready", times=3)
-        assert house.stop() == 0
+        sekisho.wait_for_log("ready", times=3)
+        assert sekisho.stop() == 0

@@ -48,7 +48,7 @@ class Books:
 class Load:
     """Everybody who logs in, and the gateways they come by."""
 
-    house: Sekisho
+    sekisho: Sekisho
     peers: dict[str, Peers]
     crowd: list[Customer]
     known: list[Customer]
@@ -99,81 +99,81 @@ class Load:
 
 @contextmanager
 def a_load(folder: Path) -> Iterator[Load]:
-    house = Sekisho(folder, CLIENTS, listen=(f"127.0.0.1:{free_port()}",), workers=2)
+    sekisho = Sekisho(folder, CLIENTS, listen=(f"127.0.0.1:{free_port()}",), workers=2)
     chance = random.Random(4711)
     with contextlib.ExitStack() as stack:
-        stack.callback(house.close)
-        crowd, known = house.crowd(2000), [house.customer() for _ in range(30)]
-        house.start()
-        peers = {mode: stack.enter_context(Peers(house.where, 8, at)) for mode, at in MODES.items()}
-        yield Load(house, peers, crowd, known, chance)
+        stack.callback(sekisho.close)
+        crowd, known = sekisho.crowd(2000), [sekisho.customer() for _ in range(30)]
+        sekisho.start()
+        peers = {mode: stack.enter_context(Peers(sekisho.where, 8, at)) for mode, at in MODES.items()}
+        yield Load(sekisho, peers, crowd, known, chance)
 
 
 @pytest.mark.soak
 def test_minutes_of_load_with_kills_and_restarts(tmp_path: Path) -> None:
     with a_load(tmp_path) as load:
-        house = load.house
+        sekisho = load.sekisho
         load.run(SECONDS / 2 * WARM)
-        memory, files = house.resident_kib(), open_files(house)
+        memory, files = sekisho.resident_kib(), open_files(sekisho)
         load.run(SECONDS / 2 * (1 - WARM))
-        assert house.resident_kib() < memory * 1.1 + 4096
-        assert open_files(house) <= files
+        assert sekisho.resident_kib() < memory * 1.1 + 4096
+        assert open_files(sekisho) <= files
         assert load.books.heard["silence"] < sum(load.books.heard.values()) / 100
         end, restarts = time.monotonic() + SECONDS / 2, 0
         while time.monotonic() < end:
             load.run(3)
-            trouble = load.chance.choice(TROUBLES)
-            trouble(house)
+            cause = load.chance.choice(TROUBLES)
+            cause(sekisho)
             restarts += 1
         load.run(3)
-        with Peers(house.where, 1, MODES["code"]) as peers:
+        with Peers(sekisho.where, 1, MODES["code"]) as peers:
             assert peers.ask(status_server(secret=SECRET)) is not None
-        assert house.stop() == 0
+        assert sekisho.stop() == 0
         assert restarts > 3 and load.books.heard["silence"] > 0
-        check_books(house, load.books)
+        check_books(sekisho, load.books)
 
 
-def check_books(house: Sekisho, books: Books) -> None:
+def check_books(sekisho: Sekisho, books: Books) -> None:
     """Everything acknowledged is in the audit trail; nothing is there that was not tried; the file is sound."""
     acknowledged = Counter(contract for contract, _ in books.accepted)
     assert sum(acknowledged.values()) > 1000
-    with contextlib.closing(sqlite3.connect(house.database)) as store:
+    with contextlib.closing(sqlite3.connect(sekisho.database)) as store:
         written = dict(store.execute("SELECT customer, count(*) FROM audit WHERE event = 'login.accepted' GROUP BY 1"))
         assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     for contract, times in acknowledged.items():
         assert times <= written[contract] <= len(books.tried[contract] - {"000000"})
-    assert "Traceback" not in house.log_text()
+    assert "Traceback" not in sekisho.log_text()
 
 
-def open_files(house: Sekisho) -> int:
-    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in house.workers_pids)
+def open_files(sekisho: Sekisho) -> int:
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in sekisho.workers_pids)
 
 
-def kill_everything(house: Sekisho) -> None:
-    house.kill()
-    house.start()
+def kill_everything(sekisho: Sekisho) -> None:
+    sekisho.kill()
+    sekisho.start()
 
 
-def restart(house: Sekisho) -> None:
-    assert house.stop() == 0
-    house.start()
+def restart(sekisho: Sekisho) -> None:
+    assert sekisho.stop() == 0
+    sekisho.start()
 
 
-def kill_a_worker(house: Sekisho) -> None:
-    since = len(house.log_text())
-    os.kill(house.workers_pids[0], signal.SIGKILL)
-    house.wait_for_log("ready", since=since)
+def kill_a_worker(sekisho: Sekisho) -> None:
+    since = len(sekisho.log_text())
+    os.kill(sekisho.workers_pids[0], signal.SIGKILL)
+    sekisho.wait_for_log("ready", since=since)
 
 
-def reload(house: Sekisho) -> None:
-    since = len(house.log_text())
-    assert house.process is not None
-    house.process.send_signal(signal.SIGHUP)
-    house.wait_for_log("reloaded", times=2, since=since)
+def reload(sekisho: Sekisho) -> None:
+    since = len(sekisho.log_text())
+    assert sekisho.process is not None
+    sekisho.process.send_signal(signal.SIGHUP)
+    sekisho.wait_for_log("reloaded", times=2, since=since)
 
 
-def lock_the_store(house: Sekisho) -> None:
-    with contextlib.closing(sqlite3.connect(house.database, isolation_level=None, timeout=5)) as other:
+def lock_the_store(sekisho: Sekisho) -> None:
+    with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None, timeout=5)) as other:
         other.execute("BEGIN EXCLUSIVE")
         time.sleep(1)
 

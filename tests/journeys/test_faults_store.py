@@ -37,25 +37,25 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 @contextmanager
-def a_house(folder: Path, **options: object) -> Iterator[Sekisho]:
+def running_sekisho(folder: Path, **options: object) -> Iterator[Sekisho]:
     """Not started. It must end without a traceback in its log."""
-    house = Sekisho(folder, **{"clients": CLIENTS, **options})  # type: ignore[arg-type]
+    sekisho = Sekisho(folder, **{"clients": CLIENTS, **options})  # type: ignore[arg-type]
     try:
-        yield house
-        assert "Traceback" not in house.log_text()
+        yield sekisho
+        assert "Traceback" not in sekisho.log_text()
     finally:
-        house.close()
+        sekisho.close()
 
 
 @contextmanager
-def open_house(folder: Path, **options: object) -> Iterator[tuple[Sekisho, Peers]]:
+def sekisho_and_peers(folder: Path, **options: object) -> Iterator[tuple[Sekisho, Peers]]:
     """Started, with a gateway that sends codes."""
-    with a_house(folder, **options) as house, Peers(house.start().where, 4, CODE) as peers:
-        (first,) = house.crowd(1)
+    with running_sekisho(folder, **options) as sekisho, Peers(sekisho.start().where, 4, CODE) as peers:
+        (first,) = sekisho.crowd(1)
         assert names([peers.ask(ask(first, first.code()))]) == [ACCEPT]
         assert answers_status(peers)
-        yield house, peers
-        assert house.process is None or house.stop() == 0
+        yield sekisho, peers
+        assert sekisho.process is None or sekisho.stop() == 0
 
 
 @dataclass(frozen=True)
@@ -83,40 +83,40 @@ def comes_back(peers: Peers, seconds: float = 5.0) -> bool:
 
 
 def check_trouble(
-    house: Sekisho, peers: Peers, customers: list[Customer], line: str, *, bears: float = 0.0
+    sekisho: Sekisho, peers: Peers, customers: list[Customer], line: str, *, bears: float = 0.0
 ) -> list[Asked]:
     """Logins hear nothing, the log says why, the processor rests, and Status-Server is silent, which may bear it for
     some seconds. What was asked."""
-    since = len(house.log_text())
+    since = len(sekisho.log_text())
     asked = [Asked(one, one.code(), ask(one, one.code())) for one in customers]
     assert names(peers.ask_all([one.packet for one in asked], wait=0.4)) == [SILENT] * len(asked)
-    house.wait_for_log(line, since=since)
-    assert "no login can be answered" in house.log_text()[since:]
-    assert house.cpu_share(1.5) < 0.5  # those who asked still wait: they are tried again and again
+    sekisho.wait_for_log(line, since=since)
+    assert "no login can be answered" in sekisho.log_text()[since:]
+    assert sekisho.cpu_share(1.5) < 0.5  # those who asked still wait: they are tried again and again
     time.sleep(bears)
     assert not answers_status(peers)
-    house.wait_for_log("not healthy", since=since)
-    assert len(house.log_text()[since:].splitlines()) < 20
+    sekisho.wait_for_log("not healthy", since=since)
+    assert len(sekisho.log_text()[since:].splitlines()) < 20
     return asked
 
 
-def check_recovery(house: Sekisho, peers: Peers, asked: list[Asked]) -> None:
+def check_recovery(sekisho: Sekisho, peers: Peers, asked: list[Asked]) -> None:
     """Without a restart: what was asked is accepted now, and each code once only."""
-    since = len(house.log_text())
+    since = len(sekisho.log_text())
     assert comes_back(peers)
     assert names(peers.ask_all([one.packet for one in asked])) == [ACCEPT] * len(asked)
-    assert "logins are answered again" in house.wait_for_log("logins are answered again")[since:]
+    assert "logins are answered again" in sekisho.wait_for_log("logins are answered again")[since:]
     assert names(peers.ask_all([ask(one.customer, one.code) for one in asked])) == [REJECT] * len(asked)
     for one in asked:
-        assert len(house.audit(one.customer.contract_id, "login.accepted")) == 1
+        assert len(sekisho.audit(one.customer.contract_id, "login.accepted")) == 1
 
 
-def refuses_to_start(house: Sekisho, *lines: str) -> None:
+def refuses_to_start(sekisho: Sekisho, *lines: str) -> None:
     """It ends at once, with the exit code for what cannot be used now, and one line that says why."""
-    since = len(house.log_text())
-    assert house.spawn().wait(20) == 4
-    house.process = None
-    said = house.log_text()[since:]
+    since = len(sekisho.log_text())
+    assert sekisho.spawn().wait(20) == 4
+    sekisho.process = None
+    said = sekisho.log_text()[since:]
     for line in lines:
         assert line in said
     assert "Traceback" not in said
@@ -129,14 +129,14 @@ def refuses_to_start(house: Sekisho, *lines: str) -> None:
 def test_a_full_disk(tmp_path: Path) -> None:
     with (
         mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m", "none") as disk,
-        open_house(tmp_path, disk=disk) as (house, peers),
+        sekisho_and_peers(tmp_path, disk=disk) as (sekisho, peers),
     ):
-        customers = house.crowd(8)
+        customers = sekisho.crowd(8)
         with filled(disk):
-            asked = check_trouble(house, peers, customers, "the disk is full: make room; work goes on by itself")
+            asked = check_trouble(sekisho, peers, customers, "the disk is full: make room; work goes on by itself")
             with pytest.raises(StoreUnavailable):
-                house.desk.lock(customers[0].contract_id, STAFF)
-        check_recovery(house, peers, asked)
+                sekisho.desk.lock(customers[0].contract_id, STAFF)
+        check_recovery(sekisho, peers, asked)
 
 
 @as_root
@@ -144,14 +144,14 @@ def test_a_full_disk_that_holds_the_log_as_well(tmp_path: Path) -> None:
     """Nothing can be said then; but nothing breaks either."""
     with (
         mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m", "none") as disk,
-        open_house(disk) as (house, peers),
+        sekisho_and_peers(disk) as (sekisho, peers),
     ):
-        asked = [Asked(one, one.code(), ask(one, one.code())) for one in house.crowd(8)]
+        asked = [Asked(one, one.code(), ask(one, one.code())) for one in sekisho.crowd(8)]
         with filled(disk):
             assert names(peers.ask_all([one.packet for one in asked], wait=0.4)) == [SILENT] * 8
             time.sleep(1.1)
             assert not answers_status(peers)
-            assert house.cpu_share() < 0.5
+            assert sekisho.cpu_share() < 0.5
         assert comes_back(peers)
         assert names(peers.ask_all([one.packet for one in asked])) == [ACCEPT] * 8
         assert names(peers.ask_all([ask(one.customer, one.code) for one in asked])) == [REJECT] * 8
@@ -183,34 +183,34 @@ def filled(disk: Path) -> Iterator[None]:
 
 def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     """What a quota does, without root: the write-ahead log meets its limit in the middle of work."""
-    with open_house(tmp_path, prefix=("prlimit", f"--fsize={160 * 1024}")) as (house, peers):
+    with sekisho_and_peers(tmp_path, prefix=("prlimit", f"--fsize={160 * 1024}")) as (sekisho, peers):
         heard: dict[str, str] = {}
         while SILENT not in heard.values():
-            crowd = house.crowd(10)
+            crowd = sekisho.crowd(10)
             answers = names(peers.ask_all([ask(one, one.code()) for one in crowd], wait=0.4))
             heard |= {one.contract_id: name for one, name in zip(crowd, answers, strict=True)}
             assert len(heard) < 500
         assert set(heard.values()) == {ACCEPT, SILENT}
-        house.wait_for_log("the disk reports errors: check the kernel log and free space")
-        assert house.cpu_share() < 0.5
+        sekisho.wait_for_log("the disk reports errors: check the kernel log and free space")
+        assert sekisho.cpu_share() < 0.5
         assert not answers_status(peers)
-        held = {row.customer for row in house.audit(event="login.accepted")}
+        held = {row.customer for row in sekisho.audit(event="login.accepted")}
         assert {one for one, name in heard.items() if name == ACCEPT} <= held
 
 
 def test_a_log_that_nobody_reads_any_more(tmp_path: Path) -> None:
     """Standard error is a pipe whose reader has gone: what cannot be said is not said, and logins go on."""
-    with a_house(tmp_path) as house:
+    with running_sekisho(tmp_path) as sekisho:
         reader, writer = os.pipe()
-        process = house.spawn(stderr=writer)
+        process = sekisho.spawn(stderr=writer)
         os.close(writer)
-        while b"ready" not in (said := house.log.read_bytes()) or not said.endswith(b"\n"):
-            with house.log.open("ab") as log:
+        while b"ready" not in (said := sekisho.log.read_bytes()) or not said.endswith(b"\n"):
+            with sekisho.log.open("ab") as log:
                 assert log.write(os.read(reader, 65536)), "it ended"
         os.close(reader)
-        with Peers(house.where, 4, CODE) as peers:
-            customers = house.crowd(8)
-            with contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as other:
+        with Peers(sekisho.where, 4, CODE) as peers:
+            customers = sekisho.crowd(8)
+            with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as other:
                 other.execute("BEGIN EXCLUSIVE")
                 packets = [ask(one, one.code()) for one in customers]
                 assert names(peers.ask_all(packets, wait=0.5)) == [SILENT] * 8
@@ -223,30 +223,30 @@ def test_a_log_that_nobody_reads_any_more(tmp_path: Path) -> None:
 
 
 def test_a_store_that_another_process_has_locked(tmp_path: Path) -> None:
-    with open_house(tmp_path) as (house, peers):
-        customers = house.crowd(8)
-        with contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as other:
+    with sekisho_and_peers(tmp_path) as (sekisho, peers):
+        customers = sekisho.crowd(8)
+        with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             line = "another process holds its write lock: is a backup, an import or a second server running?"
-            asked = check_trouble(house, peers, customers, line, bears=BUSY_FOR)
-        check_recovery(house, peers, asked)
+            asked = check_trouble(sekisho, peers, customers, line, bears=BUSY_FOR)
+        check_recovery(sekisho, peers, asked)
 
 
 def test_a_short_lock_is_no_trouble_to_status_server(tmp_path: Path) -> None:
     """An import holds the lock for moments; front ends must not go elsewhere for that."""
-    with open_house(tmp_path) as (house, peers):
-        since = len(house.log_text())
-        with contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as other:
+    with sekisho_and_peers(tmp_path) as (sekisho, peers):
+        since = len(sekisho.log_text())
+        with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             time.sleep(1.1)  # an answer is remembered for a second
             assert answers_status(peers)
-        assert "not healthy" not in house.log_text()[since:]
+        assert "not healthy" not in sekisho.log_text()[since:]
 
 
 def test_who_asks_during_a_short_lock_is_answered_after_it(tmp_path: Path) -> None:
-    with open_house(tmp_path) as (house, peers):
-        packets = [ask(one, one.code()) for one in house.crowd(8)]
-        other = sqlite3.connect(house.database, isolation_level=None, check_same_thread=False)
+    with sekisho_and_peers(tmp_path) as (sekisho, peers):
+        packets = [ask(one, one.code()) for one in sekisho.crowd(8)]
+        other = sqlite3.connect(sekisho.database, isolation_level=None, check_same_thread=False)
         other.execute("BEGIN EXCLUSIVE")
         threading.Timer(1.0, other.close).start()
         started = time.monotonic()
@@ -256,14 +256,14 @@ def test_who_asks_during_a_short_lock_is_answered_after_it(tmp_path: Path) -> No
 
 def test_who_asks_during_a_long_lock_hears_nothing_at_all(tmp_path: Path) -> None:
     """Not late either, when the gateway has gone elsewhere with the same code: after request_seconds it is dropped."""
-    with open_house(tmp_path, clients=CLIENTS.replace("3.0", "1.0")) as (house, peers):
-        (customer,) = house.crowd(1)
+    with sekisho_and_peers(tmp_path, clients=CLIENTS.replace("3.0", "1.0")) as (sekisho, peers):
+        (customer,) = sekisho.crowd(1)
         packet = ask(customer, customer.code())
-        with contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as other:
+        with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             assert peers.ask(packet, wait=1.6) is None
         assert comes_back(peers)
-        assert house.audit(customer.contract_id, "login.accepted") == []
+        assert sekisho.audit(customer.contract_id, "login.accepted") == []
         assert names([peers.ask(packet)]) == [ACCEPT]
 
 
@@ -274,25 +274,27 @@ def test_who_asks_during_a_long_lock_hears_nothing_at_all(tmp_path: Path) -> Non
 def test_files_that_may_not_be_written(tmp_path: Path) -> None:
     """While it runs: the files are made immutable (chattr +i), and given back; then the kernel finds an error in the
     file system and mounts it read-only, as ext4 does in earnest."""
-    with ext4(tmp_path) as disk, open_house(tmp_path, disk=disk) as (house, peers):
-        customers = house.crowd(8)
+    with ext4(tmp_path) as disk, sekisho_and_peers(tmp_path, disk=disk) as (sekisho, peers):
+        customers = sekisho.crowd(8)
         frozen = [disk, *(disk / name for name in ("s.db", "s.db-wal"))]
         with immutable(frozen):
-            asked = check_trouble(house, peers, customers[:4], "the file or its folder cannot be written: check owner")
-        check_recovery(house, peers, asked)
+            asked = check_trouble(
+                sekisho, peers, customers[:4], "the file or its folder cannot be written: check owner"
+            )
+        check_recovery(sekisho, peers, asked)
         device = next(line.split()[0] for line in Path("/proc/mounts").read_text().splitlines() if str(disk) in line)
         Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("tried by a test\n")
-        check_trouble(house, peers, customers[4:], "check owner, rights and mount options")
+        check_trouble(sekisho, peers, customers[4:], "check owner, rights and mount options")
 
 
 @as_root
 def test_a_disk_that_fails(tmp_path: Path) -> None:
-    with ext4(tmp_path) as disk, open_house(tmp_path, disk=disk) as (house, peers):
-        customers = house.crowd(8)
+    with ext4(tmp_path) as disk, sekisho_and_peers(tmp_path, disk=disk) as (sekisho, peers):
+        customers = sekisho.crowd(8)
         handle = os.open(disk, os.O_RDONLY)
         fcntl.ioctl(handle, EXT4_IOC_SHUTDOWN, struct.pack("I", 2))
         os.close(handle)
-        check_trouble(house, peers, customers, "the disk reports errors: check the kernel log and free space")
+        check_trouble(sekisho, peers, customers, "the disk reports errors: check the kernel log and free space")
 
 
 @contextmanager
@@ -324,35 +326,37 @@ AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-group
 @as_root
 def test_a_store_that_belongs_to_somebody_else(folder_for_all: Path) -> None:
     """`sekisho init` as root, `sekisho serve` as a user who may only read the store."""
-    with a_house(folder_for_all, prefix=AS_NOBODY) as house:
-        customers = house.crowd(8)
+    with running_sekisho(folder_for_all, prefix=AS_NOBODY) as sekisho:
+        customers = sekisho.crowd(8)
         give_to_nobody(folder_for_all)
-        os.chown(house.database, 0, 0)
-        house.database.chmod(0o644)
-        with Peers(house.start().where, 4, CODE) as peers:
-            asked = check_trouble(house, peers, customers, "the file or its folder cannot be written: check owner")
-            os.chown(house.database, NOBODY, NOBODY)
-            check_recovery(house, peers, asked)
-        assert house.stop() == 0
+        os.chown(sekisho.database, 0, 0)
+        sekisho.database.chmod(0o644)
+        with Peers(sekisho.start().where, 4, CODE) as peers:
+            asked = check_trouble(sekisho, peers, customers, "the file or its folder cannot be written: check owner")
+            os.chown(sekisho.database, NOBODY, NOBODY)
+            check_recovery(sekisho, peers, asked)
+        assert sekisho.stop() == 0
 
 
 @as_root
 def test_a_read_only_folder_at_the_start(folder_for_all: Path) -> None:
-    with a_house(folder_for_all, prefix=AS_NOBODY) as house:
+    with running_sekisho(folder_for_all, prefix=AS_NOBODY) as sekisho:
         give_to_nobody(folder_for_all)
-        house.database.chmod(0o444)
+        sekisho.database.chmod(0o444)
         os.chown(folder_for_all, 0, 0)
-        refuses_to_start(house, "the file or its folder cannot be written: check owner, rights and mount options")
+        refuses_to_start(sekisho, "the file or its folder cannot be written: check owner, rights and mount options")
 
 
 @as_root
 def test_a_read_only_file_system_at_the_start(tmp_path: Path) -> None:
     with (
         mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m", "none") as disk,
-        a_house(tmp_path, disk=disk) as house,
+        running_sekisho(tmp_path, disk=disk) as sekisho,
     ):
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        refuses_to_start(house, "the file cannot be opened: check the path, its folder, their rights and mount options")
+        refuses_to_start(
+            sekisho, "the file cannot be opened: check the path, its folder, their rights and mount options"
+        )
 
 
 @pytest.fixture
@@ -377,22 +381,22 @@ DAMAGED = "the file is damaged: stop the server and restore the newest backup"
     ("table", "octet"), [("token", b"\xff"), ("customer", b"\0"), ("audit", b"\xff"), ("everything", b"\0")]
 )
 def test_pages_that_are_overwritten_while_it_runs(tmp_path: Path, table: str, octet: bytes) -> None:
-    with open_house(tmp_path) as (house, peers):
-        customers = house.crowd(8)
-        good = overwrite(house, table, octet)
-        asked = check_trouble(house, peers, customers, DAMAGED)
-        house.database.write_bytes(good)
-        check_recovery(house, peers, asked)
+    with sekisho_and_peers(tmp_path) as (sekisho, peers):
+        customers = sekisho.crowd(8)
+        good = overwrite(sekisho, table, octet)
+        asked = check_trouble(sekisho, peers, customers, DAMAGED)
+        sekisho.database.write_bytes(good)
+        check_recovery(sekisho, peers, asked)
 
 
-def overwrite(house: Sekisho, table: str, octet: bytes) -> bytes:
+def overwrite(sekisho: Sekisho, table: str, octet: bytes) -> bytes:
     """A table's page (its root), or all but the first, filled with one octet; what the file was before."""
-    with contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as connection:
+    with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as connection:
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         (size,) = connection.execute("PRAGMA page_size").fetchone()
         roots = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchall()
-    good = house.database.read_bytes()
-    with house.database.open("r+b") as file:
+    good = sekisho.database.read_bytes()
+    with sekisho.database.open("r+b") as file:
         for page in [page for (page,) in roots] or range(2, len(good) // size + 1):
             file.seek((page - 1) * size)
             file.write(octet * size)
@@ -400,15 +404,15 @@ def overwrite(house: Sekisho, table: str, octet: bytes) -> bytes:
 
 
 def test_a_damaged_file_at_the_start(tmp_path: Path) -> None:
-    with a_house(tmp_path) as house:
-        good = overwrite(house, "everything", b"\xff")
-        refuses_to_start(house, DAMAGED)
-        house.database.write_bytes(b"This is somebody's shopping list.\n" * 400)
-        refuses_to_start(house, "the file is no SQLite database: restore the newest backup")
-        house.database.write_bytes(good[: len(good) // 2])
-        refuses_to_start(house, DAMAGED)
-        house.database.write_bytes(b"")
-        refuses_to_start(house, "the store is empty: run `sekisho init` first")
+    with running_sekisho(tmp_path) as sekisho:
+        good = overwrite(sekisho, "everything", b"\xff")
+        refuses_to_start(sekisho, DAMAGED)
+        sekisho.database.write_bytes(b"This is somebody's shopping list.\n" * 400)
+        refuses_to_start(sekisho, "the file is no SQLite database: restore the newest backup")
+        sekisho.database.write_bytes(good[: len(good) // 2])
+        refuses_to_start(sekisho, DAMAGED)
+        sekisho.database.write_bytes(b"")
+        refuses_to_start(sekisho, "the store is empty: run `sekisho init` first")
 
 
 # Deleted, moved, replaced
@@ -418,41 +422,41 @@ GONE = "the file cannot be opened: check the path, its folder, their rights and 
 
 def test_a_store_that_is_deleted_while_it_runs(tmp_path: Path) -> None:
     """The kernel would let the process go on writing to the file that has no name any more, and all of it be lost."""
-    with open_house(tmp_path) as (house, peers):
-        customers = house.crowd(8)
+    with sekisho_and_peers(tmp_path) as (sekisho, peers):
+        customers = sekisho.crowd(8)
         for file in tmp_path.glob("s.db*"):
             file.unlink()
-        check_trouble(house, peers, customers, GONE)
-        assert not house.database.exists(), "an empty store in its place would look like the real one"
-        assert house.stop() == 0
-        refuses_to_start(house, f"there is no store {house.database}")
-        assert not house.database.exists()
+        check_trouble(sekisho, peers, customers, GONE)
+        assert not sekisho.database.exists(), "an empty store in its place would look like the real one"
+        assert sekisho.stop() == 0
+        refuses_to_start(sekisho, f"there is no store {sekisho.database}")
+        assert not sekisho.database.exists()
 
 
 def test_a_store_that_is_moved_away_and_back(tmp_path: Path) -> None:
-    with open_house(tmp_path) as (house, peers):
-        customers = house.crowd(8)
-        with moved_away(house):
-            asked = check_trouble(house, peers, customers, GONE)
-        check_recovery(house, peers, asked)
+    with sekisho_and_peers(tmp_path) as (sekisho, peers):
+        customers = sekisho.crowd(8)
+        with moved_away(sekisho):
+            asked = check_trouble(sekisho, peers, customers, GONE)
+        check_recovery(sekisho, peers, asked)
 
 
 @pytest.mark.parametrize("source", [CHALLENGING, AUTO])
 def test_no_password_is_looked_at_in_a_store_that_is_gone(tmp_path: Path, source: str) -> None:
-    with open_house(tmp_path) as (house, _), Peers(house.where, 4, source) as peers:
-        customer = house.customer()
-        typed = PASSWORD + (customer.code() if source == AUTO else "")
-        with moved_away(house):
-            assert peers.ask(ask(customer, typed), wait=0.5) is None
+    with sekisho_and_peers(tmp_path) as (sekisho, _), Peers(sekisho.where, 4, source) as peers:
+        customer = sekisho.customer()
+        user_password = PASSWORD + (customer.code() if source == AUTO else "")
+        with moved_away(sekisho):
+            assert peers.ask(ask(customer, user_password), wait=0.5) is None
         assert comes_back(peers)
-        assert names([peers.ask(ask(customer, typed))]) == [ACCEPT if source == AUTO else CHALLENGE]
+        assert names([peers.ask(ask(customer, user_password))]) == [ACCEPT if source == AUTO else CHALLENGE]
 
 
 @contextmanager
-def moved_away(house: Sekisho) -> Iterator[None]:
-    away = house.folder / "away"
+def moved_away(sekisho: Sekisho) -> Iterator[None]:
+    away = sekisho.folder / "away"
     away.mkdir()
-    files = list(house.folder.glob("s.db*"))
+    files = list(sekisho.folder.glob("s.db*"))
     for file in files:
         file.rename(away / file.name)
     try:
@@ -465,45 +469,45 @@ def moved_away(house: Sekisho) -> Iterator[None]:
 def test_a_backup_put_in_place_of_a_running_store_waits_for_a_restart(tmp_path: Path) -> None:
     """The desk would work on the new file and the server on the old one: a token reported lost would go on working. And
     were the new file opened beside the old one's write-ahead log, SQLite would pour that into it."""
-    with open_house(tmp_path) as (house, peers):
-        customers = house.crowd(8)
-        backup = back_up(house)
-        later = house.crowd(400)
-        with contextlib.closing(sqlite3.connect(house.database)) as store:
+    with sekisho_and_peers(tmp_path) as (sekisho, peers):
+        customers = sekisho.crowd(8)
+        backup = back_up(sekisho)
+        later = sekisho.crowd(400)
+        with contextlib.closing(sqlite3.connect(sekisho.database)) as store:
             assert store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         assert names(peers.ask_all([ask(one, one.code()) for one in later[:3]])) == [ACCEPT] * 3
-        backup.rename(house.database)
-        check_trouble(house, peers, customers, "was replaced while the server runs; stop the server, remove")
-        assert house.stop() == 0
-        check_whole(house)
-        house.desk.report_lost(customers[0].contract_id, STAFF)
-        with Peers(house.start().where, 4, CODE) as again:
+        backup.rename(sekisho.database)
+        check_trouble(sekisho, peers, customers, "was replaced while the server runs; stop the server, remove")
+        assert sekisho.stop() == 0
+        check_whole(sekisho)
+        sekisho.desk.report_lost(customers[0].contract_id, STAFF)
+        with Peers(sekisho.start().where, 4, CODE) as again:
             asked = [ask(one, one.code()) for one in (*customers, *later[:3])]
             assert names(again.ask_all(asked)) == [REJECT, *[ACCEPT] * 7, *[REJECT] * 3]
-        check_whole(house)
+        check_whole(sekisho)
 
 
 def test_a_backup_restored_by_sqlite_into_a_running_store(tmp_path: Path) -> None:
     """The way that needs no restart: it writes into the same file, in one transaction."""
-    with open_house(tmp_path) as (house, peers):
-        customers = house.crowd(8)
-        backup = back_up(house)
-        later = house.crowd(400)
+    with sekisho_and_peers(tmp_path) as (sekisho, peers):
+        customers = sekisho.crowd(8)
+        backup = back_up(sekisho)
+        later = sekisho.crowd(400)
         assert names(peers.ask_all([ask(one, one.code()) for one in later[:3]])) == [ACCEPT] * 3
-        subprocess.run(["sqlite3", str(house.database), f".restore {backup}"], check=True)
+        subprocess.run(["sqlite3", str(sekisho.database), f".restore {backup}"], check=True)
         asked = [ask(one, one.code()) for one in (*customers, *later[3:6])]
         assert names(peers.ask_all(asked)) == [*[ACCEPT] * 8, *[REJECT] * 3]
-        check_whole(house)
+        check_whole(sekisho)
 
 
-def back_up(house: Sekisho) -> Path:
-    backup = house.folder / "backup.db"
-    subprocess.run(["sqlite3", str(house.database), f".backup {backup}"], check=True)
+def back_up(sekisho: Sekisho) -> Path:
+    backup = sekisho.folder / "backup.db"
+    subprocess.run(["sqlite3", str(sekisho.database), f".backup {backup}"], check=True)
     return backup
 
 
-def check_whole(house: Sekisho) -> None:
-    with contextlib.closing(sqlite3.connect(house.database)) as store:
+def check_whole(sekisho: Sekisho) -> None:
+    with contextlib.closing(sqlite3.connect(sekisho.database)) as store:
         assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
@@ -525,24 +529,24 @@ def check_whole(house: Sekisho) -> None:
 )
 def test_a_master_key_that_cannot_be_used(tmp_path: Path, spoil: Callable[[Path], object], line: str) -> None:
     key = tmp_path / "master.key"
-    with a_house(tmp_path) as house:
+    with running_sekisho(tmp_path) as sekisho:
         good = key.read_bytes()
         spoil(key)
-        refuses_to_start(house, line.format(key=key))
+        refuses_to_start(sekisho, line.format(key=key))
         if key.exists():
-            assert key.read_text("latin-1").strip() not in house.log_text()
+            assert key.read_text("latin-1").strip() not in sekisho.log_text()
         key.unlink(missing_ok=True)
         key.write_bytes(good)
         key.chmod(0o600)
-        house.start()
+        sekisho.start()
 
 
 def test_a_master_key_that_cannot_be_used_by_workers(tmp_path: Path) -> None:
     """Found out before any of them is started."""
-    with a_house(tmp_path, workers=2) as house:
+    with running_sekisho(tmp_path, workers=2) as sekisho:
         (tmp_path / "master.key").unlink()
-        refuses_to_start(house, "there is no master key file")
-        assert "worker" not in house.log_text().replace("radius.workers", "")
+        refuses_to_start(sekisho, "there is no master key file")
+        assert "worker" not in sekisho.log_text().replace("radius.workers", "")
 
 
 # The clock
@@ -579,22 +583,22 @@ with_faketime = pytest.mark.skipif(not FAKETIME.exists(), reason="Debian's faket
 @with_faketime
 def test_a_clock_set_back_while_it_runs(tmp_path: Path) -> None:
     hand = Hand(tmp_path)
-    with open_house(tmp_path, environment=hand.environment) as (house, peers):
-        customers = house.crowd(8)
+    with sekisho_and_peers(tmp_path, environment=hand.environment) as (sekisho, peers):
+        customers = sekisho.crowd(8)
         early = customers[0]
         code = early.code()
         assert names([peers.ask(ask(early, code))]) == [ACCEPT]
         hand.move(-300)
-        since = len(house.log_text())
+        since = len(sekisho.log_text())
         old = [ask(one, one.code(at=hand.time())) for one in customers]
         assert names(peers.ask_all(old, wait=0.4)) == [SILENT] * 8
-        house.wait_for_log(SET_BACK, since=since)
-        house.wait_for_log("Check the time service", since=since)
-        assert house.cpu_share() < 0.5
+        sekisho.wait_for_log(SET_BACK, since=since)
+        sekisho.wait_for_log("Check the time service", since=since)
+        assert sekisho.cpu_share() < 0.5
         assert not answers_status(peers)
         time.sleep(1.1)
         assert not answers_status(peers)
-        assert house.log_text()[since:].count("no login can be answered") == 1, "it is told once in ten seconds"
+        assert sekisho.log_text()[since:].count("no login can be answered") == 1, "it is told once in ten seconds"
         hand.move(0)
         assert comes_back(peers)
         assert names(peers.ask_all(old)) == [REJECT] * 8
@@ -607,12 +611,15 @@ def test_a_clock_set_back_while_it_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", [CHALLENGING, AUTO])
 def test_a_clock_set_back_is_met_with_silence_in_every_mode(tmp_path: Path, source: str) -> None:
     hand = Hand(tmp_path)
-    with open_house(tmp_path, environment=hand.environment) as (house, _), Peers(house.where, 4, source) as peers:
-        customer = house.customer()
+    with (
+        sekisho_and_peers(tmp_path, environment=hand.environment) as (sekisho, _),
+        Peers(sekisho.where, 4, source) as peers,
+    ):
+        customer = sekisho.customer()
         hand.move(-300)
-        typed = PASSWORD + (customer.code(at=hand.time()) if source == AUTO else "")
-        assert peers.ask(ask(customer, typed), wait=0.5) is None
-        house.wait_for_log(SET_BACK)
+        user_password = PASSWORD + (customer.code(at=hand.time()) if source == AUTO else "")
+        assert peers.ask(ask(customer, user_password), wait=0.5) is None
+        sekisho.wait_for_log(SET_BACK)
         hand.move(0)
         assert comes_back(peers)
 
@@ -621,8 +628,8 @@ def test_a_clock_set_back_is_met_with_silence_in_every_mode(tmp_path: Path, sour
 def test_a_small_step_back_goes_unnoticed_and_opens_no_code_again(tmp_path: Path) -> None:
     hand = Hand(tmp_path)
     wide = "[login]\ncode_window = 2\n"
-    with open_house(tmp_path, environment=hand.environment, more=wide) as (house, peers):
-        customers = house.crowd(4)
+    with sekisho_and_peers(tmp_path, environment=hand.environment, more=wide) as (sekisho, peers):
+        customers = sekisho.crowd(4)
         codes = [one.code() for one in customers]
         assert (
             names(peers.ask_all([ask(one, code) for one, code in zip(customers, codes, strict=True)])) == [ACCEPT] * 4
@@ -641,16 +648,16 @@ def test_a_small_step_back_goes_unnoticed_and_opens_no_code_again(tmp_path: Path
 def test_a_clock_set_back_between_two_runs(tmp_path: Path, workers: int) -> None:
     hand = Hand(tmp_path)
     listen = (f"127.0.0.1:{free_port()}",)
-    with open_house(tmp_path, environment=hand.environment, workers=workers, listen=listen) as (house, peers):
-        customers = house.crowd(4)
+    with sekisho_and_peers(tmp_path, environment=hand.environment, workers=workers, listen=listen) as (sekisho, peers):
+        customers = sekisho.crowd(4)
         assert names([peers.ask(ask(customers[0], customers[0].code()))]) == [ACCEPT]
-        assert house.stop() == 0
+        assert sekisho.stop() == 0
         hand.move(-300)
-        house.start()
+        sekisho.start()
         old = [ask(one, one.code(at=hand.time())) for one in customers]
         assert names(peers.ask_all(old, wait=0.4)) == [SILENT] * 4
-        house.wait_for_log(SET_BACK)
-        house.wait_for_log("restart with `sekisho serve --trust-clock`")
+        sekisho.wait_for_log(SET_BACK)
+        sekisho.wait_for_log("restart with `sekisho serve --trust-clock`")
         assert not answers_status(peers)
         hand.move(0)
         assert comes_back(peers)
@@ -663,18 +670,18 @@ def test_a_clock_that_was_wrong_is_trusted_from_then_on(tmp_path: Path, workers:
     """An hour ahead for a while, then right: `--trust-clock` once, and a restart later works without it."""
     hand = Hand(tmp_path)
     listen = (f"127.0.0.1:{free_port()}",)
-    with open_house(tmp_path, environment=hand.environment, workers=workers, listen=listen) as (house, peers):
-        early, *others = house.crowd(6)
+    with sekisho_and_peers(tmp_path, environment=hand.environment, workers=workers, listen=listen) as (sekisho, peers):
+        early, *others = sekisho.crowd(6)
         code = early.code()
         assert names([peers.ask(ask(early, code))]) == [ACCEPT]
         hand.move(3600)
         assert names([peers.ask(ask(others[0], others[0].code(at=hand.time())))]) == [ACCEPT]
-        assert house.stop() == 0
+        assert sekisho.stop() == 0
         hand.move(0)
         for arguments, customer in (("--trust-clock",), others[1]), ((), others[2]), ((), others[3]):
-            house.start(*arguments)
+            sekisho.start(*arguments)
             assert names([peers.ask(ask(customer, customer.code()))]) == [ACCEPT]
             assert names([peers.ask(ask(early, code))]) == [REJECT]
             assert answers_status(peers)
-            assert house.stop() == 0
-        assert len(house.audit(event="clock.trusted")) == 1
+            assert sekisho.stop() == 0
+        assert len(sekisho.audit(event="clock.trusted")) == 1

@@ -20,7 +20,7 @@ ATTRIBUTES = 'reply_attributes = { "Cisco-AVPair" = ["shell:priv-lvl=15", "ip:ad
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Sekisho]:
+def sekisho(tmp_path: Path) -> Iterator[Sekisho]:
     one = Sekisho(tmp_path, clients=client_table("proxy", "127.0.0.1", "challenge", reject_delay=4.0) + ATTRIBUTES)
     try:
         yield one.start()
@@ -28,14 +28,14 @@ def house(tmp_path: Path) -> Iterator[Sekisho]:
         one.close()
 
 
-def ask(front: Proxy, user: str, typed: str, state: str = "", more: str = "", **options: float) -> str:
-    return radclient(front.port, login(user, typed, state) + more, secret=FRONT_SECRET, **options)  # type: ignore[arg-type]
+def ask(front: Proxy, user: str, user_password: str, state: str = "", more: str = "", **options: float) -> str:
+    return radclient(front.port, login(user, user_password, state) + more, secret=FRONT_SECRET, **options)  # type: ignore[arg-type]
 
 
-def test_both_rounds_pass_through_the_proxy_and_proxy_states_stay_in_order(house: Sekisho, tmp_path: Path) -> None:
-    one = house.customer()
+def test_both_rounds_pass_through_the_proxy_and_proxy_states_stay_in_order(sekisho: Sekisho, tmp_path: Path) -> None:
+    one = sekisho.customer()
     own = ",Proxy-State=0x00ff,Proxy-State=0x3131"
-    with proxy(tmp_path / "front", house.port) as front:
+    with proxy(tmp_path / "front", sekisho.port) as front:
         first = ask(front, one.contract_id, PASSWORD, more=own)
         assert heard(first) == CHALLENGE
         assert received(first, "Reply-Message") == [TEXTS[Language.JA, Text.CHALLENGE]]
@@ -54,24 +54,24 @@ def test_both_rounds_pass_through_the_proxy_and_proxy_states_stay_in_order(house
         assert "Message-Authenticator" in at_the_proxy.splitlines()[1], "the signature is the first attribute"
 
 
-def test_a_retransmission_that_the_proxy_forwards_is_one_attempt(house: Sekisho, tmp_path: Path) -> None:
-    one = house.customer()
-    with proxy(tmp_path / "front", house.port) as front:
+def test_a_retransmission_that_the_proxy_forwards_is_one_attempt(sekisho: Sekisho, tmp_path: Path) -> None:
+    one = sekisho.customer()
+    with proxy(tmp_path / "front", sekisho.port) as front:
         printed = ask(front, one.contract_id, "x", tries=6, wait=1)
         assert heard(printed) == REJECT
         forwarded = front.log_text().count("Sending duplicate proxied request to home server")
         assert forwarded >= 2, "one a second, until the refusal at 4 s"
-    assert len(house.audit(one.contract_id, "login.rejected")) == 1
-    house.stop()
-    counts = counted(house)
+    assert len(sekisho.audit(one.contract_id, "login.rejected")) == 1
+    sekisho.stop()
+    counts = counted(sekisho)
     assert counts.pop("Access-Reject") == 1
     assert sum(counts.values()) == forwarded
     assert set(counts) <= {"duplicate in progress", "duplicate answered again"}
 
 
-def test_a_wrong_code_is_asked_for_again_through_the_proxy(house: Sekisho, tmp_path: Path) -> None:
-    one = house.customer()
-    with proxy(tmp_path / "front", house.port) as front:
+def test_a_wrong_code_is_asked_for_again_through_the_proxy(sekisho: Sekisho, tmp_path: Path) -> None:
+    one = sekisho.customer()
+    with proxy(tmp_path / "front", sekisho.port) as front:
         (state,) = received(ask(front, one.contract_id, PASSWORD), "State")
         again = ask(front, one.contract_id, "not a code", state)
         assert heard(again) == CHALLENGE
@@ -81,35 +81,35 @@ def test_a_wrong_code_is_asked_for_again_through_the_proxy(house: Sekisho, tmp_p
         assert heard(ask(front, one.contract_id, oath(one), new_state)) == ACCEPT
 
 
-def test_silence_stays_silence_behind_a_proxy_with_the_lines_of_the_readme(house: Sekisho, tmp_path: Path) -> None:
+def test_silence_stays_silence_behind_a_proxy_with_the_lines_of_the_readme(sekisho: Sekisho, tmp_path: Path) -> None:
     """And is a rejection without them: the gateway would not ask its next server."""
-    one = house.customer(enrolled=False)
-    assert house.process is not None
-    house.process.send_signal(signal.SIGSTOP)
+    one = sekisho.customer(enrolled=False)
+    assert sekisho.process is not None
+    sekisho.process.send_signal(signal.SIGSTOP)
     try:
-        with proxy(tmp_path / "front", house.port, window=1) as front:
+        with proxy(tmp_path / "front", sekisho.port, window=1) as front:
             assert heard(ask(front, one.contract_id, PASSWORD, wait=4)) == "silence"
             front.wait_for_log("Post-Proxy-Type")
-        with proxy(tmp_path / "bare", house.port, window=1, post_proxy="") as front:
+        with proxy(tmp_path / "bare", sekisho.port, window=1, post_proxy="") as front:
             assert heard(ask(front, one.contract_id, PASSWORD, wait=10)) == REJECT
     finally:
-        house.process.send_signal(signal.SIGCONT)
+        sekisho.process.send_signal(signal.SIGCONT)
 
 
-def test_status_server_tells_the_proxy_when_sekisho_is_back(house: Sekisho, tmp_path: Path) -> None:
+def test_status_server_tells_the_proxy_when_sekisho_is_back(sekisho: Sekisho, tmp_path: Path) -> None:
     """FreeRADIUS checks every 6 s at the most often, and believes the third answer."""
-    one = house.customer(enrolled=False)
-    with proxy(tmp_path / "front", house.port, window=1, zombie=1) as front:
+    one = sekisho.customer(enrolled=False)
+    with proxy(tmp_path / "front", sekisho.port, window=1, zombie=1) as front:
         assert heard(ask(front, one.contract_id, PASSWORD)) == ACCEPT
-        assert house.process is not None
-        house.process.send_signal(signal.SIGSTOP)
+        assert sekisho.process is not None
+        sekisho.process.send_signal(signal.SIGSTOP)
         try:
             for _ in range(2):
                 assert heard(ask(front, one.contract_id, PASSWORD, wait=1.5)) == "silence"
             front.wait_for_log("as dead")
         finally:
-            house.process.send_signal(signal.SIGCONT)
+            sekisho.process.send_signal(signal.SIGCONT)
         front.wait_for_log("Received response to status check", times=3, seconds=40)
         assert heard(ask(front, one.contract_id, PASSWORD)) == ACCEPT
-    house.stop()
-    assert counted(house)["Status-Server answered"] >= 3
+    sekisho.stop()
+    assert counted(sekisho)["Status-Server answered"] >= 3

@@ -60,29 +60,29 @@ def clients() -> str:
 
 @pytest.fixture(scope="module")
 def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
-    house = Sekisho(tmp_path_factory.mktemp("hostile"), clients=clients(), more=NO_WAITING)
+    sekisho = Sekisho(tmp_path_factory.mktemp("hostile"), clients=clients(), more=NO_WAITING)
     try:
-        first, second = house.customer(PASSWORD, enrolled=False), house.customer(PASSWORD)
+        first, second = sekisho.customer(PASSWORD, enrolled=False), sekisho.customer(PASSWORD)
         assert (first.contract_id, second.contract_id) == (NAME, TOKEN_NAME)
-        house.start()
-        replies = send_all(house)
-        with Peers(house.where) as peer:
+        sekisho.start()
+        replies = send_all(sekisho)
+        with Peers(sekisho.where) as peer:
             login = peer.ask(access_request(NAME, PASSWORD, secret=SECRET_TEXT))
             status = peer.ask(status_server(secret=SECRET_TEXT))
-        code = house.stop()
-        yield Aftermath(replies, name(login), name(status), code, counted(house), house.log_text())
+        code = sekisho.stop()
+        yield Aftermath(replies, name(login), name(status), code, counted(sekisho), sekisho.log_text())
     finally:
-        house.close()
+        sekisho.close()
 
 
-def send_all(house: Sekisho) -> dict[str, list[bytes]]:
+def send_all(sekisho: Sekisho) -> dict[str, list[bytes]]:
     """Every case from a socket of its own, then whatever comes back until it is quiet."""
     sockets: dict[socket.socket, str] = {}
     replies: dict[str, list[bytes]] = {case.name: [] for case in CASES}
     for case in CASES:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.bind((case.source, 0))
-        made.connect(house.where)
+        made.connect(sekisho.where)
         sockets[made] = case.name
         made.send(case.octets)
     quiet_at = time.monotonic() + QUIET
@@ -138,24 +138,24 @@ def test_its_log_has_no_traceback_and_no_secret(aftermath: Aftermath) -> None:
         assert word not in aftermath.log
 
 
-def test_a_wrong_code_is_no_copy_of_a_right_one(house_for_codes: Sekisho) -> None:
+def test_a_wrong_code_is_no_copy_of_a_right_one(sekisho_for_codes: Sekisho) -> None:
     """A gateway with a poor random number generator repeats identifier and authenticator. A packet that is not the same
     octets is no retransmission: its code is looked at."""
-    one = house_for_codes.customer()
+    one = sekisho_for_codes.customer()
     same = {"secret": SECRET_TEXT, "identifier": 1, "authenticator": bytes(16)}
     right = access_request(one.contract_id, one.code(), **same)  # type: ignore[arg-type]
     wrong = access_request(one.contract_id, "000000", **same)  # type: ignore[arg-type]
-    with Peers(house_for_codes.where, sockets=3) as peers:
+    with Peers(sekisho_for_codes.where, sockets=3) as peers:
         assert name(peers.ask(right, at=0)) == "Access-Accept"
         assert name(peers.ask(wrong, at=1)) == "Access-Reject"
         assert name(peers.ask(right, at=2)) == "Access-Accept", "the same octets are the same login"
-    assert len(house_for_codes.audit(one.contract_id, "login.rejected")) == 1
+    assert len(sekisho_for_codes.audit(one.contract_id, "login.rejected")) == 1
 
 
 @pytest.fixture
-def house_for_codes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
-    house = Sekisho(tmp_path_factory.mktemp("codes"), clients=client_table("gateway", "127.0.0.1", "code"))
+def sekisho_for_codes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
+    sekisho = Sekisho(tmp_path_factory.mktemp("codes"), clients=client_table("gateway", "127.0.0.1", "code"))
     try:
-        yield house.start()
+        yield sekisho.start()
     finally:
-        house.close()
+        sekisho.close()

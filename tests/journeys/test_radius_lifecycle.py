@@ -35,46 +35,46 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield started
     try:
-        for house in houses:
-            if house.process is not None:
-                assert house.stop() == 0
-            assert "Traceback" not in house.log_text()
+        for sekisho in houses:
+            if sekisho.process is not None:
+                assert sekisho.stop() == 0
+            assert "Traceback" not in sekisho.log_text()
     finally:
-        for house in houses:
-            house.close()
+        for sekisho in houses:
+            sekisho.close()
 
 
-def reload(house: Sekisho, clients: str, outcome: str = "reloaded") -> None:
-    since = len(house.log_text())
-    house.clients = clients
-    house.write_config()
-    hang_up(house)
-    house.wait_for_log(f"{outcome} ", since=since)
+def reload(sekisho: Sekisho, clients: str, outcome: str = "reloaded") -> None:
+    since = len(sekisho.log_text())
+    sekisho.clients = clients
+    sekisho.write_config()
+    hang_up(sekisho)
+    sekisho.wait_for_log(f"{outcome} ", since=since)
 
 
-def hang_up(house: Sekisho) -> None:
-    assert house.process is not None
-    house.process.send_signal(signal.SIGHUP)
+def hang_up(sekisho: Sekisho) -> None:
+    assert sekisho.process is not None
+    sekisho.process.send_signal(signal.SIGHUP)
 
 
 # Where it answers from.
 
 
 def test_a_wildcard_answers_from_the_address_that_was_asked(start: Start) -> None:
-    house = start(client_table("gateway", "127.0.0.0/8", "password"), listen=("0.0.0.0:0", "[::]:0"))
-    one = house.customer(enrolled=False)
+    sekisho = start(client_table("gateway", "127.0.0.0/8", "password"), listen=("0.0.0.0:0", "[::]:0"))
+    one = sekisho.customer(enrolled=False)
     for address in ("127.0.0.1", "127.0.0.5", "127.3.2.1"):
-        assert heard(radclient(house.ports[0], login(one.contract_id, PASSWORD), host=address)) == ACCEPT
-        with Peers((address, house.ports[0])) as peers:  # a connected socket hears this one address and no other
+        assert heard(radclient(sekisho.ports[0], login(one.contract_id, PASSWORD), host=address)) == ACCEPT
+        with Peers((address, sekisho.ports[0])) as peers:  # a connected socket hears this one address and no other
             reply = peers.ask(access_request(one.contract_id, PASSWORD, secret=SECRET))
             assert reply is not None
             assert reply.name == ACCEPT
 
 
 def test_an_ipv6_wildcard_answers_at_every_port_of_its_own(start: Start) -> None:
-    house = start(client_table("gateway", "::/0", "password"), listen=("[::]:0", "[::1]:0"))
-    one = house.customer(enrolled=False)
-    for port in house.ports:
+    sekisho = start(client_table("gateway", "::/0", "password"), listen=("[::]:0", "[::1]:0"))
+    one = sekisho.customer(enrolled=False)
+    for port in sekisho.ports:
         assert heard(radclient(port, login(one.contract_id, PASSWORD), host="::1")) == ACCEPT
 
 
@@ -82,43 +82,43 @@ def test_an_ipv6_wildcard_answers_at_every_port_of_its_own(start: Start) -> None
 
 
 def test_sighup_brings_a_new_client_and_a_new_secret_and_loses_no_request_in_flight(start: Start) -> None:
-    house = start(client_table("gateway", "127.0.0.1", "password", reject_delay=1.5))
-    one = house.customer(enrolled=False)
+    sekisho = start(client_table("gateway", "127.0.0.1", "password", reject_delay=1.5))
+    one = sekisho.customer(enrolled=False)
     new = client_table("gateway", "127.0.0.1", "password", secret=f'"{NEW_SECRET}"')
     new += client_table("second", "127.0.0.2", "password")
-    with Peers(house.where) as peers:
+    with Peers(sekisho.where) as peers:
         refused = access_request(one.contract_id, "x", secret=SECRET)
         peers.sockets[0].send(refused.octets)
-        wait_for_attempt(house)
-        reload(house, new)
+        wait_for_attempt(sekisho)
+        reload(sekisho, new)
         reply = peers.ask(refused)  # a copy: in progress, so the only answer is the one to the first
         assert reply is not None, "the request in flight was lost"
         assert reply.name == REJECT
         right = access_request(one.contract_id, PASSWORD, secret=NEW_SECRET)
         assert [reply and reply.name for reply in peers.ask_all([right])] == [ACCEPT]
         assert peers.ask(access_request(one.contract_id, PASSWORD, secret=SECRET), wait=0.3) is None
-    with Peers(house.where, source="127.0.0.2") as second:
+    with Peers(sekisho.where, source="127.0.0.2") as second:
         reply = second.ask(access_request(one.contract_id, PASSWORD, secret=SECRET))
         assert reply is not None
         assert reply.name == ACCEPT
-    assert len(house.audit(one.contract_id, "login.rejected")) == 1
+    assert len(sekisho.audit(one.contract_id, "login.rejected")) == 1
 
 
-def wait_for_attempt(house: Sekisho) -> None:
+def wait_for_attempt(sekisho: Sekisho) -> None:
     end = time.monotonic() + 5
-    while not house.audit(event="login.rejected") and time.monotonic() < end:
+    while not sekisho.audit(event="login.rejected") and time.monotonic() < end:
         time.sleep(0.01)
 
 
 def test_reloading_under_load_loses_nothing(start: Start) -> None:
-    house = start()
-    names = [house.customer(enrolled=False).contract_id for _ in range(20)]
-    with Peers(house.where, sockets=4) as peers:
+    sekisho = start()
+    names = [sekisho.customer(enrolled=False).contract_id for _ in range(20)]
+    with Peers(sekisho.where, sockets=4) as peers:
         for number in range(10):
-            hang_up(house)
+            hang_up(sekisho)
             asked = [access_request(name, PASSWORD, secret=SECRET) for name in names]
             assert [reply and reply.name for reply in peers.ask_all(asked)] == [ACCEPT] * 20, f"round {number}"
-    house.wait_for_log("reloaded ", times=2)
+    sekisho.wait_for_log("reloaded ", times=2)
 
 
 BROKEN = {
@@ -130,35 +130,35 @@ BROKEN = {
 
 
 def test_a_broken_file_keeps_the_old_settings_and_says_where_it_is_broken(start: Start) -> None:
-    house = start()
-    one = house.customer(enrolled=False)
+    sekisho = start()
+    one = sekisho.customer(enrolled=False)
     for broken, told in BROKEN.items():
-        since = len(house.log_text())
-        reload(house, broken, outcome="not reloaded: the old settings stay in force")
-        assert told in house.log_text()[since:]
-        assert heard(radclient(house.port, login(one.contract_id, PASSWORD))) == ACCEPT
-    assert "tooweak" not in house.log_text()
+        since = len(sekisho.log_text())
+        reload(sekisho, broken, outcome="not reloaded: the old settings stay in force")
+        assert told in sekisho.log_text()[since:]
+        assert heard(radclient(sekisho.port, login(one.contract_id, PASSWORD))) == ACCEPT
+    assert "tooweak" not in sekisho.log_text()
 
 
 def test_a_file_that_is_gone_keeps_the_old_settings(start: Start) -> None:
-    house = start()
-    one = house.customer(enrolled=False)
-    house.config.unlink()
-    hang_up(house)
-    house.wait_for_log("not reloaded: the old settings stay in force")
-    assert heard(radclient(house.port, login(one.contract_id, PASSWORD))) == ACCEPT
+    sekisho = start()
+    one = sekisho.customer(enrolled=False)
+    sekisho.config.unlink()
+    hang_up(sekisho)
+    sekisho.wait_for_log("not reloaded: the old settings stay in force")
+    assert heard(radclient(sekisho.port, login(one.contract_id, PASSWORD))) == ACCEPT
 
 
 def test_a_client_that_was_taken_out_hears_nothing_more(start: Start) -> None:
-    house = start()
-    one = house.customer(enrolled=False)
-    assert heard(radclient(house.port, login(one.contract_id, PASSWORD))) == ACCEPT
-    reload(house, client_table("other", "127.0.0.2", "password"))
-    assert heard(radclient(house.port, login(one.contract_id, PASSWORD), wait=0.3)) == "silence"
+    sekisho = start()
+    one = sekisho.customer(enrolled=False)
+    assert heard(radclient(sekisho.port, login(one.contract_id, PASSWORD))) == ACCEPT
+    reload(sekisho, client_table("other", "127.0.0.2", "password"))
+    assert heard(radclient(sekisho.port, login(one.contract_id, PASSWORD), wait=0.3)) == "silence"
 
 
 def test_what_waits_for_a_restart_is_named(start: Start) -> None:
-    house = start()
+    sekisho = start()
     changed = {
         "max_in_flight": 10,
         "max_open_challenges": 10,
@@ -167,28 +167,28 @@ def test_what_waits_for_a_restart_is_named(start: Start) -> None:
         "duplicate_seconds": 5,
         "duplicate_entries": 50,
     }
-    reload(house, "\n".join(f"{name} = {value}" for name, value in changed.items()) + f"\n{house.clients}")
-    waiting = [line for line in house.log_text().splitlines() if "a changed setting waits for a restart" in line]
+    reload(sekisho, "\n".join(f"{name} = {value}" for name, value in changed.items()) + f"\n{sekisho.clients}")
+    waiting = [line for line in sekisho.log_text().splitlines() if "a changed setting waits for a restart" in line]
     assert {name for name in changed for line in waiting if line.endswith(f"setting=radius.{name}")} == set(changed)
     assert len(waiting) == len(changed)
 
 
 def test_sections_that_wait_for_a_restart_are_named_at_each_reload(start: Start) -> None:
-    house = start()
-    house.more = "[login]\nlock_after = 9\n[throttle]\nfree_failures = 2\n[log]\nlevel = 'debug'\n"
+    sekisho = start()
+    sekisho.more = "[login]\nlock_after = 9\n[throttle]\nfree_failures = 2\n[log]\nlevel = 'debug'\n"
     expected = ["log", "login", "throttle"]
     for _ in range(2):
-        since = len(house.log_text())
-        reload(house, house.clients)
-        assert sorted(sections(house.log_text()[since:])) == expected
-    house.more = "[login]\nlock_after = 9\n"
-    since = len(house.log_text())
-    reload(house, house.clients)
-    assert sections(house.log_text()[since:]) == ["login"]
-    house.more = ""
-    since = len(house.log_text())
-    reload(house, house.clients)
-    assert sections(house.log_text()[since:]) == [], "as it was at the start: nothing waits any more"
+        since = len(sekisho.log_text())
+        reload(sekisho, sekisho.clients)
+        assert sorted(sections(sekisho.log_text()[since:])) == expected
+    sekisho.more = "[login]\nlock_after = 9\n"
+    since = len(sekisho.log_text())
+    reload(sekisho, sekisho.clients)
+    assert sections(sekisho.log_text()[since:]) == ["login"]
+    sekisho.more = ""
+    since = len(sekisho.log_text())
+    reload(sekisho, sekisho.clients)
+    assert sections(sekisho.log_text()[since:]) == [], "as it was at the start: nothing waits any more"
 
 
 def sections(text: str) -> list[str]:
@@ -200,27 +200,27 @@ def sections(text: str) -> list[str]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_reload_asked_for_before_the_server_is_ready_is_kept_until_it_is(tmp_path: Path, workers: int) -> None:
-    with starting(tmp_path, workers) as house:
-        house.clients = client_table("new", "127.0.0.1", "password", secret=f'"{NEW_SECRET}"')
-        house.wait_for_log("SEKISHO_NO_SUCH")  # the settings have been read: what is written now is news
-        house.write_config()
-        hang_up(house)
-        assert "ready" not in house.log_text()
-        house.wait_for_log("ready", times=workers)
-        house.wait_for_log("reloaded ", times=workers)
-        with Peers(house.where, 8) as peers:
+    with starting(tmp_path, workers) as sekisho:
+        sekisho.clients = client_table("new", "127.0.0.1", "password", secret=f'"{NEW_SECRET}"')
+        sekisho.wait_for_log("SEKISHO_NO_SUCH")  # the settings have been read: what is written now is news
+        sekisho.write_config()
+        hang_up(sekisho)
+        assert "ready" not in sekisho.log_text()
+        sekisho.wait_for_log("ready", times=workers)
+        sekisho.wait_for_log("reloaded ", times=workers)
+        with Peers(sekisho.where, 8) as peers:
             replies = peers.ask_all([status_server(secret=NEW_SECRET) for _ in range(8)])
             assert [reply and reply.name for reply in replies] == [ACCEPT] * 8
-        assert house.stop() == 0
+        assert sekisho.stop() == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_an_end_asked_for_before_the_server_is_ready_comes_in_order(tmp_path: Path, workers: int, number: int) -> None:
-    with starting(tmp_path, workers) as house:
-        assert house.stop(number) == 0
-        assert "Traceback" not in house.log_text()
-        assert house.log_text().count("stopped") == house.log_text().count("ready")
+    with starting(tmp_path, workers) as sekisho:
+        assert sekisho.stop(number) == 0
+        assert "Traceback" not in sekisho.log_text()
+        assert sekisho.log_text().count("stopped") == sekisho.log_text().count("ready")
 
 
 @contextmanager
@@ -229,16 +229,16 @@ def starting(folder: Path, workers: int) -> Iterator[Sekisho]:
     table = client_table("old", "127.0.0.1", "password")
     told = {"SEKISHO_NO_SUCH": "x"}  # which is warned of as soon as the settings have been read
     listen = (f"127.0.0.1:{free_port()}",)
-    house = Sekisho(folder, clients=table, listen=listen, workers=workers, environment=told)
-    house.config.write_text(house.config.read_text().replace("memory_kib = 256", "memory_kib = 524288"))
+    sekisho = Sekisho(folder, clients=table, listen=listen, workers=workers, environment=told)
+    sekisho.config.write_text(sekisho.config.read_text().replace("memory_kib = 256", "memory_kib = 524288"))
     try:
-        status, end = Path(f"/proc/{house.spawn().pid}/status"), time.monotonic() + 20
+        status, end = Path(f"/proc/{sekisho.spawn().pid}/status"), time.monotonic() + 20
         while not held_back(status.read_text()):
             assert time.monotonic() < end
             time.sleep(0.002)
-        yield house
+        yield sekisho
     finally:
-        house.close()
+        sekisho.close()
 
 
 def held_back(status: str) -> bool:
@@ -248,116 +248,116 @@ def held_back(status: str) -> bool:
 
 def test_workers_that_keep_ending_end_the_server_with_a_failure(start: Start, tmp_path: Path) -> None:
     """A supervisor above (systemd) then sees a failure, and not a server that never answers."""
-    house = start(workers=2, listen=(f"127.0.0.1:{free_port()}",))
+    sekisho = start(workers=2, listen=(f"127.0.0.1:{free_port()}",))
     (tmp_path / "master.key").unlink()
-    process = house.process
+    process = sekisho.process
     assert process is not None
-    for pid in house.workers_pids:
+    for pid in sekisho.workers_pids:
         os.kill(pid, signal.SIGKILL)
     assert process.wait(30) == 1
-    house.process = None
-    assert house.log_text().count("a worker ended: another takes its place") == 2 + 4, "one each, and four more"
-    assert house.log_text().count("there is no master key file") >= 4
-    assert "workers keep ending: the lines before say why" in house.log_text()
+    sekisho.process = None
+    assert sekisho.log_text().count("a worker ended: another takes its place") == 2 + 4, "one each, and four more"
+    assert sekisho.log_text().count("there is no master key file") >= 4
+    assert "workers keep ending: the lines before say why" in sekisho.log_text()
 
 
 def test_a_port_that_is_taken_is_a_clear_error(start: Start, tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
-        house = Sekisho(tmp_path, clients=client_table("g", "127.0.0.1", "password"), listen=(f"127.0.0.1:{port}",))
-        process = house.spawn()
+        sekisho = Sekisho(tmp_path, clients=client_table("g", "127.0.0.1", "password"), listen=(f"127.0.0.1:{port}",))
+        process = sekisho.spawn()
         assert process.wait(20) not in (0, None)
-        house.close()
-    assert f"127.0.0.1:{port} is taken: does another RADIUS server" in " ".join(house.log_text().split())
-    assert "Traceback" not in house.log_text()
+        sekisho.close()
+    assert f"127.0.0.1:{port} is taken: does another RADIUS server" in " ".join(sekisho.log_text().split())
+    assert "Traceback" not in sekisho.log_text()
 
 
 def test_sigterm_drains_a_delayed_refusal_and_takes_nothing_new(start: Start) -> None:
-    house = start(client_table("gateway", "127.0.0.1", "password", reject_delay=1.2))
-    one = house.customer(enrolled=False)
-    with Peers(house.where) as peers:
+    sekisho = start(client_table("gateway", "127.0.0.1", "password", reject_delay=1.2))
+    one = sekisho.customer(enrolled=False)
+    with Peers(sekisho.where) as peers:
         refused = access_request(one.contract_id, "x", secret=SECRET)
         peers.sockets[0].send(refused.octets)
-        wait_for_attempt(house)
-        assert house.process is not None
-        house.process.send_signal(signal.SIGTERM)
-        house.wait_for_log("draining")
+        wait_for_attempt(sekisho)
+        assert sekisho.process is not None
+        sekisho.process.send_signal(signal.SIGTERM)
+        sekisho.wait_for_log("draining")
         fresh = access_request(one.contract_id, PASSWORD, secret=SECRET)
         peers.sockets[0].send(fresh.octets)
         assert select.select(peers.sockets, [], [], 5)[0], "the refusal in flight was lost"
         assert peers.sockets[0].recv(5000)[:2] == bytes((3, refused.identifier))
-        assert house.stop() == 0
-    assert counted(house)["Access-Reject"] == 1
-    assert house.audit(one.contract_id, "login.accepted") == []
+        assert sekisho.stop() == 0
+    assert counted(sekisho)["Access-Reject"] == 1
+    assert sekisho.audit(one.contract_id, "login.accepted") == []
 
 
 def test_draining_ends_when_its_time_is_over(start: Start) -> None:
     table = client_table("gateway", "127.0.0.1", "password", reject_delay=10.0)
-    house = start(f"drain_seconds = 0.3\n{table}")
-    one = house.customer(enrolled=False)
-    with Peers(house.where) as peers:
+    sekisho = start(f"drain_seconds = 0.3\n{table}")
+    one = sekisho.customer(enrolled=False)
+    with Peers(sekisho.where) as peers:
         peers.sockets[0].send(access_request(one.contract_id, "x", secret=SECRET).octets)
-        wait_for_attempt(house)
+        wait_for_attempt(sekisho)
         began = time.monotonic()
-        assert house.stop() == 0
+        assert sekisho.stop() == 0
         assert time.monotonic() - began < 3
-    assert "unanswered=1" in house.log_text()
+    assert "unanswered=1" in sekisho.log_text()
 
 
 def test_a_server_without_clients_says_that_its_door_is_shut(start: Start) -> None:
-    house = start("# nobody yet\n")
-    assert "no [[radius.clients]] are configured: the RADIUS door stays shut" in house.log_text()
-    assert "listening" not in house.log_text()
-    reload(house, client_table("gateway", "127.0.0.1", "password"))
-    assert "the RADIUS door is shut: restart to open it" in house.log_text()
+    sekisho = start("# nobody yet\n")
+    assert "no [[radius.clients]] are configured: the RADIUS door stays shut" in sekisho.log_text()
+    assert "listening" not in sekisho.log_text()
+    reload(sekisho, client_table("gateway", "127.0.0.1", "password"))
+    assert "the RADIUS door is shut: restart to open it" in sekisho.log_text()
 
 
 def test_a_client_at_risk_is_named_with_the_share_of_its_signed_requests(start: Start) -> None:
-    house = start(client_table("old", "127.0.0.1", "password", require_message_authenticator=False))
-    one = house.customer(enrolled=False)
+    sekisho = start(client_table("old", "127.0.0.1", "password", require_message_authenticator=False))
+    one = sekisho.customer(enrolled=False)
     for signed in (True, False, False, False):
-        assert heard(radclient(house.port, login(one.contract_id, PASSWORD), signed=signed)) == ACCEPT
-    house.stop()
-    assert "client at risk: it may leave Message-Authenticator out (CVE-2024-3596)" in house.log_text()
-    assert "share_with_message_authenticator=0.25" in house.log_text()
+        assert heard(radclient(sekisho.port, login(one.contract_id, PASSWORD), signed=signed)) == ACCEPT
+    sekisho.stop()
+    assert "client at risk: it may leave Message-Authenticator out (CVE-2024-3596)" in sekisho.log_text()
+    assert "share_with_message_authenticator=0.25" in sekisho.log_text()
 
 
 def test_a_challenge_of_one_node_may_be_answered_at_another_and_once(start: Start, tmp_path: Path) -> None:
-    house = start(client_table("gateway", "127.0.0.1", "challenge"), listen=(f"127.0.0.1:{free_port()}",))
-    one = house.customer()
-    with second_node(house, tmp_path) as (_, port):
-        (state,) = received(radclient(house.port, login(one.contract_id, PASSWORD)), "State")
+    sekisho = start(client_table("gateway", "127.0.0.1", "challenge"), listen=(f"127.0.0.1:{free_port()}",))
+    one = sekisho.customer()
+    with second_node(sekisho, tmp_path) as (_, port):
+        (state,) = received(radclient(sekisho.port, login(one.contract_id, PASSWORD)), "State")
         assert heard(radclient(port, login(one.contract_id, oath(one), state))) == ACCEPT
-        assert heard(radclient(house.port, login(one.contract_id, oath(one, 1), state))) == REJECT
+        assert heard(radclient(sekisho.port, login(one.contract_id, oath(one, 1), state))) == REJECT
 
 
 def test_with_too_many_open_challenges_first_rounds_are_silent_and_answers_are_heard(start: Start) -> None:
-    house = start("max_open_challenges = 2\n" + client_table("gateway", "127.0.0.1", "challenge"))
-    first, second, third = (house.customer() for _ in range(3))
-    printed = [radclient(house.port, login(one.contract_id, PASSWORD)) for one in (first, second)]
+    sekisho = start("max_open_challenges = 2\n" + client_table("gateway", "127.0.0.1", "challenge"))
+    first, second, third = (sekisho.customer() for _ in range(3))
+    printed = [radclient(sekisho.port, login(one.contract_id, PASSWORD)) for one in (first, second)]
     assert [heard(one) for one in printed] == ["Access-Challenge"] * 2
     time.sleep(2.2)  # they are counted once a second
-    assert heard(radclient(house.port, login(third.contract_id, PASSWORD), wait=0.5)) == "silence"
-    assert "too many open challenges" in house.log_text()
+    assert heard(radclient(sekisho.port, login(third.contract_id, PASSWORD), wait=0.5)) == "silence"
+    assert "too many open challenges" in sekisho.log_text()
     for one, asked in zip((first, second), printed, strict=True):
         answer = login(one.contract_id, oath(one), received(asked, "State")[0])
-        assert heard(radclient(house.port, answer)) == ACCEPT
+        assert heard(radclient(sekisho.port, answer)) == ACCEPT
     time.sleep(2.2)
-    assert heard(radclient(house.port, login(third.contract_id, PASSWORD))) == "Access-Challenge"
+    assert heard(radclient(sekisho.port, login(third.contract_id, PASSWORD))) == "Access-Challenge"
 
 
 def test_workers_share_the_port_and_each_answers_a_gateway_that_has_one(start: Start) -> None:
     """Whoever has time takes the next request: one gateway's one port is nobody's in particular."""
-    house = start(workers=2, listen=(f"127.0.0.1:{free_port()}",))
-    names = [house.customer(enrolled=False).contract_id for _ in range(32)]
-    with Peers(house.where, sockets=1) as peers:
-        for pid in house.workers_pids:
+    sekisho = start(workers=2, listen=(f"127.0.0.1:{free_port()}",))
+    names = [sekisho.customer(enrolled=False).contract_id for _ in range(32)]
+    with Peers(sekisho.where, sockets=1) as peers:
+        for pid in sekisho.workers_pids:
             os.kill(pid, signal.SIGSTOP)
             asked = [access_request(name, PASSWORD, secret=SECRET) for name in names]
             assert [reply and reply.name for reply in peers.ask_all(asked, wait=10)] == [ACCEPT] * 32
             os.kill(pid, signal.SIGCONT)
         assert peers.ask(status_server(secret=SECRET)) is not None
-    assert house.stop() == 0
-    accepted = [int(count) for count in re.findall(r"'Access-Accept': (\d+)", house.log_text())]
+    assert sekisho.stop() == 0
+    accepted = [int(count) for count in re.findall(r"'Access-Accept': (\d+)", sekisho.log_text())]
     assert accepted == [32, 32]

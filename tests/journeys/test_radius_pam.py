@@ -23,7 +23,7 @@ FIRST = b"Password: "
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
+def sekisho(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
     """It listens where a second node can be told not to; its client is an old one, at risk."""
     clients = client_table("host", "127.0.0.1", "challenge", require_message_authenticator=False)
     folder = tmp_path_factory.mktemp("pam")
@@ -101,20 +101,20 @@ class Conversation:
         return code == 0
 
 
-def test_two_rounds_with_a_japanese_prompt(house: Sekisho, tmp_path: Path) -> None:
-    one = house.customer()
-    with Host(tmp_path / "host", [house.port]).login(one.contract_id) as person:
+def test_two_rounds_with_a_japanese_prompt(sekisho: Sekisho, tmp_path: Path) -> None:
+    one = sekisho.customer()
+    with Host(tmp_path / "host", [sekisho.port]).login(one.contract_id) as person:
         person.wait_for(FIRST)
         person.type(PASSWORD)
         person.wait_for(PROMPT[Language.JA, Text.CHALLENGE])
         person.type(oath(one))
         assert person.succeeds()
-    assert [row.actor for row in house.audit(one.contract_id, "login.accepted")] == ["host"]
+    assert [row.actor for row in sekisho.audit(one.contract_id, "login.accepted")] == ["host"]
 
 
-def test_a_mistyped_code_is_asked_for_again_in_other_words(house: Sekisho, tmp_path: Path) -> None:
-    one = house.customer()
-    with Host(tmp_path / "host", [house.port]).login(one.contract_id) as person:
+def test_a_mistyped_code_is_asked_for_again_in_other_words(sekisho: Sekisho, tmp_path: Path) -> None:
+    one = sekisho.customer()
+    with Host(tmp_path / "host", [sekisho.port]).login(one.contract_id) as person:
         person.wait_for(FIRST)
         person.type(PASSWORD)
         person.wait_for(PROMPT[Language.JA, Text.CHALLENGE])
@@ -124,37 +124,41 @@ def test_a_mistyped_code_is_asked_for_again_in_other_words(house: Sekisho, tmp_p
         assert person.succeeds()
 
 
-@pytest.mark.parametrize("typed", [["wrong"], [PASSWORD, "no", "no", "no"]])
-def test_a_wrong_password_or_three_times_no_code_is_refused(house: Sekisho, tmp_path: Path, typed: list[str]) -> None:
-    one = house.customer()
-    with Host(tmp_path / "host", [house.port]).login(one.contract_id) as person:
+@pytest.mark.parametrize("user_password", [["wrong"], [PASSWORD, "no", "no", "no"]])
+def test_a_wrong_password_or_three_times_no_code_is_refused(
+    sekisho: Sekisho, tmp_path: Path, user_password: list[str]
+) -> None:
+    one = sekisho.customer()
+    with Host(tmp_path / "host", [sekisho.port]).login(one.contract_id) as person:
         person.wait_for(FIRST)
-        for text in typed:
+        for text in user_password:
             person.type(text)
         assert not person.succeeds()
-    assert house.audit(one.contract_id, "login.accepted") == []
+    assert sekisho.audit(one.contract_id, "login.accepted") == []
 
 
-def test_a_customer_without_a_token_is_let_in_by_the_password(house: Sekisho, tmp_path: Path) -> None:
-    one = house.customer(enrolled=False)
-    with Host(tmp_path / "host", [house.port]).login(one.contract_id) as person:
+def test_a_customer_without_a_token_is_let_in_by_the_password(sekisho: Sekisho, tmp_path: Path) -> None:
+    one = sekisho.customer(enrolled=False)
+    with Host(tmp_path / "host", [sekisho.port]).login(one.contract_id) as person:
         person.wait_for(FIRST)
         person.type(PASSWORD)
         assert person.succeeds()
 
 
-def test_a_server_that_is_not_there_is_passed_over(house: Sekisho, tmp_path: Path) -> None:
-    one = house.customer()
-    with Host(tmp_path / "host", [free_port(), house.port], seconds=1).login(one.contract_id) as person:
+def test_a_server_that_is_not_there_is_passed_over(sekisho: Sekisho, tmp_path: Path) -> None:
+    one = sekisho.customer()
+    with Host(tmp_path / "host", [free_port(), sekisho.port], seconds=1).login(one.contract_id) as person:
         log_in(person, oath(one))
         assert person.succeeds()
 
 
-def test_a_node_that_goes_between_the_rounds_ends_the_login_and_spends_no_code(house: Sekisho, tmp_path: Path) -> None:
+def test_a_node_that_goes_between_the_rounds_ends_the_login_and_spends_no_code(
+    sekisho: Sekisho, tmp_path: Path
+) -> None:
     """pam_radius_auth 2.0 forgets its other servers as soon as one has answered: the person begins again, elsewhere."""
-    one = house.customer()
-    with second_node(house, tmp_path) as (node, port):
-        host = Host(tmp_path / "host", [port, house.port], seconds=1)
+    one = sekisho.customer()
+    with second_node(sekisho, tmp_path) as (node, port):
+        host = Host(tmp_path / "host", [port, sekisho.port], seconds=1)
         with host.login(one.contract_id) as person:
             person.wait_for(FIRST)
             person.type(PASSWORD)
@@ -164,7 +168,7 @@ def test_a_node_that_goes_between_the_rounds_ends_the_login_and_spends_no_code(h
             code = oath(one)
             person.type(code)
             assert not person.succeeds()
-        assert house.audit(one.contract_id, "login.accepted") == []
+        assert sekisho.audit(one.contract_id, "login.accepted") == []
         with host.login(one.contract_id) as person:
             log_in(person, code)
             assert person.succeeds()

@@ -13,7 +13,7 @@ from pyrad.dictionary import Dictionary
 
 from otp_core.messages import TEXTS, Text
 from otp_core.model import Language
-from radius_server.dictionary import standard_dictionary
+from otp_core.radius.dictionary import standard_dictionary
 from tests.radius.tools import oath
 from tests.sekisho import PASSWORD, SECRET, Sekisho, client_table
 
@@ -22,7 +22,7 @@ ATTRIBUTES = 'reply_attributes = { "Cisco-AVPair" = "a=b", "Class" = "0x00ff", "
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
+def sekisho(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
     one = Sekisho(
         tmp_path_factory.mktemp("pyrad"),
         clients=client_table("v4", "127.0.0.1", "challenge") + ATTRIBUTES + client_table("v6", "::1", "append"),
@@ -35,8 +35,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
 
 
 @pytest.fixture
-def gateway(house: Sekisho) -> Iterator[Any]:
-    client = gateway_at("127.0.0.1", house.ports[0])
+def gateway(sekisho: Sekisho) -> Iterator[Any]:
+    client = gateway_at("127.0.0.1", sekisho.ports[0])
     yield client
     client._CloseSocket()
 
@@ -48,18 +48,18 @@ def gateway_at(server: str, port: int, secret: str = SECRET) -> Any:
     return client
 
 
-def request(client: Any, user: str, typed: str, state: bytes | None = None, **more: Any) -> Any:
+def request(client: Any, user: str, user_password: str, state: bytes | None = None, **more: Any) -> Any:
     """Attributes by number: by name pyrad turns octets into others."""
     asked = client.CreateAuthPacket(code=packet.AccessRequest, **more)
     asked[USER_NAME] = [user.encode()]
-    asked[USER_PASSWORD] = [asked.PwCrypt(typed)]
+    asked[USER_PASSWORD] = [asked.PwCrypt(user_password)]
     if state is not None:
         asked[STATE] = [state]
     return asked
 
 
-def test_both_rounds_verify(house: Sekisho, gateway: Any) -> None:
-    one = house.customer()
+def test_both_rounds_verify(sekisho: Sekisho, gateway: Any) -> None:
+    one = sekisho.customer()
     first = gateway.SendPacket(request(gateway, one.contract_id, PASSWORD))
     assert first.code == packet.AccessChallenge
     assert first[REPLY_MESSAGE] == [TEXTS[Language.JA, Text.CHALLENGE].encode()]
@@ -70,15 +70,17 @@ def test_both_rounds_verify(house: Sekisho, gateway: Any) -> None:
     assert (second[25], second["Session-Timeout"]) == ([b"\0\xff"], [3600])
 
 
-def test_a_refusal_verifies(house: Sekisho, gateway: Any) -> None:
-    reply = gateway.SendPacket(request(gateway, house.customer().contract_id, "x"))
+def test_a_refusal_verifies(sekisho: Sekisho, gateway: Any) -> None:
+    reply = gateway.SendPacket(request(gateway, sekisho.customer().contract_id, "x"))
     assert reply.code == packet.AccessReject
     assert reply[REPLY_MESSAGE] == [TEXTS[Language.JA, Text.REJECT].encode()]
 
 
-@pytest.mark.parametrize("typed", [PASSWORD, "x"])
-def test_every_reply_begins_with_a_signature_that_pyrad_works_out_too(house: Sekisho, gateway: Any, typed: str) -> None:
-    asked = request(gateway, house.customer().contract_id, typed)
+@pytest.mark.parametrize("user_password", [PASSWORD, "x"])
+def test_every_reply_begins_with_a_signature_that_pyrad_works_out_too(
+    sekisho: Sekisho, gateway: Any, user_password: str
+) -> None:
+    asked = request(gateway, sekisho.customer().contract_id, user_password)
     reply = gateway.SendPacket(asked)
     raw = reply.raw_packet
     assert raw[20:22] == bytes((MESSAGE_AUTHENTICATOR, 18))
@@ -89,21 +91,21 @@ def test_every_reply_begins_with_a_signature_that_pyrad_works_out_too(house: Sek
     assert raw[22:38] == hmac.new(SECRET.encode(), blanked, "md5").digest()
 
 
-def test_proxy_states_come_back(house: Sekisho, gateway: Any) -> None:
-    asked = request(gateway, house.customer().contract_id, "x")
+def test_proxy_states_come_back(sekisho: Sekisho, gateway: Any) -> None:
+    asked = request(gateway, sekisho.customer().contract_id, "x")
     asked[PROXY_STATE] = [b"0x41", b"", b"12"]
     assert gateway.SendPacket(asked)[PROXY_STATE] == [b"0x41", b"", b"12"]
 
 
-def test_password_and_code_in_one_over_ipv6(house: Sekisho) -> None:
-    one, client = house.customer(), gateway_at("::1", house.ports[1])
+def test_password_and_code_in_one_over_ipv6(sekisho: Sekisho) -> None:
+    one, client = sekisho.customer(), gateway_at("::1", sekisho.ports[1])
     assert client.SendPacket(request(client, one.contract_id, PASSWORD + oath(one))).code == packet.AccessAccept
     client._CloseSocket()
 
 
-def test_a_long_password_verifies_block_by_block(house: Sekisho, gateway: Any) -> None:
+def test_a_long_password_verifies_block_by_block(sekisho: Sekisho, gateway: Any) -> None:
     long = "と" * 42
-    one = house.customer(long, enrolled=False)
+    one = sekisho.customer(long, enrolled=False)
     assert gateway.SendPacket(request(gateway, one.contract_id, long)).code == packet.AccessAccept
     assert gateway.SendPacket(request(gateway, one.contract_id, long[:-1])).code == packet.AccessReject
 
@@ -113,10 +115,10 @@ def test_status_server_verifies(gateway: Any) -> None:
     assert reply.code == packet.AccessAccept
 
 
-def test_another_secret_and_no_signature_are_silence(house: Sekisho, gateway: Any) -> None:
-    stranger = gateway_at("127.0.0.1", house.ports[0], secret="another-secret-altogether")
+def test_another_secret_and_no_signature_are_silence(sekisho: Sekisho, gateway: Any) -> None:
+    stranger = gateway_at("127.0.0.1", sekisho.ports[0], secret="another-secret-altogether")
     stranger.timeout = gateway.timeout = 0.4
-    one = house.customer(enrolled=False)
+    one = sekisho.customer(enrolled=False)
     with pytest.raises(Timeout):
         stranger.SendPacket(request(stranger, one.contract_id, PASSWORD))
     with pytest.raises(Timeout):

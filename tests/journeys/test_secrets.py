@@ -73,37 +73,37 @@ class Secrets:
 class Day:
     """A house whose every secret is known."""
 
-    house: Sekisho
+    sekisho: Sekisho
     secrets: Secrets
     shared: dict[str, str]
     inputs: set[Path] = field(default_factory=set)
 
     def customer(self, password: str | None = None, *, enrolled: bool = True) -> Customer:
         password = secrets.token_urlsafe(12) if password is None else password
-        one = self.house.customer(password, enrolled=False, spec=TokenSpec(digits=DIGITS))
+        one = self.sekisho.customer(password, enrolled=False, spec=TokenSpec(digits=DIGITS))
         self.secrets.add(f"seed of {one.token_id}", one.seed)
         if password:
             self.secrets.text(f"password of {one.contract_id}", password)
         if enrolled:
-            self.house.desk.enrol(one.contract_id, one.token_id, self.code(one, -1), STAFF)
+            self.sekisho.desk.enrol(one.contract_id, one.token_id, self.code(one, -1), STAFF)
         return one
 
     def code(self, one: Customer, steps_away: int = 0) -> str:
         return self.secrets.code(one.code(steps_away))
 
-    def ask(self, mode: str, user: str, typed: str, state: bytes | None = None) -> Packet:
-        return access_request(user, typed, secret=self.shared[mode], state=state)
+    def ask(self, mode: str, user: str, user_password: str, state: bytes | None = None) -> Packet:
+        return access_request(user, user_password, secret=self.shared[mode], state=state)
 
     def file(self, name: str, text: str) -> str:
-        path = self.house.folder / name
+        path = self.sekisho.folder / name
         path.write_text(text)
         self.inputs.add(path)
         return str(path)
 
     def written(self) -> dict[str, bytes]:
-        """Everything in the house's folder that nobody but Sekisho has written."""
-        given = {self.house.config, self.house.folder / "master.key", *self.inputs}
-        files = [path for path in self.house.folder.rglob("*") if path.is_file() and path not in given]
+        """Everything in the core's folder that nobody but Sekisho has written."""
+        given = {self.sekisho.config, self.sekisho.folder / "master.key", *self.inputs}
+        files = [path for path in self.sekisho.folder.rglob("*") if path.is_file() and path not in given]
         return {path.name: path.read_bytes() for path in files}
 
 
@@ -112,20 +112,20 @@ def a_day(folder: Path, log: str) -> Iterator[Day]:
     known = Secrets()
     shared = {name: known.text(f"secret of {name}", secrets.token_urlsafe(24)) for name in (*MODES, "joining", "risk")}
     tables = [client_table(mode, at, mode, secret=f'"{shared[mode]}"') for mode, at in MODES.items()]
-    tables.append(client_table("joining", JOINING, "code", secret=f'"{shared["joining"]}"', join_seconds=2))
+    tables.append(client_table("joining", JOINING, "code", secret=f'"{shared["joining"]}"', repeated_login_seconds=2))
     risk = {"require_message_authenticator": False, "limit_proxy_state": False, "charset": '"cp932"'}
     tables.append(client_table("risk", AT_RISK, "challenge", secret=f'"{shared["risk"]}"', **risk))
     more = f'[login]\ncode_window = 3\n[log]\nlevel = "debug"\nformat = "{log}"\n'
-    house = Sekisho(folder, "".join(tables), more, listen=(f"127.0.0.1:{free_port()}",))
+    sekisho = Sekisho(folder, "".join(tables), more, listen=(f"127.0.0.1:{free_port()}",))
     master = base64.b64decode((folder / "master.key").read_text())
     known.add("master key", master)
     for purpose in (b"sekisho seed v1", b"sekisho fingerprint v1"):
         derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(master)
         known.add(f"key for {purpose.decode()}", derived)
     try:
-        yield Day(house, known, shared)
+        yield Day(sekisho, known, shared)
     finally:
-        house.close()
+        sekisho.close()
 
 
 @contextmanager
@@ -186,33 +186,33 @@ def test_the_search_finds_what_a_process_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("log", ["text", "json"])
 def test_nothing_secret_gets_out_of_the_server(tmp_path: Path, log: str) -> None:
     with a_day(tmp_path, log) as day, process_list(day.secrets) as seen:
-        house = day.house
+        sekisho = day.sekisho
         people = {mode: day.customer() for mode in MODES}
         kanji = day.customer("秘密の合言葉・" + secrets.token_hex(4))
-        house.start()
+        sekisho.start()
         for mode, one in people.items():
-            with Peers(house.where, 2, MODES[mode]) as peers:
+            with Peers(sekisho.where, 2, MODES[mode]) as peers:
                 log_in_right_and_wrong(day, peers, mode, one)
-        with Peers(house.where, 2, MODES["challenge"]) as peers:
+        with Peers(sekisho.where, 2, MODES["challenge"]) as peers:
             assert names([peers.ask(day.ask("challenge", kanji.contract_id, kanji.password))]) == [CHALLENGE]
             ask_nonsense(day, peers, kanji)
-        with Peers(house.where, 2, AT_RISK) as peers:
+        with Peers(sekisho.where, 2, AT_RISK) as peers:
             peers.ask(day.ask("risk", kanji.contract_id, kanji.password), wait=0.5)  # UTF-8 where cp932 is expected
-        with Peers(house.where, 2, JOINING) as peers:
+        with Peers(sekisho.where, 2, JOINING) as peers:
             code = day.code(people["code"], 3)
             joined = [day.ask("joining", people["code"].contract_id, code) for _ in range(2)]
             assert names(peers.ask_all(joined)) == [ACCEPT] * 2
         reload_with_errors(day)
         break_things(day)
-        assert house.stop() == 0
-        house.start()
-        with Peers(house.where, 2, MODES["password"]) as peers:
+        assert sekisho.stop() == 0
+        sekisho.start()
+        with Peers(sekisho.where, 2, MODES["password"]) as peers:
             one = people["password"]
             assert names([peers.ask(day.ask("password", one.contract_id, one.password))]) == [ACCEPT]
-        house.kill()  # so that the log of the store is left behind, and searched as well
+        sekisho.kill()  # so that the log of the store is left behind, and searched as well
         assert seen == set()
         check_nothing_got_out(day)
-        assert house.log_text().count("Traceback") > 0 or "exception" in house.log_text(), "no crash was provoked"
+        assert sekisho.log_text().count("Traceback") > 0 or "exception" in sekisho.log_text(), "no crash was provoked"
 
 
 def check_nothing_got_out(day: Day) -> None:
@@ -237,7 +237,7 @@ def log_in_right_and_wrong(day: Day, peers: Peers, mode: str, one: Customer) -> 
         right = [day.ask(mode, user, password + ("" if mode == "password" else code))]
         rest = [(password + wrong_code, None), (wrong, None), (wrong + code, None), (password + code, None), ("", None)]
     assert names([peers.ask(packet) for packet in right * 2]) == [ACCEPT] * 2
-    peers.ask_all([day.ask(mode, user, typed, state) for typed, state in rest], wait=0.7)
+    peers.ask_all([day.ask(mode, user, user_password, state) for user_password, state in rest], wait=0.7)
     peers.ask(day.ask(mode, "nobody", one.password), wait=0.7)
     mistaken = access_request(user, one.password, secret=day.secrets.text("mistaken", secrets.token_urlsafe(24)))
     assert peers.ask(mistaken, wait=0.2) is None
@@ -250,9 +250,9 @@ def ask_nonsense(day: Day, peers: Peers, one: Customer) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
         raw.bind((MODES["challenge"], 0))
         for at in range(0, len(sound), 3):
-            raw.sendto(sound[:at], day.house.where)
-            raw.sendto(sound[:at] + bytes((sound[at] ^ 0xFF,)) + sound[at + 1 :], day.house.where)
-        raw.sendto(sound + bytes(5000), day.house.where)
+            raw.sendto(sound[:at], day.sekisho.where)
+            raw.sendto(sound[:at] + bytes((sound[at] ^ 0xFF,)) + sound[at + 1 :], day.sekisho.where)
+        raw.sendto(sound + bytes(5000), day.sekisho.where)
     secret = day.shared["challenge"]
     attributes = ((3, bytes(17)), (2, bytes(16)), (1, b"x" * 253), (79, b"\1"), (24, b"s"), (24, b"t"))
     for attribute in attributes:
@@ -264,21 +264,21 @@ def ask_nonsense(day: Day, peers: Peers, one: Customer) -> None:
 
 def reload_with_errors(day: Day) -> None:
     """Each way of getting a secret wrong in the settings; then the right ones again."""
-    house, good = day.house, day.house.config.read_text()
-    assert house.process is not None
+    sekisho, good = day.sekisho, day.sekisho.config.read_text()
+    assert sekisho.process is not None
     for number, wrong in enumerate(spoilt(day), 1):
-        house.config.write_text(wrong)
-        house.process.send_signal(signal.SIGHUP)
-        house.wait_for_log("not reloaded", times=number)
-    house.config.write_text(good)
-    since = len(house.log_text())
-    house.process.send_signal(signal.SIGHUP)
-    house.wait_for_log("reloaded", since=since)
+        sekisho.config.write_text(wrong)
+        sekisho.process.send_signal(signal.SIGHUP)
+        sekisho.wait_for_log("not reloaded", times=number)
+    sekisho.config.write_text(good)
+    since = len(sekisho.log_text())
+    sekisho.process.send_signal(signal.SIGHUP)
+    sekisho.wait_for_log("reloaded", since=since)
 
 
 def spoilt(day: Day) -> list[str]:
     """The settings, with a secret given in every wrong way that comes to mind."""
-    good, old = day.house.config.read_text(), day.shared["code"]
+    good, old = day.sekisho.config.read_text(), day.shared["code"]
     line = f'secret = "{old}"'
     new = day.secrets.text("secret to be", secrets.token_urlsafe(24))
     short = day.secrets.text("short secret", secrets.token_urlsafe(9)[:12])
@@ -316,11 +316,11 @@ DAMAGE = (
 
 def break_things(day: Day) -> None:
     """What the store holds is damaged row by row, and each is met by a right login; then the store is locked."""
-    house = day.house
+    sekisho = day.sekisho
     *victims, unharmed = [day.customer() for _ in range(len(DAMAGE) + 1)]
     with (
-        contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as store,
-        Peers(house.where, 1, MODES["append"]) as peers,
+        contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as store,
+        Peers(sekisho.where, 1, MODES["append"]) as peers,
     ):
         for one, damage in zip(victims, DAMAGE, strict=True):
             store.execute(f"UPDATE {damage}", {"token": one.token_id, "contract": one.contract_id})
@@ -337,7 +337,7 @@ def break_things(day: Day) -> None:
 
 def test_nothing_secret_gets_out_of_the_command_line(tmp_path: Path) -> None:
     with a_day(tmp_path, "text") as day:
-        at = CommandLine(day.house)
+        at = CommandLine(day.sekisho)
         once = [*import_and_issue_tokens(day, at), *import_customers(day, at), *act(day, at)]
         for words in (
             ("customer", "list", "--json"),
@@ -395,8 +395,8 @@ def import_and_issue_tokens(day: Day, at: CommandLine) -> list[str]:
 
 def import_customers(day: Day, at: CommandLine) -> list[str]:
     passwords = [day.secrets.text(f"imported password {number}", secrets.token_urlsafe(12)) for number in range(4)]
-    at.run("customer", "add", "hanako", "--password", "--stdin", typed=f"{passwords[0]}\n")
-    at.run("customer", "add", "hanako", "--password", "--stdin", typed=f"{passwords[0]}\n", code=1)
+    at.run("customer", "add", "hanako", "--password", "--stdin", user_password=f"{passwords[0]}\n")
+    at.run("customer", "add", "hanako", "--password", "--stdin", user_password=f"{passwords[0]}\n", code=1)
     header = "contract_id,password,token_id"
     at.run("customer", "import", day.file("customers.csv", f"{header}\njiro,{passwords[1]},VSMT90000000\n"))
     for number, row in enumerate(
@@ -420,17 +420,19 @@ def act(day: Day, at: CommandLine) -> list[str]:
     one, spare, other, drifted = day.customer(), *(day.customer(enrolled=False) for _ in range(2)), day.customer()
     wrong = day.secrets.code("90817263")
     new = day.customer(enrolled=False)
-    at.run("enrol", new.contract_id, new.token_id, "--stdin", typed=f"{wrong}\n", code=1)
-    at.run("enrol", new.contract_id, new.token_id, "--stdin", typed=f"{day.code(new)}\n")
-    at.run("enrol", new.contract_id, new.token_id, "--stdin", typed=f"{day.code(new)}\n", code=1)
-    at.run("suspend", one.contract_id, "--with-code", "--stdin", typed=f"{wrong}\n", code=1)
-    at.run("suspend", one.contract_id, "--with-code", "--stdin", typed=f"{day.code(one)}\n")
+    at.run("enrol", new.contract_id, new.token_id, "--stdin", user_password=f"{wrong}\n", code=1)
+    at.run("enrol", new.contract_id, new.token_id, "--stdin", user_password=f"{day.code(new)}\n")
+    at.run("enrol", new.contract_id, new.token_id, "--stdin", user_password=f"{day.code(new)}\n", code=1)
+    at.run("suspend", one.contract_id, "--with-code", "--stdin", user_password=f"{wrong}\n", code=1)
+    at.run("suspend", one.contract_id, "--with-code", "--stdin", user_password=f"{day.code(one)}\n")
     at.run("resume", one.contract_id)
-    at.run("change", one.contract_id, spare.token_id, "--stdin", typed=f"{wrong}\n{day.code(spare)}\n", code=1)
-    at.run("change", one.contract_id, spare.token_id, "--stdin", typed=f"{day.code(one, 1)}\n{day.code(spare)}\n")
-    at.run("resync", drifted.contract_id, "--stdin", typed=f"{wrong}\n{day.code(drifted, 9)}\n", code=1)
+    at.run("change", one.contract_id, spare.token_id, "--stdin", user_password=f"{wrong}\n{day.code(spare)}\n", code=1)
+    at.run(
+        "change", one.contract_id, spare.token_id, "--stdin", user_password=f"{day.code(one, 1)}\n{day.code(spare)}\n"
+    )
+    at.run("resync", drifted.contract_id, "--stdin", user_password=f"{wrong}\n{day.code(drifted, 9)}\n", code=1)
     pair = f"{day.code(drifted, 9)}\n{day.code(drifted, 10)}\n"
-    at.run("resync", drifted.contract_id, "--stdin", typed=pair)
+    at.run("resync", drifted.contract_id, "--stdin", user_password=pair)
     at.run("report-lost", one.contract_id)
     permits = [json.loads(at.run("permit-reissue", one.contract_id, "--json").out)["permit"]]
     shown = at.run("permit-reissue", one.contract_id).out
@@ -439,17 +441,17 @@ def act(day: Day, at: CommandLine) -> list[str]:
         day.secrets.text("permit " + permit, permit)
         day.secrets.text("permit without hyphens " + permit, permit.replace("-", ""))
     for permit, code in ((permits[0], 1), (permits[1], 0)):
-        typed = f"{permit}\n{day.code(other)}\n"
-        at.run("change", one.contract_id, other.token_id, "--permit", "--stdin", typed=typed, code=code)
+        user_password = f"{permit}\n{day.code(other)}\n"
+        at.run("change", one.contract_id, other.token_id, "--permit", "--stdin", user_password=user_password, code=code)
     at.run("customer", "show", one.contract_id, "--json")
     at.run("token", "show", other.token_id)
     return permits
 
 
 def check_config_errors(day: Day, at: CommandLine) -> None:
-    good = day.house.config.read_text()
+    good = day.sekisho.config.read_text()
     for wrong in spoilt(day):
-        day.house.config.write_text(wrong)
+        day.sekisho.config.write_text(wrong)
         at.run("config", "check", code=3)
         at.run("config", "show", code=3)
-    day.house.config.write_text(good)
+    day.sekisho.config.write_text(good)

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from otp_core.desk import Refused
+from otp_core.accounts import Refused
 from otp_core.store import outbox
 from otp_core.store.outbox import Waiting
 from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
@@ -83,15 +83,15 @@ def mails(folder: Path) -> list[tuple[str, EmailMessage]]:
     return found
 
 
-def waiting(house: Sekisho) -> list[Waiting]:
-    with house.store.read() as connection:
+def waiting(sekisho: Sekisho) -> list[Waiting]:
+    with sekisho.store.read() as connection:
         return outbox.lines(connection)
 
 
-def addressed(house: Sekisho, email: str | None, language: str = "ja") -> Customer:
+def addressed(sekisho: Sekisho, email: str | None, language: str = "ja") -> Customer:
     """A customer who has enrolled; nobody was told."""
-    one = house.customer()
-    with house.store.work() as work:
+    one = sekisho.customer()
+    with sekisho.store.work() as work:
         work.connection.exec_driver_sql(
             "UPDATE profile SET email = ? WHERE customer_key = (SELECT key FROM customer WHERE contract_id = ?)",
             (email, one.contract_id),
@@ -103,64 +103,68 @@ def addressed(house: Sekisho, email: str | None, language: str = "ja") -> Custom
 
 
 @contextmanager
-def a_house(folder: Path, more: str, **options: object) -> Iterator[Sekisho]:
+def running_sekisho(folder: Path, more: str, **options: object) -> Iterator[Sekisho]:
     clients = client_table("gateway", "127.0.0.0/8", "code")
-    house = Sekisho(folder, clients=clients, more=more, **options)  # type: ignore[arg-type]
+    sekisho = Sekisho(folder, clients=clients, more=more, **options)  # type: ignore[arg-type]
     try:
-        yield house
+        yield sekisho
     finally:
-        house.close()
+        sekisho.close()
 
 
 def test_a_customer_is_told_in_their_language_and_the_trail_says_so(tmp_path: Path) -> None:
     port = free_port(socket.SOCK_STREAM)
     box = tmp_path / "box"
-    with mail_server(box, port), a_house(tmp_path, section(port)) as house:
-        taro, john, nobody = addressed(house, "taro@a.jp"), addressed(house, "john@a.jp", "en"), addressed(house, None)
-        house.start()
+    with mail_server(box, port), running_sekisho(tmp_path, section(port)) as sekisho:
+        taro, john, nobody = (
+            addressed(sekisho, "taro@a.jp"),
+            addressed(sekisho, "john@a.jp", "en"),
+            addressed(sekisho, None),
+        )
+        sekisho.start()
         for one in (taro, john, nobody):
-            house.desk.suspend(one.contract_id, None, STAFF)
-        until(lambda: len(mails(box)) == 2 and not waiting(house))
+            sekisho.desk.suspend(one.contract_id, None, STAFF)
+        until(lambda: len(mails(box)) == 2 and not waiting(sekisho))
         (to_taro, first), (to_john, second) = mails(box)
         assert (to_taro, to_john) == ("taro@a.jp", "john@a.jp")
         assert "利用停止" in first["Subject"] and "suspended" in second["Subject"]
         assert "0120-000-000" in first.get_content()
-        rows = house.audit(event="notice.sent")
+        rows = sekisho.audit(event="notice.sent")
         assert [row.customer for row in rows] == [taro.contract_id, john.contract_id]
         assert "a.jp" not in repr(rows)
-        assert house.stop() == 0
-        assert "@a.jp" not in house.log_text()
+        assert sekisho.stop() == 0
+        assert "@a.jp" not in sekisho.log_text()
 
 
 def test_a_lock_by_radius_is_told_once(tmp_path: Path) -> None:
     port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
     more = section(port) + "\n[login]\nlock_after = 3\n[throttle]\nfree_failures = 100"
-    with mail_server(box, port), a_house(tmp_path, more) as house:
-        taro = addressed(house, "taro@a.jp")
-        house.start()
+    with mail_server(box, port), running_sekisho(tmp_path, more) as sekisho:
+        taro = addressed(sekisho, "taro@a.jp")
+        sekisho.start()
         wrong = str((int(taro.code()) + 1) % 10**6).zfill(6)
         for _ in range(5):
-            assert house.login(taro.contract_id, wrong) == "Access-Reject"
+            assert sekisho.login(taro.contract_id, wrong) == "Access-Reject"
         until(lambda: mails(box))
         time.sleep(1.5)
         assert [message["Subject"] for _, message in mails(box)] == ["ロックのお知らせ"]
 
 
 def test_what_is_refused_is_not_told(tmp_path: Path) -> None:
-    with a_house(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as house:
-        taro = addressed(house, "taro@a.jp")
+    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
+        taro = addressed(sekisho, "taro@a.jp")
         with pytest.raises(Refused):
-            house.desk.suspend(taro.contract_id, "000000x", STAFF)
-        assert waiting(house) == []
-        house.desk.suspend(taro.contract_id, None, STAFF)
-        (told,) = waiting(house)
+            sekisho.desk.suspend(taro.contract_id, "000000x", STAFF)
+        assert waiting(sekisho) == []
+        sekisho.desk.suspend(taro.contract_id, None, STAFF)
+        (told,) = waiting(sekisho)
         assert (told.event, told.email, told.token_id) == ("otp.suspended", "taro@a.jp", taro.token_id)
 
 
 def test_every_act_that_concerns_a_customer_is_told(tmp_path: Path) -> None:
-    with a_house(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as house:
-        taro, desk = addressed(house, "taro@a.jp"), house.desk
-        new = house.customer(enrolled=False)
+    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
+        taro, desk = addressed(sekisho, "taro@a.jp"), sekisho.desk
+        new = sekisho.customer(enrolled=False)
         desk.lock(taro.contract_id, STAFF)
         desk.unlock(taro.contract_id, STAFF)
         desk.suspend(taro.contract_id, None, STAFF)
@@ -168,7 +172,7 @@ def test_every_act_that_concerns_a_customer_is_told(tmp_path: Path) -> None:
         desk.report_lost(taro.contract_id, STAFF)
         permit = desk.permit_reissue(taro.contract_id, STAFF)
         desk.change_by_permit(taro.contract_id, permit.text, new.token_id, new.code(), STAFF)
-        assert [one.event for one in waiting(house)] == [
+        assert [one.event for one in waiting(sekisho)] == [
             "customer.locked",
             "otp.suspended",
             "otp.resumed",
@@ -176,77 +180,77 @@ def test_every_act_that_concerns_a_customer_is_told(tmp_path: Path) -> None:
             "otp.reissue-permitted",
             "otp.device-changed",
         ]
-        assert permit.text not in repr(waiting(house))
+        assert permit.text not in repr(waiting(sekisho))
 
 
 def test_without_the_section_nothing_is_written(tmp_path: Path) -> None:
-    with a_house(tmp_path, "") as house:
-        taro = addressed(house, "taro@a.jp")
-        house.desk.suspend(taro.contract_id, None, STAFF)
-        assert waiting(house) == []
-        assert "are off: customers hear of no change" in doctor(house)
+    with running_sekisho(tmp_path, "") as sekisho:
+        taro = addressed(sekisho, "taro@a.jp")
+        sekisho.desk.suspend(taro.contract_id, None, STAFF)
+        assert waiting(sekisho) == []
+        assert "are off: customers hear of no change" in doctor(sekisho)
 
 
 def test_what_waits_while_the_mail_server_is_down_is_sent_when_it_is_back(tmp_path: Path) -> None:
     port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
-    with a_house(tmp_path, section(port)) as house:
-        taro = addressed(house, "taro@a.jp")
-        house.start()
-        house.desk.suspend(taro.contract_id, None, STAFF)
-        house.wait_for_log("a notice waits for the mail server")
-        until(lambda: waiting(house)[0].attempts >= 2)
-        assert f"localhost:{port}" in (waiting(house)[0].error or "")
-        assert f"localhost:{port}: Connection refused" in doctor(house)
+    with running_sekisho(tmp_path, section(port)) as sekisho:
+        taro = addressed(sekisho, "taro@a.jp")
+        sekisho.start()
+        sekisho.desk.suspend(taro.contract_id, None, STAFF)
+        sekisho.wait_for_log("a notice waits for the mail server")
+        until(lambda: waiting(sekisho)[0].attempts >= 2)
+        assert f"localhost:{port}" in (waiting(sekisho)[0].error or "")
+        assert f"localhost:{port}: Connection refused" in doctor(sekisho)
         with mail_server(box, port):
-            until(lambda: not waiting(house))
+            until(lambda: not waiting(sekisho))
             assert len(mails(box)) == 1
 
 
 def test_a_recipient_that_is_refused_for_now_is_tried_again_and_one_for_good_given_up(tmp_path: Path) -> None:
     port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
-    with mail_server(box, port), a_house(tmp_path, section(port)) as house:
-        later, never, fine = (addressed(house, f"{name}@a.jp") for name in ("later", "never", "fine"))
-        house.start()
+    with mail_server(box, port), running_sekisho(tmp_path, section(port)) as sekisho:
+        later, never, fine = (addressed(sekisho, f"{name}@a.jp") for name in ("later", "never", "fine"))
+        sekisho.start()
         for one in (later, never, fine):
-            house.desk.suspend(one.contract_id, None, STAFF)
-        until(lambda: mails(box) and any(one.attempts >= 2 for one in waiting(house)))
-        states = {one.contract_id: (one.state, one.error) for one in waiting(house)}
+            sekisho.desk.suspend(one.contract_id, None, STAFF)
+        until(lambda: mails(box) and any(one.attempts >= 2 for one in waiting(sekisho)))
+        states = {one.contract_id: (one.state, one.error) for one in waiting(sekisho)}
         assert states[later.contract_id] == ("pending", "the mail server answered 450")
-        until(lambda: house.audit(event="notice.failed"))
-        (row,) = house.audit(event="notice.failed")
+        until(lambda: sekisho.audit(event="notice.failed"))
+        (row,) = sekisho.audit(event="notice.failed")
         assert row.customer == never.contract_id and "answered 550" in row.reason and "a.jp" not in row.reason
-        told = command(house, "notice", "list", "--failed", "--json")
+        told = command(sekisho, "notice", "list", "--failed", "--json")
         assert json.loads(told)["contract_id"] == never.contract_id
-        assert "1 were given up" in doctor(house)
-        assert "1 notice is due again" in command(house, "notice", "retry")
-        until(lambda: len(house.audit(event="notice.failed")) == 2)
+        assert "1 were given up" in doctor(sekisho)
+        assert "1 notice is due again" in command(sekisho, "notice", "retry")
+        until(lambda: len(sekisho.audit(event="notice.failed")) == 2)
 
 
 def test_a_notice_that_stays_undeliverable_is_given_up_in_the_end(tmp_path: Path) -> None:
-    with a_house(tmp_path, section(free_port(socket.SOCK_STREAM))) as house:
-        taro = addressed(house, "taro@a.jp")
-        house.desk.suspend(taro.contract_id, None, STAFF)
+    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM))) as sekisho:
+        taro = addressed(sekisho, "taro@a.jp")
+        sekisho.desk.suspend(taro.contract_id, None, STAFF)
         days = 73 * 3600 * 1_000_000 << 10
-        with house.store.work() as work:
+        with sekisho.store.work() as work:
             work.connection.exec_driver_sql("UPDATE outbox SET key = key - ?", (days,))
-        house.start()
-        until(lambda: house.audit(event="notice.failed"))
-        assert "not delivered within 72 hours" in house.audit(event="notice.failed")[0].reason
+        sekisho.start()
+        until(lambda: sekisho.audit(event="notice.failed"))
+        assert "not delivered within 72 hours" in sekisho.audit(event="notice.failed")[0].reason
 
 
 def test_kill_9_between_sending_and_noting_it_loses_nothing_and_the_second_is_known_by_its_name(tmp_path: Path) -> None:
     port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
-    with mail_server(box, port), a_house(tmp_path, section(port)) as house:
-        taro = addressed(house, "slow@a.jp")
-        house.start()
-        house.desk.suspend(taro.contract_id, None, STAFF)
+    with mail_server(box, port), running_sekisho(tmp_path, section(port)) as sekisho:
+        taro = addressed(sekisho, "slow@a.jp")
+        sekisho.start()
+        sekisho.desk.suspend(taro.contract_id, None, STAFF)
         until(lambda: mails(box))  # taken, but not acknowledged yet
-        house.kill()
-        assert len(waiting(house)) == 1
-        with house.store.work() as work:  # as if the dead sender's claim had run out, and the mailbox were quick now
+        sekisho.kill()
+        assert len(waiting(sekisho)) == 1
+        with sekisho.store.work() as work:  # as if the dead sender's claim had run out, and the mailbox were quick now
             work.connection.exec_driver_sql("UPDATE outbox SET claimed_until = 0, email = 'taro@a.jp'")
-        house.start()
-        until(lambda: not waiting(house))
+        sekisho.start()
+        until(lambda: not waiting(sekisho))
         (_, first), (_, second) = mails(box)
         assert first["Message-ID"] == second["Message-ID"]
 
@@ -254,20 +258,20 @@ def test_kill_9_between_sending_and_noting_it_loses_nothing_and_the_second_is_kn
 def test_two_workers_send_each_notice_once(tmp_path: Path) -> None:
     port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
     listen = (f"127.0.0.1:{free_port()}",)
-    with mail_server(box, port), a_house(tmp_path, section(port), workers=2, listen=listen) as house:
-        people = [addressed(house, f"p{number}@a.jp") for number in range(30)]
-        house.start()
+    with mail_server(box, port), running_sekisho(tmp_path, section(port), workers=2, listen=listen) as sekisho:
+        people = [addressed(sekisho, f"p{number}@a.jp") for number in range(30)]
+        sekisho.start()
         for one in people:
-            house.desk.suspend(one.contract_id, None, STAFF)
-        until(lambda: not waiting(house), 60)
+            sekisho.desk.suspend(one.contract_id, None, STAFF)
+        until(lambda: not waiting(sekisho), 60)
         assert sorted(to for to, _ in mails(box)) == sorted(f"p{number}@a.jp" for number in range(30))
 
 
 def test_a_claim_is_one_senders_until_it_runs_out(tmp_path: Path) -> None:
-    with a_house(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as house:
-        house.desk.suspend(addressed(house, "taro@a.jp").contract_id, None, STAFF)
+    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
+        sekisho.desk.suspend(addressed(sekisho, "taro@a.jp").contract_id, None, STAFF)
         now = int(time.time() * 1000) + 1000
-        with house.store.work() as work:
+        with sekisho.store.work() as work:
             assert len(outbox.claim(work.connection, now, now + 5000, 10)) == 1
             assert outbox.claim(work.connection, now + 4999, now + 9000, 10) == []
             assert not outbox.is_due(work.connection, now + 4999)
@@ -283,17 +287,17 @@ def test_starttls_with_a_login_and_never_to_a_server_that_is_not_trusted(tmp_pat
     more = ['username = "sekisho"', 'password_file = "mail.password"', "first_retry = 0.2"]
     more += ['ca_file = "certificate.pem"'] if trusted else []
     options = ("--certificate", str(certificate), "--key", str(key), "--password", secret)
-    with mail_server(box, port, *options), a_house(tmp_path, section(port, *more, tls="starttls")) as house:
-        house.start()
-        house.desk.suspend(addressed(house, "taro@a.jp").contract_id, None, STAFF)
+    with mail_server(box, port, *options), running_sekisho(tmp_path, section(port, *more, tls="starttls")) as sekisho:
+        sekisho.start()
+        sekisho.desk.suspend(addressed(sekisho, "taro@a.jp").contract_id, None, STAFF)
         if trusted:
-            until(lambda: mails(box) and not waiting(house))
+            until(lambda: mails(box) and not waiting(sekisho))
         else:
-            until(lambda: waiting(house)[0].attempts >= 2)
+            until(lambda: waiting(sekisho)[0].attempts >= 2)
             assert mails(box) == []
-            assert "TLS" in (waiting(house)[0].error or "")
-        house.stop(signal.SIGTERM)
-        said = house.log_text() + repr(house.audit()) + repr(waiting(house))
+            assert "TLS" in (waiting(sekisho)[0].error or "")
+        sekisho.stop(signal.SIGTERM)
+        said = sekisho.log_text() + repr(sekisho.audit()) + repr(waiting(sekisho))
         assert secret not in said
         for path in tmp_path.glob("s.db*"):
             assert secret.encode() not in path.read_bytes()
@@ -323,9 +327,9 @@ def issued_to_localhost(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def command(house: Sekisho, *words: str) -> str:
+def command(sekisho: Sekisho, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "otp_core", "--config", str(house.config), *words],
+        [sys.executable, "-m", "sekisho", "--config", str(sekisho.config), *words],
         capture_output=True,
         text=True,
         check=False,
@@ -334,5 +338,5 @@ def command(house: Sekisho, *words: str) -> str:
     return done.stdout + done.stderr
 
 
-def doctor(house: Sekisho) -> str:
-    return command(house, "doctor")
+def doctor(sekisho: Sekisho) -> str:
+    return command(sekisho, "doctor")

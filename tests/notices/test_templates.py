@@ -11,12 +11,12 @@ import pytest
 
 from otp_core.audit import NOTICED, id_at
 from otp_core.model import Language
-from otp_core.notices.letters import Letterhead, letter, masked
+from otp_core.notices.templates import MailIdentity, masked, render
 from otp_core.settings.notices import mail_address
 from otp_core.store.outbox import Waiting
 
 TOKYO = timezone(timedelta(hours=9), "JST")
-HEAD = Letterhead(mail_address("見本信用金庫 <no-reply@bank.example>"), None, "コールセンター 0120-000-000", TOKYO)
+HEAD = MailIdentity(mail_address("見本信用金庫 <no-reply@bank.example>"), None, "コールセンター 0120-000-000", TOKYO)
 AT = 1_800_000_000_000  # 2027-01-15 17:00 in Tokyo
 
 
@@ -27,7 +27,7 @@ def notice(event: str = "otp.enrolled", language: str | None = "ja", email: str 
 @pytest.mark.parametrize("language", list(Language))
 @pytest.mark.parametrize("event", sorted(NOTICED))
 def test_every_notice_exists_in_every_language_and_arrives_as_it_was_written(event: str, language: Language) -> None:
-    sent = letter(notice(event, language.value), HEAD)
+    sent = render(notice(event, language.value), HEAD)
     read = message_from_bytes(sent.as_bytes(policy=SMTP), policy=default)
     assert read["Subject"] == sent["Subject"]
     assert read.get_content().splitlines() == sent.get_content().splitlines()
@@ -36,7 +36,7 @@ def test_every_notice_exists_in_every_language_and_arrives_as_it_was_written(eve
 
 
 def test_a_notice_says_what_when_whose_and_whom_to_call() -> None:
-    text = letter(notice(), HEAD).get_content()
+    text = render(notice(), HEAD).get_content()
     for word in ("利用登録を受け付けました", "****1234", "********5678", "2027-01-15 17:00 JST", str(id_at(AT))):
         assert word in text
     assert "コールセンター 0120-000-000" in text
@@ -45,22 +45,22 @@ def test_a_notice_says_what_when_whose_and_whom_to_call() -> None:
 
 
 def test_who_has_no_language_gets_the_banks() -> None:
-    assert "契約者ＩＤ" in letter(notice(language=None), HEAD).get_content()
+    assert "契約者ＩＤ" in render(notice(language=None), HEAD).get_content()
 
 
 def test_it_is_an_automatic_mail_with_a_name_that_stays_the_same() -> None:
-    one, again = letter(notice(), HEAD), letter(notice(), HEAD)
+    one, again = render(notice(), HEAD), render(notice(), HEAD)
     assert one["Message-ID"] == again["Message-ID"] == f"<{id_at(AT)}.notice@bank.example>"
     assert one["Auto-Submitted"] == "auto-generated"
     assert one["Reply-To"] is None
-    head = Letterhead(HEAD.sender, Address("desk", addr_spec="desk@bank.example"), "", TOKYO)
-    assert letter(notice(), head)["Reply-To"] == "desk <desk@bank.example>"
+    head = MailIdentity(HEAD.sender, Address("desk", addr_spec="desk@bank.example"), "", TOKYO)
+    assert render(notice(), head)["Reply-To"] == "desk <desk@bank.example>"
 
 
 @pytest.mark.parametrize("email", ["taro@example.jp\r\nBcc: all@example.jp", "taro", "a b@c.jp", "", "@", "x@y@z"])
 def test_an_address_that_is_none_gets_nothing_and_smuggles_nothing(email: str) -> None:
     with pytest.raises(ValueError, match="no address"):
-        letter(notice(email=email), HEAD)
+        render(notice(email=email), HEAD)
 
 
 @pytest.mark.parametrize(

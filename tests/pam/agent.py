@@ -33,7 +33,7 @@ class Agent:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Agent:
-        command = [sys.executable, "-m", "otp_core", "pam-agent", "--settings", str(self.settings)]
+        command = [sys.executable, "-m", "sekisho", "pam-agent", "--settings", str(self.settings)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_for(self.path)

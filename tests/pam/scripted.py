@@ -44,8 +44,8 @@ class Talk:
     def ask(self, text: str = "Code: ", role: Role = Role.OTP, *, echo: bool = False) -> bytes:
         self.say(Prompt(text, echo, role))
         match self.hear():
-            case Answer(typed):
-                return typed
+            case Answer(user_password):
+                return user_password
             case Abort():
                 raise EOFError
             case other:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.settings import ConfigProblems, load_agent
-from pam_module.frames import Answer, Code, Op, Prompt
-from pam_module.radius import CannotAsk, NotAReply, access_request, read_reply, status_server
-from radius_server.packet import Code as ServerCode
-from radius_server.packet import Type, credentials, read_request, verify, write_reply
+from otp_core.radius.codec import AttributeType, credentials, read_request, verify, write_reply
+from otp_core.radius.codec import PacketCode as ServerCode
+from otp_core.radius.requests import CannotAsk, NotAReply, access_request, read_reply, status_server
+from otp_core.settings import ConfigProblems
+from pam_module.agent_settings import load_agent
+from pam_module.frames import Answer, Op, Prompt, ResultCode
 from tests.pam.agent import Agent, agent
 from tests.pam.host import Host, login, start
 from tests.pam.workshop import Machine, Pam, Workshop
@@ -27,35 +28,35 @@ from tests.sekisho import PASSWORD, SECRET, Sekisho, client_table, free_port, ru
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
+def sekisho(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
     more = "[throttle]\nfree_failures = 50\npassword_free_failures = 50\n"
     with running(tmp_path_factory.mktemp("server"), "auto", more=more) as server:
         yield server
 
 
-def test_a_login_through_a_server_that_is_elsewhere(house: Sekisho, tmp_path: Path) -> None:
-    with agent(tmp_path / "a", [house.port]) as web1:
-        taro = house.customer()
+def test_a_login_through_a_server_that_is_elsewhere(sekisho: Sekisho, tmp_path: Path) -> None:
+    with agent(tmp_path / "a", [sekisho.port]) as web1:
+        taro = sekisho.customer()
         went = login(web1.path, taro.contract_id, PASSWORD, taro.code(), rhost="192.0.2.7")
-        assert (went.code, went.roles) == (Code.SUCCESS, ["password", "otp"])
-        assert house.audit(taro.contract_id)[-1].source == "192.0.2.7"
-        assert login(web1.path, taro.contract_id, op=Op.ACCT).code == Code.SUCCESS
-        assert login(web1.path, "somebody", op=Op.ACCT).code == Code.UNAVAILABLE
-        hanako = house.customer()
-        assert login(web1.path, hanako.contract_id, PASSWORD + hanako.code()).code == Code.SUCCESS
-        assert login(web1.path, hanako.contract_id, PASSWORD, hanako.code()).code == Code.AUTH_ERR
-        assert login(web1.path, "nobody-here", "wrong").code == Code.AUTH_ERR
-        assert login(web1.path, hanako.contract_id, "x" * 200).code == Code.AUTH_ERR
+        assert (went.code, went.roles) == (ResultCode.SUCCESS, ["password", "otp"])
+        assert sekisho.audit(taro.contract_id)[-1].source == "192.0.2.7"
+        assert login(web1.path, taro.contract_id, op=Op.ACCT).code == ResultCode.SUCCESS
+        assert login(web1.path, "somebody", op=Op.ACCT).code == ResultCode.UNAVAILABLE
+        hanako = sekisho.customer()
+        assert login(web1.path, hanako.contract_id, PASSWORD + hanako.code()).code == ResultCode.SUCCESS
+        assert login(web1.path, hanako.contract_id, PASSWORD, hanako.code()).code == ResultCode.AUTH_ERR
+        assert login(web1.path, "nobody-here", "wrong").code == ResultCode.AUTH_ERR
+        assert login(web1.path, hanako.contract_id, "x" * 200).code == ResultCode.AUTH_ERR
         assert PASSWORD not in web1.log_text() and SECRET not in web1.log_text()
         assert web1.stop() == 0
         assert not web1.path.exists()
 
 
 def test_the_module_itself_logs_in_through_a_server_that_is_elsewhere(
-    house: Sekisho, workshop: Workshop, short: Path
+    sekisho: Sekisho, workshop: Workshop, short: Path
 ) -> None:
-    taro = house.customer()
-    with agent(short / "a", [house.port], '[[agent.profiles]]\nname = "default"\nlanguage = "en"\n') as web1:
+    taro = sekisho.customer()
+    with agent(short / "a", [sekisho.port], '[[agent.profiles]]\nname = "default"\nlanguage = "en"\n') as web1:
         host = Machine(workshop, short, web1.path)
         host.stack()
         code = taro.code()
@@ -63,11 +64,11 @@ def test_the_module_itself_logs_in_through_a_server_that_is_elsewhere(
         wrong = host.login("wrong", code, user=taro.contract_id)
         right = host.login(PASSWORD, code, user=taro.contract_id, actions=actions)
         again = host.login(PASSWORD, code, user=taro.contract_id)
-        house.kill()
+        sekisho.kill()
         try:
             outage = host.login(PASSWORD, user=taro.contract_id)
         finally:
-            house.start()
+            sekisho.start()
     assert [one.result for one in (wrong, right, again, outage)] == [
         Pam.AUTH_ERR,
         Pam.SUCCESS,
@@ -83,8 +84,8 @@ def test_who_is_exempt_has_an_account_though_nobody_was_asked(tmp_path: Path) ->
     profile = '[[agent.profiles]]\nname = "default"\nmode = "code"\nexempt_users = ["backup"]\n'
     with agent(tmp_path / "a", [free_port()], profile) as web1:
         for op in (Op.AUTH, Op.ACCT):
-            assert login(web1.path, "backup", None, op=op).code == Code.SUCCESS
-        assert login(web1.path, "somebody", op=Op.ACCT).code == Code.UNAVAILABLE
+            assert login(web1.path, "backup", None, op=op).code == ResultCode.SUCCESS
+        assert login(web1.path, "somebody", op=Op.ACCT).code == ResultCode.UNAVAILABLE
 
 
 def test_another_server_is_asked_when_one_is_dead_and_the_first_again_when_it_lives(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_another_server_is_asked_when_one_is_dead_and_the_first_again_when_it_li
     try:
         with agent(tmp_path / "a", ports, more) as web1:
             taro, jiro = first.customer(), second.customer()
-            assert login(web1.path, taro.contract_id, PASSWORD + taro.code()).code == Code.SUCCESS
+            assert login(web1.path, taro.contract_id, PASSWORD + taro.code()).code == ResultCode.SUCCESS
             with Host(web1.path) as host:  # a challenge whose server dies is nobody else's
                 hanako = first.customer()
                 host.send(start(hanako.contract_id, authtok=PASSWORD.encode()))
@@ -107,13 +108,13 @@ def test_another_server_is_asked_when_one_is_dead_and_the_first_again_when_it_li
                 first.kill()
                 host.send(Answer(hanako.code().encode()))
                 found = host.result()
-                assert found is not None and found.code == Code.UNAVAILABLE
-            assert login(web1.path, jiro.contract_id, PASSWORD + jiro.code()).code == Code.SUCCESS
+                assert found is not None and found.code == ResultCode.UNAVAILABLE
+            assert login(web1.path, jiro.contract_id, PASSWORD + jiro.code()).code == ResultCode.SUCCESS
             assert f"server=127.0.0.1:{ports[0]}" in web1.log_text()
             first.start()
             web1.wait_for_log("a RADIUS server answers again")
             saburo = first.customer()
-            assert login(web1.path, saburo.contract_id, PASSWORD + saburo.code()).code == Code.SUCCESS
+            assert login(web1.path, saburo.contract_id, PASSWORD + saburo.code()).code == ResultCode.SUCCESS
     finally:
         for one in houses:
             one.close()
@@ -123,16 +124,19 @@ def test_an_outage_is_told_to_the_user_and_the_cause_to_the_log(tmp_path: Path) 
     profile = '[[agent.profiles]]\nname = "default"\nlanguage = "en"\n'
     with agent(tmp_path / "a", [free_port()], f"timeout = 0.2\nretries = 1\n{profile}") as web1:
         went = login(web1.path, "taro", "password")
-        assert (went.code, went.texts) == (Code.UNAVAILABLE, ["The login cannot be checked just now. Try again later."])
+        assert (went.code, went.texts) == (
+            ResultCode.UNAVAILABLE,
+            ["The login cannot be checked just now. Try again later."],
+        )
         assert "nobody listens there" in web1.log_text()
 
 
-def test_a_wrong_secret_is_an_outage_and_named_as_likely(house: Sekisho, tmp_path: Path) -> None:
+def test_a_wrong_secret_is_an_outage_and_named_as_likely(sekisho: Sekisho, tmp_path: Path) -> None:
     with agent(
-        tmp_path / "a", [house.port], "timeout = 0.3\nretries = 0\n", secret="another-secret-altogether"
+        tmp_path / "a", [sekisho.port], "timeout = 0.3\nretries = 0\n", secret="another-secret-altogether"
     ) as web1:
-        taro = house.customer()
-        assert login(web1.path, taro.contract_id, PASSWORD + taro.code()).code == Code.UNAVAILABLE
+        taro = sekisho.customer()
+        assert login(web1.path, taro.contract_id, PASSWORD + taro.code()).code == ResultCode.UNAVAILABLE
         assert "nothing after 1 tries" in web1.log_text()
 
 
@@ -172,7 +176,7 @@ def lying(answer: Answerer) -> Iterator[tuple[int, list[bytes]]]:
 def right(octets: bytes, code: ServerCode = ServerCode.ACCESS_ACCEPT, secret: bytes = SECRET.encode()) -> bytes:
     request = read_request(octets)
     verify(request, SECRET.encode(), required=True, limit_proxy_state=True)
-    attributes = [(int(Type.STATE), b"s" * 16)] if code is ServerCode.ACCESS_CHALLENGE else []
+    attributes = [(int(AttributeType.STATE), b"s" * 16)] if code is ServerCode.ACCESS_CHALLENGE else []
     return write_reply(request, code, attributes, secret)
 
 
@@ -199,10 +203,10 @@ LIES: dict[str, Answerer] = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_forged_reply_lets_nobody_in_and_ends_no_waiting(tmp_path: Path, lie: str) -> None:
     with lying(LIES[lie]) as (port, _), agent(tmp_path / "a", [port], "timeout = 0.3\nretries = 0\n") as web1:
-        assert login(web1.path, "taro", "password").code == Code.UNAVAILABLE
+        assert login(web1.path, "taro", "password").code == ResultCode.UNAVAILABLE
     then_right = lying(lambda octets: [*LIES[lie](octets), right(octets)])
     with then_right as (port, _), agent(tmp_path / "b", [port], "timeout = 20\nretries = 0\n") as web1:
-        assert login(web1.path, "taro", "password").code == Code.SUCCESS
+        assert login(web1.path, "taro", "password").code == ResultCode.SUCCESS
 
 
 def test_a_retransmission_is_the_same_octets_and_the_next_request_is_not(tmp_path: Path) -> None:
@@ -211,20 +215,20 @@ def test_a_retransmission_is_the_same_octets_and_the_next_request_is_not(tmp_pat
 
     heard: list[bytes]
     with lying(on_the_third) as (port, heard), agent(tmp_path / "a", [port], "timeout = 0.5\nretries = 4\n") as web1:
-        assert login(web1.path, "taro", "password").code == Code.SUCCESS
-        assert login(web1.path, "taro", "password").code == Code.SUCCESS
+        assert login(web1.path, "taro", "password").code == ResultCode.SUCCESS
+        assert login(web1.path, "taro", "password").code == ResultCode.SUCCESS
         assert len(heard) == 6 and len(set(heard)) == 2
         assert heard[0][4:20] != heard[-1][4:20]
 
 
 def test_challenge_rounds_go_to_the_server_that_asks(tmp_path: Path) -> None:
     def ask_then_accept(octets: bytes) -> list[bytes]:
-        state = read_request(octets).found.get(Type.STATE)
+        state = read_request(octets).found.get(AttributeType.STATE)
         return [right(octets, ServerCode.ACCESS_ACCEPT if state == b"s" * 16 else ServerCode.ACCESS_CHALLENGE)]
 
     with lying(ask_then_accept) as (port, heard), agent(tmp_path / "a", [port, free_port()]) as web1:
         went = login(web1.path, "taro", "password", "123456")
-        assert (went.code, went.roles, len(heard)) == (Code.SUCCESS, ["password", "otp"], 2)
+        assert (went.code, went.roles, len(heard)) == (ResultCode.SUCCESS, ["password", "otp"], 2)
         asked = credentials(read_request(heard[1]), SECRET.encode())
         assert (asked.user_name, asked.password) == (b"taro", b"123456")
 
@@ -233,24 +237,24 @@ def test_challenge_rounds_go_to_the_server_that_asks(tmp_path: Path) -> None:
 
 
 def test_what_the_client_writes_the_door_reads() -> None:
-    for typed in ("", "x", "p" * 16, "パスワード", "p" * 128):
+    for user_password in ("", "x", "p" * 16, "パスワード", "p" * 128):
         request = access_request(
             "taro",
-            typed,
+            user_password,
             SECRET.encode(),
             identifier=7,
             authenticator=os.urandom(16),
             nas="web1",
-            station="::1",
+            calling_station_id="::1",
             state=b"s",
         )
         read = read_request(request.octets)
         verify(read, SECRET.encode(), required=True, limit_proxy_state=True)
         asked = credentials(read, SECRET.encode())
-        assert (asked.user_name, asked.password.decode(), asked.state) == (b"taro", typed, b"s")
-    for user, typed in (("", "x"), ("t" * 254, "x"), ("taro", "p" * 129)):
+        assert (asked.user_name, asked.password.decode(), asked.state) == (b"taro", user_password, b"s")
+    for user, user_password in (("", "x"), ("t" * 254, "x"), ("taro", "p" * 129)):
         with pytest.raises(CannotAsk):
-            access_request(user, typed, SECRET.encode(), identifier=0, authenticator=bytes(16))
+            access_request(user, user_password, SECRET.encode(), identifier=0, authenticator=bytes(16))
 
 
 def test_a_status_is_only_ever_an_acceptance() -> None:
@@ -299,16 +303,16 @@ def test_the_example_is_good_and_the_command_checks_it(tmp_path: Path) -> None:
     (tmp_path / "agent.toml").write_text(example)
     (tmp_path / "sekisho.secret").write_text(SECRET)
     (tmp_path / "sekisho.secret").chmod(0o600)
-    command = [sys.executable, "-m", "otp_core", "pam-agent", "--check", "--settings", str(tmp_path / "agent.toml")]
+    command = [sys.executable, "-m", "sekisho", "pam-agent", "--check", "--settings", str(tmp_path / "agent.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "is right" in done.stdout) == (0, True), done.stderr
 
 
-def test_new_profiles_hold_after_a_reload(house: Sekisho, tmp_path: Path) -> None:
-    with agent(tmp_path / "a", [house.port]) as web1:
-        assert login(web1.path, "taro", "x", profile="new").code == Code.PERM_DENIED
+def test_new_profiles_hold_after_a_reload(sekisho: Sekisho, tmp_path: Path) -> None:
+    with agent(tmp_path / "a", [sekisho.port]) as web1:
+        assert login(web1.path, "taro", "x", profile="new").code == ResultCode.PERM_DENIED
         web1.settings.write_text(web1.settings.read_text() + '[[agent.profiles]]\nname = "new"\n')
         assert web1.process is not None
         web1.process.send_signal(signal.SIGHUP)
         web1.wait_for_log("reloaded")
-        assert login(web1.path, "taro", "x", profile="new").code == Code.AUTH_ERR
+        assert login(web1.path, "taro", "x", profile="new").code == ResultCode.AUTH_ERR

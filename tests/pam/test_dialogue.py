@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from otp_core.audit import Event
-from otp_core.login import Finding
+from otp_core.login.table import Finding
 from otp_core.model import (
     Accept,
     Attempt,
@@ -25,11 +25,11 @@ from otp_core.model import (
     StoreUnavailable,
     Verdict,
 )
-from otp_core.settings import AgentProfile, PamProfile
-from pam_module.dialogue import FAKE, Dialogue, Surroundings
-from pam_module.frames import Code, Op, Result, Role, Start, Style
-from pam_module.profiles import Ask, Profile, Way, profiles_of
-from pam_module.texts import TEXTS, Word
+from pam_module.dialogue import FAKE, Dialogue, DialogueContext
+from pam_module.frames import Op, Result, ResultCode, Role, Start, Style
+from pam_module.profiles import Ask, Disposition, Profile, profiles_of
+from pam_module.settings import AgentProfile, PamProfile
+from pam_module.texts import TEXTS, TextName
 
 T = TypeVar("T")
 TODAY = date(2026, 11, 25)
@@ -37,13 +37,13 @@ ACCEPT, ASK = Accept(), Challenge(b"state", Language.EN)
 
 
 @dataclass
-class FakeHouse:
+class FakeBackend:
     """Gives its verdicts in order, and remembers what it was asked."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     asked: list[Attempt] = field(default_factory=list)
     recorded: list[tuple[Event, str]] = field(default_factory=list)
-    accounts: dict[str, tuple[Code, str]] = field(default_factory=dict)
+    accounts: dict[str, tuple[ResultCode, str]] = field(default_factory=dict)
     silent: bool = False
     enrolled: bool = True
 
@@ -53,10 +53,10 @@ class FakeHouse:
             raise StoreUnavailable("the disk is full")
         return self.verdicts.pop(0)
 
-    def account(self, customer: str, profile: Profile, today: date) -> tuple[Code, str]:
-        return self.accounts.get(customer, (Code.USER_UNKNOWN, "unknown customer"))
+    def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
+        return self.accounts.get(customer, (ResultCode.USER_UNKNOWN, "unknown customer"))
 
-    def record(self, event: Event, attempt: Attempt, reason: str) -> None:
+    def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
         self.recorded.append((event, reason))
 
     def never_enrolled(self, customer: str) -> bool:
@@ -87,15 +87,15 @@ def groups(user: str) -> Collection[str]:
 
 
 def talk(
-    profile: Profile, house: FakeHouse, *answers: bytes, user: str = "taro", **more: object
+    profile: Profile, sekisho: FakeBackend, *answers: bytes, user: str = "taro", **more: object
 ) -> tuple[Result, FakePerson]:
     person = FakePerson(list(answers))
     start = Start(**{"op": Op.AUTH, "service": "sshd", "user": user, **more})  # type: ignore[arg-type]
 
     async def run() -> Result:
         clock = asyncio.get_running_loop().time
-        around = Surroundings(house, groups, lambda: TODAY, clock, answer_seconds=5)
-        return await Dialogue(start, profile, person, around).run()
+        context = DialogueContext(sekisho, groups, lambda: TODAY, clock, answer_seconds=5)
+        return await Dialogue(start, profile, person, context).run()
 
     return asyncio.run(run()), person
 
@@ -104,7 +104,7 @@ def talk(
 
 
 @pytest.mark.parametrize(
-    ("ask", "answers", "mode", "typed", "roles"),
+    ("ask", "answers", "mode", "user_password", "roles"),
     [
         (Ask.AUTO, [b"pw"], Mode.AUTO, "pw", ["password"]),
         (Ask.CHALLENGE, [b"pw"], Mode.CHALLENGE, "pw", ["password"]),
@@ -116,47 +116,49 @@ def talk(
         (Ask.PASSWORD, [b"pw"], Mode.PASSWORD, "pw", ["password"]),
     ],
 )
-def test_each_mode_asks_its_questions(ask: Ask, answers: list[bytes], mode: Mode, typed: str, roles: list[str]) -> None:
-    house = FakeHouse([ACCEPT])
-    result, person = talk(Profile(ask=ask), house, *answers)
-    (attempt,) = house.asked
-    assert (result, attempt.policy.mode, attempt.typed) == (Result(Code.SUCCESS), mode, typed)
+def test_each_mode_asks_its_questions(
+    ask: Ask, answers: list[bytes], mode: Mode, user_password: str, roles: list[str]
+) -> None:
+    sekisho = FakeBackend([ACCEPT])
+    result, person = talk(Profile(ask=ask), sekisho, *answers)
+    (attempt,) = sekisho.asked
+    assert (result, attempt.policy.mode, attempt.user_password) == (Result(ResultCode.SUCCESS), mode, user_password)
     assert [role for _, role, _ in person.asked] == roles
     assert (attempt.client, attempt.source, attempt.fingerprint) == ("pam:default", "sshd", 0)
 
 
 def test_a_challenge_is_answered_in_its_own_language_until_there_is_a_verdict() -> None:
     again = Challenge(b"next", Language.JA, again=True)
-    house = FakeHouse([ASK, again, ACCEPT])
+    sekisho = FakeBackend([ASK, again, ACCEPT])
     profile = Profile(language=Language.EN, echo_code=True)
-    result, person = talk(profile, house, b"pw", b"111111", b"222222")
-    assert result.code == Code.SUCCESS
-    assert [(one.challenge, one.typed) for one in house.asked] == [
+    result, person = talk(profile, sekisho, b"pw", b"111111", b"222222")
+    assert result.code == ResultCode.SUCCESS
+    assert [(one.challenge, one.user_password) for one in sekisho.asked] == [
         (None, "pw"),
         (b"state", "111111"),
         (b"next", "222222"),
     ]
     assert person.asked == [
         ("Password: ", Role.PASSWORD, False),
-        (TEXTS[Language.EN][Word.CODE], Role.OTP, True),
-        (TEXTS[Language.JA][Word.CODE_AGAIN], Role.OTP, True),
+        (TEXTS[Language.EN][TextName.CODE], Role.OTP, True),
+        (TEXTS[Language.JA][TextName.CODE_AGAIN], Role.OTP, True),
     ]
 
 
 @pytest.mark.parametrize("ask", list(Ask))
 @pytest.mark.parametrize("answer", [FAKE, FAKE + b"\b\n\r\x7fINC", b"\xff"])
 def test_what_no_person_typed_is_charged_to_nobody(ask: Ask, answer: bytes) -> None:
-    house = FakeHouse()
-    assert talk(Profile(ask=ask), house, answer, answer)[0].code == Code.AUTH_ERR
+    sekisho = FakeBackend()
+    assert talk(Profile(ask=ask), sekisho, answer, answer)[0].code == ResultCode.AUTH_ERR
     if ask is not Ask.CODE:
-        assert talk(Profile(ask=ask), house, authtok=answer)[0].code == Code.AUTH_ERR
-        assert talk(Profile(ask=ask), house, b"")[0].code == Code.AUTH_ERR
-    assert house.asked == []
+        assert talk(Profile(ask=ask), sekisho, authtok=answer)[0].code == ResultCode.AUTH_ERR
+        assert talk(Profile(ask=ask), sekisho, b"")[0].code == ResultCode.AUTH_ERR
+    assert sekisho.asked == []
 
 
 def test_nobody_is_nobody() -> None:
     for user in ("", "  ", "　"):
-        assert talk(Profile(), FakeHouse(), user=user)[0].code == Code.AUTH_ERR
+        assert talk(Profile(), FakeBackend(), user=user)[0].code == ResultCode.AUTH_ERR
 
 
 # What a verdict becomes.
@@ -165,29 +167,29 @@ def test_nobody_is_nobody() -> None:
 @pytest.mark.parametrize(
     ("verdict", "code"),
     [
-        (Accept(), Code.SUCCESS),
-        (Reject(Finding.WRONG.value, Language.JA), Code.AUTH_ERR),
-        (Reject(Finding.LOCKED.value, Language.JA), Code.AUTH_ERR),
-        (Reject(Finding.UNKNOWN_CUSTOMER.value, Language.JA), Code.USER_UNKNOWN),
-        (Silence("too late"), Code.UNAVAILABLE),
+        (Accept(), ResultCode.SUCCESS),
+        (Reject(Finding.WRONG.value, Language.JA), ResultCode.AUTH_ERR),
+        (Reject(Finding.LOCKED.value, Language.JA), ResultCode.AUTH_ERR),
+        (Reject(Finding.UNKNOWN_CUSTOMER.value, Language.JA), ResultCode.USER_UNKNOWN),
+        (Silence("too late"), ResultCode.UNAVAILABLE),
     ],
 )
-def test_only_acceptance_is_success(verdict: Verdict, code: Code) -> None:
-    result, person = talk(Profile(reject_delay=3), FakeHouse([verdict]), b"pw")
+def test_only_acceptance_is_success(verdict: Verdict, code: ResultCode) -> None:
+    result, person = talk(Profile(reject_delay=3), FakeBackend([verdict]), b"pw")
     assert result.code == code
     assert (0 < result.delay_ms <= 3000) == isinstance(verdict, Reject)
     assert bool(person.told) == isinstance(verdict, Silence)
 
 
 def test_a_store_that_cannot_be_used_is_an_outage() -> None:
-    assert talk(Profile(), FakeHouse(silent=True), b"pw")[0].code == Code.UNAVAILABLE
+    assert talk(Profile(), FakeBackend(silent=True), b"pw")[0].code == ResultCode.UNAVAILABLE
 
 
 def test_who_never_enrolled_is_told_the_last_day() -> None:
     profile = Profile(enrol_until=date(2026, 12, 31), language=Language.EN)
-    _, person = talk(profile, FakeHouse([ACCEPT], enrolled=False), b"pw")
+    _, person = talk(profile, FakeBackend([ACCEPT], enrolled=False), b"pw")
     assert person.told == ["You have no one-time password yet. Enrol by 2026-12-31."]
-    assert talk(profile, FakeHouse([ACCEPT]), b"pw")[1].told == []
+    assert talk(profile, FakeBackend([ACCEPT]), b"pw")[1].told == []
 
 
 # Whom the profile decides about.
@@ -199,59 +201,63 @@ def test_an_exempt_user_gives_the_password_and_no_code(ask: Ask) -> None:
         Profile(ask=ask, exempt_users=frozenset({"taro"})),
         Profile(ask=ask, exempt_groups=frozenset({"wheel"})),
     ):
-        house = FakeHouse([ACCEPT])
-        assert talk(profile, house, b"pw")[0].code == Code.SUCCESS
-        assert [one.policy.mode for one in house.asked] == ([] if ask is Ask.CODE else [Mode.PASSWORD])
-        assert [event for event, _ in house.recorded] == ([Event.LOGIN_EXEMPT] if ask is Ask.CODE else [])
+        sekisho = FakeBackend([ACCEPT])
+        assert talk(profile, sekisho, b"pw")[0].code == ResultCode.SUCCESS
+        assert [one.policy.mode for one in sekisho.asked] == ([] if ask is Ask.CODE else [Mode.PASSWORD])
+        assert [event for event, _ in sekisho.recorded] == ([Event.LOGIN_EXEMPT] if ask is Ask.CODE else [])
         if ask is not Ask.CODE:
-            assert talk(profile, FakeHouse([Reject("no", Language.JA)]), b"pw")[0].code == Code.AUTH_ERR
-        assert talk(profile, FakeHouse([ASK, ACCEPT]), b"pw", b"1", b"2", user="hanako")[1].asked
+            assert talk(profile, FakeBackend([Reject("no", Language.JA)]), b"pw")[0].code == ResultCode.AUTH_ERR
+        assert talk(profile, FakeBackend([ASK, ACCEPT]), b"pw", b"1", b"2", user="hanako")[1].asked
 
 
 def test_an_exempt_user_may_be_left_to_the_rest_of_the_stack() -> None:
-    profile = Profile(exempt_users=frozenset({"taro"}), exempt=Way.STEP_ASIDE)
-    house = FakeHouse()
-    assert talk(profile, house)[0].code == Code.IGNORE
-    assert talk(profile, house, op=Op.ACCT)[0].code == Code.IGNORE
-    assert house.recorded == [(Event.LOGIN_EXEMPT, "an exempt user")]
+    profile = Profile(exempt_users=frozenset({"taro"}), exempt=Disposition.STEP_ASIDE)
+    sekisho = FakeBackend()
+    assert talk(profile, sekisho)[0].code == ResultCode.IGNORE
+    assert talk(profile, sekisho, op=Op.ACCT)[0].code == ResultCode.IGNORE
+    assert sekisho.recorded == [(Event.LOGIN_EXEMPT, "an exempt user")]
 
 
 @pytest.mark.parametrize(
     ("rhost", "way"),
     [
-        ("", Way.ASK),
-        ("10.1.2.3", Way.ASK),
-        ("::ffff:10.1.2.3", Way.ASK),
-        ("10.9.2.3", Way.PASSWORD_ONLY),
-        ("10.9.2.3%eth0", Way.PASSWORD_ONLY),
-        ("192.0.2.1", Way.REFUSE),
-        ("10.1.2.3.example", Way.REFUSE),
-        ("localhost", Way.REFUSE),
+        ("", Disposition.ASK),
+        ("10.1.2.3", Disposition.ASK),
+        ("::ffff:10.1.2.3", Disposition.ASK),
+        ("10.9.2.3", Disposition.PASSWORD_ONLY),
+        ("10.9.2.3%eth0", Disposition.PASSWORD_ONLY),
+        ("192.0.2.1", Disposition.REFUSE),
+        ("10.1.2.3.example", Disposition.REFUSE),
+        ("localhost", Disposition.REFUSE),
     ],
 )
-def test_only_an_address_is_in_a_network(rhost: str, way: Way) -> None:
+def test_only_an_address_is_in_a_network(rhost: str, disposition: Disposition) -> None:
     profile = Profile(networks=(ip_network("10.0.0.0/8"),), password_networks=(ip_network("10.9.0.0/16"),))
-    assert profile.way(Start(Op.AUTH, "sshd", "taro", rhost=rhost), groups)[0] is way
-    if way is Way.REFUSE:
-        house = FakeHouse()
-        assert talk(profile, house, rhost=rhost)[0].code == Code.PERM_DENIED
-        assert [event for event, _ in house.recorded] == [Event.LOGIN_REJECTED]
-        assert talk(profile, house, rhost=rhost, op=Op.ACCT)[0].code == Code.PERM_DENIED
+    assert profile.disposition(Start(Op.AUTH, "sshd", "taro", rhost=rhost), groups)[0] is disposition
+    if disposition is Disposition.REFUSE:
+        sekisho = FakeBackend()
+        assert talk(profile, sekisho, rhost=rhost)[0].code == ResultCode.PERM_DENIED
+        assert [event for event, _ in sekisho.recorded] == [Event.LOGIN_REJECTED]
+        assert talk(profile, sekisho, rhost=rhost, op=Op.ACCT)[0].code == ResultCode.PERM_DENIED
 
 
 def test_the_account_phase_asks_nothing() -> None:
-    house = FakeHouse(accounts={"taro": (Code.SUCCESS, ""), "hanako": (Code.PERM_DENIED, "locked")})
-    for user, code in {"taro": Code.SUCCESS, "hanako": Code.PERM_DENIED, "jiro": Code.USER_UNKNOWN}.items():
-        result, person = talk(Profile(), house, user=user, op=Op.ACCT)
+    sekisho = FakeBackend(accounts={"taro": (ResultCode.SUCCESS, ""), "hanako": (ResultCode.PERM_DENIED, "locked")})
+    for user, code in {
+        "taro": ResultCode.SUCCESS,
+        "hanako": ResultCode.PERM_DENIED,
+        "jiro": ResultCode.USER_UNKNOWN,
+    }.items():
+        result, person = talk(Profile(), sekisho, user=user, op=Op.ACCT)
         assert (result.code, person.asked) == (code, [])
-    assert house.recorded == [(Event.ACCOUNT_REFUSED, "locked"), (Event.ACCOUNT_REFUSED, "unknown customer")]
+    assert sekisho.recorded == [(Event.ACCOUNT_REFUSED, "locked"), (Event.ACCOUNT_REFUSED, "unknown customer")]
 
 
 def test_a_network_without_codes_passes_nobody_s_account() -> None:
-    house = FakeHouse(accounts={"taro": (Code.PERM_DENIED, "locked")})
+    sekisho = FakeBackend(accounts={"taro": (ResultCode.PERM_DENIED, "locked")})
     profile = Profile(ask=Ask.CODE, password_networks=(ip_network("10.0.0.0/8"),))
-    assert talk(profile, house, rhost="10.1.1.1", op=Op.ACCT)[0].code == Code.PERM_DENIED
-    assert talk(profile, house, rhost="10.1.1.1", op=Op.ACCT, user="backup")[0].code == Code.SUCCESS
+    assert talk(profile, sekisho, rhost="10.1.1.1", op=Op.ACCT)[0].code == ResultCode.PERM_DENIED
+    assert talk(profile, sekisho, rhost="10.1.1.1", op=Op.ACCT, user="backup")[0].code == ResultCode.SUCCESS
 
 
 # From the settings.
@@ -271,7 +277,7 @@ def test_the_option_goes_before_the_service_and_the_service_before_the_default()
     assert profiles_of([]).find(Start(Op.AUTH, "su", "taro")) == Profile()
 
 
-def test_what_a_profile_says_is_what_the_house_is_asked() -> None:
+def test_what_a_profile_says_is_what_the_core_is_asked() -> None:
     given = PamProfile(
         name="a", without_token="reject", suspended="password", lost="password", without_password="code",
         texts_en={"code": "Token: "},
@@ -281,8 +287,8 @@ def test_what_a_profile_says_is_what_the_house_is_asked() -> None:
     policy = found.policy(TODAY)
     assert policy.password_only == {OtpUse.SUSPENDED, OtpUse.LOST, OtpUse.REISSUE_PERMITTED}
     assert policy.code_is_enough
-    assert found.text(Word.CODE, Language.EN) == "Token: "
-    assert found.text(Word.CODE, Language.JA) == TEXTS[Language.JA][Word.CODE]
+    assert found.text(TextName.CODE, Language.EN) == "Token: "
+    assert found.text(TextName.CODE, Language.JA) == TEXTS[Language.JA][TextName.CODE]
 
 
 @pytest.mark.parametrize("without_token", ["password", "reject"])
@@ -302,5 +308,5 @@ def test_offline_codes_are_for_mode_code_alone() -> None:
 
 
 def test_every_text_is_there_in_every_language() -> None:
-    assert {len(texts) for texts in TEXTS.values()} == {len(Word)}
+    assert {len(texts) for texts in TEXTS.values()} == {len(TextName)}
     assert set(TEXTS) == set(Language)

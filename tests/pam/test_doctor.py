@@ -134,7 +134,7 @@ def test_each_trap_is_told(root: Root, auth: str, said: str) -> None:
     assert len(complaints) >= 1 and any(said in one for one in complaints), complaints
 
 
-def test_debian_s_own_profile_is_judged_where_it_is_included(root: Root) -> None:
+def test_debian_s_own_profile_is_evaluated_where_it_is_included(root: Root) -> None:
     root.write("etc/pam.d/common-auth", DEBIAN_AUTH.replace(" nullok", "") + ours("use_first_pass"))
     root.stack("@include common-auth\n")
     assert root.complaints() == []
@@ -241,7 +241,7 @@ def test_a_file_that_libpam_could_not_read_is_told(root: Root, text: str) -> Non
 
 def test_the_command(root: Root) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "otp_core", "doctor", "pam", "--root", str(root.folder), *words]
+        command = [sys.executable, "-m", "sekisho", "doctor", "pam", "--root", str(root.folder), *words]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     root.stack(ours())

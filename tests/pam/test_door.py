@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.model import Kind, TokenSpec
-from pam_module.frames import Code, Op
+from pam_module.frames import Op, ResultCode
 from tests.pam.host import Host, Login, login, start, wait_for
 from tests.sekisho import PASSWORD, Customer, Sekisho, client_table
 
@@ -64,13 +64,13 @@ password_free_failures = 50
 def door(folder: Path, pam: str = "", more: str = PROFILES, **options: object) -> Iterator[tuple[Sekisho, Path]]:
     path = folder / "pam.sock"
     options = {"clients": client_table("gateway", "127.0.0.0/8", "append"), **options}
-    house = Sekisho(folder, more=f'[pam]\nsocket = "{path}"\n{pam}\n{more}', **options)  # type: ignore[arg-type]
+    sekisho = Sekisho(folder, more=f'[pam]\nsocket = "{path}"\n{pam}\n{more}', **options)  # type: ignore[arg-type]
     try:
-        house.start()
+        sekisho.start()
         wait_for(path)
-        yield house, path
+        yield sekisho, path
     finally:
-        house.close()
+        sekisho.close()
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +79,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sekisho, 
         yield both
 
 
-def code_of(went: Login) -> Code | None:
-    return None if went.code is None else Code(went.code)
+def code_of(went: Login) -> ResultCode | None:
+    return None if went.code is None else ResultCode(went.code)
 
 
 def test_password_then_code(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer()
+    sekisho, path = served
+    taro = sekisho.customer()
     went = login(path, taro.contract_id, PASSWORD, taro.code())
-    assert (went.code, went.roles) == (Code.SUCCESS, ["password", "otp"])
+    assert (went.code, went.roles) == (ResultCode.SUCCESS, ["password", "otp"])
     assert went.prompts[0] == "Password: "
-    rows = house.audit(taro.contract_id)
+    rows = sekisho.audit(taro.contract_id)
     assert [(row.event, row.actor, row.source) for row in rows][-2:] == [
         ("login.challenged", "pam:default", "sshd"),
         ("login.accepted", "pam:default", "sshd"),
@@ -97,136 +97,136 @@ def test_password_then_code(served: tuple[Sekisho, Path]) -> None:
 
 
 def test_password_and_code_in_one_answer(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
+    sekisho, path = served
     for profile in ("", "append"):
-        taro = house.customer()
+        taro = sekisho.customer()
         went = login(path, taro.contract_id, PASSWORD + taro.code(), profile=profile)
-        assert (went.code, went.roles) == (Code.SUCCESS, ["password"])
+        assert (went.code, went.roles) == (ResultCode.SUCCESS, ["password"])
 
 
 def test_both_prompts_before_anything_is_checked(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer()
+    sekisho, path = served
+    taro = sekisho.customer()
     assert login(path, taro.contract_id, "wrong", taro.code(), profile="together").roles == ["password", "otp"]
-    assert login(path, taro.contract_id, PASSWORD, taro.code(), profile="together").code == Code.SUCCESS
+    assert login(path, taro.contract_id, PASSWORD, taro.code(), profile="together").code == ResultCode.SUCCESS
 
 
 @pytest.mark.parametrize("profile", ["", "challenge", "together"])
 def test_an_answer_that_is_repeated_is_no_attempt(served: tuple[Sekisho, Path], profile: str) -> None:
-    house, path = served
+    sekisho, path = served
     for password in (PASSWORD, "246802"):
-        taro = house.customer(password)
-        assert login(path, taro.contract_id, password, profile=profile).code == Code.AUTH_ERR
-        with house.store.work() as work:
-            standing = work.standing(taro.contract_id)
-        assert standing is not None and standing.failures == 0
+        taro = sekisho.customer(password)
+        assert login(path, taro.contract_id, password, profile=profile).code == ResultCode.AUTH_ERR
+        with sekisho.store.work() as work:
+            record = work.login_record(taro.contract_id)
+        assert record is not None and record.failures == 0
 
 
 def test_the_earlier_module_s_password_is_used_and_its_repetition_is_no_code(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer()
+    sekisho, path = served
+    taro = sekisho.customer()
     assert login(path, taro.contract_id, taro.code(), authtok=PASSWORD.encode()).roles == ["otp"]
-    hanako = house.customer("135791")
+    hanako = sekisho.customer("135791")
     went = login(path, hanako.contract_id, "135791", authtok=b"135791", profile="code")
-    assert went.code == Code.AUTH_ERR
-    with house.store.work() as work:
-        standing = work.standing(hanako.contract_id)
-    assert standing is not None and standing.failures == 0
+    assert went.code == ResultCode.AUTH_ERR
+    with sekisho.store.work() as work:
+        record = work.login_record(hanako.contract_id)
+    assert record is not None and record.failures == 0
 
 
 @pytest.mark.parametrize("answer", [b"", b"\b\n\r\x7fINCORRECT", b"\b\n\r\x7fINCORRECT\b\n\r\x7fINC", b"\xff\xfe"])
 def test_what_is_no_password_is_charged_to_nobody(served: tuple[Sekisho, Path], answer: bytes) -> None:
-    house, path = served
-    taro = house.customer()
-    before = len(house.audit(taro.contract_id))
+    sekisho, path = served
+    taro = sekisho.customer()
+    before = len(sekisho.audit(taro.contract_id))
     for _ in range(3):
-        assert login(path, taro.contract_id, answer).code == Code.AUTH_ERR
-    assert login(path, taro.contract_id, authtok=answer).code == Code.AUTH_ERR
-    assert len(house.audit(taro.contract_id)) == before
+        assert login(path, taro.contract_id, answer).code == ResultCode.AUTH_ERR
+    assert login(path, taro.contract_id, authtok=answer).code == ResultCode.AUTH_ERR
+    assert len(sekisho.audit(taro.contract_id)) == before
 
 
 def test_giving_up_is_no_attempt(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer()
-    before = len(house.audit(taro.contract_id))
+    sekisho, path = served
+    taro = sekisho.customer()
+    before = len(sekisho.audit(taro.contract_id))
     assert login(path, taro.contract_id, None).code is None
-    assert len(house.audit(taro.contract_id)) == before
+    assert len(sekisho.audit(taro.contract_id)) == before
     assert login(path, taro.contract_id, PASSWORD, None).code is None
-    assert login(path, taro.contract_id, PASSWORD, taro.code()).code == Code.SUCCESS
+    assert login(path, taro.contract_id, PASSWORD, taro.code()).code == ResultCode.SUCCESS
 
 
 def test_unknown_and_known_users_are_asked_the_same(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer()
+    sekisho, path = served
+    taro = sekisho.customer()
     for profile in ("", "challenge", "append", "together", "code"):
         known = login(path, taro.contract_id, "wrong-password", "000000", profile=profile)
         unknown = login(path, "nobody-here", "wrong-password", "000000", profile=profile)
-        assert (known.code, unknown.code) == (Code.AUTH_ERR, Code.USER_UNKNOWN)
+        assert (known.code, unknown.code) == (ResultCode.AUTH_ERR, ResultCode.USER_UNKNOWN)
         assert (known.prompts, known.texts) == (unknown.prompts, unknown.texts)
 
 
 def test_a_refusal_is_delayed_by_the_host(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    assert 0 < login(path, house.customer().contract_id, "wrong").delay_ms <= 1500
-    assert login(path, house.customer(enrolled=False).contract_id, PASSWORD).delay_ms == 0
+    sekisho, path = served
+    assert 0 < login(path, sekisho.customer().contract_id, "wrong").delay_ms <= 1500
+    assert login(path, sekisho.customer(enrolled=False).contract_id, PASSWORD).delay_ms == 0
 
 
 def test_a_code_that_ssh_has_used_is_used_for_radius_and_the_reverse(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro, hanako = house.customer(), house.customer()
+    sekisho, path = served
+    taro, hanako = sekisho.customer(), sekisho.customer()
     code = taro.code()
-    assert login(path, taro.contract_id, PASSWORD + code).code == Code.SUCCESS
-    assert house.login(taro.contract_id, PASSWORD + code) != "Access-Accept"
+    assert login(path, taro.contract_id, PASSWORD + code).code == ResultCode.SUCCESS
+    assert sekisho.login(taro.contract_id, PASSWORD + code) != "Access-Accept"
     code = hanako.code()
-    assert house.login(hanako.contract_id, PASSWORD + code) == "Access-Accept"
-    assert login(path, hanako.contract_id, PASSWORD + code, profile="append").code == Code.AUTH_ERR
+    assert sekisho.login(hanako.contract_id, PASSWORD + code) == "Access-Accept"
+    assert login(path, hanako.contract_id, PASSWORD + code, profile="append").code == ResultCode.AUTH_ERR
 
 
 def test_one_code_one_login_under_race_between_the_doors(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
+    sekisho, path = served
     with ThreadPoolExecutor(12) as pool:
         for _ in range(4):
-            taro = house.customer()
-            typed = PASSWORD + taro.code()
-            pam = [pool.submit(login, path, taro.contract_id, typed, profile="append") for _ in range(6)]
-            radius = [pool.submit(house.login, taro.contract_id, typed) for _ in range(6)]
-            accepted = [went.result().code == Code.SUCCESS for went in pam]
+            taro = sekisho.customer()
+            user_password = PASSWORD + taro.code()
+            pam = [pool.submit(login, path, taro.contract_id, user_password, profile="append") for _ in range(6)]
+            radius = [pool.submit(sekisho.login, taro.contract_id, user_password) for _ in range(6)]
+            accepted = [went.result().code == ResultCode.SUCCESS for went in pam]
             accepted += [went.result() == "Access-Accept" for went in radius]
             assert accepted.count(True) == 1
 
 
 def test_lockout_is_shared(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer()
+    sekisho, path = served
+    taro = sekisho.customer()
 
     def guess_by_radius(_: int) -> None:
-        house.login(taro.contract_id, PASSWORD + wrong(taro))
+        sekisho.login(taro.contract_id, PASSWORD + wrong(taro))
 
     for attempt in range(10):
         if attempt % 2:
             guess_by_radius(attempt)
         else:
-            assert login(path, taro.contract_id, PASSWORD + wrong(taro), profile="append").code == Code.AUTH_ERR
-    with house.store.work() as work:
-        standing = work.standing(taro.contract_id)
-    assert standing is not None and standing.locked_at is not None
-    assert login(path, taro.contract_id, PASSWORD + taro.code(), profile="append").code == Code.AUTH_ERR
-    assert house.login(taro.contract_id, PASSWORD + taro.code()) == "Access-Reject"
-    assert login(path, taro.contract_id, op=Op.ACCT).code == Code.PERM_DENIED
-    assert house.audit(taro.contract_id)[-1].event == "account.refused"
+            assert login(path, taro.contract_id, PASSWORD + wrong(taro), profile="append").code == ResultCode.AUTH_ERR
+    with sekisho.store.work() as work:
+        record = work.login_record(taro.contract_id)
+    assert record is not None and record.locked_at is not None
+    assert login(path, taro.contract_id, PASSWORD + taro.code(), profile="append").code == ResultCode.AUTH_ERR
+    assert sekisho.login(taro.contract_id, PASSWORD + taro.code()) == "Access-Reject"
+    assert login(path, taro.contract_id, op=Op.ACCT).code == ResultCode.PERM_DENIED
+    assert sekisho.audit(taro.contract_id)[-1].event == "account.refused"
 
 
 @pytest.mark.parametrize("profile", ["default", "append", "together"])
 def test_a_wrong_code_behind_the_right_password_counts_in_every_mode(
     served: tuple[Sekisho, Path], profile: str
 ) -> None:
-    house, path = served
-    taro = house.customer()
+    sekisho, path = served
+    taro = sekisho.customer()
     answers = [PASSWORD, wrong(taro)] if profile == "together" else [PASSWORD + wrong(taro)]
-    assert login(path, taro.contract_id, *answers, profile=profile).code == Code.AUTH_ERR
-    with house.store.work() as work:
-        standing = work.standing(taro.contract_id)
-    assert standing is not None and standing.failures == 1
+    assert login(path, taro.contract_id, *answers, profile=profile).code == ResultCode.AUTH_ERR
+    with sekisho.store.work() as work:
+        record = work.login_record(taro.contract_id)
+    assert record is not None and record.failures == 1
 
 
 def wrong(one: Customer) -> str:
@@ -236,82 +236,85 @@ def wrong(one: Customer) -> str:
 
 
 def test_wrong_codes_are_asked_again_and_end(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer()
+    sekisho, path = served
+    taro = sekisho.customer()
     went = login(path, taro.contract_id, PASSWORD, wrong(taro))
-    assert (went.code, went.roles) == (Code.AUTH_ERR, ["password", "otp", "otp", "otp"])
+    assert (went.code, went.roles) == (ResultCode.AUTH_ERR, ["password", "otp", "otp", "otp"])
 
 
 def test_code_alone_behind_another_module(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro, hanako = house.customer(), house.customer(enrolled=False)
+    sekisho, path = served
+    taro, hanako = sekisho.customer(), sekisho.customer(enrolled=False)
     went = login(path, taro.contract_id, taro.code(), service="sudo")
-    assert (went.code, went.roles) == (Code.SUCCESS, ["otp"])
-    assert login(path, hanako.contract_id, "123456", service="sudo").code == Code.AUTH_ERR
+    assert (went.code, went.roles) == (ResultCode.SUCCESS, ["otp"])
+    assert login(path, hanako.contract_id, "123456", service="sudo").code == ResultCode.AUTH_ERR
     went = login(path, "backup", "", profile="code")
-    assert (went.code, went.roles) == (Code.SUCCESS, [])
-    assert house.audit("backup")[-1].event == "login.exempt"
-    assert login(path, "backup", "", profile="aside").code == Code.IGNORE
+    assert (went.code, went.roles) == (ResultCode.SUCCESS, [])
+    assert sekisho.audit("backup")[-1].event == "login.exempt"
+    assert login(path, "backup", "", profile="aside").code == ResultCode.IGNORE
 
 
 def test_a_counter_token_is_as_good(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer(spec=TokenSpec(Kind.TOTP, digits=8))
-    assert login(path, taro.contract_id, PASSWORD, taro.code()).code == Code.SUCCESS
+    sekisho, path = served
+    taro = sekisho.customer(spec=TokenSpec(Kind.TOTP, digits=8))
+    assert login(path, taro.contract_id, PASSWORD, taro.code()).code == ResultCode.SUCCESS
 
 
 def test_networks_of_the_remote_host(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
+    sekisho, path = served
     for rhost, code in {
-        "192.0.2.7": Code.SUCCESS,
-        "::ffff:192.0.2.7": Code.SUCCESS,
-        "2001:db8::7": Code.SUCCESS,
-        "": Code.SUCCESS,
-        "198.51.100.7": Code.PERM_DENIED,
-        "host.example": Code.PERM_DENIED,
-        "fe80::1%eth0": Code.PERM_DENIED,
+        "192.0.2.7": ResultCode.SUCCESS,
+        "::ffff:192.0.2.7": ResultCode.SUCCESS,
+        "2001:db8::7": ResultCode.SUCCESS,
+        "": ResultCode.SUCCESS,
+        "198.51.100.7": ResultCode.PERM_DENIED,
+        "host.example": ResultCode.PERM_DENIED,
+        "fe80::1%eth0": ResultCode.PERM_DENIED,
     }.items():
-        taro = house.customer()
+        taro = sekisho.customer()
         went = login(path, taro.contract_id, PASSWORD, taro.code(), profile="inside", rhost=rhost)
         assert (rhost, went.code) == (rhost, code)
-    taro = house.customer()
+    taro = sekisho.customer()
     went = login(path, taro.contract_id, PASSWORD, profile="inside", rhost="192.0.2.200")
-    assert (went.code, went.roles) == (Code.SUCCESS, ["password"])
-    assert login(path, taro.contract_id, "wrong", profile="inside", rhost="192.0.2.200").code == Code.AUTH_ERR
+    assert (went.code, went.roles) == (ResultCode.SUCCESS, ["password"])
+    assert login(path, taro.contract_id, "wrong", profile="inside", rhost="192.0.2.200").code == ResultCode.AUTH_ERR
 
 
 def test_grace_ends(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer(enrolled=False)
+    sekisho, path = served
+    taro = sekisho.customer(enrolled=False)
     went = login(path, taro.contract_id, PASSWORD, profile="grace")
-    assert (went.code, went.texts) == (Code.SUCCESS, ["You have no one-time password yet. Enrol by 2999-12-31."])
-    assert login(path, taro.contract_id, op=Op.ACCT, profile="grace").code == Code.SUCCESS
-    assert login(path, taro.contract_id, PASSWORD, profile="late").code == Code.AUTH_ERR
-    assert login(path, taro.contract_id, op=Op.ACCT, profile="late").code == Code.ACCT_EXPIRED
-    hanako = house.customer()
+    assert (went.code, went.texts) == (ResultCode.SUCCESS, ["You have no one-time password yet. Enrol by 2999-12-31."])
+    assert login(path, taro.contract_id, op=Op.ACCT, profile="grace").code == ResultCode.SUCCESS
+    assert login(path, taro.contract_id, PASSWORD, profile="late").code == ResultCode.AUTH_ERR
+    assert login(path, taro.contract_id, op=Op.ACCT, profile="late").code == ResultCode.ACCT_EXPIRED
+    hanako = sekisho.customer()
     assert login(path, hanako.contract_id, PASSWORD, hanako.code(), profile="grace").texts == []
 
 
 def test_accounts(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer()
-    assert login(path, taro.contract_id, op=Op.ACCT).code == Code.SUCCESS
-    assert login(path, "nobody-here", op=Op.ACCT).code == Code.USER_UNKNOWN
-    assert login(path, "backup", op=Op.ACCT, profile="code").code == Code.SUCCESS
+    sekisho, path = served
+    taro = sekisho.customer()
+    assert login(path, taro.contract_id, op=Op.ACCT).code == ResultCode.SUCCESS
+    assert login(path, "nobody-here", op=Op.ACCT).code == ResultCode.USER_UNKNOWN
+    assert login(path, "backup", op=Op.ACCT, profile="code").code == ResultCode.SUCCESS
 
 
 def test_a_profile_that_is_not_there_lets_nobody_in(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    assert login(path, house.customer(enrolled=False).contract_id, PASSWORD, profile="ssh").code == Code.PERM_DENIED
-    assert "there is no such profile" in house.log_text()
+    sekisho, path = served
+    assert (
+        login(path, sekisho.customer(enrolled=False).contract_id, PASSWORD, profile="ssh").code
+        == ResultCode.PERM_DENIED
+    )
+    assert "there is no such profile" in sekisho.log_text()
 
 
 def test_no_secret_is_logged(served: tuple[Sekisho, Path]) -> None:
-    house, path = served
-    taro = house.customer("unter-uns-gesagt")
+    sekisho, path = served
+    taro = sekisho.customer("unter-uns-gesagt")
     login(path, taro.contract_id, "unter-uns-gesagt", "424242")
     login(path, taro.contract_id, "unter-uns-falsch", authtok=b"unter-uns-falsch")
-    assert "unter-uns" not in house.log_text() and "424242" not in house.log_text()
+    assert "unter-uns" not in sekisho.log_text() and "424242" not in sekisho.log_text()
 
 
 def test_the_socket_is_its_owner_s_alone(served: tuple[Sekisho, Path]) -> None:
@@ -324,34 +327,34 @@ def test_the_socket_is_its_owner_s_alone(served: tuple[Sekisho, Path]) -> None:
 
 
 def test_without_a_section_there_is_no_door(tmp_path: Path) -> None:
-    house = Sekisho(tmp_path)
+    sekisho = Sekisho(tmp_path)
     try:
-        house.start()
-        assert "door=pam" not in house.log_text()
+        sekisho.start()
+        assert "door=pam" not in sekisho.log_text()
     finally:
-        house.close()
+        sekisho.close()
 
 
 def test_a_restart_in_mid_prompt_denies_and_leaves_no_socket_behind(tmp_path: Path) -> None:
-    with door(tmp_path) as (house, path):
-        taro = house.customer()
+    with door(tmp_path) as (sekisho, path):
+        taro = sekisho.customer()
         with Host(path) as host:
             host.send(start(taro.contract_id))
             assert host.hear() is not None
-            assert house.stop() == 0
+            assert sekisho.stop() == 0
             assert host.result() is None
         assert not path.exists()
-        house.start()
-        assert login(path, taro.contract_id, PASSWORD, taro.code()).code == Code.SUCCESS
+        sekisho.start()
+        assert login(path, taro.contract_id, PASSWORD, taro.code()).code == ResultCode.SUCCESS
 
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
-    with door(tmp_path) as (house, path):
-        house.kill()
+    with door(tmp_path) as (sekisho, path):
+        sekisho.kill()
         assert path.is_socket()
-        house.start()
-        taro = house.customer()
-        assert login(path, taro.contract_id, PASSWORD, taro.code()).code == Code.SUCCESS
+        sekisho.start()
+        taro = sekisho.customer()
+        assert login(path, taro.contract_id, PASSWORD, taro.code()).code == ResultCode.SUCCESS
         (tmp_path / "second").mkdir()
         second = Sekisho(tmp_path / "second", more=f'[pam]\nsocket = "{path}"\n')
         try:
@@ -360,33 +363,33 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> Non
         finally:
             second.process = None
             second.close()
-        assert login(path, taro.contract_id, "wrong").code == Code.AUTH_ERR
+        assert login(path, taro.contract_id, "wrong").code == ResultCode.AUTH_ERR
 
 
 def test_new_profiles_hold_after_a_reload(tmp_path: Path) -> None:
-    with door(tmp_path) as (house, path):
-        taro = house.customer()
-        assert login(path, taro.contract_id, PASSWORD, profile="new").code == Code.PERM_DENIED
-        house.more += '[[pam.profiles]]\nname = "new"\nmode = "password"\n'
-        house.write_config()
-        assert house.process is not None
-        house.process.send_signal(signal.SIGHUP)
-        house.wait_for_log("reloaded")
-        assert login(path, taro.contract_id, PASSWORD, profile="new").code == Code.SUCCESS
+    with door(tmp_path) as (sekisho, path):
+        taro = sekisho.customer()
+        assert login(path, taro.contract_id, PASSWORD, profile="new").code == ResultCode.PERM_DENIED
+        sekisho.more += '[[pam.profiles]]\nname = "new"\nmode = "password"\n'
+        sekisho.write_config()
+        assert sekisho.process is not None
+        sekisho.process.send_signal(signal.SIGHUP)
+        sekisho.wait_for_log("reloaded")
+        assert login(path, taro.contract_id, PASSWORD, profile="new").code == ResultCode.SUCCESS
 
 
 def test_of_several_workers_one_serves_and_another_takes_over(tmp_path: Path) -> None:
-    with door(tmp_path, workers=2) as (house, path):
-        taro = house.customer()
-        assert login(path, taro.contract_id, PASSWORD, taro.code()).code == Code.SUCCESS
-        for pid in house.workers_pids:
+    with door(tmp_path, workers=2) as (sekisho, path):
+        taro = sekisho.customer()
+        assert login(path, taro.contract_id, PASSWORD, taro.code()).code == ResultCode.SUCCESS
+        for pid in sekisho.workers_pids:
             os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + 60
-        hanako = house.customer()
+        hanako = sekisho.customer()
         while time.monotonic() < end:
             try:
-                if login(path, hanako.contract_id, PASSWORD + hanako.code()).code == Code.SUCCESS:
+                if login(path, hanako.contract_id, PASSWORD + hanako.code()).code == ResultCode.SUCCESS:
                     return
             except OSError:
                 time.sleep(0.1)
-        raise AssertionError(house.log_text())
+        raise AssertionError(sekisho.log_text())

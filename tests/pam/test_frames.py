@@ -20,8 +20,8 @@ from pam_module.frames import (
     Abort,
     Answer,
     BadFrame,
-    Fault,
     Frame,
+    FrameFault,
     Frames,
     Op,
     Prompt,
@@ -72,11 +72,11 @@ def test_a_good_frame_is_read(vector: dict[str, Any]) -> None:
 def test_a_bad_frame_is_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(BadFrame) as refusal:
         read(vector["direction"], bytes.fromhex(vector["hex"]))
-    assert refusal.value.fault is Fault[vector["error"]]
+    assert refusal.value.fault is FrameFault[vector["error"]]
 
 
 def test_every_fault_has_a_vector() -> None:
-    assert {vector["error"] for vector in BAD} == {fault.name for fault in Fault}
+    assert {vector["error"] for vector in BAD} == {fault.name for fault in FrameFault}
 
 
 @named(GOOD)

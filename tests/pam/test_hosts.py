@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.build import cost_of
 from otp_core.first_factor.hashes import hash_password
+from sekisho.wiring import cost_of
 from tests.pam.host import wait_for
 from tests.pam.throwaway import PATIENCE, Terminal, Throwaway, needs_root, throwaway
-from tests.pam.workshop import MODULE, Workshop, run
+from tests.pam.workshop import SOURCES, Workshop, run
 from tests.sekisho import PASSWORD, STAFF, Customer, Sekisho, client_table, free_port
 
 pytestmark = needs_root
@@ -60,7 +60,7 @@ LoginGraceTime 60
 class Site:
     """One host with its users, the server, and sshd's port."""
 
-    house: Sekisho
+    sekisho: Sekisho
     host: Throwaway
     module: str
     port: int
@@ -68,7 +68,7 @@ class Site:
 
     def user(self) -> tuple[Customer, int]:
         """A customer who is a user of the host, too."""
-        customer = self.house.customer()
+        customer = self.sekisho.customer()
         return customer, self.host.add_user(customer.contract_id, self._hash)
 
     @property
@@ -83,7 +83,7 @@ class Site:
 
     def logged_in(self, customer: Customer) -> list[str]:
         """The doors through which they came in."""
-        return [row.actor for row in self.house.audit(customer.contract_id, "login.accepted")]
+        return [row.actor for row in self.sekisho.audit(customer.contract_id, "login.accepted")]
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +93,12 @@ def site(workshop: Workshop) -> Iterator[Site]:
         folder.chmod(0o755)
         path = folder / "pam.sock"
         more = f'[pam]\nsocket = "{path}"\n{PROFILES}'
-        house = Sekisho(folder, more=more, clients=client_table("gateway", "127.0.0.0/8", "append"))
+        sekisho = Sekisho(folder, more=more, clients=client_table("gateway", "127.0.0.0/8", "append"))
         try:
-            house.start()
+            sekisho.start()
             wait_for(path)
             one = Site(
-                house,
+                sekisho,
                 host,
                 f"{workshop.module} socket={path} timeout=30",
                 free_port(socket.SOCK_STREAM),
@@ -107,7 +107,7 @@ def site(workshop: Workshop) -> Iterator[Site]:
             _set_up(one, folder)
             yield one
         finally:
-            house.close()
+            sekisho.close()
 
 
 def _set_up(site: Site, folder: Path) -> None:
@@ -122,8 +122,8 @@ def _set_up(site: Site, folder: Path) -> None:
     (site.host.etc / "sudoers").write_text("Defaults lecture=never\nALL ALL=(ALL) ALL\n")
     site.host.add_user("denied")
     for name in ("denied", "root"):
-        site.house.desk.add_customer(
-            name, STAFF, password_hash=hash_password(PASSWORD.encode(), cost_of(site.house.settings))
+        site.sekisho.desk.add_customer(
+            name, STAFF, password_hash=hash_password(PASSWORD.encode(), cost_of(site.sekisho.settings))
         )
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "hostkey")])
     (folder / "sshd_config").write_text(SSHD.format(port=site.port, folder=folder))
@@ -199,7 +199,7 @@ def test_ssh_lets_in_nobody_whom_it_denies_and_charges_nobody(site: Site, user: 
         terminal.type(PASSWORD)
     assert terminal.ends() == 255
     assert "in as" not in terminal.shown
-    assert [row.event for row in site.house.audit(user) if row.event.startswith("login")] == []
+    assert [row.event for row in site.sekisho.audit(user) if row.event.startswith("login")] == []
 
 
 def test_one_code_through_ssh_is_spent_for_radius(site: Site) -> None:
@@ -210,14 +210,14 @@ def test_one_code_through_ssh_is_spent_for_radius(site: Site) -> None:
     terminal.type(PASSWORD + code)
     terminal.wait_for("in as")
     assert terminal.ends() == 0
-    assert site.house.login(taro.contract_id, PASSWORD + code) == "Access-Reject"
+    assert site.sekisho.login(taro.contract_id, PASSWORD + code) == "Access-Reject"
     assert site.logged_in(taro) == ["pam:default"]
 
 
 def test_one_code_through_radius_is_spent_for_ssh(site: Site) -> None:
     taro, _ = site.user()
     code = taro.code()
-    assert site.house.login(taro.contract_id, PASSWORD + code) == "Access-Accept"
+    assert site.sekisho.login(taro.contract_id, PASSWORD + code) == "Access-Accept"
     terminal = site.ssh(taro.contract_id, "password")
     terminal.wait_for("assword: ")
     terminal.type(PASSWORD + code)
@@ -228,7 +228,7 @@ def test_one_code_through_radius_is_spent_for_ssh(site: Site) -> None:
 def test_who_is_locked_at_one_door_is_locked_at_all(site: Site) -> None:
     taro, _ = site.user()
     for _ in range(2):
-        assert site.house.login(taro.contract_id, PASSWORD + "000000") == "Access-Reject"
+        assert site.sekisho.login(taro.contract_id, PASSWORD + "000000") == "Access-Reject"
     terminal = site.ssh(taro.contract_id)
     terminal.wait_for("Password: ")
     terminal.type(PASSWORD)
@@ -236,8 +236,8 @@ def test_who_is_locked_at_one_door_is_locked_at_all(site: Site) -> None:
         terminal.wait_for(question)
         terminal.type("000000")
     assert terminal.ends() == 255
-    assert len(site.house.audit(taro.contract_id, "customer.locked")) == 1
-    assert site.house.login(taro.contract_id, PASSWORD + taro.code()) == "Access-Reject"
+    assert len(site.sekisho.audit(taro.contract_id, "customer.locked")) == 1
+    assert site.sekisho.login(taro.contract_id, PASSWORD + taro.code()) == "Access-Reject"
     terminal = site.ssh(taro.contract_id, "password")
     terminal.wait_for("assword: ")
     terminal.type(PASSWORD + taro.code())
@@ -284,7 +284,7 @@ def test_sudo_asks_for_the_machine_s_password_and_then_for_a_code(site: Site) ->
 def test_sudo_refuses_a_spent_code(site: Site) -> None:
     taro, uid = site.user()
     code = taro.code()
-    assert site.house.login(taro.contract_id, PASSWORD + code) == "Access-Accept"
+    assert site.sekisho.login(taro.contract_id, PASSWORD + code) == "Access-Accept"
     terminal = site.host.at_a_terminal("sudo", "-k", "sh", "-c", "echo in as $(id -un)", uid=uid)
     terminal.wait_for("assword")
     terminal.type(MACHINE_PASSWORD)
@@ -308,7 +308,7 @@ def test_su_refuses_everybody_while_nobody_serves(site: Site) -> None:
 
 def test_pam_auth_update_turns_it_on_and_off_and_leaves_the_files_as_they_were(site: Site) -> None:
     configs = site.host.etc.parent / "usr/share/pam-configs"
-    (configs / "sekisho").write_bytes((MODULE / "pam-configs" / "sekisho").read_bytes())
+    (configs / "sekisho").write_bytes((SOURCES / "pam-configs" / "sekisho").read_bytes())
 
     def files() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (site.host.etc / "pam.d").glob("common-*")}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pam_module.course import Course, Told
+from pam_module.inline_task import Deferred, InlineTask
 
 
 class Run:
@@ -16,41 +16,41 @@ class Run:
 
     def __init__(self, coroutine: Coroutine[Any, None, None]) -> None:
         self.ends = 0
-        self.course = Course(coroutine, self._end)
+        self.inline_task = InlineTask(coroutine, self._end)
 
     def _end(self) -> None:
         self.ends += 1
 
 
 def test_whoever_waits_goes_on_before_the_teller_does() -> None:
-    told: Told[int] = Told()
+    deferred: Deferred[int] = Deferred()
     heard: list[int] = []
 
     async def work() -> None:
-        heard.append(await told)
+        heard.append(await deferred)
 
     run = Run(work())
-    run.course.begin()
+    run.inline_task.begin()
     assert (heard, run.ends) == ([], 0)
-    told.tell(7)
+    deferred.resolve(7)
     assert (heard, run.ends) == ([7], 1)
 
 
 def test_what_was_told_before_is_not_waited_for() -> None:
-    told: Told[int] = Told()
-    told.tell(7)
+    deferred: Deferred[int] = Deferred()
+    deferred.resolve(7)
     heard: list[int] = []
 
     async def work() -> None:
-        heard.append(await told)
+        heard.append(await deferred)
 
     run = Run(work())
-    run.course.begin()
+    run.inline_task.begin()
     assert (heard, run.ends) == ([7], 1)
 
 
 def test_what_is_given_up_comes_too_late() -> None:
-    first, second = Told[int](), Told[int]()
+    first, second = Deferred[int](), Deferred[int]()
     heard: list[int] = []
 
     async def work() -> None:
@@ -60,11 +60,11 @@ def test_what_is_given_up_comes_too_late() -> None:
             heard.append(await second)
 
     run = Run(work())
-    run.course.begin()
-    run.course.throw(TimeoutError())
-    first.tell(1)
+    run.inline_task.begin()
+    run.inline_task.throw(TimeoutError())
+    first.resolve(1)
     assert (heard, run.ends) == ([], 0)
-    second.tell(2)
+    second.resolve(2)
     assert (heard, run.ends) == ([2], 1)
 
 
@@ -81,8 +81,8 @@ def test_a_task_that_is_given_up_is_cancelled_and_one_that_ends_is_heard() -> No
                 heard.append(await quick)
 
         run = Run(work())
-        run.course.begin()
-        run.course.throw(TimeoutError())
+        run.inline_task.begin()
+        run.inline_task.throw(TimeoutError())
         await asyncio.wait([slow, quick])
         await asyncio.sleep(0)
         assert (slow.cancelled(), heard, run.ends) == (True, ["quick"], 1)
@@ -90,15 +90,15 @@ def test_a_task_that_is_given_up_is_cancelled_and_one_that_ends_is_heard() -> No
     asyncio.run(scene())
 
 
-def test_a_fault_ends_the_course_and_is_not_hidden() -> None:
-    told: Told[None] = Told()
+def test_a_fault_ends_the_inline_task_and_is_not_hidden() -> None:
+    deferred: Deferred[None] = Deferred()
 
     async def work() -> None:
-        await told
+        await deferred
         raise RuntimeError("a fault")
 
     run = Run(work())
-    run.course.begin()
+    run.inline_task.begin()
     with pytest.raises(RuntimeError, match="a fault"):
-        told.tell(None)
+        deferred.resolve(None)
     assert run.ends == 1

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pam_module.frames import Abort, Answer, Code, Op, Prompt, Result, Role, Start, Style, Text, Wait
+from pam_module.frames import Abort, Answer, Op, Prompt, Result, ResultCode, Role, Start, Style, Text, Wait
 from tests.pam.scripted import Talk, password_and_code, saying, scripted
-from tests.pam.workshop import MODULE, Machine, Pam, Workshop, run
+from tests.pam.workshop import MODULE, SOURCES, Machine, Pam, Workshop, run
 from tests.radius.tools import library, program
 
 SILENT = 0x8000
@@ -81,17 +81,17 @@ def test_the_service_is_told_what_the_host_knows(machine: Machine) -> None:
 
 
 RESULTS = [
-    (Code.SUCCESS, Pam.SUCCESS, Pam.SUCCESS),
-    (Code.AUTH_ERR, Pam.AUTH_ERR, Pam.AUTH_ERR),
-    (Code.USER_UNKNOWN, Pam.USER_UNKNOWN, Pam.USER_UNKNOWN),
-    (Code.MAXTRIES, Pam.MAXTRIES, Pam.MAXTRIES),
-    (Code.ACCT_EXPIRED, Pam.ACCT_EXPIRED, Pam.ACCT_EXPIRED),
-    (Code.NEW_AUTHTOK_REQD, Pam.AUTH_ERR, Pam.NEW_AUTHTOK_REQD),
-    (Code.PERM_DENIED, Pam.PERM_DENIED, Pam.PERM_DENIED),
-    (Code.IGNORE, Pam.PERM_DENIED, Pam.PERM_DENIED),
+    (ResultCode.SUCCESS, Pam.SUCCESS, Pam.SUCCESS),
+    (ResultCode.AUTH_ERR, Pam.AUTH_ERR, Pam.AUTH_ERR),
+    (ResultCode.USER_UNKNOWN, Pam.USER_UNKNOWN, Pam.USER_UNKNOWN),
+    (ResultCode.MAXTRIES, Pam.MAXTRIES, Pam.MAXTRIES),
+    (ResultCode.ACCT_EXPIRED, Pam.ACCT_EXPIRED, Pam.ACCT_EXPIRED),
+    (ResultCode.NEW_AUTHTOK_REQD, Pam.AUTH_ERR, Pam.NEW_AUTHTOK_REQD),
+    (ResultCode.PERM_DENIED, Pam.PERM_DENIED, Pam.PERM_DENIED),
+    (ResultCode.IGNORE, Pam.PERM_DENIED, Pam.PERM_DENIED),
     (8, Pam.AUTHINFO_UNAVAIL, Pam.AUTHINFO_UNAVAIL),
     (25, Pam.AUTHINFO_UNAVAIL, Pam.AUTHINFO_UNAVAIL),
-    (Code.UNAVAILABLE, Pam.AUTHINFO_UNAVAIL, Pam.AUTHINFO_UNAVAIL),
+    (ResultCode.UNAVAILABLE, Pam.AUTHINFO_UNAVAIL, Pam.AUTHINFO_UNAVAIL),
 ]
 
 
@@ -221,8 +221,8 @@ def test_the_other_options_change_nothing_for_who_is_let_in(machine: Machine, op
 PERMIT = "auth required pam_permit.so\n"
 
 
-@pytest.mark.parametrize("code", [Code.USER_UNKNOWN, Code.IGNORE])
-def test_the_module_steps_aside_only_with_ignore_unknown_user(machine: Machine, code: Code) -> None:
+@pytest.mark.parametrize("code", [ResultCode.USER_UNKNOWN, ResultCode.IGNORE])
+def test_the_module_steps_aside_only_with_ignore_unknown_user(machine: Machine, code: ResultCode) -> None:
     with scripted(machine.socket, saying(Result(code))):
         machine.stack(after=PERMIT)
         assert machine.login().result != Pam.SUCCESS
@@ -239,17 +239,17 @@ def test_an_outage_is_ignored_only_with_on_unavail_ignore(machine: Machine) -> N
     assert machine.login().result == Pam.SUCCESS, "the trap that the manual page names"
     machine.stack("on_unavail=ignore")
     assert machine.login().result == Pam.PERM_DENIED
-    with scripted(machine.socket, saying(Prompt("Code: ", False, Role.OTP), Result(Code.UNAVAILABLE))):
+    with scripted(machine.socket, saying(Prompt("Code: ", False, Role.OTP), Result(ResultCode.UNAVAILABLE))):
         machine.stack("on_unavail=ignore", after=PERMIT)
         assert machine.login("1").result == Pam.SUCCESS, "the service itself says that it cannot tell"
 
 
 def test_the_manual_page_is_clean_and_names_every_option() -> None:
-    page = MODULE / "pam_sekisho.8"
+    page = SOURCES / "pam_sekisho.8"
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", str(page)], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"")
     shown = re.sub(".\b", "", run(["mandoc", "-T", "utf8", str(page)]))
-    options = set(re.findall(r'(?:value_of\(word, |\{)"(\w+)"', (MODULE / "pam_sekisho.c").read_text()))
+    options = set(re.findall(r'(?:value_of\(word, |\{)"(\w+)"', (SOURCES / "pam_sekisho.c").read_text()))
     assert len(options) == 11
     assert [option for option in sorted(options) if f"     {option}" not in shown] == []
 

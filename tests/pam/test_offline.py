@@ -17,10 +17,10 @@ import pytest
 
 from otp_core.first_factor.hashes import Cost
 from otp_core.otp import step_at
-from pam_module.frames import Code
+from pam_module.frames import ResultCode
 from pam_module.offline.cache import BadCache, Cache, UserCodes, encode_key, open_cache, seal, verifier
 from pam_module.offline.journal import BadJournal, Entry, Journal, read_journal
-from pam_module.offline.locally import CACHE, JOURNAL, KEY, Offline
+from pam_module.offline.verifier import CACHE, JOURNAL, KEY, OfflineVerifier
 from tests.fakes import HandClock
 from tests.pam.agent import Agent, agent
 from tests.pam.host import login
@@ -31,26 +31,26 @@ THROTTLE = "[throttle]\nfree_failures = 50\n"
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Sekisho]:
+def sekisho(tmp_path: Path) -> Iterator[Sekisho]:
     """A store whose server does not run yet."""
-    (tmp_path / "house").mkdir()
-    one = Sekisho(tmp_path / "house", clients=client_table("web1", "127.0.0.0/8", "code"), more=THROTTLE)
+    (tmp_path / "sekisho").mkdir()
+    one = Sekisho(tmp_path / "sekisho", clients=client_table("web1", "127.0.0.0/8", "code"), more=THROTTLE)
     yield one
     one.close()
 
 
-def sekisho(house: Sekisho, *words: str, code: int = 0) -> bytes:
-    command = [sys.executable, "-m", "otp_core", "--config", str(house.config), *words]
+def command(sekisho: Sekisho, *words: str, code: int = 0) -> bytes:
+    command = [sys.executable, "-m", "sekisho", "--config", str(sekisho.config), *words]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == code, done.stderr.decode()
     return done.stdout
 
 
-def hand_out(house: Sekisho, web1: Agent, *users: str, logins: int = 3, hours: float = 0.1) -> None:
-    (web1.offline / KEY).write_bytes(sekisho(house, "pam-offline", "key", "--host", "web1"))
+def hand_out(sekisho: Sekisho, web1: Agent, *users: str, logins: int = 3, hours: float = 0.1) -> None:
+    (web1.offline / KEY).write_bytes(command(sekisho, "pam-offline", "key", "--host", "web1"))
     words = [word for user in users for word in ("--user", user)]
     limits = ["--logins", str(logins), "--hours", str(hours)]
-    (web1.offline / CACHE).write_bytes(sekisho(house, "pam-offline", "issue", "--host", "web1", *words, *limits))
+    (web1.offline / CACHE).write_bytes(command(sekisho, "pam-offline", "issue", "--host", "web1", *words, *limits))
     for name in (KEY, CACHE):
         (web1.offline / name).chmod(0o600)
 
@@ -60,64 +60,64 @@ def wrong(one: Customer) -> str:
     return next(text for number in range(100) if (text := f"{number:06}") not in near)
 
 
-def test_codes_of_named_users_once_each_and_settled_afterwards(house: Sekisho, tmp_path: Path) -> None:
-    taro, hanako = house.customer(), house.customer()
+def test_codes_of_named_users_once_each_and_settled_afterwards(sekisho: Sekisho, tmp_path: Path) -> None:
+    taro, hanako = sekisho.customer(), sekisho.customer()
     with agent(tmp_path / "a", [free_port()], PROFILE) as web1:
-        hand_out(house, web1, taro.contract_id)
+        hand_out(sekisho, web1, taro.contract_id)
         code = taro.code()
-        assert login(web1.path, taro.contract_id, wrong(taro)).code == Code.AUTH_ERR
-        assert login(web1.path, taro.contract_id, code).code == Code.SUCCESS
-        assert login(web1.path, taro.contract_id, code).code == Code.AUTH_ERR
-        assert login(web1.path, hanako.contract_id, hanako.code()).code == Code.AUTH_ERR
-        assert login(web1.path, "nobody-here", "123456").code == Code.AUTH_ERR
+        assert login(web1.path, taro.contract_id, wrong(taro)).code == ResultCode.AUTH_ERR
+        assert login(web1.path, taro.contract_id, code).code == ResultCode.SUCCESS
+        assert login(web1.path, taro.contract_id, code).code == ResultCode.AUTH_ERR
+        assert login(web1.path, hanako.contract_id, hanako.code()).code == ResultCode.AUTH_ERR
+        assert login(web1.path, "nobody-here", "123456").code == ResultCode.AUTH_ERR
         # As after a crash, and with another agent.
         web1.stop(signal.SIGKILL)
         web1.start()
-        assert login(web1.path, taro.contract_id, code).code == Code.AUTH_ERR
+        assert login(web1.path, taro.contract_id, code).code == ResultCode.AUTH_ERR
         assert code not in web1.log_text()
         journal = web1.offline / JOURNAL
         assert code.encode() not in journal.read_bytes()
-        out = sekisho(house, "pam-offline", "reconcile", str(journal)).decode()
+        out = command(sekisho, "pam-offline", "reconcile", str(journal)).decode()
         assert out.count("spent") == 1 and out.count("wrong code") == 3
-        assert "\t" in out and sekisho(house, "pam-offline", "reconcile", str(journal)).count(b"spent") == 0
-    events = [row.event for row in house.audit(taro.contract_id)]
+        assert "\t" in out and command(sekisho, "pam-offline", "reconcile", str(journal)).count(b"spent") == 0
+    events = [row.event for row in sekisho.audit(taro.contract_id)]
     assert events.count("offline.spent") == 1 and events.count("offline.issued") == 1
-    house.start()
-    assert house.login(taro.contract_id, code) == "Access-Reject"
+    sekisho.start()
+    assert sekisho.login(taro.contract_id, code) == "Access-Reject"
 
 
-def test_a_code_that_was_used_in_both_places_is_reported(house: Sekisho, tmp_path: Path) -> None:
-    taro = house.customer()
+def test_a_code_that_was_used_in_both_places_is_reported(sekisho: Sekisho, tmp_path: Path) -> None:
+    taro = sekisho.customer()
     with agent(tmp_path / "a", [free_port()], PROFILE) as web1:
-        hand_out(house, web1, taro.contract_id)
+        hand_out(sekisho, web1, taro.contract_id)
         code = taro.code()
-        assert login(web1.path, taro.contract_id, code).code == Code.SUCCESS
-        house.start()
-        assert house.login(taro.contract_id, code) == "Access-Accept"
-        out = sekisho(house, "pam-offline", "reconcile", str(web1.offline / JOURNAL), code=1).decode()
+        assert login(web1.path, taro.contract_id, code).code == ResultCode.SUCCESS
+        sekisho.start()
+        assert sekisho.login(taro.contract_id, code) == "Access-Accept"
+        out = command(sekisho, "pam-offline", "reconcile", str(web1.offline / JOURNAL), code=1).decode()
         assert "probably used twice" in out
-    assert house.audit(taro.contract_id)[-1].event == "offline.conflict"
+    assert sekisho.audit(taro.contract_id)[-1].event == "offline.conflict"
 
 
 @pytest.mark.parametrize("profile", ["default", "other"])
 def test_a_code_that_a_server_has_accepted_is_not_good_when_it_falls_silent(
-    house: Sekisho, tmp_path: Path, profile: str
+    sekisho: Sekisho, tmp_path: Path, profile: str
 ) -> None:
-    house.start()
-    taro = house.customer()
-    with agent(tmp_path / "a", [house.port], f'{PROFILE}[[agent.profiles]]\nname = "other"\nmode = "auto"\n') as web1:
-        hand_out(house, web1, taro.contract_id)
+    sekisho.start()
+    taro = sekisho.customer()
+    with agent(tmp_path / "a", [sekisho.port], f'{PROFILE}[[agent.profiles]]\nname = "other"\nmode = "auto"\n') as web1:
+        hand_out(sekisho, web1, taro.contract_id)
         code = taro.code()
-        assert login(web1.path, taro.contract_id, code, profile=profile).code == Code.SUCCESS
-        house.kill()
-        assert login(web1.path, taro.contract_id, code).code == Code.AUTH_ERR
+        assert login(web1.path, taro.contract_id, code, profile=profile).code == ResultCode.SUCCESS
+        sekisho.kill()
+        assert login(web1.path, taro.contract_id, code).code == ResultCode.AUTH_ERR
         assert "a server has accepted already" in web1.log_text()
 
 
-def test_one_code_one_login_under_race_and_kill(house: Sekisho, tmp_path: Path) -> None:
-    taro = house.customer()
+def test_one_code_one_login_under_race_and_kill(sekisho: Sekisho, tmp_path: Path) -> None:
+    taro = sekisho.customer()
     with agent(tmp_path / "a", [free_port()], PROFILE) as web1:
-        hand_out(house, web1, taro.contract_id, logins=50)
+        hand_out(sekisho, web1, taro.contract_id, logins=50)
         code = taro.code()
         accepted = 0
         for _ in range(3):
@@ -127,27 +127,27 @@ def test_one_code_one_login_under_race_and_kill(house: Sekisho, tmp_path: Path) 
                 web1.stop(signal.SIGKILL)
                 for one in waiting:
                     try:
-                        accepted += one.result().code == Code.SUCCESS
+                        accepted += one.result().code == ResultCode.SUCCESS
                     except OSError:
                         continue
             web1.start()
-        accepted += login(web1.path, taro.contract_id, code).code == Code.SUCCESS
+        accepted += login(web1.path, taro.contract_id, code).code == ResultCode.SUCCESS
         assert accepted <= 1
 
 
-def test_without_the_profile_s_leave_an_outage_is_a_refusal(house: Sekisho, tmp_path: Path) -> None:
-    taro = house.customer()
+def test_without_the_profile_s_leave_an_outage_is_a_refusal(sekisho: Sekisho, tmp_path: Path) -> None:
+    taro = sekisho.customer()
     with agent(tmp_path / "a", [free_port()], PROFILE.replace('offline = "codes"', "")) as web1:
-        hand_out(house, web1, taro.contract_id)
-        assert login(web1.path, taro.contract_id, taro.code()).code == Code.UNAVAILABLE
+        hand_out(sekisho, web1, taro.contract_id)
+        assert login(web1.path, taro.contract_id, taro.code()).code == ResultCode.UNAVAILABLE
 
 
-def test_who_has_no_active_token_is_given_no_cache(house: Sekisho) -> None:
-    taro = house.customer(enrolled=False)
-    before = len(house.audit(taro.contract_id))
-    sekisho(house, "pam-offline", "issue", "--host", "web1", "--user", taro.contract_id, code=1)
-    sekisho(house, "pam-offline", "issue", "--host", "web1", "--user", "nobody", code=1)
-    assert len(house.audit(taro.contract_id)) == before
+def test_who_has_no_active_token_is_given_no_cache(sekisho: Sekisho) -> None:
+    taro = sekisho.customer(enrolled=False)
+    before = len(sekisho.audit(taro.contract_id))
+    command(sekisho, "pam-offline", "issue", "--host", "web1", "--user", taro.contract_id, code=1)
+    command(sekisho, "pam-offline", "issue", "--host", "web1", "--user", "nobody", code=1)
+    assert len(sekisho.audit(taro.contract_id)) == before
 
 
 # The host's side alone, with a clock moved by hand.
@@ -180,7 +180,7 @@ class Desk:
 
     def accepts(self, *codes: str, user: str = "taro") -> list[bool]:
         async def ask() -> list[bool]:
-            offline = Offline(self.folder, "web1", lambda: int(self.clock.now * 1000))
+            offline = OfflineVerifier(self.folder, "web1", lambda: int(self.clock.now * 1000))
             try:
                 return [await offline.accepts(user, code, "sshd") for code in codes]
             finally:
@@ -201,13 +201,13 @@ def test_codes_only_go_forward_and_only_near_now(tmp_path: Path) -> None:
     assert desk.accepts(codes_of(FIRST + 2)) == [True]
 
 
-@pytest.mark.parametrize("typed", ["{}", "password{}", "password12 {}", "password-{}"])
-def test_a_code_accepted_elsewhere_is_known_again_behind_a_password_too(tmp_path: Path, typed: str) -> None:
+@pytest.mark.parametrize("user_password", ["{}", "password{}", "password12 {}", "password-{}"])
+def test_a_code_accepted_elsewhere_is_known_again_behind_a_password_too(tmp_path: Path, user_password: str) -> None:
     desk = Desk(tmp_path)
 
     async def scene() -> bool:
-        offline = Offline(tmp_path, "web1", lambda: int(desk.clock.now * 1000))
-        offline.accepted_online("taro", typed.format(codes_of(FIRST)))
+        offline = OfflineVerifier(tmp_path, "web1", lambda: int(desk.clock.now * 1000))
+        offline.accepted_online("taro", user_password.format(codes_of(FIRST)))
         try:
             return await offline.accepts("taro", codes_of(FIRST), "sshd")
         finally:
@@ -355,22 +355,22 @@ def test_files_that_others_can_read_are_not_used(tmp_path: Path) -> None:
     assert desk.accepts(codes_of(FIRST)) == [False]
 
 
-def test_a_journal_that_was_settled_further_before_is_refused(house: Sekisho, tmp_path: Path) -> None:
-    key, path = house.store.sealer.host_key("web1"), tmp_path / "j"
-    taro = house.customer()
+def test_a_journal_that_was_settled_further_before_is_refused(sekisho: Sekisho, tmp_path: Path) -> None:
+    key, path = sekisho.store.sealer.host_key("web1"), tmp_path / "j"
+    taro = sekisho.customer()
     journal = Journal(path, key, "web1")
     journal.add(replace(entry(1), user=taro.contract_id, token_id=taro.token_id, spent=False))
     short = path.read_bytes()
     journal.add(replace(entry(2), user=taro.contract_id, token_id=taro.token_id, spent=False))
     journal.close()
-    sekisho(house, "pam-offline", "reconcile", str(path))
+    command(sekisho, "pam-offline", "reconcile", str(path))
     path.write_bytes(short)
-    sekisho(house, "pam-offline", "reconcile", str(path), code=1)
+    command(sekisho, "pam-offline", "reconcile", str(path), code=1)
     # Put back, and continued otherwise.
     journal = Journal(path, key, "web1")
     for step in (3, 4):
         journal.add(replace(entry(step), user=taro.contract_id, token_id=taro.token_id, spent=False))
     journal.close()
-    sekisho(house, "pam-offline", "reconcile", str(path), code=1)
+    command(sekisho, "pam-offline", "reconcile", str(path), code=1)
     path.write_bytes(json.dumps({}).encode())
-    sekisho(house, "pam-offline", "reconcile", str(path), code=1)
+    command(sekisho, "pam-offline", "reconcile", str(path), code=1)

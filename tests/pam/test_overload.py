@@ -11,8 +11,8 @@ import pytest
 
 from otp_core.audit import Event
 from otp_core.model import Attempt, Silence, Verdict
-from pam_module.dialogue import Dialogue, Surroundings
-from pam_module.frames import Code, Op, Role, Start, Style
+from pam_module.dialogue import Dialogue, DialogueContext
+from pam_module.frames import Op, ResultCode, Role, Start, Style
 from pam_module.profiles import Profile
 
 T = TypeVar("T")
@@ -25,10 +25,10 @@ class SilentHouse:
     async def answer(self, attempt: Attempt) -> Verdict:
         return self._silence
 
-    def account(self, customer: str, profile: Profile, today: date) -> tuple[Code, str]:
+    def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
         raise NotImplementedError
 
-    def record(self, event: Event, attempt: Attempt, reason: str) -> None:
+    def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
         raise NotImplementedError
 
     def never_enrolled(self, customer: str) -> bool:
@@ -52,13 +52,13 @@ def no_groups(user: str) -> Collection[str]:
 
 @pytest.mark.parametrize(
     ("silence", "code"),
-    [(Silence("the disk is full"), Code.UNAVAILABLE), (Silence("a long line", busy=True), Code.MAXTRIES)],
+    [(Silence("the disk is full"), ResultCode.UNAVAILABLE), (Silence("a long line", busy=True), ResultCode.MAXTRIES)],
 )
-def test_what_strangers_can_bring_about_is_no_outage(silence: Silence, code: Code) -> None:
+def test_what_strangers_can_bring_about_is_no_outage(silence: Silence, code: ResultCode) -> None:
     async def scene() -> int:
-        around = Surroundings(
+        context = DialogueContext(
             SilentHouse(silence), no_groups, lambda: date(2026, 11, 25), asyncio.get_running_loop().time, 1.0
         )
-        return (await Dialogue(Start(Op.AUTH, "sshd", "taro"), Profile(), Person(), around).run()).code
+        return (await Dialogue(Start(Op.AUTH, "sshd", "taro"), Profile(), Person(), context).run()).code
 
     assert asyncio.run(scene()) == code

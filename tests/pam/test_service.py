@@ -22,10 +22,10 @@ from pam_module.frames import (
     MAX_FRAMES,
     Abort,
     Answer,
-    Code,
     Op,
     Prompt,
     Result,
+    ResultCode,
     Role,
     Start,
     Style,
@@ -33,39 +33,39 @@ from pam_module.frames import (
     Wait,
     encode,
 )
-from pam_module.listening import Listening, Taken
-from pam_module.service import Conversation, Limits, Service
+from pam_module.service import Limits, ModuleConnection, Service
+from pam_module.unix_socket import SocketTaken, UnixListener
 from tests.pam.host import Host, start
 from tests.pam.test_frames import BAD
 
-LIMITS = Limits(open=False, max_conversations=40, max_per_user=3, typing_seconds=30)
+LIMITS = Limits(open=False, max_conversations=40, max_per_user=3, prompt_seconds=30)
 
 
-async def ask_once(start: Start, talk: Conversation) -> Result:
+async def ask_once(start: Start, connection_: ModuleConnection) -> Result:
     """Lets in whoever types their own name."""
-    typed = await talk.ask("Name: ", Role.PASSWORD)
-    return Result(Code.SUCCESS if typed == start.user.encode() else Code.AUTH_ERR)
+    user_password = await connection_.ask("Name: ", Role.PASSWORD)
+    return Result(ResultCode.SUCCESS if user_password == start.user.encode() else ResultCode.AUTH_ERR)
 
 
-async def ask_for_ever(start: Start, talk: Conversation) -> Result:
+async def ask_for_ever(start: Start, connection_: ModuleConnection) -> Result:
     while True:
-        await talk.ask("Again: ", Role.NONE)
+        await connection_.ask("Again: ", Role.NONE)
 
 
-async def fail(start: Start, talk: Conversation) -> Result:
+async def fail(start: Start, connection_: ModuleConnection) -> Result:
     raise RuntimeError("a fault of ours")
 
 
 @contextmanager
 def serving(
-    folder: Path, converse: Callable[[Start, Conversation], Awaitable[Result]] = ask_once, limits: Limits = LIMITS
+    folder: Path, converse: Callable[[Start, ModuleConnection], Awaitable[Result]] = ask_once, limits: Limits = LIMITS
 ) -> Iterator[Path]:
     """The service in a thread with a loop of its own."""
     path, started, stop = folder / "s", threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
     async def run() -> None:
-        listening = Listening(path, mode=0o666 if limits.open else 0o600)
+        listening = UnixListener(path, mode=0o666 if limits.open else 0o600)
         service = Service(limits, converse)
         service.open(listening.socket)
         started.set()
@@ -94,7 +94,7 @@ def test_a_conversation(tmp_path: Path) -> None:
         host.send(start("taro"))
         assert host.hear() == Prompt("Name: ", False, Role.PASSWORD)
         host.send(Answer(b"taro"))
-        assert [host.hear(), host.hear()] == [Result(Code.SUCCESS), None]
+        assert [host.hear(), host.hear()] == [Result(ResultCode.SUCCESS), None]
 
 
 def test_octet_by_octet_is_as_good(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_octet_by_octet_is_as_good(tmp_path: Path) -> None:
         host.hear()
         for octet in encode(Answer(b"taro")):
             host.send(bytes((octet,)))
-        assert host.result() == Result(Code.SUCCESS)
+        assert host.result() == Result(ResultCode.SUCCESS)
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,12 @@ def test_a_bad_frame_is_a_refusal_and_no_outage(tmp_path: Path, vector: dict[str
     with serving(tmp_path) as path:
         with Host(path) as host:
             host.send(bytes.fromhex(vector["hex"]))
-            assert host.result() == Result(Code.AUTH_ERR)
+            assert host.result() == Result(ResultCode.AUTH_ERR)
         with Host(path) as host:
             host.send(start("taro"))
             host.hear()
             host.send(bytes.fromhex(vector["hex"]))
-            assert host.result() == Result(Code.AUTH_ERR)
+            assert host.result() == Result(ResultCode.AUTH_ERR)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_what_comes_out_of_turn_lets_nobody_in(tmp_path: Path, said: bytes) -> N
     with serving(tmp_path) as path, Host(path) as host:
         host.send(said)
         found = host.result()
-        assert found is None or found.code != Code.SUCCESS
+        assert found is None or found.code != ResultCode.SUCCESS
 
 
 def test_the_end_in_the_midst_of_anything_ends_it(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_the_end_in_the_midst_of_anything_ends_it(tmp_path: Path) -> None:
                 host.send(octets[:length])
                 host.socket.shutdown(socket.SHUT_WR)
                 found = host.result()
-                assert found is None or found.code == Code.AUTH_ERR
+                assert found is None or found.code == ResultCode.AUTH_ERR
         with Host(path) as host:
             host.send(octets)
             host.hear()
@@ -168,13 +168,13 @@ def test_a_conversation_has_no_more_frames_than_it_may(tmp_path: Path) -> None:
                 break
             host.send(Answer(b"x"))
             frames += 1
-        assert (frame, frames <= MAX_FRAMES) == (Result(Code.MAXTRIES), True)
+        assert (frame, frames <= MAX_FRAMES) == (Result(ResultCode.MAXTRIES), True)
 
 
 def test_a_fault_of_ours_is_an_outage(tmp_path: Path) -> None:
     with serving(tmp_path, fail) as path, Host(path) as host:
         host.send(start("taro"))
-        assert host.result() == Result(Code.UNAVAILABLE)
+        assert host.result() == Result(ResultCode.UNAVAILABLE)
 
 
 def test_whoever_says_nothing_is_sent_away_and_keeps_nobody_out(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_whoever_says_nothing_is_sent_away_and_keeps_nobody_out(tmp_path: Path) 
 
 
 def test_whoever_does_not_type_is_sent_away(tmp_path: Path) -> None:
-    with serving(tmp_path, limits=LIMITS._replace(typing_seconds=0.2)) as path, Host(path) as host:
+    with serving(tmp_path, limits=LIMITS._replace(prompt_seconds=0.2)) as path, Host(path) as host:
         host.send(start("taro"))
         host.hear()
         assert host.result() is None
@@ -210,27 +210,27 @@ def test_typing_is_nobody_else_s_time(tmp_path: Path) -> None:
         host.hear()
         time.sleep(4)
         host.send(Answer(b"taro"))
-        assert [host.hear(), host.hear()] == [Result(Code.SUCCESS), None]
+        assert [host.hear(), host.hear()] == [Result(ResultCode.SUCCESS), None]
 
 
 def test_a_slow_step_says_wait(tmp_path: Path) -> None:
-    async def slow(start: Start, talk: Conversation) -> Result:
+    async def slow(start: Start, connection_: ModuleConnection) -> Result:
         await asyncio.sleep(4)
-        await talk.say("Slow.", Style.INFO)
-        return Result(Code.SUCCESS)
+        await connection_.say("Slow.", Style.INFO)
+        return Result(ResultCode.SUCCESS)
 
     with serving(tmp_path, slow) as path, Host(path) as host:
         host.send(start("taro"))
         assert isinstance(host.hear(), Wait)
-        assert [host.hear(), host.hear()] == [Text(Style.INFO, "Slow."), Result(Code.SUCCESS)]
+        assert [host.hear(), host.hear()] == [Text(Style.INFO, "Slow."), Result(ResultCode.SUCCESS)]
 
 
 def test_every_slow_step_says_wait_not_only_the_first(tmp_path: Path) -> None:
-    async def slow(start: Start, talk: Conversation) -> Result:
+    async def slow(start: Start, connection_: ModuleConnection) -> Result:
         await asyncio.sleep(4)
-        await talk.say("Slow.", Style.INFO)
+        await connection_.say("Slow.", Style.INFO)
         await asyncio.sleep(4)
-        return Result(Code.SUCCESS)
+        return Result(ResultCode.SUCCESS)
 
     with serving(tmp_path, slow) as path, Host(path) as host:
         host.send(start("taro"))
@@ -239,24 +239,24 @@ def test_every_slow_step_says_wait_not_only_the_first(tmp_path: Path) -> None:
 
 
 def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    async def slow(start: Start, talk: Conversation) -> Result:
+    async def slow(start: Start, connection_: ModuleConnection) -> Result:
         try:
-            await talk.within(0.2, asyncio.sleep(60))
+            await connection_.within(0.2, asyncio.sleep(60))
         except TimeoutError:
-            return Result(Code.UNAVAILABLE)
-        return Result(Code.SUCCESS)
+            return Result(ResultCode.UNAVAILABLE)
+        return Result(ResultCode.SUCCESS)
 
     with serving(tmp_path, slow) as path, Host(path) as host:
         host.send(start("taro"))
-        assert host.result() == Result(Code.UNAVAILABLE)
+        assert host.result() == Result(ResultCode.UNAVAILABLE)
 
 
 def test_what_is_said_out_of_turn_waits_its_turn(tmp_path: Path) -> None:
-    async def slow(start: Start, talk: Conversation) -> Result:
-        first = await talk.ask("First: ", Role.NONE)
+    async def slow(start: Start, connection_: ModuleConnection) -> Result:
+        first = await connection_.ask("First: ", Role.NONE)
         await asyncio.sleep(1)
-        second = await talk.ask("Second: ", Role.NONE)
-        return Result(Code.SUCCESS if (first, second) == (b"1", b"2") else Code.AUTH_ERR)
+        second = await connection_.ask("Second: ", Role.NONE)
+        return Result(ResultCode.SUCCESS if (first, second) == (b"1", b"2") else ResultCode.AUTH_ERR)
 
     with serving(tmp_path, slow) as path, Host(path) as host:
         host.send(start("taro"))
@@ -264,7 +264,7 @@ def test_what_is_said_out_of_turn_waits_its_turn(tmp_path: Path) -> None:
         host.send(Answer(b"1"))
         time.sleep(0.3)
         host.send(Answer(b"2"))
-        assert host.result() == Result(Code.SUCCESS)
+        assert host.result() == Result(ResultCode.SUCCESS)
 
 
 def test_giving_up_ends_it_at_once(tmp_path: Path) -> None:
@@ -276,11 +276,11 @@ def test_giving_up_ends_it_at_once(tmp_path: Path) -> None:
 
 
 def test_who_takes_nothing_is_sent_away(tmp_path: Path) -> None:
-    async def talkative(start: Start, talk: Conversation) -> Result:
-        talk._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that there is
+    async def talkative(start: Start, connection_: ModuleConnection) -> Result:
+        connection_._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that there is
         for _ in range(MAX_FRAMES - 2):
-            await talk.say("x" * 1000, Style.INFO)
-        return Result(Code.SUCCESS)
+            await connection_.say("x" * 1000, Style.INFO)
+        return Result(ResultCode.SUCCESS)
 
     with serving(tmp_path, talkative) as path, Host(path) as host:
         host.send(start("taro"))
@@ -295,9 +295,9 @@ def test_over_the_bound_the_next_is_told_so(tmp_path: Path) -> None:
                 host.send(start("taro"))
                 assert isinstance(host.hear(), Prompt)
             with Host(path) as third:
-                assert third.result() == Result(Code.MAXTRIES), "an outage could be ignored"
+                assert third.result() == Result(ResultCode.MAXTRIES), "an outage could be ignored"
             first.send(Answer(b"taro"))
-            assert first.result() == Result(Code.SUCCESS)
+            assert first.result() == Result(ResultCode.SUCCESS)
         with Host(path) as host:
             host.send(start("taro"))
             assert isinstance(host.hear(), Prompt)
@@ -313,20 +313,20 @@ def test_a_flood_is_survived(tmp_path: Path) -> None:
                     host.send(Answer(f"u{number}".encode()))
                     frame = host.hear()
             except OSError:
-                return Code.MAXTRIES
+                return ResultCode.MAXTRIES
             return frame.code if isinstance(frame, Result) else None
 
     with serving(tmp_path, limits=LIMITS._replace(max_conversations=16)) as path, ThreadPoolExecutor(24) as pool:
-        assert {*pool.map(one, range(400))} <= {Code.SUCCESS, Code.MAXTRIES, None}
-        assert one(1) == Code.SUCCESS
+        assert {*pool.map(one, range(400))} <= {ResultCode.SUCCESS, ResultCode.MAXTRIES, None}
+        assert one(1) == ResultCode.SUCCESS
 
 
 def test_an_end_sends_the_typing_away_and_answers_the_waiting(tmp_path: Path) -> None:
-    async def slow(start: Start, talk: Conversation) -> Result:
+    async def slow(start: Start, connection_: ModuleConnection) -> Result:
         if start.user == "typing":
-            await talk.ask("? ", Role.NONE)
+            await connection_.ask("? ", Role.NONE)
         await asyncio.sleep(1)
-        return Result(Code.SUCCESS)
+        return Result(ResultCode.SUCCESS)
 
     with ThreadPoolExecutor(2) as pool:
         with serving(tmp_path, slow) as path:
@@ -336,7 +336,7 @@ def test_an_end_sends_the_typing_away_and_answers_the_waiting(tmp_path: Path) ->
             hosts[1].send(start("waiting"))
             time.sleep(0.3)
             results = [pool.submit(host.result) for host in hosts]
-        assert [one.result(30) for one in results] == [None, Result(Code.SUCCESS)]
+        assert [one.result(30) for one in results] == [None, Result(ResultCode.SUCCESS)]
         for host in hosts:
             host.socket.close()
 
@@ -366,7 +366,7 @@ def as_user(uid: int, path: Path, user: str) -> int:
             except PermissionError:
                 code = 99
             except (BrokenPipeError, ConnectionResetError):  # turned away before it could speak
-                code = Code.MAXTRIES
+                code = ResultCode.MAXTRIES
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -387,10 +387,10 @@ def test_a_socket_is_shut_to_others_unless_it_is_open(reachable: Path) -> None:
             assert as_user(65534, path, "nobody") == 99
         with serving(reachable, limits=LIMITS._replace(open=True)) as path:
             assert stat.S_IMODE(path.stat().st_mode) == 0o666
-            assert as_user(65534, path, "nobody") == Code.SUCCESS
-            assert as_user(65534, path, "root") == Code.PERM_DENIED
-            assert as_user(65534, path, "no-such-user") == Code.PERM_DENIED
-            assert as_user(0, path, "nobody") == Code.SUCCESS
+            assert as_user(65534, path, "nobody") == ResultCode.SUCCESS
+            assert as_user(65534, path, "root") == ResultCode.PERM_DENIED
+            assert as_user(65534, path, "no-such-user") == ResultCode.PERM_DENIED
+            assert as_user(0, path, "nobody") == ResultCode.SUCCESS
     finally:
         for file in reachable.iterdir():
             file.unlink()
@@ -410,10 +410,10 @@ def test_one_user_cannot_take_everybody_s_places(reachable: Path) -> None:
                 time.sleep(60)
                 os._exit(0)
             end = time.monotonic() + 60
-            while as_user(65534, path, "nobody") != Code.MAXTRIES and time.monotonic() < end:
+            while as_user(65534, path, "nobody") != ResultCode.MAXTRIES and time.monotonic() < end:
                 time.sleep(0.05)
-            assert as_user(65534, path, "nobody") == Code.MAXTRIES
-            assert as_user(0, path, "root") == Code.SUCCESS
+            assert as_user(65534, path, "nobody") == ResultCode.MAXTRIES
+            assert as_user(0, path, "root") == ResultCode.SUCCESS
             os.kill(child, 9)
             os.waitpid(child, 0)
     finally:
@@ -427,11 +427,11 @@ def test_one_user_cannot_fill_the_audit_trail(reachable: Path) -> None:
     try:
         with serving(reachable, limits=LIMITS._replace(open=True)) as path:
             end = time.monotonic() + 60
-            assert as_user(65534, path, "nobody") == Code.SUCCESS
-            while as_user(65534, path, "nobody") != Code.MAXTRIES:
+            assert as_user(65534, path, "nobody") == ResultCode.SUCCESS
+            while as_user(65534, path, "nobody") != ResultCode.MAXTRIES:
                 assert time.monotonic() < end
-            assert as_user(65533, path, "nobody") == Code.PERM_DENIED, "others are not refused with them"
-            assert as_user(0, path, "nobody") == Code.SUCCESS
+            assert as_user(65533, path, "nobody") == ResultCode.PERM_DENIED, "others are not refused with them"
+            assert as_user(0, path, "nobody") == ResultCode.SUCCESS
     finally:
         for file in reachable.iterdir():
             file.unlink()
@@ -442,37 +442,37 @@ def test_one_user_cannot_fill_the_audit_trail(reachable: Path) -> None:
 
 
 def test_a_socket_belongs_to_one_at_a_time(tmp_path: Path) -> None:
-    first = Listening(tmp_path / "s", mode=0o600)
-    with pytest.raises(Taken, match="another Sekisho"):
-        Listening(tmp_path / "s", mode=0o600)
+    first = UnixListener(tmp_path / "s", mode=0o600)
+    with pytest.raises(SocketTaken, match="another Sekisho"):
+        UnixListener(tmp_path / "s", mode=0o600)
     first.close()
     assert not (tmp_path / "s").exists()
-    Listening(tmp_path / "s", mode=0o600).close()
+    UnixListener(tmp_path / "s", mode=0o600).close()
 
 
 def test_somebody_else_s_socket_stays(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "s"))
         other.listen()
-        with pytest.raises(Taken, match="another program"):
-            Listening(tmp_path / "s", mode=0o600)
+        with pytest.raises(SocketTaken, match="another program"):
+            UnixListener(tmp_path / "s", mode=0o600)
         assert (tmp_path / "s").is_socket()
-    Listening(tmp_path / "s", mode=0o600).close()  # nobody answers there now
+    UnixListener(tmp_path / "s", mode=0o600).close()  # nobody answers there now
 
 
 def test_what_is_no_socket_stays(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("precious")
     with pytest.raises(OSError, match="is no socket"):
-        Listening(tmp_path / "s", mode=0o600)
+        UnixListener(tmp_path / "s", mode=0o600)
     assert (tmp_path / "s").read_text() == "precious"
     with pytest.raises(OSError, match="is the folder there"):
-        Listening(tmp_path / "nowhere" / "s", mode=0o600)
+        UnixListener(tmp_path / "nowhere" / "s", mode=0o600)
 
 
 def test_a_start_for_the_account_phase_is_told_apart(tmp_path: Path) -> None:
-    async def which(start: Start, talk: Conversation) -> Result:
-        return Result(Code.SUCCESS if start.op is Op.ACCT else Code.AUTH_ERR)
+    async def which(start: Start, connection_: ModuleConnection) -> Result:
+        return Result(ResultCode.SUCCESS if start.op is Op.ACCT else ResultCode.AUTH_ERR)
 
     with serving(tmp_path, which) as path, Host(path) as host:
         host.send(start("taro", op=Op.ACCT))
-        assert host.result() == Result(Code.SUCCESS)
+        assert host.result() == Result(ResultCode.SUCCESS)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 MODULE = HERE.parents[1] / "pam_module"
+SOURCES = MODULE / "src"
 PATIENCE = 120.0
 
 
@@ -53,16 +54,16 @@ def build(folder: Path, *, sanitize: bool = False) -> Workshop:
 def build_reader(folder: Path) -> Path:
     """The module's reader of frames as a program, under the sanitizers."""
     reader = folder / "read_frames"
-    flags = ["-Wall", "-Wextra", "-Werror", "-g", "-fsanitize=address,undefined", f"-I{MODULE}"]
-    run(["cc", *flags, "-o", str(reader), str(HERE / "read_frames.c"), str(MODULE / "frames.c")])
+    flags = ["-Wall", "-Wextra", "-Werror", "-g", "-fsanitize=address,undefined", f"-I{SOURCES}"]
+    run(["cc", *flags, "-o", str(reader), str(HERE / "read_frames.c"), str(SOURCES / "frames.c")])
     return reader
 
 
-def run(command: Sequence[str], typed: str = "", environment: Mapping[str, str] | None = None) -> str:
+def run(command: Sequence[str], user_password: str = "", environment: Mapping[str, str] | None = None) -> str:
     """What it printed; fails with what it complained of."""
     done = subprocess.run(
         command,
-        input=typed.encode(),
+        input=user_password.encode(),
         capture_output=True,
         timeout=PATIENCE * 4,
         check=False,
@@ -127,13 +128,13 @@ class Machine:
     def login(
         self, *answers: str, user: str = "taro", actions: Sequence[str] = ("authenticate",), flags: int = 0
     ) -> Seen:
-        typed = "".join(f"{answer}\n" for answer in answers)
-        return _seen(run(self._command(user, 1, 1, flags, actions), typed))
+        user_password = "".join(f"{answer}\n" for answer in answers)
+        return _seen(run(self._command(user, 1, 1, flags, actions), user_password))
 
     def crowd(self, threads: int, times: int, *answers: str) -> dict[int, int]:
         """How often each result came."""
-        typed = "".join(f"{answer}\n" for answer in answers)
-        printed = run(self._command("taro", threads, times, 0, ["authenticate"]), typed)
+        user_password = "".join(f"{answer}\n" for answer in answers)
+        printed = run(self._command("taro", threads, times, 0, ["authenticate"]), user_password)
         counts = (line.split("|")[1:] for line in printed.splitlines())
         return {int(number): int(count) for number, count in counts}
 

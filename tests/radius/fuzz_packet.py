@@ -14,8 +14,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, from anywhere
 atheris: Any = importlib.import_module("atheris")
-with atheris.instrument_imports(include=["radius_server.packet"]):
-    from radius_server import packet
+with atheris.instrument_imports(include=["otp_core.radius.codec"]):
+    from otp_core.radius import codec as packet
 
 from tests.radius_peer import Packet, read_reply  # noqa: E402  after the instrumented one
 
@@ -37,16 +37,16 @@ def one_input(data: bytes) -> None:
             request = packet.read_request(signed(request.octets, request.authenticator_at))
         packet.verify(request, SECRET, required=bool(flags & 1), limit_proxy_state=bool(flags & 2))
         answer(request, packet.credentials(request, SECRET))
-    except (packet.Unreadable, packet.NoCredentials):
+    except (packet.Unreadable, packet.Unservable):
         return
 
 
 def answer(request: packet.Request, asked: packet.Credentials) -> None:
     text = asked.password.decode("utf-8", errors="replace")
-    parts = packet.text_attributes(packet.Type.REPLY_MESSAGE, text)
+    parts = packet.text_attributes(packet.AttributeType.REPLY_MESSAGE, text)
     assert "".join(value.decode() for _, value in parts) == text
     try:
-        reply = packet.write_reply(request, packet.Code.ACCESS_CHALLENGE, parts, SECRET)
+        reply = packet.write_reply(request, packet.PacketCode.ACCESS_CHALLENGE, parts, SECRET)
     except ValueError:
         assert 38 + packet.size(parts) + sum(len(value) + 2 for value in request.values(33)) > 4096
         return

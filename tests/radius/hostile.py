@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from radius_server.packet import Fault
+from otp_core.radius.codec import DropReason
 from tests.radius import craft
 from tests.radius.craft import (
     AUTHENTICATOR,
@@ -54,13 +54,13 @@ UNKNOWN_CLIENT = "no client has this address: is it missing in [[radius.clients]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``fault``: why it is dropped (S only). ``house``: refused by the house, not by the codec (R only)."""
+    """``fault``: why it is dropped (S only). ``core``: refused by the core, not by the codec (R only)."""
 
     name: str
     octets: bytes
     expected: str
     fault: str = ""
-    house: bool = False
+    core: bool = False
     source: str = STRICT
 
 
@@ -69,14 +69,14 @@ def _case(
     name: str,
     *attributes: bytes,
     source: str = STRICT,
-    fault: Fault | str = "",
-    house: bool = False,
+    fault: DropReason | str = "",
+    core: bool = False,
     tail: bytes = b"",
     code: int = craft.REQUEST,
     length: int | None = None,
 ) -> Case:
     octets = packet(*attributes, code=code, length=length, authenticator=AUTHENTICATOR) + tail
-    return Case(name, octets, expected, str(fault), house, source)
+    return Case(name, octets, expected, str(fault), core, source)
 
 
 _LOGIN = (user(NAME), password(PASSWORD))
@@ -85,24 +85,26 @@ _LOGIN = (user(NAME), password(PASSWORD))
 def _framing() -> Iterator[Case]:
     whole = packet(SIGNED, *_LOGIN)
     for octets in range(20):
-        yield Case(f"a datagram of {octets} octets", whole[:octets], "S", Fault.TOO_SHORT)
+        yield Case(f"a datagram of {octets} octets", whole[:octets], "S", DropReason.TOO_SHORT)
     for length in (0, 1, 19, len(whole) + 1, 4096, 4097, 32768, 65535):
-        yield _case("S", f"Length {length}", SIGNED, *_LOGIN, length=length, fault=Fault.BAD_LENGTH)
-    yield Case("cut off in the last attribute", whole[:-1], "S", Fault.BAD_LENGTH)
-    yield Case("cut off behind the header", whole[:20], "S", Fault.BAD_LENGTH)
+        yield _case("S", f"Length {length}", SIGNED, *_LOGIN, length=length, fault=DropReason.BAD_LENGTH)
+    yield Case("cut off in the last attribute", whole[:-1], "S", DropReason.BAD_LENGTH)
+    yield Case("cut off behind the header", whole[:20], "S", DropReason.BAD_LENGTH)
     large = [attribute(224, bytes(253)) for _ in range(15)]
     fill = 4096 - len(packet(SIGNED, *_LOGIN, *large))
     yield _case("A", "4096 octets", SIGNED, *_LOGIN, *large, attribute(224, bytes(fill - 2)))
-    yield _case("S", "4097 octets", SIGNED, *_LOGIN, *large, attribute(224, bytes(fill - 1)), fault=Fault.BAD_LENGTH)
+    yield _case(
+        "S", "4097 octets", SIGNED, *_LOGIN, *large, attribute(224, bytes(fill - 1)), fault=DropReason.BAD_LENGTH
+    )
     yield _case("A", "one octet of padding behind Length", SIGNED, *_LOGIN, tail=b"\0")
     yield _case("A", "padding that looks like an attribute", SIGNED, *_LOGIN, tail=attribute(USER_NAME, b"root"))
     yield _case("A", "padding that looks like a broken attribute", SIGNED, *_LOGIN, tail=b"\0\0\0")
     yield _case("A", "8000 octets of padding", SIGNED, *_LOGIN, tail=b"\xff" * 8000)
     yield _case("R", "Length ends before the password", SIGNED, *_LOGIN, length=len(packet(SIGNED, user(NAME))))
     yield _case(
-        "S", "Length ends inside the password", SIGNED, *_LOGIN, length=len(whole) - 1, fault=Fault.BAD_ATTRIBUTE
+        "S", "Length ends inside the password", SIGNED, *_LOGIN, length=len(whole) - 1, fault=DropReason.BAD_ATTRIBUTE
     )
-    yield _case("S", "header only", fault=Fault.NO_AUTHENTICATOR)
+    yield _case("S", "header only", fault=DropReason.NO_AUTHENTICATOR)
     yield _case("R", "header only, where that may be", source=LENIENT)
 
 
@@ -125,14 +127,16 @@ def _attributes() -> Iterator[Case]:
         "a Proxy-State that overruns": attribute(PROXY_STATE, b"", length=3),
     }
     for name, octets in bad.items():
-        yield _case("S", f"{name} at the end", SIGNED, *_LOGIN, octets, fault=Fault.BAD_ATTRIBUTE)
+        yield _case("S", f"{name} at the end", SIGNED, *_LOGIN, octets, fault=DropReason.BAD_ATTRIBUTE)
     for name in ("an attribute of length 0", "an attribute of length 1", "type 0", "four zeros, as some pad"):
-        yield _case("S", f"{name} in front", bad[name], SIGNED, *_LOGIN, fault=Fault.BAD_ATTRIBUTE)
-        yield _case("S", f"{name} in front, unsigned", bad[name], *_LOGIN, source=OPEN, fault=Fault.BAD_ATTRIBUTE)
+        yield _case("S", f"{name} in front", bad[name], SIGNED, *_LOGIN, fault=DropReason.BAD_ATTRIBUTE)
+        yield _case("S", f"{name} in front, unsigned", bad[name], *_LOGIN, source=OPEN, fault=DropReason.BAD_ATTRIBUTE)
     room = 200 - 3
     yield _case("A", "200 attributes", SIGNED, *_LOGIN, *[attribute(224)] * room)
-    yield _case("S", "201 attributes", SIGNED, *_LOGIN, *[attribute(224)] * (room + 1), fault=Fault.TOO_MANY_ATTRIBUTES)
-    yield _case("S", "2038 empty attributes", *[attribute(224)] * 2038, fault=Fault.TOO_MANY_ATTRIBUTES)
+    yield _case(
+        "S", "201 attributes", SIGNED, *_LOGIN, *[attribute(224)] * (room + 1), fault=DropReason.TOO_MANY_ATTRIBUTES
+    )
+    yield _case("S", "2038 empty attributes", *[attribute(224)] * 2038, fault=DropReason.TOO_MANY_ATTRIBUTES)
     yield _case("A", "197 empty Proxy-States", SIGNED, *_LOGIN, *[attribute(PROXY_STATE)] * room)
     yield _case("A", "15 full Proxy-States", SIGNED, *_LOGIN, *[attribute(PROXY_STATE, bytes(range(253)))] * 15)
 
@@ -172,20 +176,20 @@ def _opaque() -> Iterator[Case]:
 
 def _codes() -> Iterator[Case]:
     for code in (0, 2, 3, 4, 5, 6, 11, 13, 40, 41, 42, 43, 44, 45, 50, 128, 255):
-        yield _case("S", f"code {code}", SIGNED, *_LOGIN, code=code, fault=Fault.WRONG_CODE)
+        yield _case("S", f"code {code}", SIGNED, *_LOGIN, code=code, fault=DropReason.WRONG_CODE)
     wrong = bytes((MESSAGE_AUTHENTICATOR, 18)) + b"x" * 16
     yield _case("A", "Status-Server", SIGNED, code=STATUS)
     yield _case("A", "Status-Server with a login in it", SIGNED, *_LOGIN, code=STATUS)
     yield _case("A", "Status-Server with Proxy-State", SIGNED, attribute(PROXY_STATE, b"1"), code=STATUS)
-    yield _case("S", "Status-Server without signature", code=STATUS, fault=Fault.NO_AUTHENTICATOR)
+    yield _case("S", "Status-Server without signature", code=STATUS, fault=DropReason.NO_AUTHENTICATOR)
     yield _case(
         "S",
         "Status-Server without signature, from one who may leave it out",
         code=STATUS,
         source=OPEN,
-        fault=Fault.NO_AUTHENTICATOR,
+        fault=DropReason.NO_AUTHENTICATOR,
     )
-    yield _case("S", "Status-Server with a wrong signature", wrong, code=STATUS, fault=Fault.WRONG_AUTHENTICATOR)
+    yield _case("S", "Status-Server with a wrong signature", wrong, code=STATUS, fault=DropReason.WRONG_AUTHENTICATOR)
 
 
 def _flipped(octets: bytes, at: int) -> bytes:
@@ -195,16 +199,16 @@ def _flipped(octets: bytes, at: int) -> bytes:
 def _signatures() -> Iterator[Case]:
     whole = packet(SIGNED, *_LOGIN)
     wrong = bytes((MESSAGE_AUTHENTICATOR, 18)) + b"x" * 16
-    two, size = Fault.TWO_AUTHENTICATORS, MESSAGE_AUTHENTICATOR
+    two, size = DropReason.TWO_AUTHENTICATORS, MESSAGE_AUTHENTICATOR
     yield Case("a stranger", whole, "S", UNKNOWN_CLIENT, source=STRANGER)
     yield Case("a stranger's noise", b"\xff" * 40, "S", UNKNOWN_CLIENT, source=STRANGER)
     yield Case("a stranger's empty datagram", b"", "S", UNKNOWN_CLIENT, source=STRANGER)
     yield _case("A", "signed in front", SIGNED, *_LOGIN)
     yield _case("A", "signed in the middle", _LOGIN[0], SIGNED, _LOGIN[1])
     yield _case("A", "signed at the end", *_LOGIN, SIGNED)
-    yield _case("S", "unsigned", *_LOGIN, fault=Fault.NO_AUTHENTICATOR)
+    yield _case("S", "unsigned", *_LOGIN, fault=DropReason.NO_AUTHENTICATOR)
     yield _case("A", "unsigned, from one who may leave it out", *_LOGIN, source=LENIENT)
-    yield _case("S", "a signature of anything", wrong, *_LOGIN, fault=Fault.WRONG_AUTHENTICATOR)
+    yield _case("S", "a signature of anything", wrong, *_LOGIN, fault=DropReason.WRONG_AUTHENTICATOR)
     yield _case(
         "S",
         "a signature of zeros",
@@ -218,7 +222,7 @@ def _signatures() -> Iterator[Case]:
         "a signature of sixteen zeros",
         packet(*_LOGIN, SIGNED)[:-16] + bytes(16),
         "S",
-        Fault.WRONG_AUTHENTICATOR,
+        DropReason.WRONG_AUTHENTICATOR,
     )
     yield _case(
         "S",
@@ -226,7 +230,7 @@ def _signatures() -> Iterator[Case]:
         wrong,
         *_LOGIN,
         source=OPEN,
-        fault=Fault.WRONG_AUTHENTICATOR,
+        fault=DropReason.WRONG_AUTHENTICATOR,
     )
     for octets in (0, 1, 15, 17, 32, 253):
         yield _case("S", f"a signature of {octets} octets", attribute(size, bytes(octets)), *_LOGIN, fault=two)
@@ -237,13 +241,13 @@ def _signatures() -> Iterator[Case]:
         "signed with another secret",
         packet(SIGNED, *_LOGIN, secret=b"another secret altogether"),
         "S",
-        Fault.WRONG_AUTHENTICATOR,
+        DropReason.WRONG_AUTHENTICATOR,
     )
-    yield Case("signed with no secret", packet(SIGNED, *_LOGIN, secret=b""), "S", Fault.WRONG_AUTHENTICATOR)
+    yield Case("signed with no secret", packet(SIGNED, *_LOGIN, secret=b""), "S", DropReason.WRONG_AUTHENTICATOR)
     places = {"identifier": 1, "authenticator": 4, "authenticator's end": 19, "signature": 22, "User-Name": 41}
     for name, at in {**places, "User-Password": len(whole) - 1}.items():
-        yield Case(f"one bit of the {name} changed", _flipped(whole, at), "S", Fault.WRONG_AUTHENTICATOR)
-    yield Case("the padding signed as well", _signed_with_padding(), "S", Fault.WRONG_AUTHENTICATOR)
+        yield Case(f"one bit of the {name} changed", _flipped(whole, at), "S", DropReason.WRONG_AUTHENTICATOR)
+    yield Case("the padding signed as well", _signed_with_padding(), "S", DropReason.WRONG_AUTHENTICATOR)
 
 
 def _signed_with_padding() -> bytes:
@@ -256,22 +260,22 @@ def _proxies_and_eap() -> Iterator[Case]:
     state, eap = attribute(PROXY_STATE, b"1"), attribute(EAP_MESSAGE, b"\x02\x01\x00\x09\x01taro")
     yield _case("A", "Proxy-State, signed", SIGNED, *_LOGIN, state)
     yield _case("A", "Proxy-State, signed, from one who may leave it out", SIGNED, *_LOGIN, state, source=LENIENT)
-    yield _case("S", "Proxy-State, unsigned", *_LOGIN, state, source=LENIENT, fault=Fault.PROXY_STATE_UNPROTECTED)
+    yield _case("S", "Proxy-State, unsigned", *_LOGIN, state, source=LENIENT, fault=DropReason.PROXY_STATE_UNPROTECTED)
     yield _case(
         "S",
         "an empty Proxy-State in front, unsigned",
         attribute(PROXY_STATE),
         *_LOGIN,
         source=LENIENT,
-        fault=Fault.PROXY_STATE_UNPROTECTED,
+        fault=DropReason.PROXY_STATE_UNPROTECTED,
     )
-    yield _case("S", "Proxy-State, unsigned, from a strict one", *_LOGIN, state, fault=Fault.NO_AUTHENTICATOR)
+    yield _case("S", "Proxy-State, unsigned, from a strict one", *_LOGIN, state, fault=DropReason.NO_AUTHENTICATOR)
     yield _case("A", "Proxy-State, unsigned, where that is allowed", *_LOGIN, state, source=OPEN)
     yield _case("R", "EAP", SIGNED, user(NAME), eap)
     yield _case("R", "an empty EAP-Message", SIGNED, user(NAME), attribute(EAP_MESSAGE))
-    yield _case("S", "EAP, unsigned", user(NAME), eap, source=OPEN, fault=Fault.EAP_UNPROTECTED)
-    yield _case("S", "EAP with a password", SIGNED, *_LOGIN, eap, fault=Fault.EAP_UNPROTECTED)
-    yield _case("S", "EAP with a password, unsigned", *_LOGIN, eap, source=OPEN, fault=Fault.EAP_UNPROTECTED)
+    yield _case("S", "EAP, unsigned", user(NAME), eap, source=OPEN, fault=DropReason.EAP_UNPROTECTED)
+    yield _case("S", "EAP with a password", SIGNED, *_LOGIN, eap, fault=DropReason.EAP_UNPROTECTED)
+    yield _case("S", "EAP with a password, unsigned", *_LOGIN, eap, source=OPEN, fault=DropReason.EAP_UNPROTECTED)
     yield _case("R", "EAP with CHAP", SIGNED, user(NAME), eap, attribute(CHAP_PASSWORD, bytes(17)))
 
 
@@ -279,11 +283,11 @@ def _credentials() -> Iterator[Case]:
     for octets in (0, 1, 15, 17, 24, 31, 127, 129, 144, 240, 253):
         yield _case("R", f"a User-Password of {octets} octets", SIGNED, user(NAME), attribute(2, bytes(octets)))
     yield _case("A", "a User-Password of 128 octets", SIGNED, user(NAME), password(PASSWORD.ljust(128, "\0")))
-    yield _case("R", "a User-Password of 16 octets of nothing", SIGNED, user(NAME), password(b""), house=True)
-    yield _case("R", "a password with a NUL in it", SIGNED, user(NAME), password(f"{PASSWORD}\0x"), house=True)
-    yield _case("R", "a password with a NUL before it", SIGNED, user(NAME), password(f"\0{PASSWORD}"), house=True)
-    yield _case("R", "half of the password", SIGNED, user(NAME), password(PASSWORD[:9]), house=True)
-    yield _case("R", "a wrong password of 128 octets", SIGNED, user(NAME), password("x" * 128), house=True)
+    yield _case("R", "a User-Password of 16 octets of nothing", SIGNED, user(NAME), password(b""), core=True)
+    yield _case("R", "a password with a NUL in it", SIGNED, user(NAME), password(f"{PASSWORD}\0x"), core=True)
+    yield _case("R", "a password with a NUL before it", SIGNED, user(NAME), password(f"\0{PASSWORD}"), core=True)
+    yield _case("R", "half of the password", SIGNED, user(NAME), password(PASSWORD[:9]), core=True)
+    yield _case("R", "a wrong password of 128 octets", SIGNED, user(NAME), password("x" * 128), core=True)
     yield _case("R", "no User-Name", SIGNED, password(PASSWORD))
     yield _case("R", "an empty User-Name", SIGNED, user(b""), password(PASSWORD))
     yield _case("R", "nothing but a signature", SIGNED)
@@ -301,7 +305,7 @@ def _credentials() -> Iterator[Case]:
     yield _case("R", "an empty CHAP-Password and PAP", SIGNED, *_LOGIN, attribute(CHAP_PASSWORD))
     yield _case("R", "MS-CHAPv2", SIGNED, user(NAME), vendor(311, 11, bytes(16)), vendor(311, 25, bytes(50)))
     other = hidden(PASSWORD.encode(), secret=b"another secret altogether")
-    yield _case("R", "a password under another secret", SIGNED, user(NAME), attribute(2, other), house=True)
+    yield _case("R", "a password under another secret", SIGNED, user(NAME), attribute(2, other), core=True)
 
 
 def _texts() -> Iterator[Case]:
@@ -313,8 +317,8 @@ def _texts() -> Iterator[Case]:
         "beyond Unicode": b"\xf4\x90\x80\x80",
         "Latin-1": b"caf\xe9",
     }.items():
-        yield _case("R", f"a password with {name}", SIGNED, user(NAME), password(octets), house=True)
-        yield _case("R", f"a User-Name with {name}", SIGNED, user(octets), password(PASSWORD), house=True)
+        yield _case("R", f"a password with {name}", SIGNED, user(NAME), password(octets), core=True)
+        yield _case("R", f"a User-Name with {name}", SIGNED, user(octets), password(PASSWORD), core=True)
     wide = "".join(chr(ord(letter) + 0xFEE0) for letter in NAME)
     yield _case("A", "a full-width User-Name", SIGNED, user(wide), password(PASSWORD))
     yield _case("A", "a User-Name with white space around it", SIGNED, user(f" {NAME}\r\n"), password(PASSWORD))
@@ -334,7 +338,7 @@ def _texts() -> Iterator[Case]:
         "\ufdfa" * 84,
         "x" * 253,
     ):
-        yield _case("R", f"the User-Name {name[:20]!r}", SIGNED, user(name), password(PASSWORD), house=True)
+        yield _case("R", f"the User-Name {name[:20]!r}", SIGNED, user(name), password(PASSWORD), core=True)
 
 
 def _states() -> Iterator[Case]:
@@ -348,7 +352,7 @@ def _states() -> Iterator[Case]:
                 password("123456"),
                 attribute(STATE, bytes(octets)),
                 source=source,
-                house=True,
+                core=True,
             )
     yield _case("R", "two States", SIGNED, user(TOKEN_NAME), password("1"), *[attribute(STATE, b"x")] * 2, source=ASKS)
     yield _case("C", "the password first", SIGNED, user(TOKEN_NAME), password(PASSWORD), source=ASKS)
@@ -363,7 +367,7 @@ def _states() -> Iterator[Case]:
         SIGNED,
         source=ASKS,
     )
-    yield _case("R", "a wrong password first", SIGNED, user(TOKEN_NAME), password("x"), source=ASKS, house=True)
+    yield _case("R", "a wrong password first", SIGNED, user(TOKEN_NAME), password("x"), source=ASKS, core=True)
 
 
 def _all() -> Iterator[Case]:

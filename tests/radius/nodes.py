@@ -13,16 +13,16 @@ from tests.sekisho import Sekisho, free_port
 
 
 @contextmanager
-def second_node(house: Sekisho, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The node and its port. ``house`` listens at one address, with its port written out."""
+def second_node(sekisho: Sekisho, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The node and its port. ``sekisho`` listens at one address, with its port written out."""
     port = free_port()
     config, log = folder / "second.toml", folder / "second.log"
     config.write_text(
-        house.config.read_text().replace(f'listen = ["127.0.0.1:{house.port}"', f'listen = ["127.0.0.1:{port}"')
+        sekisho.config.read_text().replace(f'listen = ["127.0.0.1:{sekisho.port}"', f'listen = ["127.0.0.1:{port}"')
     )
     config.chmod(0o600)
     with log.open("wb") as lines:
-        node = subprocess.Popen([sys.executable, "-m", "otp_core", "--config", str(config), "serve"], stderr=lines)
+        node = subprocess.Popen([sys.executable, "-m", "sekisho", "--config", str(config), "serve"], stderr=lines)
     try:
         end = time.monotonic() + 20
         while f"address=127.0.0.1:{port}" not in log.read_text() or "ready" not in log.read_text():

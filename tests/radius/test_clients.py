@@ -10,9 +10,9 @@ import pytest
 
 from otp_core.messages import TEXTS, Text
 from otp_core.model import Language, Mode, OtpUse
+from otp_core.radius.codec import AttributeType
+from otp_core.radius.dictionary import Dictionary
 from radius_server.clients import Client, Clients, clients_of
-from radius_server.dictionary import Dictionary
-from radius_server.packet import Type
 from tests.fakes import collections_of
 from tests.fakes_radius import settings_of
 
@@ -142,10 +142,10 @@ def test_settings_reach_the_client() -> None:
         reject_delay=2.5,
         reply_max=300,
         limit_proxy_state=False,
-        join_seconds=7,
+        repeated_login_seconds=7,
         language="en",
     )
-    assert (one.policy.mode, one.policy.join_seconds, one.policy.language) == (Mode.CODE, 7, Language.EN)
+    assert (one.policy.mode, one.policy.repeated_login_seconds, one.policy.language) == (Mode.CODE, 7, Language.EN)
     assert (one.charset, one.reject_delay, one.reply_max, one.limit_proxy_state) == ("cp932", 2.5, 300, False)
 
 
@@ -175,7 +175,7 @@ def test_texts_are_the_catalogues_in_both_languages() -> None:
     texts = client().texts
     assert {key for key, parts in texts.items() if parts} == set(TEXTS)
     for key, text in TEXTS.items():
-        assert texts[key] == [(Type.REPLY_MESSAGE, text.encode())]
+        assert texts[key] == [(AttributeType.REPLY_MESSAGE, text.encode())]
     assert texts[Language.JA, Text.ACCEPT] == []
 
 

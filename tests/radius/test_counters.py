@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 from structlog.testing import capture_logs
 
+from otp_core.radius.codec import PacketCode
 from radius_server.counters import MOST_LINES, QUIET_SECONDS, Counters
-from radius_server.packet import Code
 from tests.fakes import collections_of
 
 
@@ -74,7 +74,12 @@ def test_what_is_remembered_is_bounded() -> None:
 
 def test_replies_are_named_as_the_rfc_names_them() -> None:
     counters = Counters(Clock())
-    for code in (Code.ACCESS_ACCEPT, Code.ACCESS_REJECT, Code.ACCESS_CHALLENGE, Code.ACCESS_ACCEPT):
+    for code in (
+        PacketCode.ACCESS_ACCEPT,
+        PacketCode.ACCESS_REJECT,
+        PacketCode.ACCESS_CHALLENGE,
+        PacketCode.ACCESS_ACCEPT,
+    ):
         counters.counts[code] += 1
     counters.counts["Status-Server answered"] += 1
     assert counters.named() == {

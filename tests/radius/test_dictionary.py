@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radius_server.dictionary import CannotEncode, Dictionary, standard_dictionary
+from otp_core.radius.dictionary import CannotEncode, Dictionary, standard_dictionary
 
 STANDARD = Dictionary()
 

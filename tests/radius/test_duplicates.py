@@ -21,14 +21,14 @@ def test_the_first_is_new_and_its_copies_are_in_progress() -> None:
 def test_once_answered_the_same_octets_are_sent_again() -> None:
     duplicates = Duplicates(30, 100)
     duplicates.admit("key", FIRST, 0)
-    duplicates.settle("key", FIRST, b"reply")
+    duplicates.complete("key", FIRST, b"reply")
     assert [duplicates.admit("key", FIRST, at) for at in (1, 2)] == [b"reply", b"reply"]
 
 
 def test_a_reply_is_kept_for_its_seconds_and_no_longer() -> None:
     duplicates = Duplicates(30, 100)
     duplicates.admit("key", FIRST, 100)
-    duplicates.settle("key", FIRST, b"reply")
+    duplicates.complete("key", FIRST, b"reply")
     assert duplicates.admit("key", FIRST, 129.9) == b"reply"
     assert duplicates.admit("key", FIRST, 130) is Admission.NEW
 
@@ -46,7 +46,7 @@ def test_a_late_answer_to_a_replaced_request_is_not_kept_for_its_successor() -> 
     duplicates = Duplicates(30, 100)
     duplicates.admit("key", FIRST, 0)
     duplicates.admit("key", SECOND, 1)
-    duplicates.settle("key", FIRST, b"late")
+    duplicates.complete("key", FIRST, b"late")
     assert duplicates.admit("key", SECOND, 2) is Admission.IN_PROGRESS
     duplicates.forget("key", FIRST)
     assert duplicates.admit("key", SECOND, 3) is Admission.IN_PROGRESS
@@ -56,7 +56,7 @@ def test_keys_do_not_touch_one_another() -> None:
     duplicates = Duplicates(30, 100)
     duplicates.admit("one", FIRST, 0)
     assert duplicates.admit("other", FIRST, 0) is Admission.NEW
-    duplicates.settle("one", FIRST, b"reply")
+    duplicates.complete("one", FIRST, b"reply")
     assert duplicates.admit("other", FIRST, 0) is Admission.IN_PROGRESS
 
 
@@ -70,7 +70,7 @@ def test_after_silence_a_retransmission_is_a_new_request() -> None:
 
 def test_settling_what_was_never_admitted_keeps_nothing() -> None:
     duplicates = Duplicates(30, 100)
-    duplicates.settle("key", FIRST, b"reply")
+    duplicates.complete("key", FIRST, b"reply")
     duplicates.forget("key", FIRST)
     assert len(duplicates) == 0
 
@@ -79,7 +79,7 @@ def test_over_the_limit_the_oldest_give_way() -> None:
     duplicates = Duplicates(30, 3)
     for at in range(5):
         duplicates.admit(at, FIRST, at)
-        duplicates.settle(at, FIRST, bytes((at,)))
+        duplicates.complete(at, FIRST, bytes((at,)))
     assert len(duplicates) == 3
     assert [duplicates.admit(at, FIRST, 5) for at in (2, 3, 4)] == [b"\2", b"\3", b"\4"]
     assert duplicates.admit(0, FIRST, 5) is Admission.NEW
@@ -89,7 +89,7 @@ def test_without_room_copies_are_known_and_what_is_new_leaves_no_trace() -> None
     duplicates = Duplicates(30, 100)
     duplicates.admit("key", FIRST, 0)
     assert duplicates.admit("key", FIRST, 1, room=False) is Admission.IN_PROGRESS
-    duplicates.settle("key", FIRST, b"reply")
+    duplicates.complete("key", FIRST, b"reply")
     assert duplicates.admit("key", FIRST, 2, room=False) == b"reply"
     assert duplicates.admit("key", SECOND, 3, room=False) is Admission.NO_ROOM
     assert duplicates.admit("other", FIRST, 4, room=False) is Admission.NO_ROOM
@@ -137,8 +137,8 @@ class DuplicatesMachine(RuleBasedStateMachine):
                 del self.known[next(iter(self.known))]
 
     @rule(key=st.integers(0, 6), octets=st.sampled_from([FIRST, SECOND]), reply=st.binary(max_size=2))
-    def settle(self, key: int, octets: bytes, reply: bytes) -> None:
-        self.duplicates.settle(key, octets, reply)
+    def complete(self, key: int, octets: bytes, reply: bytes) -> None:
+        self.duplicates.complete(key, octets, reply)
         known = self.known.get(key)
         if known is not None and known[0] == octets:
             self.known[key] = (octets, known[1], reply)

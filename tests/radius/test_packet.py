@@ -7,14 +7,14 @@ from hashlib import md5
 
 import pytest
 
-from radius_server.packet import (
-    Code,
+from otp_core.radius.codec import (
+    AttributeType,
     Credentials,
-    Fault,
-    NoCredentials,
+    DropReason,
+    PacketCode,
     Request,
-    Type,
     Unreadable,
+    Unservable,
     credentials,
     decrypt,
     read_request,
@@ -104,12 +104,12 @@ def test_rfc2865_7_1_user_name_and_password_are_read() -> None:
     assert (request.code, request.identifier, request.octets) == (1, 0, octets(TELNET_REQUEST))
     assert request.authenticator == octets("0f 40 3f 94 73 97 80 57 bd 83 d5 cb 98 f4 22 7a")
     assert [type_ for type_, _ in request.attributes] == [1, 2, 4, 5]
-    assert (request.values(Type.USER_NAME), request.authenticator_at) == ([b"nemo"], None)
+    assert (request.values(AttributeType.USER_NAME), request.authenticator_at) == ([b"nemo"], None)
     assert asked(TELNET_REQUEST) == Credentials(b"nemo", b"arctangent", None, b"")
 
 
 def test_rfc2865_7_2_chap_is_refused_by_its_name() -> None:
-    with pytest.raises(NoCredentials, match="CHAP is not served here"):
+    with pytest.raises(Unservable, match="CHAP is not served here"):
         asked(CHAP_REQUEST)
 
 
@@ -121,16 +121,16 @@ def test_rfc2865_7_3_both_rounds_are_read() -> None:
 def test_rfc2865_7_3_as_printed_overruns_and_is_dropped() -> None:
     with pytest.raises(Unreadable) as caught:
         read_request(octets(CHALLENGE_ANSWER.replace("18 0a", "18 10")))
-    assert caught.value.fault is Fault.BAD_ATTRIBUTE
+    assert caught.value.fault is DropReason.BAD_ATTRIBUTE
 
 
 def test_rfc5997_6_1_the_signature_of_a_status_server_is_verified() -> None:
     request = read_request(octets(STATUS_REQUEST))
-    assert (request.code, request.identifier, request.authenticator_at) == (Code.STATUS_SERVER, 218, 22)
+    assert (request.code, request.identifier, request.authenticator_at) == (PacketCode.STATUS_SERVER, 218, 22)
     verify(request, RFC_SECRET, required=True, limit_proxy_state=True)
     with pytest.raises(Unreadable) as caught:
         verify(request, b"xyzzy5462", required=True, limit_proxy_state=True)
-    assert caught.value.fault is Fault.WRONG_AUTHENTICATOR
+    assert caught.value.fault is DropReason.WRONG_AUTHENTICATOR
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_replies_have_the_examples_code_identifier_and_attributes(request_text: 
     theirs = octets(reply_text)
     assert signed(theirs[:4] + octets(request_text)[4:20] + theirs[20:] + RFC_SECRET) == theirs[4:20]
     request = read_request(octets(request_text))
-    ours = write_reply(request, Code(theirs[0]), craft.attributes_of(theirs), RFC_SECRET)
+    ours = write_reply(request, PacketCode(theirs[0]), craft.attributes_of(theirs), RFC_SECRET)
     assert (ours[:2], ours[38:]) == (theirs[:2], theirs[20:])
     read_reply(Packet(request.octets, RFC_SECRET), ours)
 
@@ -159,15 +159,15 @@ def test_an_empty_reply_is_these_octets() -> None:
     mac = hmac.new(SECRET, head + craft.AUTHENTICATOR + blank, "md5").digest()
     body = bytes((80, 18)) + mac
     expected = head + signed(head + craft.AUTHENTICATOR + body + SECRET) + body
-    assert write_reply(request, Code.ACCESS_REJECT, [], SECRET) == expected
+    assert write_reply(request, PacketCode.ACCESS_REJECT, [], SECRET) == expected
 
 
-@pytest.mark.parametrize("code", [Code.ACCESS_ACCEPT, Code.ACCESS_REJECT, Code.ACCESS_CHALLENGE])
-def test_proxy_states_come_back_unchanged_in_order_and_last(code: Code) -> None:
+@pytest.mark.parametrize("code", [PacketCode.ACCESS_ACCEPT, PacketCode.ACCESS_REJECT, PacketCode.ACCESS_CHALLENGE])
+def test_proxy_states_come_back_unchanged_in_order_and_last(code: PacketCode) -> None:
     states = [b"", b"\0\xff", b"first", b"x" * 253, b"first"]
     mixed = [one for state in states for one in (attribute(33, state), attribute(44, b"between"))]
     request = read_request(packet(SIGNED, user(), password("x"), *mixed))
-    reply = write_reply(request, code, [(int(Type.REPLY_MESSAGE), b"hello")], SECRET)
+    reply = write_reply(request, code, [(int(AttributeType.REPLY_MESSAGE), b"hello")], SECRET)
     assert [type_ for type_, _ in craft.attributes_of(reply)] == [80, 18, 33, 33, 33, 33, 33]
     assert [value for type_, value in craft.attributes_of(reply) if type_ == 33] == states
 
@@ -175,9 +175,9 @@ def test_proxy_states_come_back_unchanged_in_order_and_last(code: Code) -> None:
 def test_message_authenticator_is_the_first_attribute_of_every_reply() -> None:
     for signed in ([SIGNED], []):
         request = read_request(packet(*signed, user(), password("x"), attribute(33, b"1")))
-        for code in (Code.ACCESS_ACCEPT, Code.ACCESS_REJECT, Code.ACCESS_CHALLENGE):
+        for code in (PacketCode.ACCESS_ACCEPT, PacketCode.ACCESS_REJECT, PacketCode.ACCESS_CHALLENGE):
             reply = write_reply(request, code, [(18, b"a"), (26, b"b")], SECRET)
-            assert craft.attributes_of(reply)[0][0] == Type.MESSAGE_AUTHENTICATOR
+            assert craft.attributes_of(reply)[0][0] == AttributeType.MESSAGE_AUTHENTICATOR
             read_reply(Packet(request.octets, SECRET), reply)
 
 
@@ -186,18 +186,18 @@ def test_secrets_of_any_length_sign_as_hmac_says(secret: bytes) -> None:
     """RFC 2104 section 2: a key longer than a block is hashed first."""
     octets = packet(SIGNED, user(), secret=secret)
     verify(read_request(octets), secret, required=True, limit_proxy_state=True)
-    read_reply(Packet(octets, secret), write_reply(read_request(octets), Code.ACCESS_ACCEPT, [], secret))
+    read_reply(Packet(octets, secret), write_reply(read_request(octets), PacketCode.ACCESS_ACCEPT, [], secret))
 
 
 def test_a_reply_may_have_4096_octets_and_not_one_more() -> None:
     request = read_request(packet(user(), password("x")))
     full = [(26, bytes(253))] * 15
     left = 4096 - 38 - size(full)
-    reply = write_reply(request, Code.ACCESS_ACCEPT, [*full, (26, bytes(left - 2))], SECRET)
+    reply = write_reply(request, PacketCode.ACCESS_ACCEPT, [*full, (26, bytes(left - 2))], SECRET)
     assert len(reply) == 4096
     read_reply(Packet(request.octets, SECRET), reply)
     with pytest.raises(ValueError, match="a reply of 4097 octets: RADIUS allows 4096"):
-        write_reply(request, Code.ACCESS_ACCEPT, [*full, (26, bytes(left - 1))], SECRET)
+        write_reply(request, PacketCode.ACCESS_ACCEPT, [*full, (26, bytes(left - 1))], SECRET)
 
 
 @pytest.mark.parametrize("octets", [1, 15, 16, 17, 32, 127, 128])
@@ -230,7 +230,7 @@ def test_padding_behind_length_is_no_part_of_the_request() -> None:
 def test_only_access_request_and_status_server_are_read(code: int) -> None:
     with pytest.raises(Unreadable) as caught:
         read_request(packet(SIGNED, user(), code=code))
-    assert caught.value.fault is Fault.WRONG_CODE
+    assert caught.value.fault is DropReason.WRONG_CODE
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_only_access_request_and_status_server_are_read(code: int) -> None:
     ],
 )
 def test_texts_are_split_between_code_points_at_253_octets(text: str, parts: list[int]) -> None:
-    split = text_attributes(Type.REPLY_MESSAGE, text)
+    split = text_attributes(AttributeType.REPLY_MESSAGE, text)
     assert [len(value) for _, value in split] == parts
     assert "".join(value.decode() for _, value in split) == text
     assert {type_ for type_, _ in split} <= {18}
@@ -263,5 +263,5 @@ def test_the_size_of_attributes_counts_their_headers() -> None:
 
 def test_values_are_all_of_one_type_in_their_order() -> None:
     request: Request = read_request(packet(attribute(33, b"2"), user(), attribute(33, b"1")))
-    assert request.values(Type.PROXY_STATE) == [b"2", b"1"]
-    assert request.values(Type.STATE) == []
+    assert request.values(AttributeType.PROXY_STATE) == [b"2", b"1"]
+    assert request.values(AttributeType.STATE) == []

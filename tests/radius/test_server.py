@@ -9,11 +9,11 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from otp_core.docket import Tell
+from otp_core.authentication.queue import OnVerdict
 from otp_core.messages import TEXTS, Text
 from otp_core.model import Accept, Attempt, Challenge, Language, Reject, Silence, Verdict
-from radius_server.server import Limits
-from tests.fakes_radius import YES, Door, House, in_loop, open_door, settings_of
+from radius_server.process.access import Limits
+from tests.fakes_radius import YES, Door, FakeAuthenticator, in_loop, open_door, settings_of
 from tests.radius import craft
 from tests.radius.craft import PROXY_STATE, SECRET, SIGNED, STATE, attribute, password, user
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, access_request, status_server
@@ -24,15 +24,15 @@ NO, ASK = Reject("no", Language.JA), Challenge(STATE_OCTETS, Language.JA)
 LIMITS = Limits(max_in_flight=2, request_seconds=5.0, status_rate=20)
 
 
-def ask_as(name: str, typed: str = "x", **more: object) -> Packet:
-    return access_request(name, typed, secret=SECRET_TEXT, **more)  # type: ignore[arg-type]
+def ask_as(name: str, user_password: str = "x", **more: object) -> Packet:
+    return access_request(name, user_password, secret=SECRET_TEXT, **more)  # type: ignore[arg-type]
 
 
 def crafted(*attributes: bytes) -> Packet:
     return Packet(craft.packet(SIGNED, *attributes), SECRET)
 
 
-# What the house is asked, and what the gateway hears.
+# What the core is asked, and what the gateway hears.
 
 
 @in_loop
@@ -41,11 +41,13 @@ async def test_a_request_becomes_an_attempt() -> None:
     async with open_door(settings=settings) as door:
         peer = door.gateway("127.0.0.9")
         before = asyncio.get_running_loop().time()
-        station = attribute(craft.CALLING_STATION, b"203.0.113.7")
-        await door.ask(crafted(user(" ｔａｒｏ "), password("ひみつ123456"), attribute(STATE, b"state"), station), peer)
-        (attempt,) = door.house.attempts
-        assert (attempt.customer, attempt.typed, attempt.client) == ("taro", "ひみつ123456", "vpn")
-        assert (attempt.source, attempt.station, attempt.challenge) == ("127.0.0.9", "203.0.113.7", b"state")
+        calling_station_id = attribute(craft.CALLING_STATION, b"203.0.113.7")
+        await door.ask(
+            crafted(user(" ｔａｒｏ "), password("ひみつ123456"), attribute(STATE, b"state"), calling_station_id), peer
+        )
+        (attempt,) = door.authenticator.attempts
+        assert (attempt.customer, attempt.user_password, attempt.client) == ("taro", "ひみつ123456", "vpn")
+        assert (attempt.source, attempt.calling_station_id, attempt.challenge) == ("127.0.0.9", "203.0.113.7", b"state")
         assert attempt.policy == next(iter(door.server.clients)).policy
         assert before + 4.9 < attempt.deadline < before + 6
         assert attempt.fingerprint != 0
@@ -55,7 +57,7 @@ async def test_a_request_becomes_an_attempt() -> None:
 async def test_a_station_that_is_no_text_is_shown_as_far_as_it_goes() -> None:
     async with open_door() as door:
         await door.ask(crafted(user(), password("x"), attribute(craft.CALLING_STATION, b"\xff" + b"a" * 200)))
-        assert door.house.attempts[0].station == "\ufffd" + "a" * 63
+        assert door.authenticator.attempts[0].calling_station_id == "\ufffd" + "a" * 63
 
 
 @in_loop
@@ -241,8 +243,8 @@ async def test_a_clients_charset_reads_its_names_and_passwords(charset: str, tex
         peer = door.gateway()
         peer.send(crafted(user(name.encode(charset)), password(text.encode(charset))).octets)
         await asyncio.sleep(0.05)
-        (attempt,) = door.house.attempts
-        assert (attempt.customer, attempt.typed) == (name, text)
+        (attempt,) = door.authenticator.attempts
+        assert (attempt.customer, attempt.user_password) == (name, text)
 
 
 @pytest.mark.parametrize(("charset", "octets"), [("utf-8", b"caf\xe9"), ("cp932", b"\x85"), ("cp932", b"\x81 ")])
@@ -251,7 +253,7 @@ async def test_octets_that_are_no_text_are_refused_without_an_attempt(charset: s
     async with open_door(settings=settings_of({"charset": charset})) as door:
         assert (await door.ask(crafted(user(), password(octets)))).name == REJECT
         assert (await door.ask(crafted(user(octets), password("x")))).name == REJECT
-        assert door.house.attempts == []
+        assert door.authenticator.attempts == []
 
 
 @in_loop
@@ -260,7 +262,7 @@ async def test_two_passwords_never_become_one() -> None:
     async with open_door(settings=settings_of({"charset": "latin-1"})) as door:
         await door.ask(crafted(user(), password(b"a\xffb")))
         await door.ask(crafted(user(), password(b"ab")))
-        assert [attempt.typed for attempt in door.house.attempts] == ["aÿb", "ab"]
+        assert [attempt.user_password for attempt in door.authenticator.attempts] == ["aÿb", "ab"]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +285,7 @@ async def test_what_is_no_login_is_refused_without_an_attempt(attributes: list[b
     async with open_door() as door:
         reply = await door.ask(crafted(*attributes))
         assert (reply.name, reply.attributes[1:]) == (REJECT, ((18, TEXTS[Language.JA, Text.REJECT].encode()),))
-        assert door.house.attempts == []
+        assert door.authenticator.attempts == []
         assert door.server.in_flight == 0
 
 
@@ -353,7 +355,7 @@ async def test_a_refusal_leaves_its_delay_after_the_request_came_however_long_th
             started = loop.time()
             peer.send(asked.octets)
             await asyncio.sleep(seconds or 0.01)
-            door.house.release(NO)
+            door.authenticator.release(NO)
             assert (door.server.in_flight, door.server.delayed) == (0, 1)
             assert (await door.hear(asked, peer)).name == REJECT
             took.append(loop.time() - started)
@@ -365,7 +367,7 @@ async def test_a_verdict_that_took_longer_than_the_delay_is_told_at_once() -> No
     async with open_door({}, settings_of({"reject_delay": 0.3})) as door:
         peer, asked = door.gateway(), ask_as("taro")
         assert await door.silent(peer, asked.octets, wait=0.4)
-        door.house.release(NO)
+        door.authenticator.release(NO)
         assert door.server.delayed == 0
         assert (await door.hear(asked, peer, wait=0.2)).name == REJECT
 
@@ -414,9 +416,9 @@ async def test_copies_of_a_request_under_way_are_silent_and_one_attempt() -> Non
     async with open_door({}) as door:
         peer, asked = door.gateway(), ask_as("taro")
         assert await door.silent(peer, *[asked.octets] * 5)
-        assert len(door.house.attempts) == door.server.in_flight == 1
+        assert len(door.authenticator.attempts) == door.server.in_flight == 1
         assert door.counts["duplicate in progress"] == 4
-        door.house.release(Accept())
+        door.authenticator.release(Accept())
         await door.hear(asked, peer)
         assert await door.silent(peer)
 
@@ -431,7 +433,7 @@ async def test_a_copy_of_an_answered_request_gets_the_same_octets_without_new_wo
             for _ in range(3):
                 peer.send(asked.octets)
                 assert await door.octets(peer) == first
-            assert len(door.house.attempts) == 1
+            assert len(door.authenticator.attempts) == 1
             assert door.counts["duplicate answered again"] == 3
 
 
@@ -442,7 +444,7 @@ async def test_a_copy_during_the_reject_delay_is_silent() -> None:
         assert await door.silent(peer, asked.octets, asked.octets)
         await door.hear(asked, peer)
         assert await door.silent(peer)
-        assert len(door.house.attempts) == 1
+        assert len(door.authenticator.attempts) == 1
 
 
 @in_loop
@@ -452,10 +454,10 @@ async def test_the_same_key_with_a_new_authenticator_replaces_the_old_request() 
         first, second = ask_as("first", identifier=9), ask_as("second", identifier=9)
         peer.send(first.octets)
         assert (await door.ask(second, peer)).name == ACCEPT
-        door.house.release(NO)
+        door.authenticator.release(NO)
         assert (await door.hear(first, peer)).name == REJECT
         assert (await door.ask(second, peer)).name == ACCEPT
-        assert len(door.house.attempts) == 2
+        assert len(door.authenticator.attempts) == 2
 
 
 @in_loop
@@ -469,7 +471,7 @@ async def test_the_same_key_and_authenticator_with_other_octets_is_a_new_request
         assert (await door.ask(second, peer)).name == REJECT
         longer = ask_as("second", identifier=9, authenticator=authenticator, more=[(32, b"nas")])
         assert (await door.ask(longer, peer)).name == REJECT
-        assert [attempt.customer for attempt in door.house.attempts] == ["first", "second", "second"]
+        assert [attempt.customer for attempt in door.authenticator.attempts] == ["first", "second", "second"]
         assert (await door.ask(longer, peer)).name == REJECT
         assert door.counts["duplicate answered again"] == 1
 
@@ -482,7 +484,7 @@ async def test_padding_makes_no_new_request() -> None:
         assert (await door.ask(asked, peer)).name == ACCEPT
         peer.send(asked.octets + b"padding")
         assert (await door.hear(asked, peer)).name == ACCEPT
-        assert len(door.house.attempts) == 1
+        assert len(door.authenticator.attempts) == 1
 
 
 @in_loop
@@ -493,7 +495,7 @@ async def test_requests_of_one_socket_with_other_identifiers_do_not_replace_one_
         first = [await door.ask(one, peer) for one in asked]
         again = [await door.ask(one, peer) for one in asked]
         assert [reply.attributes for reply in again] == [reply.attributes for reply in first]
-        assert len(door.house.attempts) == 3
+        assert len(door.authenticator.attempts) == 3
         assert door.counts["duplicate answered again"] == 3
 
 
@@ -503,7 +505,7 @@ async def test_the_same_octets_from_another_port_are_another_request_with_the_sa
         asked = ask_as("taro")
         for _ in range(2):
             await door.ask(asked)
-        first, second = door.house.attempts
+        first, second = door.authenticator.attempts
         assert first.fingerprint == second.fingerprint
 
 
@@ -512,25 +514,25 @@ async def test_a_fingerprint_names_one_request_of_one_client() -> None:
     clients = [{"network": "127.0.0.1"}, {"network": "127.0.0.2"}]
     authenticator = bytes(16)
     async with open_door(settings=settings_of(*clients)) as door:
-        for source, identifier, typed in (
+        for source, identifier, user_password in (
             ("127.0.0.1", 1, "123456"),
             ("127.0.0.2", 1, "123456"),
             ("127.0.0.1", 2, "123456"),
             ("127.0.0.1", 1, "654321"),
         ):
-            asked = ask_as("taro", typed, identifier=identifier, authenticator=authenticator)
+            asked = ask_as("taro", user_password, identifier=identifier, authenticator=authenticator)
             await door.ask(asked, door.gateway(source))
-        assert len({attempt.fingerprint for attempt in door.house.attempts}) == 4
+        assert len({attempt.fingerprint for attempt in door.authenticator.attempts}) == 4
 
 
 @in_loop
 async def test_a_fingerprint_is_the_packets_own_also_where_logins_may_join() -> None:
-    """Which logins are the same one, the house says: the door says which packets are."""
-    async with open_door(settings=settings_of({"join_seconds": 5})) as door:
+    """Which logins are the same one, the core says: the door says which packets are."""
+    async with open_door(settings=settings_of({"repeated_login_seconds": 5})) as door:
         once, anew = ask_as("taro", "123456"), ask_as("taro", "123456")
         for asked in (once, once, anew):
             await door.ask(asked)  # each from a port of its own
-        first, copy, other = (attempt.fingerprint for attempt in door.house.attempts)
+        first, copy, other = (attempt.fingerprint for attempt in door.authenticator.attempts)
         assert first == copy != other
 
 
@@ -543,9 +545,9 @@ async def test_a_packet_that_fails_its_signature_never_touches_the_cache() -> No
         assert len(door.duplicates) == 0
         peer.send(asked.octets)
         assert await door.silent(peer, forged.octets[:30] + b"?" + forged.octets[31:])
-        door.house.release(Accept())
+        door.authenticator.release(Accept())
         assert (await door.hear(asked, peer)).name == ACCEPT
-        assert len(door.house.attempts) == 1
+        assert len(door.authenticator.attempts) == 1
 
 
 @in_loop
@@ -572,8 +574,8 @@ async def test_over_the_bound_new_first_packets_are_dropped_and_second_rounds_ke
         for peer, asked in seconds:
             assert await door.silent(peer, asked.octets, wait=0.02)
         assert (door.server.in_flight, door.counts["dropped: too many requests in flight"]) == (4, 2)
-        assert [attempt.challenge for attempt in door.house.attempts] == [None, None, b"state", b"state"]
-        door.house.release(Accept())
+        assert [attempt.challenge for attempt in door.authenticator.attempts] == [None, None, b"state", b"state"]
+        door.authenticator.release(Accept())
         for peer, asked in seconds[:2]:
             assert (await door.hear(asked, peer)).name == ACCEPT
         assert door.server.in_flight == 0
@@ -586,7 +588,7 @@ async def test_after_overload_the_dropped_ones_retransmission_is_served() -> Non
             assert await door.silent(door.gateway(), ask_as("stuck").octets, wait=0.02)
         peer, asked = door.gateway(), ask_as("yes")
         assert await door.silent(peer, asked.octets)
-        door.house.release(Accept())
+        door.authenticator.release(Accept())
         assert (await door.ask(asked, peer)).name == ACCEPT
 
 
@@ -633,7 +635,7 @@ async def test_status_server_is_answered_when_healthy_and_silent_when_not() -> N
         assert await door.silent(peer, status_server(secret=SECRET_TEXT).octets)
         door.healthy = True
         assert (await door.ask(status_server(secret=SECRET_TEXT), peer)).name == ACCEPT
-        assert door.house.attempts == []
+        assert door.authenticator.attempts == []
 
 
 @in_loop
@@ -681,7 +683,7 @@ async def test_a_request_in_flight_keeps_its_own_settings_and_the_next_one_has_t
         assert await door.silent(peer, stuck.octets, wait=0.02)
         new = "another-secret-altogether"
         door.reload(settings_of({"secret": new, "reply_attributes": {"Filter-Id": "new"}}))
-        door.house.release(Accept())
+        door.authenticator.release(Accept())
         assert (await door.hear(stuck, peer)).attributes[1:] == ()
         assert (await door.ask(access_request("yes", "x", secret=new))).attributes[1:] == ((11, b"new"),)
         assert await door.silent(peer, ask_as("yes").octets)
@@ -700,19 +702,19 @@ async def test_a_client_that_was_taken_out_is_a_stranger_at_once() -> None:
 # What must not go wrong, and what happens if it does.
 
 
-class BrokenHouse(House):
+class BrokenAuthenticator(FakeAuthenticator):
     """Has a fault for one customer."""
 
-    def admit(self, attempt: Attempt, tell: Tell) -> None:
+    def admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
         if attempt.customer == "broken":
             raise RuntimeError("a fault of ours")
-        super().admit(attempt, tell)
+        super().admit(attempt, on_verdict)
 
 
 @in_loop
 async def test_a_fault_of_ours_is_logged_and_holds_no_place() -> None:
     with capture_logs() as lines:
-        async with open_door(limits=LIMITS, house=BrokenHouse(YES)) as door:
+        async with open_door(limits=LIMITS, authenticator=BrokenAuthenticator(YES)) as door:
             peer, asked = door.gateway(), ask_as("broken", "geheim")
             for _ in range(5):
                 assert await door.silent(peer, asked.octets, wait=0.02)
@@ -731,7 +733,7 @@ async def test_a_reply_that_the_kernel_does_not_take_is_counted_and_done_with() 
         assert await door.silent(door.gateway(), ask_as("taro").octets)
         asyncio.get_running_loop().remove_reader(door.listener.socket)
         door.listener.close()
-        assert door.house.release(Accept()) == 1
+        assert door.authenticator.release(Accept()) == 1
         assert door.counts["reply not sent"] == 1
         assert door.server.in_flight == 0
 
@@ -774,5 +776,5 @@ async def test_a_burst_is_drained_and_every_request_answered() -> None:
             peer.send(one.octets)
         started = time.monotonic()
         replies = [await door.octets(peer) for peer, _ in asked]
-        assert len(replies) == len(asked) == len(door.house.attempts) == 500
+        assert len(replies) == len(asked) == len(door.authenticator.attempts) == 500
         assert time.monotonic() - started < 5

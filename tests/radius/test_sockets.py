@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from otp_core.settings import Address
-from radius_server.ports import PortTaken
-from radius_server.sockets import DRAIN, Listener
+from radius_server.listen.ports import PortTaken
+from radius_server.listen.udp import DRAIN, Listener
 
 Heard = list[tuple[bytes, Any, bytes]]
 

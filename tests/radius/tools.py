@@ -71,9 +71,9 @@ def radclient(
     return (done.stdout + done.stderr).decode()
 
 
-def login(user: str, typed: str, state: str = "") -> str:
+def login(user: str, user_password: str, state: str = "") -> str:
     """A login as radclient wants it written."""
-    return f'User-Name="{user}",User-Password="{typed}"' + (f",State={state}" if state else "")
+    return f'User-Name="{user}",User-Password="{user_password}"' + (f",State={state}" if state else "")
 
 
 def heard(printed: str) -> str:
@@ -88,8 +88,8 @@ def received(printed: str, name: str) -> list[str]:
     return re.findall(rf'^\t{re.escape(name)} = "?(.*?)"?$', reply, re.MULTILINE)
 
 
-def counted(house: Sekisho) -> dict[str, int]:
+def counted(sekisho: Sekisho) -> dict[str, int]:
     """What a server that has been stopped said it had counted; nothing of it may be left unanswered."""
-    line = next(line for line in reversed(house.log_text().splitlines()) if " closed " in line)
+    line = next(line for line in reversed(sekisho.log_text().splitlines()) if " closed " in line)
     assert "unanswered=0" in line, line
     return {name: int(count) for name, count in re.findall(r"""['"]([^'"]+)['"]: (\d+)""", line)}

@@ -27,7 +27,7 @@ TERMS_EN = "Article 1. These terms apply to the use of one-time passwords.\n\nAr
 class Portal:
     """A server and where its pages are."""
 
-    house: Sekisho
+    sekisho: Sekisho
     port: int
     scheme: str = "http"
 
@@ -36,7 +36,7 @@ class Portal:
         return f"{self.scheme}://localhost:{self.port}"
 
     def log(self) -> str:
-        return self.house.log_text()
+        return self.sekisho.log_text()
 
 
 @contextmanager
@@ -51,11 +51,11 @@ def portal(
         (folder / "terms.en.txt").write_text(TERMS_EN, encoding="utf-8")
         lines += ['terms_file = "terms.txt"', 'terms_file_en = "terms.en.txt"']
     web = "\n".join(["[web]", *lines, login])
-    house = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "challenge"), more=web)
+    sekisho = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "challenge"), more=web)
     try:
-        yield Portal(house.start(), port, scheme)
+        yield Portal(sekisho.start(), port, scheme)
     finally:
-        house.close()
+        sekisho.close()
 
 
 def next_code(one: Customer, used: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyotp
 from playwright.sync_api import Page, expect
 
-from otp_core.store.lists import TokenLine, tokens
+from otp_core.store.queries import TokenLine, tokens
 from tests.sekisho import Sekisho
 from tests.web.browser import SLOW_MS
 

@@ -24,8 +24,8 @@ DEVICES = [
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
-    one = Sekisho(tmp_path_factory.mktemp("house"), clients=CLIENT + BOTH, more=LOGIN)
+def sekisho(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
+    one = Sekisho(tmp_path_factory.mktemp("sekisho"), clients=CLIENT + BOTH, more=LOGIN)
     try:
         yield one.start()
     finally:
@@ -33,9 +33,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
 
 
 @pytest.fixture(scope="module")
-def bank(house: Sekisho, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def bank(sekisho: Sekisho, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with bank_beside(
-        tmp_path_factory.mktemp("bank"), house.port, more=("--portal", PORTAL, "--source", "127.0.0.2")
+        tmp_path_factory.mktemp("bank"), sekisho.port, more=("--portal", PORTAL, "--source", "127.0.0.2")
     ) as address:
         yield address
 
@@ -49,9 +49,9 @@ def page(chromium: Browser, bank: str) -> Iterator[Page]:
 
 @pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
 def test_password_and_code_lead_to_the_top_page(
-    chromium: Browser, house: Sekisho, bank: str, phone: bool, language: str, script: bool
+    chromium: Browser, sekisho: Sekisho, bank: str, phone: bool, language: str, script: bool
 ) -> None:
-    one = house.customer()
+    one = sekisho.customer()
     name = f"bank-{'phone' if phone else 'desktop'}-{language}"
     with visitor(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
@@ -67,14 +67,14 @@ def test_password_and_code_lead_to_the_top_page(
         page.goto(f"{bank}/top")
         expect(page.locator("#password")).to_be_visible()
     # Who typed it, and not who asked for them: the gateway is 127.0.0.2.
-    assert {row.source for row in house.audit(one.contract_id)} == {"", "127.0.0.1"}
+    assert {row.source for row in sekisho.audit(one.contract_id)} == {"", "127.0.0.1"}
 
 
 @pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
 def test_whoever_is_not_enrolled_needs_the_password_only_and_is_shown_the_way(
-    chromium: Browser, house: Sekisho, bank: str, phone: bool, language: str, script: bool
+    chromium: Browser, sekisho: Sekisho, bank: str, phone: bool, language: str, script: bool
 ) -> None:
-    one = house.customer(enrolled=False)
+    one = sekisho.customer(enrolled=False)
     with visitor(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         log_in(page, one.contract_id, PASSWORD)
@@ -82,19 +82,19 @@ def test_whoever_is_not_enrolled_needs_the_password_only_and_is_shown_the_way(
         assert page.locator("main a").get_attribute("href") == f"{PORTAL}/enrol"
 
 
-def test_after_a_suspension_the_password_is_enough_and_after_it_ends_it_is_not(house: Sekisho, page: Page) -> None:
-    one = house.customer()
-    house.desk.suspend(one.contract_id, None, STAFF)
+def test_after_a_suspension_the_password_is_enough_and_after_it_ends_it_is_not(sekisho: Sekisho, page: Page) -> None:
+    one = sekisho.customer()
+    sekisho.desk.suspend(one.contract_id, None, STAFF)
     log_in(page, one.contract_id, PASSWORD)
     is_inside(page, one.contract_id)
     page.locator("form[action='/logout'] button").click()
-    house.desk.resume(one.contract_id, STAFF)
+    sekisho.desk.resume(one.contract_id, STAFF)
     log_in(page, one.contract_id, PASSWORD)
     expect(page.locator("#code")).to_be_visible()
 
 
-def test_a_wrong_password_and_a_stranger_read_the_same(house: Sekisho, page: Page) -> None:
-    one = house.customer()
+def test_a_wrong_password_and_a_stranger_read_the_same(sekisho: Sekisho, page: Page) -> None:
+    one = sekisho.customer()
     said = []
     for contract_id in (one.contract_id, "nobody-at-all"):
         log_in(page, contract_id, "machigai")
@@ -105,8 +105,8 @@ def test_a_wrong_password_and_a_stranger_read_the_same(house: Sekisho, page: Pag
     assert said[0] == said[1]
 
 
-def test_a_wrong_code_is_asked_for_again_and_the_right_one_is_good(house: Sekisho, page: Page) -> None:
-    one = house.customer()
+def test_a_wrong_code_is_asked_for_again_and_the_right_one_is_good(sekisho: Sekisho, page: Page) -> None:
+    one = sekisho.customer()
     log_in(page, one.contract_id, PASSWORD)
     enter_code(page, "000000" if one.code() != "000000" else "000001")
     is_told(page, SAID["ja"][1])
@@ -116,8 +116,8 @@ def test_a_wrong_code_is_asked_for_again_and_the_right_one_is_good(house: Sekish
     is_inside(page, one.contract_id)
 
 
-def test_a_used_code_is_refused_like_a_wrong_one_and_the_next_is_good(house: Sekisho, page: Page) -> None:
-    one = house.customer()
+def test_a_used_code_is_refused_like_a_wrong_one_and_the_next_is_good(sekisho: Sekisho, page: Page) -> None:
+    one = sekisho.customer()
     used = one.code()
     for _ in range(2):
         log_in(page, one.contract_id, PASSWORD)
@@ -129,8 +129,8 @@ def test_a_used_code_is_refused_like_a_wrong_one_and_the_next_is_good(house: Sek
     is_inside(page, one.contract_id)
 
 
-def test_too_many_wrong_codes_lock_and_the_page_names_the_counter(house: Sekisho, page: Page) -> None:
-    one = house.customer()
+def test_too_many_wrong_codes_lock_and_the_page_names_the_counter(sekisho: Sekisho, page: Page) -> None:
+    one = sekisho.customer()
     wrong = [code for code in ("000000", "111111", "222222") if code not in {one.code(step) for step in (-1, 0, 1, 2)}]
     for code in (*wrong, *wrong)[:3]:
         if not page.locator("#code").count():
@@ -143,21 +143,21 @@ def test_too_many_wrong_codes_lock_and_the_page_names_the_counter(house: Sekisho
     is_told(page, SAID["ja"][2])
     is_told(page, "窓口")
     screenshot(page, "bank-phone-ja-locked")
-    with house.store.work() as work:
-        standing = work.standing(one.contract_id)
-    assert standing is not None and standing.locked_at is not None
+    with sekisho.store.work() as work:
+        record = work.login_record(one.contract_id)
+    assert record is not None and record.locked_at is not None
 
 
-def test_full_width_digits_and_spaces_are_a_code_too(house: Sekisho, page: Page) -> None:
-    one = house.customer()
+def test_full_width_digits_and_spaces_are_a_code_too(sekisho: Sekisho, page: Page) -> None:
+    one = sekisho.customer()
     log_in(page, one.contract_id, PASSWORD)
     wide = one.code().translate({ord("0") + digit: ord("０") + digit for digit in range(10)})
     enter_code(page, f" {wide[:3]} {wide[3:]} ")
     is_inside(page, one.contract_id)
 
 
-def test_back_reload_and_a_double_click_do_no_harm(house: Sekisho, bank: str, page: Page) -> None:
-    one = house.customer()
+def test_back_reload_and_a_double_click_do_no_harm(sekisho: Sekisho, bank: str, page: Page) -> None:
+    one = sekisho.customer()
     page.locator("#contract_id").fill(one.contract_id)
     page.locator("#password").fill(PASSWORD)
     page.locator("form[action='/login'] button").dblclick()
@@ -172,8 +172,8 @@ def test_back_reload_and_a_double_click_do_no_harm(house: Sekisho, bank: str, pa
     is_inside(page, one.contract_id)
 
 
-def test_the_language_changes_in_mid_login(house: Sekisho, page: Page) -> None:
-    one = house.customer()
+def test_the_language_changes_in_mid_login(sekisho: Sekisho, page: Page) -> None:
+    one = sekisho.customer()
     log_in(page, one.contract_id, PASSWORD)
     page.get_by_text("English").click()
     expect(page.get_by_text(SAID["en"][0])).to_be_visible()
@@ -190,9 +190,9 @@ def test_the_login_page_has_the_guides_links(page: Page) -> None:
 
 @pytest.mark.parametrize(("phone", "language"), [(True, "ja"), (False, "en")])
 def test_axe_finds_nothing_and_nothing_is_too_wide(
-    chromium: Browser, house: Sekisho, bank: str, phone: bool, language: str
+    chromium: Browser, sekisho: Sekisho, bank: str, phone: bool, language: str
 ) -> None:
-    one = house.customer()
+    one = sekisho.customer()
     with visitor(chromium, phone=phone, language=language) as page:
         page.goto(bank)
         if phone:
@@ -210,11 +210,11 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(
 
 
 def test_a_silent_server_is_passed_over_for_the_second_and_two_of_them_mean_later(
-    chromium: Browser, house: Sekisho, tmp_path: Path
+    chromium: Browser, sekisho: Sekisho, tmp_path: Path
 ) -> None:
-    one = house.customer()
+    one = sekisho.customer()
     nobody = free_port()
-    with bank_beside(tmp_path, nobody, house.port) as address, visitor(chromium) as page:
+    with bank_beside(tmp_path, nobody, sekisho.port) as address, visitor(chromium) as page:
         page.goto(address)
         log_in(page, one.contract_id, PASSWORD)
         enter_code(page, one.code())
@@ -226,11 +226,11 @@ def test_a_silent_server_is_passed_over_for_the_second_and_two_of_them_mean_late
         screenshot(page, "bank-phone-ja-silence")
 
 
-def test_an_answer_under_another_secret_is_not_believed(chromium: Browser, house: Sekisho, tmp_path: Path) -> None:
-    one = house.customer(enrolled=False)
+def test_an_answer_under_another_secret_is_not_believed(chromium: Browser, sekisho: Sekisho, tmp_path: Path) -> None:
+    one = sekisho.customer(enrolled=False)
     patience = ("--wait", "1", "--tries", "1")
     with (
-        bank_beside(tmp_path, house.port, secret="somebody-elses-secret", more=patience) as address,
+        bank_beside(tmp_path, sekisho.port, secret="somebody-elses-secret", more=patience) as address,
         visitor(chromium) as page,
     ):
         page.goto(address)
@@ -238,9 +238,9 @@ def test_an_answer_under_another_secret_is_not_believed(chromium: Browser, house
         is_told(page, "しばらくしてから")
 
 
-def test_an_expired_visit_is_told_so_and_begins_again(chromium: Browser, house: Sekisho, tmp_path: Path) -> None:
-    one = house.customer(enrolled=False)
-    with bank_beside(tmp_path, house.port, more=("--idle", "4")) as address, visitor(chromium) as page:
+def test_an_expired_session_is_told_so_and_begins_again(chromium: Browser, sekisho: Sekisho, tmp_path: Path) -> None:
+    one = sekisho.customer(enrolled=False)
+    with bank_beside(tmp_path, sekisho.port, more=("--idle", "4")) as address, visitor(chromium) as page:
         page.goto(address)
         log_in(page, one.contract_id, PASSWORD)
         is_inside(page, one.contract_id)

@@ -31,13 +31,13 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sekisho, st
     origin = f"http://localhost:{portal}"
     web = f'[web]\nlisten = "127.0.0.1:{portal}"\npublic_origin = "{origin}"\nlogin_url = "http://localhost:{bank}/"\n'
     clients = client_table("bank", "127.0.0.0/8", "challenge") + BOTH
-    house = Sekisho(folder, clients=clients, more=web, listen=(f"127.0.0.1:{radius}",))
+    sekisho = Sekisho(folder, clients=clients, more=web, listen=(f"127.0.0.1:{radius}",))
     try:
-        house.start()
+        sekisho.start()
         with bank_beside(folder, radius, more=("--portal", origin, "--listen", f"127.0.0.1:{bank}")) as address:
-            yield house, address
+            yield sekisho, address
     finally:
-        house.close()
+        sekisho.close()
 
 
 def go_on(page: Page, name: str = "") -> None:
@@ -65,8 +65,8 @@ def bring(page: Page, token: Customer, code: str) -> None:
 def test_whoever_enrols_logs_in_with_the_next_code(
     chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
 ) -> None:
-    house, bank = both
-    one = house.customer(enrolled=False)
+    sekisho, bank = both
+    one = sekisho.customer(enrolled=False)
     with visitor(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         sign_in_at_portal(page, "enrol", one.contract_id)
@@ -83,8 +83,8 @@ def test_whoever_enrols_logs_in_with_the_next_code(
 def test_whoever_suspends_logs_in_by_password_alone(
     chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
 ) -> None:
-    house, bank = both
-    one = house.customer()
+    sekisho, bank = both
+    one = sekisho.customer()
     with visitor(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         sign_in_at_portal(page, "suspend", one.contract_id)
@@ -101,8 +101,8 @@ def test_whoever_suspends_logs_in_by_password_alone(
 def test_after_a_change_of_device_the_new_token_logs_in_and_the_old_one_does_not(
     chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
 ) -> None:
-    house, bank = both
-    one, new = house.customer(), house.customer(enrolled=False)
+    sekisho, bank = both
+    one, new = sekisho.customer(), sekisho.customer(enrolled=False)
     with visitor(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         sign_in_at_portal(page, "enrol", one.contract_id)
@@ -124,10 +124,10 @@ def test_after_a_change_of_device_the_new_token_logs_in_and_the_old_one_does_not
 def test_a_lost_token_lets_nobody_in_and_a_permit_brings_a_new_one(
     chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
 ) -> None:
-    house, bank = both
-    one, new = house.customer(), house.customer(enrolled=False)
-    house.desk.report_lost(one.contract_id, STAFF)
-    permit = house.desk.permit_reissue(one.contract_id, STAFF)
+    sekisho, bank = both
+    one, new = sekisho.customer(), sekisho.customer(enrolled=False)
+    sekisho.desk.report_lost(one.contract_id, STAFF)
+    permit = sekisho.desk.permit_reissue(one.contract_id, STAFF)
     with visitor(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         log_in(page, one.contract_id, PASSWORD)
@@ -145,8 +145,8 @@ def test_a_lost_token_lets_nobody_in_and_a_permit_brings_a_new_one(
 
 
 def test_a_code_that_enrolled_cannot_log_in_too(chromium: Browser, both: tuple[Sekisho, str]) -> None:
-    house, bank = both
-    one = house.customer(enrolled=False)
+    sekisho, bank = both
+    one = sekisho.customer(enrolled=False)
     with visitor(chromium) as page:
         page.goto(bank)
         sign_in_at_portal(page, "enrol", one.contract_id)

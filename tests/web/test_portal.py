@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pyotp
 import pytest
 
-from otp_core.store.lists import customer_line, token_line
+from otp_core.store.queries import customer_line, token_line
 from tests.sekisho import STAFF, Customer
 from tests.web.portal import Portal, Visitor, next_code, portal
 
@@ -23,14 +23,14 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 
 def use_of(bank: Portal, one: Customer) -> tuple[str, str | None]:
-    with bank.house.store.read() as connection:
+    with bank.sekisho.store.read() as connection:
         line = customer_line(connection, one.contract_id)
     assert line is not None
     return line.otp_use, line.token_id
 
 
 def token_state(bank: Portal, token_id: str) -> str:
-    with bank.house.store.read() as connection:
+    with bank.sekisho.store.read() as connection:
         line = token_line(connection, token_id)
     assert line is not None
     return line.state
@@ -38,7 +38,7 @@ def token_state(bank: Portal, token_id: str) -> str:
 
 def spare(bank: Portal) -> Customer:
     """A token in nobody's name."""
-    return bank.house.customer(enrolled=False)
+    return bank.sekisho.customer(enrolled=False)
 
 
 def enrol(visitor: Visitor, token: Customer, code: str) -> str:
@@ -47,24 +47,24 @@ def enrol(visitor: Visitor, token: Customer, code: str) -> str:
 
 
 def test_who_enrols_needs_a_code_from_the_next_login_on(bank: Portal) -> None:
-    one, visitor = bank.house.customer(enrolled=False), Visitor(bank)
-    assert bank.house.login(one.contract_id, one.password) == "Access-Accept"
+    one, visitor = bank.sekisho.customer(enrolled=False), Visitor(bank)
+    assert bank.sekisho.login(one.contract_id, one.password) == "Access-Accept"
     assert visitor.sign_in(one).path == "/enrol/token"
     code = one.code()
     assert enrol(visitor, one, code) == "/enrol/done"
     assert visitor.at is not None and "The enrolment is complete" in visitor.at.text
     assert use_of(bank, one) == ("active", one.token_id)
-    state = bank.house.login(one.contract_id, one.password).split()[1]
-    assert bank.house.login(one.contract_id, code, state=state) != "Access-Accept"  # it was spent
-    state = bank.house.login(one.contract_id, one.password).split()[1]
-    assert bank.house.login(one.contract_id, next_code(one, code), state=state) == "Access-Accept"
-    rows = bank.house.audit(one.contract_id)
+    state = bank.sekisho.login(one.contract_id, one.password).split()[1]
+    assert bank.sekisho.login(one.contract_id, code, state=state) != "Access-Accept"  # it was spent
+    state = bank.sekisho.login(one.contract_id, one.password).split()[1]
+    assert bank.sekisho.login(one.contract_id, next_code(one, code), state=state) == "Access-Accept"
+    rows = bank.sekisho.audit(one.contract_id)
     assert {row.event for row in rows} >= {"pages.entered", "otp.enrolled"}
     assert all(row.source == "127.0.0.1" for row in rows if row.actor == "web")
 
 
 def test_token_id_and_code_are_taken_in_any_width_and_grouping(bank: Portal) -> None:
-    one, visitor = bank.house.customer(enrolled=False), Visitor(bank)
+    one, visitor = bank.sekisho.customer(enrolled=False), Visitor(bank)
     visitor.sign_in(one)
     visitor.post("/enrol/token", kind="own")
     wide = {ord("0") + n: ord("０") + n for n in range(10)} | {ord("A") + n: ord("ａ") + n for n in range(26)}
@@ -75,7 +75,7 @@ def test_token_id_and_code_are_taken_in_any_width_and_grouping(bank: Portal) -> 
 
 
 def test_an_unknown_token_a_strangers_token_and_a_wrong_code_get_the_same_answer(bank: Portal) -> None:
-    one, other = bank.house.customer(enrolled=False), bank.house.customer()
+    one, other = bank.sekisho.customer(enrolled=False), bank.sekisho.customer()
     said = set()
     for token_id, code in (("VSMT99999999", "123456"), (other.token_id, other.code(1)), (one.token_id, "918273")):
         visitor = Visitor(bank)
@@ -89,7 +89,7 @@ def test_an_unknown_token_a_strangers_token_and_a_wrong_code_get_the_same_answer
 
 
 def test_a_wrong_password_and_an_unknown_contract_id_get_the_same_answer(bank: Portal) -> None:
-    one = bank.house.customer()
+    one = bank.sekisho.customer()
     said = set()
     for contract_id, password in ((one.contract_id, "wrong-password"), ("nobody-at-all", one.password)):
         visitor = Visitor(bank)
@@ -97,26 +97,26 @@ def test_a_wrong_password_and_an_unknown_contract_id_get_the_same_answer(bank: P
         assert answer.path == "/enrol" and password not in answer.text
         said.add((answer.title, answer.wrong, answer.text.replace(contract_id, "")))
     assert len(said) == 1
-    assert [row.customer for row in bank.house.audit(event="pages.refused")][-1] is None
+    assert [row.customer for row in bank.sekisho.audit(event="pages.refused")][-1] is None
 
 
 def test_wrong_passwords_never_lock_a_customer(bank: Portal) -> None:
-    one, stranger = bank.house.customer(), Visitor(bank)
+    one, stranger = bank.sekisho.customer(), Visitor(bank)
     for _ in range(6):
         stranger.post("/suspend", contract_id=one.contract_id, password="guess")
-    with bank.house.store.read() as connection:
+    with bank.sekisho.store.read() as connection:
         line = customer_line(connection, one.contract_id)
     assert line is not None and line.locked_at is None and line.failures == 0
 
 
 def test_suspended_means_password_only(bank: Portal) -> None:
-    one, visitor = bank.house.customer(), Visitor(bank)
+    one, visitor = bank.sekisho.customer(), Visitor(bank)
     assert visitor.sign_in(one, "suspend").path == "/suspend/code"
     assert visitor.post("/suspend/code", code="000000").path == "/suspend/code"
     assert use_of(bank, one)[0] == "active"
     used = one.code()
     assert visitor.post("/suspend/code", code=used).path == "/suspend/done"
-    assert bank.house.login(one.contract_id, one.password) == "Access-Accept"
+    assert bank.sekisho.login(one.contract_id, one.password) == "Access-Accept"
     assert Visitor(bank).sign_in(one, "suspend").path == "/stop/not-in-use"
     again = Visitor(bank)
     again.sign_in(one)
@@ -124,15 +124,15 @@ def test_suspended_means_password_only(bank: Portal) -> None:
 
 
 def test_a_change_of_device_takes_the_old_code_first_and_then_happens_at_once(bank: Portal) -> None:
-    one, new, visitor = bank.house.customer(), spare(bank), Visitor(bank)
+    one, new, visitor = bank.sekisho.customer(), spare(bank), Visitor(bank)
     assert visitor.sign_in(one).path == "/enrol/old-code"
     assert visitor.get("/enrol/token-id").path == "/enrol/old-code"  # no way around it
     old_code = one.code()
     assert visitor.post("/enrol/old-code", code=old_code).path == "/enrol/token"
-    state = bank.house.login(one.contract_id, one.password).split()[1]
-    assert bank.house.login(one.contract_id, old_code, state=state) != "Access-Accept"  # spent at its own step
-    state = bank.house.login(one.contract_id, one.password).split()[1]
-    assert bank.house.login(one.contract_id, next_code(one, old_code), state=state) == "Access-Accept"  # still good
+    state = bank.sekisho.login(one.contract_id, one.password).split()[1]
+    assert bank.sekisho.login(one.contract_id, old_code, state=state) != "Access-Accept"  # spent at its own step
+    state = bank.sekisho.login(one.contract_id, one.password).split()[1]
+    assert bank.sekisho.login(one.contract_id, next_code(one, old_code), state=state) == "Access-Accept"  # still good
     assert enrol(visitor, new, new.code()) == "/enrol/done"
     assert visitor.at is not None and "The old token does not work any more" in visitor.at.text
     assert use_of(bank, one) == ("active", new.token_id)
@@ -140,7 +140,7 @@ def test_a_change_of_device_takes_the_old_code_first_and_then_happens_at_once(ba
 
 
 def test_a_proof_is_good_in_its_own_session_only(bank: Portal) -> None:
-    one, new = bank.house.customer(), spare(bank)
+    one, new = bank.sekisho.customer(), spare(bank)
     first, second = Visitor(bank), Visitor(bank)
     first.sign_in(one)
     first.post("/enrol/old-code", code=one.code())
@@ -152,10 +152,10 @@ def test_a_proof_is_good_in_its_own_session_only(bank: Portal) -> None:
 
 
 def test_a_reissue_permit_takes_the_place_of_the_old_code(bank: Portal) -> None:
-    one, new, visitor = bank.house.customer(), spare(bank), Visitor(bank)
-    bank.house.desk.report_lost(one.contract_id, STAFF)
+    one, new, visitor = bank.sekisho.customer(), spare(bank), Visitor(bank)
+    bank.sekisho.desk.report_lost(one.contract_id, STAFF)
     assert Visitor(bank).sign_in(one).path == "/stop/lost"
-    permit = bank.house.desk.permit_reissue(one.contract_id, STAFF).text
+    permit = bank.sekisho.desk.permit_reissue(one.contract_id, STAFF).text
     assert visitor.sign_in(one).path == "/enrol/permit"
     assert visitor.post("/enrol/permit", permit="AAAA-AAAA-AAAA").path == "/enrol/permit"
     assert visitor.post("/enrol/permit", permit=permit.lower().replace("-", " ")).path == "/enrol/token"
@@ -165,7 +165,7 @@ def test_a_reissue_permit_takes_the_place_of_the_old_code(bank: Portal) -> None:
 
 
 def test_two_codes_in_a_row_set_the_time_right(bank: Portal) -> None:
-    one, visitor = bank.house.customer(), Visitor(bank)
+    one, visitor = bank.sekisho.customer(), Visitor(bank)
     assert visitor.sign_in(one, "resync").path == "/resync/codes"
     assert visitor.post("/resync/codes", first="111111", second="111111").path == "/resync/codes"
     answer = visitor.post("/resync/codes", first=one.code(40), second=one.code(41))
@@ -174,7 +174,7 @@ def test_two_codes_in_a_row_set_the_time_right(bank: Portal) -> None:
 
 
 def test_too_many_wrong_codes_lock_and_the_page_says_whom_to_call(bank: Portal) -> None:
-    one, visitor = bank.house.customer(), Visitor(bank)
+    one, visitor = bank.sekisho.customer(), Visitor(bank)
     visitor.sign_in(one, "suspend")
     for _ in range(9):
         assert visitor.post("/suspend/code", code="000000").path == "/suspend/code"
@@ -184,7 +184,7 @@ def test_too_many_wrong_codes_lock_and_the_page_says_whom_to_call(bank: Portal) 
 
 
 def test_the_qr_code_is_shown_once_and_its_token_is_nobody_elses(bank: Portal) -> None:
-    one, visitor = bank.house.customer(enrolled=False), Visitor(bank)
+    one, visitor = bank.sekisho.customer(enrolled=False), Visitor(bank)
     visitor.sign_in(one)
     page = visitor.post("/enrol/token", kind="app")
     assert page.path == "/enrol/app" and "data:image/svg+xml" in page.text
@@ -196,11 +196,11 @@ def test_the_qr_code_is_shown_once_and_its_token_is_nobody_elses(bank: Portal) -
     assert shown and shown[1].replace(" ", "") == totp.secret
     again = visitor.get("/enrol/app")
     assert totp.secret not in again.text and "data:image" not in again.text and "otpauth" not in again.text
-    for file in bank.house.folder.glob("s.db*"):
+    for file in bank.sekisho.folder.glob("s.db*"):
         assert totp.secret.encode() not in file.read_bytes()
         assert base64.b32decode(totp.secret) not in file.read_bytes()
     stranger, token_id = Visitor(bank), str(totp.name)
-    stranger.sign_in(bank.house.customer(enrolled=False))
+    stranger.sign_in(bank.sekisho.customer(enrolled=False))
     stranger.post("/enrol/token", kind="own")
     taken = stranger.post("/enrol/token-id", token_id=token_id, code=totp.now(), go="enrol")
     assert taken.path == "/enrol/token-id"
@@ -213,11 +213,11 @@ def test_the_qr_code_is_shown_once_and_its_token_is_nobody_elses(bank: Portal) -
 
 def test_a_token_that_was_never_confirmed_is_retired_with_the_session(bank: Portal) -> None:
     visitor = Visitor(bank)
-    visitor.sign_in(bank.house.customer(enrolled=False))
+    visitor.sign_in(bank.sekisho.customer(enrolled=False))
     ids = []
     for _ in range(2):
         visitor.post("/enrol/token", kind="app")
-        ids.append(str([row.token for row in bank.house.audit(event="token.issued")][-1]))
+        ids.append(str([row.token for row in bank.sekisho.audit(event="token.issued")][-1]))
         visitor.post("/enrol/app", go="back")
     assert [token_state(bank, one) for one in ids] == ["retired", "available"]
     visitor.post("/leave")
@@ -226,7 +226,7 @@ def test_a_token_that_was_never_confirmed_is_retired_with_the_session(bank: Port
 
 
 def test_a_double_click_acts_once_and_both_see_the_confirmation(bank: Portal) -> None:
-    one, visitor = bank.house.customer(enrolled=False), Visitor(bank)
+    one, visitor = bank.sekisho.customer(enrolled=False), Visitor(bank)
     visitor.sign_in(one)
     visitor.post("/enrol/token", kind="own")
     assert visitor.at is not None
@@ -239,14 +239,14 @@ def test_a_double_click_acts_once_and_both_see_the_confirmation(bank: Portal) ->
     for click in clicks:
         click.join()
     assert [answer.path for answer in answers] == ["/enrol/done"] * 3
-    assert len(bank.house.audit(one.contract_id, "otp.enrolled")) == 1
-    with bank.house.store.read() as connection:
+    assert len(bank.sekisho.audit(one.contract_id, "otp.enrolled")) == 1
+    with bank.sekisho.store.read() as connection:
         line = customer_line(connection, one.contract_id)
     assert line is not None and line.failures == 0
 
 
 def test_back_reload_and_a_second_tab_lead_to_where_the_customer_stands(bank: Portal) -> None:
-    one, visitor = bank.house.customer(), Visitor(bank)
+    one, visitor = bank.sekisho.customer(), Visitor(bank)
     first = visitor.sign_in(one)
     visitor.post("/enrol/old-code", code=one.code())
     assert visitor.get("/enrol/old-code").path == "/enrol/token"  # back
@@ -256,7 +256,7 @@ def test_back_reload_and_a_second_tab_lead_to_where_the_customer_stands(bank: Po
 
 
 def test_a_session_is_worth_nothing_after_the_next_sign_in_or_the_end(bank: Portal) -> None:
-    one, visitor = bank.house.customer(), Visitor(bank)
+    one, visitor = bank.sekisho.customer(), Visitor(bank)
     visitor.sign_in(one)
     before = dict(visitor.cookies)
     visitor.sign_in(one)
@@ -265,17 +265,17 @@ def test_a_session_is_worth_nothing_after_the_next_sign_in_or_the_end(bank: Port
     ended = dict(visitor.cookies)
     visitor.post("/leave")
     assert Visitor(bank, ended).get("/enrol/old-code").path == "/expired"
-    assert bank.house.desk.end_visits_of(one.contract_id, STAFF) == 0
+    assert bank.sekisho.desk.end_sessions_of(one.contract_id, STAFF) == 0
 
 
 def test_the_terms_are_accepted_before_a_token_is_bound(tmp_path_factory: pytest.TempPathFactory) -> None:
     with portal(tmp_path_factory.mktemp("terms"), terms=True) as opened:
-        one = opened.house.customer(enrolled=False)
+        one = opened.sekisho.customer(enrolled=False)
         visitor = Visitor(opened)
         page = visitor.sign_in(one)
         assert page.path == "/enrol/terms" and "Article 2." in page.text
         assert visitor.post("/enrol/terms", version="2026-04").path == "/enrol/terms"
         assert visitor.post("/enrol/terms", version="2025-01", accept="yes").path == "/enrol/terms"
         assert visitor.post("/enrol/terms", version="2026-04", accept="yes").path == "/enrol/token"
-        assert [row.reason for row in opened.house.audit(one.contract_id, "terms.accepted")] == ["version 2026-04"]
+        assert [row.reason for row in opened.sekisho.audit(one.contract_id, "terms.accepted")] == ["version 2026-04"]
         assert Visitor(opened).sign_in(one).path == "/enrol/token"  # once for each version

@@ -33,10 +33,10 @@ class Hand:
     """A customer at a browser, who reads buttons in their language."""
 
     def __init__(self, page: Page, origin: str, language: str) -> None:
-        self.page, self.origin, self.words = page, origin, BUTTONS[language]
+        self.page, self.origin, self.translator = page, origin, BUTTONS[language]
 
     def press(self, name: str) -> None:
-        self.page.get_by_role("button", name=self.words[name], exact=True).click()
+        self.page.get_by_role("button", name=self.translator[name], exact=True).click()
 
     def sign_in(self, one: Customer, journey: str = "enrol") -> None:
         self.page.goto(f"{self.origin}/{journey}")
@@ -67,7 +67,7 @@ class Hand:
 def test_every_journey_from_enrolment_to_suspension(
     chromium: Browser, bank: Portal, phone: bool, language: str, script: bool
 ) -> None:
-    one, new = bank.house.customer(enrolled=False), bank.house.customer(enrolled=False)
+    one, new = bank.sekisho.customer(enrolled=False), bank.sekisho.customer(enrolled=False)
     with visitor(chromium, phone=phone, language=language, script=script) as page:
         hand = Hand(page, bank.origin, language)
         hand.sign_in(one)
@@ -91,14 +91,14 @@ def test_every_journey_from_enrolment_to_suspension(
         hand.sign_in(one, "suspend")
         hand.give(one.code(6, at), "suspend")
         hand.is_at("/suspend/done")
-    assert bank.house.login(one.contract_id, one.password) == "Access-Accept"
+    assert bank.sekisho.login(one.contract_id, one.password) == "Access-Accept"
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])
 def test_a_lost_token_is_replaced_by_an_authenticator_app(chromium: Browser, bank: Portal, language: str) -> None:
-    one = bank.house.customer()
-    bank.house.desk.report_lost(one.contract_id, STAFF)
-    permit = bank.house.desk.permit_reissue(one.contract_id, STAFF).text
+    one = bank.sekisho.customer()
+    bank.sekisho.desk.report_lost(one.contract_id, STAFF)
+    permit = bank.sekisho.desk.permit_reissue(one.contract_id, STAFF).text
     with visitor(chromium, phone=True, language=language, script=False) as page:
         hand = Hand(page, bank.origin, language)
         hand.sign_in(one)
@@ -117,7 +117,7 @@ def test_a_lost_token_is_replaced_by_an_authenticator_app(chromium: Browser, ban
 
 
 def test_the_other_language_is_a_click_away_on_every_page_and_stays(chromium: Browser, bank: Portal) -> None:
-    one = bank.house.customer()
+    one = bank.sekisho.customer()
     with visitor(chromium, language="ja") as page:
         Hand(page, bank.origin, "ja").sign_in(one)
         assert page.locator("html").get_attribute("lang") == "ja"
@@ -129,7 +129,7 @@ def test_the_other_language_is_a_click_away_on_every_page_and_stays(chromium: Br
 
 
 def test_what_was_wrong_has_the_focus_and_leads_to_its_field(chromium: Browser, bank: Portal) -> None:
-    one = bank.house.customer()
+    one = bank.sekisho.customer()
     with visitor(chromium, language="ja", script=False) as page:
         hand = Hand(page, bank.origin, "ja")
         hand.sign_in(one, "suspend")
@@ -148,7 +148,7 @@ def each_page(bank: Portal, page: Page, language: str) -> Iterator[str]:
     for path in ("/", "/enrol", "/suspend", "/resync", "/lost", "/expired", "/no-such-page"):
         page.goto(bank.origin + path)
         yield path.strip("/") or "start"
-    one, new = bank.house.customer(enrolled=False), bank.house.customer(enrolled=False)
+    one, new = bank.sekisho.customer(enrolled=False), bank.sekisho.customer(enrolled=False)
     page.goto(f"{bank.origin}/enrol")
     hand.press("next")
     yield "enrol-error"
@@ -195,13 +195,13 @@ def each_page(bank: Portal, page: Page, language: str) -> Iterator[str]:
     yield "suspended"
     hand.sign_in(one, "suspend")
     yield "not-in-use"
-    bank.house.desk.report_lost(one.contract_id, STAFF)
+    bank.sekisho.desk.report_lost(one.contract_id, STAFF)
     hand.sign_in(one)
     yield "reported-lost"
-    bank.house.desk.permit_reissue(one.contract_id, STAFF)
+    bank.sekisho.desk.permit_reissue(one.contract_id, STAFF)
     hand.sign_in(one)
     yield "permit"
-    bank.house.desk.lock(one.contract_id, STAFF)
+    bank.sekisho.desk.lock(one.contract_id, STAFF)
     hand.sign_in(one)
     yield "locked"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.store.lists import customer_line
+from otp_core.store.queries import customer_line
 from tests.sekisho import STAFF
 from tests.web.portal import Portal, Visitor, next_code, portal
 
@@ -27,7 +27,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 
 def use_of(bank: Portal, contract_id: str) -> tuple[str, str | None]:
-    with bank.house.store.read() as connection:
+    with bank.sekisho.store.read() as connection:
         line = customer_line(connection, contract_id)
     assert line is not None
     return line.otp_use, line.token_id
@@ -142,7 +142,7 @@ def say(bank: Portal, octets: bytes) -> bytes:
 
 def test_forms_without_a_password_take_no_room_from_those_who_sign_in(tmp_path: Path) -> None:
     with portal(tmp_path, more="max_sessions = 10") as opened:
-        one, said = opened.house.customer(), set()
+        one, said = opened.sekisho.customer(), set()
         for _ in range(12):
             answer = Visitor(opened).post("/enrol", contract_id="stranger", password="")
             said.add((answer.status, answer.wrong))
@@ -191,16 +191,16 @@ def test_what_a_customer_types_is_shown_as_text(bank: Portal) -> None:
 
 
 def test_no_secret_is_in_a_log_a_url_or_the_audit_trail(bank: Portal) -> None:
-    one, visitor = bank.house.customer(password="unmistakable-secret-93"), Visitor(bank)
+    one, visitor = bank.sekisho.customer(password="unmistakable-secret-93"), Visitor(bank)
     visitor.post("/enrol?password=unmistakable-secret-93", contract_id=one.contract_id, password=one.password)
     visitor.sign_in(one, "suspend")
     code = one.code()
     visitor.post("/suspend/code", code=code)
     visitor.post("/enrol", contract_id=one.password, password="typed-into-the-wrong-field")
-    written = bank.log() + "".join(str(row) for row in bank.house.audit())
+    written = bank.log() + "".join(str(row) for row in bank.sekisho.audit())
     for secret in (one.password, visitor.cookies["session"], "typed-into-the-wrong-field"):
         assert secret not in written
-        for file in bank.house.folder.glob("s.db*"):
+        for file in bank.sekisho.folder.glob("s.db*"):
             assert secret.encode() not in file.read_bytes()
     assert f"code={code}" not in written and f"'{code}'" not in written
 
@@ -212,9 +212,9 @@ def test_a_cookie_that_was_made_up_is_nobodys(bank: Portal) -> None:
 
 
 def test_a_session_that_was_revoked_is_over_at_once(bank: Portal) -> None:
-    one, visitor = bank.house.customer(), Visitor(bank)
+    one, visitor = bank.sekisho.customer(), Visitor(bank)
     visitor.sign_in(one, "suspend")
-    assert bank.house.desk.end_visits_of(one.contract_id, STAFF) == 1
+    assert bank.sekisho.desk.end_sessions_of(one.contract_id, STAFF) == 1
     answer = visitor.post("/suspend/code", code=one.code(), key="0")
     assert answer.path == "/expired" and "The session has ended" in answer.text
     assert use_of(bank, one.contract_id)[0] == "active"
@@ -235,11 +235,11 @@ def test_one_source_that_guesses_at_many_customers_is_slowed_down(tmp_path: Path
 
 def test_behind_a_trusted_proxy_the_browsers_own_address_counts(tmp_path: Path) -> None:
     with portal(tmp_path, more='trusted_proxies = ["127.0.0.0/8"]') as opened:
-        one = opened.house.customer()
+        one = opened.sekisho.customer()
         visitor = Visitor(opened)
         fields = {"contract_id": one.contract_id, "password": one.password}
         visitor.ask("POST", "/suspend", fields, X_Forwarded_For="203.0.113.9, 198.51.100.7, 127.0.0.2")
-        assert [row.source for row in opened.house.audit(one.contract_id, "pages.entered")] == ["198.51.100.7"]
+        assert [row.source for row in opened.sekisho.audit(one.contract_id, "pages.entered")] == ["198.51.100.7"]
 
 
 def test_with_tls_the_cookie_is_bound_to_this_host_and_https_is_asked_for(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_with_tls_the_cookie_is_bound_to_this_host_and_https_is_asked_for(tmp_pa
     )
     more = 'tls_certificate = "a.pem"\ntls_key = "a.key"'
     with portal(tmp_path, more=more, scheme="https") as opened:
-        one = opened.house.customer()
+        one = opened.sekisho.customer()
         context = ssl.create_default_context(cafile=str(tmp_path / "a.pem"))
         visitor = Visitor(opened, tls=context)
         fields = {"contract_id": one.contract_id, "password": one.password}
@@ -267,15 +267,15 @@ def test_with_tls_the_cookie_is_bound_to_this_host_and_https_is_asked_for(tmp_pa
 
 def test_killed_at_any_step_of_a_device_change_one_token_works_and_never_two(tmp_path: Path) -> None:
     with portal(tmp_path) as opened:
-        house = opened.house
-        one, new, visitor = house.customer(), house.customer(enrolled=False), Visitor(opened)
+        sekisho = opened.sekisho
+        one, new, visitor = sekisho.customer(), sekisho.customer(enrolled=False), Visitor(opened)
 
         def die() -> None:
-            assert house.process is not None
-            house.process.send_signal(signal.SIGKILL)
-            house.process.wait(20)
-            house.process = None
-            house.start()
+            assert sekisho.process is not None
+            sekisho.process.send_signal(signal.SIGKILL)
+            sekisho.process.wait(20)
+            sekisho.process = None
+            sekisho.start()
 
         visitor.sign_in(one)
         die()
@@ -284,8 +284,8 @@ def test_killed_at_any_step_of_a_device_change_one_token_works_and_never_two(tmp
         assert visitor.post("/enrol/old-code", code=used).path == "/enrol/token"
         die()
         assert use_of(opened, one.contract_id) == ("active", one.token_id)
-        state = house.login(one.contract_id, one.password).split()[1]
-        assert house.login(one.contract_id, next_code(one, used), state=state) == "Access-Accept"
+        state = sekisho.login(one.contract_id, one.password).split()[1]
+        assert sekisho.login(one.contract_id, next_code(one, used), state=state) == "Access-Accept"
         assert visitor.get("/enrol/token").path == "/enrol/token"  # the session has outlived it
         visitor.post("/enrol/token", kind="own")
         die()
@@ -293,18 +293,18 @@ def test_killed_at_any_step_of_a_device_change_one_token_works_and_never_two(tmp
         assert visitor.post("/enrol/token-id", token_id=new.token_id, code=code, go="enrol").path == "/enrol/done"
         die()
         assert use_of(opened, one.contract_id) == ("active", new.token_id)
-        state = house.login(one.contract_id, one.password).split()[1]
+        state = sekisho.login(one.contract_id, one.password).split()[1]
         new.contract_id = one.contract_id
-        assert house.login(one.contract_id, next_code(new, code), state=state) == "Access-Accept"
+        assert sekisho.login(one.contract_id, next_code(new, code), state=state) == "Access-Accept"
 
 
 def test_killed_while_the_new_token_is_bound_either_the_old_one_works_or_the_new_one(tmp_path: Path) -> None:
     """The form is sent and the server killed some moments later, at several such moments."""
     with portal(tmp_path) as opened:
-        house = opened.house
+        sekisho = opened.sekisho
         outcomes = set()
         for attempt in range(8):
-            one, new, visitor = house.customer(), house.customer(enrolled=False), Visitor(opened)
+            one, new, visitor = sekisho.customer(), sekisho.customer(enrolled=False), Visitor(opened)
             visitor.sign_in(one)
             visitor.post("/enrol/old-code", code=one.code())
             visitor.post("/enrol/token", kind="own")
@@ -318,11 +318,11 @@ def test_killed_while_the_new_token_is_bound_either_the_old_one_works_or_the_new
             with socket.create_connection(("127.0.0.1", opened.port), timeout=60) as connection:
                 connection.sendall(head.encode() + body)
                 time.sleep(attempt * 0.003)
-                assert house.process is not None
-                house.process.send_signal(signal.SIGKILL)
-                house.process.wait(20)
-                house.process = None
-            house.start()
+                assert sekisho.process is not None
+                sekisho.process.send_signal(signal.SIGKILL)
+                sekisho.process.wait(20)
+                sekisho.process = None
+            sekisho.start()
             use, token_id = use_of(opened, one.contract_id)
             assert use == "active" and token_id in (one.token_id, new.token_id)
             states = dict(states_of(opened, one.token_id, new.token_id))
@@ -334,6 +334,6 @@ def test_killed_while_the_new_token_is_bound_either_the_old_one_works_or_the_new
 
 
 def states_of(bank: Portal, *token_ids: str) -> list[tuple[str, str]]:
-    with bank.house.store.work() as work:
+    with bank.sekisho.store.work() as work:
         records = [work.token(one) for one in token_ids]
     return [(one.token_id, one.state) for one in records if one]

@@ -243,7 +243,7 @@ def test_the_search_of_the_profile_finds_what_a_page_stores_in_clear(
         one.page.evaluate(
             """async (seed) => {
                 const key = await (await import("/totp.js")).importSeed(new Uint8Array(seed));
-                await (await import("/shelf.js")).keepToken({ key });
+                await (await import("/storage.js")).storeToken({ key });
             }""",
             list(seed),
         )

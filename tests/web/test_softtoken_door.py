@@ -20,11 +20,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from admin_web.http.client_address import client_address, is_our_page
 from admin_web.softtoken.door import SoftTokenDoor
 from admin_web.softtoken.files import app_files
-from admin_web.visitors import client_address, is_our_page
-from otp_core.settings import ConfigProblems, load
+from otp_core.settings import ConfigProblems
 from otp_core.settings.values import AnyNetwork, read_network
+from sekisho.settings import load
 from tests.web.softtoken import SoftTokenServer
 
 
@@ -57,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftTokenServer
     one.kill()
 
 
-def test_a_token_is_handed_out_once_and_never_kept_on_the_way(server: SoftTokenServer) -> None:
+def test_a_token_is_issued_once_and_never_kept_on_the_way(server: SoftTokenServer) -> None:
     answer = ask(f"{server.origin}/token", "POST", Origin=server.origin, X_Forwarded_For="198.51.100.7")
     assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
     told = json.loads(answer.body)
@@ -246,7 +247,7 @@ def test_without_its_section_the_door_stays_shut(tmp_path: Path) -> None:
 
     one = Sekisho(tmp_path)
     assert one.settings.soft_token is None
-    assert SoftTokenDoor(one.settings).problems() == []
+    assert SoftTokenDoor(one.settings.soft_token).problems() == []
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def test_settings_that_cannot_be_used_are_told(tmp_path: Path, section: str, sai
     store = f'[store]\nurl = "sqlite:///{tmp_path}/s.db"\nmaster_key_file = "{tmp_path}/k"\n'
     file.write_text(f'{store}[web]\npublic_origin = "https://portal.example"\n[soft_token]\n{section}\n')
     try:
-        problems = [str(one) for one in SoftTokenDoor(load(file, environment={}).settings).problems()]
+        problems = [str(one) for one in SoftTokenDoor(load(file, environment={}).settings.soft_token).problems()]
     except ConfigProblems as error:
         problems = [str(error)]
     assert any(said in problem for problem in problems), problems

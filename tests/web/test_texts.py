@@ -13,7 +13,7 @@ from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 
 import admin_web
-from admin_web.languages import language_of, words
+from admin_web.languages import language_of, translator
 from otp_core.model import Language
 
 FOLDER = Path(admin_web.__file__).parent
@@ -51,7 +51,7 @@ def test_the_compiled_catalogue_is_that_of_the_sentences() -> None:
 
 
 def test_the_words_of_the_trade_are_those_of_the_guide() -> None:
-    said = words(Language.JA)
+    said = translator(Language.JA)
     assert (said("Contract ID"), said("Login password"), said("Next"), said("Enrol"), said("Suspend")) == (
         "契約者ＩＤ",
         "ログインパスワード",

@@ -1,76 +1,88 @@
-// The soft token: sets itself up once, is locked and unlocked, shows its token ID and its code. Sends no code anywhere.
+// The soft token: sets a token up, unlocks and locks it, shows its token ID and its code. Never sends a code anywhere.
 
-import { complain, piece, remark, show, showClock, showCode, showEnrolBy, showSeconds, showTokenId, startSpeaking, text } from "./page.js";
-import { askPasskey, createPasskey, mayHavePasskeys, NoPrf } from "./passkey.js";
-import { normalisePin, problemOf } from "./pin.js";
-import { askForToken, clockAhead, TooMany, Unreachable } from "./server.js";
-import { dropToken, keepToken, readToken, Taken } from "./shelf.js";
-import { codeOf, importSeed, stepAt } from "./totp.js";
-import { keyFromPasskey, keyFromPin, newPinLock, seal, unseal, WrongKey } from "./vault.js";
+import {
+  announce,
+  element,
+  initLanguage,
+  showClockOffset,
+  showCode,
+  showEnrolBy,
+  showError,
+  showScreen,
+  showSeconds,
+  showTokenId,
+  text,
+} from "./page.js";
+import { createPasskey, NoPrf, passkeyOutput, passkeysAvailable } from "./passkey.js";
+import { normalisePin, pinProblem } from "./pin.js";
+import { keyFromPasskey, keyFromPin, newPinLock, seal, unseal, WrongKey } from "./sealing.js";
+import { clockOffset, requestToken, TooManyRequests, Unreachable } from "./server.js";
+import { AlreadyStored, deleteToken, readToken, storeToken } from "./storage.js";
+import { codeForStep, importSeed, timeStep } from "./totp.js";
 
-const HIDDEN_MINUTES = 5; // out of sight for so long, it locks itself
-const CLOCK_MAY_BE_OFF = 30_000;
+const LOCK_AFTER_MINUTES = 5; // hidden for longer than this, the app locks when it is shown again
+const CLOCK_TOLERANCE_MS = 30_000;
 
-let record = null; // what is stored: sealed
-let open = null; // while unlocked: { key, period, digits, step, code }
-let madePasskey = null; // one without a token yet: a second try does not make a second one
-let hiddenSince = null;
+let record = null; // as stored: sealed
+let unlocked = null; // null while locked, else { key, period, digits, step, code }
+let pendingPasskey = null; // { lock, key }, kept until it has a token, so that a second try creates no second passkey
+let hiddenSince = null; // milliseconds since the epoch
 const tabs = new BroadcastChannel("soft-token");
 
 // Setting up
 
-/** The lock comes first, so that the seed is sealed as soon as it arrives and never waits for a person. */
+/** The lock is chosen before the token is requested, so that the seed is sealed as soon as it arrives. */
 async function setUp(lock, key) {
-  const { token, seed } = await askForToken();
+  const { token, seed } = await requestToken();
   try {
     record = await seal(seed, token, lock, key);
-    await keepToken(record);
+    await storeToken(record);
     await unlock(seed, token);
   } finally {
     seed.fill(0);
   }
   tabs.postMessage("changed");
-  navigator.storage?.persist?.(); // the browser may say no: the page says what happens then
+  navigator.storage?.persist?.(); // the browser may refuse: the footer says what happens then
 }
 
-async function setUpByPasskey() {
-  if (!madePasskey) {
+async function setUpWithPasskey() {
+  if (!pendingPasskey) {
     const { lock, output } = await createPasskey(text("title"));
-    madePasskey = { lock, key: await keyFromPasskey(output, lock) };
+    pendingPasskey = { lock, key: await keyFromPasskey(output, lock) };
   }
-  await setUp(madePasskey.lock, madePasskey.key);
-  madePasskey = null;
+  await setUp(pendingPasskey.lock, pendingPasskey.key);
+  pendingPasskey = null;
 }
 
-async function setUpByPin() {
-  const [field, again] = [piece("pin-new"), piece("pin-again")];
+async function setUpWithPin() {
+  const [field, again] = [element("pin-new"), element("pin-again")];
   const pin = normalisePin(field.value);
-  const wrong = problemOf(pin, normalisePin(again.value));
-  if (wrong) return complain(wrong, wrong === "pinsDiffer" ? again : field);
+  const problem = pinProblem(pin, normalisePin(again.value));
+  if (problem) return showError(problem, problem === "pinsDiffer" ? again : field);
   const lock = newPinLock();
   await setUp(lock, await keyFromPin(pin, lock));
   field.value = again.value = "";
 }
 
-// Opening and locking
+// Unlocking and locking
 
-async function openByPasskey() {
-  await openWith(await keyFromPasskey(await askPasskey(record.lock), record.lock));
+async function unlockWithPasskey() {
+  await unlockWithKey(await keyFromPasskey(await passkeyOutput(record.lock), record.lock));
 }
 
-async function openByPin() {
-  const field = piece("pin");
+async function unlockWithPin() {
+  const field = element("pin");
   const pin = normalisePin(field.value);
   field.value = "";
   try {
-    await openWith(await keyFromPin(pin, record.lock));
+    await unlockWithKey(await keyFromPin(pin, record.lock));
   } catch (error) {
     if (!(error instanceof WrongKey)) throw error;
-    complain("wrongPin", field);
+    showError("wrongPin", field);
   }
 }
 
-async function openWith(key) {
+async function unlockWithKey(key) {
   const seed = await unseal(record, key);
   try {
     await unlock(seed, record);
@@ -80,168 +92,176 @@ async function openWith(key) {
 }
 
 async function unlock(seed, { tokenId, digits, period, enrolBy }) {
-  open = { key: await importSeed(seed), digits, period, step: -1, code: "" };
+  unlocked = { key: await importSeed(seed), digits, period, step: -1, code: "" };
   showTokenId(tokenId);
   showEnrolBy(Date.now() < enrolBy ? enrolBy : null);
-  await tick();
-  show("token");
+  await refreshCode();
+  showScreen("token");
 }
 
 function lock() {
-  open = null;
+  unlocked = null;
   showCode("");
-  remark(null);
+  announce(null);
   showTokenId(record.tokenId);
-  piece("open-passkey").hidden = record.lock.kind !== "passkey";
-  piece("open-pin").hidden = record.lock.kind !== "pin";
-  show("locked");
+  element("open-passkey").hidden = record.lock.kind !== "passkey";
+  element("open-pin").hidden = record.lock.kind !== "pin";
+  showScreen("locked");
 }
 
 // The code
 
-/** Every second: the seconds that are left, and at each new step its code. */
-async function tick() {
-  if (!open) return;
+/** Shows the seconds that are left and, at each new time step, its code. */
+async function refreshCode() {
+  if (!unlocked) return;
   const now = Date.now();
-  const step = stepAt(now, open.period);
-  showSeconds(open.period - (Math.floor(now / 1000) % open.period), open.period);
-  if (step === open.step) return;
-  const token = open;
+  const step = timeStep(now, unlocked.period);
+  showSeconds(unlocked.period - (Math.floor(now / 1000) % unlocked.period), unlocked.period);
+  if (step === unlocked.step) return;
+  const token = unlocked;
   token.step = step;
-  const code = await codeOf(token.key, step, token.digits);
-  if (token !== open || token.step !== step) return; // locked, or overtaken, meanwhile
+  const code = await codeForStep(token.key, step, token.digits);
+  if (token !== unlocked || token.step !== step) return; // locked or at a later step since
   token.code = code;
   showCode(code);
 }
 
-function keepTicking() {
-  tick();
-  setTimeout(keepTicking, 1000 - (Date.now() % 1000));
+function refreshEverySecond() {
+  refreshCode();
+  setTimeout(refreshEverySecond, 1000 - (Date.now() % 1000));
 }
 
 async function copy(value) {
   try {
     await navigator.clipboard.writeText(value);
-    remark("copied");
+    announce("copied");
   } catch {
-    remark("notCopied");
+    announce("notCopied");
   }
 }
 
-// Beginning anew
+// Making a new token
 
-async function eraseAndBegin() {
-  await dropToken();
-  piece("new-token").close();
-  record = open = null;
+async function eraseToken() {
+  await deleteToken();
+  element("new-token").close();
+  record = unlocked = null;
   showCode("");
   tabs.postMessage("changed");
-  begin();
+  showSetup();
 }
 
-function begin() {
-  piece("passkey-way").hidden = !mayHavePasskeys();
-  show("setup");
+function showSetup() {
+  element("passkey-way").hidden = !passkeysAvailable();
+  showScreen("setup");
 }
 
-// Around it
+// Clock, network, tabs in the background
 
 async function checkClock() {
-  const ahead = await clockAhead();
-  if (ahead !== null) showClock(Math.abs(ahead) > CLOCK_MAY_BE_OFF ? Math.round(Math.abs(ahead) / 1000) : null);
-  piece("offline").hidden = ahead !== null || navigator.onLine;
+  const offset = await clockOffset();
+  element("offline").hidden = offset !== null || navigator.onLine;
+  if (offset === null) return;
+  const wrong = Math.abs(offset);
+  showClockOffset(wrong > CLOCK_TOLERANCE_MS ? Math.round(wrong / 1000) : null);
 }
 
-function seenOrHidden() {
+function onVisibilityChange() {
   if (document.hidden) {
     hiddenSince = Date.now();
     return;
   }
-  if (open && hiddenSince !== null && Date.now() - hiddenSince > HIDDEN_MINUTES * 60_000) lock();
+  if (unlocked && hiddenSince !== null && Date.now() - hiddenSince > LOCK_AFTER_MINUTES * 60_000) lock();
   hiddenSince = null;
   checkClock();
 }
 
-const SAID = [
+// Errors
+
+const ERROR_TEXTS = [
   [NoPrf, "noPrf"],
-  [TooMany, "tooMany"],
+  [TooManyRequests, "tooMany"],
   [Unreachable, "unreachable"],
   [WrongKey, "damaged"],
 ];
+// Names of the DOMExceptions of navigator.credentials: cancelled, timed out, or not possible on this device.
+const PASSKEY_REFUSED = ["NotAllowedError", "AbortError", "InvalidStateError", "NotSupportedError", "SecurityError"];
 
-function explain(error) {
-  if (error instanceof Taken) return location.reload(); // another tab was faster: show what it made
-  const known = SAID.find(([kind]) => error instanceof kind);
-  const saidNo = ["NotAllowedError", "AbortError", "InvalidStateError", "NotSupportedError", "SecurityError"];
-  return complain(known ? known[1] : saidNo.includes(error?.name) ? "passkeyNo" : "broken");
+function showFailure(error) {
+  if (error instanceof AlreadyStored) return location.reload(); // shows the token that the other tab has stored
+  const known = ERROR_TEXTS.find(([type]) => error instanceof type);
+  return showError(known ? known[1] : PASSKEY_REFUSED.includes(error?.name) ? "passkeyNo" : "broken");
 }
 
-/** One act at a time; a second click while it runs does nothing. */
+/** Runs one operation at a time: a click while another one runs does nothing. Failures are shown. */
 let busy = false;
-async function once(button, act) {
+async function runExclusive(button, operation) {
   if (busy) return;
   busy = true;
   button.setAttribute("aria-disabled", "true");
-  complain(null);
-  piece("said").textContent = text("working");
+  showError(null);
+  element("said").textContent = text("working");
   try {
-    await act();
+    await operation();
   } catch (error) {
-    explain(error);
+    showFailure(error);
   } finally {
     busy = false;
     button.removeAttribute("aria-disabled");
-    piece("said").textContent = "";
+    element("said").textContent = "";
   }
 }
 
-function wire() {
-  const click = (id, act) => piece(id).addEventListener("click", (event) => act(event.currentTarget));
-  const submit = (id, act) =>
-    piece(id).addEventListener("submit", (event) => {
+// Starting
+
+function addListeners() {
+  const onClick = (id, handler) => element(id).addEventListener("click", (event) => handler(event.currentTarget));
+  const onSubmit = (id, operation) =>
+    element(id).addEventListener("submit", (event) => {
       event.preventDefault();
-      once(event.currentTarget.querySelector("button"), act);
+      runExclusive(event.currentTarget.querySelector("button"), operation);
     });
-  click("make-passkey", (button) => once(button, setUpByPasskey));
-  click("open-passkey", (button) => once(button, openByPasskey));
-  submit("make-pin", setUpByPin);
-  submit("open-pin", openByPin);
-  click("lock", lock);
-  click("copy-id", () => copy(record.tokenId));
-  click("copy-code", () => copy(open.code));
-  click("new-cancel", () => piece("new-token").close());
-  click("new-confirm", (button) => once(button, eraseAndBegin));
+  onClick("make-passkey", (button) => runExclusive(button, setUpWithPasskey));
+  onClick("open-passkey", (button) => runExclusive(button, unlockWithPasskey));
+  onSubmit("make-pin", setUpWithPin);
+  onSubmit("open-pin", unlockWithPin);
+  onClick("lock", lock);
+  onClick("copy-id", () => copy(record.tokenId));
+  onClick("copy-code", () => copy(unlocked.code));
+  onClick("new-cancel", () => element("new-token").close());
+  onClick("new-confirm", (button) => runExclusive(button, eraseToken));
   for (const button of document.querySelectorAll("[data-new-token]")) {
-    button.addEventListener("click", () => piece("new-token").showModal());
+    button.addEventListener("click", () => element("new-token").showModal());
   }
-  document.addEventListener("visibilitychange", seenOrHidden);
+  document.addEventListener("visibilitychange", onVisibilityChange);
   for (const event of ["online", "offline"]) addEventListener(event, checkClock);
   tabs.addEventListener("message", () => location.reload());
 }
 
-async function start() {
-  startSpeaking(() => open && showCode(open.code));
-  wire();
-  workOffline();
-  try {
-    record = await readToken();
-  } catch {
-    return complain("broken");
-  }
-  if (record) lock();
-  else begin();
-  keepTicking();
-  return checkClock();
-}
-
-function workOffline() {
+/** The page's policy demands Trusted Types: the worker's URL has to come from the policy "worker" (site.py). */
+function registerServiceWorker() {
   if (!navigator.serviceWorker) return;
-  const only = (url) => {
+  const createScriptURL = (url) => {
     if (url !== "/sw.js") throw new TypeError("no other worker");
     return url;
   };
-  const policy = globalThis.trustedTypes?.createPolicy("worker", { createScriptURL: only });
+  const policy = globalThis.trustedTypes?.createPolicy("worker", { createScriptURL });
   navigator.serviceWorker.register(policy ? policy.createScriptURL("/sw.js") : "/sw.js").catch(() => {});
+}
+
+async function start() {
+  initLanguage(() => unlocked && showCode(unlocked.code));
+  addListeners();
+  registerServiceWorker();
+  try {
+    record = await readToken();
+  } catch {
+    return showError("broken");
+  }
+  if (record) lock();
+  else showSetup();
+  refreshEverySecond();
+  return checkClock();
 }
 
 start();

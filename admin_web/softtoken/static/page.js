@@ -1,93 +1,101 @@
-// The page's pieces: which screen is seen, in which language, what is said. It knows no key and keeps no secret
-// beyond what it shows.
+// What the page shows: the screen, texts, messages, the code. Has no key and never calls the server.
 
-import { firstLanguage, rememberLanguage, say } from "./texts.js";
+import { initialLanguage, storeLanguage, translate } from "./texts.js";
 
 const SCREENS = ["loading", "setup", "locked", "token"];
-let language = firstLanguage();
-let problem = null;
-let aheadSeconds = null;
+let language = initialLanguage();
+let errorName = null; // the rest is kept to show it again in another language
+let clockSeconds = null;
 let tokenId = "";
 let enrolBy = null;
 
-export function piece(id) {
+/** The element with this id; null if there is none. */
+export function element(id) {
   return document.getElementById(id);
 }
 
+/** The text of this name (texts.js) in the current language; `values` fills its {places}. */
 export function text(name, values) {
-  return say(language, name, values);
+  return translate(language, name, values);
 }
 
-/** One screen is seen; its heading takes the focus, unless it is the first. */
-export function show(screen) {
-  const first = !piece("loading").hidden;
-  for (const one of SCREENS) piece(one).hidden = one !== screen;
-  if (!first) piece(`${screen}-title`)?.focus();
+/** Shows one of SCREENS and hides the others. Its heading takes the focus, except on the first screen after loading. */
+export function showScreen(screen) {
+  const first = !element("loading").hidden;
+  for (const one of SCREENS) element(one).hidden = one !== screen;
+  if (!first) element(`${screen}-title`)?.focus();
 }
 
-/** Until when a token has to be enrolled, in milliseconds; null: that day is over. */
-export function showEnrolBy(at) {
-  enrolBy = at;
-  piece("enrol-by").hidden = at === null;
-  const date = new Intl.DateTimeFormat(language, { dateStyle: "long" }).format(at ?? 0);
-  piece("enrol-by").textContent = text("enrolBy", { date });
+/** Shows the last day on which the token can be enrolled, in milliseconds since the epoch. Null hides it. */
+export function showEnrolBy(ms) {
+  enrolBy = ms;
+  element("enrol-by").hidden = ms === null;
+  const date = new Intl.DateTimeFormat(language, { dateStyle: "long" }).format(ms ?? 0);
+  element("enrol-by").textContent = text("enrolBy", { date });
 }
 
-/** ``SKSO 1234 5678``. */
-export function grouped(id) {
+/** Shows a token ID (letters, then eight digits) wherever the page has one. An empty string hides it. */
+export function showTokenId(id) {
+  tokenId = id;
+  for (const place of document.querySelectorAll("[data-token-id]")) place.textContent = inGroups(id);
+  element("new-lead").textContent = text("newLead", { tokenId: inGroups(id) });
+}
+
+/** SKSO12345678 as "SKSO 1234 5678". */
+function inGroups(id) {
   return id.replace(/^(\D+)(\d{4})(\d{4})$/, "$1 $2 $3");
 }
 
-export function showTokenId(id) {
-  tokenId = id;
-  for (const place of document.querySelectorAll("[data-token-id]")) place.textContent = grouped(id);
-  piece("new-lead").textContent = text("newLead", { tokenId: grouped(id) });
-}
-
-/** What went wrong, by its text's name, and the field that it belongs to. Null takes it away. */
-export function complain(name, field = null) {
-  problem = name;
-  for (const marked of document.querySelectorAll("[aria-invalid]")) {
-    for (const name of ["aria-invalid", "aria-errormessage"]) marked.removeAttribute(name);
+/**
+ * Shows an error and moves the focus to it. `name` is a text's name; null hides the error. With `field` (the input that
+ * is wrong), the message goes above its label, and the input is marked as invalid and takes the focus.
+ */
+export function showError(name, field = null) {
+  errorName = name;
+  for (const invalid of document.querySelectorAll("[aria-invalid]")) {
+    for (const attribute of ["aria-invalid", "aria-errormessage"]) invalid.removeAttribute(attribute);
   }
-  const place = piece("error");
-  if (field) field.labels[0].before(place); // where somebody looks who is about to type
-  else document.querySelector("main").prepend(place);
-  place.hidden = name === null;
-  place.textContent = name === null ? "" : text("errorPrefix") + text(name);
+  const message = element("error");
+  if (field) field.labels[0].before(message);
+  else document.querySelector("main").prepend(message);
+  message.hidden = name === null;
+  message.textContent = name === null ? "" : text("errorPrefix") + text(name);
   setTitle();
   if (name === null) return;
   field?.setAttribute("aria-invalid", "true");
   field?.setAttribute("aria-errormessage", "error");
-  (field ?? place).focus();
+  (field ?? message).focus();
 }
 
-/** A short remark, politely. */
-export function remark(name) {
-  piece("said").textContent = "";
-  setTimeout(() => { piece("said").textContent = name ? text(name) : ""; }, 50); // so that the same one is heard again
+/** Shows a short message, which screen readers read out when they are idle. `name` is a text's name, null clears it. */
+export function announce(name) {
+  element("said").textContent = "";
+  // The pause makes screen readers read out the same message again.
+  setTimeout(() => { element("said").textContent = name ? text(name) : ""; }, 50);
 }
 
-/** A new code: seen in groups, heard digit by digit, once. Empty: none. */
+/** Shows a code (string of digits): in two groups, and digit by digit for screen readers. An empty string hides it. */
 export function showCode(code) {
   const half = Math.ceil(code.length / 2);
-  piece("code").textContent = `${code.slice(0, half)} ${code.slice(half)}`.trim();
-  piece("code-said").textContent = code && `${text("code")} ${[...code].join(" ")}`;
+  element("code").textContent = `${code.slice(0, half)} ${code.slice(half)}`.trim();
+  element("code-said").textContent = code && `${text("code")} ${[...code].join(" ")}`;
 }
 
+/** Shows how many seconds are left of a period, as text and as a ring. */
 export function showSeconds(left, period) {
-  piece("seconds").textContent = text("seconds", { seconds: left });
-  piece("ring").setAttribute("stroke-dashoffset", String(100 - (100 * left) / period));
+  element("seconds").textContent = text("seconds", { seconds: left });
+  element("ring").setAttribute("stroke-dashoffset", String(100 - (100 * left) / period));
 }
 
-/** A hint when this device's clock is off. */
-export function showClock(seconds) {
-  aheadSeconds = seconds;
-  piece("clock").hidden = seconds === null;
-  piece("clock").textContent = seconds === null ? "" : text("clockOff", { seconds });
+/** Shows that this device's clock is wrong by so many seconds. Null hides it. */
+export function showClockOffset(seconds) {
+  clockSeconds = seconds;
+  element("clock").hidden = seconds === null;
+  element("clock").textContent = seconds === null ? "" : text("clockOff", { seconds });
 }
 
-export function speak(chosen) {
+/** Shows the page in this language: "ja" or "en". The caller shows the code again. */
+export function setLanguage(chosen) {
   language = chosen;
   document.documentElement.lang = chosen;
   for (const place of document.querySelectorAll("[data-text]")) place.textContent = text(place.dataset.text);
@@ -97,24 +105,24 @@ export function speak(chosen) {
   }
   showTokenId(tokenId);
   showEnrolBy(enrolBy);
-  showClock(aheadSeconds);
-  if (problem) piece("error").textContent = text("errorPrefix") + text(problem);
-  piece("said").textContent = "";
+  showClockOffset(clockSeconds);
+  if (errorName) element("error").textContent = text("errorPrefix") + text(errorName);
+  element("said").textContent = "";
   setTitle();
 }
 
 function setTitle() {
-  document.title = (problem ? text("errorPrefix") : "") + text("title");
+  document.title = (errorName ? text("errorPrefix") : "") + text("title");
 }
 
-/** Language buttons. ``changed`` is called after a change. */
-export function startSpeaking(changed) {
+/** Shows the page in the initial language and connects the language buttons; `onChange()` runs after each change. */
+export function initLanguage(onChange) {
   for (const button of document.querySelectorAll("[data-language]")) {
     button.addEventListener("click", () => {
-      rememberLanguage(button.dataset.language);
-      speak(button.dataset.language);
-      changed();
+      storeLanguage(button.dataset.language);
+      setLanguage(button.dataset.language);
+      onChange();
     });
   }
-  speak(language);
+  setLanguage(language);
 }

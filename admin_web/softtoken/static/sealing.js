@@ -1,55 +1,61 @@
-// A seed at rest: AES-GCM under a key from a passkey's PRF output or from a PIN. Never stores, never shows anything.
+// Seals a seed for storage: AES-GCM under a key from a passkey's PRF output or a PIN. Never stores or shows anything.
 //
-// A non-extractable CryptoKey would be simpler, but browsers write its bytes in clear into the profile; so only what is
-// sealed here may be stored.
+// Why not store a non-extractable CryptoKey: browsers write its bytes in clear into the profile folder.
 
+/** The key does not open the record: a wrong PIN, or a damaged record. */
 export class WrongKey extends Error {}
 
 const ITERATIONS = 1_000_000;
 const AES = { name: "AES-GCM", length: 256 };
 const HKDF_INFO = new TextEncoder().encode("sekisho soft token: seed under a passkey, 1");
 
-export function random(length) {
+/** A Uint8Array of `length` random bytes. */
+export function randomBytes(length) {
   return crypto.getRandomValues(new Uint8Array(length));
 }
 
-/** What a PIN needs beside itself. Kept with the seal, so that it may grow later. */
+/** A lock for a new PIN: { kind: "pin", salt, iterations }. It is part of the record, so ITERATIONS may grow later. */
 export function newPinLock() {
-  return { kind: "pin", salt: random(16), iterations: ITERATIONS };
+  return { kind: "pin", salt: randomBytes(16), iterations: ITERATIONS };
 }
 
-/** PBKDF2 (RFC 8018): slow on purpose, and still only as good as the PIN. */
+/** Resolves to the AES key of a normalised PIN (string) and its lock: PBKDF2-HMAC-SHA-256 (RFC 8018, section 5.2). */
 export async function keyFromPin(pin, lock) {
-  const typed = await crypto.subtle.importKey("raw", new TextEncoder().encode(pin), "PBKDF2", false, ["deriveKey"]);
-  const how = { name: "PBKDF2", hash: "SHA-256", salt: lock.salt, iterations: lock.iterations };
-  return crypto.subtle.deriveKey(how, typed, AES, false, ["encrypt", "decrypt"]);
+  const password = await crypto.subtle.importKey("raw", new TextEncoder().encode(pin), "PBKDF2", false, ["deriveKey"]);
+  const derivation = { name: "PBKDF2", hash: "SHA-256", salt: lock.salt, iterations: lock.iterations };
+  return crypto.subtle.deriveKey(derivation, password, AES, false, ["encrypt", "decrypt"]);
 }
 
-/** HKDF (RFC 5869) over the 32 bytes that the passkey gave. They are wiped. */
+/** Resolves to the AES key of a PRF output (Uint8Array, overwritten here) and its lock: HKDF-SHA-256 (RFC 5869). */
 export async function keyFromPasskey(output, lock) {
   const secret = await crypto.subtle.importKey("raw", output, "HKDF", false, ["deriveKey"]);
   output.fill(0);
-  const how = { name: "HKDF", hash: "SHA-256", salt: lock.salt, info: HKDF_INFO };
-  return crypto.subtle.deriveKey(how, secret, AES, false, ["encrypt", "decrypt"]);
+  const derivation = { name: "HKDF", hash: "SHA-256", salt: lock.salt, info: HKDF_INFO };
+  return crypto.subtle.deriveKey(derivation, secret, AES, false, ["encrypt", "decrypt"]);
 }
 
-/** The record to be stored. */
+/**
+ * Resolves to the record to store: { tokenId, digits, period, enrolBy, lock, iv, sealed }.
+ * `seed` is a Uint8Array, `token` the first four fields, `key` what keyFromPin() or keyFromPasskey() gave for `lock`.
+ */
 export async function seal(seed, token, lock, key) {
-  const iv = random(12);
-  const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv, additionalData: label(token) }, key, seed);
+  const iv = randomBytes(12);
+  const algorithm = { name: "AES-GCM", iv, additionalData: additionalData(token) };
+  const sealed = await crypto.subtle.encrypt(algorithm, key, seed);
   return { ...token, lock, iv, sealed: new Uint8Array(sealed) };
 }
 
-/** The seed of a record; wipe it after use. Throws WrongKey. */
+/** Resolves to the seed of a record as a Uint8Array; overwrite it after use. Throws WrongKey. */
 export async function unseal(record, key) {
-  const how = { name: "AES-GCM", iv: record.iv, additionalData: label(record) };
+  const algorithm = { name: "AES-GCM", iv: record.iv, additionalData: additionalData(record) };
   try {
-    return new Uint8Array(await crypto.subtle.decrypt(how, key, record.sealed));
+    return new Uint8Array(await crypto.subtle.decrypt(algorithm, key, record.sealed));
   } catch (error) {
     throw new WrongKey(error.name);
   }
 }
 
-function label({ tokenId, digits, period }) {
+/** Binds the seed to its token, so that a sealed seed cannot be put under another token ID. */
+function additionalData({ tokenId, digits, period }) {
   return new TextEncoder().encode(`sekisho soft token 1: ${tokenId} ${digits} ${period}`);
 }

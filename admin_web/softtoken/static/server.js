@@ -1,34 +1,41 @@
-// The two things that are ever asked of the server: a new token, once; and the time. No code and no seed is sent.
+// The two requests to the server: a new token, once, and the time. Never sends a code, a seed or a PIN.
 
+/** The server did not answer, or did not answer with a token. */
 export class Unreachable extends Error {}
-export class TooMany extends Error {}
 
-/** A new token and its seed, which the server does not show again. Throws Unreachable or TooMany. */
-export async function askForToken() {
-  const answer = await ask("/token", { method: "POST" });
-  if (answer.status === 429) throw new TooMany();
-  if (!answer.ok) throw new Unreachable(`the server answered ${answer.status}`);
-  const { token_id: tokenId, seed, digits, period, enrol_by: enrolBy } = await answer.json();
+/** The server gives out no more tokens for now (429). */
+export class TooManyRequests extends Error {}
+
+const MAX_ROUND_TRIP_MS = 10_000;
+
+/**
+ * Resolves to { token: { tokenId, digits, period, enrolBy }, seed }: period in seconds, enrolBy in milliseconds since
+ * the epoch, seed a Uint8Array. The server sends a seed only once; overwrite it after use.
+ * Throws Unreachable or TooManyRequests.
+ */
+export async function requestToken() {
+  const response = await request("/token", { method: "POST" });
+  if (response.status === 429) throw new TooManyRequests();
+  if (!response.ok) throw new Unreachable(`the server answered ${response.status}`);
+  const { token_id: tokenId, seed, digits, period, enrol_by: enrolBy } = await response.json();
   const token = { tokenId, digits, period, enrolBy };
   return { token, seed: Uint8Array.from(atob(seed), (letter) => letter.charCodeAt(0)) };
 }
 
-const SLOW = 10_000;
-
-/** By how many milliseconds the server's clock is ahead of this device's; null: not known now. */
-export async function clockAhead() {
+/** Resolves to the milliseconds by which the server's clock is ahead of this device's; null if not known. */
+export async function clockOffset() {
   try {
     const before = Date.now();
-    const answer = await ask("/time", {});
+    const response = await request("/time", {});
     const after = Date.now();
-    if (!answer.ok || after - before > SLOW) return null;
-    return (await answer.json()).now - (before + after) / 2;
+    if (!response.ok || after - before > MAX_ROUND_TRIP_MS) return null;
+    return (await response.json()).now - (before + after) / 2;
   } catch {
     return null;
   }
 }
 
-async function ask(path, options) {
+async function request(path, options) {
   try {
     return await fetch(path, { cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", ...options });
   } catch (error) {

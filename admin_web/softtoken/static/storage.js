@@ -1,11 +1,11 @@
-// The one record of this device, in IndexedDB. It holds a sealed seed and nothing that opens it.
+// The record of this device's token, in IndexedDB: one record, sealed. Never stores a seed or a key in clear.
 
 const NAME = "soft-token";
 
-/** Somebody (another tab) has put a token here meanwhile. */
-export class Taken extends Error {}
+/** Another tab has stored a token since this one looked. */
+export class AlreadyStored extends Error {}
 
-function open() {
+function openDatabase() {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(NAME, 1);
     request.onupgradeneeded = () => request.result.createObjectStore("token");
@@ -14,12 +14,13 @@ function open() {
   });
 }
 
-async function inStore(mode, act) {
-  const database = await open();
+/** Resolves to the request's result after the commit; `strict` waits until it is on the disk. */
+async function inTransaction(mode, operation) {
+  const database = await openDatabase();
   try {
     return await new Promise((resolve, reject) => {
       const transaction = database.transaction("token", mode, { durability: "strict" });
-      const request = act(transaction.objectStore("token"));
+      const request = operation(transaction.objectStore("token"));
       transaction.oncomplete = () => resolve(request.result);
       transaction.onabort = () => reject(transaction.error ?? request.error);
     });
@@ -28,19 +29,24 @@ async function inStore(mode, act) {
   }
 }
 
+/** Resolves to the stored record (its shape: seal() in sealing.js), or undefined. Throws DOMException. */
 export function readToken() {
-  return inStore("readonly", (store) => store.get("current"));
+  return inTransaction("readonly", (store) => store.get("current"));
 }
 
-/** Throws Taken rather than overwrite a token that is there. */
-export async function keepToken(record) {
+/**
+ * Stores a record and never overwrites one.
+ * Throws AlreadyStored if there is one, or DOMException if the browser cannot store.
+ */
+export async function storeToken(record) {
   try {
-    await inStore("readwrite", (store) => store.add(record, "current"));
+    await inTransaction("readwrite", (store) => store.add(record, "current"));
   } catch (error) {
-    throw error?.name === "ConstraintError" ? new Taken() : error;
+    throw error?.name === "ConstraintError" ? new AlreadyStored() : error;
   }
 }
 
-export function dropToken() {
-  return inStore("readwrite", (store) => store.delete("current"));
+/** Deletes the record, if there is one. Throws DOMException. */
+export function deleteToken() {
+  return inTransaction("readwrite", (store) => store.delete("current"));
 }

@@ -1,30 +1,30 @@
-// The app without a network: its files, all of one version, from a cache. It touches nothing but these files: what is
-// asked of the server (a token, the time) passes by and is never kept.
+// The service worker: serves the app's files from a cache, all of one version, so that the app works offline. Never
+// handles another request: /token and /time go to the network and are not cached. The server fills in both constants.
 
 const VERSION = "@VERSION@";
 const FILES = "@FILES@".split(" ");
 
 self.addEventListener("install", (event) => {
-  const fresh = FILES.map((file) => new Request(file, { cache: "reload" }));
-  event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(fresh)).then(() => self.skipWaiting()));
+  const requests = FILES.map((file) => new Request(file, { cache: "reload" }));
+  event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(requests)).then(() => self.skipWaiting()));
 });
 
 self.addEventListener("activate", (event) => {
-  const old = async () => {
+  const deleteOldCaches = async () => {
     const names = await caches.keys();
     await Promise.all(names.filter((name) => name !== VERSION).map((name) => caches.delete(name)));
     await self.clients.claim();
   };
-  event.waitUntil(old());
+  event.waitUntil(deleteOldCaches());
 });
 
 self.addEventListener("fetch", (event) => {
   const { method, url } = event.request;
   const { origin, pathname } = new URL(url);
   if (method !== "GET" || origin !== self.location.origin || !FILES.includes(pathname)) return;
-  const kept = async () => {
+  const fromCache = async () => {
     const cache = await caches.open(VERSION);
     return (await cache.match(pathname)) ?? fetch(event.request);
   };
-  event.respondWith(kept());
+  event.respondWith(fromCache());
 });

@@ -1,5 +1,6 @@
-// Every sentence that a customer reads, in Japanese and English, and the choice between them. Both have the same keys.
+// All texts that a customer reads, in Japanese and English, and the choice of the language. Never touches the page.
 
+/** By language, then by name. Both languages have the same names and the same {places}. */
 export const TEXTS = {
   ja: {
     title: "ワンタイムパスワード",
@@ -114,30 +115,31 @@ export const TEXTS = {
   },
 };
 
-const KEPT = "language";
+const STORAGE_KEY = "language";
 
-/** The language that was chosen here, else the browser's, else Japanese. */
-export function firstLanguage() {
-  return [kept(), ...navigator.languages.map((tag) => tag.slice(0, 2))].find((one) => one in TEXTS) ?? "ja";
+/** "ja" or "en": the stored choice, else the first language of the browser that is one of them, else "ja". */
+export function initialLanguage() {
+  return [storedLanguage(), ...navigator.languages.map((tag) => tag.slice(0, 2))].find((one) => one in TEXTS) ?? "ja";
 }
 
-function kept() {
+function storedLanguage() {
   try {
-    return localStorage.getItem(KEPT);
+    return localStorage.getItem(STORAGE_KEY);
   } catch {
-    return null; // storage may be forbidden
+    return null; // the browser may forbid storage
   }
 }
 
-export function rememberLanguage(language) {
+/** Stores the chosen language, "ja" or "en". Where storage is forbidden, nothing happens. */
+export function storeLanguage(language) {
   try {
-    localStorage.setItem(KEPT, language);
+    localStorage.setItem(STORAGE_KEY, language);
   } catch {
-    // then it is asked of the browser again next time
+    // next time the page starts in the browser's language again
   }
 }
 
-/** A text with its {places} filled. */
-export function say(language, name, values = {}) {
+/** The text of this name, its {places} filled from `values` (missing: ""). Throws TypeError if there is no such text. */
+export function translate(language, name, values = {}) {
   return TEXTS[language][name].replace(/\{(\w+)\}/g, (_, place) => values[place] ?? "");
 }

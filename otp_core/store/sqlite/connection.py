@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 
 from otp_core.model import StoreUnavailable
-from otp_core.store.engine import unavailable
+from otp_core.store.sqlite.engine import unavailable
 
 
 class DriverConnection:

@@ -1,0 +1,1 @@
+"""HTTP for every site: listener, security headers, sessions, client address, connection limits."""

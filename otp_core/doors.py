@@ -1,0 +1,62 @@
+"""What a door is (RADIUS, PAM, web), what it is given, and what it has to offer. Protocols and values only.
+
+A door translates between its protocol and the core. It decides nothing about customers, and imports no other door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+from otp_core.accounts import Desk
+from otp_core.authentication.authenticator import Authenticator
+from otp_core.health import Health
+from otp_core.settings import Problem
+from otp_core.store.sqlite.login_batch import LoginReader
+from otp_core.store.store import Store
+
+Section = TypeVar("Section", contravariant=True)
+"""A door's section of the settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a door is given: the core's services, shared by all doors of a process."""
+
+    store: Store
+    authenticator: Authenticator
+    desk: Desk
+    login_reader: LoginReader
+    health: Health
+
+
+class Door(Protocol[Section]):
+    """Something that asks the core. Made from its section, opened with the core's services."""
+
+    def problems(self) -> Sequence[Problem]:
+        """What of its settings it cannot use: asked by `config check` and before the start. Never raises."""
+
+    def bind(self) -> None:
+        """Called before fork(): bind the sockets that workers share, if any. Raises OSError."""
+
+    async def open(self, services: Services, *, shared: bool) -> None:
+        """Begin to listen. ``shared``: other workers listen at the same addresses. Raises OSError."""
+
+    def reload(self, section: Section) -> None:
+        """Take over new clients, secrets and texts without losing a request."""
+
+    async def close(self) -> None:
+        """Accept nothing new, answer what is under way."""
+
+
+AttributeCheck = Callable[[Mapping[str, object]], Sequence[str]]
+"""A customer's reply attributes in; what stands in the way of sending them out. Empty: they can be sent."""
+
+
+@runtime_checkable
+class AttributeDoor(Protocol):
+    """A door whose acceptances carry a customer's reply attributes."""
+
+    def attribute_check(self) -> AttributeCheck:
+        """The check to make before such attributes come into the store."""

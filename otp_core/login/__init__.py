@@ -1,0 +1,1 @@
+"""The login decision, pure: the table, the evaluator, lockout, policy. No clock, no SQL, no sockets."""

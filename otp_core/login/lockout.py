@@ -1,0 +1,25 @@
+"""Wrong codes: the delay after each, and the lock after too many. The same at every door and at the desk. Pure.
+
+NIST SP 800-63B-4 section 3.2.2; PCI DSS 4 8.3.4. The numbers are in ``Rules``.
+"""
+
+from __future__ import annotations
+
+from otp_core.login.policy import Rules
+from otp_core.model import LoginRecord
+
+
+def too_soon(record: LoginRecord, now: int, rules: Rules) -> bool:
+    """Whether the delay after this customer's wrong codes is still running at ``now`` (ms)."""
+    return now < record.failed_at + rules.code_delays.after(record.failures) * 1000
+
+
+def failures_after(record: LoginRecord, now: int, rules: Rules) -> tuple[int, int | None]:
+    """The count after one more wrong code at ``now`` (ms), and the moment of the lock, None for no lock."""
+    failures = record.failures + 1
+    return failures, (now if failures >= rules.lock_after else None)
+
+
+def lock_reason(failures: int) -> str:
+    """The audit trail's reason for a lock."""
+    return f"{failures} wrong codes in a row"

@@ -1,0 +1,95 @@
+"""The values of a login decision: what is asked, what is known, what is decided. No behaviour.
+
+Times are milliseconds since the epoch, steps are RFC 6238 time steps or RFC 4226 counters, keys are the store's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from otp_core.audit import AuditRow
+from otp_core.login.table import Finding, Stage
+from otp_core.model import Attempt, LoginRecord, OpenChallenge, Verdict
+
+
+class FirstFinding(NamedTuple):
+    """What the first factor found. ``held`` is False for a customer whose password is not kept here."""
+
+    right: bool
+    held: bool = True
+    reason: Finding = Finding.WRONG_PASSWORD
+
+
+GATEWAY_CHECKED = FirstFinding(right=True)
+
+
+@dataclass(slots=True)
+class LoginRequest:
+    """An attempt, ready to be evaluated: its stage, what the first factor found, and the code split from the
+    password."""
+
+    attempt: Attempt
+    stage: Stage
+    first: FirstFinding = GATEWAY_CHECKED
+    code: str | None = field(default=None, repr=False)
+    password_fingerprint: int | None = None
+    fingerprint: int | None = None
+    """Recognises a retransmission of this login; None: the attempt's own fingerprint is used."""
+
+
+class Facts(NamedTuple):
+    """What the store knows of a batch: customers by contract ID, open challenges by State."""
+
+    records: dict[str, LoginRecord]
+    challenges: dict[bytes, OpenChallenge]
+
+
+class StepUpdate(NamedTuple):
+    """A code is spent. ``before``: the token's last step as it was read. In the order of the statement."""
+
+    step: int
+    drift: int
+    fingerprint: int
+    at: int
+    token_key: int
+    before: int
+
+
+class FailureUpdate(NamedTuple):
+    """A customer's count of wrong codes: the new one, and the one that was read. In the order of the statement."""
+
+    failures: int
+    failed_at: int
+    fingerprint: int
+    locked_at: int | None
+    customer_key: int
+    failures_before: int
+    failed_at_before: int
+
+
+class Retransmission(NamedTuple):
+    """(token, fingerprint) of a login that was accepted before, checked again at commit. In the order of the
+    statement."""
+
+    token_key: int
+    fingerprint: int
+
+
+@dataclass(slots=True)
+class Decision:
+    """The outcome of a batch: a verdict for each request, and the changes that must be durable before any verdict is
+    given. Each change carries what was read: it holds only while the row still says that."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    step_updates: list[StepUpdate] = field(default_factory=list)
+    failure_updates: dict[int, FailureUpdate] = field(default_factory=dict)
+    """By customer key."""
+    retransmissions: list[Retransmission] = field(default_factory=list)
+    """Logins that were accepted before; not those of a token in ``step_updates``."""
+    challenges_created: list[OpenChallenge] = field(default_factory=list)
+    challenges_consumed: list[bytes] = field(default_factory=list)
+    """The States of challenges that were answered."""
+    audit: list[AuditRow] = field(default_factory=list)
+    locked: list[AuditRow] = field(default_factory=list)
+    """Those of ``audit`` that record a lock."""

@@ -1,0 +1,1 @@
+"""RADIUS for the door and for clients: packets (sans-IO), the dictionary, a client with fail-over."""

@@ -1,0 +1,91 @@
+"""The core's own sections: store, login, password, throttle, log. Names, units, limits and defaults; reads no file.
+
+What a field says here is what the example file and the README's table say. The doors' sections live with the doors.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from otp_core.first_factor.hashes import Cost
+from otp_core.settings.renamed import FormerName
+from otp_core.settings.section import SecretPath, Section, count, seconds, yes_or_no
+from otp_core.settings.values import StoreUrl
+
+
+class StoreSettings(Section):
+    """The database and the key that seals its secrets."""
+
+    url: StoreUrl = Field(
+        repr=False,
+        description="The database: sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the working folder.",
+    )
+    master_key_file: SecretPath = Field(
+        description="The file with the key that seals the seeds. A relative path is looked for in the secrets folder "
+        "if there is one, otherwise beside this file."
+    )
+
+
+class LoginSettings(Section):
+    """The core's rules, the same at every door."""
+
+    lock_after: int = count(
+        10, 1, 100, "Wrong codes in a row until the customer is locked (NIST SP 800-63B: at most 100; PCI DSS 4: 10)."
+    )
+    code_window: int = count(1, 0, 10, "Steps of 30 s accepted on each side of the expected one (RFC 6238 §5.2).")
+    max_drift: int = count(10, 0, 100, "Steps by which a token's clock may be learnt to be off; then: resynchronise.")
+    hotp_look_ahead: int = count(10, 0, 100, "Counters ahead that are tried for a counter token (RFC 4226 §7.4).")
+    resync_window: int = count(200, 1, 10_000, "Steps on each side that a resynchronisation searches.")
+    resync_look_ahead: int = count(1000, 1, 10_000, "Counters ahead that a resynchronisation searches.")
+    challenge_seconds: int = count(120, 1, 3600, "Seconds in which a challenge has to be answered.")
+    challenge_tries: int = count(3, 1, 10, "Codes that may be tried in one challenge.")
+    one_customer_per_token: bool = yes_or_no(True, "A token belongs to at most one customer.")
+    reissue_permit_hours: int = count(72, 1, 720, "Hours in which a permit to enrol a new token has to be used.")
+
+
+class PasswordSettings(Section):
+    """How the login passwords that are kept here are hashed: argon2id (RFC 9106)."""
+
+    memory_kib: int = count(19_456, 128, 4_194_304, "Memory for one hash, in KiB.")
+    time_cost: int = count(2, 1, 100, "Passes over that memory.")
+    parallelism: int = count(1, 1, 16, "Lanes of one hash.")
+    hash_threads: int = count(0, 0, 256, "Threads that hash (0: one a core).")
+    max_waiting: int = count(256, 1, 100_000, "Passwords that may wait for a thread; further logins hear nothing.")
+
+    @model_validator(mode="after")
+    def _can_be_hashed(self) -> Self:
+        Cost(self.memory_kib, self.time_cost, self.parallelism)  # which knows the limits, and says them
+        return self
+
+
+class ThrottleSettings(Section):
+    """Growing delays after wrong codes and wrong passwords; they end by themselves."""
+
+    free_failures: int = count(3, 0, 100, "Wrong codes in a row that cost no delay.")
+    first_delay: float = seconds(1.0, 0, 3600, "Seconds of the first delay after a wrong code; each next one doubles.")
+    max_delay: float = seconds(30.0, 0, 3600, "Seconds of the longest delay after a wrong code.")
+    password_free_failures: int = count(3, 0, 100, "Wrong passwords in a row that cost no delay.")
+    password_first_delay: float = seconds(0.25, 0, 3600, "Seconds of the first delay after a wrong password.")
+    password_max_delay: float = seconds(4.0, 0, 3600, "Seconds of the longest delay after a wrong password.")
+    password_max_tracked: Annotated[int, FormerName("max_tracked")] = count(
+        100_000, 1, 10_000_000, "Customers and stations whose wrong passwords are remembered."
+    )
+
+    @field_validator("max_delay", "password_max_delay")
+    @classmethod
+    def _not_below_the_first(cls, longest: float, info: ValidationInfo) -> float:
+        first = str(info.field_name).replace("max", "first")
+        if longest < info.data.get(first, 0):
+            raise ValueError(f"is less than {first}, {info.data[first]}; write at least that")
+        return longest
+
+
+class LogSettings(Section):
+    """What the server says of itself, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important lines that are written."
+    )
+    format: Literal["text", "json"] = Field(default="text", description="Lines for people, or one JSON object a line.")

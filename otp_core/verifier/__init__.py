@@ -1,0 +1,1 @@
+"""Who knows a token's codes."""

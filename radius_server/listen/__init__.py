@@ -1,0 +1,1 @@
+"""How datagrams come in and go out: sockets and ports. No RADIUS."""

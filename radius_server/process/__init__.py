@@ -1,0 +1,1 @@
+"""What is done with a packet: Access-Request and Status-Server."""

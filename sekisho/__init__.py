@@ -1,0 +1,1 @@
+"""The program: settings schema, wiring, server process, every command. Nothing imports it."""

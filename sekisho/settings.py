@@ -1,0 +1,67 @@
+"""The one schema: the core's sections and each door's, composed. Here the settings file has its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from admin_web.settings import WebSettings
+from admin_web.softtoken.settings import SoftTokenSettings
+from otp_core.settings import (
+    Loaded,
+    LoginSettings,
+    LogSettings,
+    NoticesSettings,
+    PasswordSettings,
+    StoreSettings,
+    ThrottleSettings,
+    read_settings,
+)
+from otp_core.settings.sources import DELIMITER, PREFIX
+from pam_module.settings import PamSettings
+from radius_server.settings import RadiusSettings
+from sekisho.checks import CHECKS
+
+
+class Settings(BaseSettings):
+    """The settings of Sekisho, all of them. A door whose section is left out stays shut."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+    )
+
+    store: StoreSettings
+    login: LoginSettings = Field(default_factory=LoginSettings)
+    password: PasswordSettings = Field(default_factory=PasswordSettings)
+    throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)
+    radius: RadiusSettings = Field(default_factory=RadiusSettings)
+    web: WebSettings | None = None
+    soft_token: SoftTokenSettings | None = None
+    pam: PamSettings | None = None
+    notices: NoticesSettings | None = None
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """pydantic-settings reads nothing itself: file, folder and environment come through ``load``."""
+        return (init_settings,)
+
+
+def load(path: Path | None, *, environment: Mapping[str, str], secrets_dir: Path | None = None) -> Loaded[Settings]:
+    """The settings of this program. Arguments and errors as for ``otp_core.settings.read_settings``."""
+    return read_settings(Settings, CHECKS, path, environment=environment, secrets_dir=secrets_dir)

@@ -1,0 +1,84 @@
+"""Several worker processes under one parent: fork them, pass signals on, replace those that end, give up in time.
+
+It knows nothing of doors or stores: a worker is a function that returns an exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from otp_core.model import BackendSilent
+from otp_core.sealing import KeyProblem
+from otp_core.store.sqlite.engine import StoreProblem
+
+_log = structlog.get_logger("sekisho")
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+RESTART_SECONDS = 1.0
+GIVE_UP_AFTER, GIVE_UP_SECONDS = 5, 60.0
+"""Give up after so many ended workers, beyond one of each, within so many seconds."""
+
+
+def supervise(workers: int, work: Callable[[bool], int]) -> int:
+    """Fork ``workers`` processes, pass signals on, replace who dies, end when all have ended."""
+    stopping = failed = reloaded = False
+    running: set[int] = set()
+
+    def pass_on(number: int, _frame: object) -> None:
+        nonlocal stopping, reloaded
+        stopping = stopping or number != signal.SIGHUP
+        reloaded = reloaded or number == signal.SIGHUP
+        for pid in running:
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(pid, number)
+
+    for number in SIGNALS:
+        signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    while not stopping and len(running) < workers:
+        _fork(work, running, late=lambda: reloaded)
+    _log.info("workers started", workers=sorted(running))
+    deaths: deque[float] = deque(maxlen=workers + GIVE_UP_AFTER)
+    while running:
+        pid, status = os.wait()
+        running.discard(pid)
+        if not stopping:
+            deaths.append(time.monotonic())
+            if len(deaths) == deaths.maxlen and deaths[-1] < deaths[0] + GIVE_UP_SECONDS:
+                _log.error("workers keep ending: the lines before say why", deaths=len(deaths))
+                pass_on(signal.SIGTERM, None)
+                failed = True
+            else:
+                _log.error("a worker ended: another takes its place", pid=pid, status=status)
+                time.sleep(RESTART_SECONDS)
+        if not stopping:  # which may have changed during the sleep
+            _fork(work, running, late=lambda: reloaded)
+    return 1 if failed else 0
+
+
+def _fork(work: Callable[[bool], int], running: set[int], *, late: Callable[[], bool]) -> None:
+    """One more worker. No signal gets between the fork and its entry, or it would miss the worker. ``late``: asked in
+    the worker, when every signal that was not passed on to it has been seen."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    pid = os.fork()
+    if pid:
+        running.add(pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return
+    code = 1
+    try:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)  # still held back: the worker lets them in when it can take them
+        code = work(late())
+    except (StoreProblem, KeyProblem, BackendSilent, OSError) as problem:
+        _log.error("a worker could not go on", problem=str(problem))
+    except Exception:
+        _log.exception("a worker could not go on")
+    finally:
+        os._exit(code)
