@@ -1,4 +1,4 @@
-"""The settings of the web door: names, units, limits and defaults. Values only."""
+"""The settings of the portal, ``[web]``: names, units, limits and defaults. Values only."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class WebSettings(HttpSection):
     )
     max_connections: int = count(1000, 10, 100_000, "Connections at once.")
     address_free_failures: int = count(
-        30, 1, 100_000, "Wrong passwords from one source address, whoever's, that cost it no delay (IPv6: one /64)."
+        30,
+        1,
+        100_000,
+        "Wrong passwords from one source address, for any customer, that cost it no delay (IPv6: one /64).",
     )
 
     @model_validator(mode="after")

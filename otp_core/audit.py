@@ -1,6 +1,6 @@
-"""The audit trail's vocabulary: nothing that is not in this enum can be recorded. No secret ever is.
+"""The events of the audit trail, its rows, and the numbers that order them. A row never holds a secret.
 
-A row says when, what, who did it, to whom, with which token, from where, and why.
+A row says when something happened, what, who did it, to which customer, with which token, from where, and why.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 
 class Event(StrEnum):
+    """Every event that can be recorded. The values are in stores and in scripts: they never change."""
+
     LOGIN_ACCEPTED = "login.accepted"
     LOGIN_CHALLENGED = "login.challenged"
     LOGIN_REJECTED = "login.rejected"
@@ -60,15 +62,15 @@ NOTICED = frozenset(
         Event.REISSUE_PERMITTED,
     }
 )
-"""What a customer is told by e-mail, if anything is."""
+"""Events that customers are notified of by e-mail, if notices are on."""
 
 
 TAG_BITS = 10
-"""Of an id: what tells processes apart that make one in the same microsecond."""
+"""Low bits of an id, which differ between processes that make one in the same microsecond."""
 
 
 class AuditRow(NamedTuple):
-    """One row. ``id`` orders rows by time and tells the time (see ``Ids``)."""
+    """One row. ``id`` orders rows by time and tells the time (see ``Ids``). ``event``: an Event's value."""
 
     id: int
     event: str
@@ -80,10 +82,10 @@ class AuditRow(NamedTuple):
 
 
 class Ids:
-    """Numbers that many nodes can make without asking one another, in the order of time.
+    """Makes ids in the order of time, without coordination between processes or nodes.
 
-    63 bits: microseconds since the epoch, then ten bits that each process draws once. Strictly rising in a
-    process, also when its clock is set back.
+    An id has 63 bits: microseconds since the epoch, then TAG_BITS bits that each process draws once. In one process
+    they are strictly rising, also when its clock is set back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, tag: int | None = None) -> None:
@@ -98,10 +100,10 @@ class Ids:
 
 
 def id_at(at_ms: int) -> int:
-    """The smallest id of a moment, for ranges of time."""
+    """The smallest id of a moment in ms since the epoch, for ranges of time."""
     return at_ms * 1000 << TAG_BITS
 
 
 def ms_of(id_: int) -> int:
-    """The moment in which an id was made."""
+    """The moment in which an id was made, in ms since the epoch."""
     return (id_ >> TAG_BITS) // 1000

@@ -1,4 +1,7 @@
-"""The hour, and whether it can be trusted. A clock that goes back would make old codes fit again."""
+"""The time, guarded: a clock that is set back is refused, because codes of the past would be valid again.
+
+It reads no store; the latest moment known is an argument.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ from collections.abc import Callable
 from otp_core.model import BackendSilent
 
 TOLERANCE = 30.0
-"""Seconds that a clock may step back without notice: one step of most tokens, more than any time service slews."""
+"""Seconds that a clock may step back: one time step of most tokens, and more than a time service corrects at once."""
 
 
 class ClockSetBack(BackendSilent):
-    """The clock stands before a moment that has already been. The text says what to do, and stays the same until the
-    clock is right: it is a cause that is logged and counted."""
+    """The clock shows a time before one that has already been seen. The text says what to do. It stays the same until
+    the clock is right again, because causes are logged and counted by their texts."""
 
 
 class GuardedClock:
-    """Milliseconds since the epoch, refused while the clock stands behind the latest moment known. ``latest_ms`` comes
-    from the store's newest audit row, so that a restart does not forget it."""
+    """The time in ms since the epoch, unless it is before the latest moment known. ``clock``: seconds since the epoch.
+    ``latest_ms``: the time of the store's newest audit row, so that a restart does not forget it."""
 
     def __init__(self, clock: Callable[[], float], latest_ms: int = 0) -> None:
         self._clock = clock
@@ -25,7 +28,8 @@ class GuardedClock:
         self._found_back = 0
 
     def now(self) -> int:
-        """The moment. Raises ClockSetBack; recovers by itself when the clock is right again."""
+        """The time in ms since the epoch. Raises ClockSetBack while the clock is behind; recovers when it is right
+        again."""
         now = int(self._clock() * 1000)
         if now < self._latest - TOLERANCE * 1000:
             self._found_back = self._found_back or self._latest - now

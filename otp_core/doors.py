@@ -13,7 +13,7 @@ from otp_core.accounts import Desk
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.health import Health
 from otp_core.settings import Problem
-from otp_core.store.sqlite.login_batch import LoginReader
+from otp_core.store.engine import LoginReader
 from otp_core.store.store import Store
 
 Section = TypeVar("Section", contravariant=True)

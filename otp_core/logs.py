@@ -1,6 +1,6 @@
-"""How the server writes what it says of itself: structlog to standard error, lines for people or JSON.
+"""The server's log: structlog on standard error, as lines for people or as JSON.
 
-No secret ever: tracebacks come without their locals.
+It logs no secret: tracebacks come without local variables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import structlog
 
 
 def configure(level: str, format_: str) -> None:
-    """Call once, at the start of the process. ``level``: debug, info, warning, error; ``format_``: text, json."""
+    """Set the log up, once at the start of the process. ``level``: debug, info, warning, error; ``format_``: text,
+    json."""
     last: structlog.typing.Processor
     if format_ == "json":
         last = structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -24,7 +25,7 @@ def configure(level: str, format_: str) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # No locals in a traceback: they hold passwords.
+            # Without local variables, because they may hold passwords.
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
             if format_ == "json"
             else structlog.processors.format_exc_info,
@@ -37,7 +38,7 @@ def configure(level: str, format_: str) -> None:
 
 
 class _LossyStream:
-    """Standard error, where a line that cannot be written (a full disk) is lost and nothing else is."""
+    """Standard error as a stream that never raises: a line that cannot be written (full disk) is dropped."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

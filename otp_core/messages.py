@@ -1,5 +1,7 @@
-"""What customers read where there is no page: prompts and refusals, in Japanese and English. No secret, no reason:
-a refusal says the same whatever was wrong."""
+"""Texts for customers who log in without a page: prompts and refusals, in Japanese and English.
+
+They hold no secret and no reason: a refusal has the same text whatever was wrong.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from otp_core.model import Language
 
 
 class Text(StrEnum):
+    """The texts, named after the answers that carry them."""
+
     CHALLENGE = "challenge"
     CHALLENGE_AGAIN = "challenge_again"
     REJECT = "reject"
@@ -26,4 +30,4 @@ TEXTS: dict[tuple[Language, Text], str] = {
     (Language.EN, Text.CHALLENGE_AGAIN): "That one-time password was not accepted. Enter the next one shown.",
     (Language.EN, Text.REJECT): "Login failed. Check what you entered.",
 }
-"""An acceptance says nothing unless a client's settings give it a text."""
+"""Text of each answer. An acceptance has none, unless a client's settings give one."""

@@ -1,4 +1,4 @@
-"""The nouns of the core: customers, tokens, attempts, verdicts. Plain values; no clock, no store, no sockets.
+"""The nouns of the domain: customers, tokens, attempts, verdicts. Plain values; no clock, no store, no sockets.
 
 Times are milliseconds since the Unix epoch (UTC), steps are RFC 6238 time steps or RFC 4226 counters.
 Records that a login touches are named tuples or have slots: they are made ten thousand times a second.
@@ -72,11 +72,12 @@ class TokenSpec(NamedTuple):
 
 @dataclass(slots=True)
 class LoginRecord:
-    """Everything a login has to know of a customer and of the token bound to them: one row of one SELECT. An evaluator
-    changes it with each verdict, so that the next case of a batch sees what the one before did.
+    """Everything a login has to know of a customer and of the token bound to them: one row of one SELECT. The evaluator
+    changes it with each verdict, so that the next request of a batch sees what the one before did.
 
-    The token's fields are None for a customer without one. ``last_fingerprint`` is the fingerprint of the request
-    whose code was accepted last, ``failed_fingerprint`` that of the one that failed last.
+    The token's fields are None for a customer without one; ``seed`` is sealed, and None also for a token whose codes
+    are verified elsewhere (``verifier``). ``last_fingerprint`` belongs to the request whose code was accepted last,
+    ``failed_fingerprint`` to the one that failed last; 0: none. ``attributes``: reply attributes as JSON.
     """
 
     contract_id: str
@@ -91,6 +92,7 @@ class LoginRecord:
     token_key: int | None
     token_id: str | None
     seed: bytes | None
+    verifier: str | None
     kind: str | None
     algorithm: str | None
     digits: int | None
@@ -102,8 +104,11 @@ class LoginRecord:
 
 
 class OpenChallenge(NamedTuple):
-    """A State that was handed out and has not come back. ``password_fingerprint`` tells a repeated password from a
-    code, and is set only where the password itself looked like one."""
+    """A challenge that was sent and not answered yet. In the order of the table's columns.
+
+    ``password_fingerprint`` tells a repeated password from a code, and is set only where the password itself looked
+    like one. ``first_factor_state``: the challenge is a further round of the first factor, which has this state; None:
+    it asks for the code. ``attributes``: reply attributes that the first factor brought, as JSON."""
 
     state: bytes
     customer_key: int
@@ -111,14 +116,16 @@ class OpenChallenge(NamedTuple):
     expires_at: int
     tries_left: int
     password_fingerprint: int | None
+    first_factor_state: bytes | None = None
+    attributes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One client's or profile's wishes. ``password_only`` lists the uses of OTP for which the password alone
-    is enough; what it does not list is refused (domain: never enrolled and suspended are let in, lost is not).
-    ``repeated_login_seconds``: a gateway that sends one login twice gets the first verdict again within that time.
-    ``code_is_enough``: for customers whose password is not kept here, where the mode asks for one.
+    """What one client or PAM profile is asked for. ``password_only``: the uses of OTP for which the password alone is
+    enough; any other is refused. ``repeated_login_seconds``: a gateway that sends one login twice gets the first
+    verdict again within that time. ``code_is_enough``: for customers whose password is not kept here, where the mode
+    asks for one. ``first_factor``: the name of the back end that checks the password.
     """
 
     mode: Mode
@@ -126,15 +133,17 @@ class Policy:
     language: Language = Language.JA
     repeated_login_seconds: int = 0
     code_is_enough: bool = False
+    first_factor: str = "local"
 
 
 class Attempt(NamedTuple):
     """A request to log in, from any door.
 
-    ``user_password``: the password, the code or both, as the policy's mode has it; with a ``challenge`` (a State), the
-    answer to that. ``client``: the gateway or host that asks, ``source`` its address. ``calling_station_id``: the
-    customer's own address where the client sends it. ``fingerprint``: recognises a retransmission on every worker and
-    after a crash (0: this door has none). ``deadline``: the event loop's time after which no answer is wanted.
+    ``customer``: the contract ID. ``user_password``: the password, the code or both, as the policy's mode has it; with
+    a ``challenge`` (a State), the answer to that. ``client``: the gateway or host that asks, ``source`` its address.
+    ``calling_station_id``: the customer's own address where the client sends it. ``fingerprint``: recognises a
+    retransmission on every worker and after a crash (0: this door has none). ``deadline``: the event loop's time after
+    which no answer is wanted.
     """
 
     customer: str
@@ -153,21 +162,26 @@ class Attempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Accept:
+    """Let in. ``attributes``: reply attributes by their names in the dictionary."""
+
     attributes: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Ask for the code; ``again`` after one that was not accepted."""
+    """Ask for the code; ``again`` after one that was not accepted. ``prompt``: the first factor asks a question of its
+    own, with this text."""
 
     state: bytes = field(repr=False)
     language: Language
     again: bool = False
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """``reason`` is for the log and the audit trail; the customer never learns it."""
+    """``reason``: the code of a Finding, or for a request that was no attempt, words for the log. The customer never
+    learns it."""
 
     reason: str
     language: Language
@@ -175,8 +189,8 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """No verdict can be given. The gateway hears nothing, and tries its next server. ``busy``: too many ask at once,
-    which strangers can bring about."""
+    """The verdict where none can be given. The gateway hears nothing, and tries its next server. ``busy``: too many
+    ask at once, which strangers can bring about."""
 
     reason: str
     busy: bool = False
@@ -193,9 +207,17 @@ class Overloaded(BackendSilent):
     """It would answer if fewer asked."""
 
 
+class StoreProblem(Exception):
+    """The store cannot be opened as it is. The text says what to do."""
+
+
 class StoreUnavailable(BackendSilent):
     """The store cannot be read or written now: locked, full, read-only, corrupt, gone."""
 
 
 class StoreBusy(StoreUnavailable):
-    """Somebody else holds the write lock: mostly over in a moment."""
+    """Another process holds the write lock: usually for a moment only."""
+
+
+class Conflict(StoreUnavailable):
+    """Somebody else was faster; nothing was written. Run the act again."""

@@ -1,6 +1,7 @@
-"""One-time-password arithmetic (RFC 4226, RFC 6238), drift, and how typed text becomes a code. Pure; no clock.
+"""One-time-password arithmetic (RFC 4226, RFC 6238), clock drift, and the normalisation of typed IDs and codes.
 
-Codes are strings of exactly ``digits`` ASCII digits, seeds are raw bytes, steps are integers. Never logs, never stores.
+Codes are strings of exactly ``digits`` ASCII digits, seeds are raw bytes, steps are integers: RFC 6238 time steps or
+RFC 4226 counters. Pure; it has no clock, logs nothing and stores nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from enum import StrEnum
 
 from otp_core.model import Algorithm, Kind, TokenSpec
 
-# Spaces, hyphens and dashes of every kind that a phone's keyboard, a word processor or a paste can bring along.
+# Every kind of space, hyphen and dash that a phone's keyboard, a word processor or a paste can produce.
 _SEPARATORS = re.compile(
     "[\\s\u00ad\u058a\u05be\u1400\u1806\u180e\u200b-\u200f\u2010-\u2015\u2043\u2060\u2212\u2500\u2e17\u2e1a\u2e3a\u2e3b"
     "\u2e40\u2e5d\u301c\u3030\u30a0\u30fb\u30fc\u207b\u208b\ufe58\ufe63\uff0d\ufeff\U00010ead_-]+"
 )
 
 DIGITS = range(6, 9)
-"""How many a code may have."""
+"""How many digits a code may have."""
 
 _MODULUS: dict[int, int] = {digits: int(10**digits) for digits in DIGITS}
 LOOK_BACK = 3
@@ -28,7 +29,7 @@ LOOK_BACK = 3
 
 
 class Fit(StrEnum):
-    """How a code stands to its token."""
+    """The result of matching a code against a token."""
 
     FITS = "fits"
     REUSED = "reused"
@@ -36,32 +37,34 @@ class Fit(StrEnum):
 
 
 def normalise_token_id(text: str) -> str:
-    """``vsmt 1234-5678``, ``ＶＳＭＴ１２３４５６７８`` -> ``VSMT12345678``. May be empty."""
+    """A token ID as stored: ``vsmt 1234-5678``, ``ＶＳＭＴ１２３４５６７８`` -> ``VSMT12345678``. May be empty."""
     return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text)).upper()
 
 
 def normalise_code(text: str) -> str:
-    """Full-width digits, spaces and hyphens of every kind are forgiven. May be anything: see ``is_code``."""
+    """A typed code with full-width digits made ASCII, and spaces and hyphens removed. The result need not be a code:
+    see ``is_code``."""
     if text.isascii() and text.isdigit():
         return text
     return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text))
 
 
 def normalise_contract_id(text: str) -> str:
-    """Full-width letters and digits become ASCII, surrounding white space goes; case stays as it is."""
+    """A contract ID with full-width letters and digits made ASCII, and without surrounding white space; case is
+    kept."""
     if text.isascii():
         return text.strip()
     return unicodedata.normalize("NFKC", text).strip()
 
 
 def is_code(text: str, digits: int) -> bool:
-    """True for exactly ``digits`` ASCII digits."""
+    """Whether the text is exactly ``digits`` ASCII digits."""
     return len(text) == digits and text.isascii() and text.isdigit()
 
 
 def code_at_the_end(text: str, digits: int) -> int:
-    """How many characters of a password with a code behind it are the code, typed as a phone shows it (``123 456``) or
-    in full width: as few as make one. 0: it ends with none."""
+    """How many characters at the end of a password with a code appended are the code, which may be typed as a phone
+    shows it (``123 456``) or in full width. The shortest ending that is a code counts; 0: there is none."""
     for length in range(digits, min(len(text), 2 * digits) + 1):
         if is_code(normalise_code(text[-length:]), digits):
             return length
@@ -69,7 +72,7 @@ def code_at_the_end(text: str, digits: int) -> int:
 
 
 def truncated(seed: bytes, step: int, digits: int, algorithm: str) -> int:
-    """RFC 4226 section 5.3: HMAC, dynamic truncation, modulo 10^digits."""
+    """The number of a code: HMAC, dynamic truncation, modulo 10^digits (RFC 4226 section 5.3)."""
     mac = hmac.digest(seed, step.to_bytes(8, "big"), algorithm)
     offset = mac[-1] & 0x0F
     number = int.from_bytes(mac[offset : offset + 4], "big") & 0x7FFFFFFF
@@ -77,17 +80,17 @@ def truncated(seed: bytes, step: int, digits: int, algorithm: str) -> int:
 
 
 def code_at(seed: bytes, step: int, spec: TokenSpec) -> str:
-    """The code of one step, with its leading zeros."""
+    """The code of one step, with leading zeros."""
     return str(truncated(seed, step, spec.digits, spec.algorithm)).zfill(spec.digits)
 
 
 def step_at(at_ms: int, period: int) -> int:
-    """The time step in which a moment lies (RFC 6238 section 4.2, T0 = 0)."""
+    """The time step of a moment in ms since the epoch (RFC 6238 section 4.2, T0 = 0). ``period``: seconds."""
     return at_ms // (period * 1000)
 
 
 def find_step(seed: bytes, spec: TokenSpec, code: str, steps: Iterable[int]) -> int | None:
-    """The first of ``steps`` whose code this is; None if it is no code or fits none of them."""
+    """The first of ``steps`` whose code this is; None if there is none, or the text is no code."""
     if not is_code(code, spec.digits):
         return None
     number, digits, algorithm = int(code), spec.digits, spec.algorithm
@@ -98,7 +101,7 @@ def find_step(seed: bytes, spec: TokenSpec, code: str, steps: Iterable[int]) -> 
 
 
 def nearest_first(centre: int, window: int) -> Iterator[int]:
-    """``centre``, then one back, one ahead, two back ...: a punctual customer is found at the first HMAC."""
+    """``centre``, then one back, one ahead, two back ...: a token without drift is found at the first HMAC."""
     yield centre
     for away in range(1, window + 1):
         yield centre - away
@@ -116,8 +119,12 @@ def fit(
     window: int,
     look_ahead: int,
 ) -> tuple[Fit, int]:
-    """How ``code`` stands to a token whose last accepted step was ``last_step``, and the step it belongs to
-    (-1 for a wrong one). A step at or before the last accepted one is reused (RFC 6238 section 5.2)."""
+    """Match ``code`` against a token: the result, and the step of the code (-1 for a wrong one).
+
+    ``last_step``: the last accepted step; a code of that step or an earlier one is reused (RFC 6238 section 5.2).
+    TOTP: ``window`` steps on each side of the step of ``at_ms`` plus ``drift`` are tried. HOTP: ``look_ahead`` counters
+    beyond the next one are tried (RFC 4226 section 7.4), and LOOK_BACK accepted ones.
+    """
     if spec.kind == Kind.TOTP:
         steps: Iterable[int] = nearest_first(step_at(at_ms, spec.period) + drift, window)
     else:
@@ -132,8 +139,8 @@ def fit(
 
 
 def learn_drift(drift: int, step: int, now_step: int, bound: int) -> int:
-    """RFC 6238 section 6: follow the token's clock one step at a time, never further out than ``bound``
-    (a resynchronised token may stand beyond it, and may only come nearer)."""
+    """The new drift after a code of ``step`` was accepted at ``now_step``: one step nearer to what was observed, up to
+    ``bound`` on each side (RFC 6238 section 6). A drift beyond ``bound``, set by a resynchronisation, only shrinks."""
     offset = step - now_step
     moved = drift + (offset > drift) - (offset < drift)
     return drift if abs(moved) > bound and abs(moved) > abs(drift) else moved
@@ -150,8 +157,9 @@ def resynchronise(
     window: int,
     look_ahead: int,
 ) -> int | None:
-    """The step of ``second``, if the two codes follow one another near now (TOTP) or ahead of the counter
-    (HOTP, RFC 4226 section 7.4), and neither was accepted before. None if they do not."""
+    """The step of ``second``, if the two codes belong to consecutive steps near ``at_ms`` (TOTP, ``window`` on each
+    side) or ahead of the counter (HOTP, ``look_ahead``; RFC 4226 section 7.4) and neither was accepted before; else
+    None."""
     if not (is_code(first, spec.digits) and is_code(second, spec.digits)):
         return None
     if spec.kind == Kind.TOTP:
@@ -169,7 +177,7 @@ def resynchronise(
 
 
 def spec_of(kind: str, algorithm: str, digits: int, period: int) -> TokenSpec:
-    """A checked TokenSpec. Raises ValueError with the right form."""
+    """A checked TokenSpec. ``period``: seconds. Raises ValueError with the right form."""
     try:
         kind_, algorithm_ = Kind(kind.lower()), Algorithm(algorithm.lower().replace("-", ""))
     except ValueError:

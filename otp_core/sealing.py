@@ -1,7 +1,8 @@
-"""Seeds at rest: AES-256-GCM under the master key, the token ID as associated data. Never logs, never caches a seed.
+"""Seals what is secret at rest: AES-256-GCM under the master key, with the token ID or session digest as associated
+data.
 
-The master key file holds 32 random bytes in Base64 on one line, mode 0600. From it, HKDF (RFC 5869) derives
-one key for each use, so that a fingerprint can never be mistaken for a seal.
+The master key file holds 32 random bytes in Base64 on one line, mode 0600. HKDF (RFC 5869) derives one key for each
+purpose from it. This module never logs and never caches a seed.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ _KEY_CHECK_NAME = "sekisho key check"
 
 
 class KeyProblem(Exception):
-    """The master key is missing, unreadable, malformed or another one. The text says what to do."""
+    """The master key is missing, unreadable, malformed or not the right one. The text says what to do."""
 
 
 class Sealer:
-    """Seals seeds and makes keyed fingerprints. One object for the life of the process."""
+    """Seals seeds and session data, and makes keyed fingerprints and digests. One object for the life of the process.
+    ``master_key``: 32 bytes."""
 
     def __init__(self, master_key: bytes) -> None:
         self._aead = AESGCM(_derive(master_key, b"sekisho seed v1"))
@@ -42,12 +44,13 @@ class Sealer:
         return "Sealer(...)"
 
     def seal(self, plain: bytes, token_id: str) -> bytes:
-        """version (1) | nonce (12) | ciphertext and tag."""
+        """A seed under the master key, bound to its token ID: version (1 byte) | nonce (12) | ciphertext and tag."""
         nonce = os.urandom(_NONCE)
         return _VERSION + nonce + self._aead.encrypt(nonce, plain, token_id.encode())
 
     def unseal(self, sealed: bytes, token_id: str) -> bytes:
-        """The seed. Raises KeyProblem if it was sealed under another key or for another token ID."""
+        """The seed that ``seal`` sealed. Raises KeyProblem if it was sealed under another key or for another token
+        ID."""
         if sealed[:1] != _VERSION:
             raise KeyProblem(f"the seed of token {token_id} was sealed by another version of Sekisho")
         try:
@@ -56,34 +59,35 @@ class Sealer:
             raise KeyProblem(f"the seed of token {token_id} does not open with this master key") from None
 
     def fingerprint(self, *parts: bytes) -> int:
-        """A keyed 64-bit fingerprint of some parts as a signed integer, never 0 (which means none)."""
+        """A keyed 64-bit fingerprint of the parts, each with its length, as a signed integer; never 0, which means
+        none."""
         hash_ = self._fingerprint.copy()
         for part in parts:
             hash_.update(len(part).to_bytes(8, "big") + part)
         return int.from_bytes(hash_.digest(), "big", signed=True) or 1
 
     def host_key(self, host: str) -> bytes:
-        """The key that this store and one host share: it opens nothing else."""
+        """The key that this store shares with one host for offline codes, derived from the host's name."""
         return _derive(self._hosts, host.encode())
 
     def session_digest(self, id_: bytes) -> bytes:
-        """By what the store knows a session: 256 bits, from which its id cannot be had back."""
+        """The keyed digest (256 bits) under which the store keeps a session, from which its id cannot be recovered."""
         return hashlib.blake2b(id_, digest_size=32, key=self._session).digest()
 
     def seal_data(self, plain: bytes, digest: bytes) -> bytes:
-        """What a session remembers, bound to the session's mark. version (1) | nonce (12) | ciphertext and tag."""
+        """A session's data, bound to its digest: version (1 byte) | nonce (12) | ciphertext and tag."""
         nonce = os.urandom(_NONCE)
         return _VERSION + nonce + self._data.encrypt(nonce, plain, digest)
 
     def unseal_data(self, sealed: bytes, digest: bytes) -> bytes:
-        """Raises KeyProblem if it was sealed under another key or for another session."""
+        """What ``seal_data`` sealed. Raises KeyProblem if it was sealed under another key or for another session."""
         try:
             return self._data.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], digest)
         except (InvalidTag, ValueError):
             raise KeyProblem("a session's data do not open with this master key") from None
 
     def key_check(self) -> bytes:
-        """A value to keep in the store, by which another key is found out at start."""
+        """A sealed value for the store, by which a wrong key is recognised at start."""
         return self.seal(b"sekisho", _KEY_CHECK_NAME)
 
     def opens(self, key_check: bytes) -> bool:
@@ -99,7 +103,7 @@ def _derive(master_key: bytes, purpose: bytes) -> bytes:
 
 
 def create_master_key(path: Path) -> bool:
-    """Write a new key, mode 0600, unless there is one. True if it was written. Raises KeyProblem."""
+    """Write a new key, mode 0600, unless there is one. Returns whether it was written. Raises KeyProblem."""
     text = base64.b64encode(secrets.token_bytes(32)) + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +120,8 @@ def create_master_key(path: Path) -> bool:
 
 
 def read_master_key(path: Path) -> bytes:
-    """The 32 bytes of the master key. Raises KeyProblem."""
+    """The 32 bytes of the master key. Raises KeyProblem for a file that is missing, malformed or open to other
+    users."""
     try:
         mode = path.stat().st_mode
         text = path.read_text("ascii").strip()

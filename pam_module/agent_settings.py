@@ -1,4 +1,4 @@
-"""The settings of a host whose store is elsewhere: a small file of its own, read and checked as the other one is."""
+"""The settings of `sekisho pam-agent`: a small file of its own, read and checked like sekisho.toml."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pam_module.settings import AgentProfile, PamSocket, given_twice
 
 
 class AgentSettings(PamSocket):
-    """The socket for PAM modules on this machine, and the RADIUS servers that are asked."""
+    """The socket for the PAM modules of this machine, and the RADIUS servers that give the verdicts."""
 
     servers: tuple[Listen, ...] = Field(
-        min_length=1, description="RADIUS servers in the order in which they are preferred: IP address and port."
+        min_length=1, description="RADIUS servers in order of preference: IP address and port."
     )
     secret: Secret = Field(repr=False, description="The secret shared with them, 16 octets or more. Or secret_file.")
     secret_file: ReadSecretPath | None = Field(default=None, description="The file that holds it, beside this file.")
@@ -33,12 +33,12 @@ class AgentSettings(PamSocket):
     )
     timeout: float = seconds(2.0, 0.1, 30, "Seconds for an answer; then the same request is sent again.")
     retries: int = count(2, 0, 10, "How often it is sent again before the next server is asked.")
-    dead_seconds: float = seconds(30.0, 0.1, 3600, "Seconds between the questions to a dead server how it is.")
+    dead_seconds: float = seconds(30.0, 0.1, 3600, "Seconds between two Status-Server probes of a dead server.")
     offline_folder: Path = Field(
         default=Path("/var/lib/sekisho-pam"),
-        description="Where the host's offline key, the cache and the journal of what was spent are.",
+        description="The folder of the host's offline key, the cache, and the journal of codes that were used.",
     )
-    profiles: tuple[AgentProfile, ...] = Field(default=(), description="What is asked of whom.")
+    profiles: tuple[AgentProfile, ...] = Field(default=(), description="What is asked, by kind of login.")
 
     @field_validator("servers")
     @classmethod
@@ -59,7 +59,7 @@ class AgentFile(Section):
 
 @dataclass(frozen=True, slots=True)
 class LoadedAgent:
-    """A file that holds, and the warnings about it."""
+    """The checked settings, and the warnings about them."""
 
     agent: AgentSettings
     log: LogSettings
@@ -68,8 +68,8 @@ class LoadedAgent:
 
 
 def load_agent(path: Path, *, environment: Mapping[str, str]) -> LoadedAgent:
-    """Read and check the agent's file. A relative secret_file starts from systemd's CREDENTIALS_DIRECTORY if there is
-    one, otherwise from the file's folder. Raises ConfigProblems with every problem at once."""
+    """Read and check the agent's file. A relative secret_file is looked for in systemd's CREDENTIALS_DIRECTORY
+    (``environment``) if that is set, otherwise in the file's folder. Raises ConfigProblems with all problems."""
     reading = read_file(path, AgentFile)
     if reading.problems:
         raise ConfigProblems(reading.problems)
@@ -89,5 +89,5 @@ def load_agent(path: Path, *, environment: Mapping[str, str]) -> LoadedAgent:
 def _checked(values: dict[str, Any]) -> AgentFile | ValidationError:
     try:
         return AgentFile.model_validate(values)
-    except ValidationError as error:  # returned, so that no report drags its traceback along
+    except ValidationError as error:  # returned: a report raised from here would carry its traceback
         return error

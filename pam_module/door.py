@@ -1,4 +1,5 @@
-"""The PAM door as the core knows it: made from the settings, opened, reloaded, closed. Wiring, and nothing else."""
+"""The PAM door of `sekisho serve`: made from the settings, opened, reloaded, closed. It puts parts together, and
+decides nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import structlog
 
 from otp_core.doors import Services
 from otp_core.settings import Problem
+from otp_core.settings.reload import take_over_optional
 from pam_module.frontend import PamFrontend
 from pam_module.profiles import profiles_of
 from pam_module.settings import PamSettings
@@ -17,7 +19,9 @@ from pam_module.store_backend import StoreBackend
 from pam_module.unix_socket import SocketTaken
 
 STAND_BY_SECONDS = 1.0
-_AT_START = ("socket", "allow_all_users")
+"""How often a worker without the socket tries to get it."""
+
+_RESTART_KEYS = ("socket", "allow_all_users")
 _log = structlog.get_logger("pam")
 
 
@@ -30,14 +34,15 @@ class PamDoor:
         self._standing_by: asyncio.Task[None] | None = None
 
     def problems(self) -> Sequence[Problem]:
-        """None that the settings do not find themselves."""
+        """Always none: the settings' own checks find everything."""
         return []
 
     def bind(self) -> None:
-        """Each worker has sockets of its own."""
+        """Nothing: workers do not share this socket; one of them binds it in ``open``."""
 
     async def open(self, services: Services, *, shared: bool) -> None:
-        """Listen, if there is such a section. Raises OSError (Taken)."""
+        """Listen, if the settings have a section [pam]. ``shared``: if another worker has the socket, wait for it in
+        the background. Raises SocketTaken or another OSError."""
         if self._pam is None:
             return
         try:
@@ -65,20 +70,16 @@ class PamDoor:
                 _log.error("the PAM door cannot be taken over", cause=str(error))
 
     def reload(self, section: PamSettings | None) -> None:
-        """New profiles and limits from the next login on."""
-        if (section is None) != (self._started is None):
-            _log.warning("a PAM door that is opened or shut waits for a restart")
-        if section is None or self._started is None:
+        """Use new profiles and limits from the next login on."""
+        after = take_over_optional("pam", self._started, section, _RESTART_KEYS)
+        if after is None:
             return
-        for name in _AT_START:
-            if getattr(section, name) != getattr(self._started, name):
-                _log.warning("a changed setting waits for a restart", setting=f"pam.{name}")
-        self._pam = _with_socket_of(self._started, section)
+        self._pam = after
         if self._frontend is not None:
-            self._frontend.reload(self._pam, profiles_of(self._pam.profiles))
+            self._frontend.reload(after, profiles_of(after.profiles))
 
     async def close(self) -> None:
-        """Let nobody new in, answer whoever waits for a verdict."""
+        """Accept no further connections, and let verdicts under way be sent."""
         if self._standing_by is not None:
             self._standing_by.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -86,7 +87,3 @@ class PamDoor:
         if self._frontend is not None:
             await self._frontend.close()
             _log.info("closed", door="pam")
-
-
-def _with_socket_of(started: PamSettings, now: PamSettings) -> PamSettings:
-    return now.model_copy(update={name: getattr(started, name) for name in _AT_START})

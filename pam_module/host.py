@@ -1,4 +1,4 @@
-"""What this machine knows of its users. Asked of the system each time, so that nobody has to be told of a change."""
+"""What this machine knows about its users. Nothing is cached: the system is asked each time. May block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import date
 
 
 def groups_of(user: str) -> frozenset[str]:
-    """The names of a user's groups, the primary one included; none for somebody this machine does not know."""
+    """The names of a user's groups, the primary one included. Empty for a user whom this machine does not know."""
     try:
         gids = os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
     except (KeyError, ValueError):
@@ -26,5 +26,5 @@ def _group(gid: int) -> str:
 
 
 def today() -> date:
-    """In this machine's zone."""
+    """The date in this machine's time zone."""
     return date(*time.localtime()[:3])

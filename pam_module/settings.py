@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,41 +15,49 @@ from otp_core.settings.repeated import Remark, entries, repeated, tables
 from otp_core.settings.section import Section, count, seconds, yes_or_no
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.values import ClientName, Day, Network
+from pam_module.texts import TextName
 
-Answer = Literal["password", "reject"]
-Asks = Literal["auto", "challenge", "append", "together", "code", "password"]
-TextName = Literal["login", "code", "code_again", "both", "unavailable", "enrol"]
+WithoutCode = Literal["password", "reject"]
+
+
+class AskMode(StrEnum):
+    """What a profile asks for, and in which order (``mode``)."""
+
+    AUTO = "auto"
+    CHALLENGE = "challenge"
+    APPEND = "append"
+    TOGETHER = "together"
+    CODE = "code"
+    PASSWORD = "password"
 
 
 class PamSocket(Section):
-    """The socket that PAM modules of this machine speak to: the same for the door and for the agent."""
+    """The socket for the PAM modules of this machine: the same settings for the door and for the agent."""
 
     socket: Path = Field(default=Path("/run/sekisho/pam.sock"), description="The Unix socket.")
     allow_all_users: Annotated[bool, FormerName("open")] = yes_or_no(
         False,
-        "Let every user of this machine speak to it (0666 in place of 0600), for screen lockers; each for their own "
+        "Let every user of this machine connect (0666 in place of 0600), for screen lockers; each for their own "
         "login only.",
     )
-    max_conversations: int = count(
-        256, 1, 100_000, "Logins at once; further ones are told that it is not possible now."
-    )
+    max_conversations: int = count(256, 1, 100_000, "Logins at once; further ones are refused.")
     max_per_user: int = count(8, 1, 10_000, "Of these, for one user of this machine other than root.")
     prompt_seconds: Annotated[int, FormerName("typing_seconds")] = count(
         300, 1, 3600, "Seconds in which a person has to answer a prompt."
     )
-    answer_seconds: float = seconds(20.0, 1, 100, "Seconds for a verdict; after that, the login is not possible now.")
+    answer_seconds: float = seconds(20.0, 1, 100, "Seconds for a verdict; after that, the login counts as an outage.")
     drain_seconds: float = seconds(5.0, 0, 60, "Seconds for the verdicts under way when it stops.")
 
 
 class HostProfile(Section):
-    """What a host's logins of one kind are asked."""
+    """What is asked at logins of one kind."""
 
-    name: ClientName = Field(description="What the module's option profile= says, and audit rows show as pam:NAME.")
+    name: ClientName = Field(description="Its name: the module's option profile=NAME, and pam:NAME in audit rows.")
     services: tuple[str, ...] = Field(
-        default=(), description="PAM services that it is for where the module names no profile: sshd, sudo."
+        default=(), description="PAM services that use it if the module names no profile: sshd, sudo."
     )
-    mode: Asks = Field(
-        default="auto",
+    mode: AskMode = Field(
+        default=AskMode.AUTO,
         description="What is asked: the password, then the code (challenge), or both in one answer if they come so "
         "(auto); password and code in one answer only (append); both before either is checked (together); the code "
         "alone, after another module has checked the password (code); no code ever (password).",
@@ -61,8 +70,8 @@ class HostProfile(Section):
     exempt_groups: tuple[str, ...] = Field(default=(), description="Groups of this machine whose members need no code.")
     exempt: Literal["password", "ignore"] = Field(
         default="password",
-        description="Who is exempt: the password is enough (in mode code: nothing is asked), or the module steps aside "
-        "and the rest of the stack decides (ignore).",
+        description="For exempt users: the password is enough (in mode code: nothing is asked), or the module steps "
+        "aside and the rest of the stack decides (ignore).",
     )
     networks: tuple[Network, ...] = Field(
         default=(), description="Where remote logins may come from (none given: anywhere). Local ones always may."
@@ -79,7 +88,7 @@ class HostProfile(Section):
 
     @field_validator("texts_ja", "texts_en")
     @classmethod
-    def _can_be_shown(cls, texts: dict[str, str]) -> dict[str, str]:
+    def _can_be_shown(cls, texts: dict[TextName, str]) -> dict[TextName, str]:
         for name, text in texts.items():
             if not text or not text.isprintable() or len(text.encode()) > 1024:
                 raise ValueError(f"{name} needs 1 to 1024 octets of printable text, without line ends")
@@ -87,20 +96,21 @@ class HostProfile(Section):
 
 
 class PamProfile(HostProfile):
-    """A profile where the store is."""
+    """A profile on the machine that holds the store."""
 
-    without_token: Answer = Field(
+    without_token: WithoutCode = Field(
         default="password", description="A customer who never enrolled, or suspended: no code, or reject."
     )
     without_password: Literal["code", "reject"] = Field(
         default="reject",
         description="A customer whose password is not kept here, where the mode asks for one: code alone, or reject.",
     )
-    suspended: Answer | None = Field(default=None, description="Suspended, if it is to differ from without_token.")
-    lost: Answer | None = Field(default=None, description="Token reported lost (left out: reject).")
+    suspended: WithoutCode | None = Field(default=None, description="Suspended, if it is to differ from without_token.")
+    lost: WithoutCode | None = Field(default=None, description="Token reported lost (left out: reject).")
     enrol_until: Day | None = Field(
         default=None,
-        description="The last day on which who never enrolled comes in without a code, and is told so; then: reject.",
+        description="The last day on which customers who never enrolled need no code, and are told to enrol; then: "
+        "reject.",
     )
 
 
@@ -109,30 +119,31 @@ class PamSettings(PamSocket):
 
     profiles: tuple[PamProfile, ...] = Field(
         default=(),
-        description="What is asked of whom. One named default is for whatever no other is for; without it, the "
-        "defaults are.",
+        description="What is asked, by kind of login. The one named default is used where no other fits; without it, "
+        "the defaults hold.",
     )
 
 
 class AgentProfile(HostProfile):
-    """A profile where the store is elsewhere: who may come in without a code, the server's client table says."""
+    """A profile on a host without the store: who needs no code is decided by the RADIUS server's client table."""
 
     offline: Literal["refuse", "codes"] = Field(
         default="refuse",
-        description="When no server answers: refuse, or take codes from the cache that the store has handed out "
+        description="When no server answers: refuse, or accept codes from the cache that the store has issued "
         "(mode code only).",
     )
 
     @field_validator("offline")
     @classmethod
     def _only_codes(cls, offline: str, info: ValidationInfo) -> str:
-        if offline == "codes" and info.data.get("mode") != "code":
+        if offline == "codes" and info.data.get("mode") != AskMode.CODE:
             raise ValueError('needs mode = "code": passwords cannot be checked without a server')
         return offline
 
 
 def given_twice(values: dict[str, Any], sources: SourceMap, section: str = "pam") -> Iterator[Remark]:
-    """Names of profiles, and PAM services that two profiles claim. ``values``: the file's, not checked yet."""
+    """Profile names and PAM services that are given twice. ``values``: the file's, not checked yet. ``section``: the
+    table that holds the profiles."""
     found = values.get(section)
     profiles = tables(found.get("profiles") if isinstance(found, dict) else None, (section, "profiles"))
     services = [
@@ -143,11 +154,11 @@ def given_twice(values: dict[str, Any], sources: SourceMap, section: str = "pam"
 
 
 def risks(pam: PamSettings) -> Iterator[Remark]:
-    """What works, but is weaker than it looks."""
+    """Settings that work, but are weaker than they look."""
     for index, profile in enumerate(pam.profiles):
-        if profile.mode == "password":
+        if profile.mode is AskMode.PASSWORD:
             yield ("pam", "profiles", index, "mode"), f"{profile.name} never asks for a code"
-        if profile.mode == "code" and profile.without_token == "password" and profile.enrol_until is None:
+        if profile.mode is AskMode.CODE and profile.without_token == "password" and profile.enrol_until is None:
             yield (
                 ("pam", "profiles", index, "without_token"),
                 f"through {profile.name} whoever has no active token gets in with nothing checked here: is a module "

@@ -1,4 +1,7 @@
-"""What sshd has to be told so that PAM can ask for a code. Asks sshd itself where it may, else reads its files."""
+"""Whether sshd lets PAM ask for a code. Asks sshd itself if that is allowed, otherwise reads its files.
+
+Changes nothing. Source: sshd_config(5).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-_OLD = {"challengeresponseauthentication": "kbdinteractiveauthentication"}
+from otp_core.checks import CheckResult, CheckState
+
+_FORMER_NAMES = {"challengeresponseauthentication": "kbdinteractiveauthentication"}
 _DEFAULTS = {
     "usepam": "no",
     "kbdinteractiveauthentication": "yes",
@@ -17,49 +22,66 @@ _DEFAULTS = {
     "permitemptypasswords": "no",
     "authenticationmethods": "any",
 }
-Finding = tuple[str, str, str]
+_MAX_DEPTH = 8
 
 
-def sshd_findings(root: Path) -> Iterator[Finding]:
-    """(state, check, text) as doctor.py has them."""
-    said = _asked() if root == Path("/") else None
-    known = _DEFAULTS | (said if said is not None else dict(_read(root, root / "etc/ssh/sshd_config", 0)))
-    if known["usepam"] != "yes":
-        yield "fail", "sshd", "UsePAM is no: no stack is asked at all. Write UsePAM yes"
-    elif known["kbdinteractiveauthentication"] != "yes":
-        yield (
-            "fail",
-            "sshd",
+def sshd_findings(root: Path) -> Iterator[CheckResult]:
+    """What is right and wrong in sshd's settings, for users in general."""
+    effective = _effective_settings() if root == Path("/") else None
+    file = root / "etc/ssh/sshd_config"
+    settings = _DEFAULTS | (dict(_read(root, file)) if effective is None else effective)
+    yield _pam(settings)
+    yield from _passwords(settings)
+    yield from _methods(settings["authenticationmethods"])
+    if effective is None and any(name == "match" for name, _ in _lines(root, file, 0, match_blocks=True)):
+        yield _warn("there are Match blocks, which were not looked at: ask sshd -T -C user=…,host=…,addr=…")
+
+
+def _ok(text: str) -> CheckResult:
+    return CheckResult(CheckState.OK, "sshd", text)
+
+
+def _warn(text: str) -> CheckResult:
+    return CheckResult(CheckState.WARN, "sshd", text)
+
+
+def _fail(text: str) -> CheckResult:
+    return CheckResult(CheckState.FAIL, "sshd", text)
+
+
+def _pam(settings: Mapping[str, str]) -> CheckResult:
+    if settings["usepam"] != "yes":
+        return _fail("UsePAM is no: no stack is asked at all. Write UsePAM yes")
+    if settings["kbdinteractiveauthentication"] != "yes":
+        return _fail(
             "KbdInteractiveAuthentication is no: nobody can be asked for a code, only password+code in one answer "
-            "works. Write KbdInteractiveAuthentication yes",
+            "works. Write KbdInteractiveAuthentication yes"
         )
-    else:
-        yield "ok", "sshd", "UsePAM and KbdInteractiveAuthentication are yes"
-    if known["passwordauthentication"] == "yes":
-        yield (
-            "warn",
-            "sshd",
+    return _ok("UsePAM and KbdInteractiveAuthentication are yes")
+
+
+def _passwords(settings: Mapping[str, str]) -> Iterator[CheckResult]:
+    if settings["passwordauthentication"] == "yes":
+        yield _warn(
             "PasswordAuthentication is yes: such a client is not asked for a code, and has to give password+code in "
-            "one answer. Write PasswordAuthentication no unless that is meant",
+            "one answer. Write PasswordAuthentication no unless that is meant"
         )
-    if known["permitemptypasswords"] == "yes":
-        yield "fail", "sshd", "PermitEmptyPasswords is yes: write no"
-    methods = known["authenticationmethods"]
+    if settings["permitemptypasswords"] == "yes":
+        yield _fail("PermitEmptyPasswords is yes: write no")
+
+
+def _methods(methods: str) -> Iterator[CheckResult]:
     if methods == "any":
-        yield (
-            "warn",
-            "sshd",
+        yield _warn(
             "a key alone gets in, and no code is asked for. If keys need one too: AuthenticationMethods "
-            "publickey,keyboard-interactive:pam keyboard-interactive:pam",
+            "publickey,keyboard-interactive:pam keyboard-interactive:pam"
         )
     elif any("keyboard-interactive" not in one and "password" not in one for one in methods.split()):
-        yield "warn", "sshd", f"AuthenticationMethods {methods}: one of these ways asks for no code"
-    if said is None and any(name == "match" for name, _ in _read(root, root / "etc/ssh/sshd_config", 0, whole=True)):
-        yield "warn", "sshd", "there are Match blocks, which were not looked at: ask sshd -T -C user=…,host=…,addr=…"
+        yield _warn(f"AuthenticationMethods {methods}: one of these ways asks for no code")
 
 
-def _asked() -> dict[str, str] | None:
-    """What sshd says of itself; only root may ask."""
+def _effective_settings() -> dict[str, str] | None:
+    """The settings as sshd itself prints them (sshd -T). None: there is no sshd, or this is not root."""
     program = shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin")
     if program is None or os.geteuid() != 0:
         return None
@@ -69,12 +91,13 @@ def _asked() -> dict[str, str] | None:
     return {name.lower(): value for name, _, value in (line.partition(" ") for line in done.stdout.splitlines())}
 
 
-def _read(root: Path, path: Path, depth: int, *, whole: bool = False) -> Iterator[tuple[str, str]]:
-    """The lines that hold for everybody, the first of each last, so that it wins in a dict."""
-    yield from reversed(list(_lines(root, path, depth, whole)))
+def _read(root: Path, path: Path) -> Iterator[tuple[str, str]]:
+    """The settings before the first Match, last one first: sshd uses the first value of a keyword, a dict the last."""
+    yield from reversed(list(_lines(root, path, 0, match_blocks=False)))
 
 
-def _lines(root: Path, path: Path, depth: int, whole: bool) -> Iterator[tuple[str, str]]:
+def _lines(root: Path, path: Path, depth: int, *, match_blocks: bool) -> Iterator[tuple[str, str]]:
+    """(keyword, value) of each line, includes resolved. ``match_blocks``: do not stop at the first Match."""
     try:
         text = path.read_text(errors="replace")
     except OSError:
@@ -82,12 +105,12 @@ def _lines(root: Path, path: Path, depth: int, whole: bool) -> Iterator[tuple[st
     for line in text.splitlines():
         name, _, value = line.strip().replace("=", " ", 1).partition(" ")
         name, value = name.lower(), value.strip()
-        if name == "match" and not whole:
+        if name == "match" and not match_blocks:
             return
-        if name == "include" and depth < 8:
+        if name == "include" and depth < _MAX_DEPTH:
             for pattern in shlex.split(value):
                 relative = pattern.lstrip("/") if pattern.startswith("/") else f"etc/ssh/{pattern}"
                 for found in sorted(root.glob(relative)):
-                    yield from _lines(root, found, depth + 1, whole)
+                    yield from _lines(root, found, depth + 1, match_blocks=match_blocks)
         elif name and name[0] != "#":
-            yield _OLD.get(name, name), value if name == "authenticationmethods" else value.lower()
+            yield _FORMER_NAMES.get(name, name), value if name == "authenticationmethods" else value.lower()

@@ -1,4 +1,7 @@
-"""The dialogue's House where the store is: the authenticator that all doors share, and what a session asks."""
+"""The dialogue's Backend on the machine that holds the store: the authenticator that all doors share.
+
+It writes audit rows alone; everything else that a login changes is the authenticator's.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +10,31 @@ from datetime import date
 
 from otp_core.audit import Event
 from otp_core.doors import Services
+from otp_core.inline_task import Deferred
 from otp_core.model import Attempt, OtpUse, Verdict
+from otp_core.store.retry import retry_while_busy
 from pam_module.frames import ResultCode
-from pam_module.inline_task import Deferred
 from pam_module.profiles import Profile
 
 
 class StoreBackend:
-    """Logins of this machine, asked of this machine's store."""
+    """Verdicts of this process's authenticator."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def answer(self, attempt: Attempt) -> Awaitable[Verdict]:
+        """The verdict, once the login batch with it is committed."""
         verdict: Deferred[Verdict] = Deferred()
         self._services.authenticator.admit(attempt, verdict.resolve)
         return verdict
 
-    def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
-        """As at a login, short of asking anything: whoever could not log in has no session either."""
-        found = self._services.login_reader.credentials(customer)
-        if found is None:
+    async def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
+        """The rules of a login that need no answer: a customer who could not log in has no session either. Raises
+        StoreUnavailable."""
+        record = await self._services.login_reader.login_record(customer)
+        if record is None:
             return ResultCode.USER_UNKNOWN, "unknown customer"
-        record, _ = found
         if record.locked_at is not None:
             return ResultCode.PERM_DENIED, "locked"
         use = OtpUse(record.otp_use)
@@ -38,7 +43,11 @@ class StoreBackend:
         grace_is_over = use is OtpUse.NONE and profile.enrol_until is not None
         return ResultCode.ACCT_EXPIRED if grace_is_over else ResultCode.PERM_DENIED, f"no active token: {use}"
 
-    def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
+    async def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
+        """Write one audit row. Waits while another process holds the write lock. Raises StoreUnavailable."""
+        await retry_while_busy(lambda: self._write_audit(event, attempt, reason))
+
+    def _write_audit(self, event: Event, attempt: Attempt, reason: str) -> None:
         with self._services.store.work() as work:
             work.audit(
                 event,
@@ -48,6 +57,7 @@ class StoreBackend:
                 customer=attempt.customer,
             )
 
-    def never_enrolled(self, customer: str) -> bool:
-        found = self._services.login_reader.credentials(customer)
-        return found is not None and found[0].otp_use == OtpUse.NONE
+    async def never_enrolled(self, customer: str) -> bool:
+        """Whether the customer is known and has never had a token. Raises StoreUnavailable."""
+        record = await self._services.login_reader.login_record(customer)
+        return record is not None and record.otp_use == OtpUse.NONE

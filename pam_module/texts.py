@@ -1,16 +1,16 @@
-"""What people read at a host: prompts and notices, in Japanese and English. A refusal is the host's to word."""
+"""The prompts and messages that a person reads at a host, in Japanese and English. The text of a refusal is the host's
+own (sshd, sudo)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 from otp_core.model import Language
 
 
 class TextName(StrEnum):
-    """The names that the settings have for them."""
+    """The names of the texts, as in the settings (texts_ja, texts_en)."""
 
     LOGIN = "login"
     CODE = "code"
@@ -30,7 +30,7 @@ TEXTS: dict[Language, dict[TextName, str]] = {
         TextName.ENROL: "ワンタイムパスワードが未登録です。{day}までに利用登録をしてください。",
     },
     Language.EN: {
-        TextName.LOGIN: "Password: ",  # the one text that sudo puts its own in place of
+        TextName.LOGIN: "Password: ",  # sudo replaces exactly this text by its own
         TextName.CODE: "One-time password: ",
         TextName.CODE_AGAIN: "Not accepted. The next one-time password shown: ",
         TextName.BOTH: "Password and one-time password: ",
@@ -40,9 +40,6 @@ TEXTS: dict[Language, dict[TextName, str]] = {
 }
 
 
-def texts_with(own: Mapping[Language, Mapping[Any, str]]) -> dict[Language, dict[TextName, str]]:
-    """The usual texts with a profile's own in their place."""
-    return {
-        language: texts | {TextName(name): text for name, text in own.get(language, {}).items()}
-        for language, texts in TEXTS.items()
-    }
+def texts_with(own: Mapping[Language, Mapping[TextName, str]]) -> dict[Language, dict[TextName, str]]:
+    """TEXTS, with a profile's own texts in place of those that it has."""
+    return {language: {**texts, **own.get(language, {})} for language, texts in TEXTS.items()}

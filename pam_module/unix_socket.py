@@ -1,8 +1,8 @@
-"""A Unix socket with the right mode from its first moment, that belongs to one process at a time.
+"""A listening Unix socket that has its mode before anybody can connect, and belongs to one process at a time.
 
-A lock beside it says whose it is, and dies with its process: so a socket whose lock is free is a stale one, and of
-several workers one serves and another takes over when that one ends. It never removes a socket that somebody
-answers at.
+A lock file beside it (flock) says whose it is; the kernel releases the lock when the process ends. So a socket whose
+lock is free is stale and may be replaced, and of several workers one serves and another takes over when that one ends.
+A socket at which a process answers is never removed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ BACKLOG = 256
 
 
 class SocketTaken(OSError):
-    """Somebody else serves there. The text says what to look for."""
+    """Another process serves there. The text says what to look for."""
 
 
 class UnixListener:
-    """A listening socket at a path. Raises Taken, or OSError with the path in it."""
+    """A listening socket at a path."""
 
     def __init__(self, path: Path, *, mode: int) -> None:
+        """``mode``: the socket's permission bits. Raises SocketTaken, or another OSError with the path in it."""
         self.path = path
         self._lock = _lock(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -36,7 +37,7 @@ class UnixListener:
             raise
 
     def _bind(self, mode: int) -> int:
-        """Bound under another name, and moved to its own when it is ready: nobody can connect in between."""
+        """Bind under another name and rename when the mode is set: nobody can connect before. Returns the inode."""
         if _answers(self.path):
             raise SocketTaken(
                 errno.EADDRINUSE, "another program answers there: end it, or choose another socket", str(self.path)
@@ -58,7 +59,7 @@ class UnixListener:
         return inode
 
     def close(self) -> None:
-        """Leave no socket behind, unless it is somebody else's by now."""
+        """Close and remove the socket, unless another one is in its place by now."""
         self.socket.close()
         with contextlib.suppress(OSError):
             if self.path.stat().st_ino == self._inode:
@@ -67,7 +68,8 @@ class UnixListener:
 
 
 def _lock(path: Path) -> int:
-    """The lock's file stays when the process ends: it would be another one's if it were removed."""
+    """Take the lock, and return its file descriptor. The file is never removed: another process may have it open, and
+    two processes could then hold locks on two files of one name."""
     try:
         lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -85,6 +87,7 @@ def _lock(path: Path) -> int:
 
 
 def _answers(path: Path) -> bool:
+    """Whether a process listens there. Raises OSError if something else than a socket is there."""
     if not path.is_socket():
         if path.exists() or path.is_symlink():
             raise OSError(errno.EEXIST, "is there, and is no socket: remove it, or choose another name", str(path))
@@ -95,6 +98,6 @@ def _answers(path: Path) -> bool:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False
-        except BlockingIOError:  # a backlog that is full: somebody is there
+        except BlockingIOError:  # the backlog is full: a process listens
             return True
     return True

@@ -1,4 +1,7 @@
-"""The gateways that may ask: found by source address, longest prefix first. No sockets; unknown is None."""
+"""The clients (gateways) that may send requests, found by source address. No sockets.
+
+Only the source address identifies a client: NAS-IP-Address and NAS-Identifier can be chosen freely by the sender.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,24 @@ from otp_core.radius.codec import Attribute, AttributeType, text_attributes
 from otp_core.radius.dictionary import Dictionary
 from radius_server.settings import ClientSettings, RadiusSettings
 
-_PROMPT = {
+_PROMPTS = {
     "no-echo": [(int(AttributeType.PROMPT), bytes(4))],
     "echo": [(int(AttributeType.PROMPT), b"\0\0\0\1")],
     "none": [],
 }
-_MOST_REMEMBERED = 10_000
+"""The attribute for each value of the setting (RFC 2869 section 5.10)."""
+
+_MAX_REMEMBERED = 10_000
+"""Source addresses whose client is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One gateway, with everything about its replies made ready."""
+    """One client, with the attributes of its replies already encoded.
+
+    ``texts``: the Reply-Messages by language and text. ``accept_attributes``: what every Access-Accept carries.
+    ``reject_delay``: seconds. ``reply_max``: octets. The rest is as in the settings.
+    """
 
     name: str
     network: IPv4Network | IPv6Network
@@ -40,12 +50,13 @@ class Client:
 
     @property
     def at_risk(self) -> bool:
-        """Whether a forged packet could be taken for this client's (CVE-2024-3596)."""
+        """Whether replies to this client can be forged, because it may leave Message-Authenticator out
+        (CVE-2024-3596)."""
         return not self.require_message_authenticator
 
 
 class Clients:
-    """All of them. Replaced as a whole when the settings are read again."""
+    """All clients. A reload replaces the whole object."""
 
     def __init__(self, clients: Iterable[Client]) -> None:
         self._clients = sorted(clients, key=lambda client: client.network.prefixlen, reverse=True)
@@ -57,22 +68,24 @@ class Clients:
             prefix[int(network.network_address)] = client
 
     def __iter__(self) -> Iterator[Client]:
+        """The clients, longest prefix first."""
         return iter(self._clients)
 
     def find(self, address: str) -> Client | None:
-        """The client of a source address."""
+        """The client whose network has this source address, the longest prefix first; None if there is none."""
         try:
             return self._found[address]
         except KeyError:
             return self._search(address)
 
     def _search(self, address: str) -> Client | None:
-        """One look for each prefix length in use, the longest first; forged sources leave nothing behind."""
+        """One look-up for each prefix length in use. Only addresses of clients are remembered: unknown sources can be
+        forged and would fill the memory."""
         source = ip_address(address.partition("%")[0])
         number, bits = int(source), source.max_prefixlen
         for (version, prefixlen), networks in self._by_prefix.items():
             if version == source.version and (client := networks.get(number >> bits - prefixlen << bits - prefixlen)):
-                if len(self._found) >= _MOST_REMEMBERED:
+                if len(self._found) >= _MAX_REMEMBERED:
                     self._found.clear()
                 self._found[address] = client
                 return client
@@ -80,7 +93,7 @@ class Clients:
 
 
 def clients_of(settings: RadiusSettings, dictionary: Dictionary) -> Clients:
-    """The clients as they are set. Raises ValueError for a reply attribute that cannot be encoded."""
+    """The clients of the settings. Raises ValueError for a reply attribute that cannot be encoded."""
     return Clients(_client(one, dictionary) for one in settings.clients)
 
 
@@ -96,7 +109,7 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         limit_proxy_state=settings.limit_proxy_state,
         reject_delay=settings.reject_delay,
         reply_max=settings.reply_max,
-        prompt=_PROMPT[settings.prompt],
+        prompt=_PROMPTS[settings.prompt],
         texts=texts,
         accept_attributes=texts[settings.language, Text.ACCEPT] + dictionary.encode_all(settings.reply_attributes),
     )
@@ -113,7 +126,7 @@ def _policy(settings: ClientSettings) -> Policy:
 
 
 def _texts(settings: ClientSettings) -> dict[tuple[Language, Text], list[Attribute]]:
-    """A client's own text serves customers of every language: its words may be matched by a program."""
+    """A text of the client's own is used for every language, because the gateway may look for its words."""
     own = settings.reply_messages
     return {
         (language, text): text_attributes(

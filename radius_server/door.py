@@ -1,6 +1,6 @@
-"""The RADIUS door as the core knows it: made from the settings, opened, reloaded, closed.
+"""The RADIUS door as the program uses it: checks its settings, opens, reloads, closes.
 
-The wiring of this package, and nothing else.
+It puts the parts of this package together. It handles no packet.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 import structlog
 
 from otp_core.doors import AttributeCheck, Services
-from otp_core.radius.codec import size
+from otp_core.radius.codec import SIGNED_HEADER, encoded_size
 from otp_core.radius.dictionary import CannotEncode, Dictionary
 from otp_core.settings import Problem
+from otp_core.settings.reload import take_over
 from radius_server.clients import Clients, clients_of
 from radius_server.duplicates import Duplicates
 from radius_server.listen.udp import Listener
-from radius_server.process.access import REPLY_HEAD, Limits, RadiusServer
+from radius_server.process.access import Limits, RadiusServer
 from radius_server.settings import ClientSettings, RadiusSettings
 
 REPORT_SECONDS = 3600.0
-_AT_START = (
+"""Between two log lines about each client at risk."""
+
+_RESTART_KEYS = (
     "listen", "workers", "max_in_flight", "max_open_challenges", "request_seconds", "status_rate", "duplicate_seconds",
     "duplicate_entries",
 )  # fmt: skip
@@ -29,16 +32,17 @@ _log = structlog.get_logger("radius")
 
 
 class RadiusDoor:
-    """UDP on every address of ``radius.listen``."""
+    """RADIUS over UDP at every address of ``radius.listen``. Without clients it stays shut. See otp_core.doors.Door."""
 
     def __init__(self, settings: RadiusSettings) -> None:
-        self._settings = self._started = settings
+        self._settings = self._started = settings  # in force now; in force since the start
         self._listeners: list[Listener] = []
         self._server: RadiusServer | None = None
         self._report: asyncio.TimerHandle | None = None
 
     def problems(self) -> Sequence[Problem]:
-        """Dictionaries that cannot be read, and reply attributes that cannot be encoded or do not fit into a reply."""
+        """Dictionaries that cannot be read, and clients' reply attributes that cannot be encoded or do not fit into a
+        reply."""
         try:
             dictionary = Dictionary(self._settings.dictionary)
         except ValueError as error:
@@ -50,25 +54,28 @@ class RadiusDoor:
         return found
 
     def attribute_check(self) -> AttributeCheck:
-        """A customer's attributes go out behind those of whichever client asks. What is told repeats nothing that was
-        written but names of the dictionary: in a file, cells slip."""
+        """A check of a customer's reply attributes, which an Access-Accept carries after those of the client.
+
+        Its messages repeat no value, and only names that the dictionary knows: in an imported file a password may have
+        slipped into the wrong column.
+        """
         radius = self._settings
         try:
             dictionary = Dictionary(radius.dictionary)
         except ValueError as error:
             unreadable = [str(error)]
             return lambda _: unreadable
-        others = [(client, _encoded(client.reply_attributes, dictionary)[0]) for client in radius.clients]
+        client_sizes = [(client, _encode(client.reply_attributes, dictionary)[0]) for client in radius.clients]
 
         def check(attributes: Mapping[str, object]) -> list[str]:
-            octets, wrong = _encoded(attributes, dictionary)
+            octets, wrong = _encode(attributes, dictionary)
             found = [
                 f"{name if name in dictionary else f'attribute {number}'}: {wrong[name].form}"
                 for number, name in enumerate(attributes, 1)
                 if name in wrong
             ]
-            for client, beside in others:
-                if (whole := REPLY_HEAD + beside + octets) > client.reply_max:
+            for client, client_octets in client_sizes:
+                if (whole := SIGNED_HEADER + client_octets + octets) > client.reply_max:
                     found.append(
                         f"make a reply of {whole} octets to {client.name}; its reply_max is {client.reply_max}"
                     )
@@ -78,13 +85,14 @@ class RadiusDoor:
         return check
 
     def bind(self) -> None:
-        """All workers read from the same sockets: whoever has time takes the next datagram, wherever it came from. (By
-        SO_REUSEPORT a gateway's one port would be one worker's.) Raises OSError (PortTaken)."""
+        """Bind the sockets before the workers are forked, so that all of them read from the same sockets and a free
+        worker takes the next datagram. (With SO_REUSEPORT all datagrams from one port of a gateway would go to one
+        worker.) Raises OSError (PortTaken)."""
         if self._settings.clients:
             self._listen()
 
     async def open(self, services: Services, *, shared: bool) -> None:
-        """Begin to answer. Raises OSError (PortTaken) without leaving anything open."""
+        """Begin to answer. On OSError (PortTaken) nothing is left open."""
         radius = self._settings
         if not radius.clients:
             _log.warning("no [[radius.clients]] are configured: the RADIUS door stays shut")
@@ -121,25 +129,22 @@ class RadiusDoor:
             raise
 
     def reload(self, section: RadiusSettings) -> None:
-        """New clients, secrets and texts from the next request on; those in flight keep their own."""
+        """Use new clients, secrets and texts from the next request on. Requests in flight keep the old ones."""
         if self._server is None:
             _log.warning("the RADIUS door is shut: restart to open it")
             return
         dictionary = Dictionary(section.dictionary)
         self._server.use(clients_of(section, dictionary), dictionary)
-        for name in _AT_START:
-            if getattr(section, name) != getattr(self._started, name):
-                _log.warning("a changed setting waits for a restart", setting=f"radius.{name}")
-        self._settings = section
+        self._settings = take_over("radius", self._started, section, _RESTART_KEYS)
         self._warn_of_risk(self._server.clients)
 
     async def close(self) -> None:
-        """Read nothing new; wait for what is under way, at most drain_seconds; close the sockets."""
+        """Stop reading, wait at most ``drain_seconds`` for the requests in flight, and close the sockets."""
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             loop.remove_reader(listener.socket)
         end = loop.time() + self._settings.drain_seconds
-        # Asked now and then, so that the hot path need not set an event for this one moment.
+        # Polled, because an event would have to be checked after every request only to serve this one moment.
         while self._server is not None and (self._server.in_flight or self._server.delayed) and loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         for listener in self._listeners:
@@ -157,7 +162,8 @@ class RadiusDoor:
         self._report = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report_again)
 
     def _report_risk(self) -> None:
-        """How many of the requests of each client at risk were protected: at 1.0 the exception can be ended."""
+        """Log for each client at risk the share of its requests that carried Message-Authenticator. At 1.0 it can be
+        required of that client."""
         assert self._server is not None
         for client in self._server.clients:
             if client.at_risk:
@@ -176,18 +182,18 @@ class RadiusDoor:
 
 
 def _reply_problems(client: ClientSettings, dictionary: Dictionary) -> Iterator[str]:
-    octets, wrong = _encoded(client.reply_attributes, dictionary)
+    octets, wrong = _encode(client.reply_attributes, dictionary)
     yield from map(str, wrong.values())
-    if REPLY_HEAD + octets > client.reply_max:
-        yield f"together they make a reply of {REPLY_HEAD + octets} octets; reply_max is {client.reply_max}"
+    if SIGNED_HEADER + octets > client.reply_max:
+        yield f"together they make a reply of {SIGNED_HEADER + octets} octets; reply_max is {client.reply_max}"
 
 
-def _encoded(attributes: Mapping[str, object], dictionary: Dictionary) -> tuple[int, dict[str, CannotEncode]]:
-    """The octets that they take, and what is wrong with those that cannot be encoded, by their names."""
+def _encode(attributes: Mapping[str, object], dictionary: Dictionary) -> tuple[int, dict[str, CannotEncode]]:
+    """The octets that the attributes take in a packet, and by name what is wrong with those that cannot be encoded."""
     octets, wrong = 0, {}
     for name, value in attributes.items():
         try:
-            octets += size(dictionary.encode_all({name: value}))
+            octets += encoded_size(dictionary.encode_all({name: value}))
         except CannotEncode as error:
             wrong[name] = error
     return octets, wrong

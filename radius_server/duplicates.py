@@ -1,7 +1,8 @@
-"""Retransmissions (RFC 5080 section 2.2.2): new, in progress, or the reply to send again. No sockets, no clock.
+"""Detects retransmissions (RFC 5080 section 2.2.2). No sockets, no clock.
 
-Keyed by source, destination and identifier; the same key with another authenticator is a new request and replaces the
-old one. Only packets whose Message-Authenticator was verified may come here.
+A request is known by a key (source, destination, identifier) and its octets. The same key with other octets, for
+example another authenticator, is a new request and replaces the old one. Only requests whose Message-Authenticator has
+been verified may be put in: otherwise a forged packet could replace a real one.
 """
 
 from __future__ import annotations
@@ -12,9 +13,16 @@ from enum import Enum, auto
 
 
 class Admission(Enum):
+    """What to do with a request for which there is no reply to send again."""
+
     NEW = auto()
+    """Handle it."""
+
     NO_ROOM = auto()
+    """It is new, but there was no room: drop it."""
+
     IN_PROGRESS = auto()
+    """A duplicate of one that is not answered yet: drop it."""
 
 
 class _Entry:
@@ -27,18 +35,23 @@ class _Entry:
 
 
 class Duplicates:
-    """``seconds`` that a reply is kept for, ``limit`` entries at most: the oldest give way."""
+    """The requests of the last ``seconds`` and their replies, at most ``limit``; over that the oldest are forgotten.
+
+    All times (``now``) are seconds of one clock that is never set back.
+    """
 
     def __init__(self, seconds: float, limit: int) -> None:
         self._seconds, self._limit = seconds, limit
-        # Not a plain dict: its first entry is looked for among all that were deleted in front of it.
+        # Not a plain dict, whose first entry is searched for among the deleted ones before it.
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def __len__(self) -> int:
+        """Requests remembered."""
         return len(self._entries)
 
     def admit(self, key: Hashable, octets: bytes, now: float, *, room: bool = True) -> Admission | bytes:
-        """NEW, IN_PROGRESS, or the octets of the reply that was sent. Without ``room``: NO_ROOM in the place of NEW."""
+        """NEW, IN_PROGRESS, or the reply to send again. Without ``room`` a new request is NO_ROOM and not remembered;
+        its duplicates are still recognised."""
         entry = self._entries.get(key)
         if entry is not None and entry.octets == octets and entry.expires > now:
             return Admission.IN_PROGRESS if entry.reply is None else entry.reply
@@ -50,19 +63,20 @@ class Duplicates:
         return Admission.NEW
 
     def complete(self, key: Hashable, octets: bytes, reply: bytes) -> None:
-        """Keep what was answered, unless a newer request took the place."""
+        """Keep the reply for duplicates, unless a newer request has replaced this one."""
         entry = self._entries.get(key)
         if entry is not None and entry.octets == octets:
             entry.reply = reply
 
     def forget(self, key: Hashable, octets: bytes) -> None:
-        """No answer was given: let the retransmission be a new request."""
+        """Forget a request that gets no reply, so that its retransmission is a new request."""
         entry = self._entries.get(key)
         if entry is not None and entry.octets == octets:
             del self._entries[key]
 
     def _shrink(self, now: float) -> None:
-        # Entries stand in the order of their expiry, so that what is stale stands in front.
+        """Delete up to two entries that have expired or exceed the limit. Entries are in the order of their expiry, so
+        those are in front; two for each one added keep up with any rate."""
         for _ in range(2):
             key, entry = next(iter(self._entries.items()))
             if entry.expires > now and len(self._entries) <= self._limit:

@@ -1,4 +1,4 @@
-"""The section ``[radius]``: names, units, limits and defaults, and what is risky in it. Values only; reads no file."""
+"""The section ``[radius]``: names, units, limits, defaults, and which settings are risky. Reads no file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from otp_core.settings.values import (
 Answer = Literal["password", "reject"]
 Prompt = Literal["no-echo", "echo", "none"]
 Charset = Literal["utf-8", "latin-1", "cp932"]
-_WIDE = {4: 8, 6: 32}
+_WIDE_PREFIX = {4: 8, 6: 32}
+"""By IP version: a client's network with this prefix length or a shorter one is a risk."""
 
 
 def _reply_text(description: str) -> Any:
@@ -35,16 +36,16 @@ def _reply_text(description: str) -> Any:
 
 
 class ReplyMessages(Section):
-    """The Reply-Message of each answer, where the text of the client's language does not suit."""
+    """Reply-Messages that replace the standard texts in every language."""
 
     challenge: str | None = _reply_text("Text that asks for the code.")
     challenge_again: str | None = _reply_text("Text that asks again after a wrong code.")
-    reject: str | None = _reply_text("Text of a refusal.")
-    accept: str | None = _reply_text("Text of an acceptance (none by default).")
+    reject: str | None = _reply_text("Text of an Access-Reject.")
+    accept: str | None = _reply_text("Text of an Access-Accept (none by default).")
 
 
 class ClientSettings(Section):
-    """A gateway that may ask: known by its source address, trusted by its shared secret."""
+    """A gateway that may send requests: identified by its source address, trusted by its shared secret."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -53,7 +54,7 @@ class ClientSettings(Section):
         }
     )
 
-    name: ClientName = Field(description="What logs, metrics and audit rows call it.")
+    name: ClientName = Field(description="Its name in logs, metrics and audit rows.")
     network: Network = Field(description="Its source address or network; of several that fit, the longest prefix wins.")
     secret: Secret = Field(repr=False, description="The shared secret, 16 octets or more. Either this or secret_file.")
     secret_file: ReadSecretPath | None = Field(
@@ -81,12 +82,14 @@ class ClientSettings(Section):
     )
     suspended: Answer | None = Field(default=None, description="Suspended, if it is to differ from without_token.")
     lost: Answer | None = Field(default=None, description="Token reported lost (left out: reject).")
-    charset: Charset = Field(default="utf-8", description="How the octets of its passwords are read.")
+    charset: Charset = Field(default="utf-8", description="The encoding of its user names and passwords.")
     language: Language = Field(default=Language.JA, description="The language of its Reply-Messages.")
     repeated_login_seconds: Annotated[int, FormerName("join_seconds")] = count(
-        0, 0, 60, "Seconds in which the same login, sent anew, joins the first verdict (0: never; weakens 'once')."
+        0, 0, 60, "Seconds in which a login that is sent again gets the first verdict again (0: never; weakens 'once')."
     )
-    reject_delay: float = seconds(1.0, 0, 10, "Seconds until an Access-Reject leaves (left out: as in [radius]).")
+    reject_delay: float = seconds(
+        1.0, 0, 10, "Seconds from a request until its Access-Reject is sent (left out: as in [radius])."
+    )
     reply_max: int = count(1024, 256, 4096, "Octets of the longest reply it can read (pam_radius_auth: 1024).")
     prompt: Prompt = Field(
         default="no-echo", description="The Prompt attribute of a challenge (left out: as in [radius])."
@@ -102,7 +105,7 @@ class ClientSettings(Section):
 
 
 class RadiusSettings(Section):
-    """The RADIUS door."""
+    """The RADIUS door: where it listens, its bounds, its clients."""
 
     listen: tuple[Listen, ...] = Field(
         default=(Address("0.0.0.0", 1812), Address("::", 1812)),  # noqa: S104  clients are told apart by address
@@ -113,47 +116,53 @@ class RadiusSettings(Section):
         1,
         0,
         256,
-        "Processes (0: one a core). With SQLite two give up to a third more logins than one, each at more cost.",
+        "Worker processes (0: one per core). With SQLite two handle up to a third more logins than one, at more CPU "
+        "per login.",
     )
     dictionary: tuple[ExistingPath, ...] = Field(
         default=(), description="Further dictionary files for reply_attributes. Relative paths start beside this file."
     )
     duplicate_seconds: int = count(30, 1, 300, "Seconds for which a reply is kept and sent again (RFC 5080 §2.2.2).")
-    duplicate_entries: int = count(100_000, 1, 10_000_000, "Replies that are kept.")
-    max_in_flight: int = count(4096, 1, 1_000_000, "Requests at work at once; further first packets are dropped.")
-    max_open_challenges: int = count(100_000, 1, 10_000_000, "Challenges waiting for an answer at once.")
-    request_seconds: float = seconds(5.0, 0.1, 60, "Seconds for a verdict; after that, silence.")
-    drain_seconds: float = seconds(5.0, 0, 60, "Seconds for the requests at work when the server stops.")
-    reject_delay: float = seconds(1.0, 0, 10, "Seconds until an Access-Reject leaves; delays nobody else.")
+    duplicate_entries: int = count(100_000, 1, 10_000_000, "Replies kept for duplicates at most.")
+    max_in_flight: int = count(4096, 1, 1_000_000, "Requests in flight at once; over that, first packets are dropped.")
+    max_open_challenges: int = count(
+        100_000, 1, 10_000_000, "Challenges open at once; over that, no login that may need one is begun."
+    )
+    request_seconds: float = seconds(5.0, 0.1, 60, "Seconds for a verdict; after that, no answer.")
+    drain_seconds: float = seconds(5.0, 0, 60, "Seconds to wait for requests in flight when the server stops.")
+    reject_delay: float = seconds(1.0, 0, 10, "Seconds from a request until its Access-Reject is sent.")
     status_rate: int = count(20, 0, 10_000, "Status-Server answers per second and client (0: none).")
     prompt: Prompt = Field(default="no-echo", description="The Prompt attribute of a challenge, for every client.")
     reply_messages: ReplyMessages = Field(
         default_factory=ReplyMessages, description="Texts for every client that has none of its own."
     )
-    clients: tuple[ClientSettings, ...] = Field(default=(), description="The gateways that may ask.")
+    clients: tuple[ClientSettings, ...] = Field(default=(), description="The gateways that may send requests.")
 
     @field_validator("clients")
     @classmethod
-    def _as_in_radius(cls, clients: tuple[ClientSettings, ...], info: ValidationInfo) -> tuple[ClientSettings, ...]:
-        """What a client leaves out, it takes from the section."""
-        return tuple(_completed(client, info.data) for client in clients)
+    def _inherit(cls, clients: tuple[ClientSettings, ...], info: ValidationInfo) -> tuple[ClientSettings, ...]:
+        """Give each client the section's value of every setting that it leaves out and the section has."""
+        return tuple(_with_inherited(client, info.data) for client in clients)
 
 
-def _completed(client: ClientSettings, radius: dict[str, Any]) -> ClientSettings:
-    taken: dict[str, Any] = {
+def _with_inherited(client: ClientSettings, radius: dict[str, Any]) -> ClientSettings:
+    inherited: dict[str, Any] = {
         name: radius[name]
         for name in ("reject_delay", "prompt")
         if name in radius and name not in client.model_fields_set
     }
     if "reply_messages" in radius:
         texts = radius["reply_messages"].model_dump(exclude_none=True)
-        taken["reply_messages"] = ReplyMessages(**texts | client.reply_messages.model_dump(exclude_none=True))
-    return client.model_copy(update=taken)
+        inherited["reply_messages"] = ReplyMessages(**texts | client.reply_messages.model_dump(exclude_none=True))
+    return client.model_copy(update=inherited)
 
 
 def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
-    """Networks, client names and listen addresses that an earlier entry has already. ``values``: the file's, not
-    checked yet; entries that do not parse are passed over, because their own problem is reported elsewhere."""
+    """Client names, networks and listen addresses that an earlier entry has already.
+
+    ``values``: the file's values, not validated yet. ``sources``: where each stands. Entries that cannot be read are
+    skipped, because validation reports them.
+    """
     radius = values.get("radius")
     if not isinstance(radius, dict):
         return
@@ -166,7 +175,7 @@ def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
 
 
 def risks(radius: RadiusSettings) -> Iterator[Remark]:
-    """What works, but is weaker than it looks."""
+    """Settings that are valid but weaken the door, each with its place and what to do."""
     for index, client in enumerate(radius.clients):
         for key, message in _client_risks(client):
             yield ("radius", "clients", index, key), message
@@ -191,5 +200,5 @@ def _client_risks(client: ClientSettings) -> Iterator[tuple[str, str]]:
             f"a code can be used more than once through {client.name} for {client.repeated_login_seconds} s; write 0 "
             "unless that gateway sends one login twice",
         )
-    if client.network.prefixlen <= _WIDE[client.network.version]:
+    if client.network.prefixlen <= _WIDE_PREFIX[client.network.version]:
         yield "network", f"{client.network} is very wide: every address in it may guess at the secret of {client.name}"

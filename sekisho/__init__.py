@@ -1,1 +1,1 @@
-"""The program: settings schema, wiring, server process, every command. Nothing imports it."""
+"""The program: settings schema, wiring, server process, every command. No other package imports it."""

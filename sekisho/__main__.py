@@ -1,4 +1,4 @@
-"""``python -m sekisho``: the command line, where the script ``sekisho`` is not on the path."""
+"""``python -m sekisho``: the command line, for where the script ``sekisho`` is not on the PATH."""
 
 from sekisho.cli import main
 

@@ -1,6 +1,6 @@
-"""What shows only when sections are seen together: a thing given twice, two sections that clash, what is risky.
+"""Checks across sections: entries given twice, sections that clash, and settings that work but are risky.
 
-It changes no setting. What is wrong within one section, that section's own module says.
+It changes no setting. What is wrong within one value or section is checked where that section is defined.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from otp_core.settings.sources import SourceMap
 if TYPE_CHECKING:
     from sekisho.settings import Settings
 
-_AS_STRONG_AS_OWASP_ASKS = ((47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5))
-"""(KiB, passes) for argon2id, from OWASP's Password Storage Cheat Sheet."""
+_OWASP_MINIMUM = ((47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5))
+"""Equally strong pairs (KiB, passes) for argon2id, from OWASP's Password Storage Cheat Sheet."""
 
 
 def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
-    """What an earlier entry of the same list has already."""
+    """Entries that an earlier entry of the same list has already. ``values`` are not checked yet."""
     yield from pam_module.settings.given_twice(values, sources)
     yield from radius_server.settings.given_twice(values, sources)
 
 
 def problems(settings: Settings) -> Iterator[Remark]:
-    """What makes sections unusable together."""
+    """Sections that cannot be used together."""
     if settings.web and settings.soft_token and settings.web.public_origin == settings.soft_token.public_origin:
         yield (
             ("soft_token", "public_origin"),
@@ -39,7 +39,7 @@ def problems(settings: Settings) -> Iterator[Remark]:
 
 
 def risks(settings: Settings) -> Iterator[Remark]:
-    """What works, but is weaker or of less use than it looks."""
+    """Settings that work, but are weaker or of less use than they look."""
     if not _hashes_well(settings.password):
         yield ("password",), "is weaker than OWASP's minimum for argon2id: memory_kib = 19456, time_cost = 2"
     token = settings.soft_token
@@ -55,13 +55,11 @@ def risks(settings: Settings) -> Iterator[Remark]:
 
 
 def _hashes_well(password: PasswordSettings) -> bool:
-    return any(
-        password.memory_kib >= memory and password.time_cost >= passes for memory, passes in _AS_STRONG_AS_OWASP_ASKS
-    )
+    return any(password.memory_kib >= memory and password.time_cost >= passes for memory, passes in _OWASP_MINIMUM)
 
 
 def shows_secrets(path: Path, settings: Settings, sources: SourceMap) -> bool:
-    """Whether the file holds a client's secret and everybody may read it. Raises OSError."""
+    """Whether the file holds a RADIUS client's secret and every user may read it. Raises OSError."""
     held = any(
         (sources.exactly(("radius", "clients", index, "secret")) or "").startswith(f"{path}:")
         for index in range(len(settings.radius.clients))

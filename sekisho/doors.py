@@ -1,6 +1,6 @@
-"""The doors of this program, by name: which section each has, and how it is made from it.
+"""The doors of this program, by name: the settings section of each, and how it is made from that section.
 
-This table is the one place that names them. There is no plug-in mechanism: a door is part of the program, and its
+Only this table names them. There is no plug-in mechanism: a door is part of the program, and its
 section part of the schema (settings.py).
 """
 
@@ -19,7 +19,7 @@ from sekisho.settings import Settings
 
 
 class Entry(NamedTuple):
-    """``section``: the attribute of Settings; ``make`` takes its value, None for a section that is left out."""
+    """``section``: an attribute of Settings; ``make`` takes its value, which is None for a section that is left out."""
 
     section: str
     make: Callable[[Any], Door[Any]]
@@ -45,12 +45,12 @@ def reload_doors(doors: dict[str, Door[Any]], settings: Settings) -> None:
 
 
 def door_problems(settings: Settings) -> list[Problem]:
-    """What only a door can find wrong with its section (a certificate, a dictionary)."""
+    """Problems that only a door can find in its section (a certificate, a dictionary)."""
     return [problem for door in make_doors(settings).values() for problem in door.problems()]
 
 
 def attribute_check(settings: Settings) -> AttributeCheck:
-    """The checks of all doors in one."""
+    """One check of reply attributes that asks every door which sends them."""
     doors = make_doors(settings).values()
     checks = [door.attribute_check() for door in doors if isinstance(door, AttributeDoor)]
     return lambda attributes: [problem for check in checks for problem in check(attributes)]

@@ -1,6 +1,6 @@
 """The life of one server process: start, signals, reload, drain. Several workers: supervisor.py.
 
-SIGTERM and SIGINT drain, SIGHUP reads the settings again. It knows no door by name.
+SIGTERM and SIGINT drain and end it, SIGHUP reloads the settings. It knows no door by name.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from sekisho.supervisor import SIGNALS, supervise
 from sekisho.wiring import open_application
 
 _log = structlog.get_logger("sekisho")
-_WAIT_FOR_A_RESTART = ("store", "login", "password", "throttle", "notices", "log")
+_RESTART_SECTIONS = ("store", "login", "password", "throttle", "notices", "log")
+"""Sections that a reload does not apply. The doors' own sections: see ``Door.reload``."""
 
 
 class Configuration:
-    """Where the settings come from, so that they can be read again."""
+    """Where the settings come from, so that a reload can read them again. ``path``: the file, None for none."""
 
     def __init__(self, path: Path | None, secrets_dir: Path | None, environment: Mapping[str, str]) -> None:
         self.path, self._secrets_dir, self._environment = path, secrets_dir, environment
 
     def read(self) -> Loaded[Settings]:
-        """The settings as they are now. Raises ConfigProblems, those that only a door can find included."""
+        """Read and check the settings. Raises ConfigProblems, including problems that only a door can find."""
         loaded = load(self.path, environment=self._environment, secrets_dir=self._secrets_dir)
         if problems := door_problems(loaded.settings):
             raise ConfigProblems(problems)
@@ -41,8 +42,10 @@ class Configuration:
 
 
 def run(configuration: Configuration, *, trust_clock: bool = False) -> int:
-    """Serve until a signal ends it; the exit code. Raises ConfigProblems, StoreProblem, KeyProblem, OSError."""
-    # Held back until somebody can take them: a reload that comes too early must not end the server.
+    """Serve until a signal ends it; returns the exit code. ``trust_clock``: accept a clock behind the audit trail.
+
+    Raises ConfigProblems, StoreProblem, KeyProblem, StoreUnavailable and OSError if it cannot start."""
+    # Blocked until their handlers are there: SIGHUP without a handler would end the process.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         return _run(configuration, trust_clock=trust_clock)
@@ -64,10 +67,10 @@ def _run(configuration: Configuration, *, trust_clock: bool) -> int:
     for door in doors.values():
         door.bind()
 
-    def work(late: bool) -> int:
+    def worker(late: bool) -> int:
         return asyncio.run(_serve(configuration, settings, doors, trust_clock=False, shared=True, late=late))
 
-    return supervise(workers, work)
+    return supervise(workers, worker)
 
 
 async def _serve(
@@ -79,7 +82,8 @@ async def _serve(
     shared: bool,
     late: bool = False,
 ) -> int:
-    """``shared``: one of several workers; ``late``: the others may have read the settings again meanwhile."""
+    """One server process, from opening to the end of draining; returns the exit code. ``shared``: it is one of several
+    workers. ``late``: the settings were reloaded after ``settings`` were read, so it reloads them at once."""
     application = open_application(settings, trust_clock=trust_clock)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -116,14 +120,15 @@ def _reload(configuration: Configuration, started: Settings, doors: dict[str, Do
         _log.error("not reloaded: the old settings stay in force", problems=str(problems))
         return
     reload_doors(doors, loaded.settings)
-    for name in _WAIT_FOR_A_RESTART:
+    for name in _RESTART_SECTIONS:
         if getattr(loaded.settings, name) != getattr(started, name):
             _log.warning("a changed section waits for a restart", section=name)
     _log.info("reloaded", file=str(configuration.path))
 
 
 async def _try_once(settings: Settings, *, trust_clock: bool) -> None:
-    """Open everything once, alone: workers share their ports, so only this finds out that somebody else has them."""
+    """Open everything once without sharing ports: a worker, which shares its ports, would not notice another program
+    that has them."""
     application = open_application(settings, trust_clock=trust_clock)
     doors = make_doors(settings).values()
     try:

@@ -1,4 +1,4 @@
-"""The one schema: the core's sections and each door's, composed. Here the settings file has its shape."""
+"""The schema of the settings file: the core's sections and each door's, put together. It reads nothing itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sekisho.checks import CHECKS
 
 
 class Settings(BaseSettings):
-    """The settings of Sekisho, all of them. A door whose section is left out stays shut."""
+    """All settings of Sekisho. A door whose section is left out is not opened."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """pydantic-settings reads nothing itself: file, folder and environment come through ``load``."""
+        """Only what is passed in: pydantic-settings must not read the environment itself, ``load`` does."""
         return (init_settings,)
 
 

@@ -1,6 +1,6 @@
-"""Several worker processes under one parent: fork them, pass signals on, replace those that end, give up in time.
+"""Runs several worker processes: forks them, passes signals on, replaces those that end, gives up if they keep ending.
 
-It knows nothing of doors or stores: a worker is a function that returns an exit code.
+It knows no doors and opens no store: a worker is a function that returns an exit code.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import Callable
 
 import structlog
 
-from otp_core.model import BackendSilent
+from otp_core.model import BackendSilent, StoreProblem
 from otp_core.sealing import KeyProblem
-from otp_core.store.sqlite.engine import StoreProblem
 
 _log = structlog.get_logger("sekisho")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 RESTART_SECONDS = 1.0
 GIVE_UP_AFTER, GIVE_UP_SECONDS = 5, 60.0
-"""Give up after so many ended workers, beyond one of each, within so many seconds."""
+"""Give up when GIVE_UP_AFTER workers more than there are of them have ended within GIVE_UP_SECONDS."""
 
 
 def supervise(workers: int, work: Callable[[bool], int]) -> int:
-    """Fork ``workers`` processes, pass signals on, replace who dies, end when all have ended."""
+    """Fork ``workers`` processes, replace those that end, and return when all have ended after a signal. ``work`` is
+    called in each; its argument says whether SIGHUP came before this worker was started. Returns the exit code."""
     stopping = failed = reloaded = False
     running: set[int] = set()
 
@@ -63,8 +63,8 @@ def supervise(workers: int, work: Callable[[bool], int]) -> int:
 
 
 def _fork(work: Callable[[bool], int], running: set[int], *, late: Callable[[], bool]) -> None:
-    """One more worker. No signal gets between the fork and its entry, or it would miss the worker. ``late``: asked in
-    the worker, when every signal that was not passed on to it has been seen."""
+    """Start one worker. Signals are blocked until its process ID is in ``running``, so that each is passed on to it.
+    ``late`` is asked in the worker, after every signal that was not passed on to it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pid = os.fork()
     if pid:
@@ -74,7 +74,7 @@ def _fork(work: Callable[[bool], int], running: set[int], *, late: Callable[[], 
     code = 1
     try:
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)  # still held back: the worker lets them in when it can take them
+            signal.signal(number, signal.SIG_DFL)  # still blocked: the worker unblocks them when it is ready
         code = work(late())
     except (StoreProblem, KeyProblem, BackendSilent, OSError) as problem:
         _log.error("a worker could not go on", problem=str(problem))

@@ -1,4 +1,4 @@
-"""Settings in, working objects out: the only place where the parts of the core are put together."""
+"""Makes the working objects from the settings: the only place where the parts of the core are put together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import GuardedClock
 from otp_core.doors import Services
+from otp_core.first_factor import LOCAL_PASSWORD
 from otp_core.first_factor.hash_pool import HashPool
 from otp_core.first_factor.hashes import Cost
 from otp_core.first_factor.local import LocalPassword
@@ -21,21 +22,21 @@ from otp_core.health import Health
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
 from otp_core.notices.sender import Sender
-from otp_core.store.queries import newest_audit_id
-from otp_core.store.sqlite.engine import read_meta
+from otp_core.store.queries import newest_audit_id, read_meta
 from otp_core.store.store import Store
 from sekisho.settings import Settings
 
 BUSY_SECONDS = 0.1
-"""How long the server's loop may stand still for another process's write lock; the login queue tries again."""
+"""Seconds for which the server waits for another process's write lock. Its loop stands still meanwhile; the login queue
+and the pages try again."""
 
 COMMAND_BUSY_SECONDS = 10.0
-"""The same for a command that somebody waits for."""
+"""Seconds for which a command waits for the write lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Everything that one process is made of. Doors are given its ``services``."""
+    """Everything that one server process is made of. The doors get its ``services``."""
 
     settings: Settings
     services: Services
@@ -44,15 +45,16 @@ class Application:
     sender: Sender | None
 
     async def close(self) -> None:
-        """After the doors have closed."""
+        """Close everything. Call it after the doors have closed."""
         await self.services.authenticator.close()
         self.hash_pool.close()
         self.queue.close()
         self.services.login_reader.close()
+        self.services.health.close()
 
 
 def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS) -> Store:
-    """The store. Raises StoreProblem or KeyProblem, StoreUnavailable if it cannot be read now."""
+    """The opened store. Raises StoreProblem or KeyProblem, and StoreUnavailable if it cannot be read now."""
     return Store(
         settings.store.url,
         settings.store.master_key_file,
@@ -63,12 +65,13 @@ def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS
 
 
 def open_desk(settings: Settings, store: Store) -> Desk:
-    """The desk alone, for a command."""
+    """The desk alone, for a command. Raises StoreUnavailable."""
     return Desk(store, _evaluator(settings, store), _clock(store).now)
 
 
 def open_application(settings: Settings, *, trust_clock: bool = False) -> Application:
-    """The whole application, for the process that answers. Call it in the event loop's thread."""
+    """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``: accept
+    a clock that is behind the audit trail. Raises StoreProblem, KeyProblem or StoreUnavailable."""
     store = open_store(settings, busy_seconds=BUSY_SECONDS)
     if trust_clock:
         _trust_clock(store)
@@ -82,7 +85,7 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
         queue,
         login_reader,
         evaluator,
-        LocalPassword(pool, cost_of(settings), desk.renew_password_hash),
+        {LOCAL_PASSWORD: LocalPassword(login_reader, pool, cost_of(settings), desk.customers.renew_password_hash)},
         PasswordThrottle(
             _password_delays(settings), asyncio.get_running_loop().time, settings.throttle.password_max_tracked
         ),
@@ -90,18 +93,18 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
         clock.now,
     )
     sender = Sender(store, settings.notices, clock.now) if settings.notices is not None else None
-    services = Services(store, authenticator, desk, login_reader, Health(login_reader, clock, queue))
+    services = Services(store, authenticator, desk, login_reader, Health(store.maintenance(), clock, queue))
     return Application(settings, services, queue, pool, sender)
 
 
 def cost_of(settings: Settings) -> Cost:
-    """What a password hash costs here."""
+    """The cost of a password hash (argon2id), from the settings."""
     password = settings.password
     return Cost(password.memory_kib, password.time_cost, password.parallelism)
 
 
 def rules_of(settings: Settings) -> Rules:
-    """The core's rules as they are set."""
+    """The rules of a login, from the settings."""
     login, throttle = settings.login, settings.throttle
     return Rules(
         lock_after=login.lock_after,
@@ -131,8 +134,8 @@ _TRUSTED = "clock trusted"
 
 
 def _trust_clock(store: Store) -> None:
-    """From now on the rows that are newer than now mean nothing: for this process, the workers, the commands and the
-    next start."""
+    """Record that the clock is right now, so that audit rows with a later time no longer count: for this process, its
+    workers, every command and the next start."""
     with store.work() as work:
         work.put_meta(_TRUSTED, f"{int(time.time() * 1000)} {work.newest_id()}".encode())
         work.audit(Event.CLOCK_TRUSTED, actor="sekisho serve", reason="--trust-clock")

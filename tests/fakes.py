@@ -7,9 +7,8 @@ import gc
 from collections.abc import Sized
 from dataclasses import dataclass, field
 
-from otp_core.login.requests import FirstFinding
-from otp_core.login.table import Finding
-from otp_core.model import Attempt, BackendSilent, LoginRecord
+from otp_core.first_factor import FirstFinding, Question
+from otp_core.model import BackendSilent
 
 
 @dataclass
@@ -53,26 +52,27 @@ class HandLoop(asyncio.SelectorEventLoop):
 @dataclass
 class KnownPasswords:
     """A first factor that knows passwords by heart. ``asked`` is what it was asked, in order; ``silent``: it does not
-    answer; ``slow``: seconds that it thinks. Who is not in ``passwords`` has none here."""
+    answer; ``slow``: seconds that it takes. It does not know customers who are not in ``passwords``."""
 
     passwords: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     silent: bool = False
     slow: float = 0.0
+    has_rounds = False
 
-    async def verify(
-        self, attempt: Attempt, password: str, record: LoginRecord | None, password_hash: str | None
-    ) -> FirstFinding:
-        self.asked.append((attempt.customer, password))
-        if self.slow:
-            await asyncio.sleep(self.slow)
-        if self.silent:
-            raise BackendSilent("the directory does not answer")
-        if record is None:
-            return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
-        if attempt.customer not in self.passwords:
-            return FirstFinding(right=True, held=False)
-        return FirstFinding(right=password == self.passwords[attempt.customer])
+    async def check(self, question: Question) -> FirstFinding:
+        customer = question.attempt.customer
+        for number, password in enumerate(question.candidates):
+            self.asked.append((customer, password))
+            if self.slow:
+                await asyncio.sleep(self.slow)
+            if self.silent:
+                raise BackendSilent("the directory does not answer")
+            if customer not in self.passwords:
+                return FirstFinding(right=True, held=False)
+            if password == self.passwords[customer]:
+                return FirstFinding(right=True, candidate=number)
+        return FirstFinding(right=False)
 
 
 def collections_of(holder: object) -> list[int]:

@@ -1,6 +1,6 @@
-"""Gateways for the tests: many signed Access-Requests at once from several sockets, every reply checked.
+"""A RADIUS client for the tests: many signed requests at once from several sockets, every reply checked.
 
-Written from the RFCs (2865, 3579, 5997) alone: nothing here comes from radius_server, so that the two can disagree.
+Written from RFC 2865, 3579 and 5997 alone, without the product's codec, so that a fault in one shows in the other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class BadReply(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A signed request; its octets may be sent as often as one likes."""
+    """A signed request. The same octets may be sent several times."""
 
     octets: bytes
     secret: bytes = field(repr=False)
@@ -77,7 +77,7 @@ def access_request(
 
 
 def status_server(*, secret: str) -> Packet:
-    """RFC 5997: are you there?"""
+    """A Status-Server (RFC 5997)."""
     return _signed(12, None, os.urandom(16), [], secret.encode())
 
 
@@ -108,7 +108,7 @@ def read_reply(packet: Packet, octets: bytes) -> Reply:
     if len(octets) < 20 or struct.unpack("!H", octets[2:4])[0] != len(octets) or octets[0] not in _NAMES:
         raise BadReply("bad framing")
     if octets[1] != packet.identifier:
-        raise BadReply("somebody else's identifier")
+        raise BadReply("another identifier")
     if md5(octets[:4] + packet.authenticator + octets[20:] + packet.secret).digest() != octets[4:20]:  # noqa: S324
         raise BadReply("wrong Response Authenticator")
     attributes: list[Attribute] = []
@@ -134,7 +134,7 @@ class Peers:
     def __init__(self, server: Where, sockets: int = 1, source: str = "127.0.0.1") -> None:
         self.sockets = [_socket(server, source) for _ in range(sockets)]
         self._sent: dict[tuple[int, int], list[Packet]] = defaultdict(list)
-        self.heard = 0  # replies so far, for somebody who watches from another thread
+        self.heard = 0  # replies so far; may be read from another thread
 
     def __enter__(self) -> Peers:
         return self
@@ -178,7 +178,7 @@ class Peers:
         try:
             octets = ready.recv(5000)
         except ConnectionRefusedError:
-            return 0  # nobody listens there now: silence, to a gateway
+            return 0  # a closed port: to a gateway, the same as silence
         number = self.sockets.index(ready)
         for index in waiting[number, octets[1]]:
             reply = _reply_to(packets[index], octets)
@@ -189,7 +189,7 @@ class Peers:
                 return 1
         if not any(_reply_to(packet, octets) for packet in self._sent[number, octets[1]]):
             raise BadReply(f"a reply that fits no request of this socket: {octets.hex()}")
-        return 0  # a late one, to an earlier question
+        return 0  # a late reply to an earlier request
 
 
 def _reply_to(packet: Packet, octets: bytes) -> Reply | None:
@@ -204,7 +204,7 @@ def _send(one: socket.socket, octets: bytes) -> None:
         try:
             one.send(octets)
         except ConnectionRefusedError:
-            continue  # an earlier datagram's echo: the next send goes out
+            continue  # reports that an earlier datagram met a closed port; the next send works
         return
 
 
@@ -217,5 +217,5 @@ def _socket(server: Where, source: str) -> socket.socket:
 
 
 def names(replies: Sequence[Reply | None]) -> list[str]:
-    """What each reply is called; ``silence`` for none."""
+    """The name of each reply; ``silence`` for none."""
     return [reply.name if reply else "silence" for reply in replies]

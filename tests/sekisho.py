@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pyotp
 
-from otp_core.accounts import Desk, Principal
+from otp_core.accounts import Desk, Principal, PrincipalKind
 from otp_core.audit import Ids
 from otp_core.first_factor.hashes import hash_password
 from otp_core.model import TokenSpec
@@ -32,7 +32,7 @@ from sekisho.wiring import cost_of, open_desk, open_store
 
 SECRET = "correct-horse-battery-1"
 PASSWORD = "himitsu-no-aikotoba"
-STAFF = Principal("staff")
+STAFF = Principal("staff", PrincipalKind.COMMAND)
 _LISTENING = re.compile(r"listening.*?address=(\S+).*door=radius")
 
 
@@ -117,11 +117,11 @@ workers = {self.workers}
         spec = spec or TokenSpec()
         number = next(self._numbers)
         one = Customer(f"taro{number}", password, f"VSMT{number:08d}", os.urandom(20), spec.digits)
-        self.desk.import_tokens([(one.token_id, one.seed, spec)], STAFF)
+        self.desk.tokens.import_rows([(one.token_id, one.seed, spec)], STAFF)
         hash_ = hash_password(password.encode(), cost_of(self.settings)) if password else None
-        self.desk.add_customer(one.contract_id, STAFF, password_hash=hash_)
+        self.desk.customers.add(one.contract_id, STAFF, password_hash=hash_)
         if enrolled:
-            self.desk.enrol(one.contract_id, one.token_id, one.previous_code(), STAFF)
+            self.desk.enrolment.enrol(one.contract_id, one.token_id, one.previous_code(), STAFF)
         return one
 
     def crowd(self, number: int) -> list[Customer]:
@@ -129,12 +129,12 @@ workers = {self.workers}
         first = next(self._numbers)
         numbers = [first, *(next(self._numbers) for _ in range(number - 1))]
         crowd = [Customer(f"taro{one}", "", f"VSMT{one:08d}", os.urandom(20)) for one in numbers]
-        self.desk.import_tokens([(one.token_id, one.seed, TokenSpec()) for one in crowd], STAFF)
+        self.desk.tokens.import_rows([(one.token_id, one.seed, TokenSpec()) for one in crowd], STAFF)
         with self.store.work() as work:
             records = [work.token(one.token_id) for one in crowd]
         keys = [record.key for record in records if record]
         new = [NewCustomer(one.contract_id, None, token_key=key) for one, key in zip(crowd, keys, strict=True)]
-        self.desk.import_customers(new, [one.token_id for one in crowd], STAFF)
+        self.desk.customers.import_rows(new, [one.token_id for one in crowd], STAFF)
         return crowd
 
     def audit(self, customer: str | None = None, event: str | None = None) -> list[AuditLine]:

@@ -1,1 +1,1 @@
-"""HTTP for every site: listener, security headers, sessions, client address, connection limits."""
+"""HTTP, once for all sites: door, listener, security middleware, sessions, client address, connection limits."""

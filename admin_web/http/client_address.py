@@ -1,48 +1,38 @@
-"""Who is at the door: the address that a request came from, and whether our own page sent it. Pure."""
+"""The address that a request came from, behind any number of trusted proxies. Pure: no request, no settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from otp_core.settings.values import AnyNetwork
 
 
 def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[AnyNetwork]) -> str:
-    """The last hop that is none of our proxies. ``forwarded``: the X-Forwarded-For headers, in order.
+    """The last hop that is not a trusted proxy, as an IP address.
 
-    What stands left of that hop, anybody may have written.
+    ``peer``: the address of the connection. ``forwarded``: the X-Forwarded-For headers, in order. Each proxy appends
+    the address it was asked from, so they are read from the right; what a client has written itself stands further
+    left and is not reached. An entry that is not an IP address ends the search at the hop before it.
     """
     hops = [hop.strip() for line in forwarded for hop in line.split(",")]
     address = peer
-    while _is_trusted(address, trusted) and hops:
-        before = _read(hops.pop())
+    while is_in(address, trusted) and hops:
+        before = _parse(hops.pop())
         if before is None:
             return address
-        address = before
+        address = str(before)
     return address
 
 
-def is_our_page(headers: Mapping[str, str], origin: str) -> bool:
-    """Whether a page of ``origin`` sent this: by Sec-Fetch-Site, else by Origin. Neither: no."""
-    site = headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site == "same-origin"
-    return headers.get("Origin") == origin
+def is_in(text: str, networks: Sequence[AnyNetwork]) -> bool:
+    """Whether a text is an IP address in one of these networks."""
+    address = _parse(text)
+    return address is not None and any(address in network for network in networks)
 
 
-def _read(text: str) -> str | None:
-    found = _parsed(text)
-    return str(found) if found else None
-
-
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(text)
     except ValueError:
         return None
-
-
-def _is_trusted(text: str, trusted: Sequence[AnyNetwork]) -> bool:
-    address = _parsed(text)
-    return address is not None and any(address in network for network in trusted)

@@ -1,7 +1,8 @@
-"""A connection's keeper: how many there are, and how long each may take to say what it wants. It reads no HTTP.
+"""Limits for the connections of a listener: how many there are, and how long a client may take to send a request.
 
-aiohttp waits for ever for the first line of a request. This stands between the socket and aiohttp, and ends a
-connection that owes a request for too long; a middleware tells it when one has come in whole, and when it is answered.
+aiohttp waits for ever for the first line of a request. ``LimitedConnection`` stands between the socket and aiohttp and
+aborts a connection whose request does not arrive in time; the security middleware tells it when a request has arrived
+and when it has been answered. Nothing here reads HTTP.
 """
 
 from __future__ import annotations
@@ -15,111 +16,132 @@ import structlog
 from aiohttp import web
 
 HEADER_SECONDS = 10.0
-"""From a connection's first moment, or from the last answer on, until a request's headers are complete."""
+"""From the start of a connection, or from its last answer, until the headers of a request are complete."""
 
 BODY_SECONDS = 10.0
 """For the body of a form."""
 
-FROM_ONE_ADDRESS = 100
-"""Connections at once from one address that is no trusted proxy's."""
+MAX_PER_ADDRESS = 100
+"""Connections at once from one address that is not a trusted proxy."""
 
 LOG_INTERVAL = 60.0
-"""Seconds between two log lines about connections turned away: whoever opens too many does not fill the log."""
+"""Seconds between two log lines about refused connections, so that opening many does not fill the log."""
 
 _log = structlog.get_logger("http")
 
 
 @dataclass
 class ConnectionLimiter:
-    """All connections of one listener. ``trusted`` says whether an address is a proxy, which may have many."""
+    """Counts all connections of one listener.
 
-    most: int
-    trusted: Callable[[str], bool]
-    seconds: float = HEADER_SECONDS
+    ``max_connections``: at once, from all addresses. ``is_proxy``: whether an address is a trusted proxy, which may
+    have more than MAX_PER_ADDRESS. ``header_seconds``: see HEADER_SECONDS.
+    """
+
+    max_connections: int
+    is_proxy: Callable[[str], bool]
+    header_seconds: float = HEADER_SECONDS
     open_connections: int = 0
-    of: Counter[str] = field(default_factory=Counter)
-    turned_away: int = 0
+    per_address: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
     logged_at: float = float("-inf")
 
     def admits(self, address: str) -> bool:
-        return self.open_connections < self.most and (self.of[address] < FROM_ONE_ADDRESS or self.trusted(address))
+        """Whether one more connection from this address is within the limits."""
+        return self.open_connections < self.max_connections and (
+            self.per_address[address] < MAX_PER_ADDRESS or self.is_proxy(address)
+        )
 
-    def turn_away(self, address: str, now: float) -> None:
-        """Counted, and said once in a while."""
-        self.turned_away += 1
+    def opened(self, address: str) -> None:
+        """Count a connection that was admitted."""
+        self.open_connections += 1
+        self.per_address[address] += 1
+
+    def closed(self, address: str) -> None:
+        """Count a connection that was admitted and has ended."""
+        self.open_connections -= 1
+        self.per_address[address] -= 1
+        if not self.per_address[address]:
+            del self.per_address[address]
+
+    def refuse(self, address: str, now: float) -> None:
+        """Count a refused connection; log the count, at most once in LOG_INTERVAL. ``now``: the loop's time."""
+        self.refused += 1
         if now >= self.logged_at + LOG_INTERVAL:
             _log.warning(
-                "too many connections", at_once=self.open_connections, source=address, turned_away=self.turned_away
+                "too many connections", at_once=self.open_connections, source=address, turned_away=self.refused
             )
-            self.turned_away, self.logged_at = 0, now
+            self.refused, self.logged_at = 0, now
 
 
 class LimitedConnection(asyncio.Protocol):
-    """One connection."""
+    """One connection: passes everything on to ``inner`` (aiohttp's protocol), within the limits."""
 
     def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol) -> None:
         self._limiter, self._inner = limiter, inner
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._address = ""
-        self._let_in = False
+        self._admitted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the connection and start its timer, or abort it."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
         if not self._limiter.admits(self._address):
-            self._limiter.turn_away(self._address, asyncio.get_running_loop().time())
+            self._limiter.refuse(self._address, asyncio.get_running_loop().time())
             transport.abort()
             return
-        self._let_in = True
-        self._limiter.open_connections += 1
-        self._limiter.of[self._address] += 1
-        self.expect()
+        self._admitted = True
+        self._limiter.opened(self._address)
+        self.start_timer()
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._let_in:
+        """Give its place in the limits back."""
+        if not self._admitted:
             return
-        self.rest()
-        self._limiter.open_connections -= 1
-        self._limiter.of[self._address] -= 1
-        if not self._limiter.of[self._address]:
-            del self._limiter.of[self._address]
+        self.stop_timer()
+        self._limiter.closed(self._address)
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._let_in:
+        """Pass on; what a refused connection still sends is dropped."""
+        if self._admitted:
             self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        return self._inner.eof_received() if self._let_in else None
+        """Pass on."""
+        return self._inner.eof_received() if self._admitted else None
 
     def pause_writing(self) -> None:
+        """Pass on."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
+        """Pass on."""
         self._inner.resume_writing()
 
-    def expect(self) -> None:
-        """A request is owed from now on."""
-        self.rest()
-        self._timer = asyncio.get_running_loop().call_later(self._limiter.seconds, self._too_late)
+    def start_timer(self) -> None:
+        """A request is due from now on: abort the connection if its headers are not complete in ``header_seconds``."""
+        self.stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(self._limiter.header_seconds, self._abort)
 
-    def rest(self) -> None:
-        """A request has come in, and is being answered."""
+    def stop_timer(self) -> None:
+        """A request has arrived and is being answered."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _too_late(self) -> None:
+    def _abort(self) -> None:
         assert self._transport is not None
         self._transport.abort()
 
 
 def connection_of(request: web.BaseRequest) -> LimitedConnection | None:
-    """The guard of a request's connection."""
+    """The limited connection that a request came over; None where there is none (a test without a listener)."""
     transport = request.transport
     protocol = transport.get_protocol() if isinstance(transport, asyncio.Transport) else None
     return protocol if isinstance(protocol, LimitedConnection) else None

@@ -1,4 +1,4 @@
-"""What every section of an HTTP listener has: TLS by files, and the proxies that are believed. Values only."""
+"""What every settings section of an HTTP site has: address, origin, TLS by files, trusted proxies. Values only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section
-from otp_core.settings.values import Network
+from otp_core.settings.values import Listen, Network, Origin
 
 
 class HttpSection(Section):
-    """Something that speaks HTTP: by itself with TLS, or behind a proxy that does."""
+    """An HTTP listener: with TLS by itself, or behind a proxy that terminates TLS.
+
+    A site's section declares ``listen`` and ``public_origin`` again, with its own default and description.
+    """
 
     tls_certificate: ExistingPath | None = Field(
         default=None,
@@ -27,6 +30,8 @@ class HttpSection(Section):
         description="Proxies whose X-Forwarded-For is believed, as addresses or networks: the last hop that is none of "
         "them is the browser's address.",
     )
+    listen: Listen
+    public_origin: Origin
 
     @model_validator(mode="after")
     def _both_tls_files(self) -> Self:

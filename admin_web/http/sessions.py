@@ -1,11 +1,12 @@
-"""The session's cookie: an opaque id of 256 bits that the store never sees. What a session remembers, the store keeps.
+"""Sessions of a site: the cookie holds an opaque id of 256 bits, the store keeps only its digest and the data.
 
-Under https the cookie is named __Host- and is Secure; http is for localhost only (the settings see to that), where not
-every browser takes a Secure cookie, so there it is neither.
+Under https the cookie is named __Host- and is Secure. Plain http is allowed for localhost only (the settings check
+that), where not every browser accepts a Secure cookie; there it is neither.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import secrets
@@ -14,42 +15,54 @@ from typing import Any
 
 from aiohttp import web
 
-from admin_web.settings import WebSettings
 from otp_core.accounts import Desk, Principal, Session, SessionLimits
+
+_ID_BYTES = 32
+_ID_CHARACTERS = 43
+"""Of an id in URL-safe base64 without padding (RFC 4648 section 5)."""
 
 
 class Sessions:
-    """Reads and writes the cookie, and asks the desk for the rest."""
+    """Reads and writes the session cookie, and asks the desk for the rest.
 
-    def __init__(self, desk: Desk, settings: WebSettings) -> None:
+    ``origin``: the site's public origin; its scheme decides about the cookie. ``lock`` guards the data of all sessions:
+    hold it from reading a session to writing it. A second click then waits, and finds what the first one has changed.
+    """
+
+    def __init__(self, desk: Desk, limits: SessionLimits, origin: str) -> None:
         self._desk = desk
-        self._secure = settings.public_origin.startswith("https:")
+        self._secure = origin.startswith("https:")
         self._name = "__Host-session" if self._secure else "session"
-        self.bounds = SessionLimits(settings.idle_seconds, settings.session_seconds, settings.max_sessions)
+        self.limits = limits
+        self.lock = asyncio.Lock()
 
     def has_cookie(self, request: web.Request) -> bool:
+        """Whether the browser sends a session cookie, valid or not."""
         return self._name in request.cookies
 
     def session(self, request: web.Request) -> Session | None:
-        """The browser's session, unless it has ended."""
-        id_ = _read(request.cookies.get(self._name, ""))
-        return None if id_ is None else self._desk.session(id_, self.bounds)
+        """The browser's session; None if it has none or it has ended. Raises StoreUnavailable."""
+        id_ = _decode(request.cookies.get(self._name, ""))
+        return None if id_ is None else self._desk.sessions.find(id_, self.limits)
 
     def begin(self, contract_id: str | None, data: Mapping[str, Any], principal: Principal) -> tuple[Session, str]:
-        """A new session under a new id, and what its cookie says."""
-        id_ = secrets.token_bytes(32)
-        session = self._desk.begin_session(id_, contract_id, data, self.bounds, principal)
+        """A new session under a new id, and the value of its cookie. ``contract_id``: the customer who has signed in,
+        None before that. Raises Refused if there are too many sessions, StoreUnavailable."""
+        id_ = secrets.token_bytes(_ID_BYTES)
+        session = self._desk.sessions.begin(id_, contract_id, data, self.limits, principal)
         return session, base64.urlsafe_b64encode(id_).decode().rstrip("=")
 
-    def put(self, response: web.Response, value: str) -> None:
+    def set_cookie(self, response: web.Response, value: str) -> None:
+        """Send the cookie of a session that ``begin`` has made."""
         response.set_cookie(self._name, value, httponly=True, secure=self._secure, samesite="Lax", path="/")
 
-    def drop(self, response: web.Response) -> None:
+    def delete_cookie(self, response: web.Response) -> None:
+        """Make the browser forget its session."""
         response.del_cookie(self._name, httponly=True, secure=self._secure, samesite="Lax", path="/")
 
 
-def _read(text: str) -> bytes | None:
-    if len(text) != 43:
+def _decode(text: str) -> bytes | None:
+    if len(text) != _ID_CHARACTERS:
         return None
     try:
         return base64.b64decode(text + "=", altchars=b"-_", validate=True)

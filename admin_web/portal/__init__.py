@@ -1,3 +1,3 @@
-"""The customers' own pages: enrol, suspend, change the device, set a token's clock right. They decide nothing about
+"""The customers' own pages: enrol, suspend, change the device, correct a token's time. They decide nothing about
 tokens: the desk does.
 """

@@ -1,5 +1,5 @@
-"""What each page does with what it is sent: the form is read, the desk is asked, the next page is named. One function a
-page, and a table of them. What the desk refuses, it raises; journey.py knows what to say then.
+"""What each page does with its form: read it, call the desk, name the next page. One function for each page, and a
+table of them. A refusal by the desk is raised as Refused; journey.py turns it into a message.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin_web.portal.stages import (
+from admin_web.portal.pages import (
     APP,
     ENROL_DONE,
     OLD_CODE,
@@ -29,8 +29,11 @@ from otp_core.accounts import Desk, Principal, Receipt, Session
 from otp_core.model import OtpUse
 from otp_core.otp import normalise_code, normalise_token_id
 
-MOST_TOKENS = 5
+MAX_TOKENS = 5
 """QR codes in one session: each is a row in the inventory for ever."""
+
+_MAX_TOKEN_ID_SHOWN = 64
+"""Characters of a refused token ID that the form shows again."""
 
 _CODE = re.compile(r"[0-9]{6,8}")
 _TOKEN_ID = re.compile(r"[A-Z0-9]{4,32}")
@@ -38,7 +41,8 @@ _TOKEN_ID = re.compile(r"[A-Z0-9]{4,32}")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What came in, and from whom."""
+    """A submitted form with everything that an act needs: the desk, the session and its customer (contract ID), the
+    form's fields by name, who acts, and the settings."""
 
     desk: Desk
     session: Session
@@ -50,33 +54,36 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Where the customer stands now, what the page says, what the session remembers besides."""
+    """What follows a submission. ``page``: the path of the page that the session is at now. ``message``: the name of a
+    form message to show there once. ``data``: what changes in the session's data besides."""
 
-    stage: str
-    notice: str | None = None
+    page: str
+    message: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 Act = Callable[[Submission], Outcome]
+"""The act of a page: at most one writing transaction, so that it can be run again as a whole while the store is busy
+(retry_while_busy). Raises Refused, StoreUnavailable."""
 
 
 def old_code(submission: Submission) -> Outcome:
-    """Journey 4: the old token's code. It is spent here."""
+    """Change of device, first step: the old token's code. It is spent here."""
     code, wrong = _code(submission, "code")
     if wrong:
         return Outcome(OLD_CODE, wrong)
-    submission.desk.give_old_code(
+    submission.desk.enrolment.give_old_code(
         submission.customer, code, submission.session, submission.settings.proof_seconds, submission.principal
     )
     return Outcome(_after_proof(submission))
 
 
 def permit(submission: Submission) -> Outcome:
-    """Journey 5: the permit in place of the old code. It stays good until the new token is there."""
+    """Change of device with a reissue permit instead of the old code. Only binding the new token uses it up."""
     text = submission.form.get("permit", "").strip()
     if not text:
         return Outcome(PERMIT, "permit-missing")
-    submission.desk.check_permit(submission.customer, text, submission.principal)
+    submission.desk.enrolment.check_permit(submission.customer, text, submission.principal)
     return Outcome(_after_proof(submission), data={"permit": text})
 
 
@@ -85,18 +92,19 @@ def _after_proof(submission: Submission) -> str:
 
 
 def accept_terms(submission: Submission) -> Outcome:
+    """The terms of use, in the version that the page has shown."""
     version = version_of(submission.settings)
     if version is not None and submission.form.get("version") != version:
-        return Outcome(TERMS, "changed")  # they were replaced while they were read
+        return Outcome(TERMS, "changed")  # replaced while the customer was reading them
     if submission.form.get("accept") != "yes":
         return Outcome(TERMS, "terms")
     if version is not None:
-        submission.desk.accept_terms(submission.customer, version, submission.principal)
+        submission.desk.customers.accept_terms(submission.customer, version, submission.principal)
     return Outcome(TOKEN)
 
 
-def choose(submission: Submission) -> Outcome:
-    """Which kind of token."""
+def choose_token(submission: Submission) -> Outcome:
+    """Which kind of token: one that the customer has, or a new one for an authenticator app."""
     match submission.form.get("kind"):
         case "own":
             return Outcome(TOKEN_ID)
@@ -107,10 +115,11 @@ def choose(submission: Submission) -> Outcome:
 
 
 def _issue(submission: Submission) -> Outcome:
+    """A new token, whose seed the next page shows once."""
     issued_before = int(submission.session.data.get("tokens", 0))
-    if issued_before >= MOST_TOKENS:
+    if issued_before >= MAX_TOKENS:
         return Outcome(TOKEN, "too-many-tokens")
-    issued = submission.desk.issue_for(
+    issued = submission.desk.enrolment.issue_for(
         submission.customer, submission.session, submission.settings.issuer, submission.principal
     )
     shown = {"secret": issued.secret, "uri": issued.uri}
@@ -118,24 +127,24 @@ def _issue(submission: Submission) -> Outcome:
 
 
 def token_id(submission: Submission) -> Outcome:
-    """A token that the customer has."""
+    """A token that the customer has: its ID and its code."""
     if submission.form.get("go") == "back":
         return Outcome(TOKEN)
     text = submission.form.get("token_id", "")
-    kept = {"kept": {"token_id": text[:64]}}
+    shown_again = {"kept": {"token_id": text[:_MAX_TOKEN_ID_SHOWN]}}
     if not text.strip():
         return Outcome(TOKEN_ID, "token-id-missing")
     found = normalise_token_id(text)
     if not _TOKEN_ID.fullmatch(found):
-        return Outcome(TOKEN_ID, "token-id-form", kept)
+        return Outcome(TOKEN_ID, "token-id-form", shown_again)
     code, wrong = _code(submission, "code")
     if wrong:
-        return Outcome(TOKEN_ID, wrong, kept)
-    return _bring(submission, found, code)
+        return Outcome(TOKEN_ID, wrong, shown_again)
+    return _bind(submission, found, code)
 
 
 def app(submission: Submission) -> Outcome:
-    """The token that was issued here, by its first code."""
+    """The token that was issued in this session, confirmed by its first code."""
     match submission.form.get("go"):
         case "back":
             return Outcome(TOKEN)
@@ -144,62 +153,67 @@ def app(submission: Submission) -> Outcome:
     code, wrong = _code(submission, "code")
     if wrong:
         return Outcome(APP, wrong)
-    return _bring(submission, str(submission.session.data["token_id"]), code)
+    return _bind(submission, str(submission.session.data["token_id"]), code)
 
 
-def _bring(submission: Submission, new: str, code: str) -> Outcome:
-    """The new token becomes the customer's, in the way that they have come."""
-    match OtpUse(submission.desk.login_record(submission.customer).otp_use):
+def _bind(submission: Submission, new_token_id: str, code: str) -> Outcome:
+    """Make the new token the customer's: as a change of device by code or by permit, or as an enrolment."""
+    match OtpUse(submission.desk.customers.login_record(submission.customer).otp_use):
         case OtpUse.ACTIVE:
-            receipt = submission.desk.change_by_proof(
-                submission.customer, submission.session, new, code, submission.principal
+            receipt = submission.desk.enrolment.change_by_proof(
+                submission.customer, submission.session, new_token_id, code, submission.principal
             )
         case OtpUse.REISSUE_PERMITTED:
             text = str(submission.session.data.get("permit", ""))
-            receipt = submission.desk.change_by_permit(
-                submission.customer, text, new, code, submission.principal, session=submission.session.key
+            receipt = submission.desk.enrolment.change_by_permit(
+                submission.customer, text, new_token_id, code, submission.principal, session=submission.session.key
             )
         case _:
-            receipt = submission.desk.enrol(submission.customer, new, code, submission.principal)
+            receipt = submission.desk.enrolment.enrol(submission.customer, new_token_id, code, submission.principal)
     return _done(ENROL_DONE, receipt)
 
 
 def suspend(submission: Submission) -> Outcome:
-    """Journey 3."""
+    """Suspend one-time passwords, with the token's code."""
     code, wrong = _code(submission, "code")
     if wrong:
         return Outcome(SUSPEND_CODE, wrong)
-    return _done(SUSPEND_DONE, submission.desk.suspend(submission.customer, code, submission.principal))
+    return _done(SUSPEND_DONE, submission.desk.enrolment.suspend(submission.customer, code, submission.principal))
 
 
 def resynchronise(submission: Submission) -> Outcome:
+    """Correct the token's time, with two codes in a row (RFC 6238 section 6)."""
     first, wrong_first = _code(submission, "first")
     second, wrong_second = _code(submission, "second")
     if wrong_first or wrong_second or first == second:
         return Outcome(RESYNC_CODES, "codes")
-    return _done(RESYNC_DONE, submission.desk.resynchronise(submission.customer, first, second, submission.principal))
+    return _done(
+        RESYNC_DONE, submission.desk.enrolment.resynchronise(submission.customer, first, second, submission.principal)
+    )
 
 
 def _code(submission: Submission, name: str) -> tuple[str, str | None]:
-    """A code as it was typed, and what is wrong with its form: nothing that the store knows."""
+    """A field's code, normalised, and the name of the message if it cannot be a code. The store is not asked."""
     code = normalise_code(submission.form.get(name, ""))
     if not code:
         return "", "code-missing"
     return code, None if _CODE.fullmatch(code) else "code-form"
 
 
-def _done(stage: str, receipt: Receipt) -> Outcome:
+def _done(page: str, receipt: Receipt) -> Outcome:
+    """The confirmation; secrets that the session held are removed from it."""
     shown = {"reference": str(receipt.reference), "token_id": receipt.token, "at": time.time()}
-    return Outcome(stage, data={"receipt": shown, "permit": "", "issued": None})
+    return Outcome(page, data={"receipt": shown, "permit": "", "issued": None})
 
 
 ACTS: dict[str, Act] = {
     OLD_CODE: old_code,
     PERMIT: permit,
     TERMS: accept_terms,
-    TOKEN: choose,
+    TOKEN: choose_token,
     TOKEN_ID: token_id,
     APP: app,
     SUSPEND_CODE: suspend,
     RESYNC_CODES: resynchronise,
 }
+"""Path of a page to its act. A page without an act has no form."""

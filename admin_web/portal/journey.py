@@ -1,7 +1,7 @@
-"""A customer who has signed in, page by page: show where they stand, take what they send, send them on. Always 303.
+"""The pages behind the sign-in: show the page that the session is at, run its act, redirect (303) to the next.
 
-A page is sent with a key that is good once: a double click, a page gone back to and a second tab find that what they
-send was sent before, and are led to where the customer stands now.
+Each page carries a key that is good for one submission. A double click, a page reached by Back and a second tab send a
+key that has been used; they are redirected to the page that the session is at, and nothing is done twice.
 """
 
 from __future__ import annotations
@@ -17,69 +17,73 @@ from typing import Any
 import segno
 from aiohttp import web
 
-from admin_web.http.server import SOURCE, form_of
+from admin_web.http.security import form_of
 from admin_web.http.sessions import Sessions
-from admin_web.pages import Pages, language_in
 from admin_web.portal.acts import ACTS, Outcome, Submission
-from admin_web.portal.notices import NOTICES, OF_REFUSAL
-from admin_web.portal.stages import APP, ENDS, ENROL, LOCKED, OLD_CODE, PERMIT, STAGES, TERMS, TOKEN, first_stage
+from admin_web.portal.messages import MESSAGE_OF_REFUSAL, MESSAGES
+from admin_web.portal.pages import APP, ENDS, ENROL, LOCKED, OLD_CODE, PAGES, PERMIT, TERMS, TOKEN, first_page
+from admin_web.portal.principal import principal_of
 from admin_web.portal.terms import terms, version_of
+from admin_web.rendering import Renderer, request_language
 from admin_web.settings import WebSettings
-from otp_core.accounts import Desk, Principal, Refusal, Refused, Session
+from otp_core.accounts import Desk, Refusal, Refused, Session
 from otp_core.model import LoginRecord, OtpUse
-from otp_core.store.retry import Turns, retry_while_busy
+from otp_core.store.retry import retry_while_busy
 
 WARN_SECONDS = 120
-NAME = "web"
+"""How long before the end of an idle session its warning page is shown."""
 
 
 class Journey:
-    """All pages behind the sign-in."""
+    """The handlers of all pages behind the sign-in. ``settings`` is asked for every page."""
 
-    def __init__(
-        self, desk: Desk, turns: Turns, sessions: Sessions, pages: Pages, settings: Callable[[], WebSettings]
-    ) -> None:
-        self._desk, self._turns, self._sessions, self._pages, self._settings = desk, turns, sessions, pages, settings
+    def __init__(self, desk: Desk, sessions: Sessions, renderer: Renderer, settings: Callable[[], WebSettings]) -> None:
+        self._desk, self._sessions, self._renderer, self._settings = desk, sessions, renderer, settings
 
     async def show(self, request: web.Request) -> web.Response:
-        """The page, if the customer is there; what is shown once is forgotten now."""
-        async with self._turns.mine():
+        """The page that the session is at. What is shown once (a message, a seed) leaves the session's data now.
+        Raises HTTPSeeOther for any other page."""
+        async with self._sessions.lock:
             session = self._session(request)
-            stage = str(session.data["stage"])
-            if request.path != stage:
-                raise web.HTTPSeeOther(stage)
+            page = str(session.data["stage"])
+            if request.path != page:
+                raise web.HTTPSeeOther(page)
             data = dict(session.data)
-            notice, issued = data.pop("notice", None), data.pop("issued", None)
-            # Also what keeps the session alive: somebody is here.
-            await retry_while_busy(lambda: self._desk.update_session(session, data))
+            message, issued = data.pop("notice", None), data.pop("issued", None)
+            # Written even if nothing has changed: it keeps the session alive.
+            await retry_while_busy(lambda: self._desk.sessions.update(session, data))
         values = await self._values(request, session, issued)
-        response = self._pages.page(request, STAGES[stage], notice=NOTICES.get(notice or ""), **values)
-        if stage not in ENDS:
-            idle = self._sessions.bounds.idle - WARN_SECONDS
+        response = self._renderer.render(request, PAGES[page], message=MESSAGES.get(message or ""), **values)
+        if page not in ENDS:
+            idle = self._sessions.limits.idle - WARN_SECONDS
             response.headers["Refresh"] = f"{max(60, idle)};url=/session"
         return response
 
-    async def act(self, request: web.Request) -> web.Response:
-        """One step: done, or back with what was wrong."""
+    async def submit(self, request: web.Request) -> web.Response:
+        """Run the page's act, if the form's key is unused. Raises HTTPSeeOther to the page that the session is at
+        then."""
         form = await form_of(request)
-        async with self._turns.mine():
+        async with self._sessions.lock:
             session = self._session(request)
             data = dict(session.data)
             if request.path != data["stage"] or not secrets.compare_digest(form.get("key", ""), data["key"]):
                 if data["stage"] not in ENDS:
                     data["notice"] = "already"
-                    await retry_while_busy(lambda: self._desk.update_session(session, data))
+                    await retry_while_busy(lambda: self._desk.sessions.update(session, data))
                 raise web.HTTPSeeOther(data["stage"])
             outcome = await self._outcome(request, session, form)
-            after = {**data, "kept": {}, **outcome.data, "stage": outcome.stage, "key": secrets.token_hex(8)}
-            if outcome.notice:
-                after["notice"] = outcome.notice
-            await retry_while_busy(lambda: self._desk.update_session(session, after))
-        raise web.HTTPSeeOther(outcome.stage)
+            after = {**data, "kept": {}, **outcome.data, "stage": outcome.page, "key": secrets.token_hex(8)}
+            if outcome.message:
+                after["notice"] = outcome.message
+            await retry_while_busy(lambda: self._desk.sessions.update(session, after))
+        raise web.HTTPSeeOther(outcome.page)
 
     def _session(self, request: web.Request) -> Session:
-        """The session of somebody who has signed in. Whose old code was spent just before the server died, goes on
-        behind that step."""
+        """The session of a customer who has signed in. Raises HTTPSeeOther if there is none.
+
+        If the server died after the old code was spent and before the session was written, the proof in the store shows
+        that the step is done: the session goes on behind it.
+        """
         session = self._sessions.session(request)
         if session is None or session.customer is None:
             raise self._signed_out(request)
@@ -88,83 +92,89 @@ class Journey:
         return session
 
     async def _outcome(self, request: web.Request, session: Session, form: Mapping[str, str]) -> Outcome:
-        assert session.customer is not None
-        submission = Submission(
-            self._desk, session, session.customer, form, Principal(NAME, request[SOURCE]), self._settings()
-        )
         act = ACTS.get(request.path)
         if act is None:  # a page without a form
             return Outcome(request.path)
+        assert session.customer is not None
+        submission = Submission(
+            self._desk, session, session.customer, form, principal_of(request, session.customer), self._settings()
+        )
         try:
             return await retry_while_busy(lambda: act(submission))
         except Refused as refused:
             return self._refused(submission, request.path, refused.refusal)
 
-    def _refused(self, submission: Submission, stage: str, refusal: Refusal) -> Outcome:
-        """Back to the page with what was wrong; or to another one, if the customer does not stand there any more."""
-        record = self._desk.login_record(submission.customer)
+    def _refused(self, submission: Submission, page: str, refusal: Refusal) -> Outcome:
+        """The same page with a message; another page, if the customer's state no longer fits the page."""
+        record = self._desk.customers.login_record(submission.customer)
         if record.locked_at is not None:
             return Outcome(LOCKED)
-        notice = OF_REFUSAL.get(refusal)
-        if notice is None:
-            again = begun(str(submission.session.data["journey"]), record, submission.settings, self._desk)
-            return Outcome(str(again["stage"]), "changed", again)
-        if stage == APP and refusal is Refusal.TOKEN_OR_CODE:
-            notice = "app-code"
-        if notice == "code" and stage.startswith("/resync"):
-            notice = "codes"
-        kept = {name: submission.form[name] for name in ("token_id",) if name in submission.form}
-        return Outcome(stage, notice, {"kept": kept})
+        message = MESSAGE_OF_REFUSAL.get(refusal)
+        if message is None:
+            anew = initial_data(str(submission.session.data["journey"]), record, submission.settings, self._desk)
+            return Outcome(str(anew["stage"]), "changed", anew)
+        if page == APP and refusal is Refusal.TOKEN_OR_CODE:
+            message = "app-code"
+        if message == "code" and page.startswith("/resync"):
+            message = "codes"
+        shown_again = {name: submission.form[name] for name in ("token_id",) if name in submission.form}
+        return Outcome(page, message, {"kept": shown_again})
 
     def _signed_out(self, request: web.Request) -> web.HTTPSeeOther:
-        """Whoever had a session is told that it has ended; whoever had none begins at the beginning."""
+        """To the page that says that the session has ended; without a session cookie to the journey's sign-in."""
         if self._sessions.has_cookie(request):
             return web.HTTPSeeOther("/expired")
         journey = request.path.split("/")[1]
         return web.HTTPSeeOther(f"/{journey}" if journey != "stop" else "/")
 
     async def _values(self, request: web.Request, session: Session, issued: Mapping[str, str] | None) -> dict[str, Any]:
-        """What a page shows."""
+        """What the templates show. ``issued``: the secret and the URI of a token that was issued just now."""
         data = session.data
         receipt = data.get("receipt")
         values: dict[str, Any] = {
             "signed_in": True,
             "ended": data["stage"] in ENDS,
-            "stage": data["stage"],
+            "page": data["stage"],
             "journey": data["journey"],
             "changing": data["changing"],
             "steps": data["steps"],
             "key": data["key"],
-            "kept": data.get("kept", {}),
-            "minutes": self._sessions.bounds.idle // 60,
+            "shown_again": data.get("kept", {}),
+            "minutes": self._sessions.limits.idle // 60,
             "receipt": receipt,
-            "at": _local(receipt["at"]) if receipt else None,
+            "at": _local_time(receipt["at"]) if receipt else None,
             "issued": issued,
         }
         if data["stage"] == TERMS:
-            values["terms"] = terms(self._settings(), language_in(request))
+            values["terms"] = terms(self._settings(), request_language(request))
         if issued is not None:
             values["picture"] = await asyncio.to_thread(_qr_code, issued["uri"])
         return values
 
 
-def begun(journey: str, record: LoginRecord, settings: WebSettings, desk: Desk) -> dict[str, Any]:
-    """What a session remembers at the beginning of a journey."""
-    stage = first_stage(journey, OtpUse(record.otp_use), locked=record.locked_at is not None)
+def initial_data(journey: str, record: LoginRecord, settings: WebSettings, desk: Desk) -> dict[str, Any]:
+    """The data of a session at the start of a journey. Raises OSError if the terms cannot be read, StoreUnavailable.
+
+    These keys are at rest in the sessions that are open, so they keep their spelling: ``stage`` is the path of the page
+    that the session is at, ``key`` that page's key, ``steps`` what the step navigation shows; later also ``notice`` (a
+    form message to show once), ``kept`` (fields to show again), ``issued``, ``token_id``, ``tokens``, ``permit`` and
+    ``receipt``.
+    """
+    page = first_page(journey, OtpUse(record.otp_use), locked=record.locked_at is not None)
     version = version_of(settings)
-    with_terms = journey == ENROL and version is not None and not desk.has_accepted(record, version)
-    if stage == TERMS and not with_terms:
-        stage = TOKEN
+    with_terms = journey == ENROL and version is not None and not desk.customers.has_accepted_terms(record, version)
+    if page == TERMS and not with_terms:
+        page = TOKEN
     steps = ["identity"]
-    if stage == OLD_CODE:
+    if page == OLD_CODE:
         steps.append("old-code")
-    if stage == PERMIT:
+    if page == PERMIT:
         steps.append("permit")
     if with_terms:
         steps.append("terms")
     return {
         "journey": journey,
-        "stage": stage,
+        "stage": page,
         "key": secrets.token_hex(8),
         "changing": record.otp_use in (OtpUse.ACTIVE, OtpUse.REISSUE_PERMITTED),
         "with_terms": with_terms,
@@ -174,8 +184,9 @@ def begun(journey: str, record: LoginRecord, settings: WebSettings, desk: Desk) 
 
 
 def _qr_code(uri: str) -> str:
+    """A QR code as a data URI. About 8 ms: call it in a thread."""
     return segno.make(uri, error="m").svg_data_uri(scale=4, border=4, light="#fff")
 
 
-def _local(seconds: float) -> datetime:
+def _local_time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds).astimezone()

@@ -1,4 +1,4 @@
-"""The app's files, read once: what a browser is given, byte for byte, under one version. No clock, no sockets."""
+"""The app's files, read once: what a browser gets, octet for octet, under one version. No clock, no sockets."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ _PAGE = "/index.html"
 
 @dataclass(frozen=True, slots=True)
 class File:
+    """A file with its media type and entity tag (without quotes)."""
+
     content: bytes
     content_type: str
     etag: str
 
 
 def app_files() -> Mapping[str, File]:
-    """By path. The page is "/"; the service worker is told which files there are, and their version: a hash of all."""
+    """All files by URL path; the page is "/". The service worker's two constants are filled in: the paths of the files
+    that it caches, and their version, a hash of them all."""
     found = {f"/{one.name}": one.read_bytes() for one in files(__package__).joinpath("static").iterdir()}
     found["/"] = found.pop(_PAGE)
     version = hashlib.sha256(b"".join(name.encode() + found[name] for name in sorted(found))).hexdigest()[:16]
-    kept = " ".join(sorted(found.keys() - {_WORKER}))
-    found[_WORKER] = found[_WORKER].replace(b"@VERSION@", version.encode()).replace(b"@FILES@", kept.encode())
+    cached = " ".join(sorted(found.keys() - {_WORKER}))
+    found[_WORKER] = found[_WORKER].replace(b"@VERSION@", version.encode()).replace(b"@FILES@", cached.encode())
     return {path: _file(path, content) for path, content in found.items()}
 
 

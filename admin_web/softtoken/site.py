@@ -1,6 +1,6 @@
-"""What the soft token's origin answers: the app's files, the time, and a new token for whoever asks, so many an hour.
+"""The routes of the soft token's origin: the app's files, the server's time, and a new token, so many an hour.
 
-A seed leaves here once, in the answer to the POST, and is never to be kept by anything on the way.
+A seed leaves here once, in the answer to POST /token; nothing on the way may store that answer.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from admin_web.http.server import SOURCE, SitePolicy, security_middleware
+from admin_web.http.security import SOURCE, SitePolicy, security_middleware
 from admin_web.softtoken.files import app_files
 from admin_web.softtoken.settings import SoftTokenSettings
-from otp_core.accounts import Desk, Principal, Quota, Refused
+from otp_core.accounts import Principal, PrincipalKind, Quota, Refused
 from otp_core.clock import ClockSetBack
+from otp_core.doors import Services
 from otp_core.model import StoreUnavailable, TokenSpec
+from otp_core.store.retry import retry_while_busy
 
 ACTOR = "soft token"
-MOST_BYTES = 1024
-_TELL_MS = 10_000
+MAX_BODY_BYTES = 1024
+_LOG_INTERVAL_MS = 10_000
 _DAY_MS = 24 * 3600 * 1000
 _log = structlog.get_logger("soft_token")
 
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; worker-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; "
     "require-trusted-types-for 'script'; trusted-types worker"
@@ -34,30 +36,46 @@ POLICY = (
 
 
 class SoftTokenSite:
-    """The handlers. ``now`` gives milliseconds since the epoch; ``settings`` is asked at every request."""
+    """The handlers, as an HttpSite. ``settings`` is asked at every request; ``now`` gives milliseconds since the
+    epoch."""
 
     def __init__(
         self,
-        desk: Desk,
+        services: Services,
         settings: Callable[[], SoftTokenSettings],
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._desk, self._settings, self._now = desk, settings, now
+        self._desk, self._settings, self._now = services.desk, settings, now
         self._files = app_files()
-        self._refusals, self._told_at = 0, 0
+        self._refusals, self._refusal_logged_at = 0, 0
 
     def application(self) -> web.Application:
-        policy = SitePolicy(self._settings().public_origin, lambda: self._settings().trusted_proxies, _error, POLICY)
-        app = web.Application(client_max_size=MOST_BYTES, middlewares=[security_middleware(policy)])
+        """The routes."""
+        policy = SitePolicy(
+            self._settings().public_origin,
+            lambda: self._settings().trusted_proxies,
+            _error_page,
+            CONTENT_SECURITY_POLICY,
+        )
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy)])
         app.router.add_get("/time", self._time)
-        app.router.add_post("/token", self._token)
+        app.router.add_post("/token", self._new_token)
         for path in self._files:
             app.router.add_get(path, self._file)
         return app
 
+    def sweep(self) -> None:
+        """Retire some of the tokens that nobody has enrolled in time. Raises StoreUnavailable, ClockSetBack."""
+        days = self._settings().unclaimed_days
+        retired = self._desk.issuance.retire_unclaimed(
+            days, Principal(ACTOR, PrincipalKind.SYSTEM, reason=f"not enrolled in {days} days")
+        )
+        if retired:
+            _log.info("retired tokens that nobody enrolled", tokens=retired)
+
     async def _file(self, request: web.Request) -> web.Response:
         file = self._files[request.path]
-        # Asked for again each time, so that a new version is found at once; mostly the answer is "not changed".
+        # "no-cache": revalidated each time, so that a new version is found at once; mostly the answer is 304.
         headers = {"Cache-Control": "no-cache", "ETag": f'"{file.etag}"'}
         if any(tag.value == file.etag for tag in request.if_none_match or ()):
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -66,14 +84,15 @@ class SoftTokenSite:
     async def _time(self, request: web.Request) -> web.Response:
         return _json({"now": self._now()})
 
-    async def _token(self, request: web.Request) -> web.Response:
+    async def _new_token(self, request: web.Request) -> web.Response:
         settings = self._settings()
         source = request[SOURCE]
         quota = Quota(settings.tokens_per_address, settings.tokens_per_hour)
+        principal = Principal(ACTOR, PrincipalKind.ANONYMOUS, source)
         try:
-            issued = self._desk.issue_unclaimed(Principal(ACTOR, source), quota)
+            issued = await retry_while_busy(lambda: self._desk.issuance.issue_unclaimed(principal, quota))
         except Refused as refused:
-            self._tell(source, refused)
+            self._log_refusal(source, refused)
             raise web.HTTPTooManyRequests(headers={"Retry-After": "3600"}) from None
         except (StoreUnavailable, ClockSetBack) as cause:
             _log.error("no new token", source=source, cause=str(cause))
@@ -90,17 +109,18 @@ class SoftTokenSite:
             }
         )
 
-    def _tell(self, source: str, refused: Refused) -> None:
-        """Now and then: a flood of requests is no flood of lines."""
+    def _log_refusal(self, source: str, refused: Refused) -> None:
+        """At most one line in _LOG_INTERVAL_MS, with the number of refusals since the last: a flood of requests must
+        not fill the log."""
         self._refusals += 1
-        if self._now() < self._told_at + _TELL_MS:
+        if self._now() < self._refusal_logged_at + _LOG_INTERVAL_MS:
             return
         _log.warning("no new token", source=source, reason=str(refused), refusals=self._refusals)
-        self._refusals, self._told_at = 0, self._now()
+        self._refusals, self._refusal_logged_at = 0, self._now()
 
 
-async def _error(request: web.Request, status: int) -> web.Response:
-    """A line of text: nobody reads it but the app, and that goes by the number."""
+async def _error_page(request: web.Request, status: int) -> web.Response:
+    """A line of text: only the app reads it, and it goes by the status."""
     return web.Response(status=status, text=HTTPStatus(status).phrase)
 
 

@@ -1,4 +1,4 @@
-"""`python examples/demo_bank`: the command line of the sample bank. It serves on loopback and nowhere else."""
+"""`python examples/demo_bank`: the command line of the sample bank. It listens on loopback addresses only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from asking import Gateway, Server
 from bank import Bank
+from radius_client import Gateway, Server
 from sessions import Sessions
 
 EXAMPLE = """\
@@ -40,7 +40,9 @@ def _host_port(text: str) -> tuple[str, int]:
 def _loopback(text: str) -> tuple[str, int]:
     host, port = _host_port(text)
     if not ip_address(host).is_loopback:
-        raise argparse.ArgumentTypeError(f"{text} is not of this machine: a sample has no TLS, write 127.0.0.1:{port}")
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a loopback address: the sample has no TLS, write 127.0.0.1:{port}"
+        )
     return host, port
 
 
@@ -50,7 +52,7 @@ def _secret(text: str) -> bytes:
     except OSError as problem:
         raise argparse.ArgumentTypeError(f"{text} cannot be read: {problem.strerror}") from None
     if not secret:
-        raise argparse.ArgumentTypeError(f"{text} is empty: it has to hold the shared secret")
+        raise argparse.ArgumentTypeError(f"{text} is empty: write the shared secret into it")
     return secret
 
 
@@ -75,14 +77,20 @@ def _options() -> argparse.Namespace:
         action="append",
         required=True,
         metavar="ADDRESS:PORT",
-        help="the RADIUS server; a second one is asked when the first is silent",
+        help="the RADIUS server; a second one is asked when the first does not answer",
     )
     add("--secret-file", type=_secret, required=True, dest="secret", metavar="FILE", help="holds the shared secret")
-    add("--source", metavar="ADDRESS", help="the address to ask from, by which the server knows this client")
+    add("--source", metavar="ADDRESS", help="the address to send from, by which the server knows this client")
     add("--portal", type=_portal, metavar="ORIGIN", help="the customers' own pages, linked from the login page")
-    add("--wait", type=float, default=3.0, metavar="SECONDS", help="for an answer, before asking again (default: 3)")
-    add("--tries", type=int, default=2, metavar="N", help="questions to each server (default: 2)")
-    add("--idle", type=float, default=600.0, metavar="SECONDS", help="until an idle visit ends (default: 600)")
+    add(
+        "--wait",
+        type=float,
+        default=3.0,
+        metavar="SECONDS",
+        help="for a reply, before sending again (default: 3)",
+    )
+    add("--tries", type=int, default=2, metavar="N", help="requests to each server (default: 2)")
+    add("--idle", type=float, default=600.0, metavar="SECONDS", help="until an idle session ends (default: 600)")
     return parser.parse_args()
 
 
@@ -97,12 +105,12 @@ async def _serve(options: argparse.Namespace) -> None:
         await web.TCPSite(runner, host, port).start()
     except OSError as problem:
         sys.exit(f"demo_bank: cannot listen at {host}:{port}: {problem.strerror}; choose another with --listen")
-    told = runner.addresses[0][1]
-    print(f"demo bank: http://localhost:{told}", flush=True)
-    ended = asyncio.Event()
+    bound_port = runner.addresses[0][1]
+    print(f"demo bank: http://localhost:{bound_port}", flush=True)
+    stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    await ended.wait()
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
     await runner.cleanup()
 
 

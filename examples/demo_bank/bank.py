@@ -1,6 +1,6 @@
-"""The pages of the sample bank: login, one-time password, top. Every login is the RADIUS server's decision.
+"""The pages of the sample bank: login, one-time password, top page. The RADIUS server decides about every login.
 
-It never keeps or logs a password or a code, and lets nobody in without an Access-Accept.
+It never stores or logs a password or a code, and lets nobody in without an Access-Accept.
 """
 
 from __future__ import annotations
@@ -14,46 +14,52 @@ from pathlib import Path
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from asking import LONGEST_NAME, LONGEST_PASSWORD, Answer, Gateway, Kind, Nobody, Question, Server
-from sessions import Challenge, Inside, Session, Sessions
+from radius_client import MAX_NAME, MAX_PASSWORD, Gateway, LoginRequest, NoReply, Reply, ReplyCode, Server
+from sessions import Challenge, LoggedIn, Session, Sessions
 from texts import TEXTS
 
 HERE = Path(__file__).parent
 COOKIE = "demo_bank"
-VISIT = web.RequestKey("visit", Session)
-_MOST_OCTETS = 8192
+"""Not "session": cookies do not tell ports apart (RFC 6265 section 8.5), and the portal may be at another port of this
+host."""
+
+SESSION = web.RequestKey("session", Session)
+_MAX_BODY_BYTES = 8192
 _JAPAN = timezone(timedelta(hours=9))
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
     "Cache-Control": "no-store",
-    # Not no-referrer: with that a browser hides the Origin of a form.
+    # Not no-referrer: with that, browsers send "Origin: null" with a form.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 _FILES = {"/style.css": "text/css", "/favicon.svg": "image/svg+xml"}
-_PLACES = {"login": "/", "code": "/code", "top": "/top"}
+_PATHS = {"login": "/", "code": "/code", "top": "/top"}
+"""The path of each page, for the way back from the choice of language."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Bank:
-    """``portal`` is where the customers' own pages are: scheme, host and port."""
+    """The web application. ``portal``: scheme, host and port of the customers' own pages, None if there are none."""
 
     def __init__(self, gateway: Gateway, sessions: Sessions, portal: str | None) -> None:
-        self._gateway, self._visits, self._portal = gateway, sessions, portal
-        self._pages = Environment(
+        self._gateway, self._sessions, self._portal = gateway, sessions, portal
+        self._templates = Environment(
             loader=FileSystemLoader(HERE / "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
 
     def application(self) -> web.Application:
-        app = web.Application(client_max_size=_MOST_OCTETS, middlewares=[self._careful])
+        """The routes."""
+        app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[self._security_middleware])
         app.router.add_get("/", self._login_page)
         app.router.add_post("/login", self._login)
         app.router.add_get("/code", self._code_page)
         app.router.add_post("/code", self._code)
         app.router.add_get("/top", self._top_page)
-        app.router.add_post("/logout", self._logout)
-        app.router.add_get("/language/{language:ja|en}/{place:login|code|top}", self._language)
+        app.router.add_post("/logout", self._log_out)
+        app.router.add_get("/language/{language:ja|en}/{page:login|code|top}", self._language)
         for path in _FILES:
             app.router.add_get(path, self._file)
         return app
@@ -61,32 +67,32 @@ class Bank:
     # Every request
 
     @web.middleware
-    async def _careful(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method == "POST" and not _is_own_form(request):
+    async def _security_middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "POST" and not _is_same_origin(request):
             raise web.HTTPForbidden(text="this form was not sent from the bank's own page", headers=_HEADERS)
         try:
             if request.path in _FILES:
                 response = await handler(request)
             else:
-                response = await self._visited(request, handler)
+                response = await self._with_session(request, handler)
         except web.HTTPException as refusal:
             refusal.headers.update(_HEADERS)
             raise
         response.headers.update(_HEADERS)
         return response
 
-    async def _visited(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        key = request.cookies.get(COOKIE)
-        session = self._visits.find(key) if key else None
+    async def _with_session(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        id_ = request.cookies.get(COOKIE)
+        session = self._sessions.find(id_) if id_ else None
         if session is None:
-            session = self._visits.begin(_preferred(request))
-            if key and request.path not in ("/", "/language"):
-                session.said = ("expired", "")
-        request[VISIT] = session
+            session = self._sessions.begin(_preferred_language(request))
+            if id_ and request.path not in ("/", "/language"):
+                session.message = ("expired", "")
+        request[SESSION] = session
         response = await handler(request)
-        # Its name may have changed on the way. Another port of this host is another site with the same cookies.
-        if session.key != key:
-            response.set_cookie(COOKIE, session.key, httponly=True, samesite="Lax")
+        # Compared after the handler, which may have renewed the id.
+        if session.id != id_:
+            response.set_cookie(COOKIE, session.id, httponly=True, samesite="Lax")
         return response
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
@@ -96,128 +102,136 @@ class Bank:
     # Pages
 
     async def _login_page(self, request: web.Request) -> web.StreamResponse:
-        session = request[VISIT]
-        if isinstance(session.at, Inside):
+        session = request[SESSION]
+        if isinstance(session.login, LoggedIn):
             return _to("/top")
-        session.at = None  # whoever comes back here begins again
+        session.login = None  # a challenge that was left unanswered is given up
         return self._page(session, "login")
 
     async def _code_page(self, request: web.Request) -> web.StreamResponse:
-        session = request[VISIT]
-        match session.at:
-            case Inside():
+        session = request[SESSION]
+        match session.login:
+            case LoggedIn():
                 return _to("/top")
             case None:
                 return _to("/")
         return self._page(session, "code")
 
     async def _top_page(self, request: web.Request) -> web.StreamResponse:
-        session = request[VISIT]
-        return self._page(session, "top") if isinstance(session.at, Inside) else _to("/")
+        session = request[SESSION]
+        return self._page(session, "top") if isinstance(session.login, LoggedIn) else _to("/")
 
     async def _language(self, request: web.Request) -> web.StreamResponse:
-        request[VISIT].language = request.match_info["language"]
-        return _to(_PLACES[request.match_info["place"]])
+        request[SESSION].language = request.match_info["language"]
+        return _to(_PATHS[request.match_info["page"]])
 
     def _page(self, session: Session, name: str) -> web.Response:
-        said, session.said = session.said, None
-        text = self._pages.get_template(f"{name}.html").render(
-            t=TEXTS[session.language], page=name, session=session, said=said, portal=self._portal, line=_line, day=_day
+        message, session.message = session.message, None
+        text = self._templates.get_template(f"{name}.html").render(
+            t=TEXTS[session.language],
+            page=name,
+            session=session,
+            message=message,
+            portal=self._portal,
+            line=_line,
+            day=_day,
         )
         return web.Response(text=text, content_type="text/html")
 
-    # Acts
+    # Forms
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
-        session = request[VISIT]
+        session = request[SESSION]
         form = await _form(request)
         customer, password = str(form.get("contract_id", "")).strip(), str(form.get("password", ""))
-        async with session.asking:
-            if isinstance(session.at, Inside):
+        async with session.lock:
+            if isinstance(session.login, LoggedIn):
                 return _to("/top")  # the second click of two
-            session.user_password = customer
+            session.contract_id = customer
             if not customer or not password:
                 return _back(session, "/", "missing")
-            if len(customer.encode()) > LONGEST_NAME or len(password.encode()) > LONGEST_PASSWORD:
+            if len(customer.encode()) > MAX_NAME or len(password.encode()) > MAX_PASSWORD:
                 return _back(session, "/", "refused")
-            question = Question(customer, password, request.remote or "")
-            return await self._ask(session, question, None)
+            return await self._send(session, LoginRequest(customer, password, request.remote or ""), None)
 
     async def _code(self, request: web.Request) -> web.StreamResponse:
-        session = request[VISIT]
+        session = request[SESSION]
         form = await _form(request)
         code = str(form.get("code", "")).strip()
-        async with session.asking:
-            if not isinstance(session.at, Challenge):
-                return _to("/top" if isinstance(session.at, Inside) else "/")
-            if not code or len(code.encode()) > LONGEST_PASSWORD:
+        async with session.lock:
+            challenge = session.login
+            if not isinstance(challenge, Challenge):
+                return _to("/top" if isinstance(challenge, LoggedIn) else "/")
+            if not code or len(code.encode()) > MAX_PASSWORD:
                 return _back(session, "/code", "no-code")
-            question = Question(session.at.customer, code, request.remote or "", session.at.state)
-            return await self._ask(session, question, session.at.server)
+            login_request = LoginRequest(challenge.customer, code, request.remote or "", challenge.state)
+            return await self._send(session, login_request, challenge.server)
 
-    async def _ask(self, session: Session, question: Question, server: Server | None) -> web.Response:
+    async def _send(self, session: Session, request: LoginRequest, server: Server | None) -> web.Response:
         try:
-            answer = await self._gateway.ask(question, server)
-        except Nobody:
-            session.at = None
+            reply = await self._gateway.send(request, server)
+        except NoReply:
+            session.login = None
             return _back(session, "/", "silence")
-        return self._follow(session, question, answer)
+        return self._follow(session, request, reply)
 
-    def _follow(self, session: Session, question: Question, answer: Answer) -> web.Response:
-        again = question.state is not None
-        match answer.kind:
-            case Kind.ACCEPT:
-                self._visits.let_in(session, question.user, with_code=again)
+    def _follow(self, session: Session, request: LoginRequest, reply: Reply) -> web.Response:
+        """Where a reply leads."""
+        was_challenged = request.state is not None
+        match reply.code:
+            case ReplyCode.ACCEPT:
+                self._sessions.log_in(session, request.user, with_code=was_challenged)
                 return _to("/top")
-            case Kind.CHALLENGE:
-                session.at = Challenge(question.user, answer.state, answer.server, answer.message, again)
+            case ReplyCode.CHALLENGE:
+                session.login = Challenge(request.user, reply.state, reply.server, reply.message, was_challenged)
                 return _to("/code")
-            case Kind.REJECT:
-                session.at = None
-                return _back(session, "/", "refused-code" if again else "refused", answer.message)
+            case ReplyCode.REJECT:
+                session.login = None
+                return _back(session, "/", "refused-code" if was_challenged else "refused", reply.message)
 
-    async def _logout(self, request: web.Request) -> web.StreamResponse:
-        session = request[VISIT]
-        if isinstance(session.at, Inside):
-            self._visits.leave(session)
-            session.said = ("left", "")
+    async def _log_out(self, request: web.Request) -> web.StreamResponse:
+        session = request[SESSION]
+        if isinstance(session.login, LoggedIn):
+            self._sessions.log_out(session)
+            session.message = ("left", "")
         return _to("/")
 
 
 async def _form(request: web.Request) -> Mapping[str, object]:
     try:
         return await request.post()
-    except (ValueError, LookupError, web.RequestPayloadError):  # no such encoding, no such part, not UTF-8
-        raise web.HTTPBadRequest(text="this is no form") from None
+    except (ValueError, LookupError, web.RequestPayloadError):  # unknown charset, malformed part, not UTF-8
+        raise web.HTTPBadRequest(text="the form cannot be read") from None
 
 
-def _is_own_form(request: web.Request) -> bool:
-    """Fetch metadata first, the Origin where a browser sends none; neither of them: no."""
+def _is_same_origin(request: web.Request) -> bool:
+    """By Sec-Fetch-Site, or by Origin where a browser does not send it; a request with neither is refused."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"
     return request.headers.get("Origin") == f"http://{request.host}"
 
 
-def _preferred(request: web.Request) -> str:
+def _preferred_language(request: web.Request) -> str:
     """Japanese, unless the browser names English before it."""
     wanted = request.headers.get("Accept-Language", "").lower()
     english, japanese = wanted.find("en"), wanted.find("ja")
     return "en" if english >= 0 and (japanese < 0 or english < japanese) else "ja"
 
 
-def _to(place: str) -> web.Response:
-    """Always by 303, so that back and reload send no form again."""
-    return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": place})
+def _to(path: str) -> web.Response:
+    """Always 303, so that Back and reload send no form again."""
+    return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": path})
 
 
-def _back(session: Session, place: str, said: str, message: str = "") -> web.Response:
-    session.said = (said, message)
-    return _to(place)
+def _back(session: Session, path: str, name: str, words: str = "") -> web.Response:
+    """To a page with a message: the name of its text, and the server's own words if it has any."""
+    session.message = (name, words)
+    return _to(path)
 
 
 def _line(message: str, language: str) -> str:
-    """The server's words in the page's language: this bank has it say both, Japanese first, a line each."""
+    """The line of a Reply-Message in the page's language: this bank's server sends Japanese first, then English."""
     lines = message.splitlines() or [""]
     return lines[-1] if language == "en" else lines[0]
 

@@ -1,4 +1,4 @@
-"""Who is at the bank's pages, kept in memory: a sample forgets everybody. No secret but the visits' names."""
+"""The bank's web sessions, in memory: this sample forgets them when it ends. They hold no password and no code."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from asking import Server
+from radius_client import Server
 
-MOST_VISITS = 10_000
+MAX_SESSIONS = 10_000
 
 
 @dataclass(frozen=True)
 class Challenge:
-    """What has to be answered with a code. ``state`` never leaves the bank towards the browser."""
+    """An Access-Challenge that the customer has to answer with a code. ``state`` is never sent to the browser.
+    ``again``: the code before was wrong."""
 
     customer: str
     state: bytes = field(repr=False)
@@ -25,8 +26,9 @@ class Challenge:
 
 
 @dataclass(frozen=True)
-class Inside:
-    """A customer who was let in. ``with_code``: a one-time password was asked for."""
+class LoggedIn:
+    """A customer whom the server has accepted. ``with_code``: a one-time password was asked for. ``last_login``: in
+    seconds since the epoch, None if this is the first."""
 
     customer: str
     with_code: bool
@@ -35,58 +37,62 @@ class Inside:
 
 @dataclass
 class Session:
-    """``user_password`` is the contract ID to show again; ``said`` the name of a notice and its text, shown once.
-    ``asking`` keeps a double click from asking twice."""
+    """``contract_id``: what the customer entered, to show again. ``message``: the name of a text and the server's own
+    words for it, shown once. ``login``: how far the login is; None: not begun. ``lock`` keeps a double click from
+    sending two requests. ``seen``: the clock at the last request."""
 
-    key: str = field(repr=False)
+    id: str = field(repr=False)
     language: str
     seen: float
-    user_password: str = ""
-    said: tuple[str, str] | None = None
-    at: Challenge | Inside | None = None
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    contract_id: str = ""
+    message: tuple[str, str] | None = None
+    login: Challenge | LoggedIn | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
 
 class Sessions:
-    """``idle`` seconds without a request end a visit."""
+    """All open sessions. ``idle``: seconds without a request that end one. ``clock``: seconds, monotonic."""
 
     def __init__(self, idle: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._idle, self._clock = idle, clock
         self._open: dict[str, Session] = {}
         self._last_logins: dict[str, float] = {}
 
-    def find(self, key: str) -> Session | None:
-        session = self._open.get(key)
+    def find(self, id_: str) -> Session | None:
+        """The open session of an id."""
+        session = self._open.get(id_)
         if session is None or self._clock() - session.seen > self._idle:
             return None
         session.seen = self._clock()
         return session
 
     def begin(self, language: str) -> Session:
+        """A new session. If there are MAX_SESSIONS, the oldest ends."""
         self._make_room()
         session = Session(secrets.token_urlsafe(24), language, self._clock())
-        self._open[session.key] = session
+        self._open[session.id] = session
         return session
 
-    def let_in(self, session: Session, customer: str, *, with_code: bool) -> None:
-        """Under a new name: whoever knew the old one is not let in with the customer."""
+    def log_in(self, session: Session, customer: str, *, with_code: bool) -> None:
+        """The server has accepted the customer. The session gets a new id, against session fixation."""
         now = time.time()
-        session.at = Inside(customer, with_code, self._last_logins.get(customer))
+        session.login = LoggedIn(customer, with_code, self._last_logins.get(customer))
         self._last_logins[customer] = now
-        self._rename(session)
+        self._renew_id(session)
 
-    def leave(self, session: Session) -> None:
-        session.at, session.user_password = None, ""
-        self._rename(session)
+    def log_out(self, session: Session) -> None:
+        """Forget the customer; the session gets a new id."""
+        session.login, session.contract_id = None, ""
+        self._renew_id(session)
 
-    def _rename(self, session: Session) -> None:
-        del self._open[session.key]
-        session.key = secrets.token_urlsafe(24)
-        self._open[session.key] = session
+    def _renew_id(self, session: Session) -> None:
+        del self._open[session.id]
+        session.id = secrets.token_urlsafe(24)
+        self._open[session.id] = session
 
     def _make_room(self) -> None:
         now = self._clock()
-        if len(self._open) >= MOST_VISITS:
-            self._open = {key: one for key, one in self._open.items() if now - one.seen <= self._idle}
-        while len(self._open) >= MOST_VISITS:
+        if len(self._open) >= MAX_SESSIONS:
+            self._open = {id_: one for id_, one in self._open.items() if now - one.seen <= self._idle}
+        while len(self._open) >= MAX_SESSIONS:
             del self._open[next(iter(self._open))]

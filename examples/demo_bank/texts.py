@@ -1,4 +1,7 @@
-"""What the sample bank's pages say, in Japanese and English. Words as in the guide for its customers."""
+"""The texts of the sample bank's pages, in Japanese and English, in the words of the guide for its customers.
+
+``messages``: shown once after a form; ``advice``: what to do then.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ _JA = {
     "deposit": "定期預金",
     "yen": "円",
     "logout": "ログアウト",
-    "said": {
+    "messages": {
         "missing": "契約者ＩＤとログインパスワードを入力してください。",
         "no-code": "ワンタイムパスワードを入力してください。",
         "refused": "ログインできません。入力内容をご確認ください。",
@@ -50,7 +53,7 @@ _JA = {
         "expired": "時間が経過したため、画面の有効期限が切れました。",
         "left": "ログアウトしました。",
     },
-    "todo": {
+    "advice": {
         "missing": "",
         "no-code": "",
         "refused": "続けてログインできないときは、お取引店の窓口へお問い合わせください。",
@@ -102,7 +105,7 @@ _EN = {
     "deposit": "Time deposit",
     "yen": "yen",
     "logout": "Log out",
-    "said": {
+    "messages": {
         "missing": "Enter your contract ID and your login password.",
         "no-code": "Enter your one-time password.",
         "refused": "Login failed. Check what you entered.",
@@ -111,7 +114,7 @@ _EN = {
         "expired": "Too much time has passed, and this page has expired.",
         "left": "You are logged out.",
     },
-    "todo": {
+    "advice": {
         "missing": "",
         "no-code": "",
         "refused": "If you still cannot log in, call the counter of your branch.",

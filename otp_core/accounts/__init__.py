@@ -1,18 +1,28 @@
-"""The life of customers and tokens: every act of the counter and of the customer's own pages, each one transaction
-with its audit row. Wrong codes count here as at every door; a refused act leaves a row and changes nothing else.
+"""The life of customers and tokens: every act of the counter and of the customers' pages, each one transaction with its
+audit row. Wrong codes count here as at every door; a refused act leaves a row and changes nothing else.
+
+``Desk`` is the way in: ``desk.customers``, ``.tokens``, ``.enrolment``, ``.sessions``, ``.issuance``. It never speaks
+to a user, a socket or a browser.
 """
 
 from __future__ import annotations
 
-from otp_core.accounts.customers import Register
-from otp_core.accounts.issuance import Quota, SelfServiceIssuance
-from otp_core.accounts.results import IssuedToken, Principal, Receipt, Refusal, Refused, ReissuePermit
-from otp_core.accounts.self_service import SelfService, Session, SessionLimits
+from otp_core.accounts.desk import Desk
+from otp_core.accounts.issuance import Quota
+from otp_core.accounts.permissions import Act
+from otp_core.accounts.principal import Principal, PrincipalKind
+from otp_core.accounts.results import REFUSAL_TEXT, IssuedToken, Receipt, Refusal, Refused, ReissuePermit
+from otp_core.accounts.sessions import Session, SessionLimits
+from otp_core.accounts.transactions import rerun_on_conflict
+from otp_core.accounts.verification import VerificationNeeded, VerifiedCode, verified
 
 __all__ = [
+    "REFUSAL_TEXT",
+    "Act",
     "Desk",
     "IssuedToken",
     "Principal",
+    "PrincipalKind",
     "Quota",
     "Receipt",
     "Refusal",
@@ -20,8 +30,8 @@ __all__ = [
     "ReissuePermit",
     "Session",
     "SessionLimits",
+    "VerificationNeeded",
+    "VerifiedCode",
+    "rerun_on_conflict",
+    "verified",
 ]
-
-
-class Desk(Register, SelfService, SelfServiceIssuance):
-    """Every act, for portal, console and command line."""

@@ -1,77 +1,131 @@
-"""Codes at the desk: checked, counted and spent by the same rules as at every door."""
+"""Codes at the desk: checked, counted and spent by the same rules as at every door (RFC 4226, RFC 6238, lockout.py)."""
 
 from __future__ import annotations
 
-from otp_core.accounts.results import Principal, Refusal, Refused
-from otp_core.accounts.transactions import Acts
+from otp_core.accounts.principal import Principal, PrincipalKind
+from otp_core.accounts.results import Refusal, Refused
+from otp_core.accounts.transactions import Transactions
+from otp_core.accounts.verification import Code, VerificationNeeded, VerifiedCode
 from otp_core.audit import Event
+from otp_core.login.evaluate import Evaluator
 from otp_core.login.lockout import failures_after, lock_reason, too_soon
-from otp_core.model import Kind, LoginRecord, OtpUse, StoreUnavailable, TokenState
-from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
+from otp_core.model import Conflict, Kind, LoginRecord, OtpUse, TokenState
+from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, resynchronise, step_at
 from otp_core.store.unit_of_work import TokenRecord, Work
+from otp_core.verifier import LOCAL_VERIFIER
 
 
-class Codes(Acts):
-    """What an act asks of a code. Counting is kept even if the act is refused; nothing is spent before it succeeds."""
+class Codes:
+    """What an act asks of a code. A wrong code is counted even though the act is refused; nothing is spent before every
+    code of the act was checked."""
 
-    def _not_locked(self, record: LoginRecord) -> None:
+    def __init__(self, transactions: Transactions, evaluator: Evaluator) -> None:
+        self._transactions, self._evaluator, self._rules = transactions, evaluator, evaluator.rules
+
+    def refuse_locked(self, record: LoginRecord) -> None:
+        """Raises Refused for a customer who is locked, or who has to wait after wrong codes."""
         if record.locked_at is not None:
             raise Refused(Refusal.LOCKED)
-        if too_soon(record, self._now(), self._rules):
+        if too_soon(record, self._transactions.now(), self._rules):
             raise Refused(Refusal.TOO_SOON)
 
-    def _check_code(self, work: Work, record: LoginRecord, text: str) -> tuple[int, int]:
-        """The step of a right code of the customer's own token, and the moment. Nothing is spent yet."""
-        self._not_locked(record)
-        if record.token_key is None:
+    def check(self, work: Work, record: LoginRecord, given: Code) -> tuple[int, int]:
+        """The step of a right code of the customer's own token, and the moment (ms). Nothing is spent yet. Raises
+        Refused (a wrong code is counted) or VerificationNeeded."""
+        self.refuse_locked(record)
+        if record.token_key is None or record.token_id is None or record.verifier is None:
             raise Refused(Refusal.NOT_NOW, "the token is not bound any more")
-        code, now = normalise_code(text), self._now()
+        code, now = _text(given), self._transactions.now()
         if not is_code(code, record.digits or 0):
             raise Refused(Refusal.NOT_A_CODE)
-        found, step = self._evaluator.fit(record, code, now)
+        if record.verifier == LOCAL_VERIFIER:
+            found, step = self._evaluator.fit(record, code, now)
+        else:
+            found, step = _verified(given, code, record.token_id, record.verifier, record.last_step)
         if found is Fit.REUSED:
             raise Refused(Refusal.REUSED_CODE)
         if found is Fit.WRONG:
-            self._count(work, record)
+            self.count(work, record)
             raise Refused(Refusal.WRONG_CODE)
         return step, now
 
-    def _spend_code(self, work: Work, record: LoginRecord, text: str) -> None:
-        step, now = self._check_code(work, record, text)
-        self._spend_step(work, record, step, now)
-
-    def _spend_step(self, work: Work, record: LoginRecord, step: int, now: int) -> None:
-        """The step of a code of the customer's own token."""
-        assert record.token_key is not None
-        drift = self._drift(record.kind, record.period, record.drift, step, now)
-        self._spend(work, record, record.token_key, step, drift, now)
-
-    def _new_token(self, work: Work, record: LoginRecord, token_id: str, text: str) -> tuple[TokenRecord, int, int]:
-        """The token that the customer brings, with the step of its code. Unknown, somebody else's and a wrong code
-        are one refusal; which of them it was, the detail tells staff."""
-        self._not_locked(record)
-        token, code, now = work.token(token_id), normalise_code(text), self._now()
+    def check_new_token(
+        self, work: Work, record: LoginRecord, token_id: str, given: Code
+    ) -> tuple[TokenRecord, int, int]:
+        """The token that the customer brings, the step of its code, and the moment (ms). Raises VerificationNeeded, or
+        Refused: an unknown token, somebody else's and a wrong code are one refusal, and its detail tells staff
+        which."""
+        self.refuse_locked(record)
+        token, code, now = work.token(token_id), _text(given), self._transactions.now()
         if token is None:
-            self._count(work, record)
+            self.count(work, record)
             raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} is not in the inventory")
         if not self._is_free(work, record, token):
-            self._count(work, record)
+            self.count(work, record)
             raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} is {token.state}")
-        found, step = fit(
-            self._unseal(token),
-            token.spec,
-            code,
-            at_ms=now,
-            last_step=token.last_step,
-            drift=token.drift,
-            window=self._rules.window,
-            look_ahead=self._rules.look_ahead,
-        )
+        found, step = self._fit(token, given, code, now)
         if found is not Fit.FITS:
             if is_code(code, token.digits) and found is Fit.WRONG:
-                self._count(work, record)
+                self.count(work, record)
             raise Refused(Refusal.TOKEN_OR_CODE, f"{found} code of token {token_id}")
         return token, step, now
+
+    def spend(self, work: Work, record: LoginRecord, given: Code) -> None:
+        """Check and spend a code of the customer's own token. Raises Refused, VerificationNeeded or Conflict."""
+        step, now = self.check(work, record, given)
+        self.spend_step(work, record, step, now)
+
+    def spend_step(self, work: Work, record: LoginRecord, step: int, now: int) -> None:
+        """Spend a step that ``check`` gave. Raises Conflict."""
+        assert record.token_key is not None
+        drift = record.drift
+        if record.verifier == LOCAL_VERIFIER:
+            drift = self._learnt_drift(record.kind, record.period, record.drift, step, now)
+        self._spend(work, record, record.token_key, step, drift, now)
+
+    def spend_first_step(self, work: Work, record: LoginRecord, token: TokenRecord, step: int, now: int) -> None:
+        """Spend a step that ``check_new_token`` gave; the token is bound by now. Raises Conflict."""
+        drift = token.drift
+        if token.verifier == LOCAL_VERIFIER:
+            drift = self._learnt_drift(token.kind, token.period, token.drift, step, now)
+        self._spend(work, record, token.key, step, drift, now)
+
+    def resynchronise(self, work: Work, record: LoginRecord, first: str, second: str) -> None:
+        """Spend two consecutive codes of the customer's own token, and learn its drift or counter from them. Raises
+        Refused (wrong codes are counted) or Conflict."""
+        if record.otp_use != OtpUse.ACTIVE or record.token_id is None:
+            raise Refused(Refusal.NOT_NOW, f"the customer's use of one-time passwords is {record.otp_use}")
+        self.refuse_locked(record)
+        token = work.token(record.token_id)
+        assert token is not None
+        if token.verifier != LOCAL_VERIFIER:
+            raise Refused(Refusal.NOT_NOW, f"{token.verifier} verifies this token's codes and keeps its clock")
+        now, codes = self._transactions.now(), (normalise_code(first), normalise_code(second))
+        if not all(is_code(code, token.digits) for code in codes):
+            raise Refused(Refusal.NOT_A_CODE)
+        step = resynchronise(
+            self._seed(token),
+            token.spec,
+            *codes,
+            at_ms=now,
+            last_step=token.last_step,
+            window=self._rules.resync_window,
+            look_ahead=self._rules.resync_look_ahead,
+        )
+        if step is None:
+            self.count(work, record)
+            raise Refused(Refusal.WRONG_CODE, "the two codes do not follow one another near the present")
+        drift = step - step_at(now, token.period) if token.kind == Kind.TOTP else 0
+        self._spend(work, record, token.key, step, drift, now)
+
+    def count(self, work: Work, record: LoginRecord) -> None:
+        """Count a wrong code or permit; after too many, lock the customer. Raises Conflict."""
+        now = self._transactions.now()
+        failures, locked_at = failures_after(record, now, self._rules)
+        self._transactions.set_failures(work, record, failures, now, locked_at)
+        if locked_at is not None:
+            locker = Principal("desk", PrincipalKind.SYSTEM, reason=lock_reason(failures))
+            self._transactions.record(work, Event.CUSTOMER_LOCKED, locker, record.contract_id, record.token_id)
 
     def _is_free(self, work: Work, record: LoginRecord, token: TokenRecord) -> bool:
         if token.state == TokenState.AVAILABLE:
@@ -82,24 +136,50 @@ class Codes(Acts):
             return record.otp_use == OtpUse.SUSPENDED
         return not self._rules.one_customer_per_token
 
+    def _fit(self, token: TokenRecord, given: Code, code: str, now: int) -> tuple[Fit, int]:
+        if token.verifier != LOCAL_VERIFIER:
+            if not is_code(code, token.digits):
+                return Fit.WRONG, -1
+            return _verified(given, code, token.token_id, token.verifier, token.last_step)
+        return fit(
+            self._seed(token),
+            token.spec,
+            code,
+            at_ms=now,
+            last_step=token.last_step,
+            drift=token.drift,
+            window=self._rules.window,
+            look_ahead=self._rules.look_ahead,
+        )
+
     def _spend(self, work: Work, record: LoginRecord, token_key: int, step: int, drift: int, now: int) -> None:
         if not work.spend_step(token_key, step, drift, now):
-            raise StoreUnavailable(f"a code of {record.contract_id} was used by somebody else just now: try again")
+            raise Conflict(f"a code of {record.contract_id} was used by somebody else just now: try again")
         if record.failures:
-            work.set_failures(record.customer_key, 0, 0, None)
+            self._transactions.set_failures(work, record, 0, 0, None)
 
-    def _count(self, work: Work, record: LoginRecord) -> None:
-        now = self._now()
-        failures, locked_at = failures_after(record, now, self._rules)
-        work.set_failures(record.customer_key, failures, now, locked_at)
-        if locked_at is not None:
-            locker = Principal("desk", reason=lock_reason(failures))
-            self._audit(work, Event.CUSTOMER_LOCKED, locker, record.contract_id, record.token_id)
-
-    def _drift(self, kind: str | None, period: int | None, drift: int, step: int, now: int) -> int:
+    def _learnt_drift(self, kind: str | None, period: int | None, drift: int, step: int, now: int) -> int:
         if kind != Kind.TOTP or not period:
             return 0
         return learn_drift(drift, step, step_at(now, period), self._rules.max_drift)
 
-    def _unseal(self, token: TokenRecord) -> bytes:
-        return self._store.sealer.unseal(token.seed, token.token_id)
+    def _seed(self, token: TokenRecord) -> bytes:
+        """Raises KeyProblem."""
+        assert token.seed is not None
+        return self._transactions.store.sealer.unseal(token.seed, token.token_id)
+
+
+def _text(given: Code) -> str:
+    return normalise_code(given if isinstance(given, str) else given.text)
+
+
+def _verified(given: Code, code: str, token_id: str, verifier: str, last_step: int) -> tuple[Fit, int]:
+    """What the token's verifier found. Where it does not tell the step, the one behind the last: each code is used up
+    there, so that here a count is enough. Raises VerificationNeeded."""
+    if not isinstance(given, VerifiedCode) or given.finding.token_id != token_id:
+        raise VerificationNeeded(token_id, verifier, code, given)
+    found = given.finding
+    step = last_step + 1 if found.step is None else found.step
+    if found.fit is Fit.FITS and step <= last_step:
+        return Fit.REUSED, step
+    return found.fit, step

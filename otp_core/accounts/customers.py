@@ -1,22 +1,36 @@
-"""Who may log in at all: customers are added, imported, locked and unlocked."""
+"""Customers: added, imported, locked, unlocked; and what the pages ask about one. No token's state changes here, but
+for the tokens that an import brings along.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from otp_core.accounts.results import Principal, Receipt, Refusal, Refused
-from otp_core.accounts.transactions import Acts
+from otp_core.accounts.permissions import Act
+from otp_core.accounts.principal import Principal
+from otp_core.accounts.results import Receipt, Refusal, Refused
+from otp_core.accounts.transactions import SYSTEM, Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.login.evaluate import attributes_text
 from otp_core.model import Language, LoginRecord, StoreUnavailable
 from otp_core.otp import normalise_contract_id
-from otp_core.store.unit_of_work import NewCustomer
+from otp_core.store.unit_of_work import NewCustomer, Work
 
 
-class Register(Acts):
-    """The acts on customers that touch no token's state of its own."""
+class CustomerService:
+    """The acts on customers. ``one_customer_per_token``: no import may bind a token that is bound."""
 
-    def add_customer(
+    def __init__(self, transactions: Transactions, *, one_customer_per_token: bool) -> None:
+        self._transactions, self._one_customer_per_token = transactions, one_customer_per_token
+
+    def login_record(self, contract_id: str) -> LoginRecord:
+        """A customer as of now. Raises Refused (UNKNOWN_CUSTOMER)."""
+        store = self._transactions.store
+        with store.read() as connection:
+            return self._transactions.login_record(Work(connection, store.ids), contract_id)
+
+    @rerun_on_conflict
+    def add(
         self,
         contract_id: str,
         principal: Principal,
@@ -27,52 +41,78 @@ class Register(Acts):
         language: Language | None = None,
         attributes: Mapping[str, object] | None = None,
     ) -> Receipt:
-        """A new customer, who has not enrolled. ``password_hash`` None: no password is checked here."""
+        """Add a customer, who has not enrolled. ``password_hash`` None: no password is checked here. ``attributes``:
+        reply attributes. Raises Refused (CUSTOMER_EXISTS)."""
         contract_id = normalise_contract_id(contract_id)
         new = NewCustomer(contract_id, password_hash, name, email, language, attributes_text(attributes))
-        with self._act(principal, customer=contract_id) as work:
+        with self._transactions.act(Act.ADD_CUSTOMER, principal, customer=contract_id) as work:
             if work.login_record(contract_id) is not None:
                 raise Refused(Refusal.CUSTOMER_EXISTS, contract_id)
             work.add_customers([new])
-            return self._audit(work, Event.CUSTOMER_ADDED, principal, contract_id, None)
+            return self._transactions.record(work, Event.CUSTOMER_ADDED, principal, contract_id, None)
 
-    def import_customers(
-        self, new: Sequence[NewCustomer], token_ids: Sequence[str | None], principal: Principal
-    ) -> None:
-        """Checked rows of a file, with the tokens they bring along: all or none. Raises StoreUnavailable when a row
-        was added or a token bound by somebody else since the file was checked."""
+    @rerun_on_conflict
+    def import_rows(self, new: Sequence[NewCustomer], token_ids: Sequence[str | None], principal: Principal) -> None:
+        """Add the customers of checked rows of a file, with the tokens they bring along (``token_ids``, in the same
+        order): all or none. Raises StoreUnavailable when a row was added or a token bound by somebody else since the
+        file was checked."""
         keys = {one.token_key for one in new if one.token_key is not None}
-        with self._store.work() as work:
-            if keys and work.bind_tokens(keys, shared=not self._rules.one_customer_per_token) != len(keys):
+        with self._transactions.act(Act.IMPORT_CUSTOMERS, principal) as work:
+            if keys and work.bind_tokens(keys, shared=not self._one_customer_per_token) != len(keys):
                 raise StoreUnavailable("a token of this file was bound by somebody else just now")
             work.add_customers(new)
             rows = []
             for one, token_id in zip(new, token_ids, strict=True):
                 event = Event.CUSTOMER_ADDED if token_id is None else Event.ENROLLED
-                rows.append(work.audit_row(event, **self._who(principal), customer=one.contract_id, token=token_id))
+                rows.append(work.audit_row(event, **principal.audit_fields, customer=one.contract_id, token=token_id))
             work.audit_all(rows)
 
+    @rerun_on_conflict
     def lock(self, contract_id: str, principal: Principal) -> Receipt:
-        """Staff: refuse this customer's logins until they are unlocked, and end the sessions on their own pages."""
-        with self._act(principal, customer=contract_id) as work:
-            record = self._login_record(work, contract_id)
+        """Refuse this customer's logins until they are unlocked, and end their sessions."""
+        with self._transactions.act(Act.LOCK, principal, customer=contract_id) as work:
+            record = self._transactions.login_record(work, contract_id)
             if record.locked_at is not None:
                 raise Refused(Refusal.NOT_NOW, "the customer is locked already")
-            work.set_failures(record.customer_key, record.failures, self._now(), self._now())
-            self._end_sessions(work, record, principal)
-            return self._audit(work, Event.CUSTOMER_LOCKED, principal, record.contract_id, record.token_id)
+            now = self._transactions.now()
+            self._transactions.set_failures(work, record, record.failures, now, now)
+            self._transactions.end_sessions(work, record, principal)
+            return self._transactions.record(
+                work, Event.CUSTOMER_LOCKED, principal, record.contract_id, record.token_id
+            )
 
+    @rerun_on_conflict
     def unlock(self, contract_id: str, principal: Principal) -> Receipt:
-        """Staff: end a lock, and forgive the wrong codes that led to it."""
-        with self._act(principal, customer=contract_id) as work:
-            record = self._login_record(work, contract_id)
+        """End a lock, and forgive the wrong codes that led to it."""
+        with self._transactions.act(Act.UNLOCK, principal, customer=contract_id) as work:
+            record = self._transactions.login_record(work, contract_id)
             if record.locked_at is None:
                 raise Refused(Refusal.NOT_NOW, "the customer is not locked")
-            work.set_failures(record.customer_key, 0, 0, None)
-            return self._audit(work, Event.CUSTOMER_UNLOCKED, principal, record.contract_id, record.token_id)
+            self._transactions.set_failures(work, record, 0, 0, None)
+            return self._transactions.record(
+                work, Event.CUSTOMER_UNLOCKED, principal, record.contract_id, record.token_id
+            )
 
-    def renew_password_hash(self, record: LoginRecord, before: str, after: str) -> None:
-        """The same password, hashed as we hash today. Does nothing if it was changed meanwhile."""
-        with self._store.work() as work:
-            if work.set_password_hash(record.customer_key, before, after):
-                work.audit(Event.PASSWORD_REHASHED, actor="sekisho", customer=record.contract_id)
+    @rerun_on_conflict
+    def renew_password_hash(self, contract_id: str, before: str, after: str) -> None:
+        """Keep the same password under a hash with today's parameters. Does nothing if the hash is not ``before`` any
+        more."""
+        with self._transactions.act(Act.RENEW_PASSWORD_HASH, SYSTEM, customer=contract_id) as work:
+            record = work.login_record(contract_id)
+            if record is not None and work.set_password_hash(record.customer_key, before, after):
+                work.audit(Event.PASSWORD_REHASHED, **SYSTEM.audit_fields, customer=contract_id)
+
+    @rerun_on_conflict
+    def accept_terms(self, contract_id: str, version: str, principal: Principal) -> None:
+        """The customer has read this version of the terms of use and accepts it."""
+        with self._transactions.act(Act.ACCEPT_TERMS, principal, customer=contract_id) as work:
+            record = self._transactions.login_record(work, contract_id)
+            work.accept(record.customer_key, version, self._transactions.now())
+            fields = {**principal.audit_fields, "reason": f"version {version}"}
+            work.audit(Event.TERMS_ACCEPTED, **fields, customer=record.contract_id)
+
+    def has_accepted_terms(self, record: LoginRecord, version: str) -> bool:
+        """Whether the customer has accepted this version of the terms of use."""
+        store = self._transactions.store
+        with store.read() as connection:
+            return Work(connection, store.ids).has_accepted(record.customer_key, version)

@@ -1,6 +1,6 @@
 """What may happen to a customer's use of OTP and to a token: two tables, and nothing else. Pure.
 
-Silence means no: a pair that a table does not name is refused.
+A pair that a table does not name is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from otp_core.model import OtpUse, TokenState
 
 
 class Move(StrEnum):
-    """What a customer or staff can do to a customer's use of OTP."""
+    """What can change a customer's use of OTP."""
 
     ENROL = "enrol"
     SUSPEND = "suspend"
@@ -23,13 +23,15 @@ class Move(StrEnum):
 
 
 class TokenMove(StrEnum):
+    """What can change a token's state."""
+
     BIND = "bind"
     RETIRE = "retire"
     LOSE = "report lost"
 
 
 class NotAllowed(Exception):
-    """The table does not name this move. Its text says from where which move was tried."""
+    """The table does not name this move. The text says which move was tried in which state."""
 
 
 CUSTOMER: dict[tuple[OtpUse, Move], OtpUse] = {
@@ -43,7 +45,7 @@ CUSTOMER: dict[tuple[OtpUse, Move], OtpUse] = {
     (OtpUse.SUSPENDED, Move.REPORT_LOST): OtpUse.LOST,
     (OtpUse.REISSUE_PERMITTED, Move.REPORT_LOST): OtpUse.LOST,
     (OtpUse.LOST, Move.PERMIT_REISSUE): OtpUse.REISSUE_PERMITTED,
-    # A second permit replaces the first one: the letter may have been lost too.
+    # A second permit replaces the first: the letter with it may have been lost too.
     (OtpUse.REISSUE_PERMITTED, Move.PERMIT_REISSUE): OtpUse.REISSUE_PERMITTED,
 }
 

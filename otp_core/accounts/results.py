@@ -1,4 +1,4 @@
-"""What is said at the desk: who acts, what was done, what was refused and why. Values only."""
+"""The outcome of an act: what was done, or what was refused and why. Values only."""
 
 from __future__ import annotations
 
@@ -7,38 +7,49 @@ from enum import StrEnum
 
 
 class Refusal(StrEnum):
-    """Why an act was refused. Staff may read it; a customer's page must not tell TOKEN_OR_CODE's cases apart."""
+    """Why an act was refused: stable codes. A customer's page must not tell TOKEN_OR_CODE's cases apart."""
 
-    UNKNOWN_CUSTOMER = "there is no such customer"
-    UNKNOWN_TOKEN = "there is no such token"
-    CUSTOMER_EXISTS = "this contract ID is taken"
-    NOT_NOW = "not possible in this state"
-    LOCKED = "the customer is locked"
-    TOO_SOON = "too soon after wrong codes"
-    NOT_A_CODE = "not a code: the wrong number of digits"
-    WRONG_CODE = "wrong code"
-    REUSED_CODE = "this code was used before: wait for the next one"
-    TOKEN_OR_CODE = "the token ID or its code is not right"
-    TOO_MANY = "too many of them now"
-    WRONG_PERMIT = "the reissue permit is wrong, used or expired"
+    UNKNOWN_CUSTOMER = "unknown-customer"
+    UNKNOWN_TOKEN = "unknown-token"
+    CUSTOMER_EXISTS = "customer-exists"
+    NOT_NOW = "not-now"
+    LOCKED = "locked"
+    TOO_SOON = "too-soon"
+    NOT_A_CODE = "not-a-code"
+    WRONG_CODE = "wrong-code"
+    REUSED_CODE = "reused-code"
+    TOKEN_OR_CODE = "token-or-code"
+    TOO_MANY = "too-many"
+    WRONG_PERMIT = "wrong-permit"
+    NOT_PERMITTED = "not-permitted"
+
+
+REFUSAL_TEXT: dict[Refusal, str] = {
+    Refusal.UNKNOWN_CUSTOMER: "there is no such customer",
+    Refusal.UNKNOWN_TOKEN: "there is no such token",
+    Refusal.CUSTOMER_EXISTS: "this contract ID is taken",
+    Refusal.NOT_NOW: "not possible in this state",
+    Refusal.LOCKED: "the customer is locked",
+    Refusal.TOO_SOON: "too soon after wrong codes",
+    Refusal.NOT_A_CODE: "not a code: the wrong number of digits",
+    Refusal.WRONG_CODE: "wrong code",
+    Refusal.REUSED_CODE: "this code was used before: wait for the next one",
+    Refusal.TOKEN_OR_CODE: "the token ID or its code is not right",
+    Refusal.TOO_MANY: "too many of them now",
+    Refusal.WRONG_PERMIT: "the reissue permit is wrong, used or expired",
+    Refusal.NOT_PERMITTED: "not permitted",
+}
+"""What staff and the audit trail read. Never compared with: that is what the codes are for."""
 
 
 class Refused(Exception):
-    """An act that was not carried out; its audit row is written. ``detail`` is for staff and the audit trail."""
+    """An act that was not carried out. ``detail`` is for staff and the audit trail."""
 
     def __init__(self, refusal: Refusal, detail: str = "") -> None:
-        super().__init__(f"{refusal}: {detail}" if detail else str(refusal))
+        text = REFUSAL_TEXT[refusal]
+        super().__init__(f"{text}: {detail}" if detail else text)
         self.refusal = refusal
         self.detail = detail
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who acts, where from, and why (a reason or ticket number)."""
-
-    name: str
-    source: str = ""
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class ReissuePermit:
-    """A reissue permit, in clear for the one time that it is handed out."""
+    """A reissue permit, in clear for the one time that it is shown. ``expires_at``: ms since the epoch."""
 
     text: str = field(repr=False)
     expires_at: int
@@ -60,7 +71,8 @@ class ReissuePermit:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A new token with its seed, in clear for the one time that it is shown. ``uri``: otpauth://, for a QR code."""
+    """A new token with its seed, in clear for the one time that it is shown. ``secret``: base32; ``uri``: otpauth://,
+    for a QR code."""
 
     token_id: str
     secret: str = field(repr=False)

@@ -1,17 +1,20 @@
-"""The tokens: imported, issued, retired. A seed is in clear here once, when it comes in or is handed out."""
+"""Tokens of the inventory: imported, issued, retired. A seed is in clear here once, when it comes in or is handed
+out."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyotp
 
 from otp_core.accounts.lifecycle import TokenMove
-from otp_core.accounts.results import IssuedToken, Principal, Receipt, Refusal, Refused
-from otp_core.accounts.transactions import Acts
+from otp_core.accounts.permissions import Act
+from otp_core.accounts.principal import Principal
+from otp_core.accounts.results import IssuedToken, Receipt, Refusal, Refused
+from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.model import Kind, TokenSpec, TokenState
 from otp_core.otp import normalise_token_id
@@ -19,30 +22,39 @@ from otp_core.store.unit_of_work import NewToken, Work
 
 TOKEN_ID_PREFIX = "SKSO"
 
+_SEED_OCTETS = {"sha1": 20, "sha256": 32, "sha512": 64}
+"""As long as the hash (RFC 4226 section 4, R6; RFC 6238 section 5.1)."""
 
-class Inventory(Acts):
-    """The acts on tokens that concern no customer."""
 
-    def import_tokens(self, new: Sequence[tuple[str, bytes, TokenSpec]], principal: Principal) -> None:
-        """Checked rows of a file (token ID, seed, spec): all or none."""
-        seal = self._store.sealer.seal
+class TokenService:
+    """The acts on tokens that concern no customer. ``draw``: a random number below n, for token IDs."""
+
+    def __init__(self, transactions: Transactions, draw: Callable[[int], int] = secrets.randbelow) -> None:
+        self._transactions, self._draw = transactions, draw
+
+    @rerun_on_conflict
+    def import_rows(self, new: Sequence[tuple[str, bytes, TokenSpec]], principal: Principal) -> None:
+        """Add the tokens of checked rows of a file (token ID, seed, spec), all or none. Raises StoreUnavailable when
+        one was added by somebody else since the file was checked."""
+        seal = self._transactions.store.sealer.seal
         sealed = [NewToken(token_id, seal(seed, token_id), spec) for token_id, seed, spec in new]
-        with self._store.work() as work:
+        with self._transactions.act(Act.IMPORT_TOKENS, principal) as work:
             work.add_tokens(sealed)
-            event, who = Event.TOKEN_IMPORTED, self._who(principal)
-            work.audit_all([work.audit_row(event, **who, token=token_id) for token_id, _, _ in new])
+            fields = principal.audit_fields
+            work.audit_all([work.audit_row(Event.TOKEN_IMPORTED, **fields, token=token_id) for token_id, _, _ in new])
 
-    def issue_token(
-        self, principal: Principal, *, spec: TokenSpec | None = None, issuer: str = "Sekisho"
-    ) -> IssuedToken:
-        """A new token in the inventory, for an authenticator app. Its seed is shown this once."""
-        with self._act(principal) as work:
-            return self._issue(work, principal, spec or TokenSpec(), issuer)
+    @rerun_on_conflict
+    def issue(self, principal: Principal, *, spec: TokenSpec | None = None, issuer: str = "Sekisho") -> IssuedToken:
+        """Make a new token for an authenticator app. Its seed is shown this once. ``issuer``: the name that the app
+        shows."""
+        with self._transactions.act(Act.ISSUE_TOKEN, principal) as work:
+            return self.issue_in(work, principal, spec or TokenSpec(), issuer)
 
-    def retire_token(self, token_id: str, principal: Principal) -> Receipt:
-        """Staff: never accept this token again. One that a customer holds is reported lost or changed instead."""
+    @rerun_on_conflict
+    def retire(self, token_id: str, principal: Principal) -> Receipt:
+        """Never accept this token again. One that a customer holds is reported lost or changed instead: Refused."""
         token_id = normalise_token_id(token_id)
-        with self._act(principal, token=token_id) as work:
+        with self._transactions.act(Act.RETIRE_TOKEN, principal, token=token_id) as work:
             token = work.token(token_id)
             if token is None:
                 raise Refused(Refusal.UNKNOWN_TOKEN, token_id)
@@ -51,14 +63,16 @@ class Inventory(Acts):
                     Refusal.NOT_NOW,
                     f"it is bound to {work.holder(token.key)}: change the device or report it lost instead",
                 )
-            self._move_token(work, token, TokenMove.RETIRE)
-            return self._audit(work, Event.TOKEN_RETIRED, principal, None, token_id)
+            self._transactions.move_token(work, token, TokenMove.RETIRE)
+            return self._transactions.record(work, Event.TOKEN_RETIRED, principal, None, token_id)
 
-    def _issue(self, work: Work, principal: Principal, spec: TokenSpec, issuer: str) -> IssuedToken:
-        seed = secrets.token_bytes({"sha1": 20, "sha256": 32, "sha512": 64}[spec.algorithm])
+    def issue_in(self, work: Work, principal: Principal, spec: TokenSpec, issuer: str) -> IssuedToken:
+        """Issue a token in a transaction that another service has opened."""
+        seed = secrets.token_bytes(_SEED_OCTETS[spec.algorithm])
         token_id = self._unused_token_id(work)
-        work.add_tokens([NewToken(token_id, self._store.sealer.seal(seed, token_id), spec)])
-        self._audit(work, Event.TOKEN_ISSUED, principal, None, token_id)
+        sealed = self._transactions.store.sealer.seal(seed, token_id)
+        work.add_tokens([NewToken(token_id, sealed, spec)])
+        self._transactions.record(work, Event.TOKEN_ISSUED, principal, None, token_id)
         return _provision(token_id, seed, spec, issuer)
 
     def _unused_token_id(self, work: Work) -> str:
@@ -69,6 +83,7 @@ class Inventory(Acts):
 
 
 def _provision(token_id: str, seed: bytes, spec: TokenSpec, issuer: str) -> IssuedToken:
+    """The token as an authenticator app reads it (otpauth:// URI)."""
     secret = base64.b32encode(seed).decode().rstrip("=")
     digest = getattr(hashlib, spec.algorithm)
     otp: pyotp.TOTP | pyotp.HOTP

@@ -1,59 +1,97 @@
-"""What every act at the desk shares: one transaction with its audit row, whether it succeeds or is refused."""
+"""What every act of the desk shares: a permission, one transaction with its audit row, and another run on conflict."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 from otp_core.accounts.lifecycle import NotAllowed, TokenMove, token_after
-from otp_core.accounts.results import Principal, Receipt, Refusal, Refused
+from otp_core.accounts.permissions import TABLE, Act, Table, is_allowed
+from otp_core.accounts.principal import Principal, PrincipalKind
+from otp_core.accounts.results import Receipt, Refusal, Refused
 from otp_core.audit import NOTICED, Event
-from otp_core.login.evaluate import Evaluator
-from otp_core.model import LoginRecord, StoreUnavailable, TokenState
+from otp_core.model import Conflict, LoginRecord, OtpUse, TokenState
 from otp_core.otp import normalise_contract_id
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import TokenRecord, Work
 
+MOST_RUNS = 5
+"""How often an act is run before its Conflict reaches the caller."""
+
 SWEPT_AT_ONCE = 200
-"""Rows that one transaction tidies up at most."""
+"""Rows that one transaction of a sweep deletes at most."""
 
-_SWEEPER = Principal("sekisho", reason="never confirmed")
+SYSTEM = Principal("sekisho", PrincipalKind.SYSTEM)
+"""For what Sekisho does by itself."""
+
+_SWEEPER = Principal("sekisho", PrincipalKind.SYSTEM, reason="never confirmed")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class Acts:
-    """The desk's transactions. ``now`` gives milliseconds and may refuse (GuardedClock), ``draw`` a number below n."""
+def rerun_on_conflict(act: Callable[P, R]) -> Callable[P, R]:
+    """Run an act again, as a whole, when somebody else was faster (Conflict, from a statement or from COMMIT); the last
+    run's Conflict is raised. The act must be one transaction and change nothing outside it."""
 
-    def __init__(
-        self, store: Store, evaluator: Evaluator, now: Callable[[], int], draw: Callable[[int], int] = secrets.randbelow
-    ) -> None:
-        self._store, self._evaluator, self._rules, self._now, self._draw = store, evaluator, evaluator.rules, now, draw
+    @functools.wraps(act)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(MOST_RUNS - 1):
+            try:
+                return act(*args, **kwargs)
+            except Conflict:
+                continue
+        return act(*args, **kwargs)
+
+    return run
+
+
+class Transactions:
+    """The transactions of one desk. ``now`` gives milliseconds since the epoch and may raise ClockSetBack;
+    ``permissions``: who may do what."""
+
+    def __init__(self, store: Store, now: Callable[[], int], permissions: Table = TABLE) -> None:
+        self.store, self.now, self._permissions = store, now, permissions
 
     @contextmanager
-    def _act(self, principal: Principal, *, customer: str | None = None, token: str | None = None) -> Iterator[Work]:
-        """One transaction. A refusal keeps what was counted and leaves its own row; any other exception, nothing.
+    def act(
+        self,
+        act: Act,
+        principal: Principal,
+        *,
+        customer: str | None = None,
+        token: str | None = None,
+        record_refusal: bool = True,
+    ) -> Iterator[Work]:
+        """One transaction for one act. Raises Refused (NOT_PERMITTED) before anything is read.
 
-        So nothing but counting may be written before the last check of an act."""
+        A refusal keeps what was counted and leaves an ``act.refused`` row; any other exception leaves nothing. So an
+        act writes nothing but counts before its last check. ``record_refusal`` False: a refusal leaves nothing either,
+        for acts that strangers can repeat as fast as they like. ``customer`` and ``token``: whom and what it
+        concerns."""
+        contract_id = None if customer is None else normalise_contract_id(customer)
         refused: Refused | None = None
-        with self._store.work() as work:
-            try:
-                yield work
-            except NotAllowed as error:
-                refused = Refused(Refusal.NOT_NOW, str(error))
-            except Refused as error:
-                refused = error
+        with self.store.work() as work:
+            if not is_allowed(principal, act, contract_id, self._permissions):
+                refused = Refused(Refusal.NOT_PERMITTED, f"{principal.role or principal.kind} may not {act}")
+            else:
+                try:
+                    yield work
+                except NotAllowed as error:
+                    refused = Refused(Refusal.NOT_NOW, str(error))
+                except Refused as error:
+                    if not record_refusal:
+                        raise
+                    refused = error
             if refused is not None:
-                who = {**self._who(principal), "reason": str(refused)}
-                contract_id = None if customer is None else normalise_contract_id(customer)
-                work.audit(Event.REFUSED, **who, customer=contract_id, token=token)
+                fields = {**principal.audit_fields, "reason": str(refused)}
+                work.audit(Event.REFUSED, **fields, customer=contract_id, token=token)
         if refused is not None:
             raise refused
 
-    @staticmethod
-    def _who(principal: Principal) -> dict[str, str]:
-        return {"actor": principal.name, "source": principal.source, "reason": principal.reason}
-
-    def _audit(
+    def record(
         self,
         work: Work,
         event: Event,
@@ -62,42 +100,60 @@ class Acts:
         token: str | None,
         was: str | None = None,
     ) -> Receipt:
-        who = self._who(principal)
+        """Write the audit row of an act, and the notice to the customer if this event is one that is told. ``was``: the
+        token ID before, for the row's reason."""
+        fields = principal.audit_fields
         if was:
-            who["reason"] = f"{principal.reason}; was {was}" if principal.reason else f"was {was}"
-        row = work.audit_row(event, **who, customer=customer, token=token)
+            fields["reason"] = f"{principal.reason}; was {was}" if principal.reason else f"was {was}"
+        row = work.audit_row(event, **fields, customer=customer, token=token)
         work.audit_all([row])
         if event in NOTICED:
             work.notify(row)
         return Receipt(row.id, customer, token)
 
     @staticmethod
-    def _login_record(work: Work, contract_id: str) -> LoginRecord:
+    def login_record(work: Work, contract_id: str) -> LoginRecord:
+        """A customer as of now. Raises Refused (UNKNOWN_CUSTOMER)."""
         record = work.login_record(normalise_contract_id(contract_id))
         if record is None:
             raise Refused(Refusal.UNKNOWN_CUSTOMER, contract_id)
         return record
 
     @staticmethod
-    def _move_token(work: Work, token: TokenRecord, move: TokenMove) -> None:
+    def set_use(work: Work, record: LoginRecord, after: OtpUse, token_key: int | None) -> None:
+        """Move a customer to another use of OTP, with this token. Raises Conflict."""
+        if not work.set_otp_use(record, after, token_key):
+            raise Conflict(f"{record.contract_id} was changed by somebody else just now: try again")
+
+    @staticmethod
+    def set_failures(work: Work, record: LoginRecord, failures: int, at: int, locked_at: int | None) -> None:
+        """Set a customer's count of wrong codes and their lock, in the store and in ``record``. Raises Conflict."""
+        if not work.set_failures(record, failures, at, locked_at):
+            raise Conflict(f"{record.contract_id} was changed by somebody else just now: try again")
+        record.failures, record.failed_at, record.locked_at = failures, at, locked_at
+
+    @staticmethod
+    def move_token(work: Work, token: TokenRecord, move: TokenMove) -> None:
+        """Move a token as lifecycle.py allows. Raises NotAllowed or Conflict."""
         before = TokenState(token.state)
         if not work.set_token_state(token.key, before, token_after(before, move)):
-            raise StoreUnavailable(f"token {token.token_id} was changed by somebody else just now: try again")
+            raise Conflict(f"token {token.token_id} was changed by somebody else just now: try again")
 
-    def _end_sessions(self, work: Work, record: LoginRecord, principal: Principal, *, but: int | None = None) -> int:
-        """The customer's sessions on their own pages are over at once, ``but`` this one; how many. Tokens that were
-        issued in them and not confirmed are retired."""
+    def end_sessions(self, work: Work, record: LoginRecord, principal: Principal, *, but: int | None = None) -> int:
+        """End the customer's sessions, ``but`` the one with this key; how many ended. Tokens that were issued in them
+        and not confirmed are retired."""
         keys = [key for key in work.sessions_of(record.customer_key) if key != but]
-        self._retire_reserved(work, keys, 0)
+        self.retire_reserved(work, keys, 0)
         ended = work.drop_sessions(keys)
         if ended:
-            self._audit(work, Event.SESSION_ENDED, principal, record.contract_id, None)
+            self.record(work, Event.SESSION_ENDED, principal, record.contract_id, None)
         return ended
 
-    def _retire_reserved(self, work: Work, session_keys: list[int], before: int) -> None:
-        """One that was enrolled is reserved no more, so only those that were not are found here."""
+    def retire_reserved(self, work: Work, session_keys: Sequence[int], before: int) -> None:
+        """Retire the tokens that were issued in these sessions, or whose reservation ran out before ``before`` (ms),
+        and that were not enrolled. Enrolling ends a reservation, so a token in use is never found here."""
         for token_id in work.take_reserved(session_keys, before, SWEPT_AT_ONCE):
             token = work.token(token_id)
             if token is not None and token.state == TokenState.AVAILABLE:
-                self._move_token(work, token, TokenMove.RETIRE)
-                self._audit(work, Event.TOKEN_RETIRED, _SWEEPER, None, token_id)
+                self.move_token(work, token, TokenMove.RETIRE)
+                self.record(work, Event.TOKEN_RETIRED, _SWEEPER, None, token_id)

@@ -1,20 +1,24 @@
-"""Attempt in, verdict out: the one way in, for every door. First factors are awaited here, outside any transaction;
-then the case goes onto the login queue. What is decided, login.py's table and the evaluator decide.
+"""Attempt in, verdict out: the one way in, for every door. What is decided, the table and the evaluator decide.
+
+First factors and other people's verifiers are awaited here, outside any transaction; then the login goes into the
+queue.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import structlog
 
 from otp_core.authentication.queue import LoginQueue, OnVerdict
-from otp_core.first_factor import FirstFactor
+from otp_core.first_factor import FirstFactor, Question
 from otp_core.first_factor.throttle import PasswordThrottle
 from otp_core.login.evaluate import Evaluator
-from otp_core.login.requests import FirstFinding, LoginRequest
+from otp_core.login.requests import FirstFinding, LoginRequest, NextRound, VerifierNeeded
 from otp_core.login.table import Finding, Stage
 from otp_core.model import (
     Accept,
@@ -29,51 +33,52 @@ from otp_core.model import (
     Verdict,
 )
 from otp_core.otp import Fit, code_at_the_end, is_code, normalise_code
-from otp_core.store.sqlite.login_batch import LoginReader
+from otp_core.store.engine import LoginReader
+from otp_core.verifier import LOCAL_VERIFIER, Verifier
 
+CANCEL_AFTER_SECONDS = 1.0
+"""How long after an attempt's deadline a first factor or verifier may still say itself what is wrong."""
 _log = structlog.get_logger("authenticator")
 _USUAL_DIGITS = 6
-"""Of a code, where nobody's token says."""
+"""Of a code, where no token says how many."""
 
 Fingerprint = Callable[..., int]
 
 
 class Authenticator:
-    """All doors share one."""
+    """Shared by all doors of a process. ``first_factors`` and ``verifiers`` by the names that policies and tokens have
+    for them; ``now_ms`` may raise ClockSetBack."""
 
     def __init__(
         self,
         queue: LoginQueue,
         login_reader: LoginReader,
         evaluator: Evaluator,
-        first_factor: FirstFactor,
+        first_factors: Mapping[str, FirstFactor],
         throttle: PasswordThrottle,
         fingerprint: Fingerprint,
         now_ms: Callable[[], int],
+        verifiers: Mapping[str, Verifier] | None = None,
     ) -> None:
         self._queue, self._login_reader, self._evaluator = queue, login_reader, evaluator
-        self._first_factor, self._throttle, self._fingerprint, self._now_ms = (
-            first_factor,
-            throttle,
-            fingerprint,
-            now_ms,
-        )
+        self._first_factors, self._verifiers = first_factors, verifiers or {}
+        self._throttle, self._fingerprint, self._now_ms = throttle, fingerprint, now_ms
         self._tasks: set[asyncio.Task[None]] = set()
+        queue.on_verifier_needed = self._ask_verifier
 
     def admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
-        """Begin an attempt. ``on_verdict`` is called once, in the loop. A code alone goes straight onto the queue."""
+        """Begin an attempt. ``on_verdict`` is called once, in the loop, when the verdict is durable. A code alone goes
+        straight into the queue; anything with a password is checked in a task first."""
+        policy = attempt.policy
         if attempt.challenge is not None:
-            fingerprint = self._fingerprint(normalise_code(attempt.user_password).encode())
-            self._submit(
-                LoginRequest(attempt, Stage.SECOND_ROUND, code=attempt.user_password, password_fingerprint=fingerprint),
-                on_verdict,
-            )
-        elif attempt.policy.mode is Mode.CODE:
+            if self._first_factors[policy.first_factor].has_rounds:
+                self._start(self._answer_challenge(attempt, attempt.challenge, on_verdict))
+            else:
+                self._submit(self._second_round(attempt), on_verdict)
+        elif policy.mode is Mode.CODE:
             self._submit(LoginRequest(attempt, Stage.CODE, code=attempt.user_password), on_verdict)
         else:
-            task = asyncio.get_running_loop().create_task(self._admit_with_password(attempt, on_verdict))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._check_and_submit(attempt, None, on_verdict))
 
     async def check_password(self, attempt: Attempt) -> LoginRecord | None:
         """The first factor alone, for pages that ask for it before anything else: the customer as of now if the
@@ -87,9 +92,9 @@ class Authenticator:
         except TimeoutError:
             return None
         try:
-            record, hash_ = self._login_reader.credentials(customer) or (None, None)
-            found = await self._first_factor.verify(attempt, attempt.user_password, record, hash_)
-            if record is None or not (found.right and found.held):
+            found = await self._ask_first_factor(Question(attempt, (attempt.user_password,)))
+            record = await self._login_reader.login_record(customer)
+            if record is None or not (isinstance(found, FirstFinding) and found.right and found.held):
                 return None
             self._throttle.passed(customer, source)
             return record
@@ -97,40 +102,66 @@ class Authenticator:
             self._throttle.leave(customer, source)
 
     async def close(self) -> None:
-        """Give up the first factors under way: the doors have waited for them as long as they may."""
+        """Cancel the first factors and verifiers under way. The doors have waited for them as long as they may."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Into the queue
 
     def _submit(self, request: LoginRequest, on_verdict: OnVerdict) -> None:
         if request.code is not None:
             request.fingerprint = self._repeated_login_fingerprint(request.attempt, request.code)
         self._queue.submit(request, on_verdict)
 
+    def _second_round(self, attempt: Attempt) -> LoginRequest:
+        fingerprint = self._fingerprint(normalise_code(attempt.user_password).encode())
+        return LoginRequest(attempt, Stage.SECOND_ROUND, code=attempt.user_password, text_fingerprint=fingerprint)
+
     def _repeated_login_fingerprint(self, attempt: Attempt, code: str) -> int | None:
-        """What counts as the same login for a gateway that sends it anew: never the password, which a fast fingerprint
-        would give away to whoever holds store and key. None where nothing is joined."""
+        """Recognises the same login when a gateway sends it anew under another identifier; None where that is not
+        wanted. Never made of the password: a fast fingerprint would let whoever has store and key guess it."""
         if not attempt.policy.repeated_login_seconds:
             return None
         parts = (attempt.client, attempt.customer, normalise_code(code))
         return self._fingerprint(b"join", attempt.challenge or b"", *(part.encode() for part in parts))
 
-    async def _admit_with_password(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
+    # First factors
+
+    async def _answer_challenge(self, attempt: Attempt, state: bytes, on_verdict: OnVerdict) -> None:
+        """The State may be one of the first factor's own rounds, or one that asks for the code."""
+        try:
+            challenge = await self._login_reader.open_challenge(state)
+        except BackendSilent as error:
+            on_verdict(Silence(str(error)))
+            return
+        if challenge is None or challenge.first_factor_state is None:
+            self._submit(self._second_round(attempt), on_verdict)
+        else:
+            await self._check_and_submit(attempt, challenge.first_factor_state, on_verdict)
+
+    async def _check_and_submit(self, attempt: Attempt, state: bytes | None, on_verdict: OnVerdict) -> None:
+        """Throttle, first factor, queue. The throttle hears of the verdict, whatever it is."""
         customer, source = attempt.customer, _source(attempt)
         max_wait = attempt.deadline - asyncio.get_running_loop().time()
         try:
             if not await self._throttle.enter(customer, source, max_wait):
-                # Not looked at, so there is nothing to learn from the answer.
+                # Refused without a look at the password, so the answer tells nothing about it.
                 unseen = FirstFinding(right=False, reason=Finding.TOO_SOON)
                 self._submit(LoginRequest(attempt, Stage.FIRST_ROUND, unseen), on_verdict)
                 return
         except TimeoutError:
             on_verdict(Silence("a password waited longer in line than the gateway would", busy=True))
             return
-        with contextlib.ExitStack() as inside:
-            inside.callback(self._throttle.leave, customer, source)
+        with contextlib.ExitStack() as entered:
+            entered.callback(self._throttle.leave, customer, source)
             try:
-                request = await self._check_password(attempt)
+                request = await self._checked(attempt, state)
             except BackendSilent as error:
                 on_verdict(Silence(str(error), busy=isinstance(error, Overloaded)))
                 return
@@ -138,10 +169,10 @@ class Authenticator:
                 _log.exception("the first factor failed")
                 on_verdict(Silence("the first factor failed"))
                 return
-            until_told = inside.pop_all()
+            until_verdict = entered.pop_all()
 
         def deliver(verdict: Verdict) -> None:
-            with until_told:
+            with until_verdict:
                 if isinstance(verdict, Accept | Challenge):
                     # By the verdict, not by the password: otherwise the next delay would tell that it was right.
                     self._throttle.passed(customer, source)
@@ -149,48 +180,109 @@ class Authenticator:
 
         self._submit(request, deliver)
 
-    async def _check_password(self, attempt: Attempt) -> LoginRequest:
-        """The case for the login queue: the first reading whose password is right, or else the last."""
-        record, hash_ = self._login_reader.credentials(attempt.customer) or (None, None)
-        for request, password in self._readings(attempt, record):
-            request.first = await self._first_factor.verify(attempt, password, record, hash_)
+    async def _ask_first_factor(self, question: Question) -> FirstFinding | NextRound:
+        """What the first factor of the attempt's policy found. Raises BackendSilent, also
+        if it does not keep to the attempt's deadline."""
+        attempt = question.attempt
+        try:
+            async with asyncio.timeout_at(_cancelled_at(attempt)):
+                return await self._first_factors[attempt.policy.first_factor].check(question)
+        except TimeoutError:
+            raise BackendSilent(f"the first factor {attempt.policy.first_factor!r} did not answer in time") from None
+
+    async def _checked(self, attempt: Attempt, state: bytes | None) -> LoginRequest:
+        """The request for the queue: the reading whose password is right, or else the last. Raises BackendSilent."""
+        if state is None:
+            record = await self._login_reader.login_record(attempt.customer)
+            readings, most = self._readings(attempt, record)
+        else:
+            stage = Stage.PASSWORD if attempt.policy.mode is Mode.PASSWORD else Stage.FIRST_ROUND
+            readings, most = [(LoginRequest(attempt, stage), attempt.user_password)], 1
+        passwords = tuple(password for _, password in readings)
+        found = await self._ask_first_factor(Question(attempt, passwords, most, state))
+        request = readings[-1][0]
+        if isinstance(found, NextRound):
+            request.first = FirstFinding(right=False, reason=Finding.FIRST_FACTOR_ASKS)
+            request.next_round = found
+            return request
+        if found.right and found.held:
+            request = readings[found.candidate][0]
+        elif found.right:
             # Where no password is held nothing tells the readings apart: what may be a code is one, and is counted.
-            if request.first.right and (request.first.held or request.code is not None):
-                break
+            request = next((one for one, _ in readings if one.code is not None), request)
+        request.first = found
         return request
 
-    def _readings(self, attempt: Attempt, record: LoginRecord | None) -> list[tuple[LoginRequest, str]]:
-        """What of the text is the password and what the code, as the mode has it; never none."""
-        mode, user_password = attempt.policy.mode, attempt.user_password
+    def _readings(self, attempt: Attempt, record: LoginRecord | None) -> tuple[list[tuple[LoginRequest, str]], int]:
+        """What of the text is the password and what the code, as the mode has it, never none; and how many readings
+        there would be if this customer had a token."""
+        mode, text = attempt.policy.mode, attempt.user_password
         if mode is Mode.PASSWORD:
-            return [(LoginRequest(attempt, Stage.PASSWORD), user_password)]
+            return [(LoginRequest(attempt, Stage.PASSWORD), text)], 1
         digits = record.digits if record and record.otp_use == OtpUse.ACTIVE else None
         stage = Stage.BOTH if mode is Mode.APPEND else Stage.FIRST_ROUND
-        whole = (
-            LoginRequest(attempt, stage, password_fingerprint=self._code_shaped_fingerprint(user_password, digits)),
-            user_password,
-        )
+        fingerprint = self._code_shaped_fingerprint(text, digits)
+        whole = LoginRequest(attempt, stage, text_fingerprint=fingerprint), text
         if mode is Mode.CHALLENGE:
-            return [whole]
-        length = code_at_the_end(user_password, digits or _USUAL_DIGITS)
+            return [whole], 1
+        length = code_at_the_end(text, digits or _USUAL_DIGITS)
+        most = 2 if length and mode is Mode.AUTO else 1
         if record is None or digits is None:
-            # Twice, so that the time does not tell who has a token.
-            return [whole, whole] if length and mode is Mode.AUTO else [whole]
+            return [whole], most
         if not length:
-            return [whole] if mode is Mode.AUTO else [(LoginRequest(attempt, Stage.BOTH, code=""), user_password)]
-        password, tail = user_password[:-length], user_password[-length:]
+            return [whole if mode is Mode.AUTO else (LoginRequest(attempt, Stage.BOTH, code=""), text)], most
+        password, tail = text[:-length], text[-length:]
         # A code equal to the password is a client that repeats one answer: not an attempt.
         split = LoginRequest(attempt, Stage.BOTH, code="" if tail == password else tail), password
         if mode is Mode.APPEND:
-            return [split]
+            return [split], most
         # Mode auto: the likelier reading first, the other if its password is wrong. So a wrong code behind the right
         # password is counted as one, and a text with a wrong password takes as long whether its code fits or not.
-        fit, _ = self._evaluator.fit(record, normalise_code(tail), self._now_ms())
-        return [split, whole] if fit is Fit.FITS else [whole, split]
+        return [split, whole] if self._may_fit(record, normalise_code(tail)) else [whole, split], most
 
-    def _code_shaped_fingerprint(self, user_password: str, digits: int | None) -> int | None:
-        code = normalise_code(user_password)
+    def _may_fit(self, record: LoginRecord, code: str) -> bool:
+        """Whether this looks like the code that is due; of a token verified elsewhere, nobody here can say no."""
+        if record.verifier != LOCAL_VERIFIER:
+            return True
+        fit, _ = self._evaluator.fit(record, code, self._now_ms())
+        return fit is Fit.FITS
+
+    def _code_shaped_fingerprint(self, text: str, digits: int | None) -> int | None:
+        code = normalise_code(text)
         return self._fingerprint(code.encode()) if digits and is_code(code, digits) else None
+
+    # Codes that are verified elsewhere
+
+    def _ask_verifier(self, request: LoginRequest, needed: VerifierNeeded, on_verdict: OnVerdict) -> None:
+        """The queue came upon a token whose codes somebody else knows: ask, then back into the queue."""
+        verifier = self._verifiers.get(needed.verifier)
+        if verifier is None:
+            on_verdict(Silence(f"the verifier {needed.verifier!r} of token {needed.token_id} is not configured"))
+        else:
+            self._start(self._verify_and_submit(verifier, request, needed, on_verdict))
+
+    async def _verify_and_submit(
+        self, verifier: Verifier, request: LoginRequest, needed: VerifierNeeded, on_verdict: OnVerdict
+    ) -> None:
+        try:
+            async with asyncio.timeout_at(_cancelled_at(request.attempt)):
+                request.code_finding = await verifier.verify(needed.token_id, needed.code)
+        except TimeoutError:
+            on_verdict(Silence(f"the verifier {needed.verifier!r} did not answer in time"))
+        except BackendSilent as error:
+            on_verdict(Silence(str(error), busy=isinstance(error, Overloaded)))
+        except Exception:
+            _log.exception("a verifier failed", verifier=needed.verifier)
+            on_verdict(Silence("the verifier failed"))
+        else:
+            self._queue.submit(request, on_verdict)
+
+
+def _cancelled_at(attempt: Attempt) -> float | None:
+    """The loop's time at which a first factor or verifier that has not answered is cancelled."""
+    if math.isinf(attempt.deadline):
+        return None
+    return max(attempt.deadline, asyncio.get_running_loop().time()) + CANCEL_AFTER_SECONDS
 
 
 def _source(attempt: Attempt) -> str:

@@ -1,139 +1,195 @@
-"""Cases waiting for the evaluator: whatever has arrived while the last commit ran is one batch, one transaction.
+"""The login queue: requests wait here, and what has arrived while the last batch ran is the next one.
 
-It knows when to sit and whom to tell; what is ruled is the evaluator's affair. Verdicts are told only after the commit.
+Theory of operation
+-------------------
+*What can happen at once.* Everything here runs on one event loop. ``submit`` only appends and sees to it that a batch
+is scheduled; a batch begins when the loop comes round, so requests that arrive together share one transaction and one
+flush of the disk. An engine says how many batches may be under way (``LoginBatch.concurrency``): SQLite's runs to its
+end without giving the loop away, PostgreSQL's awaits its connection, and other batches, of other requests, run beside
+it.
+
+*What is read and written.* Nothing is, here: the engine reads the facts, calls the evaluator with them, and writes the
+decision on the condition that the facts still hold. A verdict is delivered only after ``LoginBatch.run`` has returned,
+which is after the commit is durable.
+
+*What happens on conflict.* ``Conflict``: the batch is run again, up to CONFLICT_RUNS times, then each request alone;
+one that still conflicts is answered with silence. ``StoreUnavailable``, ``ClockSetBack``: the batch goes back to the
+head of the queue in its order and is tried again after RETRY_SECONDS; a request whose deadline has passed gets silence
+instead, so that its gateway tries the next server. Any other exception: each request is run alone, so that a poisoned
+one does not take the others' verdicts with it, and is silence if it fails alone too.
+
+*Codes that are verified elsewhere.* The evaluator may answer ``VerifierNeeded`` in the place of a verdict; nothing was
+changed for that request. It is handed to ``on_verifier_needed``, which submits it again with the finding.
+
+This file decides nothing, and knows no SQL.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
 
 from otp_core.audit import Ids
 from otp_core.clock import ClockSetBack, GuardedClock
-from otp_core.login.requests import Decision, Facts, LoginRequest
-from otp_core.model import BackendSilent, Silence, Verdict
+from otp_core.inline_task import InlineTask
+from otp_core.login.requests import Decision, Facts, LoginRequest, VerifierNeeded
+from otp_core.model import Conflict, Silence, StoreUnavailable, Verdict
+from otp_core.store.engine import LoginBatch
 
 OnVerdict = Callable[[Verdict], None]
+"""Called once with the verdict of an attempt, in the event loop's thread, when the verdict is durable."""
 
 BATCH = 256
+"""Requests in one batch at most."""
 RETRY_SECONDS = 0.05
+"""The pause before a batch that could not be written is tried again."""
 REMIND_SECONDS = 10.0
+"""How often the log says again that no login can be answered, while the cause is the same."""
+CONFLICT_RUNS = 10
+"""How often a batch is run while others are faster."""
 _log = structlog.get_logger("login queue")
+
+_Waiting = tuple[LoginRequest, OnVerdict]
+_Outcomes = list[Verdict | VerifierNeeded]
 
 
 class BatchEvaluator(Protocol):
-    """Who rules: the evaluator."""
+    """The evaluator, as the queue calls it."""
 
-    def evaluate(self, requests: Sequence[LoginRequest], facts: Facts, now: int, ids: Ids) -> Decision: ...
-
-
-class LoginBatch(Protocol):
-    """Where it is written down."""
-
-    def run(
-        self, customers: Collection[str], states: Collection[bytes], evaluator: Callable[[Facts], Decision]
-    ) -> Decision:
-        """What was ruled, once it is durable; ``judge`` may be asked again before. Raises StoreUnavailable or
-        LedgerConflict, and then nothing was written."""
-
-    def close(self) -> None: ...
+    def evaluate(self, requests: Sequence[LoginRequest], facts: Facts, now: int, ids: Ids) -> Decision:
+        """The decision about these requests at the moment ``now`` (ms)."""
 
 
 class LoginQueue:
-    """The queue in front of one login batch. Belongs to one event loop, and commits on that loop's own thread: a second
-    thread would fight it for the interpreter, and lowers the rate (docs/performance.md)."""
+    """The queue in front of one engine's login batches. Belongs to one event loop. SQLite commits on that loop's own
+    thread: a second thread would fight it for the interpreter, and lowers the rate (docs/performance.md)."""
 
     def __init__(self, login_batch: LoginBatch, evaluator: BatchEvaluator, clock: GuardedClock, ids: Ids) -> None:
         self._login_batch, self._evaluator, self._clock, self._ids = login_batch, evaluator, clock, ids
-        self._waiting: deque[tuple[LoginRequest, OnVerdict]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._scheduled = False
+        self._under_way = 0
         self._cause = ""
-        self.failing: frozenset[str] = frozenset()
-        """Whose logins could not be evaluated last; nobody's as soon as somebody's are again."""
         self._reminded, self._reminded_of = float("-inf"), ""
+        self.failing: frozenset[str] = frozenset()
+        """Customers of the batch that failed last; cleared by the next success."""
+        self.on_verifier_needed: Callable[[LoginRequest, VerifierNeeded, OnVerdict], None] = _no_verifier
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def submit(self, request: LoginRequest, on_verdict: OnVerdict) -> None:
-        """Put a case on the list. ``on_verdict`` hears the verdict once, after it is durable."""
+        """Append a request. ``on_verdict`` is called once, when the verdict is durable, or with Silence."""
         self._waiting.append((request, on_verdict))
-        self._schedule(0.0)
+        self._schedule()
 
     def close(self) -> None:
-        """After the last case."""
+        """Let go of the engine, after the last request."""
         self._login_batch.close()
 
-    def _schedule(self, seconds: float) -> None:
-        if self._scheduled:
-            return
-        self._scheduled = True
-        loop = asyncio.get_running_loop()
-        if seconds:
-            loop.call_later(seconds, self._run_batch)
-        else:
-            loop.call_soon(self._run_batch)
+    def _schedule(self) -> None:
+        if not self._scheduled and self._under_way < self._login_batch.concurrency:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._begin_batch)
 
-    def _run_batch(self) -> None:
+    def _begin_batch(self) -> None:
         self._scheduled = False
+        if self._under_way >= self._login_batch.concurrency:
+            return  # the batch that ends next begins another
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        self._under_way += 1
+        # No Task: an engine that does not wait is done before this call returns, and a Task would cost a turn of the
+        # loop.
+        InlineTask(self._run_batch(batch), self._batch_ended).begin()
+        if self._waiting:
+            self._schedule()
+
+    def _batch_ended(self) -> None:
+        self._under_way -= 1
+        if self._waiting:
+            self._schedule()
+
+    async def _run_batch(self, batch: list[_Waiting]) -> None:
         requests = [request for request, _ in batch]
         try:
-            verdicts = self._evaluate(requests)
-        except (BackendSilent, ClockSetBack) as cause:
+            outcomes = await self._decide(requests)
+        except Conflict:
+            await self._run_each(batch)
+            return
+        except (StoreUnavailable, ClockSetBack) as cause:
             self._requeue(batch, str(cause))
             return
         except Exception:
-            # One poisoned case must not take the others' verdicts with it: each is heard alone.
-            _log.exception("a batch could not be judged", requests=len(requests))
-            self._run_each(batch)
+            _log.exception("a batch could not be evaluated", requests=len(requests))
+            await self._run_each(batch)
             return
         self._recover()
-        if self._waiting:
-            self._schedule(0.0)
-        for (_, on_verdict), verdict in zip(batch, verdicts, strict=True):
-            _deliver(on_verdict, verdict)
+        self._deliver_all(batch, outcomes)
 
-    def _evaluate(self, requests: list[LoginRequest]) -> list[Verdict]:
-        now = self._clock.now()
-
-        def evaluate(facts: Facts) -> Decision:
-            return self._evaluator.evaluate(requests, facts, now, self._ids)
-
+    async def _decide(self, requests: list[LoginRequest]) -> _Outcomes:
+        """Run one batch; again, if somebody was faster. Raises Conflict if that goes on, StoreUnavailable,
+        ClockSetBack."""
         customers = {request.attempt.customer for request in requests}
         states = {request.attempt.challenge for request in requests if request.attempt.challenge is not None}
-        return self._login_batch.run(customers, states, evaluate).verdicts
+        runs = 0
+        while True:
+            now = self._clock.now()
 
-    def _run_each(self, batch: list[tuple[LoginRequest, OnVerdict]]) -> None:
-        for request, on_verdict in batch:
-            verdict: Verdict
+            def evaluate(facts: Facts, now: int = now) -> Decision:
+                return self._evaluator.evaluate(requests, facts, now, self._ids)
+
+            runs += 1
             try:
-                (verdict,) = self._evaluate([request])
-            except Exception as error:
-                verdict = Silence(f"{type(error).__name__} while judging")
-            _deliver(on_verdict, verdict)
-        if self._waiting:
-            self._schedule(0.0)
+                decision = await self._login_batch.run(customers, states, evaluate)
+            except Conflict:
+                if runs == CONFLICT_RUNS:
+                    raise
+            else:
+                return decision.verdicts
 
-    def _requeue(self, batch: list[tuple[LoginRequest, OnVerdict]], cause: str) -> None:
-        """The store or the clock cannot be used now: try again shortly; who waited too long hears silence."""
+    async def _run_each(self, batch: list[_Waiting]) -> None:
+        for number, (request, on_verdict) in enumerate(batch):
+            outcomes: _Outcomes
+            try:
+                outcomes = await self._decide([request])
+            except (StoreUnavailable, ClockSetBack) as cause:
+                if not isinstance(cause, Conflict):
+                    self._requeue(batch[number:], str(cause))
+                    return
+                outcomes = [Silence("others were faster each time")]
+            except Exception as error:
+                outcomes = [Silence(f"{type(error).__name__} while the login was evaluated")]
+            else:
+                self._recover()
+            self._deliver_all([(request, on_verdict)], outcomes)
+
+    def _requeue(self, batch: list[_Waiting], cause: str) -> None:
+        """Back to the head of the queue, in order; requests whose deadline has passed get silence."""
         loop_time = asyncio.get_running_loop().time()
         if cause != self._reminded_of or loop_time > self._reminded + REMIND_SECONDS:
             self._reminded, self._reminded_of = loop_time, cause
             _log.error("no login can be answered", cause=cause, waiting=len(batch) + len(self._waiting))
         self._cause = cause
         self.failing = frozenset(request.attempt.customer for request, _ in batch)
+        late = []
         for request, on_verdict in reversed(batch):
             if request.attempt.deadline <= loop_time:
-                _deliver(on_verdict, Silence(cause))
+                late.append(on_verdict)
             else:
                 self._waiting.appendleft((request, on_verdict))
+        for on_verdict in reversed(late):
+            _deliver(on_verdict, Silence(cause))
         if self._waiting:
-            self._schedule(RETRY_SECONDS)
+            self._retry_later()
+
+    def _retry_later(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._begin_batch)
 
     def _recover(self) -> None:
         if self._cause:
@@ -141,10 +197,21 @@ class LoginQueue:
             self._cause = ""
             self.failing = frozenset()
 
+    def _deliver_all(self, batch: list[_Waiting], outcomes: _Outcomes) -> None:
+        for (request, on_verdict), outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, VerifierNeeded):
+                self.on_verifier_needed(request, outcome, on_verdict)
+            else:
+                _deliver(on_verdict, outcome)
+
 
 def _deliver(on_verdict: OnVerdict, verdict: Verdict) -> None:
-    """A door that cannot take its verdict must not keep the others from theirs."""
+    """A door that fails on its verdict must not keep the others from theirs."""
     try:
         on_verdict(verdict)
     except Exception:
-        _log.exception("a verdict could not be told", verdict=type(verdict).__name__)
+        _log.exception("a verdict could not be delivered", verdict=type(verdict).__name__)
+
+
+def _no_verifier(request: LoginRequest, needed: VerifierNeeded, on_verdict: OnVerdict) -> None:
+    _deliver(on_verdict, Silence(f"nobody can be asked to verify the codes of token {needed.token_id}"))

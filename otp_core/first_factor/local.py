@@ -1,4 +1,8 @@
-"""The login password as it is kept here, hashed. It reads no store: it is handed the hash, and reports one to renew."""
+"""The login password whose hash is kept in the store: read here, checked in a pool of threads, renewed when it is old.
+
+Of the first factors it alone knows hashes. A refusal takes as long for an unknown customer, and for one without a
+token, as for any other.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
+from otp_core.first_factor import FirstFinding, Question
 from otp_core.first_factor.hash_pool import HashPool, PoolFull, TooLate
 from otp_core.first_factor.hashes import (
     CannotHash,
@@ -17,50 +22,72 @@ from otp_core.first_factor.hashes import (
     hash_password,
     needs_rehash,
 )
-from otp_core.login.requests import FirstFinding
 from otp_core.login.table import Finding
-from otp_core.model import Attempt, BackendSilent, LoginRecord, Overloaded, StoreUnavailable
+from otp_core.model import Attempt, BackendSilent, Overloaded, StoreUnavailable
+from otp_core.store.engine import LoginReader
 
 _log = structlog.get_logger("first factor")
 
-Renew = Callable[[LoginRecord, str, str], None]
-"""Called with (customer, old hash, new hash) after the first success of a hash that is not of today's form."""
+Renew = Callable[[str, str, str], None]
+"""Called with (contract ID, old hash, new hash) after the first success of a hash that is not of today's form."""
 
 
 class LocalPassword:
-    """Checks against argon2id (and what was migrated from elsewhere) in a bounded pool of threads."""
+    """Checks against argon2id, and against hashes that were migrated from elsewhere, in a bounded pool of threads."""
 
-    def __init__(self, pool: HashPool, cost: Cost, renew: Renew) -> None:
-        self._pool, self._cost, self._renew = pool, cost, renew
+    has_rounds = False
+
+    def __init__(self, reader: LoginReader, pool: HashPool, cost: Cost, renew: Renew) -> None:
+        self._reader, self._pool, self._cost, self._renew = reader, pool, cost, renew
         self._dummy = dummy_hash(cost)
         self._renewals: set[asyncio.Task[None]] = set()
 
-    async def verify(
-        self, attempt: Attempt, password: str, record: LoginRecord | None, password_hash: str | None
-    ) -> FirstFinding:
-        secret = password.encode()
+    async def check(self, question: Question) -> FirstFinding:
+        """See ``FirstFactor``. Raises Overloaded if no thread is free in time, BackendSilent for a hash that cannot be
+        checked."""
+        attempt = question.attempt
+        known, hash_ = await self._reader.password_hash(attempt.customer)
+        right = None
+        for number, password in enumerate(question.candidates):
+            if await self._matches(password, hash_ or self._dummy, attempt):
+                right = number
+                break
+        if not known or hash_ is None or right is None:
+            await self._pad(question, attempt)
+        if not known:
+            return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
+        if hash_ is None:
+            return FirstFinding(right=True, held=False)
+        if right is None:
+            return FirstFinding(right=False)
+        if needs_rehash(hash_, self._cost):
+            self._renew_later(attempt.customer, hash_, question.candidates[right])
+        return FirstFinding(right=True, candidate=right)
+
+    async def _pad(self, question: Question, attempt: Attempt) -> None:
+        """As many hashes as the mode can ask for: fewer would tell that the customer has no token."""
+        for _ in range(question.most_candidates - len(question.candidates)):
+            await self._matches(question.candidates[0], self._dummy, attempt)
+
+    async def _matches(self, password: str, hash_: str, attempt: Attempt) -> bool:
         try:
-            right = await self._pool.run(check, secret, password_hash or self._dummy, deadline=attempt.deadline)
+            return await self._pool.run(check, password.encode(), hash_, deadline=attempt.deadline)
         except PoolFull as error:
             raise Overloaded("more passwords wait to be checked than [password] max_waiting allows") from error
         except TooLate as error:
             raise Overloaded("a password waited longer to be checked than the gateway would") from error
         except (CannotHash, UnknownHash) as error:
             raise BackendSilent(f"the password hash of {attempt.customer} cannot be checked: {error}") from error
-        if record is None:
-            return FirstFinding(right=False, reason=Finding.UNKNOWN_CUSTOMER)
-        if password_hash is None:
-            return FirstFinding(right=True, held=False)
-        if right and needs_rehash(password_hash, self._cost):
-            # Beside the login, which must not take longer for it.
-            task = asyncio.get_running_loop().create_task(self._renew_hash(record, password_hash, secret))
-            self._renewals.add(task)
-            task.add_done_callback(self._renewals.discard)
-        return FirstFinding(right=right)
 
-    async def _renew_hash(self, record: LoginRecord, before: str, secret: bytes) -> None:
-        """At the next login, if it cannot be done now: nobody is kept out for it."""
+    def _renew_later(self, customer: str, before: str, password: str) -> None:
+        """Beside the login, which must not take longer for it."""
+        task = asyncio.get_running_loop().create_task(self._renew_hash(customer, before, password))
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
+
+    async def _renew_hash(self, customer: str, before: str, password: str) -> None:
+        """If it fails it is tried again at the next login: it keeps nobody out."""
         try:
-            self._renew(record, before, await self._pool.run(hash_password, secret, self._cost))
+            self._renew(customer, before, await self._pool.run(hash_password, password.encode(), self._cost))
         except (PoolFull, TooLate, CannotHash, StoreUnavailable) as error:
-            _log.warning("a password hash was not renewed", customer=record.contract_id, cause=str(error))
+            _log.warning("a password hash was not renewed", customer=customer, cause=str(error))

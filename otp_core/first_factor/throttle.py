@@ -93,7 +93,7 @@ class PasswordThrottle:
             del self._lines[customer, source]
 
     def failed(self, customer: str, source: str) -> None:
-        """One more failure, of somebody who was not asked to wait."""
+        """Count one more failure: ``enter`` does so for each one that it lets through."""
         now = self._clock()
         turn = self._recent(customer, source, now)
         self._count(customer, source, turn.failures + 1, max(turn.free_at, now))

@@ -1,7 +1,7 @@
-"""Files of tokens and customers: text in; checked rows out, or every fault with its line, column and right form.
+"""Parses files of tokens and customers: lines in; checked rows and problems with line, column and right form out.
 
-Pure: opens no file and no store, hashes nothing. What stands in a cell is never repeated, because cells slip: a seed
-may stand where a token ID belongs.
+Pure: opens no file and no store, hashes nothing. No message repeats a cell, because a seed may be in the column of the
+token ID by mistake.
 """
 
 from otp_core.imports.customers import CustomerRow, read_customer, read_customers

@@ -1,6 +1,6 @@
-"""A file of customers, with a header: ``contract_id,password`` and any of the other columns, in any order.
+"""Parses a file of customers. Its header names the columns, in any order; only ``contract_id`` is required.
 
-Never repeats a cell, hashes nothing, and does not know which tokens there are.
+It never repeats a cell, hashes nothing, and does not know which tokens are in the store.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from otp_core.settings.values import attribute_name, attribute_value
 COLUMNS = ("contract_id", "password", "password_hash", "token_id", "name", "email", "language", "attributes")
 FORM = "contract_id,password[,password_hash][,token_id][,name][,email][,language][,attributes]"
 LONGEST_CONTRACT_ID = 253
-"""Octets of a User-Name (RFC 2865 section 5)."""
+"""Octets of a User-Name: an attribute holds at most 253 (RFC 2865 section 5)."""
 
 _LONGEST_NAME = 200
 _LONGEST_EMAIL = 254
@@ -30,7 +30,8 @@ _ATTRIBUTES_FORM = 'write Name=value;Name=value, or a JSON object: {"Filter-Id":
 
 @dataclass(frozen=True, slots=True)
 class CustomerRow:
-    """``password`` and ``password_hash`` both None: no password is checked here. ``token_id``: bound at once."""
+    """A customer to add. ``password`` (in clear) and ``password_hash`` both None: the password is not checked here.
+    ``token_id``: the token to bind, without a code. ``line``: where the row begins, from 1."""
 
     line: int
     contract_id: str
@@ -44,8 +45,8 @@ class CustomerRow:
 
 
 def read_customers(lines: Iterable[str], *, shared_tokens: bool = False) -> Iterator[CustomerRow | RowProblem]:
-    """Every row, or what is wrong with it; a contract ID that stands twice included, and a token ID unless
-    ``shared_tokens``. Not one is read after a header that cannot be understood."""
+    """Every row, or its problems. A contract ID that is given twice is a problem, and so is a token ID unless
+    ``shared_tokens``. After a header with a problem no row is read."""
     columns: Columns | None = None
     reading = _Reading(shared_tokens=shared_tokens)
     for record in records(lines):
@@ -64,24 +65,24 @@ def read_customers(lines: Iterable[str], *, shared_tokens: bool = False) -> Iter
 
 
 def read_customer(**cells: str) -> CustomerRow:
-    """One customer, from cells by the names of their columns. Raises ValueError with everything that is wrong."""
+    """One customer, from cells by their columns' names. Raises ValueError with all problems."""
     found = list(_Reading(shared_tokens=False).row(Record(1, list(cells.values())), Columns(list(cells))))
-    wrong = [f"{fault.column} {fault.message}" for fault in found if isinstance(fault, RowProblem)]
-    if wrong:
-        raise ValueError("; ".join(wrong))
+    problems = [f"{one.column} {one.message}" for one in found if isinstance(one, RowProblem)]
+    if problems:
+        raise ValueError("; ".join(problems))
     (row,) = found
     assert isinstance(row, CustomerRow)
     return row
 
 
 class _Reading:
-    """One reading of a file: where each ID stood first, and what was found wrong with the row at hand."""
+    """The state of reading one file: the first line of each ID, and the problems of the current row."""
 
     def __init__(self, *, shared_tokens: bool) -> None:
         self._shared_tokens = shared_tokens
         self._contracts: dict[str, int] = {}
         self._tokens: dict[str, int] = {}
-        self._faults: list[RowProblem] = []
+        self._problems: list[RowProblem] = []
 
     def row(self, record: Record, columns: Columns) -> Iterator[CustomerRow | RowProblem]:
         def cell(name: str) -> str:
@@ -99,14 +100,14 @@ class _Reading:
             self._language(line, cell("language").strip()),
             self._attributes(line, cell("attributes").strip()),
         )
-        if self._faults:
-            yield from self._faults
-            self._faults = []
+        if self._problems:
+            yield from self._problems
+            self._problems = []
         else:
             yield row
 
     def _wrong(self, line: int, column: str, message: str) -> None:
-        self._faults.append(RowProblem(line, column, message))
+        self._problems.append(RowProblem(line, column, message))
 
     def _contract_id(self, line: int, text: str) -> str:
         contract_id = normalise_contract_id(text)
@@ -178,7 +179,7 @@ class _Reading:
 
 
 def wrong_contract_id(contract_id: str) -> str | None:
-    """What is wrong with a normalised contract ID; None for nothing."""
+    """The problem with a normalised contract ID; None for a good one."""
     if not contract_id:
         return "is empty: write the customer's contract ID"
     if not contract_id.isprintable():
@@ -189,8 +190,8 @@ def wrong_contract_id(contract_id: str) -> str | None:
 
 
 def read_attributes(text: str) -> Mapping[str, object] | None:
-    """Reply attributes: ``Name=value;Name=value`` (a name may come again) or a JSON object. None for no text.
-    Raises ValueError with the right form; its text repeats no value."""
+    """Reply attributes from ``Name=value;Name=value`` (a name may be repeated) or a JSON object. None for an empty
+    text. Raises ValueError with the right form; its text repeats no value."""
     if not text:
         return None
     found = _from_json(text) if text.startswith("{") else _from_pairs(text)

@@ -1,4 +1,4 @@
-"""CSV (RFC 4180): lines in, records and faults out. It knows nothing of tokens or customers, and repeats no cell."""
+"""CSV (RFC 4180): lines in, records and problems out. It knows no tokens and no customers, and repeats no cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """What is wrong with a file, and the right form. ``column`` is empty where it is about the whole line."""
+    """A problem with a file, and the right form. ``line``: from 1; ``column``: empty for a problem with the whole
+    line."""
 
     line: int
     column: str
@@ -26,14 +27,14 @@ class RowProblem:
 
 
 class Record(NamedTuple):
-    """``line`` is the one it begins on."""
+    """One record. ``line``: where it begins, from 1."""
 
     line: int
     cells: list[str]
 
 
 class Columns:
-    """Which column stands where: as a header says it, or in the usual order."""
+    """The position of each column, from a header or in the usual order. ``count``: how many there are."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._places = {name: place for place, name in enumerate(names)}
@@ -49,7 +50,8 @@ class Columns:
 
 
 def header_of(record: Record, known: Sequence[str], required: Sequence[str], form: str) -> Columns | RowProblem:
-    """The columns that a header names, in any order."""
+    """The columns that a header names, in any order. A problem for a name that is not ``known``, is given twice, or is
+    missing though ``required``; ``form``: the right header, for the message."""
     names = [cell.strip().lower() for cell in record.cells]
     strange = [str(place) for place, name in enumerate(names, 1) if name not in known]
     if strange:
@@ -64,15 +66,15 @@ def header_of(record: Record, known: Sequence[str], required: Sequence[str], for
 
 
 def has_control(text: str) -> bool:
-    """Whether nobody could type this: a tab, a NUL, a line break."""
+    """Whether the text holds a control character: a tab, a NUL, a line break."""
     return not text.isprintable() and _CONTROL.search(text) is not None
 
 
 def records(lines: Iterable[str]) -> Iterator[Record | RowProblem]:
-    """The records of a file, blank ones left out. A line that is not UTF-8 arrives with lone surrogates
-    (``errors="surrogateescape"``). The first line may begin with a byte order mark."""
-    faults: deque[RowProblem] = deque()
-    reader = csv.reader(_readable(lines, faults), strict=True)
+    """The records of a file without blank ones, and the problems with its form. What is not UTF-8 has to be given as
+    lone surrogates (``errors="surrogateescape"``). The first line may begin with a byte order mark."""
+    problems: deque[RowProblem] = deque()
+    reader = csv.reader(_readable(lines, problems), strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -89,19 +91,19 @@ def records(lines: Iterable[str]) -> Iterator[Record | RowProblem]:
             continue
         if any(cells):
             yield Record(line, cells)
-        while faults:
-            yield faults.popleft()
-    yield from faults
+        while problems:
+            yield problems.popleft()
+    yield from problems
 
 
-def _readable(lines: Iterable[str], faults: deque[RowProblem]) -> Iterator[str]:
+def _readable(lines: Iterable[str], problems: deque[RowProblem]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         if line.isascii():
             yield line
         elif _is_text(line):
             yield line.removeprefix("\ufeff") if number == 1 else line
         else:
-            faults.append(RowProblem(number, "", "is not UTF-8: save the file as UTF-8 (in Excel: CSV UTF-8)"))
+            problems.append(RowProblem(number, "", "is not UTF-8: save the file as UTF-8 (in Excel: CSV UTF-8)"))
             yield "\n"
 
 

@@ -1,6 +1,6 @@
-"""A file of tokens: ``token_id,hexkey,totp|hotp,digits,step[,algorithm]``. A header is not needed; one is recognised.
+"""Parses a file of tokens: ``token_id,hexkey,totp|hotp,digits,step[,algorithm]``, with or without a header.
 
-Never repeats a cell, and keeps no seed beyond its row.
+It never repeats a cell, and keeps no seed beyond its row.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _WITHOUT_HEADER = Columns(COLUMNS)
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
+    """A token to import. ``seed``: raw octets; ``line``: where the row begins, from 1."""
+
     line: int
     token_id: str
     seed: bytes = field(repr=False)
@@ -37,8 +39,8 @@ class TokenRow:
 
 
 def read_tokens(lines: Iterable[str]) -> Iterator[TokenRow | RowProblem]:
-    """Every row, or what is wrong with it; a token ID that stands twice included. Not one is read after a header that
-    cannot be understood."""
+    """Every row, or its problems. A token ID that is given twice is a problem. After a header with a problem no row is
+    read."""
     columns: Columns | None = None
     first_lines: dict[str, int] = {}
     for record in records(lines):
@@ -92,7 +94,7 @@ def _fits(record: Record, columns: Columns) -> bool:
 
 
 def wrong_token_id(token_id: str) -> str | None:
-    """What is wrong with a normalised token ID; None for nothing."""
+    """The problem with a normalised token ID; None for a good one."""
     if not token_id:
         return "is empty: write the token's ID, for example VSMT12345678"
     if len(token_id) > LONGEST_TOKEN_ID:
@@ -103,7 +105,7 @@ def wrong_token_id(token_id: str) -> str | None:
 
 
 def _seed(text: str) -> bytes | str:
-    """The seed, or what is wrong with it."""
+    """The seed, or its problem as a text."""
     try:
         seed = bytes.fromhex(text)
     except ValueError:
@@ -118,15 +120,15 @@ def _seed(text: str) -> bytes | str:
 
 @lru_cache(maxsize=256)
 def _spec(kind: str, digits: str, step: str, algorithm: str) -> TokenSpec | tuple[str, ...]:
-    """The spec, or the columns that are wrong."""
+    """The spec, or the columns with a problem."""
     usual = TokenSpec()
-    algorithm, period, counts = algorithm or usual.algorithm, _number(step or "0"), kind.lower() == Kind.HOTP
-    if counts and not period:
+    algorithm, period, is_hotp = algorithm or usual.algorithm, _number(step or "0"), kind.lower() == Kind.HOTP
+    if is_hotp and not period:
         period = usual.period
     trials = {
         "kind": (kind, usual.algorithm, usual.digits, usual.period),
         "digits": (usual.kind, usual.algorithm, _number(digits), usual.period),
-        "step": (Kind.HOTP if counts else usual.kind, usual.algorithm, usual.digits, period),
+        "step": (Kind.HOTP if is_hotp else usual.kind, usual.algorithm, usual.digits, period),
         "algorithm": (usual.kind, algorithm, usual.digits, usual.period),
     }
     wrong = tuple(column for column, trial in trials.items() if not _understood(*trial))
@@ -142,5 +144,5 @@ def _understood(kind: str, algorithm: str, digits: int, period: int) -> bool:
 
 
 def _number(text: str) -> int:
-    """-1 for what is no number of up to four digits."""
+    """The number; -1 for a text that is no number of up to four digits."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else -1

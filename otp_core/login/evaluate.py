@@ -1,7 +1,7 @@
-"""The functional core of a login: attempts and facts in, verdicts and changes out. No clock, no SQL, no sockets.
+"""The decision about a batch of logins: requests and facts in, verdicts and changes out. No clock, no SQL, no sockets.
 
-One call judges a batch, in order of arrival; two answers in one batch see each other. The changes carry the
-condition under which they hold (the step before), so that the store can refuse what another node was faster with.
+Requests are decided in order of arrival; two answers in one batch see each other. Each change carries the condition
+under which it holds (the last step as it was read), so that the store can refuse what another process was faster with.
 """
 
 from __future__ import annotations
@@ -14,8 +14,17 @@ from typing import assert_never
 from otp_core.audit import AuditRow, Event, Ids
 from otp_core.login.lockout import failures_after, lock_reason, too_soon
 from otp_core.login.policy import Rules
-from otp_core.login.requests import Decision, Facts, FailureUpdate, LoginRequest, Retransmission, StepUpdate
-from otp_core.login.table import Action, Finding, Stage, action_for
+from otp_core.login.requests import (
+    LOCAL_VERIFIER,
+    Decision,
+    Facts,
+    FailureUpdate,
+    LoginRequest,
+    Retransmission,
+    StepUpdate,
+    VerifierNeeded,
+)
+from otp_core.login.table import FINDING_TEXT, Action, Finding, Stage, action_for
 from otp_core.model import (
     Accept,
     Algorithm,
@@ -33,23 +42,25 @@ from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
 
 
 class Evaluator:
-    """The rules, with what they need from outside: a way to open seals, and fresh States."""
+    """The rules, and what they need from outside. ``unseal(sealed seed, token ID)`` gives the seed, ``new_state()`` a
+    fresh State (RFC 2865 section 5.24)."""
 
     def __init__(self, rules: Rules, unseal: Callable[[bytes, str], bytes], new_state: Callable[[], bytes]) -> None:
         self.rules = rules
         self._unseal = unseal
-        self._new_state = new_state
+        self.new_state = new_state
 
     def evaluate(self, requests: Sequence[LoginRequest], facts: Facts, now: int, ids: Ids) -> Decision:
-        """Rule on every case at the moment ``now`` (ms). Changes ``facts`` as it goes, so that each case sees
-        what the ones before it did."""
+        """Decide every request at the moment ``now`` (ms). Changes ``facts`` as it goes, so that each request sees what
+        the ones before it did. ``ids`` numbers the audit rows. Raises KeyProblem for a seed that does not open."""
         decision = Decision()
         for request in requests:
             _Evaluation(self, request, facts, now, ids, decision).evaluate()
         return decision
 
     def fit(self, record: LoginRecord, code: str, now: int) -> tuple[Fit, int]:
-        """How a code stands to the customer's own token, whose seed is kept here."""
+        """How a code stands to the customer's own token, whose seed is in the store, and its step. Raises
+        KeyProblem."""
         assert record.seed is not None and record.token_id is not None
         return fit(
             self._unseal(record.seed, record.token_id),
@@ -62,15 +73,12 @@ class Evaluator:
             look_ahead=self.rules.look_ahead,
         )
 
-    def new_state(self) -> bytes:
-        return self._new_state()
-
 
 _FIT = {Fit.FITS: Finding.FITS, Fit.REUSED: Finding.REUSED, Fit.WRONG: Finding.WRONG}
 
 
 class _Evaluation:
-    """One case before the evaluator."""
+    """One request of a batch."""
 
     __slots__ = (
         "challenge",
@@ -102,26 +110,33 @@ class _Evaluation:
         self.step = -1
 
     def evaluate(self) -> None:
+        """Put a verdict and the changes that it asks for into the decision."""
         finding = self._find()
-        if self.request.stage is Stage.SECOND_ROUND and self.challenge is not None:
+        if finding is Finding.VERIFIER_NEEDED:
+            self.decision.verdicts.append(self._verifier_needed())
+            return
+        if self.challenge is not None:
             # Whatever the answer was, this State has been used.
             self.facts.challenges.pop(self.challenge.state, None)
             self.decision.challenges_consumed.append(self.challenge.state)
         self.decision.verdicts.append(self._act(action_for(self.request.stage, finding), finding))
 
-    # What turned out, most decisive first.
+    # What turned out, the most decisive first.
 
     def _find(self) -> Finding:
         request, record = self.request, self.record
         if record is None:
             return Finding.UNKNOWN_CUSTOMER
+        goes_on = request.attempt.challenge is not None and request.stage is not Stage.SECOND_ROUND
+        if goes_on and not self._find_challenge(record, of_first_factor=True):
+            return Finding.CHALLENGE_GONE
         if not request.first.right:
             return request.first.reason
         if not request.first.held and not self._code_is_enough(record):
             return Finding.NOTHING_CHECKED
         if self.fingerprint and record.last_fingerprint == self.fingerprint and self._still_good(record):
             return Finding.REPEATED
-        if request.stage is Stage.SECOND_ROUND and not self._take_challenge(record):
+        if request.stage is Stage.SECOND_ROUND and not self._find_challenge(record, of_first_factor=False):
             return Finding.CHALLENGE_GONE
         if record.locked_at is not None:
             return Finding.LOCKED
@@ -134,7 +149,7 @@ class _Evaluation:
         return self._find_code(record, request.code)
 
     def _code_is_enough(self, record: LoginRecord) -> bool:
-        """No password is held here: may the code alone let this customer in? Never without a code."""
+        """Whether the code alone is enough for a customer whose password is not held here. Never without a code."""
         asked = self.request.stage is not Stage.PASSWORD and record.otp_use == OtpUse.ACTIVE
         return asked and self.request.attempt.policy.code_is_enough
 
@@ -146,13 +161,16 @@ class _Evaluation:
         seconds = self.request.attempt.policy.repeated_login_seconds or self.evaluator.rules.remember_seconds
         return at > self.now - seconds * 1000
 
-    def _take_challenge(self, record: LoginRecord) -> bool:
-        """The open challenge that this State belongs to, if it is this customer's and this client's."""
+    def _find_challenge(self, record: LoginRecord, *, of_first_factor: bool) -> bool:
+        """Find the open challenge of this State and keep it in ``self.challenge``, which uses it up whatever the
+        verdict. False if none is open for this customer and client that is of the kind that is answered (a round of the
+        first factor, or the question for the code), or if it has expired."""
         challenge = self.facts.challenges.get(self.request.attempt.challenge or b"")
         if (
             challenge is None
             or challenge.customer_key != record.customer_key
             or challenge.client != self.request.attempt.client
+            or (challenge.first_factor_state is not None) is not of_first_factor
         ):
             return False
         self.challenge = challenge
@@ -173,14 +191,33 @@ class _Evaluation:
                 return Finding.REPEATED_FAILURE
             if too_soon(record, self.now, self.evaluator.rules):
                 return Finding.TOO_SOON
-        fit, self.step = self.evaluator.fit(record, code, self.now)
-        return _FIT[fit]
+        if record.verifier != LOCAL_VERIFIER:
+            return self._find_verified(record)
+        found, self.step = self.evaluator.fit(record, code, self.now)
+        return _FIT[found]
+
+    def _find_verified(self, record: LoginRecord) -> Finding:
+        """A code that somebody else knows: asked before the batch, its finding is used here."""
+        found = self.request.code_finding
+        if found is None:
+            return Finding.VERIFIER_NEEDED
+        if found.token_id != record.token_id:
+            return Finding.REUSED  # the device was changed meanwhile: the code is of no use, and nobody guessed
+        self.step = record.last_step + 1 if found.step is None else found.step
+        if found.fit is Fit.FITS and self.step <= record.last_step:
+            return Finding.REUSED
+        return _FIT[found.fit]
+
+    def _verifier_needed(self) -> VerifierNeeded:
+        record, code = self.record, self.request.code
+        assert record is not None and record.token_id is not None and record.verifier is not None and code is not None
+        return VerifierNeeded(record.token_id, record.verifier, normalise_code(code))
 
     def _is_the_password(self, code: str) -> bool:
         fingerprint = self.challenge.password_fingerprint if self.challenge else None
-        return fingerprint is not None and fingerprint == self.request.password_fingerprint
+        return fingerprint is not None and fingerprint == self.request.text_fingerprint
 
-    # What follows.
+    # What follows from it.
 
     def _act(self, action: Action, finding: Finding) -> Verdict:
         match action:
@@ -194,6 +231,8 @@ class _Evaluation:
                 return self._accept(finding, Event.LOGIN_ACCEPTED)
             case Action.ASK:
                 return self._ask(finding, self.evaluator.rules.challenge_tries)
+            case Action.ASK_FIRST_FACTOR:
+                return self._ask_first_factor(finding)
             case Action.ASK_AGAIN:
                 return self._ask_again(finding)
             case Action.COUNT_AND_ASK_AGAIN:
@@ -209,31 +248,69 @@ class _Evaluation:
     def _accept(self, finding: Finding, event: Event) -> Accept:
         assert self.record is not None
         self._audit(event, finding)
-        text = self.record.attributes
-        return Accept(json.loads(text) if text else None)
+        text, brought = self.record.attributes, self._brought_attributes()
+        if brought is None:
+            return Accept(json.loads(text) if text else None)
+        return Accept({**brought, **(json.loads(text) if text else {})})
+
+    def _brought_attributes(self) -> Mapping[str, object] | None:
+        """What the first factor brought along, in this round or in the one before the challenge. The customer's own
+        attributes outrank them."""
+        if self.challenge is not None and self.challenge.attributes is not None:
+            found: Mapping[str, object] = json.loads(self.challenge.attributes)
+            return found
+        return self.request.first.attributes
 
     def _reject(self, finding: Finding) -> Reject:
         self._audit(Event.LOGIN_REJECTED, finding)
-        # In the client's language: the customer's own would tell that there is such a customer.
+        # In the client's language: the customer's own language would tell that this customer exists.
         return Reject(finding.value, self.request.attempt.policy.language)
 
     def _ask(self, finding: Finding, tries_left: int, *, again: bool = False) -> Challenge:
+        """Ask for the code."""
+        asked_before = self.challenge if again else None
+        challenge = self._open_challenge(
+            tries_left,
+            password_fingerprint=(
+                self.request.text_fingerprint if asked_before is None else asked_before.password_fingerprint
+            ),
+            attributes=(
+                attributes_text(self.request.first.attributes) if asked_before is None else asked_before.attributes
+            ),
+        )
+        self._audit(Event.LOGIN_CHALLENGED, finding)
+        return Challenge(challenge.state, self._language(), again=again)
+
+    def _ask_first_factor(self, finding: Finding) -> Challenge:
+        """Pass the first factor's own question on."""
+        asked = self.request.next_round
+        assert asked is not None
+        challenge = self._open_challenge(1, first_factor_state=asked.state)
+        self._audit(Event.LOGIN_CHALLENGED, finding)
+        return Challenge(challenge.state, self._language(), prompt=asked.prompt)
+
+    def _open_challenge(
+        self,
+        tries_left: int,
+        *,
+        password_fingerprint: int | None = None,
+        first_factor_state: bytes | None = None,
+        attributes: str | None = None,
+    ) -> OpenChallenge:
         assert self.record is not None
-        request = self.request
         challenge = OpenChallenge(
-            state=self.evaluator.new_state(),
-            customer_key=self.record.customer_key,
-            client=request.attempt.client,
-            expires_at=self.now + self.evaluator.rules.challenge_seconds * 1000,
-            tries_left=tries_left,
-            password_fingerprint=self.challenge.password_fingerprint
-            if self.challenge
-            else request.password_fingerprint,
+            self.evaluator.new_state(),
+            self.record.customer_key,
+            self.request.attempt.client,
+            self.now + self.evaluator.rules.challenge_seconds * 1000,
+            tries_left,
+            password_fingerprint,
+            first_factor_state,
+            attributes,
         )
         self.facts.challenges[challenge.state] = challenge
         self.decision.challenges_created.append(challenge)
-        self._audit(Event.LOGIN_CHALLENGED, finding)
-        return Challenge(challenge.state, self._language(), again=again)
+        return challenge
 
     def _ask_again(self, finding: Finding) -> Verdict:
         assert self.challenge is not None
@@ -241,11 +318,11 @@ class _Evaluation:
         return self._ask(finding, tries_left, again=True) if tries_left > 0 else self._reject(finding)
 
     def _spend(self) -> None:
-        """The code is used up: the token's last step moves on, its drift is learnt, the failures are forgiven."""
+        """The code is spent: the token's last step moves on, its drift is learnt, failures fall to 0."""
         record = self.record
         assert record is not None and record.token_key is not None
         drift = 0
-        if record.kind == Kind.TOTP and record.period is not None:
+        if record.kind == Kind.TOTP and record.period is not None and record.verifier == LOCAL_VERIFIER:
             now_step = step_at(self.now, record.period)
             drift = learn_drift(record.drift, self.step, now_step, self.evaluator.rules.max_drift)
         self.decision.step_updates.append(
@@ -266,7 +343,7 @@ class _Evaluation:
             self.decision.retransmissions.append(Retransmission(record.token_key, self.fingerprint))
 
     def _update_sharers(self, spent: LoginRecord) -> None:
-        """What one customer's code used up, it used up for the others who hold the token."""
+        """A shared token's code is spent for everybody who holds the token."""
         for other in self.facts.records.values():
             if other.token_key == spent.token_key:
                 other.last_step, other.drift = spent.last_step, spent.drift
@@ -289,7 +366,8 @@ class _Evaluation:
     def _update_failures(
         self, record: LoginRecord, failures: int, at: int, fingerprint: int, locked_at: int | None
     ) -> None:
-        """In the place of what an earlier case of the batch put; before it, the row was as that one found it."""
+        """One update a customer: a later request of the batch replaces the update of an earlier one, but the row is
+        still as the earlier one found it."""
         key = record.customer_key
         earlier = self.decision.failure_updates.get(key)
         before = (
@@ -313,7 +391,7 @@ class _Evaluation:
                 attempt.customer,
                 record.token_id if record else None,
                 attempt.calling_station_id or attempt.source,
-                finding.value if reason is None else reason,
+                FINDING_TEXT[finding] if reason is None else reason,
             )
         )
 

@@ -5,20 +5,53 @@ Times are milliseconds since the epoch, steps are RFC 6238 time steps or RFC 422
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from otp_core.audit import AuditRow
 from otp_core.login.table import Finding, Stage
 from otp_core.model import Attempt, LoginRecord, OpenChallenge, Verdict
+from otp_core.otp import Fit
+
+LOCAL_VERIFIER = "local"
+"""The verifier of tokens whose seed is in the store: their codes are computed in the batch itself."""
 
 
 class FirstFinding(NamedTuple):
-    """What the first factor found. ``held`` is False for a customer whose password is not kept here."""
+    """What the first factor found. ``held`` False: it has no password for this customer; ``right`` is then True,
+    because nothing spoke against it, and the policy says whether the code alone is enough. ``candidate``: which of the
+    passwords it was given is the right one. ``attributes``: reply attributes that it brings along."""
 
     right: bool
     held: bool = True
     reason: Finding = Finding.WRONG_PASSWORD
+    candidate: int = 0
+    attributes: Mapping[str, object] | None = None
+
+
+class NextRound(NamedTuple):
+    """The first factor asks a question of its own: ``prompt``, to be answered together with ``state``."""
+
+    state: bytes
+    prompt: str
+
+
+class CodeFinding(NamedTuple):
+    """What a verifier found out about a code of this token. ``step``: the time step or counter of the code, None where
+    the verifier does not tell."""
+
+    token_id: str
+    fit: Fit
+    step: int | None = None
+
+
+class VerifierNeeded(NamedTuple):
+    """In the place of a verdict: the code has to be verified elsewhere first. Nothing was changed."""
+
+    token_id: str
+    verifier: str
+    code: str
 
 
 GATEWAY_CHECKED = FirstFinding(right=True)
@@ -33,7 +66,11 @@ class LoginRequest:
     stage: Stage
     first: FirstFinding = GATEWAY_CHECKED
     code: str | None = field(default=None, repr=False)
-    password_fingerprint: int | None = None
+    text_fingerprint: int | None = None
+    """Of what was typed, where it looks like a code: an answer that equals the one of the first round is the password
+    again."""
+    next_round: NextRound | None = None
+    code_finding: CodeFinding | None = None
     fingerprint: int | None = None
     """Recognises a retransmission of this login; None: the attempt's own fingerprint is used."""
 
@@ -81,7 +118,7 @@ class Decision:
     """The outcome of a batch: a verdict for each request, and the changes that must be durable before any verdict is
     given. Each change carries what was read: it holds only while the row still says that."""
 
-    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts: list[Verdict | VerifierNeeded] = field(default_factory=list)
     step_updates: list[StepUpdate] = field(default_factory=list)
     failure_updates: dict[int, FailureUpdate] = field(default_factory=dict)
     """By customer key."""

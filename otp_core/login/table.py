@@ -1,7 +1,7 @@
-"""How somebody gets in: the table (stage, finding) -> step. Pure; the evaluator walks it, nothing else decides.
+"""How a login is decided: the table (stage, finding) -> action. Pure; the evaluator walks it, nothing else decides.
 
-A stage is what was asked, a finding what turned out, a step what follows. Silence means no: what the table does
-not name is refused. Acceptance is always written out.
+A stage is what the request should prove, a finding what turned out, an action what follows. A pair that the table does
+not name is rejected; every acceptance is written out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import Enum, StrEnum, auto
 
 
 class Stage(StrEnum):
-    """What the request in hand should prove."""
+    """What a request should prove."""
 
     PASSWORD = "password"  # the password alone
     FIRST_ROUND = "first round"  # the password; the code will be asked for
@@ -20,33 +20,60 @@ class Stage(StrEnum):
 
 
 class Finding(StrEnum):
-    """The first thing that decides, in the order in which the evaluator looks."""
+    """The first thing that decides; the order is that of ``evaluate._Evaluation._find``. The values are stable codes;
+    the words for the audit trail are in ``FINDING_TEXT``."""
 
-    REPEATED = "retransmission of an accepted request"
-    REPEATED_FAILURE = "retransmission of a request whose code was wrong"
-    UNKNOWN_CUSTOMER = "unknown customer"
-    WRONG_PASSWORD = "wrong password"
-    CHALLENGE_GONE = "challenge unknown, used, expired or somebody else's"
+    REPEATED = "repeated"
+    REPEATED_FAILURE = "repeated-failure"
+    UNKNOWN_CUSTOMER = "unknown-customer"
+    WRONG_PASSWORD = "wrong-password"
+    FIRST_FACTOR_ASKS = "first-factor-asks"
+    CHALLENGE_GONE = "challenge-gone"
     LOCKED = "locked"
-    LOST = "token reported lost"
-    WITHOUT_TOKEN = "no active token, and the password is enough"
-    TOKEN_NEEDED = "no active token, and the client wants one"
-    NOTHING_CHECKED = "no active token, and no password is held here"
-    CODE_DUE = "password right, code not given yet"
-    NOT_A_CODE = "not a code: empty, ill-shaped or the password again"
-    TOO_SOON = "too soon after wrong answers"
-    FITS = "right code"
-    REUSED = "reused code"
-    WRONG = "wrong code"
+    LOST = "lost"
+    WITHOUT_TOKEN = "without-token"
+    TOKEN_NEEDED = "token-needed"
+    NOTHING_CHECKED = "nothing-checked"
+    CODE_DUE = "code-due"
+    NOT_A_CODE = "not-a-code"
+    TOO_SOON = "too-soon"
+    VERIFIER_NEEDED = "verifier-needed"
+    FITS = "right-code"
+    REUSED = "reused-code"
+    WRONG = "wrong-code"
+
+
+FINDING_TEXT: dict[Finding, str] = {
+    Finding.REPEATED: "retransmission of an accepted request",
+    Finding.REPEATED_FAILURE: "retransmission of a request whose code was wrong",
+    Finding.UNKNOWN_CUSTOMER: "unknown customer",
+    Finding.WRONG_PASSWORD: "wrong password",
+    Finding.FIRST_FACTOR_ASKS: "the first factor asks a further question",
+    Finding.CHALLENGE_GONE: "challenge unknown, used, expired or somebody else's",
+    Finding.LOCKED: "locked",
+    Finding.LOST: "token reported lost",
+    Finding.WITHOUT_TOKEN: "no active token, and the password is enough",
+    Finding.TOKEN_NEEDED: "no active token, and the client wants one",
+    Finding.NOTHING_CHECKED: "no active token, and no password is held here",
+    Finding.CODE_DUE: "password right, code not given yet",
+    Finding.NOT_A_CODE: "not a code: empty, ill-shaped or the password again",
+    Finding.TOO_SOON: "too soon after wrong answers",
+    Finding.VERIFIER_NEEDED: "the code is verified elsewhere",
+    Finding.FITS: "right code",
+    Finding.REUSED: "reused code",
+    Finding.WRONG: "wrong code",
+}
+"""The reason that the audit trail gives."""
 
 
 class Action(Enum):
-    """What follows."""
+    """What follows a finding."""
 
     ACCEPT = auto()
     SPEND_AND_ACCEPT = auto()
     ACCEPT_AGAIN = auto()
     ASK = auto()
+    ASK_FIRST_FACTOR = auto()
     ASK_AGAIN = auto()
     COUNT_AND_ASK_AGAIN = auto()
     COUNT_AND_REJECT = auto()
@@ -57,9 +84,11 @@ LOGIN: dict[tuple[Stage, Finding], Action] = {
     # The password alone: migration, monitoring.
     (Stage.PASSWORD, Finding.WITHOUT_TOKEN): Action.ACCEPT,
     (Stage.PASSWORD, Finding.CODE_DUE): Action.ACCEPT,
+    (Stage.PASSWORD, Finding.FIRST_FACTOR_ASKS): Action.ASK_FIRST_FACTOR,
     # The password first.
     (Stage.FIRST_ROUND, Finding.WITHOUT_TOKEN): Action.ACCEPT,
     (Stage.FIRST_ROUND, Finding.CODE_DUE): Action.ASK,
+    (Stage.FIRST_ROUND, Finding.FIRST_FACTOR_ASKS): Action.ASK_FIRST_FACTOR,
     # The answer to the challenge. Something that is no code, or comes too soon, is not an attempt.
     (Stage.SECOND_ROUND, Finding.REPEATED): Action.ACCEPT_AGAIN,
     (Stage.SECOND_ROUND, Finding.FITS): Action.SPEND_AND_ACCEPT,
@@ -68,6 +97,7 @@ LOGIN: dict[tuple[Stage, Finding], Action] = {
     (Stage.SECOND_ROUND, Finding.NOT_A_CODE): Action.ASK_AGAIN,
     (Stage.SECOND_ROUND, Finding.TOO_SOON): Action.ASK_AGAIN,
     # Password and code in one.
+    (Stage.BOTH, Finding.FIRST_FACTOR_ASKS): Action.ASK_FIRST_FACTOR,
     (Stage.BOTH, Finding.REPEATED): Action.ACCEPT_AGAIN,
     (Stage.BOTH, Finding.WITHOUT_TOKEN): Action.ACCEPT,
     (Stage.BOTH, Finding.FITS): Action.SPEND_AND_ACCEPT,
@@ -81,5 +111,5 @@ LOGIN: dict[tuple[Stage, Finding], Action] = {
 
 
 def action_for(stage: Stage, finding: Finding) -> Action:
-    """What follows; REJECT for whatever the table does not name."""
+    """What follows; REJECT for a pair that the table does not name."""
     return LOGIN.get((stage, finding), Action.REJECT)

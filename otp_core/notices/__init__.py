@@ -1,1 +1,1 @@
-"""Notices: what a customer is told by e-mail when something about their one-time passwords changes."""
+"""Notices: e-mail to a customer when something about their one-time passwords changes."""

@@ -1,7 +1,7 @@
-"""Delivers the outbox by SMTP: claims what is due, sends, and says in the store how it went. Never loses a notice.
+"""Delivers the outbox by SMTP: claims notices that are due, sends them, records the outcome. It never loses a notice.
 
-A notice is taken away only after the mail server took it, so that one may come twice after a crash, with the same
-Message-ID. Two senders at one store do not send the same one, unless the first is stuck for longer than its claim.
+A notice is removed only after the mail server has accepted it, so that after a crash it may be sent twice, with the
+same Message-ID. Several senders on one store do not send the same notice, unless one takes longer than its claim lasts.
 """
 
 from __future__ import annotations
@@ -23,42 +23,48 @@ from otp_core.settings.notices import mail_address, zone
 from otp_core.settings.sources import UnusableFile, read_private
 from otp_core.store import outbox
 from otp_core.store.outbox import Waiting
+from otp_core.store.retry import retry_while_busy
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import Work
 
 LOOK_SECONDS = 1.0
+"""Between two looks at the outbox while nothing is due."""
 BATCH = 20
+"""Notices that are claimed at once."""
 NOTE_SECONDS = 0.2
+"""Between two attempts to record an outcome."""
 REMIND_SECONDS = 300.0
+"""At least between two warnings about a mail server that does not answer."""
 _NAME = "notices"
 _log = structlog.get_logger(_NAME)
 
 
 class PermanentFailure(Exception):
-    """The mail server will never take this notice."""
+    """The mail server refuses this notice for good."""
 
 
 class TemporaryFailure(Exception):
-    """It, or the way to it, could not take the notice now."""
+    """The mail server did not accept the notice now, or cannot be reached."""
 
 
 class Sender:
-    """One for a process. ``now``: milliseconds, and may refuse (GuardedClock)."""
+    """Sends the notices of one store; one in each process. ``now``: ms since the epoch, raises ClockSetBack."""
 
     def __init__(self, store: Store, settings: NoticesSettings, now: Callable[[], int]) -> None:
         self._store, self._settings, self._now = store, settings, now
         reply_to = mail_address(settings.reply_to) if settings.reply_to else None
-        self._head = MailIdentity(mail_address(settings.sender), reply_to, settings.contact, zone(settings.time_zone))
+        sender = mail_address(settings.sender)
+        self._identity = MailIdentity(sender, reply_to, settings.contact, zone(settings.time_zone))
         self._claim_ms = int((settings.timeout * 4 * BATCH + 60) * 1000)
         self._reminded = float("-inf")
 
     async def run(self) -> None:
-        """For ever."""
+        """Deliver until it is cancelled. An error is logged, and the notices are tried again."""
         while True:
             try:
                 more = await self.deliver()
             except (StoreUnavailable, ClockSetBack):
-                more = False  # the login queue says so
+                more = False  # the login queue logs it
             except Exception:
                 _log.exception("notices could not be sent: tried again")
                 more = False
@@ -66,7 +72,8 @@ class Sender:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def deliver(self) -> bool:
-        """One batch over one connection. Whether there may be more."""
+        """Send one batch over one connection; returns whether more may be due. Raises StoreUnavailable
+        and ClockSetBack."""
         now = self._now()
         with self._store.read() as connection:
             if not outbox.is_due(connection, now):
@@ -122,17 +129,17 @@ class Sender:
 
     async def _send(self, client: aiosmtplib.SMTP, notice: Waiting) -> None:
         try:
-            await client.send_message(render(notice, self._head))
+            await client.send_message(render(notice, self._identity))
         except ValueError:
             raise PermanentFailure("no mail can go to such an address") from None
         except aiosmtplib.SMTPRecipientsRefused as error:
-            raise _verdict(max((one.code for one in error.recipients), default=0)) from None
+            raise _failure(max((one.code for one in error.recipients), default=0)) from None
         except aiosmtplib.SMTPResponseException as error:
-            raise _verdict(error.code) from None
+            raise _failure(error.code) from None
         except (aiosmtplib.SMTPException, OSError) as error:
             raise TemporaryFailure(_why(error)) from None
 
-    # How it went. The mail server's own words stay out of the trail: they may repeat the address.
+    # The outcome. The mail server's own text is not recorded, because it may repeat the address.
 
     async def _sent(self, notice: Waiting) -> None:
         def write(work: Work) -> None:
@@ -162,19 +169,15 @@ class Sender:
             _log.warning("a notice waits for the mail server", cause=error, next_try_in=round(wait, 1))
 
     async def _note(self, write: Callable[[Work], None]) -> None:
-        """Tried again while the claim is good: what was sent and never noted goes out a second time."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._claim_ms / 4000
-        while True:
-            try:
-                with self._store.work() as work:
-                    write(work)
-            except StoreUnavailable:
-                if loop.time() > end:
-                    raise
-                await asyncio.sleep(NOTE_SECONDS)
-            else:
-                return
+        """Record how it went. A notice that was sent and not recorded is sent twice: so this waits for a full disk too,
+        for a quarter of the time for which the notice is claimed."""
+
+        def note() -> None:
+            with self._store.work() as work:
+                write(work)
+
+        seconds = self._claim_ms / 4000
+        await retry_while_busy(note, seconds=seconds, pause=NOTE_SECONDS, retry_on=StoreUnavailable)
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
@@ -184,8 +187,8 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
         raise TemporaryFailure(f"ca_file {ca_file}: {error.strerror or 'no certificates in PEM form'}") from None
 
 
-def _verdict(code: int) -> PermanentFailure | TemporaryFailure:
-    """RFC 5321 section 4.2.1: 5yz is for good, all else for now."""
+def _failure(code: int) -> PermanentFailure | TemporaryFailure:
+    """A 5yz reply is permanent, any other temporary (RFC 5321 section 4.2.1)."""
     text = f"the mail server answered {code}"
     return PermanentFailure(text) if 500 <= code < 600 else TemporaryFailure(text)
 

@@ -1,6 +1,6 @@
-"""The text of every notice, and the mail that carries it. Values in, a message out; no network, no store, no clock.
+"""The texts of the notices, and the mail made from them. Values in, a message out; no network, no store, no clock.
 
-No code, password, permit or seed is ever in one, and no link: a customer should learn that the bank's mail has none.
+A mail never holds a code, password, permit or seed, and no link, so that customers learn that the bank's mail has none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from otp_core.audit import Event, ms_of
 from otp_core.model import Language
 from otp_core.store.outbox import Waiting
 
-_WHAT: dict[tuple[Event, Language], tuple[str, str]] = {
+_TEXTS: dict[tuple[Event, Language], tuple[str, str]] = {
     (Event.ENROLLED, Language.JA): (
         "ワンタイムパスワード利用登録のお知らせ",
         "ワンタイムパスワードの利用登録を受け付けました。次回のログインから必要となります。",
@@ -102,14 +102,14 @@ This mail was sent automatically. We never ask for passwords.
 """,
 }
 _ADDRESS = re.compile(r"[!#-'*+/-9=?A-Z^-~.-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
-"""RFC 5321 without quoted local parts and without literals; what else there is, no mail server takes for a customer."""
+"""An address by RFC 5321 without quoted local parts and address literals, which customers do not have."""
 
 _TOKEN = {Language.JA: "トークンＩＤ：{}\n", Language.EN: "Token ID: {}\n"}
 
 
 @dataclass(frozen=True, slots=True)
 class MailIdentity:
-    """Who writes: the same for every notice."""
+    """What is the same in every notice: sender, address for replies, contact of the bank, time zone of the times."""
 
     sender: Address
     reply_to: Address | None
@@ -117,23 +117,22 @@ class MailIdentity:
     zone: tzinfo
 
 
-def render(notice: Waiting, head: MailIdentity) -> EmailMessage:
-    """The mail. Its Message-ID is made from the notice's number: sent twice after a crash, it is known again.
-
-    Raises ValueError for an address that no mail can go to."""
+def render(notice: Waiting, identity: MailIdentity) -> EmailMessage:
+    """The mail of a notice. Its Message-ID is made from the notice's key, so that a second copy after a crash can be
+    recognised. Raises ValueError for an address that mail cannot be sent to."""
     if not _ADDRESS.fullmatch(notice.email):
         raise ValueError("no address that mail can go to")
     language = Language(notice.language or Language.JA)
-    subject, what = _WHAT[Event(notice.event), language]
-    at = datetime.fromtimestamp(ms_of(notice.key) / 1000, head.zone)
+    subject, what = _TEXTS[Event(notice.event), language]
+    at = datetime.fromtimestamp(ms_of(notice.key) / 1000, identity.zone)
     message = EmailMessage(policy=SMTP)
-    message["From"] = head.sender
+    message["From"] = identity.sender
     message["To"] = Address(addr_spec=notice.email)
-    if head.reply_to is not None:
-        message["Reply-To"] = head.reply_to
+    if identity.reply_to is not None:
+        message["Reply-To"] = identity.reply_to
     message["Subject"] = subject
     message["Date"] = format_datetime(at)
-    message["Message-ID"] = f"<{notice.key}.notice@{head.sender.domain}>"
+    message["Message-ID"] = f"<{notice.key}.notice@{identity.sender.domain}>"
     message["Auto-Submitted"] = "auto-generated"
     body = _BODY[language].format(
         what=what,
@@ -141,13 +140,13 @@ def render(notice: Waiting, head: MailIdentity) -> EmailMessage:
         when=at.strftime("%Y-%m-%d %H:%M %Z"),
         token=_TOKEN[language].format(masked(notice.token_id)) if notice.token_id else "",
         reference=notice.key,
-        contact=head.contact,
+        contact=identity.contact,
     )
     message.set_content(body, cte="base64" if language is Language.JA else None)
-    message["Content-Language"] = language.value  # after the content, which sweeps such headers away
+    message["Content-Language"] = language.value  # after set_content, which removes such headers
     return message
 
 
 def masked(text: str) -> str:
-    """The last four characters: enough to know one's own, too little for whoever reads along."""
+    """The text with all but its last four characters masked: enough for customers to recognise their own."""
     return "*" * max(len(text) - 4, 0) + text[-4:] if len(text) > 4 else "*" * len(text)

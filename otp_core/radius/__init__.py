@@ -1,1 +1,1 @@
-"""RADIUS for the door and for clients: packets (sans-IO), the dictionary, a client with fail-over."""
+"""RADIUS for servers and clients: packets (sans-IO), the attribute dictionary, and a client with fail-over."""

@@ -1,6 +1,7 @@
-"""Reply attributes by their names: pyrad's dictionary and value codecs, made safe. The only room that knows pyrad.
+"""Reply attributes by name: pyrad's dictionary and value codecs behind strict checks. No other module imports pyrad.
 
-Octets are encoded here (pyrad 2.6 turns digits and 0x into other octets); encrypted and tagged attributes are refused.
+pyrad encodes numbers, addresses and dates. Octets and strings are encoded here, because pyrad 2.6 changes octets that
+look like digits or start with ``0x``. Encrypted, tagged and nested attributes are refused.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ from pyrad.dictionary import ParseError
 
 from otp_core.radius.codec import Attribute, AttributeType
 
-_OURS = {
+_RESERVED = {
     "State", "Proxy-State", "Message-Authenticator", "EAP-Message", "Reply-Message", "Prompt",
     "User-Password", "CHAP-Password", "CHAP-Challenge",
 }  # fmt: skip
+"""Attributes that the server writes itself, or that have no place in a reply."""
+
+_NUMBER_TYPES = ("integer", "byte", "short", "signed", "integer64", "date")
 _TEXT_OR_NUMBER = "write text or a whole number"
-_OCTETS = "write text, or 0x and pairs of hexadecimal digits"
+_TEXT_OR_HEX = "write text, or 0x and pairs of hexadecimal digits"
 
 
 class CannotEncode(ValueError):
-    """Its text says what is wrong and what would be right; ``form`` the same, without a word of what was written."""
+    """An attribute that cannot be encoded. The text quotes the value and says what would be right; ``form`` says the
+    latter alone, for messages that must not repeat the value."""
 
     def __init__(self, name: str, form: str, text: str | None = None) -> None:
         super().__init__(f"{name}: {text or form}")
@@ -34,20 +39,22 @@ class CannotEncode(ValueError):
 
 
 class Dictionary:
-    """Names to octets. Raises CannotEncode, or ValueError for a file that cannot be read."""
+    """The standard dictionary and further files in FreeRADIUS format. Raises ValueError for a file that cannot be
+    read."""
 
     def __init__(self, extra: Iterable[Path] = ()) -> None:
         try:
             self._names = PyradDictionary(str(standard_dictionary()), *map(str, extra))
         except (ParseError, OSError, ValueError, IndexError) as error:
-            # pyrad reads a line that ends too early past its end.
+            # pyrad raises IndexError for a line that ends too early.
             raise ValueError(f"cannot read the dictionary: {error}") from None
 
     def __contains__(self, name: str) -> bool:
+        """Whether an attribute of this name is defined, whether or not it can be encoded."""
         return name in self._names.attributes
 
     def encode_all(self, attributes: Mapping[str, object]) -> list[Attribute]:
-        """Every attribute, in the order given; a list stands for the attribute several times."""
+        """The attributes in the order given; a list of values gives one attribute for each. Raises CannotEncode."""
         return [item for name, value in attributes.items() for item in self._encode_each(name, value)]
 
     def _encode_each(self, name: str, value: object) -> Iterable[Attribute]:
@@ -55,13 +62,14 @@ class Dictionary:
         return [self.encode(name, one) for one in values]
 
     def encode(self, name: str, value: object) -> Attribute:
-        """One attribute; a vendor's comes wrapped as Vendor-Specific (RFC 2865 section 5.26)."""
+        """One attribute with a str or int value. A vendor's attribute comes wrapped in Vendor-Specific (RFC 2865
+        section 5.26). Raises CannotEncode."""
         definition = self._definition(name)
-        if type(value) not in (str, int):  # True is an int to Python, and no number to an operator
+        if type(value) not in (str, int):  # excludes bool, which isinstance would let through as an int
             raise CannotEncode(name, _TEXT_OR_NUMBER, f"{value!r}; {_TEXT_OR_NUMBER}")
-        octets, most = _octets(name, definition, value), 247 if definition.vendor else 253
-        if not 1 <= len(octets) <= most:
-            raise CannotEncode(name, f"{len(octets)} octets; it holds 1 to {most}")
+        octets, longest = _encode_value(name, definition, value), 247 if definition.vendor else 253
+        if not 1 <= len(octets) <= longest:
+            raise CannotEncode(name, f"{len(octets)} octets; it holds 1 to {longest}")
         if not definition.vendor:
             return definition.code, octets
         vendor: int = self._names.vendors.GetForward(definition.vendor)
@@ -73,7 +81,7 @@ class Dictionary:
             near = difflib.get_close_matches(name, list(self._names.attributes), n=1)
             hint = f"did you mean {near[0]}?" if near else "add its file with radius.dictionary"
             raise CannotEncode(name, f"not in the dictionary; {hint}")
-        if name in _OURS:
+        if name in _RESERVED:
             raise CannotEncode(name, "the server writes this attribute itself")
         definition: Definition = self._names.attributes[name]
         if definition.encrypt or definition.has_tag:
@@ -87,18 +95,18 @@ class Dictionary:
         return definition
 
 
-def _octets(name: str, definition: Definition, value: object) -> bytes:
+def _encode_value(name: str, definition: Definition, value: object) -> bytes:
     if definition.type == "octets":
-        return _raw(name, value)
+        return _encode_octets(name, value)
     if definition.values.HasForward(value):
         value = definition.values.GetForward(value)
         if isinstance(value, bytes):
             return value
-    elif definition.type in ("integer", "byte", "short", "signed", "integer64", "date") and isinstance(value, str):
-        value = _number(name, definition, value)
+    elif definition.type in _NUMBER_TYPES and isinstance(value, str):
+        value = _read_number(name, definition, value)
     try:
         if definition.type == "string" and isinstance(value, str):
-            return value.encode()  # and however long it is: pyrad's words for that say nothing of octets
+            return value.encode()  # of any length: encode() reports octets, where pyrad would report characters
         octets: bytes = tools.EncodeAttr(definition.type, value)
     except Exception as error:
         problem = f"is no {definition.type}"
@@ -106,7 +114,7 @@ def _octets(name: str, definition: Definition, value: object) -> bytes:
     return octets
 
 
-def _number(name: str, definition: Definition, value: str) -> int:
+def _read_number(name: str, definition: Definition, value: str) -> int:
     try:
         return int(value)
     except ValueError:
@@ -115,16 +123,19 @@ def _number(name: str, definition: Definition, value: str) -> int:
         raise CannotEncode(name, form, f"{value!r}; {form}") from None
 
 
-def _raw(name: str, value: object) -> bytes:
+def _encode_octets(name: str, value: object) -> bytes:
     if not isinstance(value, str):
-        raise CannotEncode(name, _OCTETS, f"{value!r}; {_OCTETS}")
+        raise CannotEncode(name, _TEXT_OR_HEX, f"{value!r}; {_TEXT_OR_HEX}")
     try:
         return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
     except ValueError:
-        raise CannotEncode(name, _OCTETS, f"{value!r}; {_OCTETS}") from None
+        raise CannotEncode(name, _TEXT_OR_HEX, f"{value!r}; {_TEXT_OR_HEX}") from None
 
 
 def standard_dictionary() -> Path:
-    """The dictionary that comes with Sekisho: in the source tree beside the packages, in a wheel inside this one."""
-    beside = Path(__file__).parents[2] / "config" / "dictionary" / "dictionary"
-    return beside if beside.is_file() else Path(str(files("otp_core.radius") / "dictionary_files" / "dictionary"))
+    """The dictionary file that comes with Sekisho: in the source tree below ``config``, in a wheel inside this
+    package."""
+    in_source_tree = Path(__file__).parents[2] / "config" / "dictionary" / "dictionary"
+    if in_source_tree.is_file():
+        return in_source_tree
+    return Path(str(files("otp_core.radius") / "dictionary_files" / "dictionary"))

@@ -1,175 +1,185 @@
-"""A RADIUS client's packets: an attempt to a signed request, octets to a reply that is proven to answer it.
+"""Requests: what a server reads out of them, and how a client writes them (RFC 2865, 3579, 5997).
 
-RFC 2865, 3579, 5997.
-
-No sockets, no clock, no randomness of its own. A reply without a right Message-Authenticator is no reply, whatever the
-Response Authenticator says (CVE-2024-3596).
+No sockets, no clock, no randomness, and no decision about customers.
 """
 
 from __future__ import annotations
 
-import hmac
-import struct
 from dataclasses import dataclass, field
-from enum import IntEnum
-from hashlib import md5
+from typing import NamedTuple
 
-MAX_PACKET = 4096
-MAX_PASSWORD = 128
-_HEADER = 20
-_BLANK = struct.pack("BB", 80, 18) + bytes(16)
+from otp_core.radius.codec import (
+    MAX_PASSWORD,
+    Attribute,
+    AttributeType,
+    CannotAsk,
+    DropReason,
+    Packet,
+    PacketCode,
+    Unreadable,
+    Unservable,
+    encode_attributes,
+    hide_password,
+    is_signed,
+    read_packet,
+    reveal_password,
+    sign,
+)
 
+MAX_ATTRIBUTES = 200
+_MAX_VALUE = 253
+_REQUEST_CODES = frozenset((int(PacketCode.ACCESS_REQUEST), int(PacketCode.STATUS_SERVER)))
 
-class PacketCode(IntEnum):
-    ACCESS_REQUEST = 1
-    ACCESS_ACCEPT = 2
-    ACCESS_REJECT = 3
-    ACCESS_CHALLENGE = 11
-    STATUS_SERVER = 12
-
-
-class AttributeType(IntEnum):
-    USER_NAME = 1
-    USER_PASSWORD = 2
-    STATE = 24
-    CALLING_STATION_ID = 31
-    NAS_IDENTIFIER = 32
-    MESSAGE_AUTHENTICATOR = 80
-
-
-class NotAReply(Exception):
-    """These octets do not answer the request; go on waiting. The text says what an operator may look at."""
+# Server side
 
 
-class CannotAsk(ValueError):
-    """What RADIUS has no room for."""
+def read_request(datagram: bytes) -> Packet:
+    """An Access-Request or a Status-Server, not verified yet. Raises Unreadable."""
+    packet = read_packet(datagram, _REQUEST_CODES)
+    if len(packet.attributes) > MAX_ATTRIBUTES:
+        raise Unreadable(DropReason.TOO_MANY_ATTRIBUTES)
+    return packet
+
+
+def verify_request(request: Packet, secret: bytes, *, required: bool, limit_proxy_state: bool) -> None:
+    """Check Message-Authenticator (RFC 3579 section 3.2) and the rules against CVE-2024-3596. Raises Unreadable.
+
+    ``required``: an Access-Request must carry it; a Status-Server always must (RFC 5997 section 3).
+    ``limit_proxy_state``: without it there may be no Proxy-State either.
+    """
+    at, found = request.message_authenticator_at, request.found
+    if AttributeType.EAP_MESSAGE in found and (at is None or AttributeType.USER_PASSWORD in found):
+        raise Unreadable(DropReason.EAP_UNPROTECTED)
+    if at is None:
+        if required or request.code == PacketCode.STATUS_SERVER:
+            raise Unreadable(DropReason.NO_MESSAGE_AUTHENTICATOR)
+        if limit_proxy_state and AttributeType.PROXY_STATE in found:
+            raise Unreadable(DropReason.PROXY_STATE_UNPROTECTED)
+    elif not is_signed(request.octets, at, secret):
+        raise Unreadable(DropReason.WRONG_MESSAGE_AUTHENTICATOR)
+
+
+class Credentials(NamedTuple):
+    """What an Access-Request asks to be checked. All values are octets: only the client's charset says how to read
+    them. ``state`` is None in the first round; ``calling_station_id`` is empty where the client sends none."""
+
+    user_name: bytes
+    password: bytes
+    state: bytes | None
+    calling_station_id: bytes
+
+    def __repr__(self) -> str:
+        """Without password and State."""
+        return f"Credentials(user_name={self.user_name!r}, ...)"
+
+
+def read_credentials(request: Packet, secret: bytes) -> Credentials:
+    """The PAP credentials of a verified Access-Request (RFC 2865 section 5.2). Raises Unservable."""
+    found = request.found
+    for type_, name in _NOT_SERVED.items():
+        if type_ in found:
+            raise Unservable(f"{name} is not served here: let the client use PAP")
+    if len(found) != len(request.attributes):
+        _refuse_repeated(request)
+    user_name, hidden = found.get(AttributeType.USER_NAME), found.get(AttributeType.USER_PASSWORD)
+    if not user_name:
+        raise Unservable("no User-Name")
+    if hidden is None:
+        ms_chap = any(value[:4] == _MICROSOFT for value in request.values(AttributeType.VENDOR_SPECIFIC))
+        raise Unservable("MS-CHAP is not served here: let the client use PAP" if ms_chap else "no User-Password")
+    if not 16 <= len(hidden) <= MAX_PASSWORD or len(hidden) % 16:
+        raise Unservable("a User-Password that is not 16 to 128 octets in blocks of 16")
+    password = reveal_password(hidden, secret, request.authenticator)
+    return Credentials(
+        user_name, password, found.get(AttributeType.STATE), found.get(AttributeType.CALLING_STATION_ID, b"")
+    )
+
+
+_MICROSOFT = (311).to_bytes(4, "big")
+"""The vendor of the MS-CHAP attributes (RFC 2548)."""
+
+_NOT_SERVED = {int(AttributeType.CHAP_PASSWORD): "CHAP", int(AttributeType.EAP_MESSAGE): "EAP"}
+_AT_MOST_ONCE = {
+    int(AttributeType.USER_NAME): "User-Names",
+    int(AttributeType.USER_PASSWORD): "User-Passwords",
+    int(AttributeType.STATE): "States",
+}
+
+
+def _refuse_repeated(request: Packet) -> None:
+    for type_, names in _AT_MOST_ONCE.items():
+        if len(request.values(type_)) > 1:
+            raise Unservable(f"two {names}")
+
+
+# Client side
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """Signed octets; a retransmission is the same octets again."""
+class SignedRequest:
+    """A request ready to send, and the secret that verifies its reply. A retransmission is the same octets again."""
 
     octets: bytes = field(repr=False)
     secret: bytes = field(repr=False)
 
     @property
+    def code(self) -> int:
+        """Access-Request or Status-Server, as a number."""
+        return self.octets[0]
+
+    @property
     def identifier(self) -> int:
+        """0 to 255; the reply repeats it."""
         return self.octets[1]
 
     @property
     def authenticator(self) -> bytes:
+        """The Request Authenticator, 16 octets; it signs the reply."""
         return self.octets[4:20]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    code: PacketCode
-    state: bytes | None = field(default=None, repr=False)
-
-
-def access_request(
-    user: str,
+def write_access_request(
+    user_name: str,
     user_password: str,
     secret: bytes,
     *,
     identifier: int,
     authenticator: bytes,
-    nas: str = "",
+    nas_identifier: str = "",
     calling_station_id: str = "",
     state: bytes | None = None,
-) -> Request:
-    """Raises CannotAsk. ``authenticator``: 16 random octets, never twice the same."""
-    name, password = user.encode(), user_password.encode()
-    if not 1 <= len(name) <= 253 or len(password) > MAX_PASSWORD:
-        raise CannotAsk("a name of more than 253 octets, or a password of more than 128")
-    attributes = [
+) -> SignedRequest:
+    """An Access-Request with PAP (RFC 2865 section 4.1). Empty texts are left out.
+
+    ``identifier``: 0 to 255, not in use by another request of the same socket. ``authenticator``: 16 random octets,
+    never used before. ``state``: as it came in the Access-Challenge that this answers. Raises CannotAsk.
+    """
+    name, password = user_name.encode(), user_password.encode()
+    if not 1 <= len(name) <= _MAX_VALUE or len(password) > MAX_PASSWORD:
+        raise CannotAsk("RADIUS carries a name of 1 to 253 octets and a password of at most 128")
+    attributes: list[Attribute] = [
         (AttributeType.USER_NAME, name),
-        (AttributeType.USER_PASSWORD, _hide(password, secret, authenticator)),
+        (AttributeType.USER_PASSWORD, hide_password(password, secret, authenticator)),
     ]
-    for type_, text in ((AttributeType.NAS_IDENTIFIER, nas), (AttributeType.CALLING_STATION_ID, calling_station_id)):
+    for type_, text in (
+        (AttributeType.NAS_IDENTIFIER, nas_identifier),
+        (AttributeType.CALLING_STATION_ID, calling_station_id),
+    ):
         if text:
-            attributes.append((type_, text.encode()[:253]))
+            attributes.append((type_, text.encode()[:_MAX_VALUE]))
     if state is not None:
         attributes.append((AttributeType.STATE, state))
-    return _signed(PacketCode.ACCESS_REQUEST, identifier, authenticator, attributes, secret)
+    octets = sign(PacketCode.ACCESS_REQUEST, identifier, authenticator, encode_attributes(attributes), secret)
+    return SignedRequest(octets, secret)
 
 
-def status_server(secret: bytes, *, identifier: int, authenticator: bytes, nas: str = "") -> Request:
-    """RFC 5997: are you there?"""
-    attributes = [(AttributeType.NAS_IDENTIFIER, nas.encode()[:253])] if nas else []
-    return _signed(PacketCode.STATUS_SERVER, identifier, authenticator, attributes, secret)
-
-
-def read_reply(request: Request, octets: bytes) -> Reply:
-    """Framing, then both signatures, then what it says. Raises NotAReply."""
-    length = int.from_bytes(octets[2:4], "big")
-    if len(octets) < _HEADER or not _HEADER <= length <= min(MAX_PACKET, len(octets)):
-        raise NotAReply("octets that are no RADIUS packet")
-    octets = octets[:length]
-    if octets[1] != request.identifier:
-        raise NotAReply("a reply to something else")
-    found, authenticator_at = _attributes(octets)
-    if authenticator_at is None:
-        raise NotAReply("a reply without Message-Authenticator: is the server up to date?")
-    signed = md5(octets[:4] + request.authenticator + octets[20:] + request.secret, usedforsecurity=False).digest()
-    blanked = (
-        octets[:4] + request.authenticator + octets[20:authenticator_at] + bytes(16) + octets[authenticator_at + 16 :]
-    )
-    mac = hmac.new(request.secret, blanked, "md5").digest()
-    right = hmac.compare_digest(signed, octets[4:20])
-    if not hmac.compare_digest(mac, octets[authenticator_at : authenticator_at + 16]) or not right:
-        raise NotAReply("a reply with a wrong signature: is the shared secret right?")
-    return _read(request, octets[0], found)
-
-
-def _read(request: Request, code: int, found: dict[int, bytes]) -> Reply:
-    asked_status = request.octets[0] == PacketCode.STATUS_SERVER
-    if code == PacketCode.ACCESS_ACCEPT:
-        return Reply(PacketCode.ACCESS_ACCEPT)
-    if code == PacketCode.ACCESS_REJECT and not asked_status:
-        return Reply(PacketCode.ACCESS_REJECT)
-    if code == PacketCode.ACCESS_CHALLENGE and not asked_status and found.get(AttributeType.STATE):
-        return Reply(PacketCode.ACCESS_CHALLENGE, found[AttributeType.STATE])
-    raise NotAReply(f"a reply of code {code} that answers nothing")
-
-
-def _attributes(octets: bytes) -> tuple[dict[int, bytes], int | None]:
-    """One value of each type, and where Message-Authenticator's value stands."""
-    found: dict[int, bytes] = {}
-    authenticator_at: int | None = None
-    at = _HEADER
-    while at < len(octets):
-        size = octets[at + 1] if at + 1 < len(octets) else 0
-        if size < 2 or at + size > len(octets) or octets[at] == 0:
-            raise NotAReply("a reply with a broken attribute")
-        if octets[at] == AttributeType.MESSAGE_AUTHENTICATOR:
-            if authenticator_at is not None or size != 18:
-                raise NotAReply("a reply with two Message-Authenticators, or one of the wrong size")
-            authenticator_at = at + 2
-        found[octets[at]] = octets[at + 2 : at + size]
-        at += size
-    return found, authenticator_at
-
-
-def _signed(
-    code: PacketCode,
-    identifier: int,
-    authenticator: bytes,
-    attributes: list[tuple[AttributeType, bytes]],
-    secret: bytes,
-) -> Request:
-    rest = b"".join(struct.pack("BB", type_, len(value) + 2) + value for type_, value in attributes)
-    head = struct.pack("!BBH", code, identifier, _HEADER + len(_BLANK) + len(rest)) + authenticator
-    mac = hmac.new(secret, head + _BLANK + rest, "md5").digest()
-    return Request(head + _BLANK[:2] + mac + rest, secret)
-
-
-def _hide(password: bytes, secret: bytes, authenticator: bytes) -> bytes:
-    """RFC 2865 section 5.2."""
-    padded = password + bytes(-len(password) % 16 if password else 16)
-    hidden, before = b"", authenticator
-    for at in range(0, len(padded), 16):
-        pad = md5(secret + before, usedforsecurity=False).digest()
-        before = bytes(one ^ other for one, other in zip(padded[at : at + 16], pad, strict=True))
-        hidden += before
-    return hidden
+def write_status_server(
+    secret: bytes, *, identifier: int, authenticator: bytes, nas_identifier: str = ""
+) -> SignedRequest:
+    """A Status-Server, which asks whether the server can answer logins (RFC 5997). Arguments as for
+    write_access_request."""
+    attributes: list[Attribute] = []
+    if nas_identifier:
+        attributes.append((AttributeType.NAS_IDENTIFIER, nas_identifier.encode()[:_MAX_VALUE]))
+    octets = sign(PacketCode.STATUS_SERVER, identifier, authenticator, encode_attributes(attributes), secret)
+    return SignedRequest(octets, secret)

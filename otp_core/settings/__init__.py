@@ -1,7 +1,7 @@
-"""Settings: a TOML file, a secrets folder and the environment in; one frozen schema object out, or one report.
+"""Settings: reads a TOML file, a secrets folder and the environment into one frozen object, or one report of problems.
 
-The core's own sections, the value types, and a reader that is given the schema's class. It knows no door, looks up no
-environment, and lets no secret out.
+The core's own sections, the value types, and a reader for any schema class. It knows no door, looks up no environment
+variable itself, and puts no secret into a message.
 """
 
 from otp_core.settings.describe import describe_schema, markdown_table, show

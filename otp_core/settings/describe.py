@@ -1,6 +1,6 @@
-"""The settings as a reader meets them: JSON Schema, the README's table, and what holds now, its secrets masked.
+"""Describes the settings: as JSON Schema, as the README's table, and the values in force, their secrets masked.
 
-Nothing here reads a file, and no secret is ever part of what it returns.
+It reads no file, and never returns a secret.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def describe_schema(schema: type[BaseModel]) -> dict[str, Any]:
 
 
 def markdown_table(schema: type[BaseModel]) -> str:
-    """Every key with what it takes, its default and its meaning, for the README."""
+    """A Markdown table of every key, its type, default and meaning, for the README."""
     described = describe_schema(schema)
     rows = ["| Key | Takes | Default | Meaning |", "|---|---|---|---|"]
     rows += _rows("", described, described["$defs"])
@@ -48,13 +48,13 @@ def _rows(table: str, schema: dict[str, Any], definitions: dict[str, Any]) -> It
 
 
 def _resolved(key: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The key with what it refers to, and without the null that stands for "left out"."""
-    said: dict[str, Any] = {}
+    """The key's schema with its reference followed, and without the null that stands for "left out"."""
+    referred: dict[str, Any] = {}
     if "$ref" in key:
-        said = definitions[key["$ref"].rpartition("/")[2]]
+        referred = definitions[key["$ref"].rpartition("/")[2]]
     elif "anyOf" in key:
-        said = _resolved(key["anyOf"][0], definitions)
-    return said | key
+        referred = _resolved(key["anyOf"][0], definitions)
+    return referred | key
 
 
 def _default(value: object) -> str:
@@ -71,7 +71,7 @@ def _takes(key: dict[str, Any]) -> str:
 
 
 def show(settings: BaseModel, sources: SourceMap | None = None) -> str:
-    """The settings that hold as TOML text, every secret masked; with ``sources``, where each value comes from."""
+    """The settings in force as TOML text, every secret masked; with ``sources``, also where each value was given."""
     return "\n".join(_table((), (), settings, sources)).lstrip() + "\n"
 
 

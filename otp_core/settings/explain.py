@@ -1,4 +1,4 @@
-"""pydantic's findings in this program's words: what is wrong, and the right form. It never sees the values."""
+"""Words pydantic's errors for operators: what is wrong, and the right form. It never sees the values."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ _WORDS = {
 
 
 def explain(error: ValidationError, read_in: frozenset[Location], schema: type[BaseModel]) -> dict[Location, str]:
-    """One message for each location. ``read_in``: the secrets that came from a secret_file, which then is the key to
-    name; where one could not be read, that has been said already. ``schema``: the class that was to be made.
+    """One message for each location. ``read_in``: the locations of secrets that are read from a file; a problem with
+    one is reported at its ``secret_file``, and one that is missing not at all, because its file could not be read and
+    that is reported already. ``schema``: the class that was being validated.
     """
     messages: dict[Location, str] = {}
     for found in error.errors(include_url=False, include_input=False):

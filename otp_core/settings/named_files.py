@@ -1,7 +1,7 @@
-"""Follows the file names among the settings: completes relative ones, and reads shared secrets.
+"""Handles the file names among the settings: completes relative ones, checks that files exist, reads shared secrets.
 
-One rule: a relative name starts from the secrets folder if it names a secret and there is such a folder, otherwise from
-the settings file's folder. It never looks in two folders. Which fields name files, their ``FileName`` marker says.
+A relative name starts from the secrets folder if it names a secret and there is such a folder, otherwise from the
+settings file's folder. It never looks in two folders. Fields that name files have a ``FileName`` marker.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from copy import deepcopy
 from os.path import isfile
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -20,7 +20,8 @@ from otp_core.settings.toml_lines import Location
 
 
 class Followed(NamedTuple):
-    """``values`` with complete names, ``problems`` of the files by location, and where a file's octets were put."""
+    """``values`` with complete names; ``problems`` with files by location; ``read_in``: the keys that are read from
+    files."""
 
     values: dict[str, Any]
     problems: dict[Location, str]
@@ -28,8 +29,9 @@ class Followed(NamedTuple):
 
 
 def follow(values: dict[str, Any], schema: type[BaseModel], beside: Path, private: Path) -> Followed:
-    """Follow every file name. ``beside`` and ``private``: the folders that relative names start from. The values are
-    not checked yet: what has the wrong type is left as it is. Opens only the files that are read into a key."""
+    """Handle every file name. ``beside``: the folder that relative names start from; ``private``: the same for secrets.
+    The values are not checked yet, so what has the wrong type is left as it is. Opens only files that are read into a
+    key, never the master key."""
     follower = _Follower(beside, private)
     values = deepcopy(values)
     follower.table(values, schema, ())
@@ -46,34 +48,38 @@ class _Follower:
         for name, field in schema.model_fields.items():
             if name not in values:
                 continue
-            here, kind = (*at, name), kind_at((name,), schema)
-            mark = next(markers(field, FileName), None)
-            if mark is not None:
-                self._files(values, name, mark, here)
-            elif is_model(kind) and isinstance(values[name], dict):
-                self.table(values[name], kind, here)
-            elif isinstance(values[name], list) and get_args(kind) and is_model(element := element_of(kind)):
-                for index, entry in enumerate(values[name]):
+            found, here, kind = values[name], (*at, name), kind_at((name,), schema)
+            element = element_of(kind)
+            if marker := next(markers(field, FileName), None):
+                if element is None:
+                    self._one_name(values, name, marker, here)
+                else:
+                    self._list_of_names(found, marker, here)
+            elif is_model(kind) and isinstance(found, dict):
+                self.table(found, kind, here)
+            elif is_model(element) and isinstance(found, list):
+                for index, entry in enumerate(found):
                     if isinstance(entry, dict):
                         self.table(entry, element, (*here, index))
 
-    def _files(self, values: dict[str, Any], name: str, mark: FileName, here: Location) -> None:
-        found = values[name]
-        if mark.read_into is not None:
-            self.read_in.add((*here[:-1], mark.read_into))
+    def _list_of_names(self, found: object, marker: FileName, here: Location) -> None:
         if isinstance(found, list):
-            for index, one in enumerate(found):
-                if isinstance(one, str):
-                    found[index] = str(self._file(mark, one, (*here, index)))
-        elif isinstance(found, str):
-            path = self._file(mark, found, here)
-            values[name] = str(path)
-            if mark.read_into is not None:
-                self._read(values, path, mark.read_into, here)
+            for index, name in enumerate(found):
+                if isinstance(name, str):
+                    found[index] = str(self._completed(name, marker, (*here, index)))
 
-    def _file(self, mark: FileName, name: str, here: Location) -> Path:
-        path = (self._private if mark.secret else self._beside) / name
-        if mark.must_exist and not isfile(path):  # unlike Path.is_file it takes any name, however long
+    def _one_name(self, values: dict[str, Any], key: str, marker: FileName, here: Location) -> None:
+        if marker.read_into is not None:
+            self.read_in.add((*here[:-1], marker.read_into))
+        if isinstance(name := values[key], str):
+            path = self._completed(name, marker, here)
+            values[key] = str(path)
+            if marker.read_into is not None:
+                self._read(values, path, marker.read_into, here)
+
+    def _completed(self, name: str, marker: FileName, here: Location) -> Path:
+        path = (self._private if marker.secret else self._beside) / name
+        if marker.must_exist and not isfile(path):  # unlike Path.is_file it takes any name, however long
             self.problems[here] = f"{path} is not a file"
         return path
 

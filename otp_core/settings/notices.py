@@ -1,4 +1,4 @@
-"""The settings of the notices that customers get by e-mail: names, units, limits and defaults. Values only."""
+"""The section ``[notices]``, e-mail to customers: names, units, limits and defaults. Values only; opens no file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SENDER = re.compile(r"(?:(?P<name>[^<>\"\r\n]+?) *<(?P<inside>[^<>@\s]+@[^<>@\s
 
 
 def read_server(text: str) -> str:
-    """``mail.example.jp:587``. Raises ValueError."""
+    """Check a host and port, ``mail.example.jp:587``. Raises ValueError with the right form."""
     match = _SERVER.fullmatch(text)
     if match is None or not 0 < int(match[1]) <= 65535:
         raise ValueError(f'{text} is not a host and port: write "mail.example.jp:587"')
@@ -25,13 +25,14 @@ def read_server(text: str) -> str:
 
 
 def read_sender(text: str) -> str:
-    """``no-reply@example.jp`` or ``Example Bank <no-reply@example.jp>``. Raises ValueError."""
+    """Check ``no-reply@example.jp`` or ``Example Bank <no-reply@example.jp>``. Raises ValueError with the right
+    form."""
     mail_address(text)
     return text
 
 
 def mail_address(text: str) -> MailAddress:
-    """The parts of a sender. Raises ValueError."""
+    """A sender as name and address. Raises ValueError with the right form."""
     match = _SENDER.fullmatch(text.strip())
     try:
         if match is None:
@@ -44,13 +45,13 @@ def mail_address(text: str) -> MailAddress:
 
 
 def read_zone(name: str) -> str:
-    """A zone that this system knows. Raises ValueError."""
+    """Check that this system knows the time zone. Raises ValueError."""
     zone(name)
     return name
 
 
 def zone(name: str) -> tzinfo:
-    """``Asia/Tokyo``; ``UTC`` is always known. Raises ValueError."""
+    """The time zone of a name such as ``Asia/Tokyo``; ``UTC`` is always known. Raises ValueError."""
     if name == "UTC":
         return UTC
     try:
@@ -66,30 +67,37 @@ class NoticesSettings(Section):
 
     smtp: Annotated[str, AfterValidator(read_server)] = Field(description="The mail server: host and port.")
     tls: Literal["starttls", "tls", "none"] = Field(
-        default="starttls", description="Encryption: asked for on an open line, from the beginning, or none."
+        default="starttls", description="Encryption: STARTTLS, TLS from the beginning (port 465), or none."
     )
     ca_file: ExistingPath | None = Field(
-        default=None, description="Certificates that the mail server's is checked against (left out: the system's)."
+        default=None,
+        description="CA certificates to check the mail server's certificate with (left out: the system's).",
     )
-    username: str | None = Field(default=None, min_length=1, description="Whom to log in as at the mail server.")
+    username: str | None = Field(
+        default=None, min_length=1, description="The user name for the mail server (left out: no login)."
+    )
     password_file: ExistingSecretPath | None = Field(
         default=None,
-        description="The file that holds that user's password (one line end after it is dropped). A relative path is "
+        description="The file that holds this user's password (one line end after it is dropped). A relative path is "
         "looked for in the secrets folder if there is one, otherwise beside this file.",
     )
     sender: Annotated[str, AfterValidator(read_sender)] = Field(
-        description="Who the mail is from: Example Bank <a@b.jp>."
+        description="The sender of the mail: Example Bank <a@b.jp>."
     )
     reply_to: Annotated[str, AfterValidator(read_sender)] | None = Field(
-        default=None, description="Where answers go (left out: to the sender)."
+        default=None, description="The address for replies (left out: the sender)."
     )
     contact: str = Field(
-        min_length=1, max_length=500, description="Whom a customer calls who did not do it: name, number, hours."
+        min_length=1,
+        max_length=500,
+        description="The contact for customers who did not ask for the change: name, number, hours.",
     )
     time_zone: Annotated[str, AfterValidator(read_zone)] = Field(
-        default="Asia/Tokyo", validate_default=True, description="The zone of the times in the text."
+        default="Asia/Tokyo", validate_default=True, description="The time zone of the times in the text."
     )
     timeout: float = seconds(20.0, 0.5, 300, "Seconds for each answer of the mail server.")
-    first_retry: float = seconds(30.0, 0.1, 3600, "Seconds until the second try; each further wait doubles.")
-    longest_retry: float = seconds(3600.0, 0.1, 86_400, "Seconds of the longest wait between two tries.")
+    first_retry: float = seconds(
+        30.0, 0.1, 3600, "Seconds until the second attempt; each further wait is twice as long."
+    )
+    longest_retry: float = seconds(3600.0, 0.1, 86_400, "Seconds of the longest wait between two attempts.")
     give_up_hours: int = count(72, 1, 720, "Hours after which a notice that cannot be delivered is given up.")

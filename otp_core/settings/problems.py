@@ -1,4 +1,4 @@
-"""A problem with the settings and how it reads: where, which key, what is wrong, the right form. Finds none itself."""
+"""A problem with the settings: where it is, which key, what is wrong, the right form. It finds none itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from otp_core.settings.toml_lines import Location
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``where`` is "FILE:LINE", a file, or "environment SEKISHO_…"; ``key`` is empty where there is none."""
+    """``where``: "FILE:LINE", a file, or "environment SEKISHO_…"; ``key``: its path, empty for a problem without
+    one."""
 
     where: str
     key: str
@@ -22,7 +23,8 @@ class Problem:
 
 
 class ConfigProblems(Exception):
-    """Everything that is wrong with the settings, at once. ``str()`` is the report, one problem a line."""
+    """All problems of the settings, files first, in the order of their lines. ``str()``: the report, one problem a
+    line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=_reading_order))
@@ -30,7 +32,7 @@ class ConfigProblems(Exception):
 
 
 def _reading_order(problem: Problem) -> tuple[bool, str, int]:
-    """Files from top to bottom, then the environment."""
+    """Sorts files by their lines, then the environment."""
     if match := re.fullmatch(r"(.*):([0-9]+)", problem.where, re.DOTALL):
         return False, match[1], int(match[2])
     return problem.where.startswith("environment "), problem.where, 0

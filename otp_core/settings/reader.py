@@ -1,8 +1,7 @@
-"""File, secrets folder and environment into one checked schema object, or into one report of everything that is wrong.
+"""Reads file, secrets folder and environment into one checked schema object, or raises one report of all problems.
 
-Rank: environment over secrets folder over file. The environment is an argument, never looked up. The schema's class is
-an argument too: which sections there are, the program decides. Nothing here prints or logs, and no secret gets into a
-message.
+The environment outranks the secrets folder, which outranks the file. The environment and the schema class are
+arguments: it looks up no variable and knows no section. It never prints or logs, and puts no secret into a message.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Schema = TypeVar("Schema", bound=BaseSettings)
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[Schema]):
-    """``settings`` that hold, the warnings about them, and where each value was given."""
+    """The checked settings, the warnings about them, the file (None for none), and where each value was given."""
 
     settings: Schema
     warnings: tuple[Problem, ...]
@@ -38,8 +37,9 @@ class Loaded(Generic[Schema]):
 
 @dataclass(frozen=True, slots=True)
 class Checks(Generic[Schema]):
-    """What is looked for across sections. ``given_twice`` sees values that are not checked yet, ``problems`` and
-    ``risks`` the settings, ``shows_secrets`` whether the file's secrets can be read by everybody."""
+    """The checks across sections. ``given_twice(values, sources)``: repeated entries, in values that are not checked
+    yet; ``problems(settings)``: errors; ``risks(settings)``: warnings; ``shows_secrets(path, settings, sources)``:
+    whether the file holds secrets and every user can read it."""
 
     given_twice: Callable[[dict[str, Any], SourceMap], Iterator[Remark]]
     problems: Callable[[Schema], Iterator[Remark]]
@@ -55,10 +55,11 @@ def read_settings(
     environment: Mapping[str, str],
     secrets_dir: Path | None = None,
 ) -> Loaded[Schema]:
-    """Read, merge and check. Without ``secrets_dir``, SEKISHO_SECRETS_DIR or systemd's CREDENTIALS_DIRECTORY names the
-    secrets folder. Raises ConfigProblems with every problem at once."""
+    """Read, merge and check the settings. ``path``: the TOML file, None for none. ``secrets_dir``: the secrets folder;
+    without it SEKISHO_SECRETS_DIR or systemd's CREDENTIALS_DIRECTORY in ``environment`` names it. Raises ConfigProblems
+    with every problem at once."""
     file = read_file(path, schema) if path else Reading()
-    if file.problems:  # the keys of a file that is not TOML are not known
+    if file.problems:  # no value can be taken from a file that is not TOML
         raise ConfigProblems(file.problems)
     folder = secrets_dir or _folder_named_in(environment)
     readings = (file, read_folder(folder, schema) if folder else Reading(), read_environment(environment, schema))
@@ -84,7 +85,7 @@ def read_settings(
 
 
 def placed(remarks: Iterable[Remark], sources: SourceMap) -> list[Problem]:
-    """Remarks with the place in the file, or the variable, that each is about."""
+    """The remarks, each with the line of the file or the variable that it is about."""
     return [Problem(sources.nearest(location), key_path(location), message) for location, message in remarks]
 
 
@@ -96,7 +97,7 @@ def _folder_named_in(environment: Mapping[str, str]) -> Path | None:
 def _checked(schema: type[Schema], followed: Followed) -> Schema | ValidationError:
     try:
         return schema(_build_sources=((Given(schema, followed.values),), {}))
-    except ValidationError as error:  # returned, so that no report drags its traceback along
+    except ValidationError as error:  # returned: a report raised from here would carry its traceback, with the values
         return error
 
 
@@ -107,7 +108,7 @@ def _problems(
     found: Schema | ValidationError,
     sources: SourceMap,
 ) -> dict[Location, str]:
-    """One message for each location; a file that cannot be read outranks what follows from it."""
+    """One message for each location. A problem with a file outranks the problems that follow from it."""
     if isinstance(found, ValidationError):
         problems = explain(found, followed.read_in, schema)
     else:
@@ -116,14 +117,14 @@ def _problems(
 
 
 class Given(PydanticBaseSettingsSource):
-    """Hands over what was read and merged, so that pydantic-settings looks for nothing itself."""
+    """The source of values for pydantic-settings: what was read and merged here, so that it reads nothing itself."""
 
     def __init__(self, schema: type[BaseSettings], values: dict[str, Any]) -> None:
         super().__init__(schema)
         self._values = _Unprinted(values)
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """One section; pydantic-settings asks for all at once."""
+        """One section. Required by the base class; pydantic-settings calls the source for all at once."""
         return self._values.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the sections of the settings have in common: the base class, numbers with limits, names of files."""
+"""What all sections of the settings share: the base class, numbers with limits, names of files."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def yes_or_no(default: bool, description: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """Marks a field that names a file (see named_files.py). ``secret``: a relative name starts from the secrets folder
-    if there is one, not from the settings file. ``must_exist``: the file has to be there when the settings are read.
-    ``read_into``: the key beside it that takes the file's octets."""
+    """Marks a field that names a file (see named_files.py). ``secret``: a relative name starts from the secrets folder,
+    if there is one. ``must_exist``: a missing file is a problem when the settings are read. ``read_into``: the key of
+    the same table that takes the file's octets."""
 
     secret: bool = False
     must_exist: bool = False
@@ -42,6 +42,6 @@ ReadSecretPath = Annotated[Path, FileName(secret=True, read_into="secret")]
 
 
 class Section(BaseModel):
-    """The base of every table: unknown keys are refused, values never change, no input is repeated in an error."""
+    """The base of every table: refuses unknown keys, is frozen, and repeats no input in an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)

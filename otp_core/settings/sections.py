@@ -1,6 +1,7 @@
 """The core's own sections: store, login, password, throttle, log. Names, units, limits and defaults; reads no file.
 
-What a field says here is what the example file and the README's table say. The doors' sections live with the doors.
+The README's table is made from the descriptions here, and config/sekisho.toml is tested against them. The doors'
+sections are defined in the doors' packages.
 """
 
 from __future__ import annotations
@@ -29,20 +30,22 @@ class StoreSettings(Section):
 
 
 class LoginSettings(Section):
-    """The core's rules, the same at every door."""
+    """The rules of a login, the same at every door."""
 
     lock_after: int = count(
         10, 1, 100, "Wrong codes in a row until the customer is locked (NIST SP 800-63B: at most 100; PCI DSS 4: 10)."
     )
-    code_window: int = count(1, 0, 10, "Steps of 30 s accepted on each side of the expected one (RFC 6238 §5.2).")
-    max_drift: int = count(10, 0, 100, "Steps by which a token's clock may be learnt to be off; then: resynchronise.")
-    hotp_look_ahead: int = count(10, 0, 100, "Counters ahead that are tried for a counter token (RFC 4226 §7.4).")
+    code_window: int = count(1, 0, 10, "Time steps (mostly 30 s) accepted on each side of the expected one (RFC 6238 §5.2).")
+    max_drift: int = count(
+        10, 0, 100, "Steps up to which the drift of a token's clock is followed; beyond: resynchronise."
+    )
+    hotp_look_ahead: int = count(10, 0, 100, "Counters ahead that are tried for a HOTP token (RFC 4226 §7.4).")
     resync_window: int = count(200, 1, 10_000, "Steps on each side that a resynchronisation searches.")
     resync_look_ahead: int = count(1000, 1, 10_000, "Counters ahead that a resynchronisation searches.")
-    challenge_seconds: int = count(120, 1, 3600, "Seconds in which a challenge has to be answered.")
+    challenge_seconds: int = count(120, 1, 3600, "Seconds until a challenge expires.")
     challenge_tries: int = count(3, 1, 10, "Codes that may be tried in one challenge.")
     one_customer_per_token: bool = yes_or_no(True, "A token belongs to at most one customer.")
-    reissue_permit_hours: int = count(72, 1, 720, "Hours in which a permit to enrol a new token has to be used.")
+    reissue_permit_hours: int = count(72, 1, 720, "Hours until a permit to enrol a new token expires.")
 
 
 class PasswordSettings(Section):
@@ -52,25 +55,27 @@ class PasswordSettings(Section):
     time_cost: int = count(2, 1, 100, "Passes over that memory.")
     parallelism: int = count(1, 1, 16, "Lanes of one hash.")
     hash_threads: int = count(0, 0, 256, "Threads that hash (0: one a core).")
-    max_waiting: int = count(256, 1, 100_000, "Passwords that may wait for a thread; further logins hear nothing.")
+    max_waiting: int = count(256, 1, 100_000, "Passwords that may wait for a thread; further logins get no answer.")
 
     @model_validator(mode="after")
     def _can_be_hashed(self) -> Self:
-        Cost(self.memory_kib, self.time_cost, self.parallelism)  # which knows the limits, and says them
+        Cost(self.memory_kib, self.time_cost, self.parallelism)  # raises ValueError with the limit that is broken
         return self
 
 
 class ThrottleSettings(Section):
-    """Growing delays after wrong codes and wrong passwords; they end by themselves."""
+    """Growing delays after wrong codes and wrong passwords. They end by themselves."""
 
     free_failures: int = count(3, 0, 100, "Wrong codes in a row that cost no delay.")
-    first_delay: float = seconds(1.0, 0, 3600, "Seconds of the first delay after a wrong code; each next one doubles.")
+    first_delay: float = seconds(
+        1.0, 0, 3600, "Seconds of the first delay after a wrong code; each further one is twice as long."
+    )
     max_delay: float = seconds(30.0, 0, 3600, "Seconds of the longest delay after a wrong code.")
     password_free_failures: int = count(3, 0, 100, "Wrong passwords in a row that cost no delay.")
     password_first_delay: float = seconds(0.25, 0, 3600, "Seconds of the first delay after a wrong password.")
     password_max_delay: float = seconds(4.0, 0, 3600, "Seconds of the longest delay after a wrong password.")
     password_max_tracked: Annotated[int, FormerName("max_tracked")] = count(
-        100_000, 1, 10_000_000, "Customers and stations whose wrong passwords are remembered."
+        100_000, 1, 10_000_000, "Customers and calling stations whose wrong passwords are counted."
     )
 
     @field_validator("max_delay", "password_max_delay")
@@ -83,7 +88,7 @@ class ThrottleSettings(Section):
 
 
 class LogSettings(Section):
-    """What the server says of itself, on standard error."""
+    """The server's log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important lines that are written."

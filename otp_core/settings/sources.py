@@ -1,7 +1,7 @@
-"""What the file, the secrets folder and the environment each say, and where they say it. It checks no value.
+"""Reads the three sources, file, secrets folder and environment: their values and where each was given. Checks none.
 
-A variable, or a file in the folder, is named by its keys, joined by ``__``. Where the key wants text, what is found is
-the text; anything else is read as TOML reads it: ``SEKISHO_RADIUS__LISTEN='["0.0.0.0:1812"]'``.
+A variable, or a file in the folder, is named by its keys, joined by ``__``. For a key that takes text, the content is
+that text; for any other key it is read as TOML: ``SEKISHO_RADIUS__LISTEN='["0.0.0.0:1812"]'``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -35,7 +35,7 @@ class UnusableFile(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """One source's say: nested values, where each was given, and what was wrong with the source itself."""
+    """What one source gives: nested values, where each was given, and problems with the source itself."""
 
     values: dict[str, Any] = field(default_factory=dict, repr=False)
     sources: Mapping[Location, str] = field(default_factory=dict)
@@ -44,18 +44,18 @@ class Reading:
 
 
 class SourceMap:
-    """Where each value was given. A source that outranks another hides that source's places beneath its own."""
+    """Where each value was given: location -> file and line, secrets file or variable."""
 
     def __init__(self, otherwise: str | None) -> None:
-        """``otherwise``: the place of what was not given anywhere; None: the variable that would give it."""
+        """``otherwise``: the source named for values that were not given; None: the variable that would give each."""
         self._otherwise = otherwise
         self._sources: dict[Location, str] = {}
 
     def overlay(self, sources: Mapping[Location, str]) -> None:
-        """Add a source that outranks those before it."""
+        """Add sources that outrank the ones before: they hide those at and below the same locations."""
         kept = {
-            location: place
-            for location, place in self._sources.items()
+            location: source
+            for location, source in self._sources.items()
             if not any(location[:end] in sources for end in range(1, len(location) + 1))
         }
         self._sources = kept | dict(sources)
@@ -65,7 +65,7 @@ class SourceMap:
         return self._sources.get(location)
 
     def nearest(self, location: Location) -> str:
-        """Where the value was given, or something in it, or the table it should stand in."""
+        """Where the value was given, or a part of it, or the table that it belongs in."""
         inside = sorted((known for known in self._sources if known[: len(location)] == location), key=len)
         around = [location[:end] for end in range(len(location) - 1, 0, -1) if location[:end] in self._sources]
         if found := inside or around:
@@ -83,7 +83,7 @@ def merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
 
 
 def variable(location: Location) -> str:
-    """``("store", "url")`` is given by ``SEKISHO_STORE__URL``."""
+    """The variable for a location: ``SEKISHO_STORE__URL`` for ``("store", "url")``."""
     return PREFIX + DELIMITER.join(map(str, location)).upper()
 
 
@@ -100,15 +100,16 @@ def read_file(path: Path, schema: type[BaseModel]) -> Reading:
         return _nothing(f"{path}:{line}", "is not UTF-8")
     except tomllib.TOMLDecodeError as error:
         return _nothing(*_syntax_error(path, text, str(error)))
-    lines = key_lines(text)
-    warnings: list[Problem] = []
+    return _by_todays_names(values, {location: f"{path}:{line}" for location, line in key_lines(text).items()}, schema)
 
-    def say(location: Location, today: str) -> None:
-        warnings.append(warning(f"{path}:{lines[location]}", location, today))
 
-    values = renamed(values, schema, say)
-    found = {current(location, schema): f"{path}:{line}" for location, line in lines.items()}
-    return Reading(values, found, warnings=tuple(warnings))
+def _by_todays_names(values: dict[str, Any], sources: Mapping[Location, str], schema: type[BaseModel]) -> Reading:
+    """A reading whose values and sources have today's keys, with a warning for each former one."""
+    found = renamed(values, schema)
+    as_spelled = SourceMap(None)
+    as_spelled.overlay(sources)
+    warnings = tuple(warning(as_spelled.nearest(location), location, today) for location, today in found.former.items())
+    return Reading(found.values, {found.today(at): source for at, source in sources.items()}, (), warnings)
 
 
 def _syntax_error(path: Path, text: str, message: str) -> tuple[str, str]:
@@ -120,7 +121,8 @@ def _syntax_error(path: Path, text: str, message: str) -> tuple[str, str]:
 
 
 def read_folder(folder: Path, schema: type[BaseModel]) -> Reading:
-    """A folder of secrets, a file each. Only names with ``__`` are settings; the others are for secret_file."""
+    """A folder with one secret in each file. Only files with ``__`` in their names are settings; settings such as
+    secret_file name the others."""
     try:
         files = sorted(file for file in folder.iterdir() if DELIMITER in file.name and file.name[0] != ".")
     except OSError as error:
@@ -178,37 +180,39 @@ class _Given:
         self._values: dict[str, Any] = {}
         self._sources: dict[Location, str] = {}
 
-    def add(self, keys: str, text: str, place: str) -> None:
-        given = tuple(keys.split(DELIMITER))
-        *tables, last = location = current(given, self._schema)
-        if location != given:
-            self.warnings.append(warning(place, given, str(location[-1])))
+    def add(self, keys: str, text: str, source: str) -> None:
+        *tables, last = location = tuple(keys.split(DELIMITER))
         if whole := [location[:end] for end in range(1, len(location)) if self._is_whole(location[:end])]:
-            self._misplaced(place, location, f"{key_path(whole[0])} is given whole, by {variable(whole[0])}")
+            self._misplaced(source, location, f"{key_path(whole[0])} is given whole, by {variable(whole[0])}")
             return
         table = self._values
         for name in tables:
-            table = table.setdefault(str(name), {})
+            table = table.setdefault(name, {})
             if not isinstance(table, dict):
-                self._misplaced(place, location, "another one has given the whole table, and not as a table")
+                self._misplaced(source, location, "another one has given the whole table, and not as a table")
                 return
-        table[str(last)] = value = _as_wanted(text, kind_at(location, self._schema))
-        self._sources |= dict.fromkeys(_leaves(location, value), place)
+        table[last] = value = _as_wanted(text, self._kind_at(location))
+        self._sources |= dict.fromkeys(_leaves(location, value), source)
 
     def _is_whole(self, location: Location) -> bool:
-        """Whether a known key is there that has no named keys of its own."""
-        kind = kind_at(location, self._schema)
+        """Whether the location is a known key whose value is no table with named keys."""
+        kind = self._kind_at(location)
         return kind is not None and not is_model(kind)
 
-    def _misplaced(self, place: str, location: Location, message: str) -> None:
-        self.problems.append(Problem(place, key_path(location), message))
+    def _kind_at(self, location: Location) -> Any:
+        return kind_at(current(location, self._schema), self._schema)
+
+    def _misplaced(self, source: str, location: Location, message: str) -> None:
+        self.problems.append(Problem(source, key_path(location), message))
 
     def reading(self) -> Reading:
-        return Reading(self._values, self._sources, tuple(self.problems), tuple(self.warnings))
+        """What was collected, by today's keys."""
+        found = _by_todays_names(self._values, self._sources, self._schema)
+        return replace(found, problems=tuple(self.problems), warnings=(*self.warnings, *found.warnings))
 
 
 def _leaves(location: Location, value: object) -> Iterator[Location]:
-    """Everything that a value gives. A table's own place stays open: another source may add to it."""
+    """The locations of a value and its parts, except those of tables: another source may add keys to a table."""
     inner: Iterable[tuple[str | int, object]] = ()
     if isinstance(value, dict):
         inner = value.items()
@@ -231,7 +235,8 @@ def _as_wanted(text: str, kind: Any) -> object:
 
 
 def read_private(path: Path) -> bytes:
-    """A secret's octets, without one line end after them. Raises Unfit."""
+    """The octets of a secret's file without one line end at the end. Raises UnusableFile for one that is missing, not
+    regular, readable by every user, or larger than 64 KiB."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -1,4 +1,4 @@
-"""Where a key stands in a TOML text: location -> line. Positions only; it never reads a value, and never judges.
+"""Finds the line of every key in a TOML text. It reads no value and checks nothing.
 
 The text must be one that ``tomllib`` has accepted; ``tomllib`` itself gives no positions.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 Location = tuple[str | int, ...]
-"""The way to a value: ``("radius", "clients", 0, "network")``."""
+"""The keys and list indices that lead to a value: ``("radius", "clients", 0, "network")``."""
 
 _TOKEN = re.compile(
     r"""

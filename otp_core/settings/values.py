@@ -1,7 +1,7 @@
-"""The kinds of single values that settings hold: addresses, networks, secrets, origins. Pure; opens no file.
+"""The types of single values in the settings: addresses, networks, secrets, origins. Pure; opens no file.
 
-Each reader takes what the file or a variable said and raises ValueError with the right form. Only what is no secret
-is ever repeated in such a message.
+Each function checks what a file or a variable gave, and raises ValueError with the right form. No message repeats a
+secret.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WRITTEN_BY_THE_SERVER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IP address and a port to listen on. ``str()`` is the form it was written in: ``[::]:1812``."""
+    """An IP address and a port. ``str()`` is the form of the settings file: ``[::]:1812``."""
 
     host: str
     port: int
@@ -57,7 +57,7 @@ def _is_ip(host: str, version: int) -> bool:
 
 
 def read_address(value: object) -> Address:
-    """``0.0.0.0:1812`` or ``[::]:1812``. Port 0 asks the system for a free one."""
+    """The address of ``0.0.0.0:1812`` or ``[::]:1812``. Port 0: any free one. Raises ValueError."""
     if isinstance(value, Address):
         return value
     text = _text(value, '"0.0.0.0:1812"')
@@ -72,7 +72,7 @@ def read_address(value: object) -> Address:
 
 
 def read_network(value: object) -> AnyNetwork:
-    """``10.1.0.0/16``, ``2001:db8::/32``, or one address."""
+    """The network of ``10.1.0.0/16``, ``2001:db8::/32`` or one address. Raises ValueError."""
     if isinstance(value, IPv4Network | IPv6Network):
         return value
     text = _text(value, '"10.1.0.0/16"')
@@ -88,7 +88,7 @@ def read_network(value: object) -> AnyNetwork:
 
 
 def strong_secret(secret: SecretBytes) -> SecretBytes:
-    """Raises ValueError for what can be guessed. The message never holds the secret."""
+    """Check that a shared secret is not easy to guess. Raises ValueError; its text never holds the secret."""
     octets = secret.get_secret_value()
     if octets.lower() in _WELL_KNOWN:
         raise ValueError(f"is a well-known secret; {HOW_TO_MAKE_A_SECRET}")
@@ -102,7 +102,7 @@ def strong_secret(secret: SecretBytes) -> SecretBytes:
 
 
 def store_url(url: str) -> str:
-    """A SQLite file for now. A URL may hold a password, so none is repeated."""
+    """Check the store's URL. Raises ValueError; its text never repeats the URL, which may hold a password."""
     if url.startswith("postgres"):
         raise ValueError("PostgreSQL comes later; for now write sqlite:////var/lib/sekisho/sekisho.db")
     name = url.removeprefix("sqlite:///")
@@ -114,7 +114,8 @@ def store_url(url: str) -> str:
 
 
 def web_origin(origin: str) -> str:
-    """Scheme, host and port as a browser's Origin header has them (RFC 6454 section 6.2)."""
+    """Check an origin: scheme, host and port as in a browser's Origin header (RFC 6454 section 6.2). Raises
+    ValueError."""
     match = _ORIGIN.fullmatch(origin)
     if match is None:
         raise ValueError(f"{origin} is not an origin: write https://HOST or https://HOST:PORT, with nothing after it")
@@ -124,7 +125,7 @@ def web_origin(origin: str) -> str:
 
 
 def read_day(value: object) -> date:
-    """A day as TOML has it, or the same in quotes."""
+    """The day of a TOML date, or of the same in quotes. Raises ValueError."""
     if type(value) is date:
         return value
     try:
@@ -134,14 +135,15 @@ def read_day(value: object) -> date:
 
 
 def client_name(name: str) -> str:
-    """What logs, metrics and audit rows call a client."""
+    """Check a client's name for logs, metrics and audit rows. Raises ValueError."""
     if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= 64:
         raise ValueError("needs 1 to 64 printable characters, with no space at either end")
     return name
 
 
 def attribute_name(name: str) -> str:
-    """An attribute of the dictionary that the server does not write itself."""
+    """Check the name of a RADIUS attribute that may be set, because the server does not set it itself. Raises
+    ValueError."""
     if not _ATTRIBUTE.fullmatch(name):
         raise ValueError('is not an attribute\'s name: write it as the dictionary does, "Filter-Id"')
     if name.lower() in _WRITTEN_BY_THE_SERVER:
@@ -150,7 +152,7 @@ def attribute_name(name: str) -> str:
 
 
 def attribute_value(value: object) -> str | int | tuple[str | int, ...]:
-    """Text, a whole number, or a list of those."""
+    """The value of a reply attribute: text, a whole number, or a list of those. Raises ValueError."""
     if isinstance(value, list | tuple) and value:
         return tuple(_attribute_item(item) for item in value)
     return _attribute_item(value)

@@ -1,6 +1,7 @@
-"""Notices that wait to be sent: written with what they tell of, claimed by one sender at a time, taken away when sent.
+"""The outbox: notices are written in the transaction that they tell of, claimed by one sender at a time, deleted when
+sent.
 
-All SQL about the outbox but the login batch's own line (login batch.py). It knows no mail.
+All SQL about notices; nothing about mail. Times are ms since the epoch.
 """
 
 from __future__ import annotations
@@ -8,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 
 from otp_core.audit import AuditRow
-from otp_core.store.schema import customer, outbox, profile
+from otp_core.model import Conflict
+from otp_core.store.schema import customer, outbox
 
 PENDING, FAILED = "pending", "failed"
 
 
 class Waiting(NamedTuple):
-    """One notice. ``key`` is the audit row it tells of, and tells the time (audit.ms_of)."""
+    """One notice. ``key``: the number of the audit row that it tells of, which also tells the time (audit.ms_of).
+    ``next_at``: when it is due; ``error``: why the last attempt failed."""
 
     key: int
     contract_id: str
@@ -45,67 +48,66 @@ _WAITING = select(
 ).select_from(outbox.join(customer, customer.c.key == outbox.c.customer_key))
 
 
-def put(connection: Connection, row: AuditRow) -> None:
-    """A notice of what this audit row records, to the customer it is about; none if they have no address.
+PUT = """
+INSERT INTO outbox (key, customer_key, event, token_id, email, language)
+SELECT CAST(:id AS BIGINT), c.key, :event, :token, p.email, c.language
+  FROM customer AS c JOIN profile AS p ON p.customer_key = c.key
+ WHERE c.contract_id = :customer AND p.email IS NOT NULL
+"""
+"""A notice of what an audit row (its fields are the parameters) records, to its customer; none without an address.
 
-    Address and language are those of the moment: who changes the address later must not get the news in place of the
-    one it concerns."""
-    taken: Select[tuple[object, ...]] = (
-        select(
-            literal(row.id),
-            customer.c.key,
-            literal(row.event),
-            literal(row.token),
-            profile.c.email,
-            customer.c.language,
-        )
-        .select_from(customer.join(profile, profile.c.customer_key == customer.c.key))
-        .where(customer.c.contract_id == row.customer, profile.c.email.is_not(None))
-    )
-    columns = ("key", "customer_key", "event", "token_id", "email", "language")
-    connection.execute(insert(outbox).from_select(columns, taken))
+Address and language are those of the moment: if the address is changed later, the notice still goes to the old one. The
+login batch hands this text to the driver as it is."""
+
+
+def put(connection: Connection, row: AuditRow) -> None:
+    """Write the notice of what this audit row records (see ``PUT``)."""
+    connection.execute(text(PUT), row._asdict())
 
 
 def claim(connection: Connection, now: int, until: int, most: int) -> list[Waiting]:
-    """Some notices that are due, the oldest first, which nobody else will be given before ``until`` (ms)."""
-    due = (
-        select(outbox.c.key)
-        .where(outbox.c.state == PENDING, outbox.c.next_at <= now, outbox.c.claimed_until <= now)
-        .order_by(outbox.c.key)
-        .limit(most)
-    )
-    keys = list(connection.execute(due).scalars())
+    """Some notices that are due, the oldest first, which no other sender is given before ``until``. Raises Conflict if
+    another sender claimed one of them just now."""
+    oldest = select(outbox.c.key).where(*_due(now)).order_by(outbox.c.key).limit(most)
+    keys = list(connection.execute(oldest).scalars())
     if not keys:
         return []
-    connection.execute(update(outbox).where(outbox.c.key.in_(keys)).values(claimed_until=until))
+    claimed = connection.execute(update(outbox).where(outbox.c.key.in_(keys), *_due(now)).values(claimed_until=until))
+    if claimed.rowcount != len(keys):
+        raise Conflict("another sender claimed some of these notices just now")
     rows = connection.execute(_WAITING.where(outbox.c.key.in_(keys)).order_by(outbox.c.key))
     return [Waiting._make(row) for row in rows]
 
 
 def is_due(connection: Connection, now: int) -> bool:
-    """Whether ``claim`` would give anything: asked without the write lock."""
-    due = select(outbox.c.key).where(outbox.c.state == PENDING, outbox.c.next_at <= now, outbox.c.claimed_until <= now)
-    return connection.execute(due.limit(1)).first() is not None
+    """Whether ``claim`` would give anything. Needs no write lock."""
+    return connection.execute(select(outbox.c.key).where(*_due(now)).limit(1)).first() is not None
+
+
+def _due(now: int) -> tuple[ColumnElement[bool], ...]:
+    return outbox.c.state == PENDING, outbox.c.next_at <= now, outbox.c.claimed_until <= now
 
 
 def remove(connection: Connection, key: int) -> bool:
-    """It was sent. False if somebody else has said so."""
+    """Delete a notice that was sent. False if another sender has deleted it."""
     return connection.execute(delete(outbox).where(outbox.c.key == key)).rowcount == 1
 
 
 def postpone(connection: Connection, key: int, next_at: int, error: str) -> None:
+    """Try a pending notice again at ``next_at``."""
     change = update(outbox).where(outbox.c.key == key, outbox.c.state == PENDING)
     connection.execute(change.values(attempts=outbox.c.attempts + 1, next_at=next_at, claimed_until=0, error=error))
 
 
 def give_up(connection: Connection, key: int, error: str) -> bool:
+    """Try a notice no more. False if it is not pending any more."""
     change = update(outbox).where(outbox.c.key == key, outbox.c.state == PENDING)
     values = change.values(state=FAILED, attempts=outbox.c.attempts + 1, claimed_until=0, error=error)
     return connection.execute(values).rowcount == 1
 
 
 def retry(connection: Connection, keys: Sequence[int] | None, now: int) -> int:
-    """Failed notices (all of them: None) are due again; how many."""
+    """Make failed notices due again, those with these keys or (None) all; how many."""
     change = update(outbox).where(outbox.c.state == FAILED)
     if keys is not None:
         change = change.where(outbox.c.key.in_(keys))
@@ -113,7 +115,7 @@ def retry(connection: Connection, keys: Sequence[int] | None, now: int) -> int:
 
 
 def lines(connection: Connection, *, after: int = 0, limit: int = 100, state: str | None = None) -> list[Waiting]:
-    """A page in the order of time, beginning behind ``after``."""
+    """Up to ``limit`` notices in the order of time, those after the key ``after``; of one state or of all."""
     query = _WAITING.where(outbox.c.key > after)
     if state:
         query = query.where(outbox.c.state == state)

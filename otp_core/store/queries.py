@@ -1,6 +1,7 @@
-"""Looking things up for people: pages of customers, tokens and audit rows. Every list pages by key.
+"""Queries for staff and commands: pages of customers, tokens and audit rows, single ones, counts.
 
-Nothing is changed here."""
+Every list pages by key. They change nothing, and no login needs them. On an event loop, run them by async_queries.py.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, or_, select, text
+from sqlalchemy import Connection, Select, func, or_, select
 
-from otp_core.store.schema import audit, customer, profile, token
+from otp_core.store.schema import audit, customer, meta, profile, token
 
 
 class CustomerLine(NamedTuple):
+    """A customer as staff sees them. Times are ms since the epoch. ``attributes``: reply attributes as JSON.
+    ``last_at``: when a code of the token was accepted last (0: never, None: no token)."""
+
     contract_id: str
     otp_use: str
     token_id: str | None
@@ -29,6 +33,8 @@ class CustomerLine(NamedTuple):
 
 
 class TokenLine(NamedTuple):
+    """A token as staff sees it, without its seed. ``period``: seconds; ``last_at``: ms since the epoch, 0 for never."""
+
     token_id: str
     kind: str
     algorithm: str
@@ -42,6 +48,8 @@ class TokenLine(NamedTuple):
 
 
 class AuditLine(NamedTuple):
+    """A row of the audit trail. ``id`` tells the time (audit.ms_of)."""
+
     id: int
     event: str
     actor: str
@@ -53,7 +61,8 @@ class AuditLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which audit rows: all that are given must hold. ``after`` and ``before`` are ids (audit.id_at)."""
+    """Which audit rows: every condition that is given has to hold. ``event``: an event or the beginning of some;
+    ``after`` and ``before``: ids (audit.id_at), both exclusive."""
 
     customer: str | None = None
     token: str | None = None
@@ -72,8 +81,8 @@ def customers(
     use: str | None = None,
     locked: bool = False,
 ) -> list[CustomerLine]:
-    """A page in the order of contract IDs, beginning behind ``after``. ``search``: part of a contract ID, a name or
-    a token ID."""
+    """A page in the order of contract IDs, of those after ``after``. ``search``: part of a contract ID, a name or a
+    token ID, in which ``%`` and ``_`` are ordinary characters. ``use``: an OtpUse; ``locked``: only these."""
     query = _customer_lines().where(customer.c.contract_id > after)
     if search:
         query = query.where(
@@ -93,6 +102,7 @@ def customers(
 
 
 def customer_line(connection: Connection, contract_id: str) -> CustomerLine | None:
+    """One customer; None if there is none."""
     row = connection.execute(_customer_lines().where(customer.c.contract_id == contract_id)).one_or_none()
     return CustomerLine(*row) if row else None
 
@@ -121,7 +131,8 @@ def _customer_lines() -> Select[Any]:
 def tokens(
     connection: Connection, *, after: str = "", limit: int = 100, search: str = "", state: str | None = None
 ) -> list[TokenLine]:
-    """A page in the order of token IDs, beginning behind ``after``."""
+    """A page in the order of token IDs, of those after ``after``. ``search``: part of a token ID; ``state``: a
+    TokenState."""
     query = _token_lines().where(token.c.token_id > after)
     if search:
         query = query.where(token.c.token_id.contains(search, autoescape=True))
@@ -131,12 +142,13 @@ def tokens(
 
 
 def token_line(connection: Connection, token_id: str) -> TokenLine | None:
+    """One token; None if there is none."""
     row = connection.execute(_token_lines().where(token.c.token_id == token_id)).one_or_none()
     return TokenLine(*row) if row else None
 
 
 def _token_lines() -> Select[Any]:
-    """One line a token; of several customers who share it, the first."""
+    """One line for each token; of several customers who share it, the first."""
     holder = select(func.min(customer.c.contract_id)).where(customer.c.token_key == token.c.key).scalar_subquery()
     return select(
         token.c.token_id,
@@ -155,20 +167,23 @@ def _token_lines() -> Select[Any]:
 def audit_rows(
     connection: Connection, wanted: AuditFilter, *, limit: int = 1000, newest_first: bool = False
 ) -> list[AuditLine]:
-    """A page in the order of time; the last row's id is the next page's ``after`` (``before``, newest first)."""
+    """A page in the order of time. The last row's id is the next page's ``after``, or with ``newest_first`` its
+    ``before``."""
     query = select(*(audit.c[name] for name in AuditLine._fields)).where(audit.c.id > wanted.after)
     if wanted.before is not None:
         query = query.where(audit.c.id < wanted.before)
-    for name in ("customer", "token", "event", "actor"):
+    if wanted.event is not None:
+        query = query.where(audit.c.event.startswith(wanted.event, autoescape=True))
+    for name in ("customer", "token", "actor"):
         value = getattr(wanted, name)
         if value is not None:
-            query = query.where(audit.c[name].like(f"{value}%") if name == "event" else audit.c[name] == value)
+            query = query.where(audit.c[name] == value)
     order = audit.c.id.desc() if newest_first else audit.c.id.asc()
     return [AuditLine(*row) for row in connection.execute(query.order_by(order).limit(limit))]
 
 
 def reply_attributes(connection: Connection) -> list[tuple[str, str, int]]:
-    """The reply attributes that customers have, each text once: one of those customers, and how many they are."""
+    """The reply attributes that customers have, each text once: (text, one of its customers, how many they are)."""
     query = (
         select(customer.c.attributes, func.min(customer.c.contract_id), func.count())
         .where(customer.c.attributes.is_not(None))
@@ -178,31 +193,30 @@ def reply_attributes(connection: Connection) -> list[tuple[str, str, int]]:
 
 
 def newest_audit_id(connection: Connection) -> int:
-    """The id of the newest row, 0 for none: the latest moment that this store has seen."""
+    """The id of the newest audit row, 0 for none. It tells the latest moment that is recorded (audit.ms_of)."""
     return connection.execute(select(func.max(audit.c.id))).scalar() or 0
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """How many customers, tokens and audit rows there are. Slow on a large store: for `doctor` only."""
+    """How many customers, tokens and audit rows there are, by table. Slow on a large store: for `doctor` only."""
     return {
         table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
         for table in (customer, token, audit)
     }
 
 
-def damage(connection: Connection) -> list[str]:
-    """What the database itself finds wrong in its files; reads all of them. Empty for a sound store."""
-    found = connection.execute(text("PRAGMA quick_check")).scalars().all()
-    return [] if found == ["ok"] else [str(one) for one in found]
+def read_meta(connection: Connection, name: str) -> bytes | None:
+    """A named value of the store itself."""
+    return connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar()
 
 
 def known_contracts(connection: Connection, contract_ids: Sequence[str]) -> set[str]:
-    """Those of these contract IDs that there are."""
+    """Those of these contract IDs that are in the store."""
     query = select(customer.c.contract_id).where(customer.c.contract_id.in_(contract_ids))
     return set(connection.execute(query).scalars())
 
 
 def known_tokens(connection: Connection, token_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Those of these tokens that there are: token ID -> (key, state)."""
+    """Those of these tokens that are in the store: token ID -> (key, state)."""
     query = select(token.c.token_id, token.c.key, token.c.state).where(token.c.token_id.in_(token_ids))
     return {token_id: (key, state) for token_id, key, state in connection.execute(query)}

@@ -1,38 +1,49 @@
-"""Acts at the desk from a page: one after the other, and again when another process holds the write lock."""
+"""The one way for an act to wait for a busy store: PAM, the pages, the soft token and the sender of notices use it.
+The login queue keeps its batches itself.
+
+SQLite has one writer at a time. While another process holds the write lock, a transaction raises StoreBusy and has
+changed nothing; mostly the lock is free again within milliseconds. The event loop goes on while an act waits here. This
+file opens no transaction and knows no act.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
-from otp_core.model import StoreBusy
+from otp_core.model import StoreBusy, StoreUnavailable
 
-PATIENT_SECONDS, AGAIN_SECONDS = 3.0, 0.05
+BUSY_SECONDS = 3.0
+"""How long somebody who waits for an answer is kept waiting for the write lock."""
+
+RETRY_SECONDS = 0.05
+"""The pause between two tries."""
+
 T = TypeVar("T")
 
 
-class Turns:
-    """Whoever is at the desk has it alone: a second click waits here, and finds that the first one was enough."""
+async def retry_while_busy(
+    act: Callable[[], T],
+    *,
+    seconds: float = BUSY_SECONDS,
+    pause: float = RETRY_SECONDS,
+    retry_on: type[StoreUnavailable] = StoreBusy,
+) -> T:
+    """Call ``act`` until the store is not busy; its result.
 
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+    ``act`` must be one transaction, from its first read to its last write: every try runs it again as a whole, so that
+    it decides on what is in the store then. ``seconds``: how long to go on trying. ``pause``: seconds between tries.
+    ``retry_on``: StoreUnavailable where giving up is worse than waiting for a full or failing disk.
 
-    @asynccontextmanager
-    async def mine(self) -> AsyncIterator[None]:
-        async with self._lock:
-            yield
-
-
-async def retry_while_busy(act: Callable[[], T]) -> T:
-    """The act's result. It is one transaction: one that met a busy store has done nothing. Raises StoreUnavailable."""
+    When the time is over it raises what the last try raised; anything that is not ``retry_on`` it raises at once.
+    """
     loop = asyncio.get_running_loop()
-    end = loop.time() + PATIENT_SECONDS
+    end = loop.time() + seconds
     while True:
         try:
             return act()
-        except StoreBusy:
+        except retry_on:
             if loop.time() >= end:
                 raise
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(pause)

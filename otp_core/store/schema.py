@@ -40,7 +40,8 @@ token = Table(
     metadata,
     Column("key", _BIG, primary_key=True, autoincrement=False),
     Column("token_id", Text, nullable=False, unique=True),
-    Column("seed", LargeBinary, nullable=False, comment="sealed: see sealing.py"),
+    Column("seed", LargeBinary, comment="sealed: see sealing.py; NULL: verified elsewhere"),
+    Column("verifier", Text, nullable=False, server_default=text("'local'"), comment="who knows its codes"),
     Column("kind", Text, nullable=False),
     Column("algorithm", Text, nullable=False),
     Column("digits", SmallInteger, nullable=False),
@@ -51,6 +52,7 @@ token = Table(
     Column("last_fingerprint", _BIG, nullable=False, server_default=text("0")),
     Column("last_at", _BIG, nullable=False, server_default=text("0")),
     CheckConstraint("state IN ('available', 'bound', 'retired', 'lost')", name="state"),
+    CheckConstraint("seed IS NOT NULL OR verifier != 'local'", name="local_has_seed"),
 )
 
 customer = Table(
@@ -142,6 +144,8 @@ challenge = Table(
     Column("expires_at", _BIG, nullable=False, index=True),
     Column("tries_left", SmallInteger, nullable=False),
     Column("password_fingerprint", _BIG),
+    Column("first_factor_state", LargeBinary, comment="of a round of the first factor; NULL: asks for the code"),
+    Column("attributes", Text, comment="reply attributes that the first factor brought, JSON"),
     sqlite_with_rowid=False,
 )
 

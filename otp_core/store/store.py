@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from otp_core.audit import Ids
+from otp_core.model import StoreProblem
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
-from otp_core.store.sqlite import engine as _engine
+from otp_core.store.engine import LoginBatch, LoginReader, Maintenance
+from otp_core.store.queries import read_meta
+from otp_core.store.sqlite import database
 from otp_core.store.sqlite.connection import DriverConnection, SharedCommits
-from otp_core.store.sqlite.engine import StoreProblem, open_engine, unavailable
-from otp_core.store.sqlite.login_batch import CHANGED, LoginReader, SqliteLoginBatch
+from otp_core.store.sqlite.login_batch import CHANGED, SqliteLoginBatch
+from otp_core.store.sqlite.maintenance import SqliteMaintenance
+from otp_core.store.sqlite.reader import SqliteLoginReader
 from otp_core.store.unit_of_work import Work
 
 _KEY_CHECK = "key check"
@@ -31,14 +35,14 @@ class Store:
         self.sealer = Sealer(read_master_key(master_key_file))
         self.ids = ids
         self._notices = notices
-        self.engine = open_engine(url, busy_seconds=busy_seconds)
-        file = _engine.file_of(url)
+        self.engine = database.open_engine(url, busy_seconds=busy_seconds)
+        file = database.file_of(url)
         if not file.is_file():
             raise StoreProblem(f"there is no store {file}: run `sekisho init` first")
         with self.read() as connection:
-            _engine.check_revision(connection)
-            key_check = _engine.read_meta(connection, _KEY_CHECK)
-            _engine.use_write_ahead_log(connection)
+            database.check_revision(connection)
+            key_check = read_meta(connection, _KEY_CHECK)
+            database.use_write_ahead_log(connection)
         if key_check is None or not self.sealer.opens(key_check):
             raise KeyProblem(
                 f"{master_key_file} is not the master key of the store {file}: restore the key that belongs to it"
@@ -47,44 +51,48 @@ class Store:
     @contextmanager
     def work(self) -> Iterator[Work]:
         """One transaction. It is committed at the end, rolled back on any exception. Raises StoreUnavailable."""
-        with self._connect() as connection, _engine.transaction(connection):
-            before = _engine.changes(connection)
+        with self._connect() as connection, database.transaction(connection):
+            before = database.changes(connection)
             work = Work(connection, self.ids, notices=self._notices)
             yield work
-            if _engine.changes(connection) != before:
+            if database.changes(connection) != before:
                 work.put_meta(CHANGED, self.ids.next().to_bytes(8, "big"))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for lists.py. Raises StoreUnavailable."""
+        """A connection for the questions of queries.py and sessions.py. Raises StoreUnavailable."""
         with self._connect() as connection:
             try:
                 yield connection
             except DBAPIError as error:
-                raise unavailable(error.orig) from error
+                raise database.unavailable(error.orig) from error
 
-    def login_batch(self) -> SqliteLoginBatch:
+    def login_batch(self) -> LoginBatch:
         """For the login batches of this process."""
         return SqliteLoginBatch(SharedCommits(self.engine), notices=self._notices)
 
     def login_reader(self) -> LoginReader:
         """For what is asked between them."""
-        return LoginReader(DriverConnection(self.engine))
+        return SqliteLoginReader(DriverConnection(self.engine))
+
+    def maintenance(self) -> Maintenance:
+        """For tidying, and for the health of the store."""
+        return SqliteMaintenance(DriverConnection(self.engine))
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
         try:
             connection = self.engine.connect()
         except DBAPIError as error:
-            raise unavailable(error.orig) from error
+            raise database.unavailable(error.orig) from error
         with connection:
             yield connection
 
 
 def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str], None]) -> None:
     """Create or upgrade store and key; safe to repeat. Raises StoreProblem or KeyProblem."""
-    file = _engine.file_of(url)
-    engine = open_engine(url, busy_seconds=5.0)
+    file = database.file_of(url)
+    engine = database.open_engine(url, busy_seconds=5.0)
     if file.exists() and not master_key_file.exists() and _has_key_check(engine):
         raise KeyProblem(
             f"the store {file} exists, but its master key file {master_key_file} does not: restore the key from "
@@ -98,21 +106,21 @@ def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str]
         existed = file.exists()
         if not existed:
             file.touch(mode=0o600)
-        _engine.upgrade(engine)
+        database.upgrade(engine)
     except OSError as error:
         raise StoreProblem(f"cannot create the store {file}: {error.strerror}") from None
     except DBAPIError as error:
-        raise StoreProblem(str(unavailable(error.orig))) from None
-    with engine.connect() as connection, _engine.transaction(connection):
-        if _engine.read_meta(connection, _KEY_CHECK) is None:
+        raise StoreProblem(str(database.unavailable(error.orig))) from None
+    with engine.connect() as connection, database.transaction(connection):
+        if read_meta(connection, _KEY_CHECK) is None:
             Work(connection, ids).put_meta(_KEY_CHECK, sealer.key_check())
     say(f"{'checked' if existed else 'created'} the store {file}")
     Store(url, master_key_file, ids=ids, busy_seconds=5.0)
 
 
-def _has_key_check(engine: object) -> bool:
+def _has_key_check(engine: Engine) -> bool:
     try:
-        with engine.connect() as connection:  # type: ignore[attr-defined]
-            return _engine.read_meta(connection, _KEY_CHECK) is not None
+        with engine.connect() as connection:
+            return read_meta(connection, _KEY_CHECK) is not None
     except DBAPIError:
         return False

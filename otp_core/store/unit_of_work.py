@@ -1,6 +1,9 @@
-"""The unit of work: what an act at the desk reads and writes, in one transaction with its audit row.
+"""The unit of work: the statements of the desk's acts, all of them in one transaction with their audit row.
 
-It changes and records together, and decides nothing. Conditions stand in the SQL, so that two nodes cannot both win.
+It reads, writes and records; it decides nothing. The contract is "serialisable": what a transaction read still holds
+when it is committed, or the engine raises Conflict. Writes whose loss would matter repeat in their WHERE what was read
+before, and return False if the row says something else by now: then the caller raises Conflict. Statements of sessions
+are in sessions.py, those of notices in outbox.py.
 """
 
 from __future__ import annotations
@@ -9,54 +12,29 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import AuditRow, Event, Ids, id_at
-from otp_core.model import NEVER, LoginRecord, OtpUse, StoreUnavailable, TokenSpec, TokenState
-from otp_core.store import outbox, schema
-from otp_core.store.schema import audit, customer, permit, profile, token, unclaimed_token
+from otp_core.model import Conflict, LoginRecord, OtpUse, TokenSpec, TokenState
+from otp_core.store import outbox
+from otp_core.store.login_record import COLUMNS, JOIN_TOKEN
+from otp_core.store.queries import newest_audit_id, read_meta
+from otp_core.store.schema import audit, customer, meta, permit, profile, token, unclaimed_token
 from otp_core.store.sessions import SessionStatements
+from otp_core.verifier import LOCAL_VERIFIER
 
-_LOGIN_RECORD = select(
-    customer.c.contract_id,
-    customer.c.key,
-    customer.c.otp_use,
-    customer.c.locked_at,
-    customer.c.failures,
-    customer.c.failed_at,
-    customer.c.failed_fingerprint,
-    customer.c.language,
-    customer.c.attributes,
-    token.c.key.label("token_key"),
-    token.c.token_id,
-    token.c.seed,
-    token.c.kind,
-    token.c.algorithm,
-    token.c.digits,
-    token.c.period,
-    func.coalesce(token.c.last_step, NEVER),
-    func.coalesce(token.c.drift, 0),
-    func.coalesce(token.c.last_fingerprint, 0),
-    func.coalesce(token.c.last_at, 0),
-).select_from(
-    customer.outerjoin(
-        token,
-        and_(
-            token.c.key == customer.c.token_key,
-            or_(token.c.state == TokenState.BOUND, customer.c.otp_use != OtpUse.ACTIVE),
-        ),
-    )
-)
-"""An active customer has a token only while it is bound: a shared one may have been reported lost by somebody else."""
+_LOGIN_RECORD = text(f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKEN} WHERE c.contract_id = :contract_id")  # noqa: S608
 
 
 class TokenRecord(NamedTuple):
-    """A token in the inventory. ``seed`` is sealed."""
+    """A token in the inventory. ``seed`` is sealed; None for a token whose codes are verified elsewhere
+    (``verifier``). ``period`` in seconds; ``last_step`` -1: no code was accepted yet; ``drift`` in steps."""
 
     key: int
     token_id: str
-    seed: bytes
+    seed: bytes | None
+    verifier: str
     kind: str
     algorithm: str
     digits: int
@@ -67,6 +45,7 @@ class TokenRecord(NamedTuple):
 
     @property
     def spec(self) -> TokenSpec:
+        """How the token makes its codes."""
         return TokenSpec(self.kind, self.algorithm, self.digits, self.period)  # type: ignore[arg-type]
 
 
@@ -74,7 +53,7 @@ _TOKEN = select(*(token.c[name] for name in TokenRecord._fields))
 
 
 class Profile(NamedTuple):
-    """What a login with a code never reads."""
+    """What a login with a code never reads. ``password_hash`` None: no password is checked here."""
 
     customer_key: int
     password_hash: str | None
@@ -84,7 +63,8 @@ class Profile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewCustomer:
-    """A customer to be written; ``token_key`` given: the token is bound and active at once (migration)."""
+    """A customer to be added. ``token_key``: this token is bound to them and active at once (migration).
+    ``attributes``: reply attributes as JSON."""
 
     contract_id: str
     password_hash: str | None
@@ -97,13 +77,16 @@ class NewCustomer:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
+    """A token to be added, available. ``seed`` is sealed; None with a ``verifier`` other than LOCAL_VERIFIER."""
+
     token_id: str
-    seed: bytes
+    seed: bytes | None
     spec: TokenSpec
+    verifier: str = LOCAL_VERIFIER
 
 
 class Work(SessionStatements):
-    """An open transaction. Made by ``Store.work``."""
+    """An open transaction. Made by ``Store.work``. ``notices``: changes are told to customers by e-mail."""
 
     def __init__(self, connection: Connection, ids: Ids, *, notices: bool = False) -> None:
         self._connection = connection
@@ -118,14 +101,17 @@ class Work(SessionStatements):
     # Reading
 
     def login_record(self, contract_id: str) -> LoginRecord | None:
-        row = self._connection.execute(_LOGIN_RECORD.where(customer.c.contract_id == contract_id)).one_or_none()
-        return LoginRecord(*tuple(row)) if row else None
+        """A customer with the token bound to them; None for an unknown contract ID."""
+        row = self._connection.execute(_LOGIN_RECORD, {"contract_id": contract_id}).one_or_none()
+        return LoginRecord(*row) if row else None
 
     def token(self, token_id: str) -> TokenRecord | None:
+        """A token of the inventory; None for an unknown token ID."""
         row = self._connection.execute(_TOKEN.where(token.c.token_id == token_id)).one_or_none()
         return TokenRecord(*row) if row else None
 
     def profile(self, customer_key: int) -> Profile:
+        """The profile of an existing customer."""
         row = self._connection.execute(select(profile).where(profile.c.customer_key == customer_key)).one()
         return Profile(*row)
 
@@ -139,10 +125,14 @@ class Work(SessionStatements):
         query = select(func.count()).where(customer.c.token_key == token_key)
         return self._connection.execute(query).scalar_one()
 
-    # Writing
+    def newest_id(self) -> int:
+        """The id of the newest audit row, 0 for none."""
+        return newest_audit_id(self._connection)
+
+    # Customers
 
     def add_customers(self, new: Sequence[NewCustomer]) -> None:
-        """Raises StoreUnavailable if a contract ID was taken since it was looked for."""
+        """Add customers with their profiles. Raises Conflict if a contract ID was taken since it was looked for."""
         keys = [self._ids.next() for _ in new]
         self._insert_new(
             customer,
@@ -171,8 +161,47 @@ class Work(SessionStatements):
             ],
         )
 
+    def set_otp_use(self, record: LoginRecord, after: OtpUse, token_key: int | None) -> bool:
+        """Move a customer to another use of OTP, with this token. False if the use or the token is not the one in
+        ``record`` any more."""
+        change = (
+            update(customer)
+            .where(customer.c.key == record.customer_key, customer.c.otp_use == record.otp_use)
+            .values(otp_use=after, token_key=token_key)
+        )
+        if record.token_key is not None:
+            # None may also mean a shared token that another holder reported lost: then the column still names it.
+            change = change.where(customer.c.token_key == record.token_key)
+        return self._connection.execute(change).rowcount == 1
+
+    def set_failures(self, record: LoginRecord, failures: int, at: int, locked_at: int | None) -> bool:
+        """Set the count of wrong codes, the moment (ms) of the last one and that of the lock. False if they are not
+        those in ``record`` any more: no count is lost."""
+        change = (
+            update(customer)
+            .where(
+                customer.c.key == record.customer_key,
+                customer.c.failures == record.failures,
+                customer.c.failed_at == record.failed_at,
+                customer.c.locked_at.is_not_distinct_from(record.locked_at),
+            )
+            .values(failures=failures, failed_at=at, failed_fingerprint=0, locked_at=locked_at)
+        )
+        return self._connection.execute(change).rowcount == 1
+
+    def set_password_hash(self, customer_key: int, before: str, after: str) -> bool:
+        """Replace a password hash. False if it is not ``before`` any more."""
+        change = (
+            update(profile)
+            .where(profile.c.customer_key == customer_key, profile.c.password_hash == before)
+            .values(password_hash=after)
+        )
+        return self._connection.execute(change).rowcount == 1
+
+    # Tokens
+
     def add_tokens(self, new: Sequence[NewToken]) -> None:
-        """Raises StoreUnavailable if a token ID was taken since it was looked for."""
+        """Add available tokens. Raises Conflict if a token ID was taken since it was looked for."""
         self._insert_new(
             token,
             [
@@ -180,6 +209,7 @@ class Work(SessionStatements):
                     "key": self._ids.next(),
                     "token_id": one.token_id,
                     "seed": one.seed,
+                    "verifier": one.verifier,
                     "kind": one.spec.kind,
                     "algorithm": one.spec.algorithm,
                     "digits": one.spec.digits,
@@ -190,46 +220,8 @@ class Work(SessionStatements):
             ],
         )
 
-    def add_unclaimed(self, token_id: str, origin: str) -> None:
-        """A token was handed out to whoever asked from ``origin``."""
-        key = select(token.c.key, literal(origin)).where(token.c.token_id == token_id)
-        self._connection.execute(insert(unclaimed_token).from_select(["token_key", "origin"], key))
-
-    def count_unclaimed(self, at: int, origin: str | None = None) -> int:
-        """How many tokens were handed out since a moment, to an origin or to everybody."""
-        query = select(func.count()).select_from(unclaimed_token).where(unclaimed_token.c.token_key >= id_at(at))
-        if origin is not None:
-            query = query.where(unclaimed_token.c.origin == origin)
-        return self._connection.execute(query).scalar_one()
-
-    def take_overdue_unclaimed(self, before: int, limit: int) -> list[TokenRecord]:
-        """Forget some that were handed out before a moment; of these, the tokens that nobody has claimed."""
-        oldest = (
-            select(unclaimed_token.c.token_key)
-            .where(unclaimed_token.c.token_key < id_at(before))
-            .order_by(unclaimed_token.c.token_key)
-        )
-        keys = self._connection.execute(oldest.limit(limit)).scalars().all()
-        self._connection.execute(delete(unclaimed_token).where(unclaimed_token.c.token_key.in_(keys)))
-        left = _TOKEN.where(token.c.key.in_(keys), token.c.state == TokenState.AVAILABLE)
-        return [TokenRecord(*row) for row in self._connection.execute(left)]
-
-    def _insert_new(self, table: Table, rows: list[dict[str, Any]]) -> None:
-        try:
-            self._connection.execute(insert(table), rows)
-        except IntegrityError:
-            raise StoreUnavailable(f"a {table.name} of the same ID was added by somebody else just now") from None
-
-    def set_otp_use(self, customer_key: int, before: OtpUse, after: OtpUse, token_key: int | None) -> bool:
-        """Compare and set: False if somebody else moved the customer first."""
-        change = (
-            update(customer)
-            .where(customer.c.key == customer_key, customer.c.otp_use == before)
-            .values(otp_use=after, token_key=token_key)
-        )
-        return self._connection.execute(change).rowcount == 1
-
     def set_token_state(self, token_key: int, before: TokenState, after: TokenState) -> bool:
+        """Move a token. False if it is not in the state ``before`` any more."""
         change = update(token).where(token.c.key == token_key, token.c.state == before).values(state=after)
         return self._connection.execute(change).rowcount == 1
 
@@ -242,7 +234,8 @@ class Work(SessionStatements):
         return self._connection.execute(change).rowcount
 
     def spend_step(self, token_key: int, step: int, drift: int, at: int) -> bool:
-        """Compare and set: of two acts with one code, one gets True. No request may claim it again as its own."""
+        """Spend a step (RFC 6238 section 5.2) of a bound token at ``at`` (ms): of two acts with one code, one gets
+        True. The fingerprint of a login is cleared, so that no retransmission can claim the code."""
         change = (
             update(token)
             .where(token.c.key == token_key, token.c.state == TokenState.BOUND, token.c.last_step < step)
@@ -250,28 +243,63 @@ class Work(SessionStatements):
         )
         return self._connection.execute(change).rowcount == 1
 
-    def set_failures(self, customer_key: int, failures: int, at: int, locked_at: int | None) -> None:
-        change = (
-            update(customer)
-            .where(customer.c.key == customer_key)
-            .values(failures=failures, failed_at=at, failed_fingerprint=0, locked_at=locked_at)
-        )
-        self._connection.execute(change)
+    # Unclaimed tokens (self-service issuance)
 
-    def set_password_hash(self, customer_key: int, before: str, after: str) -> bool:
+    def add_unclaimed(self, token_id: str, origin: str) -> None:
+        """Note that a token was issued to an app at ``origin``, and that it is not enrolled yet."""
+        key = select(token.c.key, literal(origin)).where(token.c.token_id == token_id)
+        self._connection.execute(insert(unclaimed_token).from_select(["token_key", "origin"], key))
+
+    def count_unclaimed(self, at: int, origin: str | None = None) -> int:
+        """How many tokens were issued by self-service since ``at`` (ms), to one origin or to all."""
+        query = select(func.count()).select_from(unclaimed_token).where(unclaimed_token.c.token_key >= id_at(at))
+        if origin is not None:
+            query = query.where(unclaimed_token.c.origin == origin)
+        return self._connection.execute(query).scalar_one()
+
+    def take_overdue_unclaimed(self, before: int, limit: int) -> list[TokenRecord]:
+        """Delete the notes on some tokens that were issued before a moment (ms); of these, the tokens that are still
+        available."""
+        oldest = (
+            select(unclaimed_token.c.token_key)
+            .where(unclaimed_token.c.token_key < id_at(before))
+            .order_by(unclaimed_token.c.token_key)
+        )
+        keys = self._connection.execute(oldest.limit(limit)).scalars().all()
+        self._connection.execute(delete(unclaimed_token).where(unclaimed_token.c.token_key.in_(keys)))
+        left = _TOKEN.where(token.c.key.in_(keys), token.c.state == TokenState.AVAILABLE)
+        return [TokenRecord(*row) for row in self._connection.execute(left)]
+
+    # Reissue permits
+
+    def permit_digest(self, customer_key: int) -> int | None:
+        """The digest of the customer's permit, expired or not; None: there is none."""
+        return self._connection.execute(select(permit.c.digest).where(permit.c.customer_key == customer_key)).scalar()
+
+    def put_permit(self, customer_key: int, before: int | None, digest: int, expires_at: int) -> bool:
+        """Give the customer a permit in place of the one with the digest ``before`` (None: of none). False if that one
+        was replaced or used meanwhile; raises Conflict if there is one by now."""
+        if before is None:
+            row = {"customer_key": customer_key, "digest": digest, "expires_at": expires_at}
+            self._insert_new(permit, [row])
+            return True
         change = (
-            update(profile)
-            .where(profile.c.customer_key == customer_key, profile.c.password_hash == before)
-            .values(password_hash=after)
+            update(permit)
+            .where(permit.c.customer_key == customer_key, permit.c.digest == before)
+            .values(digest=digest, expires_at=expires_at)
         )
         return self._connection.execute(change).rowcount == 1
 
-    def put_permit(self, customer_key: int, digest: int, expires_at: int) -> None:
-        self.drop_permit(customer_key)
-        self._connection.execute(insert(permit).values(customer_key=customer_key, digest=digest, expires_at=expires_at))
-
     def drop_permit(self, customer_key: int) -> None:
+        """Delete the customer's permit, whichever it is: none is good from now on."""
         self._connection.execute(delete(permit).where(permit.c.customer_key == customer_key))
+
+    def has_permit(self, customer_key: int, digest: int, at: int) -> bool:
+        """Whether this is the customer's permit, and not expired at ``at`` (ms). It stays good."""
+        query = select(permit.c.digest).where(
+            permit.c.customer_key == customer_key, permit.c.digest == digest, permit.c.expires_at > at
+        )
+        return self._connection.execute(query).first() is not None
 
     def take_permit(self, customer_key: int, digest: int, at: int) -> bool:
         """Use up the customer's permit: True once, and only before it expires."""
@@ -280,26 +308,22 @@ class Work(SessionStatements):
         )
         return self._connection.execute(used).rowcount == 1
 
-    def meta(self, name: str) -> bytes | None:
-        return self._connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == name)).scalar()
+    # Named values of the store itself
 
-    def has_permit(self, customer_key: int, digest: int, at: int) -> bool:
-        """Whether this is the customer's permit, and not expired. It stays."""
-        query = select(permit.c.digest).where(
-            permit.c.customer_key == customer_key, permit.c.digest == digest, permit.c.expires_at > at
-        )
-        return self._connection.execute(query).first() is not None
+    def meta(self, name: str) -> bytes | None:
+        """A named value; None: there is none."""
+        return read_meta(self._connection, name)
 
     def put_meta(self, name: str, value: bytes) -> None:
-        self._connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
-        self._connection.execute(insert(schema.meta).values(name=name, value=value))
+        """Set a named value. Raises Conflict if it was set for the first time by somebody else just now."""
+        changed = self._connection.execute(update(meta).where(meta.c.name == name).values(value=value))
+        if changed.rowcount == 0:
+            self._insert_new(meta, [{"name": name, "value": value}])
 
-    def newest_id(self) -> int:
-        """The id of the newest audit row, 0 for none."""
-        return self._connection.execute(select(func.max(audit.c.id))).scalar() or 0
+    # The audit trail
 
     def audit(self, event: Event, **fields: Any) -> None:
-        """One audit row: ``actor``, ``source``, ``reason``, and whom and which token it was about."""
+        """Write one audit row; ``fields`` as in ``audit_row``."""
         self.audit_all([self.audit_row(event, **fields)])
 
     def audit_row(
@@ -312,12 +336,21 @@ class Work(SessionStatements):
         customer: str | None = None,
         token: str | None = None,
     ) -> AuditRow:
+        """A row with the next number, not written yet. ``actor``: who acted; ``source``: where from (an address, a host
+        or a program); ``customer``: a contract ID; ``token``: a token ID."""
         return AuditRow(self._ids.next(), event.value, actor, customer, token, source, reason)
 
+    def audit_all(self, rows: Sequence[AuditRow]) -> None:
+        """Write audit rows."""
+        self._connection.execute(insert(audit), [row._asdict() for row in rows])
+
     def notify(self, row: AuditRow) -> None:
-        """A notice of what this row records, to its customer; none where notices are off."""
+        """Put a notice of what this row records into the outbox; nothing where notices are off."""
         if self._notices:
             outbox.put(self._connection, row)
 
-    def audit_all(self, rows: Sequence[AuditRow]) -> None:
-        self._connection.execute(insert(audit), [row._asdict() for row in rows])
+    def _insert_new(self, table: Table, rows: list[dict[str, Any]]) -> None:
+        try:
+            self._connection.execute(insert(table), rows)
+        except IntegrityError:
+            raise Conflict(f"a {table.name} of the same ID was added by somebody else just now") from None

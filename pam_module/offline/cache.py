@@ -1,8 +1,8 @@
-"""The offline cache: which code is right at which step, for named users and some hours, without their seeds.
+"""The offline cache: what verifies the codes of named users for some hours, without their seeds. No files, no clock.
 
-For each step there is a slow hash of its code (argon2id, a salt of its own), so whoever opens the file must guess each
-code anew, and learns no code after its last hour. Sealed under the host's key, which also proves who has made it. No
-files, no clock.
+For each time step there is a slow hash of its code (argon2id, with a salt of its own). Who opens the file has to guess
+each code by itself, and learns no code of a later time. The cache is sealed with AES-GCM under the host's key, which
+also proves that it comes from the store.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ _VERIFIER = 16
 
 
 class BadCache(Exception):
-    """The cache is damaged, another host's, or not ours. The text says which, as far as can be known."""
+    """The cache is damaged, for another host, or sealed under another key. The text says which, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserCodes:
-    """One user's codes: one verifier for each step from ``first_step`` on."""
+    """One user's codes: one verifier (hash) for each time step from ``first_step`` on. ``period``: seconds. ``drift``:
+    the token's clock drift, in steps."""
 
     token_id: str
     digits: int
@@ -44,12 +45,18 @@ class UserCodes:
 
     @property
     def steps(self) -> range:
+        """The time steps that have a verifier."""
         return range(self.first_step, self.first_step + len(self.verifiers))
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """``until``: milliseconds; ``logins``: of each user; ``window`` and ``lock_after`` as the store has them."""
+    """A cache for one host.
+
+    ``serial``: its random name. ``until``: when it ends, in milliseconds since the epoch. ``logins``: how many each
+    user has. ``window``: steps around now in which a code is accepted. ``lock_after``: wrong codes in a row that end a
+    user's logins. ``users``: by contract ID.
+    """
 
     host: str
     serial: str
@@ -61,7 +68,7 @@ class Cache:
     users: dict[str, UserCodes]
 
     def fits(self, user: str, code: str, step: int) -> bool:
-        """Whether this is the user's code of that step. Takes as long as a password does."""
+        """Whether this is the user's code of that time step. Takes as long as a password hash: 15 ms and more."""
         codes = self.users[user]
         if step not in codes.steps:
             return False
@@ -70,12 +77,13 @@ class Cache:
 
 
 def verifier(serial: str, token_id: str, step: int, code: str, cost: Cost) -> bytes:
+    """The hash of a token's code of one time step. The salt is derived from the arguments, so it needs no place."""
     salt = hashlib.sha256(f"{serial} {token_id} {step}".encode()).digest()[:16]
     return hash_secret_raw(code.encode(), salt, cost.time_cost, cost.memory_kib, cost.parallelism, _VERIFIER, Type.ID)
 
 
 def seal(cache: Cache, key: bytes) -> bytes:
-    """The file's octets: one line that names the host, one that nobody else can read or write."""
+    """The cache as the octets of a file: a line that names the host, and a line sealed under ``key`` (32 octets)."""
     head = f"{_HEAD}{cache.host}\n".encode()
     nonce = os.urandom(_NONCE)
     sealed = nonce + AESGCM(key).encrypt(nonce, json.dumps(_plain(cache)).encode(), head)
@@ -83,7 +91,7 @@ def seal(cache: Cache, key: bytes) -> bytes:
 
 
 def open_cache(octets: bytes, key: bytes, host: str) -> Cache:
-    """Raises BadCache."""
+    """The cache in a file's octets, for this host. Raises BadCache."""
     head, _, body = octets.partition(b"\n")
     if head.decode(errors="replace") != f"{_HEAD}{host}":
         raise BadCache(f"it is not an offline cache for {host}")
@@ -141,15 +149,16 @@ def _split(text: str) -> tuple[bytes, ...]:
 
 
 def encode_key(key: bytes) -> bytes:
+    """The key file's octets: one line of Base64."""
     return base64.b64encode(key) + b"\n"
 
 
 def decode_key(octets: bytes) -> bytes:
-    """Raises BadCache."""
+    """The 32 octets of the key in a key file. Raises BadCache."""
     try:
         key = base64.b64decode(octets.strip(), validate=True)
     except binascii.Error:
         key = b""
     if len(key) != 32:
-        raise BadCache("the host's offline key must be 32 octets in Base64: hand it out again with `pam-offline key`")
+        raise BadCache("the host's offline key must be 32 octets in Base64: issue it again with `pam-offline key`")
     return key

@@ -1,7 +1,9 @@
-"""What was spent while no server answered: one line each, on the disk before anybody is let in.
+"""The journal of the codes that a host has accepted or refused offline: one line each, on the disk before the login is
+accepted. It knows no users, no cache and no clock.
 
-Each line carries a keyed digest over itself and the one before, so a line that is changed, left out or put elsewhere
-shows. What is cut off at the end does not show here; the store finds out at the next settlement that knows more.
+Each line carries a keyed digest of itself and of the line before it (a hash chain), so that a line that was changed,
+removed or moved is noticed. Lines that were cut off at the end are not noticed here, but by the store, if it has
+reconciled them before.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ _HEAD = "sekisho-offline-journal 1 "
 
 
 class BadJournal(Exception):
-    """The journal cannot be believed. The text says from which line on."""
+    """The journal is damaged or was changed. The text says from which line on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """``spent``: a code that was accepted; otherwise a wrong one (``step`` -1). ``at``: milliseconds."""
+    """One code, by the cache with this ``serial``. ``spent``: it was accepted, for this time step; otherwise it was
+    wrong, and ``step`` is -1. ``at``: milliseconds since the epoch. The fields are named as in the file's JSON."""
 
     serial: str
     user: str
@@ -38,8 +41,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class JournalContent:
-    """A journal as a file has it. ``digests``: each entry's, the first line's before them; ``octets``: how much of the
-    file is whole lines."""
+    """A verified journal. ``name``: random, to tell two journals of a host apart. ``digests``: the first line's, then
+    each entry's. ``octets``: the length of the complete lines."""
 
     host: str
     name: str
@@ -49,7 +52,7 @@ class JournalContent:
 
 
 def host_in(octets: bytes) -> str:
-    """Whose journal this says it is; nothing is proven yet. Raises BadJournal."""
+    """The host that the first line names. Nothing is verified yet. Raises BadJournal."""
     head = octets.partition(b"\n")[0].decode(errors="replace")
     parts = head.removeprefix(_HEAD).rsplit(" ", 1)
     if not head.startswith(_HEAD) or len(parts) != 2:
@@ -58,7 +61,7 @@ def host_in(octets: bytes) -> str:
 
 
 def read_journal(octets: bytes, key: bytes) -> JournalContent:
-    """Every line proven. A last line without its end was never answered for, and is left out. Raises BadJournal."""
+    """Verify every line. An incomplete last line is left out: no login was accepted for it. Raises BadJournal."""
     host = host_in(octets)
     whole = octets[: octets.rfind(b"\n") + 1]
     if not whole:
@@ -67,37 +70,38 @@ def read_journal(octets: bytes, key: bytes) -> JournalContent:
     digests = [_digest(key, b"", head)]
     entries = []
     for number, line in enumerate(lines, 2):
-        text, _, told = line.rpartition(b" ")
+        text, _, claimed = line.rpartition(b" ")
         digests.append(_digest(key, digests[-1], text))
-        if not hmac.compare_digest(told, digests[-1].hex().encode()):
+        if not hmac.compare_digest(claimed, digests[-1].hex().encode()):
             raise BadJournal(f"line {number} was changed, or lines before it are missing")
         entries.append(Entry(**json.loads(text)))
     return JournalContent(host, head.decode().rpartition(" ")[2], tuple(entries), tuple(digests), len(whole))
 
 
-def _digest(key: bytes, before: bytes, text: bytes) -> bytes:
-    return hmac.digest(hmac.digest(key, b"sekisho offline journal", hashlib.sha256), before + text, hashlib.sha256)
+def _digest(key: bytes, previous: bytes, text: bytes) -> bytes:
+    return hmac.digest(hmac.digest(key, b"sekisho offline journal", hashlib.sha256), previous + text, hashlib.sha256)
 
 
 class Journal:
-    """The host's journal, open for one process alone. Raises BadJournal or OSError."""
+    """The host's journal, opened for writing by one process alone (flock)."""
 
     def __init__(self, path: Path, key: bytes, host: str) -> None:
+        """Open and verify it, or begin it if it is not there. Raises BadJournal or OSError."""
         self._key, self._path = key, path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if b"\n" not in _all(self._file):  # new, or a crash while it was begun: nobody was let in by it
+            if b"\n" not in _all(self._file):  # new, or a crash while it was begun: no entry was written
                 self._begin(path, host)
-            read = read_journal(_all(self._file), key)
-            if read.host != host:
-                raise BadJournal(f"it is the journal of {read.host}, not of {host}")
-            os.ftruncate(self._file, read.octets)
+            content = read_journal(_all(self._file), key)
+            if content.host != host:
+                raise BadJournal(f"it is the journal of {content.host}, not of {host}")
+            os.ftruncate(self._file, content.octets)
         except BaseException:
             os.close(self._file)
             raise
-        self.entries = list(read.entries)
-        self._digest, self._end = read.digests[-1], read.octets
+        self.entries = list(content.entries)
+        self._digest, self._end = content.digests[-1], content.octets
 
     def _begin(self, path: Path, host: str) -> None:
         os.ftruncate(self._file, 0)
@@ -109,8 +113,8 @@ class Journal:
             os.close(folder)
 
     def add(self, entry: Entry) -> None:
-        """On the disk when it returns; nobody may be let in before. Raises OSError or BadJournal, and then it counts
-        for nothing."""
+        """Write one entry. It is on the disk when this returns; a login may be accepted only after that. Raises OSError
+        or BadJournal, and then nothing was written."""
         if not self._path.exists() or not os.path.samestat(self._path.stat(), os.fstat(self._file)):
             raise BadJournal("it was moved away, or another was put in its place: restart the agent")
         text = json.dumps(asdict(entry)).encode()
@@ -126,6 +130,7 @@ class Journal:
         self.entries.append(entry)
 
     def close(self) -> None:
+        """Close the file, which also releases its lock."""
         os.close(self._file)
 
 

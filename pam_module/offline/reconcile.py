@@ -1,6 +1,6 @@
-"""The store's side of the offline cache: hand one out, and settle what came of it. Every act leaves its rows.
+"""The store's side of offline codes: issue a cache, and reconcile a journal. Each leaves audit rows.
 
-No seed leaves: what is handed out are slow hashes of the codes of some hours.
+No seed leaves the store: a cache holds slow hashes of the codes of some hours.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import NamedTuple
 
-from otp_core.accounts import Principal, Refusal, Refused
+from otp_core.accounts import Principal, Refusal, Refused, rerun_on_conflict
 from otp_core.audit import Event, id_at
 from otp_core.first_factor.hashes import Cost
 from otp_core.login.policy import Rules
@@ -20,12 +20,13 @@ from otp_core.otp import code_at, normalise_contract_id, step_at
 from otp_core.store.queries import AuditFilter, audit_rows
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import TokenRecord, Work
+from otp_core.verifier import LOCAL_VERIFIER
 from pam_module.offline.cache import Cache, UserCodes, seal, verifier
 from pam_module.offline.journal import BadJournal, Entry, host_in, read_journal
 
 
 class Outcome(StrEnum):
-    """What became of an entry."""
+    """What became of a journal entry. The values are printed, and stand in audit rows."""
 
     SPENT = "spent"
     PASSED = "a later code was accepted meanwhile"
@@ -35,6 +36,8 @@ class Outcome(StrEnum):
 
 
 class Reconciled(NamedTuple):
+    """A journal entry that was new to the store."""
+
     entry: Entry
     outcome: Outcome
 
@@ -51,7 +54,10 @@ def issue(
     now: int,
     principal: Principal,
 ) -> bytes:
-    """A sealed cache. Raises Refused for a user who has no active token of the kind that runs by the clock."""
+    """A sealed cache for ``host``, as the octets of a file.
+
+    ``users``: contract IDs. ``logins``: how many each of them has. ``hours``: how long the codes are good from ``now``
+    (milliseconds since the epoch). Raises Refused for a user without an active TOTP token, and StoreUnavailable."""
     serial, until = secrets.token_hex(8), now + int(hours * 3_600_000)
     with store.work() as work:
         records = [_login_record(work, name) for name in dict.fromkeys(map(normalise_contract_id, users))]
@@ -77,7 +83,9 @@ def _login_record(work: Work, name: str) -> LoginRecord:
     if record.otp_use != OtpUse.ACTIVE or record.locked_at is not None or record.token_key is None:
         raise Refused(Refusal.NOT_NOW, f"{name} has no active token, or is locked")
     if record.kind != Kind.TOTP:
-        raise Refused(Refusal.NOT_NOW, f"{name} has a counter token: only codes by the clock can be handed out")
+        raise Refused(Refusal.NOT_NOW, f"{name} has a counter token: only codes by the clock can be issued")
+    if record.verifier != LOCAL_VERIFIER:
+        raise Refused(Refusal.NOT_NOW, f"{name} has a token without a seed here: {record.verifier} verifies its codes")
     return record
 
 
@@ -99,31 +107,35 @@ def _codes(store: Store, rules: Rules, cost: Cost, serial: str, one: LoginRecord
         )
 
 
+@rerun_on_conflict
 def reconcile(store: Store, octets: bytes, rules: Rules, principal: Principal) -> list[Reconciled]:
-    """Spend here what was spent there. Entries that were settled before are passed over, so the same journal may come
-    again, longer or not. Raises BadJournal."""
-    read = read_journal(octets, store.sealer.host_key(host_in(octets)))
-    name = f"offline journal {read.host} {read.name}"
+    """Spend the codes of a journal in the store. ``octets``: the journal's file.
+
+    Returns the entries that are new. Those that were reconciled before are skipped, so the same journal may be given
+    again, also when it has grown. Raises BadJournal, also for a journal that has lost or changed lines that were
+    reconciled before; then nothing is written."""
+    journal = read_journal(octets, store.sealer.host_key(host_in(octets)))
+    name = f"offline journal {journal.host} {journal.name}"
     reconciled = []
     with store.work() as work:
         number, _, digest = (work.meta(name) or b"0").partition(b" ")
         done = int(number)
-        if done > len(read.entries):
-            raise BadJournal(f"{done} lines of it were settled before, and it has only {len(read.entries)} now")
-        if digest and digest != read.digests[done].hex().encode():
-            raise BadJournal("its lines are not those that were settled before: was an older file put back there?")
-        for entry in read.entries[done:]:
+        if done > len(journal.entries):
+            raise BadJournal(f"{done} lines of it were reconciled before, and it has only {len(journal.entries)} now")
+        if digest and digest != journal.digests[done].hex().encode():
+            raise BadJournal("its lines are not those that were reconciled before: was an older file put back there?")
+        for entry in journal.entries[done:]:
             outcome = _reconcile(store, work, entry, rules)
             reconciled.append(Reconciled(entry, outcome))
             work.audit(
                 _EVENTS[outcome],
                 actor=principal.name,
-                source=entry.source or read.host,
-                reason=f"{read.host}, cache {entry.serial}: {outcome}",
+                source=entry.source or journal.host,
+                reason=f"{journal.host}, cache {entry.serial}: {outcome}",
                 customer=entry.user,
                 token=entry.token_id,
             )
-        work.put_meta(name, f"{len(read.entries)} {read.digests[-1].hex()}".encode())
+        work.put_meta(name, f"{len(journal.entries)} {journal.digests[-1].hex()}".encode())
     return reconciled
 
 
@@ -149,7 +161,8 @@ def _reconcile(store: Store, work: Work, entry: Entry, rules: Rules) -> Outcome:
 
 
 def _accepted_near(store: Store, token: TokenRecord, entry: Entry, rules: Rules) -> bool:
-    """Whether a login was accepted here at a moment at which this very code was good: the trail does not hold codes."""
+    """Whether a login of this token was accepted here while this code was good. More is not known: the audit trail does
+    not hold codes."""
     step_ms, away = token.period * 1000, rules.window + abs(token.drift)
     since, until = (entry.step - away) * step_ms, (entry.step + away + 1) * step_ms
     with store.read() as connection:

@@ -1,6 +1,7 @@
-"""A code checked on the host itself, from the cache, because no server answers. Each at most once, and only so many.
+"""Verifies codes on the host itself, from the cache, while no server answers. A code is accepted at most once, and a
+user has a limited number of logins.
 
-It trusts the host's clock and disk, which it has nobody to check against; what follows from that stands in docs/pam.md.
+It trusts the host's clock and disk, since it has nothing to compare them with; docs/pam.md says what follows from that.
 """
 
 from __future__ import annotations
@@ -21,32 +22,36 @@ from pam_module.offline.cache import BadCache, Cache, decode_key, open_cache
 from pam_module.offline.journal import BadJournal, Entry, Journal
 
 KEY, CACHE, JOURNAL = "host.key", "cache", "journal"
-_REMEMBERED, _SECONDS = 4096, 600
+"""The files in the offline folder."""
+
+_MAX_REMEMBERED, _REMEMBERED_MS = 4096, 600_000
 _log = structlog.get_logger("agent")
 
 
 class OfflineVerifier:
-    """The host's key, cache and journal, in one folder. ``now_ms``: the host's clock."""
+    """The host's key, cache and journal, in one folder."""
 
     def __init__(self, folder: Path, host: str, now_ms: Callable[[], int]) -> None:
+        """``host``: the agent's nas_identifier. ``now_ms``: milliseconds since the epoch. Opens no file yet."""
         self._folder, self._host, self._now_ms = folder, host, now_ms
         self._journal: Journal | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()  # one code at a time: between the check of the journal and its entry lies an await
         self._secret = os.urandom(32)
         self._online: OrderedDict[bytes, int] = OrderedDict()
 
     def accepted_online(self, user: str, user_password: str) -> None:
-        """A code, alone or behind a password, that a server has just accepted from here: it must not be good a second
-        time when that server falls silent. Forgotten when it could not be accepted any more."""
+        """Remember a code, alone or behind a password, that a server has accepted through this agent: it must not be
+        accepted again if that server stops answering. Ten minutes are longer than any code is valid."""
         for digits in DIGITS:
             if length := code_at_the_end(user_password, digits):
                 self._online[self._fingerprint(user, user_password[-length:])] = self._now_ms()
-        while len(self._online) > _REMEMBERED:
+        while len(self._online) > _MAX_REMEMBERED:
             self._online.popitem(last=False)
 
     async def accepts(self, user: str, user_password: str, source: str) -> bool:
-        """True once for a right code, when that is on the disk. Never raises: what cannot be checked is refused."""
-        async with self._one_at_a_time:
+        """Whether the code is right. True at most once for each code, and only after the journal on the disk says so.
+        Never raises: what cannot be checked is refused. ``source``: for the journal."""
+        async with self._lock:
             try:
                 return await self._accepts(user, normalise_code(user_password), source)
             except (BadCache, BadJournal) as error:
@@ -59,32 +64,32 @@ class OfflineVerifier:
         cache, journal = self._open()
         codes, now = cache.users.get(user), self._now_ms()
         if codes is None or not is_code(code, codes.digits):
-            return self._no(user, "no code of a user whom the cache knows")
+            return self._refuse(user, "no code, or a user whom the cache does not know")
         if now >= cache.until:
-            return self._no(user, "the cache is too old: hand out a new one")
-        mine = [entry for entry in journal.entries if entry.serial == cache.serial and entry.user == user]
-        if sum(entry.spent for entry in mine) >= cache.logins:
-            return self._no(user, "all logins that the cache allows are used")
-        if _wrong_in_a_row(mine) >= cache.lock_after:
-            return self._no(user, "too many wrong codes")
-        if now - self._online.get(self._fingerprint(user, code), -_SECONDS * 1000) < _SECONDS * 1000:
-            return self._no(user, "a code that a server has accepted already")
+            return self._refuse(user, "the cache is too old: issue a new one")
+        entries = [entry for entry in journal.entries if entry.serial == cache.serial and entry.user == user]
+        if sum(entry.spent for entry in entries) >= cache.logins:
+            return self._refuse(user, "all logins that the cache allows are used")
+        if _wrong_in_a_row(entries) >= cache.lock_after:
+            return self._refuse(user, "too many wrong codes")
+        if now - self._online.get(self._fingerprint(user, code), -_REMEMBERED_MS) < _REMEMBERED_MS:
+            return self._refuse(user, "a code that a server has accepted already")
         last = max((entry.step for entry in journal.entries if entry.token_id == codes.token_id), default=-1)
         step = await asyncio.to_thread(_find, cache, user, code, now, last)
         entry = Entry(cache.serial, user, codes.token_id, -1, now, False, source)
         journal.add(entry if step is None else replace(entry, step=step, spent=True))
         if step is None:
-            return self._no(user, "wrong code")
-        _log.warning("let in by the offline cache: settle the journal when a server answers again", user=user)
+            return self._refuse(user, "wrong code")
+        _log.warning("accepted by the offline cache: reconcile the journal when a server answers again", user=user)
         return True
 
     @staticmethod
-    def _no(user: str, why: str) -> bool:
-        _log.warning("refused by the offline cache", user=user, reason=why)
+    def _refuse(user: str, reason: str) -> bool:
+        _log.warning("refused by the offline cache", user=user, reason=reason)
         return False
 
     def _open(self) -> tuple[Cache, Journal]:
-        """The cache is read each time: a new one may have been put there. Raises BadCache, BadJournal or OSError."""
+        """Read the cache, which may be a new one, and open the journal once. Raises BadCache, BadJournal or OSError."""
         key = decode_key(_private(self._folder / KEY))
         cache = open_cache(_private(self._folder / CACHE), key, self._host)
         if self._journal is None:
@@ -95,6 +100,7 @@ class OfflineVerifier:
         return hmac.digest(self._secret, f"{user}\0{normalise_code(code)}".encode(), hashlib.sha256)
 
     def close(self) -> None:
+        """Close the journal."""
         if self._journal is not None:
             self._journal.close()
 

@@ -1,1 +1,1 @@
-"""How datagrams come in and go out: sockets and ports. No RADIUS."""
+"""How datagrams come in and go out: sockets and ports. Knows nothing of RADIUS packets."""

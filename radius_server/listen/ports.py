@@ -1,4 +1,4 @@
-"""A UDP port, bound; or in words why it cannot be had."""
+"""Binds a UDP port, or says in words why it cannot be bound."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import socket
 from otp_core.settings.values import Address
 
 _RECEIVE_BUFFER = 4 * 1024 * 1024
+"""Octets of datagrams that the kernel holds for us; it grants as much of this as net.core.rmem_max allows."""
 
 
 class PortTaken(OSError):
-    """Another process listens there. The text says what to do."""
+    """Another process listens at this address. The text says how to find it."""
 
 
-def bound(family: int, address: Address) -> socket.socket:
-    """A socket of its own for an address. Raises OSError (PortTaken)."""
+def bind_udp(family: int, address: Address) -> socket.socket:
+    """A UDP socket bound to ``address``. ``family``: AF_INET or AF_INET6; an IPv6 socket takes IPv6 only. Raises
+    OSError (PortTaken)."""
     try:
         made = socket.socket(family, socket.SOCK_DGRAM)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""UDP sockets that are drained, and that answer from the address that was asked. Bytes only; no RADIUS."""
+"""UDP sockets that answer from the local address a request was sent to. Octets only; knows nothing of RADIUS."""
 
 from __future__ import annotations
 
@@ -10,28 +10,35 @@ from ipaddress import ip_address
 from typing import Any
 
 from otp_core.settings.values import Address
-from radius_server.listen.ports import bound
+from radius_server.listen.ports import bind_udp
 
-DRAIN = 64
-"""Datagrams taken before the loop does something else."""
+MAX_DRAINED = 64
+"""Datagrams read at once before the event loop does something else."""
 
-_MOST = 4096 + 1
-_CONTROL = socket.CMSG_SPACE(20)
+_MAX_DATAGRAM = 4096 + 1
+"""Octets read of a datagram: one more than RADIUS allows, so that a longer one can be recognised."""
+
+_CONTROL_SIZE = socket.CMSG_SPACE(20)
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
+"""Older Pythons lack the constant; 8 is its value on Linux."""
 
 Source = Any
 """A socket address as the kernel gives it: (host, port) or (host, port, flow, scope)."""
 
 Receive = Callable[["Listener", bytes, Source, bytes], None]
+"""Takes the listener, a datagram, its source, and the local address it was sent to."""
 
 
 class Listener:
-    """One bound socket. ``destination`` in its callbacks is the local address that was asked, packed for the reply
-    (empty for a socket that is bound to one address)."""
+    """One bound UDP socket; a wildcard address (0.0.0.0 or ::) listens at every address of the machine.
+
+    ``destination`` is the local address that a datagram was sent to, packed as the control data of its reply. It is
+    empty for a socket that is bound to one address. Raises OSError (PortTaken).
+    """
 
     def __init__(self, address: Address) -> None:
         self._family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self.socket = bound(self._family, address)
+        self.socket = bind_udp(self._family, address)
         self.socket.setblocking(False)
         self._wildcard = ip_address(address.host).is_unspecified
         if self._wildcard:
@@ -44,24 +51,27 @@ class Listener:
 
     @property
     def name(self) -> str:
+        """Address and port in use, for the log."""
         host, port, *_ = self.socket.getsockname()
         return f"[{host}]:{port}" if self._v6 else f"{host}:{port}"
 
     def drain(self, receive: Receive) -> None:
-        """Hand over what has arrived, up to DRAIN datagrams."""
+        """Pass what has arrived to ``receive``, up to MAX_DRAINED datagrams. One event of the loop for each datagram
+        would cost more than the datagram itself."""
         read = self._read_with_destination if self._wildcard else self._read
         try:
-            for _ in range(DRAIN):
+            for _ in range(MAX_DRAINED):
                 receive(self, *read())
         except BlockingIOError:
             return
         except OSError as error:
-            # A peer's closed port comes back as ECONNREFUSED on the next read; it concerns nobody here.
+            # ECONNREFUSED reports that a reply met a closed port; it does not concern the datagrams that wait.
             if error.errno not in (errno.ECONNREFUSED, errno.EINTR):
                 raise
 
     def send(self, datagram: bytes, source: Source, destination: bytes) -> bool:
-        """False if the kernel would not take it: a lost datagram, as UDP has it."""
+        """Send one datagram to ``source`` from ``destination``. False if the kernel did not take it: the datagram is
+        lost, as any datagram may be."""
         try:
             if destination:
                 control = [(self._level, self._kind, destination)]
@@ -73,6 +83,7 @@ class Listener:
         return True
 
     def close(self) -> None:
+        """Close the socket."""
         self.socket.close()
 
     @property
@@ -84,16 +95,17 @@ class Listener:
         return socket.IPV6_PKTINFO if self._v6 else _IP_PKTINFO
 
     def _read(self) -> tuple[bytes, Source, bytes]:
-        datagram, source = self.socket.recvfrom(_MOST)
+        datagram, source = self.socket.recvfrom(_MAX_DATAGRAM)
         return datagram, source, b""
 
     def _read_with_destination(self) -> tuple[bytes, Source, bytes]:
-        datagram, control, _flags, source = self.socket.recvmsg(_MOST, _CONTROL)
+        datagram, control, _flags, source = self.socket.recvmsg(_MAX_DATAGRAM, _CONTROL_SIZE)
         return datagram, source, self._destination(control)
 
     def _destination(self, control: list[tuple[int, int, bytes]]) -> bytes:
         for level, kind, value in control:
             if (level, kind) == (self._level, self._kind):
-                # in_pktinfo (ip(7)): interface, the local address to answer from, the address in the header.
+                # struct in_pktinfo (ip(7)): interface, local address, destination in the header. The reply names the
+                # local address and leaves the interface to the routing table.
                 return value if self._v6 else struct.pack("=i4s4s", 0, value[4:8], bytes(4))
         return b""

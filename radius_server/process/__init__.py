@@ -1,1 +1,1 @@
-"""What is done with a packet: Access-Request and Status-Server."""
+"""What is done with a packet: Access-Request, Status-Server, and the replies to both. No sockets."""

@@ -1,7 +1,7 @@
-"""The command line ``sekisho``: one module for each noun, and this one, which puts them together.
+"""The command line ``sekisho``: one module for each noun, put together here.
 
-Thin: a command reads its words, calls the desk and says what was done. What takes long to import, a command imports
-when it runs, so that ``--help`` answers at once. No secret is ever taken from an argument.
+A command parses its arguments, calls the desk and prints the outcome. Modules that take long to import are imported
+inside the commands, so that ``--help`` answers at once. No secret is ever taken from an argument.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _sekisho(
             show_default=False,
         ),
     ] = None,
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")] = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """One-time-password login over RADIUS.
 

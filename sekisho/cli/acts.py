@@ -1,5 +1,5 @@
-"""The counter's acts on a customer's use of one-time passwords: enrol, suspend, resume, change, report-lost,
-permit-reissue, resync. Each is one call of the desk, which decides; codes and permits come from a prompt or stdin.
+"""The acts on a customer's use of one-time passwords: enrol, suspend, resume, change, report-lost, permit-reissue,
+resync. Each is one call of the desk, which decides. Codes and permits come from a prompt or from standard input.
 """
 
 from __future__ import annotations
@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otp_core import json_shapes
 from otp_core.audit import Event
+from otp_core.json_shapes import local_time
 from sekisho.cli.context import CliContext, principal
 from sekisho.cli.options import AsJson, ContractId, FromStdin, Reason, TokenId
-from sekisho.cli.output import hint, local_time, say, say_json
+from sekisho.cli.output import hint, say, say_json
 
 if TYPE_CHECKING:
     from otp_core.accounts import Receipt
 
 
 def add_to(app: typer.Typer) -> None:
-    """The acts are commands of their own: a helpdesk types them all day."""
+    """Add the acts as commands of their own, because a helpdesk types them all day."""
     for name, act in (
         ("enrol", enrol),
         ("suspend", suspend),
@@ -34,9 +36,7 @@ def add_to(app: typer.Typer) -> None:
 def done(event: str, text: str, receipt: Receipt, as_json: bool) -> None:
     """Say what an act did, with the number of its audit row."""
     if as_json:
-        say_json(
-            {"done": str(event), "customer": receipt.customer, "token": receipt.token, "reference": receipt.reference}
-        )
+        say_json(json_shapes.receipt(event, receipt))
     else:
         say(f"{text} (audit {receipt.reference})")
 
@@ -61,7 +61,7 @@ def enrol(
     context: CliContext = ctx.obj
     desk = context.desk
     (code,) = ask("code that the token shows", from_stdin=stdin)
-    receipt = desk.enrol(contract_id, token_id, code, principal(reason))
+    receipt = desk.enrolment.enrol(contract_id, token_id, code, principal(reason))
     done(Event.ENROLLED, f"enrolled {contract_id} with {token_id}", receipt, as_json)
 
 
@@ -87,7 +87,7 @@ def suspend(
     context: CliContext = ctx.obj
     desk = context.desk
     code = ask("code that the token shows", from_stdin=stdin)[0] if with_code else None
-    receipt = desk.suspend(contract_id, code, principal(reason))
+    receipt = desk.enrolment.suspend(contract_id, code, principal(reason))
     done(Event.SUSPENDED, f"suspended {contract_id}: password only from now on", receipt, as_json)
 
 
@@ -99,7 +99,7 @@ def resume(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_
       sekisho resume 1234567 --reason "ticket 4711"
     """
     context: CliContext = ctx.obj
-    receipt = context.desk.resume(contract_id, principal(reason))
+    receipt = context.desk.enrolment.resume(contract_id, principal(reason))
     done(Event.RESUMED, f"resumed {contract_id}: the code of {receipt.token} is needed again", receipt, as_json)
 
 
@@ -129,7 +129,7 @@ def change(
     desk = context.desk
     old = "reissue permit" if permit else "code that the old token shows"
     proof, code = ask(old, "code that the new token shows", from_stdin=stdin)
-    change = desk.change_by_permit if permit else desk.change_device
+    change = desk.enrolment.change_by_permit if permit else desk.enrolment.change_device
     receipt = change(contract_id, proof, token_id, code, principal(reason))
     done(Event.DEVICE_CHANGED, f"changed the token of {contract_id} to {token_id}", receipt, as_json)
 
@@ -142,7 +142,7 @@ def report_lost(ctx: typer.Context, contract_id: ContractId, reason: Reason = ""
       sekisho report-lost 1234567 --reason "left in a taxi, ticket 4711"
     """
     context: CliContext = ctx.obj
-    receipt = context.desk.report_lost(contract_id, principal(reason))
+    receipt = context.desk.enrolment.report_lost(contract_id, principal(reason))
     text = f"reported {receipt.token} of {contract_id} lost; next: sekisho permit-reissue {contract_id}"
     done(Event.REPORTED_LOST, text, receipt, as_json)
 
@@ -155,13 +155,12 @@ def permit_reissue(ctx: typer.Context, contract_id: ContractId, reason: Reason =
       sekisho permit-reissue 1234567 --reason "identity checked, ticket 4711"
     """
     context: CliContext = ctx.obj
-    permit = context.desk.permit_reissue(contract_id, principal(reason))
-    expires = local_time(permit.expires_at)
+    permit = context.desk.enrolment.permit_reissue(contract_id, principal(reason))
     if as_json:
-        say_json({"done": Event.REISSUE_PERMITTED, "customer": contract_id, "permit": permit.text, "expires": expires})
+        say_json(json_shapes.permit(contract_id, permit))
         return
     say(f"permit for {contract_id}: {permit.text}")
-    say(f"good until:  {expires}")
+    say(f"good until:  {local_time(permit.expires_at)}")
     hint("It is shown this once: hand it over by another way than the login password.")
 
 
@@ -172,7 +171,7 @@ def resync(
     stdin: FromStdin = False,
     as_json: AsJson = False,
 ) -> None:
-    """Repair a token whose clock or counter ran away, by two codes that follow one another.
+    """Resynchronise a token whose clock or counter is too far off, by two codes that follow one another.
 
     \b
     Examples:
@@ -184,5 +183,5 @@ def resync(
     context: CliContext = ctx.obj
     desk = context.desk
     first, second = ask("code that the token shows", "next code, as soon as it shows", from_stdin=stdin)
-    receipt = desk.resynchronise(contract_id, first, second, principal(reason))
+    receipt = desk.enrolment.resynchronise(contract_id, first, second, principal(reason))
     done(Event.TOKEN_RESYNCHRONISED, f"resynchronised {receipt.token} of {contract_id}", receipt, as_json)

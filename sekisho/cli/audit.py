@@ -1,22 +1,25 @@
-"""``sekisho audit``: what happened, to whom, by whom and why. Reads; changes nothing."""
+"""``sekisho audit``: shows the audit trail as text, JSON or CSV, and follows it. It changes nothing."""
 
 from __future__ import annotations
 
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otp_core import json_shapes
 from otp_core.audit import Event, id_at, ms_of
+from otp_core.json_shapes import local_time
 from sekisho.cli.context import CliContext
 from sekisho.cli.options import AsJson
 from sekisho.cli.options import contract_id as read_contract_id
 from sekisho.cli.options import token_id as read_token_id
-from sekisho.cli.output import local_time, say, say_json, visible
+from sekisho.cli.output import say, say_json, visible
 from sekisho.cli.spreadsheet import csv_line
 
 if TYPE_CHECKING:
@@ -27,23 +30,20 @@ _PAGE = 1000
 _NEWEST = 100
 _POLL_SECONDS = 0.5
 _OVERLAP_MS = 2000
-"""A row is numbered before it is committed: a slower process's row may turn up behind a newer one."""
+"""How far back each look of ``--follow`` reads again. A row gets its number before it is committed, so a slower
+process's row can appear after a newer one."""
 
 _FIRST_YEAR, _LAST_YEAR = 1971, 2199
-"""What the numbers of audit rows can express (audit.Ids), wherever on earth."""
+"""What the numbers of audit rows can express (audit.Ids), in every time zone."""
 
 _AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _HEADINGS = ("id", "time", "event", "actor", "customer", "token", "source", "reason")
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("audit")(audit)
-
-
 def moment(text: str, now: datetime) -> int:
-    """Milliseconds since the epoch of an ISO date or time (local unless it names a zone), or of so long ago (``2h``).
-    Raises ValueError with the right form."""
+    """A point in time in milliseconds since the epoch, from an ISO date or time (local unless it names a zone) or from
+    a distance back from ``now`` (``2h``). Raises ValueError with the right form."""
     ago = _AGO.fullmatch(text)
     try:
         then = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(text)
@@ -67,27 +67,40 @@ def _event(text: str) -> str:
     return text
 
 
+Customer = Annotated[str | None, typer.Option(parser=read_contract_id, metavar="CONTRACT_ID")]
+Token = Annotated[str | None, typer.Option(parser=read_token_id, metavar="TOKEN_ID")]
+EventName = Annotated[
+    str | None, typer.Option(parser=_event, metavar="EVENT", help="Or its beginning: login, otp., customer.locked")
+]
+Actor = Annotated[str | None, typer.Option(metavar="NAME", help="A gateway, or a user of the command line.")]
+Since = Annotated[int | None, typer.Option(parser=_moment, metavar="TIME", help="2026-04-01T09:30 (local), or 2h ago.")]
+Until = Annotated[int | None, typer.Option(parser=_moment, metavar="TIME", help="Before this time.")]
+Newest = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="The newest N (0: all). [default: 100, or all with --since]")
+]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on as rows come, until ^C.")]
+AsCsv = Annotated[
+    bool, typer.Option("--csv", help="For a spreadsheet; a cell it might run as a formula begins with '.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add ``sekisho audit``."""
+    app.command("audit")(audit)
+
+
 def audit(
     ctx: typer.Context,
-    customer: Annotated[str | None, typer.Option(parser=read_contract_id, metavar="CONTRACT_ID")] = None,
-    token: Annotated[str | None, typer.Option(parser=read_token_id, metavar="TOKEN_ID")] = None,
-    event: Annotated[
-        str | None, typer.Option(parser=_event, metavar="EVENT", help="Or its beginning: login, otp., customer.locked")
-    ] = None,
-    actor: Annotated[str | None, typer.Option(metavar="NAME", help="A gateway, or a user of the command line.")] = None,
-    since: Annotated[
-        int | None, typer.Option(parser=_moment, metavar="TIME", help="2026-04-01T09:30 (local), or 2h ago.")
-    ] = None,
-    until: Annotated[int | None, typer.Option(parser=_moment, metavar="TIME", help="Before this time.")] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="The newest N (0: all). [default: 100, or all with --since]"),
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as rows come, until ^C.")] = False,
+    customer: Customer = None,
+    token: Token = None,
+    event: EventName = None,
+    actor: Actor = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Newest = None,
+    follow: Follow = False,
     as_json: AsJson = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="For a spreadsheet; a cell it might run as a formula begins with '.")
-    ] = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show the audit trail, the newest entries last. JSON: one object a line.
 
@@ -101,21 +114,18 @@ def audit(
 
     if as_json and as_csv:
         raise typer.BadParameter("choose one of the two", param_hint="--json and --csv")
-    context: CliContext = ctx.obj
-    wanted = AuditFilter(
-        customer=customer,
-        token=token,
-        event=event,
-        actor=actor,
-        after=0 if since is None else id_at(since) - 1,
-        before=None if until is None else id_at(until),
-    )
+    after, before = 0 if since is None else id_at(since) - 1, None if until is None else id_at(until)
+    wanted = AuditFilter(customer, token, event, actor, after, before)
     if limit is None:
         limit = _NEWEST if since is None else 0
-    show = _show_json if as_json else _show_csv if as_csv else _show_text
+    context: CliContext = ctx.obj
     if as_csv:
         typer.echo(csv_line(_HEADINGS), nl=False)
-    store = context.store
+    _show(context.store, wanted, limit, follow, _show_json if as_json else _show_csv if as_csv else _show_text)
+
+
+def _show(store: Store, wanted: AuditFilter, limit: int, follow: bool, show: Callable[[AuditLine], None]) -> None:
+    """``limit``: the newest so many rows (0: all). With ``follow`` it does not return."""
     tail = _Tail(store, wanted) if follow else None
     for line in _newest_rows(store, wanted, limit) if limit else _all_rows(store, wanted):
         show(line)
@@ -129,7 +139,7 @@ def audit(
 
 
 class _Tail:
-    """The rows that come from now on, each once, also those that come behind newer ones."""
+    """The rows that are added from now on, each once, also those that are committed after newer ones."""
 
     def __init__(self, store: Store, wanted: AuditFilter) -> None:
         self._store, self._wanted = store, wanted
@@ -137,10 +147,11 @@ class _Tail:
         self._seen = {line.id for line in self._recent()}
 
     def was_shown(self, line: AuditLine) -> None:
+        """Leave this row out of ``rows``."""
         self._seen.add(line.id)
 
     def rows(self) -> list[AuditLine]:
-        """What has come since the last call."""
+        """What was added since the last call."""
         newest, recent = self._newest_id(), self._recent()
         rows = [line for line in recent if line.id not in self._seen]
         self._newest, self._seen = newest, {line.id for line in recent}
@@ -153,8 +164,6 @@ class _Tail:
             return newest_audit_id(connection)
 
     def _recent(self) -> list[AuditLine]:
-        from dataclasses import replace
-
         after = max(self._wanted.after, id_at(max(0, ms_of(self._newest) - _OVERLAP_MS)))
         return list(_all_rows(self._store, replace(self._wanted, after=after)))
 
@@ -167,8 +176,6 @@ def _newest_rows(store: Store, wanted: AuditFilter, limit: int) -> list[AuditLin
 
 
 def _all_rows(store: Store, wanted: AuditFilter) -> Iterator[AuditLine]:
-    from dataclasses import replace
-
     from otp_core.store.queries import audit_rows
 
     while True:
@@ -191,7 +198,7 @@ def _from(line: AuditLine) -> str:
 
 
 def _show_json(line: AuditLine) -> None:
-    say_json({"id": line.id, "time": _time(line), **line._asdict()})
+    say_json(json_shapes.audit_row(line))
 
 
 def _show_csv(line: AuditLine) -> None:

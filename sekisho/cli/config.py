@@ -1,4 +1,4 @@
-"""``sekisho config``: check, show, schema. Shows no secret; changes nothing."""
+"""``sekisho config``: checks, shows and describes the settings. It shows no secret and changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = typer.Typer(help="The settings.", no_args_is_help=True)
 
 @app.command("check")
 def check(ctx: typer.Context) -> None:
-    """Read the settings as the server would, and say all that is wrong or risky. Exit code 3 if they do not hold.
+    """Read the settings as the server would, and report every problem and risk. Exit code 3 for a problem.
 
     \b
     Example:
@@ -28,7 +28,7 @@ def check(ctx: typer.Context) -> None:
 
 @app.command("show")
 def show(ctx: typer.Context) -> None:
-    """Show the settings that hold as TOML, and where each comes from. Secrets are masked.
+    """Show the settings in force as TOML, and where each comes from. Secrets are masked.
 
     \b
     Example:

@@ -1,7 +1,6 @@
-"""What a command works with: settings, store and desk, opened when they are first asked for; who acts; how it ends.
+"""What a command works with: settings, store and desk, each opened at its first use; the principal; the exit codes.
 
-Every error becomes a line on standard error and an exit code here, and nowhere else. It decides nothing about customers
-or tokens.
+Only here does an error become a line on standard error and an exit code. It decides nothing about customers or tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _USUAL_CONFIG = Path("/etc/sekisho/sekisho.toml")
 
 
 class ExitCode(IntEnum):
-    """How a command ends; `sekisho --help` tells what they mean."""
+    """The exit codes of every command; `sekisho --help` explains them."""
 
     DONE = 0
     REFUSED = 1
@@ -39,7 +38,7 @@ class ExitCode(IntEnum):
 
 
 class Stopped(Exception):
-    """Long work that ended before its end. The text says how far it got and how to go on."""
+    """Long work that was ended early. The text says how far it got and how to go on; ``code``: the exit code."""
 
     def __init__(self, text: str, code: ExitCode) -> None:
         super().__init__(text)
@@ -47,61 +46,65 @@ class Stopped(Exception):
 
 
 def default_config() -> Path | None:
-    """The usual place; None if nothing is there, and the environment has to say it all."""
+    """The usual settings file; None if there is none, and the environment has to give all settings."""
     try:
         _USUAL_CONFIG.stat()
     except FileNotFoundError:
         return None
     except OSError:
-        pass  # it may be there: let whoever reads it say what is wrong
+        pass  # it may be there: reading it will report what is wrong
     return _USUAL_CONFIG
 
 
 class CliContext:
-    """Where the settings are, and what is made from them."""
+    """Where the settings are, and what is made from them. ``config``: the file, None for the environment alone."""
 
     def __init__(self, config: Path | None, secrets_dir: Path | None) -> None:
         self.config, self.secrets_dir = config, secrets_dir
 
     @cached_property
     def loaded(self) -> Loaded[Settings]:
-        """Raises ConfigProblems."""
+        """The settings with their warnings and sources. Raises ConfigProblems."""
         from sekisho.settings import load
 
         return load(self.config, environment=os.environ, secrets_dir=self.secrets_dir)
 
     @property
     def settings(self) -> Settings:
+        """The settings. Raises ConfigProblems."""
         return self.loaded.settings
 
     @property
     def configuration(self) -> Configuration:
-        """For whoever reads the settings as the server does, and again."""
+        """The same sources, for a command that reads the settings as the server does, with the doors' own checks."""
         from sekisho.serve import Configuration
 
         return Configuration(self.config, self.secrets_dir, os.environ)
 
     @cached_property
     def store(self) -> Store:
-        """Raises StoreProblem, KeyProblem or StoreUnavailable."""
+        """The opened store. Raises ConfigProblems, StoreProblem, KeyProblem or StoreUnavailable."""
         from sekisho.wiring import open_store
 
         return open_store(self.settings)
 
     @cached_property
     def desk(self) -> Desk:
+        """The desk of that store. Raises what ``store`` raises."""
         from sekisho.wiring import open_desk
 
         return open_desk(self.settings, self.store)
 
 
 def principal(reason: str) -> Principal:
-    """The user of this machine; behind sudo, the one who called it."""
-    from otp_core.accounts import Principal
+    """Who acts: the user of this machine; behind sudo, the user who called it. ``reason``: for the audit trail."""
+    from otp_core.accounts import Principal, PrincipalKind
 
     name = _user()
     caller = os.environ.get("SUDO_USER")
-    return Principal(caller, f"cli as {name}", reason) if caller and caller != name else Principal(name, "cli", reason)
+    if caller and caller != name:
+        return Principal(caller, PrincipalKind.COMMAND, f"cli as {name}", reason)
+    return Principal(name, PrincipalKind.COMMAND, "cli", reason)
 
 
 def _user() -> str:
@@ -112,9 +115,10 @@ def _user() -> str:
 
 
 class Commands(TyperGroup):
-    """The whole command line: runs one command, and turns what it could not do into words and an exit code."""
+    """The whole command line: runs one command, and turns its errors into lines and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command that was chosen. Raises typer.Exit with an ExitCode, or what no command expects."""
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException):
@@ -123,12 +127,12 @@ class Commands(TyperGroup):
             code = _code_of(error)
             if code is None:
                 raise
-            _tell(error, code, ctx.obj)
+            _report(error, code, ctx.obj)
             raise typer.Exit(code) from error
 
 
 def _code_of(error: Exception) -> ExitCode | None:
-    """None for what should never have happened: it is shown as it is."""
+    """The exit code for an expected error; None for an unexpected one, which is shown with its traceback."""
     if isinstance(error, Stopped):
         return error.code
     if isinstance(error, OSError):
@@ -139,16 +143,15 @@ def _code_of(error: Exception) -> ExitCode | None:
         return ExitCode.CONFIGURATION
     from otp_core.accounts import Refused
     from otp_core.clock import ClockSetBack
-    from otp_core.model import BackendSilent
+    from otp_core.model import BackendSilent, StoreProblem
     from otp_core.sealing import KeyProblem
-    from otp_core.store.sqlite.engine import StoreProblem
 
     if isinstance(error, Refused):
         return ExitCode.REFUSED
     return ExitCode.UNUSABLE if isinstance(error, StoreProblem | KeyProblem | BackendSilent | ClockSetBack) else None
 
 
-def _tell(error: Exception, code: ExitCode, context: CliContext) -> None:
+def _report(error: Exception, code: ExitCode, context: CliContext) -> None:
     from sekisho.cli.output import complain
 
     complain(str(error))

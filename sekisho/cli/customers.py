@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otp_core import json_shapes
+from otp_core.json_shapes import local_time
 from otp_core.model import Language, OtpUse
 from sekisho.cli.context import CliContext, principal
 from sekisho.cli.options import AsJson, ContractId, FromStdin, Limit, Reason
-from sekisho.cli.output import hint, local_time, say, say_facts, say_json, say_rows
+from sekisho.cli.output import hint, say, say_facts, say_json, say_rows
 
 if TYPE_CHECKING:
-    from otp_core.store.queries import CustomerLine
+    from otp_core.imports import CustomerRow
+    from sekisho.settings import Settings
 
 app = typer.Typer(help="Customers: who logs in.", no_args_is_help=True)
+
+WithPassword = Annotated[
+    bool, typer.Option("--password", help="Ask for a login password; without it, none is checked here.")
+]
+TextLanguage = Annotated[Language | None, typer.Option(help="Of the texts; left out: the gateway's.")]
+Attributes = Annotated[
+    str, typer.Option(metavar="NAME=VALUE;…", help="RADIUS attributes of this customer's Access-Accepts.")
+]
 
 
 @app.command("add")
 def add(
     ctx: typer.Context,
     contract_id: ContractId,
-    password: Annotated[
-        bool, typer.Option("--password", help="Ask for a login password; without it, none is checked here.")
-    ] = False,
+    password: WithPassword = False,
     name: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
     email: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
-    language: Annotated[Language | None, typer.Option(help="Of the texts; left out: the gateway's.")] = None,
-    attributes: Annotated[
-        str, typer.Option(metavar="NAME=VALUE;…", help="RADIUS attributes of this customer's Access-Accepts.")
-    ] = "",
+    language: TextLanguage = None,
+    attributes: Attributes = "",
     reason: Reason = "",
     stdin: FromStdin = False,
     as_json: AsJson = False,
@@ -43,35 +49,46 @@ def add(
       pass show bank/1234567 | sekisho customer add 1234567 --password
       sekisho customer add 1234567 --attributes "Filter-Id=gold;Session-Timeout=3600"
     """
-    from otp_core.first_factor.hashes import hash_password
-    from otp_core.imports import read_customer
     from sekisho.cli.secret_input import ask_new_password
-    from sekisho.doors import attribute_check
-    from sekisho.wiring import cost_of
 
     context: CliContext = ctx.obj
-    try:
-        row = read_customer(contract_id=contract_id, name=name or "", email=email or "", attributes=attributes)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    problems = attribute_check(context.settings)(row.attributes) if row.attributes else ()
-    if problems:
-        raise typer.BadParameter("; ".join(problems), param_hint="--attributes")
+    row = _checked(context, contract_id=contract_id, name=name, email=email, attributes=attributes)
     desk = context.desk
     secret = ask_new_password(from_stdin=stdin) if password else None
-    receipt = desk.add_customer(
+    receipt = desk.customers.add(
         row.contract_id,
         principal(reason),
-        password_hash=hash_password(secret.encode(), cost_of(context.settings)) if secret else None,
+        password_hash=_hashed(secret, context.settings) if secret else None,
         name=row.name,
         email=row.email,
         language=language,
         attributes=row.attributes,
     )
     if as_json:
-        say_json({"done": "customer.added", "customer": contract_id, "reference": receipt.reference})
+        say_json(json_shapes.customer_added(receipt))
     else:
         say(f"added {contract_id}{'' if secret else ' (no password is checked here)'}")
+
+
+def _checked(context: CliContext, **cells: str | None) -> CustomerRow:
+    """The customer that the options describe, by the same rules as a row of an import. Raises typer.BadParameter."""
+    from otp_core.imports import read_customer
+    from sekisho.doors import attribute_check
+
+    try:
+        row = read_customer(**{name: cell or "" for name, cell in cells.items()})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if row.attributes and (problems := attribute_check(context.settings)(row.attributes)):
+        raise typer.BadParameter("; ".join(problems), param_hint="--attributes")
+    return row
+
+
+def _hashed(password: str, settings: Settings) -> str:
+    from otp_core.first_factor.hashes import hash_password
+    from sekisho.wiring import cost_of
+
+    return hash_password(password.encode(), cost_of(settings))
 
 
 @app.command("import")
@@ -85,7 +102,7 @@ def import_(
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add the customers of a file: all that is wrong with it is told, or all of it is imported.
+    """Add the customers of a file: all of them, or none and a list of everything that is wrong with the file.
 
     The header names the columns, in any order; only contract_id is needed. password is hashed here; or bring a
     password_hash (argon2, bcrypt, PBKDF2, sha256-crypt, sha512-crypt, yescrypt). Neither: no password is checked here.
@@ -129,7 +146,7 @@ def show(ctx: typer.Context, contract_id: ContractId, as_json: AsJson = False) -
         line = customer_line(connection, contract_id)
     if line is None:
         raise Refused(Refusal.UNKNOWN_CUSTOMER, contract_id)
-    facts = _facts(line)
+    facts = json_shapes.customer(line)
     if as_json:
         say_json(facts)
     else:
@@ -141,9 +158,9 @@ def show(ctx: typer.Context, contract_id: ContractId, as_json: AsJson = False) -
 def list_(
     ctx: typer.Context,
     use: Annotated[OtpUse | None, typer.Option(help="Only these, by their use of one-time passwords.")] = None,
-    locked: Annotated[bool, typer.Option("--locked", help="Only who is locked.")] = False,
+    locked: Annotated[bool, typer.Option("--locked", help="Only customers who are locked.")] = False,
     search: Annotated[str, typer.Option(metavar="TEXT", help="Part of a contract ID, name or token ID.")] = "",
-    after: Annotated[str, typer.Option(metavar="CONTRACT_ID", help="Begin behind this one.")] = "",
+    after: Annotated[str, typer.Option(metavar="CONTRACT_ID", help="Begin after this one.")] = "",
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
@@ -169,12 +186,12 @@ def list_(
     )
     if as_json:
         for line in lines:
-            say_json(_facts(line))
+            say_json(json_shapes.customer(line))
     else:
         headings = ("contract ID", "use of OTP", "token", "locked", "name", "last code")
         cells = (
-            (line.contract_id, line.otp_use, line.token_id, line.locked_at and "locked", line.name, _last(line))
-            for line in lines
+            (one.contract_id, one.otp_use, one.token_id, one.locked_at and "locked", one.name, local_time(one.last_at))
+            for one in lines
         )
         say_rows(headings, cells)
 
@@ -190,7 +207,9 @@ def lock(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_js
     from sekisho.cli.acts import done
 
     context: CliContext = ctx.obj
-    done("customer.locked", f"locked {contract_id}", context.desk.lock(contract_id, principal(reason)), as_json)
+    done(
+        "customer.locked", f"locked {contract_id}", context.desk.customers.lock(contract_id, principal(reason)), as_json
+    )
 
 
 @app.command("unlock")
@@ -204,25 +223,9 @@ def unlock(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_
     from sekisho.cli.acts import done
 
     context: CliContext = ctx.obj
-    done("customer.unlocked", f"unlocked {contract_id}", context.desk.unlock(contract_id, principal(reason)), as_json)
-
-
-def _last(line: CustomerLine) -> str | None:
-    return local_time(line.last_at)
-
-
-def _facts(line: CustomerLine) -> dict[str, object]:
-    return {
-        "contract_id": line.contract_id,
-        "otp_use": line.otp_use,
-        "token_id": line.token_id,
-        "token_state": line.token_state,
-        "locked_since": local_time(line.locked_at),
-        "failures": line.failures,
-        "name": line.name,
-        "email": line.email,
-        "language": line.language,
-        "attributes": json.loads(line.attributes) if line.attributes else None,
-        "password_held": line.password_held,
-        "last_code": _last(line),
-    }
+    done(
+        "customer.unlocked",
+        f"unlocked {contract_id}",
+        context.desk.customers.unlock(contract_id, principal(reason)),
+        as_json,
+    )

@@ -1,4 +1,6 @@
-"""``sekisho doctor``: is everything in place? One line a check, with what to do. Changes nothing, disturbs nobody."""
+"""``sekisho doctor``: checks the whole installation; one line for each check, with what to do. It changes nothing, and
+does not disturb a running server.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ import socket
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otp_core.checks import CheckResult, CheckState
 from sekisho.cli.context import CliContext, ExitCode
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import say, say_json
@@ -27,21 +29,6 @@ if TYPE_CHECKING:
 
 _LEAST_MB, _LITTLE_MB = 100, 1000
 _NOTICE_SECONDS = 600.0
-
-
-class CheckState(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-class CheckResult(NamedTuple):
-    """``text`` says what was found and, unless it is well, what to do."""
-
-    state: CheckState
-    check: str
-    text: str
-
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -66,7 +53,7 @@ def doctor(
 
 
 def tell(results: Iterable[CheckResult], *, as_json: bool) -> None:
-    """A line each. Raises typer.Exit if anything failed."""
+    """Print a line for each result. Raises typer.Exit if a check failed."""
     failed = False
     for result in results:
         failed |= result.state is CheckState.FAIL
@@ -79,7 +66,8 @@ def tell(results: Iterable[CheckResult], *, as_json: bool) -> None:
 
 
 def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
-    """Everything that can be checked; what rests on something that failed is left out."""
+    """The results of all checks; checks that need something that failed are left out. ``deep``: read the whole
+    store."""
     from otp_core.settings import ConfigProblems
 
     try:
@@ -105,9 +93,9 @@ def _doors(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[CheckResult]:
-    from otp_core.model import StoreUnavailable
+    from otp_core.model import StoreProblem, StoreUnavailable
     from otp_core.sealing import KeyProblem
-    from otp_core.store.sqlite.engine import StoreProblem, file_of
+    from otp_core.store.sqlite.database import file_of
 
     file = file_of(settings.store.url)
     try:
@@ -159,11 +147,12 @@ def _clock(store: Store) -> CheckResult:
         GuardedClock(time.time, newest).now()
     except ClockSetBack as error:
         return CheckResult(CheckState.FAIL, "clock", str(error))
-    return CheckResult(CheckState.OK, "clock", "stands behind no entry of the audit trail")
+    return CheckResult(CheckState.OK, "clock", "is not behind the newest entry of the audit trail")
 
 
 def _contents(store: Store, deep: bool) -> Iterator[CheckResult]:
-    from otp_core.store.queries import counts, damage
+    from otp_core.store.queries import counts
+    from otp_core.store.sqlite.database import damage
 
     with store.read() as connection:
         counted = counts(connection)
@@ -177,7 +166,8 @@ def _contents(store: Store, deep: bool) -> Iterator[CheckResult]:
 
 
 def _reply_attributes(store: Store, settings: Settings) -> Iterator[CheckResult]:
-    """Whether they can still be sent: a dictionary or a client may have changed since they were written."""
+    """Whether customers' reply attributes can be sent: a dictionary or a client may have changed since they were
+    written."""
     from otp_core.store.queries import reply_attributes
     from sekisho.doors import attribute_check
 
@@ -224,7 +214,7 @@ def _notices(store: Store, settings: Settings) -> Iterator[CheckResult]:
 
 
 def _mail_server(smtp: str) -> CheckResult:
-    """Whether somebody answers there; nothing is said to them."""
+    """Whether a connection to the mail server can be opened; nothing is sent."""
     host, _, port = smtp.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=3):
@@ -236,7 +226,7 @@ def _mail_server(smtp: str) -> CheckResult:
 
 
 def _listening(address: Address) -> CheckResult:
-    """Whether somebody has the port: a guess by trying to take it, for no longer than that."""
+    """Whether the port is in use, found out by binding it for a moment."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     name = f"port {address}"
     try:
@@ -246,6 +236,8 @@ def _listening(address: Address) -> CheckResult:
             probe.bind((address.host, address.port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return CheckResult(CheckState.OK, name, "somebody listens: the server, if it runs")
-        return CheckResult(CheckState.WARN, name, f"cannot be had: {error.strerror}; is the address this machine's?")
-    return CheckResult(CheckState.OK, name, "is free: nobody listens, so the server does not run")
+            return CheckResult(CheckState.OK, name, "is in use: by the server, if it runs")
+        return CheckResult(
+            CheckState.WARN, name, f"cannot be bound: {error.strerror}; is this an address of this machine?"
+        )
+    return CheckResult(CheckState.OK, name, "is free, so the server does not run")

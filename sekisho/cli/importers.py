@@ -1,5 +1,6 @@
-"""What an import asks of the store and gives to the desk, for tokens and for customers: checked rows of a file, a chunk
-at a time. Reads no file and prints nothing.
+"""The two kinds of import, tokens and customers: how each checks its rows against the store and writes them.
+
+Rows come in and go out in chunks. It reads no file and prints nothing.
 """
 
 from __future__ import annotations
@@ -23,42 +24,46 @@ from sekisho.wiring import cost_of
 _IN_THE_STORE = "is in the store already: take the row out, or leave such rows untouched with --skip-existing"
 
 PER_TRANSACTION = 1000
-"""Rows that are written at once: a server that runs meanwhile waits for no more than these."""
+"""Rows in one transaction: how long a server that runs at the same time may have to wait for the write lock."""
 
 PER_TRANSACTION_HASHED = 100
-"""The same where each row's password has to be hashed first: what an interruption costs is about a second."""
+"""The same where each row's password has to be hashed first: an interruption then costs about a second of work."""
 
 Row = TypeVar("Row")
 
 
 class Importer(Protocol, Generic[Row]):
-    """One kind of row."""
+    """One kind of import. ``noun``: what a row is called."""
 
     noun: str
 
     def read(self, lines: Iterable[str]) -> Iterator[Row | RowProblem]:
-        """The rows of the file."""
+        """The rows of a file, and the problems that can be found without the store."""
 
     def check(self, rows: Sequence[Row]) -> tuple[list[RowProblem], int]:
-        """What the store has against some of them, and how many of them are to be skipped."""
+        """The problems that only the store can tell, and how many rows are to be skipped. Raises StoreUnavailable."""
 
     def write(self, rows: Sequence[Row]) -> int:
-        """One transaction; how many were written, those to be skipped left out."""
+        """Write the rows that are not to be skipped in one transaction; returns how many. Raises StoreUnavailable."""
 
     def per_transaction(self) -> int:
-        """How many rows to hand to ``write``, after all have been through ``check``."""
+        """How many rows to hand to ``write`` at once. Known after ``check`` has seen every row."""
 
 
 class TokenImporter:
+    """Imports tokens (see ``Importer``)."""
+
     noun = "token"
 
     def __init__(self, store: Store, desk: Desk, principal: Principal, skip_existing: bool) -> None:
-        self._store, self._desk, self._actor, self._skip_existing = store, desk, principal, skip_existing
+        self._store, self._desk, self._principal, self._skip_existing = store, desk, principal, skip_existing
 
     def read(self, lines: Iterable[str]) -> Iterator[TokenRow | RowProblem]:
+        """See ``Importer.read``."""
         return read_tokens(lines)
 
     def check(self, rows: Sequence[TokenRow]) -> tuple[list[RowProblem], int]:
+        """See ``Importer.check``."""
         known = self._known(rows)
         existing = [row for row in rows if row.token_id in known]
         if self._skip_existing:
@@ -66,14 +71,16 @@ class TokenImporter:
         return [RowProblem(row.line, "token_id", _IN_THE_STORE) for row in existing], 0
 
     def write(self, rows: Sequence[TokenRow]) -> int:
+        """See ``Importer.write``."""
         if self._skip_existing:
             known = self._known(rows)
             rows = [row for row in rows if row.token_id not in known]
         if rows:
-            self._desk.import_tokens([(row.token_id, row.seed, row.spec) for row in rows], self._actor)
+            self._desk.tokens.import_rows([(row.token_id, row.seed, row.spec) for row in rows], self._principal)
         return len(rows)
 
     def per_transaction(self) -> int:
+        """See ``Importer.per_transaction``."""
         return PER_TRANSACTION
 
     def _known(self, rows: Sequence[TokenRow]) -> Mapping[str, object]:
@@ -82,68 +89,74 @@ class TokenImporter:
 
 
 class CustomerImporter:
+    """Imports customers (see ``Importer``). Passwords in clear are hashed when their rows are written."""
+
     noun = "customer"
 
     def __init__(self, store: Store, desk: Desk, settings: Settings, principal: Principal, skip_existing: bool) -> None:
-        self._store, self._desk, self._settings, self._actor = store, desk, settings, principal
+        self._store, self._desk, self._settings, self._principal = store, desk, settings, principal
         self._skip_existing = skip_existing
         self._shared_tokens = not settings.login.one_customer_per_token
         self._clear_passwords = 0
         self._attribute_check: AttributeCheck | None = None
 
     def read(self, lines: Iterable[str]) -> Iterator[CustomerRow | RowProblem]:
+        """See ``Importer.read``."""
         return read_customers(lines, shared_tokens=self._shared_tokens)
 
     def check(self, rows: Sequence[CustomerRow]) -> tuple[list[RowProblem], int]:
+        """See ``Importer.check``."""
         known = self._known(rows)
         existing = [row for row in rows if row.contract_id in known]
         new = [row for row in rows if row.contract_id not in known]
         self._clear_passwords += sum(row.password is not None for row in new)
-        faults = self._token_faults(new) + self._attribute_faults(new)
+        problems = self._token_problems(new) + self._attribute_problems(new)
         if self._skip_existing:
-            return faults, len(existing)
-        return faults + [RowProblem(row.line, "contract_id", _IN_THE_STORE) for row in existing], 0
+            return problems, len(existing)
+        return problems + [RowProblem(row.line, "contract_id", _IN_THE_STORE) for row in existing], 0
 
     def write(self, rows: Sequence[CustomerRow]) -> int:
+        """See ``Importer.write``."""
         if self._skip_existing:
             known = self._known(rows)
             rows = [row for row in rows if row.contract_id not in known]
         if rows:
             keys = {token_id: key for token_id, (key, _) in self._tokens(rows).items()}
             new = list(self._new(rows, keys))
-            self._desk.import_customers(new, [row.token_id for row in rows], self._actor)
+            self._desk.customers.import_rows(new, [row.token_id for row in rows], self._principal)
         return len(rows)
 
     def per_transaction(self) -> int:
+        """See ``Importer.per_transaction``."""
         return PER_TRANSACTION_HASHED if self._clear_passwords else PER_TRANSACTION
 
-    def _token_faults(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
+    def _token_problems(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
         tokens = self._tokens(rows)
         free = {TokenState.AVAILABLE, TokenState.BOUND} if self._shared_tokens else {TokenState.AVAILABLE}
-        faults = []
+        problems = []
         for row in rows:
             if row.token_id is None:
                 continue
             if row.token_id not in tokens:
-                faults.append(
+                problems.append(
                     RowProblem(
                         row.line, "token_id", "is not in the inventory: import the tokens first, with token import"
                     )
                 )
             elif (state := tokens[row.token_id][1]) not in free:
-                faults.append(
+                problems.append(
                     RowProblem(row.line, "token_id", f"cannot be bound: that token is {state}, not available")
                 )
-        return faults
+        return problems
 
-    def _attribute_faults(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
-        faults = []
+    def _attribute_problems(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
+        problems = []
         for row in rows:
             if row.attributes:
-                # Not before somebody has any: it takes all doors and their dictionaries.
+                # Made only when a row has attributes: it loads all doors and their dictionaries.
                 self._attribute_check = self._attribute_check or attribute_check(self._settings)
-                faults += [RowProblem(row.line, "attributes", text) for text in self._attribute_check(row.attributes)]
-        return faults
+                problems += [RowProblem(row.line, "attributes", text) for text in self._attribute_check(row.attributes)]
+        return problems
 
     def _new(self, rows: Sequence[CustomerRow], keys: Mapping[str, int]) -> Iterator[NewCustomer]:
         clear = [row.password.encode() for row in rows if row.password is not None]

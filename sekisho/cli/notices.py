@@ -1,15 +1,20 @@
-"""``sekisho notice``: what waits to be sent to customers, and what could not be."""
+"""``sekisho notice``: lists the notices that wait or have failed, and lets failed ones be tried again. Sends none."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otp_core import json_shapes
+from otp_core.json_shapes import local_time
 from sekisho.cli.context import CliContext
 from sekisho.cli.options import AsJson, Limit
-from sekisho.cli.output import hint, local_time, say, say_json, say_rows
+from sekisho.cli.output import hint, say, say_json, say_rows
+
+if TYPE_CHECKING:
+    from otp_core.store.outbox import Waiting
 
 app = typer.Typer(help="Notices: e-mail to customers about changes.", no_args_is_help=True)
 _HEADINGS = ("reference", "at", "contract ID", "what", "state", "tries", "next try", "cause")
@@ -19,7 +24,7 @@ _HEADINGS = ("reference", "at", "contract ID", "what", "state", "tries", "next t
 def list_(
     ctx: typer.Context,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that were given up.")] = False,
-    after: Annotated[int, typer.Option(metavar="REFERENCE", help="Begin behind this one.")] = 0,
+    after: Annotated[int, typer.Option(metavar="REFERENCE", help="Begin after this one.")] = 0,
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
@@ -30,7 +35,6 @@ def list_(
       sekisho notice list
       sekisho notice list --failed --json
     """
-    from otp_core.audit import ms_of
     from otp_core.store import outbox
     from sekisho.cli.pages import pages
 
@@ -45,22 +49,16 @@ def list_(
     )
     if as_json:
         for line in found:
-            say_json({**line._asdict(), "at": local_time(ms_of(line.key)), "next_at": local_time(line.next_at)})
-        return
-    rows = (
-        (
-            line.key,
-            local_time(ms_of(line.key)),
-            line.contract_id,
-            line.event,
-            line.state,
-            line.attempts,
-            local_time(line.next_at),
-            line.error,
-        )
-        for line in found
-    )
-    say_rows(_HEADINGS, rows)
+            say_json(json_shapes.notice(line))
+    else:
+        say_rows(_HEADINGS, map(_cells, found))
+
+
+def _cells(line: Waiting) -> tuple[object, ...]:
+    from otp_core.audit import ms_of
+
+    at, next_at = local_time(ms_of(line.key)), local_time(line.next_at)
+    return (line.key, at, line.contract_id, line.event, line.state, line.attempts, next_at, line.error)
 
 
 @app.command("retry")
@@ -70,7 +68,7 @@ def retry(
         list[int] | None, typer.Argument(metavar="[REFERENCE]...", help="Which; none given: all.", show_default=False)
     ] = None,
 ) -> None:
-    """Try notices that were given up again, when the cause is gone.
+    """Try notices that were given up once more, after their cause is gone.
 
     \b
     Examples:

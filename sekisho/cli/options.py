@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share: each said once, checked before the store is opened."""
+"""Arguments and options that several commands share. They are checked before the store is opened."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from otp_core.otp import normalise_contract_id, normalise_token_id
 
 
 def contract_id(text: str) -> str:
-    """A contract ID as the store has it."""
+    """A contract ID as the store has it. Raises typer.BadParameter."""
     return _text(normalise_contract_id(text), "the customer's contract ID")
 
 
 def token_id(text: str) -> str:
-    """A token ID as the store has it, from any grouping, case and width."""
+    """A token ID as the store has it, from any grouping, case and width. Raises typer.BadParameter."""
     return _text(normalise_token_id(text), "the token's ID, for example VSMT12345678")
 
 
@@ -37,8 +37,8 @@ TokenId = Annotated[
 Reason = Annotated[
     str, typer.Option(metavar="TEXT", help="Why, or a ticket number, for the audit trail.", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON, for a script.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
 FromStdin = Annotated[
-    bool, typer.Option("--stdin", help="Read what is secret from standard input, a line each, even at a terminal.")
+    bool, typer.Option("--stdin", help="Read secrets from standard input, a line each, even at a terminal.")
 ]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many (0: all).")]

@@ -1,4 +1,4 @@
-"""Reading a list of any length page by page, so that no command holds it whole."""
+"""Reads a list of any length page by page, so that no command holds all of it in memory."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def pages(
     limit: int,
     more: Callable[[object], None],
 ) -> Iterator[Line]:
-    """``limit`` lines at most (0: all) behind ``after``. ``page(connection, after, count)`` reads some; a line's first
-    field is its key. ``more`` is called with the last key if there are further lines."""
+    """At most ``limit`` lines (0: all) after the key ``after``. ``page(connection, after, count)`` reads at most
+    ``count`` of them; a line's first field is its key. ``more(key)`` is called with the last line's key if there are
+    further lines. Raises StoreUnavailable."""
     left = limit or None
     while True:
         count = _PAGE if left is None else min(_PAGE, left)

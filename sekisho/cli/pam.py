@@ -1,4 +1,4 @@
-"""What the command line has for PAM: the agent, the offline cache, and what a host is examined for. Thin."""
+"""The commands for PAM: the agent, offline codes, the examination of a host. They read options and print results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sekisho.cli.context import CliContext, ExitCode, principal
-from sekisho.cli.doctor import CheckResult, CheckState, tell
+from sekisho.cli.doctor import tell
 from sekisho.cli.options import AsJson, Reason
 from sekisho.cli.output import hint, say, say_rows
 
@@ -19,7 +19,7 @@ Host = Annotated[str, typer.Option(metavar="NAME", help="The host, as its nas_id
 
 
 def add_to(app: typer.Typer, doctor: typer.Typer) -> None:
-    """``doctor``: where examinations of their own kind go."""
+    """Add the commands. ``doctor``: the group of `sekisho doctor`, which gets `doctor pam`."""
     app.command("pam-agent")(pam_agent)
     app.add_typer(offline, name="pam-offline")
     doctor.command("pam")(examine_pam)
@@ -53,7 +53,7 @@ def pam_agent(
 
 @offline.command("key")
 def key(ctx: typer.Context, host: Host, reason: Reason = "") -> None:
-    """The host's own key, by which its caches are sealed and its journals proven. Keep it from everybody else.
+    """The host's own key, under which its caches are sealed and its journals verified. Keep it from everybody else.
 
     \b
     Example:
@@ -109,16 +109,16 @@ def reconcile(
     journal: Annotated[Path, typer.Argument(metavar="FILE", help="A host's journal.", show_default=False)],
     reason: Reason = "",
 ) -> None:
-    """Spend here what a host spent while it was alone. Exit code 1 if a code was used twice. Safe to repeat.
+    """Spend here the codes that a host accepted offline. Exit code 1 if a code was used twice. Safe to repeat.
 
     \b
     Examples:
       scp root@web1:/var/lib/sekisho-pam/journal .
       sekisho pam-offline reconcile journal
     """
+    from otp_core.json_shapes import local_time
     from pam_module.offline.journal import BadJournal
     from pam_module.offline.reconcile import Outcome, reconcile
-    from sekisho.cli.output import local_time
     from sekisho.wiring import rules_of
 
     context = _context(ctx)
@@ -127,13 +127,13 @@ def reconcile(
     except BadJournal as error:
         from sekisho.cli.output import complain
 
-        complain(f"{journal}: {error}; nothing was settled")
+        complain(f"{journal}: {error}; nothing was reconciled")
         raise typer.Exit(ExitCode.REFUSED) from None
     say_rows(
         ("when", "user", "token", "outcome"),
         [(local_time(one.entry.at), one.entry.user, one.entry.token_id, one.outcome) for one in reconciled],
     )
-    hint(f"{len(reconciled)} new entries were settled")
+    hint(f"{len(reconciled)} new entries were reconciled")
     if any(one.outcome in (Outcome.CONFLICT, Outcome.GONE) for one in reconciled):
         raise typer.Exit(ExitCode.REFUSED)
 
@@ -155,10 +155,7 @@ def examine_pam(
     """
     from pam_module.doctor import examine
 
-    tell(
-        (CheckResult(CheckState(found.state), found.check, found.text) for found in examine(root, service or [])),
-        as_json=as_json,
-    )
+    tell(examine(root, service or []), as_json=as_json)
 
 
 def _context(ctx: typer.Context) -> CliContext:
@@ -168,8 +165,8 @@ def _context(ctx: typer.Context) -> CliContext:
 
 
 def _out(octets: bytes, what: str) -> None:
-    """To a file or a pipe, never onto a terminal."""
+    """Write to a file or a pipe, never to a terminal. Raises BadParameter."""
     if sys.stdout.isatty():
-        raise typer.BadParameter(f"{what} is no sight for a terminal: send it into a file with > FILE")
+        raise typer.BadParameter(f"{what} is not printed on a terminal: send it into a file with > FILE")
     sys.stdout.buffer.write(octets)
     sys.stdout.buffer.flush()

@@ -1,5 +1,5 @@
-"""How far long work has come, on standard error: a bar at a terminal; otherwise a line now and then, so that a log
-stays short and a quick run stays silent.
+"""Shows the progress of long work on standard error: a bar at a terminal, otherwise a line every few seconds, so that
+a log stays short and a quick run prints nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from sekisho.cli.output import hint
 _SECONDS_BETWEEN_LINES = 5.0
 
 Advance = Callable[[int], None]
-"""Called with how much is done by now, of the total."""
+"""Called with how much of the total is done by now."""
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
-    """Show ``what`` while the body runs."""
+    """Show the progress of ``what`` while the body runs. ``total``: how much there is to do, in any unit."""
     if not sys.stderr.isatty():
         yield _lines(what, total)
         return

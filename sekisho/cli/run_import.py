@@ -1,6 +1,6 @@
-"""An import from its first line to its last: check the whole file, then write it in chunks, saying how far it is.
+"""Runs an import: checks the whole file, then writes it in chunks and shows the progress.
 
-Nothing is written unless the whole file is right. It knows no columns and no customers: see intake.py.
+Nothing is written unless the whole file is right. It knows no columns and no customers: see importers.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from sekisho.cli.importers import PER_TRANSACTION, Importer
 from sekisho.cli.output import complain, hint, say, say_json
 from sekisho.cli.progress import progress
 
-SHOWN_FAULTS = 50
+SHOWN_PROBLEMS = 50
+"""Problems of a file that are kept and shown; further ones are only counted."""
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -32,28 +33,30 @@ Row = TypeVar("Row")
 
 @dataclass
 class ImportReport:
-    """What the first pass found. ``faults`` holds the first ones only, however many there are."""
+    """What the check of a file found. ``rows``: those without a problem in the file itself; ``to_skip``: those of them
+    that are in the store already; ``problems``: the first SHOWN_PROBLEMS of ``problem_count``."""
 
     rows: int = 0
     to_skip: int = 0
-    fault_count: int = 0
-    faults: list[RowProblem] = field(default_factory=list)
+    problem_count: int = 0
+    problems: list[RowProblem] = field(default_factory=list)
 
-    def add(self, faults: list[RowProblem]) -> None:
-        self.fault_count += len(faults)
-        room = SHOWN_FAULTS - len(self.faults)
-        self.faults += sorted(faults, key=lambda fault: fault.line)[:room]
+    def add(self, problems: list[RowProblem]) -> None:
+        """Count these problems of one chunk, and keep them as long as there is room."""
+        self.problem_count += len(problems)
+        room = SHOWN_PROBLEMS - len(self.problems)
+        self.problems += sorted(problems, key=lambda problem: problem.line)[:room]
 
 
 class Source:
-    """A file that can be read twice."""
+    """A file that can be read twice. ``size``: in octets."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.size = file.seek(0, os.SEEK_END)
 
     def lines(self) -> Iterator[str]:
-        """From the beginning. What is not UTF-8 comes as lone surrogates."""
+        """The lines from the beginning. What is not UTF-8 comes as lone surrogates."""
         self._file.seek(0)
         text = TextIOWrapper(self._file, "utf-8", "surrogateescape", newline="")
         try:
@@ -64,13 +67,14 @@ class Source:
 
     @property
     def position(self) -> int:
+        """How many octets have been read."""
         return self._file.tell()
 
 
 @contextmanager
 def opened(name: str) -> Iterator[Source]:
-    """A file, or standard input for ``-``. What cannot be read twice (a pipe) is kept in memory, because seeds and
-    passwords that come through a pipe are not meant for a disk."""
+    """Open a file, or standard input for ``-``. A pipe, which cannot be read twice, is copied into memory and not to
+    disk, because it holds seeds or passwords. Raises typer.BadParameter for a file that cannot be read."""
     try:
         file = open(sys.stdin.fileno() if name == "-" else name, "rb", closefd=name != "-")  # noqa: SIM115
     except OSError as error:
@@ -85,50 +89,50 @@ def opened(name: str) -> Iterator[Source]:
 
 
 def run_import(importer: Importer[Row], name: str, *, dry_run: bool, as_json: bool) -> None:
-    """Import the file, and say how it went. Raises typer.Exit for a file with faults, Stopped if it did not come to
-    its end."""
+    """Import a file and print the outcome. Raises typer.Exit for a file with problems, Stopped if the import did not
+    come to its end."""
     begun = time.monotonic()
     with opened(name) as source:
-        findings = _check(importer, source)
-        if findings.fault_count:
-            _refuse(findings, name, as_json)
-        written = 0 if dry_run else _write(importer, source, findings.rows)
-    skipped = findings.to_skip if dry_run else findings.rows - written
+        report = _check(importer, source)
+        if report.problem_count:
+            _refuse(report, name, as_json)
+        written = 0 if dry_run else _write(importer, source, report.rows)
+    skipped = report.to_skip if dry_run else report.rows - written
     if as_json:
-        say_json({"rows": findings.rows, "imported": written, "skipped": skipped, "dry_run": dry_run, "problems": []})
+        say_json({"rows": report.rows, "imported": written, "skipped": skipped, "dry_run": dry_run, "problems": []})
         return
     left = f"; {skipped:,} left as they are" if skipped else ""
     if dry_run:
-        say(f"{name}: nothing is wrong; {_counted(findings.rows - skipped, importer.noun)} would be imported{left}")
+        say(f"{name}: nothing is wrong; {_counted(report.rows - skipped, importer.noun)} would be imported{left}")
     else:
         say(f"imported {_counted(written, importer.noun)} in {time.monotonic() - begun:.1f} s{left}")
 
 
 def _check(importer: Importer[Row], source: Source) -> ImportReport:
-    findings = ImportReport()
+    report = ImportReport()
     try:
         with progress(f"checking {importer.noun}s", source.size) as advance:
             for chunk in _chunks(importer.read(source.lines()), PER_TRANSACTION):
-                faults, rows = _parted(chunk)
+                problems, rows = _separated(chunk)
                 against, to_skip = importer.check(rows)
-                findings.add(faults + against)
-                findings.rows += len(rows)
-                findings.to_skip += to_skip
+                report.add(problems + against)
+                report.rows += len(rows)
+                report.to_skip += to_skip
                 advance(source.position)
     except KeyboardInterrupt:
         raise Stopped("interrupted: nothing was imported", ExitCode.INTERRUPTED) from None
-    return findings
+    return report
 
 
-def _refuse(findings: ImportReport, name: str, as_json: bool) -> None:
+def _refuse(report: ImportReport, name: str, as_json: bool) -> None:
     if as_json:
-        problems = [{"line": one.line, "column": one.column, "message": one.message} for one in findings.faults]
-        say_json({"rows": findings.rows, "imported": 0, "problems": problems, "problem_count": findings.fault_count})
-    for fault in findings.faults:
-        hint(f"{name}: {fault}")
-    if findings.fault_count > len(findings.faults):
-        hint(f"… and {findings.fault_count - len(findings.faults):,} more")
-    complain(f"{_counted(findings.fault_count, 'problem')}: nothing was imported")
+        problems = [{"line": one.line, "column": one.column, "message": one.message} for one in report.problems]
+        say_json({"rows": report.rows, "imported": 0, "problems": problems, "problem_count": report.problem_count})
+    for problem in report.problems:
+        hint(f"{name}: {problem}")
+    if report.problem_count > len(report.problems):
+        hint(f"… and {report.problem_count - len(report.problems):,} more")
+    complain(f"{_counted(report.problem_count, 'problem')}: nothing was imported")
     raise typer.Exit(ExitCode.REFUSED)
 
 
@@ -137,8 +141,8 @@ def _write(importer: Importer[Row], source: Source, total: int) -> int:
     try:
         with progress(f"importing {importer.noun}s", total) as advance:
             for chunk in _chunks(importer.read(source.lines()), importer.per_transaction()):
-                faults, rows = _parted(chunk)
-                if faults:
+                problems, rows = _separated(chunk)
+                if problems:
                     raise StoreUnavailable("the file was changed while it was read")
                 written += importer.write(rows)
                 done += len(rows)
@@ -174,6 +178,6 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _parted(chunk: list[Row | RowProblem]) -> tuple[list[RowProblem], list[Row]]:
-    faults = [item for item in chunk if isinstance(item, RowProblem)]
-    return faults, [item for item in chunk if not isinstance(item, RowProblem)]
+def _separated(chunk: list[Row | RowProblem]) -> tuple[list[RowProblem], list[Row]]:
+    problems = [item for item in chunk if isinstance(item, RowProblem)]
+    return problems, [item for item in chunk if not isinstance(item, RowProblem)]

@@ -1,5 +1,5 @@
-"""Passwords, codes and permits on their way in: a hidden prompt, or lines of standard input. Never an argument, which
-every user of the machine could read, never an environment variable, and never an echo.
+"""Reads passwords, codes and permits: from a hidden prompt, or from lines of standard input. Never from an argument,
+which every user of the machine can read, and never from an environment variable; it never echoes them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import typer
 
 
 def ask(*wanted: str, from_stdin: bool) -> list[str]:
-    """One answer for each. Standard input is read if it is asked for or is no terminal."""
+    """One secret for each description in ``wanted``. Standard input is read if ``from_stdin`` or if it is no terminal.
+    Raises typer.BadParameter for one that is missing or not UTF-8."""
     if not from_stdin and sys.stdin.isatty():
         return [_prompted(what) for what in wanted]
     return [_read_line(number, what) for number, what in enumerate(wanted, 1)]
 
 
 def ask_new_password(*, from_stdin: bool) -> str:
-    """A password that somebody chooses now: twice at a prompt."""
+    """A new password, asked for twice at a prompt. Raises typer.BadParameter."""
     (password,) = ask("new password", from_stdin=from_stdin)
     if not from_stdin and sys.stdin.isatty() and _prompted("same password again") != password:
         raise typer.BadParameter("the two are not the same", param_hint="password")

@@ -1,4 +1,4 @@
-"""``sekisho init`` and ``sekisho serve``: begin, and answer."""
+"""``sekisho init`` makes or upgrades the store; ``sekisho serve`` runs the server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sekisho.cli.output import say
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add both commands."""
     app.command("init")(init)
     app.command("serve")(serve)
 
@@ -35,11 +36,11 @@ def serve(
     trust_clock: Annotated[
         bool,
         typer.Option(
-            "--trust-clock", help="The clock stands behind the audit trail, and is right now: after a repair."
+            "--trust-clock", help="The clock is right now, though it is behind the audit trail: after a repair."
         ),
     ] = False,
 ) -> None:
-    """Answer at every door until SIGTERM or SIGINT. SIGHUP reads the settings again.
+    """Run the server until SIGTERM or SIGINT. SIGHUP reads the settings again.
 
     \b
     Example:

@@ -1,17 +1,15 @@
-"""``sekisho session``: who is on the customers' own pages now, and how to send them away. No session's id is shown."""
+"""``sekisho session``: lists and ends the sessions of the customers' own pages. It never shows a session's id."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from otp_core import json_shapes
 from sekisho.cli.context import CliContext, principal
 from sekisho.cli.options import AsJson, ContractId, Limit, Reason
-from sekisho.cli.output import hint, local_time, say, say_json, say_rows
-
-if TYPE_CHECKING:
-    from otp_core.store.sessions import SessionLine
+from sekisho.cli.output import hint, say, say_json, say_rows
 
 app = typer.Typer(help="Sessions of the customers' own pages.", no_args_is_help=True)
 
@@ -20,11 +18,11 @@ app = typer.Typer(help="Sessions of the customers' own pages.", no_args_is_help=
 def list_(
     ctx: typer.Context,
     customer: Annotated[str | None, typer.Option(metavar="CONTRACT_ID", help="Only this customer's.")] = None,
-    after: Annotated[int, typer.Option(metavar="NUMBER", help="Begin behind this one.")] = 0,
+    after: Annotated[int, typer.Option(metavar="NUMBER", help="Begin after this one.")] = 0,
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List sessions, the oldest first. Those without a customer wait for a right password.
+    """List sessions, the oldest first. A session without a customer has not signed in yet.
 
     \b
     Examples:
@@ -44,9 +42,10 @@ def list_(
     )
     if as_json:
         for line in lines:
-            say_json(_facts(line))
+            say_json(json_shapes.session(line))
     else:
-        say_rows(("number", "contract ID", "from", "began", "last seen", "ends"), map(_cells, lines))
+        cells = (tuple(json_shapes.session(line).values()) for line in lines)
+        say_rows(("number", "contract ID", "from", "began", "last seen", "ends"), cells)
 
 
 @app.command("revoke")
@@ -58,23 +57,8 @@ def revoke(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_
       sekisho session revoke 1234567 --reason "somebody else at the keyboard, ticket 4711"
     """
     context: CliContext = ctx.obj
-    ended = context.desk.end_sessions_of(contract_id, principal(reason))
+    ended = context.desk.sessions.end_of(contract_id, principal(reason))
     if as_json:
-        say_json({"done": "session.ended", "customer": contract_id, "sessions": ended})
+        say_json(json_shapes.sessions_ended(contract_id, ended))
     else:
         say(f"ended {ended} session{'' if ended == 1 else 's'} of {contract_id}")
-
-
-def _facts(line: SessionLine) -> dict[str, object]:
-    return {
-        "number": line.key,
-        "contract_id": line.contract_id,
-        "source": line.source,
-        "began": local_time(line.created_at),
-        "last_seen": local_time(line.seen_at),
-        "ends": local_time(line.expires_at),
-    }
-
-
-def _cells(line: SessionLine) -> tuple[object, ...]:
-    return tuple(_facts(line).values())

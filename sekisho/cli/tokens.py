@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from otp_core import json_shapes
+from otp_core.json_shapes import local_time
 from otp_core.model import Algorithm, Kind, TokenState
 from sekisho.cli.context import CliContext, principal
 from sekisho.cli.options import AsJson, Limit, Reason, TokenId
-from sekisho.cli.output import hint, local_time, say_facts, say_json, say_rows
-
-if TYPE_CHECKING:
-    from otp_core.store.queries import TokenLine
+from sekisho.cli.output import hint, say_facts, say_json, say_rows
 
 app = typer.Typer(help="Tokens: what shows the codes.", no_args_is_help=True)
 
@@ -28,10 +27,10 @@ def import_(
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add the tokens of a file: all that is wrong with it is told, or all of it is imported.
+    """Add the tokens of a file: all of them, or none and a list of everything that is wrong with the file.
 
     The columns are token_id, hexkey (the seed, 32 hexadecimal digits or more), kind (totp or hotp), digits (6 to 8),
-    step (seconds; empty for hotp) and, if need be, algorithm (sha1, sha256, sha512). A header is not needed. Destroy
+    step (seconds; empty for hotp) and, optionally, algorithm (sha1, sha256, sha512). A header is not needed. Destroy
     the file afterwards: it holds the seeds.
 
     \b
@@ -55,7 +54,7 @@ def import_(
 @app.command("issue")
 def issue(
     ctx: typer.Context,
-    kind: Annotated[Kind, typer.Option(help="By the clock, or by a counter.")] = Kind.TOTP,
+    kind: Annotated[Kind, typer.Option(help="Codes by the clock, or by a counter.")] = Kind.TOTP,
     algorithm: Annotated[Algorithm, typer.Option(help="Many authenticator apps know sha1 only.")] = Algorithm.SHA1,
     digits: Annotated[int, typer.Option(min=6, max=8)] = 6,
     step: Annotated[int, typer.Option(min=10, max=300, metavar="SECONDS")] = 30,
@@ -72,9 +71,9 @@ def issue(
     from otp_core.otp import spec_of
 
     context: CliContext = ctx.obj
-    issued = context.desk.issue_token(principal(reason), spec=spec_of(kind, algorithm, digits, step), issuer=issuer)
+    issued = context.desk.tokens.issue(principal(reason), spec=spec_of(kind, algorithm, digits, step), issuer=issuer)
     if as_json:
-        say_json({"token_id": issued.token_id, "secret": issued.secret, "uri": issued.uri})
+        say_json(json_shapes.issued_token(issued))
         return
     say_facts({"token ID": issued.token_id, "secret": issued.secret, "URI": issued.uri})
     hint("The secret is shown this once: hand it over by a safe way, and keep it nowhere.")
@@ -82,7 +81,7 @@ def issue(
 
 @app.command("show")
 def show(ctx: typer.Context, token_id: TokenId, as_json: AsJson = False) -> None:
-    """Show what is known of one token, save its seed.
+    """Show everything about one token except its seed.
 
     \b
     Example:
@@ -96,10 +95,11 @@ def show(ctx: typer.Context, token_id: TokenId, as_json: AsJson = False) -> None
         line = token_line(connection, token_id)
     if line is None:
         raise Refused(Refusal.UNKNOWN_TOKEN, token_id)
+    facts = json_shapes.token(line)
     if as_json:
-        say_json(_facts(line))
+        say_json(facts)
     else:
-        say_facts(_facts(line))
+        say_facts(facts)
 
 
 @app.command("list")
@@ -107,7 +107,7 @@ def list_(
     ctx: typer.Context,
     state: Annotated[TokenState | None, typer.Option(help="Only these.")] = None,
     search: Annotated[str, typer.Option(metavar="TEXT", help="Part of a token ID.")] = "",
-    after: Annotated[str, typer.Option(metavar="TOKEN_ID", help="Begin behind this one.")] = "",
+    after: Annotated[str, typer.Option(metavar="TOKEN_ID", help="Begin after this one.")] = "",
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
@@ -132,11 +132,14 @@ def list_(
     )
     if as_json:
         for line in lines:
-            say_json(_facts(line))
+            say_json(json_shapes.token(line))
     else:
         headings = ("token ID", "state", "customer", "kind", "algorithm", "digits", "drift", "last code")
         cells = (
-            (one.token_id, one.state, one.contract_id, one.kind, one.algorithm, one.digits, one.drift, _last(one))
+            (
+                *(one.token_id, one.state, one.contract_id, one.kind, one.algorithm, one.digits, one.drift),
+                local_time(one.last_at),
+            )
             for one in lines
         )
         say_rows(headings, cells)
@@ -144,7 +147,7 @@ def list_(
 
 @app.command("retire")
 def retire(ctx: typer.Context, token_id: TokenId, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Never accept a token again. One that a customer holds is changed or reported lost instead.
+    """Retire a token: it is never accepted again. One that a customer holds is changed or reported lost instead.
 
     \b
     Example:
@@ -153,22 +156,4 @@ def retire(ctx: typer.Context, token_id: TokenId, reason: Reason = "", as_json: 
     from sekisho.cli.acts import done
 
     context: CliContext = ctx.obj
-    done("token.retired", f"retired {token_id}", context.desk.retire_token(token_id, principal(reason)), as_json)
-
-
-def _last(line: TokenLine) -> str | None:
-    return local_time(line.last_at)
-
-
-def _facts(line: TokenLine) -> dict[str, object]:
-    return {
-        "token_id": line.token_id,
-        "state": line.state,
-        "contract_id": line.contract_id,
-        "kind": line.kind,
-        "algorithm": line.algorithm,
-        "digits": line.digits,
-        "step": line.period if line.kind == Kind.TOTP else None,
-        "drift": line.drift,
-        "last_code": _last(line),
-    }
+    done("token.retired", f"retired {token_id}", context.desk.tokens.retire(token_id, principal(reason)), as_json)

@@ -1,6 +1,6 @@
 """`sekisho demo`: a sample bank in a folder, a server for it, the bank's pages, and the lines to try it with.
 
-Sample data only, on loopback only. What it prints may hold secrets, because nobody uses them for anything else.
+Sample data only, on loopback only. It prints secrets, because they protect nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sekisho.demo.processes import running, wait_for_tcp, wait_for_udp
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add ``sekisho demo``."""
     app.command("demo")(demo)
 
 
@@ -27,7 +28,7 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where its store and settings go.")] = Path("demo"),
     once: Annotated[bool, typer.Option(help="End after the tour instead of going on serving.")] = False,
 ) -> None:
-    """A bank to try Sekisho with: sets up a folder, starts a server and the bank's pages on loopback.
+    """Set up a sample bank in a folder, and start a server and the bank's pages on loopback.
 
     \b
     Then it shows logins by radclient, prints lines to paste into another terminal, and serves until ^C:
@@ -41,7 +42,7 @@ def demo(
     config = write_settings(folder, addresses)
     fill_store(config, people)
     wait_for_fresh_codes(config, people)
-    # Told to end, it ends its processes too, whoever says so.
+    # SIGTERM ends the demo as ^C does: with its processes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as started:
         log = folder / "server.log"
@@ -62,7 +63,7 @@ def demo(
 
 
 def _open_bank(started: contextlib.ExitStack, folder: Path, addresses: DemoAddresses) -> None:
-    """The bank's pages are an example beside the product: where there is none, the rest works without."""
+    """Start the sample bank's pages, if this installation has them; the rest of the demo works without them."""
     where = demo_bank()
     if where is not None:
         log = folder / "bank.log"

@@ -1,4 +1,4 @@
-"""Where the demo's doors are: free ports, the settings that name them, and the sample bank's own folder."""
+"""Chooses free ports for the demo's doors, writes its settings, and finds the sample bank's program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 FIRST_RADIUS, FIRST_BANK, FIRST_PORTAL, FIRST_SOFT_TOKEN = 18120, 8000, 8180, 8280
 _PORTS = 100
 BANK_ADDRESS = "127.0.0.2"
-"""Where the bank asks from: so the server knows it from whoever pastes lines."""
+"""The source address of the bank's RADIUS requests, so that the server has a client of its own for it."""
 _SECRET = "client.secret"
 
 _CONFIG = """\
@@ -94,13 +94,13 @@ class DemoAddresses:
     def bank_options(self, folder: Path) -> list[str]:
         """The command line of the sample bank."""
         portal = f"http://localhost:{self.portal}"
-        told = {"listen": f"127.0.0.1:{self.bank}", "radius": f"127.0.0.1:{self.radius}", "source": BANK_ADDRESS}
-        told |= {"secret-file": str(folder / _SECRET), "portal": portal}
-        return [word for name, value in told.items() for word in (f"--{name}", value)]
+        options = {"listen": f"127.0.0.1:{self.bank}", "radius": f"127.0.0.1:{self.radius}", "source": BANK_ADDRESS}
+        options |= {"secret-file": str(folder / _SECRET), "portal": portal}
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
 def choose_addresses(folder: Path) -> DemoAddresses:
-    """The first ports that nobody listens at, so that servers which are there already are left alone."""
+    """The first free ports, so that the demo does not disturb servers that run already. Raises typer.BadParameter."""
     return DemoAddresses(
         radius=_free(FIRST_RADIUS, socket.SOCK_DGRAM),
         bank=_free(FIRST_BANK, socket.SOCK_STREAM),
@@ -112,6 +112,7 @@ def choose_addresses(folder: Path) -> DemoAddresses:
 
 
 def write_settings(folder: Path, addresses: DemoAddresses) -> Path:
+    """Write the demo's settings and terms of use into the folder; returns the settings file."""
     config = folder / "sekisho.toml"
     write(folder / "terms.txt", _TERMS)
     write(folder / "terms.en.txt", _TERMS_EN)
@@ -138,13 +139,14 @@ def demo_bank() -> Path | None:
 
 
 def kept(path: Path, make: Callable[[], str]) -> str:
-    """What the file holds, made first where there is none: a second demo goes on with the first one's bank."""
+    """The text of the file, made by ``make`` if there is none: a second demo continues with the first one's data."""
     if not path.exists():
         write(path, make())
     return path.read_text()
 
 
 def write(path: Path, text: str) -> None:
+    """Write a file that only its owner can read (mode 0600)."""
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(text)
@@ -154,7 +156,7 @@ def _free(first: int, kind: socket.SocketKind) -> int:
     for port in range(first, first + _PORTS):
         with socket.socket(socket.AF_INET, kind) as probe:
             if kind == socket.SOCK_STREAM:
-                # As the doors do: a port of the demo before may still have connections that are ending.
+                # As the doors do: connections of an earlier demo may still be in TIME-WAIT at this port.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""The demo's customers, each in a state of their own, and the store that knows them."""
+"""The demo's sample customers, each in a different state, and the store that is filled with them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SampleState(StrEnum):
-    """What became of a sample customer before the demo begins."""
+    """The state in which a sample customer is when the demo begins."""
 
     ACTIVE = "active"
     NEVER = "never enrolled"
@@ -31,7 +31,7 @@ class SampleState(StrEnum):
 
 @dataclass(frozen=True)
 class Sample:
-    """Somebody of the demo. Without ``token_id``: never enrolled. ``seed`` in base32."""
+    """A sample customer. Without ``token_id``: never enrolled. ``seed`` in base32."""
 
     contract_id: str
     password: str = field(repr=False)
@@ -42,17 +42,20 @@ class Sample:
     state: SampleState = SampleState.ACTIVE
 
     def code(self, steps_away: int = 0) -> str:
+        """The code that the token shows now, or ``steps_away`` time steps of 30 s from now."""
         import pyotp
 
         return pyotp.TOTP(self.seed).at(time.time() + 30 * steps_away)
 
 
 def kept_people(folder: Path) -> list[Sample]:
+    """The sample customers of the folder, made at its first demo: passwords and seeds stay the same."""
+
     def as_text() -> str:
         return json.dumps([vars(one) for one in _new_people()], ensure_ascii=False)
 
-    kept_ones = json.loads(kept(folder / "people.json", as_text))
-    return [Sample(**{**one, "state": SampleState(one.get("state", SampleState.ACTIVE))}) for one in kept_ones]
+    found = json.loads(kept(folder / "people.json", as_text))
+    return [Sample(**{**one, "state": SampleState(one.get("state", SampleState.ACTIVE))}) for one in found]
 
 
 def _new_people() -> list[Sample]:
@@ -71,7 +74,8 @@ def _new_people() -> list[Sample]:
 
 
 def fill_store(config: Path, people: list[Sample]) -> None:
-    from otp_core.accounts import Principal
+    """Make the store and add the customers who are not in it yet, with their tokens and in their states."""
+    from otp_core.accounts import Principal, PrincipalKind
     from otp_core.audit import Ids
     from otp_core.first_factor.hashes import hash_password
     from otp_core.model import Language, TokenSpec
@@ -82,20 +86,20 @@ def fill_store(config: Path, people: list[Sample]) -> None:
     settings = load(config, environment={}).settings
     initialise(settings.store.url, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
     store = open_store(settings)
-    desk, principal = open_desk(settings, store), Principal("demo", reason="sample data")
+    desk, principal = open_desk(settings, store), Principal("demo", PrincipalKind.COMMAND, reason="sample data")
     for one in people:
         with store.work() as work:
             known = work.login_record(one.contract_id) is not None
         if known:
             continue
         hash_ = hash_password(one.password.encode(), cost_of(settings))
-        desk.add_customer(
+        desk.customers.add(
             one.contract_id, principal, password_hash=hash_, name=one.name, language=Language(one.language)
         )
         if one.token_id is not None:
-            desk.import_tokens([(one.token_id, base64.b32decode(one.seed), TokenSpec())], principal)
-            # The code of the step before, so that the one shown now is still good for a login.
-            desk.enrol(one.contract_id, one.token_id, one.code(-1), principal)
+            desk.tokens.import_rows([(one.token_id, base64.b32decode(one.seed), TokenSpec())], principal)
+            # Enrolled by the previous step's code, so that the current one can still be used for a login.
+            desk.enrolment.enrol(one.contract_id, one.token_id, one.code(-1), principal)
         _put_into_state(desk, one, principal)
 
 
@@ -104,33 +108,34 @@ def _put_into_state(desk: Desk, one: Sample, principal: Principal) -> None:
         case SampleState.ACTIVE | SampleState.NEVER:
             pass
         case SampleState.SUSPENDED:
-            desk.suspend(one.contract_id, None, principal)
+            desk.enrolment.suspend(one.contract_id, None, principal)
         case SampleState.LOCKED:
-            desk.lock(one.contract_id, principal)
+            desk.customers.lock(one.contract_id, principal)
         case SampleState.LOST:
-            desk.report_lost(one.contract_id, principal)
+            desk.enrolment.report_lost(one.contract_id, principal)
 
 
 def permits(config: Path, people: list[Sample]) -> dict[str, str]:
-    """A permit for everybody whose token is lost, by contract ID. A new one each time: none is ever shown again."""
-    from otp_core.accounts import Principal, Refused
+    """A new reissue permit for each customer whose token is lost, by contract ID (a permit is shown only once)."""
+    from otp_core.accounts import Principal, PrincipalKind, Refused
     from sekisho.settings import load
     from sekisho.wiring import open_desk, open_store
 
     settings = load(config, environment={}).settings
-    desk, principal = open_desk(settings, open_store(settings)), Principal("demo", reason="sample data")
+    desk = open_desk(settings, open_store(settings))
+    principal = Principal("demo", PrincipalKind.COMMAND, reason="sample data")
     made = {}
     for one in people:
         if one.state is SampleState.LOST:
             try:
-                made[one.contract_id] = desk.permit_reissue(one.contract_id, principal).text
+                made[one.contract_id] = desk.enrolment.permit_reissue(one.contract_id, principal).text
             except Refused:
-                continue  # a demo before this one ended with a new token
+                continue  # an earlier demo in this folder enrolled a new token for them
     return made
 
 
 def wait_for_fresh_codes(config: Path, people: list[Sample]) -> None:
-    """A second demo within 30 s would show codes that the first one has used up."""
+    """Wait until every token shows a code that was not used yet: a demo within 30 s of another would show used ones."""
     from sekisho.settings import load
     from sekisho.wiring import open_store
 

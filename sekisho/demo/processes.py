@@ -1,4 +1,4 @@
-"""The demo's processes: started with a log each, waited for, and ended with the demo however it ends."""
+"""The demo's processes: each is started with a log file, waited for, and ended when the demo ends."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _END_SECONDS = 15.0
 
 @contextlib.contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """In a session of its own: ^C at the terminal is the demo's to hear."""
-    with log.open("ab") as told:
-        process = subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True)
+    """Run a process while the body runs. It has a session of its own, so that ^C at the terminal reaches only the demo,
+    which then ends it."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
         yield process
     finally:
@@ -33,6 +34,8 @@ def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
 
 
 def wait_for_udp(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until the process has bound this UDP port of 127.0.0.1. Raises typer.Exit if it does not."""
+
     def taken() -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
@@ -45,6 +48,8 @@ def wait_for_udp(process: subprocess.Popen[bytes], port: int, log: Path) -> None
 
 
 def wait_for_tcp(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until the process accepts connections at this TCP port of 127.0.0.1. Raises typer.Exit if it does not."""
+
     def answers() -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return True

@@ -1,4 +1,4 @@
-"""What the demo prints: addresses, customers, logins by radclient, and lines to paste."""
+"""The demo's output: addresses, customers, example logins by radclient, and lines to paste. Opens no store."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _GOOD_FOR = {
 
 
 def print_addresses(addresses: DemoAddresses, folder: Path) -> None:
-    """The bank first: it is where a visitor begins."""
+    """Print the addresses, the bank's first: there a visitor begins."""
     if addresses.has_bank:
         typer.echo(f"\nOpen the bank:      http://localhost:{addresses.bank}/   and log in as one of those below")
     else:
         typer.echo("\nThe sample bank's pages are not installed here (examples/demo_bank); everything else is.")
     typer.echo(f"Customers' pages:   http://localhost:{addresses.portal}/   enrol, suspend, change of device")
-    typer.echo(f"Soft token:         http://localhost:{addresses.soft_token}/   a token for whoever has none")
+    typer.echo(f"Soft token:         http://localhost:{addresses.soft_token}/   a token for customers without one")
     typer.echo(f"RADIUS:             127.0.0.1:{addresses.radius}   (settings, store and logs: {folder})\n")
 
 
 def print_people(people: list[Sample], permits: dict[str, str]) -> None:
-    """Who may be tried, and what each is good for."""
+    """Print the customers, each with password, state and what can be tried with them."""
     for one in people:
         typer.echo(f"  {one.contract_id:8} {one.password:14} {one.state:14}  {_GOOD_FOR[one.state]}")
         if one.state is SampleState.ACTIVE:
@@ -47,6 +47,7 @@ def print_people(people: list[Sample], permits: dict[str, str]) -> None:
 
 
 def show_logins(people: list[Sample], addresses: DemoAddresses) -> None:
+    """Log in as some of the customers by radclient and print each answer; without radclient, say how to install it."""
     if shutil.which("radclient") is None:
         typer.echo("For the tour, install radclient: sudo apt-get install freeradius-utils oathtool\n")
         return
@@ -69,7 +70,7 @@ class _Radclient:
     secret: str = field(repr=False)
 
     def show(self, title: str, one: Sample, user_password: str, state: str = "") -> str:
-        """Ask, print the answer in a line, give back the State of a challenge."""
+        """Send a request and print the answer in one line; returns the State of a challenge, or an empty text."""
         attributes = _request(one.contract_id, user_password, state)
         done = subprocess.run(
             ["radclient", "-x", "-r", "1", f"127.0.0.1:{self.port}", "auth", self.secret],
@@ -86,25 +87,26 @@ class _Radclient:
 
 
 def _request(user: str, user_password: str, state: str = "") -> str:
-    """A request as radclient reads it."""
+    """A request in radclient's notation."""
     attributes = f"User-Name={user},User-Password={user_password},Message-Authenticator=0x00"
     return f"{attributes},State={state}" if state else attributes
 
 
 def print_lines(people: list[Sample], addresses: DemoAddresses, folder: Path) -> None:
+    """Print the lines to paste into another terminal."""
     taro = people[0]
     live = f"$(oathtool --totp -b {taro.seed})"
-    asked = f"radclient -x 127.0.0.1:{addresses.radius} auth {shlex.quote(addresses.secret)}"
+    radclient = f"radclient -x 127.0.0.1:{addresses.radius} auth {shlex.quote(addresses.secret)}"
     sekisho = f"{_command()} --config {shlex.quote(_short(folder / 'sekisho.toml'))}"
     typer.echo(
         f"""Paste into another terminal (oathtool is taro's software token):
 
   # Access-Accept: the password with a live code behind it. The same again within 30 s: Access-Reject.
-  echo "{_request("taro", taro.password + live)}" | {asked}
+  echo "{_request("taro", taro.password + live)}" | {radclient}
 
   # Access-Challenge: the password alone. The second line answers it with the next code (wait for one) and its State.
-  STATE=$(echo "{_request("taro", taro.password)}" | {asked} | tee /dev/stderr | sed -n 's/.*State = //p')
-  echo "{_request("taro", live)},State=$STATE" | {asked}
+  STATE=$(echo "{_request("taro", taro.password)}" | {radclient} | tee /dev/stderr | sed -n 's/.*State = //p')
+  echo "{_request("taro", live)},State=$STATE" | {radclient}
 
   # What the audit trail says, and what staff can do.
   {sekisho} audit

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from otp_core.accounts import Desk, Principal
+from otp_core.accounts import Desk, Principal, PrincipalKind
 from otp_core.audit import Ids
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.clock import GuardedClock
@@ -33,7 +33,7 @@ from tests.fakes import HandClock
 
 NOON = 1_800_000_015.0
 """Seconds; the middle of a step."""
-STAFF = Principal("staff", "192.0.2.1", "ticket 7")
+STAFF = Principal("staff", PrincipalKind.COMMAND, "192.0.2.1", "ticket 7")
 NO_DELAYS = Delays(free=1000)
 _TAGS = itertools.cycle(range(1024))
 """Several stores of one bank share a clock that stands still: their ids must not meet."""
@@ -111,7 +111,7 @@ class Bank:
         """A token in the inventory, in nobody's name yet."""
         spec = spec or TokenSpec()
         seed = token_id.encode() * 2
-        self.desk.import_tokens([(token_id, seed, spec)], STAFF)
+        self.desk.tokens.import_rows([(token_id, seed, spec)], STAFF)
         return Holder("", token_id, seed, spec, self.clock)
 
     def customer(
@@ -140,7 +140,7 @@ class Bank:
             assert record is not None
             holder.contract_id, key = contract_id, record.key
         new = NewCustomer(contract_id, password_hash, None, None, language, attributes, token_key=key)
-        self.desk.import_customers([new], [token_id], STAFF)
+        self.desk.customers.import_rows([new], [token_id], STAFF)
         return holder
 
     def in_state(self, use: OtpUse, contract_id: str = "taro", token_id: str = "VSMT00000001") -> Holder:
@@ -152,11 +152,11 @@ class Bank:
             return holder
         holder = self.customer(contract_id, token_id)
         if use is OtpUse.SUSPENDED:
-            self.desk.suspend(contract_id, None, STAFF)
+            self.desk.enrolment.suspend(contract_id, None, STAFF)
         if use in (OtpUse.LOST, OtpUse.REISSUE_PERMITTED):
-            self.desk.report_lost(contract_id, STAFF)
+            self.desk.enrolment.report_lost(contract_id, STAFF)
         if use is OtpUse.REISSUE_PERMITTED:
-            self.permit = self.desk.permit_reissue(contract_id, STAFF).text
+            self.permit = self.desk.enrolment.permit_reissue(contract_id, STAFF).text
         assert self.login_record(contract_id).otp_use == use
         return holder
 

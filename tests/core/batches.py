@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from otp_core.login.requests import Decision, Facts, LoginRequest
+from otp_core.login.requests import Decision, Facts, LoginRequest, VerifierNeeded
 from otp_core.login.table import Stage
 from otp_core.model import Attempt, Verdict
-from otp_core.store.sqlite.login_batch import SqliteLoginBatch
+from otp_core.store.engine import LoginBatch, LoginReader, Maintenance
 from tests.core.bank import CHALLENGE, CODE, Bank, Holder
+
+T = TypeVar("T")
 
 
 def code_request(holder: Holder, user_password: str, fingerprint: int = 0) -> LoginRequest:
@@ -19,7 +22,7 @@ def code_request(holder: Holder, user_password: str, fingerprint: int = 0) -> Lo
 
 def first_round(holder: Holder) -> LoginRequest:
     return LoginRequest(
-        Attempt(holder.contract_id, "(a password)", CHALLENGE, "gateway"), Stage.FIRST_ROUND, password_fingerprint=77
+        Attempt(holder.contract_id, "(a password)", CHALLENGE, "gateway"), Stage.FIRST_ROUND, text_fingerprint=77
     )
 
 
@@ -28,9 +31,26 @@ def second_round(holder: Holder, state: bytes, user_password: str, fingerprint: 
     return LoginRequest(attempt, Stage.SECOND_ROUND, code=user_password)
 
 
+def completed(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing: SQLite's engine runs on the thread that calls it."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError("it waited")
+
+
+def verdicts_of(decision: Decision) -> list[Verdict]:
+    """The verdicts of a batch in which no code has to be verified elsewhere."""
+    verdicts = [one for one in decision.verdicts if not isinstance(one, VerifierNeeded)]
+    assert len(verdicts) == len(decision.verdicts)
+    return verdicts
+
+
 def run_batch(
     bank: Bank,
-    login_batch: SqliteLoginBatch,
+    login_batch: LoginBatch,
     requests: list[LoginRequest],
     facts: list[Facts] | None = None,
     meanwhile: Callable[[], object] = lambda: None,
@@ -47,13 +67,31 @@ def run_batch(
         return decision
 
     states = [request.attempt.challenge for request in requests if request.attempt.challenge is not None]
-    return login_batch.run([request.attempt.customer for request in requests], states, evaluate).verdicts
+    return verdicts_of(completed(login_batch.run([one.attempt.customer for one in requests], states, evaluate)))
 
 
 @contextmanager
-def login_batch_of(bank: Bank) -> Iterator[SqliteLoginBatch]:
+def login_batch_of(bank: Bank) -> Iterator[LoginBatch]:
     login_batch = bank.store.login_batch()
     try:
         yield login_batch
     finally:
         login_batch.close()
+
+
+@contextmanager
+def reader_of(bank: Bank) -> Iterator[LoginReader]:
+    login_reader = bank.store.login_reader()
+    try:
+        yield login_reader
+    finally:
+        login_reader.close()
+
+
+@contextmanager
+def maintenance_of(bank: Bank) -> Iterator[Maintenance]:
+    maintenance = bank.store.maintenance()
+    try:
+        yield maintenance
+    finally:
+        maintenance.close()

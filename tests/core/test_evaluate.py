@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from otp_core.audit import AuditRow, Event, Ids
 from otp_core.login.evaluate import Evaluator, attributes_text
 from otp_core.login.policy import Delays, Rules
-from otp_core.login.requests import GATEWAY_CHECKED, Decision, Facts, FirstFinding, LoginRequest
-from otp_core.login.table import Finding, Stage
+from otp_core.login.requests import GATEWAY_CHECKED, LOCAL_VERIFIER, Decision, Facts, FirstFinding, LoginRequest
+from otp_core.login.table import FINDING_TEXT, Finding, Stage
 from otp_core.model import (
     NEVER,
     Accept,
@@ -35,6 +35,7 @@ from otp_core.model import (
 )
 from otp_core.otp import code_at, step_at
 from otp_core.sealing import Sealer
+from tests.core.batches import verdicts_of
 from tests.fakes import HandClock
 
 SEALER = Sealer(bytes(range(32)))
@@ -99,6 +100,7 @@ class Harness:
             token_key=token,
             token_id=token_id,
             seed=None if token_id is None else SEALER.seal(seed_of(token_id), token_id),
+            verifier=None if token is None else LOCAL_VERIFIER,
             kind=None if token is None else spec.kind,
             algorithm=None if token is None else spec.algorithm,
             digits=None if token is None else spec.digits,
@@ -123,7 +125,7 @@ class Harness:
         decision = self.evaluator.evaluate(requests, facts, self.now, self._ids)
         self._apply(decision)
         assert len(decision.verdicts) == len(requests)
-        return decision.verdicts
+        return verdicts_of(decision)
 
     def verdict(self, request: LoginRequest) -> Verdict:
         (verdict,) = self.run_batch(request)
@@ -183,22 +185,20 @@ def first(
     customer: str = "taro",
     first: FirstFinding = GATEWAY_CHECKED,
     policy: Policy = CHALLENGE,
-    password_fingerprint: int | None = None,
+    text_fingerprint: int | None = None,
     **more: Any,
 ) -> LoginRequest:
-    return LoginRequest(
-        attempt(customer, policy, **more), Stage.FIRST_ROUND, first, password_fingerprint=password_fingerprint
-    )
+    return LoginRequest(attempt(customer, policy, **more), Stage.FIRST_ROUND, first, text_fingerprint=text_fingerprint)
 
 
 def second(
-    state: bytes, user_password: str, customer: str = "taro", password_fingerprint: int | None = None, **more: Any
+    state: bytes, user_password: str, customer: str = "taro", text_fingerprint: int | None = None, **more: Any
 ) -> LoginRequest:
     return LoginRequest(
         attempt(customer, CHALLENGE, challenge=state, **more),
         Stage.SECOND_ROUND,
         code=user_password,
-        password_fingerprint=password_fingerprint,
+        text_fingerprint=text_fingerprint,
     )
 
 
@@ -599,36 +599,36 @@ def test_what_is_no_code_is_refused_and_not_counted(user_password: str) -> None:
 def test_the_password_again_is_no_attempt_even_if_it_looks_like_a_code() -> None:
     """Some PAM clients repeat one answer."""
     harness = make_harness()
-    state = harness.ask(password_fingerprint=1234)
-    verdict = harness.verdict(second(state, WRONG, password_fingerprint=1234))
+    state = harness.ask(text_fingerprint=1234)
+    verdict = harness.verdict(second(state, WRONG, text_fingerprint=1234))
     assert isinstance(verdict, Challenge) and verdict.again
     assert harness.customers["taro"].failures == 0
-    assert harness.verdict(second(verdict.state, code_of(), password_fingerprint=99)) == Accept()
+    assert harness.verdict(second(verdict.state, code_of(), text_fingerprint=99)) == Accept()
 
 
 def test_the_password_is_known_again_in_every_round_of_the_challenge() -> None:
     harness = make_harness()
-    state = harness.ask(password_fingerprint=1234)
+    state = harness.ask(text_fingerprint=1234)
     for _ in range(2):
-        verdict = harness.verdict(second(state, WRONG, password_fingerprint=1234))
+        verdict = harness.verdict(second(state, WRONG, text_fingerprint=1234))
         assert isinstance(verdict, Challenge)
         state = verdict.state
-    assert harness.reason(second(state, WRONG, password_fingerprint=1234)) == Finding.NOT_A_CODE
+    assert harness.reason(second(state, WRONG, text_fingerprint=1234)) == Finding.NOT_A_CODE
     assert harness.customers["taro"].failures == 0
 
 
 def test_a_password_that_does_not_look_like_a_code_is_not_compared() -> None:
     harness = make_harness()
-    state = harness.ask(password_fingerprint=None)
-    harness.verdict(second(state, WRONG, password_fingerprint=1234))
+    state = harness.ask(text_fingerprint=None)
+    harness.verdict(second(state, WRONG, text_fingerprint=1234))
     assert harness.customers["taro"].failures == 1
 
 
 def test_a_wrong_code_that_is_given_again_is_not_taken_for_the_password() -> None:
     harness = make_harness()
-    verdict = harness.verdict(second(harness.ask(password_fingerprint=None), WRONG, password_fingerprint=1234))
+    verdict = harness.verdict(second(harness.ask(text_fingerprint=None), WRONG, text_fingerprint=1234))
     assert isinstance(verdict, Challenge)
-    assert isinstance(harness.verdict(second(verdict.state, WRONG, password_fingerprint=1234)), Challenge)
+    assert isinstance(harness.verdict(second(verdict.state, WRONG, text_fingerprint=1234)), Challenge)
     assert harness.customers["taro"].failures == 2
 
 
@@ -637,7 +637,7 @@ def test_a_wrong_code_that_is_given_again_is_not_taken_for_the_password() -> Non
 
 def test_the_right_password_leads_to_a_challenge_for_whom_it_is() -> None:
     harness = make_harness()
-    verdict = harness.verdict(first(password_fingerprint=1234))
+    verdict = harness.verdict(first(text_fingerprint=1234))
     assert verdict == Challenge((1).to_bytes(16, "big"), Language.JA, again=False)
     assert list(harness.challenges.values()) == [
         OpenChallenge(
@@ -1033,7 +1033,7 @@ def test_whatever_is_tried_the_rules_hold(moves: list[Move]) -> None:
             elif len(harness.spent) > spent:
                 assert record.failures == 0
             else:
-                wrong = [row for row in new_rows if row.reason == Finding.WRONG]
+                wrong = [row for row in new_rows if row.reason == FINDING_TEXT[Finding.WRONG]]
                 assert record.failures == was.failures + len(wrong)
             assert (record.locked_at is not None) == (record.failures >= 4)
 

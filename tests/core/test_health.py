@@ -18,24 +18,25 @@ from otp_core.login.requests import Decision, LoginRequest
 from otp_core.login.table import Stage
 from otp_core.model import Accept, Attempt, Mode, OpenChallenge, Policy, Silence, Verdict
 from tests.core.bank import NOON, Bank
+from tests.core.batches import completed
 from tests.fakes import SwiftLoop
 
 
 @asynccontextmanager
 async def health_of(bank: Bank) -> AsyncIterator[Health]:
-    async with docket_and_health_of(bank) as (_, health):
+    async with queue_and_health_of(bank) as (_, health):
         yield health
 
 
 @asynccontextmanager
-async def docket_and_health_of(bank: Bank) -> AsyncIterator[tuple[LoginQueue, Health]]:
-    login_reader = bank.store.login_reader()
+async def queue_and_health_of(bank: Bank) -> AsyncIterator[tuple[LoginQueue, Health]]:
+    maintenance = bank.store.maintenance()
     queue = LoginQueue(bank.store.login_batch(), bank.evaluator, bank.guarded, bank.store.ids)
     try:
-        yield queue, Health(login_reader, bank.guarded, queue)
+        yield queue, Health(maintenance, bank.guarded, queue)
     finally:
         queue.close()
-        login_reader.close()
+        maintenance.close()
 
 
 def challenge(bank: Bank, state: bytes, seconds: float) -> None:
@@ -44,7 +45,7 @@ def challenge(bank: Bank, state: bytes, seconds: float) -> None:
     expires_at = int((NOON + seconds) * 1000)
 
     decision = Decision(challenges_created=[OpenChallenge(state, 1, "gateway", expires_at, 3, None)])
-    login_batch.run([], [], lambda _: decision)
+    completed(login_batch.run([], [], lambda _: decision))
     login_batch.close()
 
 
@@ -139,7 +140,7 @@ def test_while_logins_fail_it_is_not_healthy_and_finds_out_by_itself_that_they_w
         return await verdict
 
     async def scene() -> None:
-        async with docket_and_health_of(bank) as (queue, health):
+        async with queue_and_health_of(bank) as (queue, health):
             assert health.healthy()
             with hidden(bank, table):
                 loop.ahead += PROBE_SECONDS

@@ -1,4 +1,4 @@
-"""Tokens for whoever asks: so many an hour, and retired when nobody enrols them."""
+"""Self-service issuance: a quota of tokens an hour, and those that are not enrolled in time are retired."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.accounts import Desk, Principal, Quota, Refusal, Refused
+from otp_core.accounts import Desk, Principal, PrincipalKind, Quota, Refusal, Refused
 from otp_core.accounts.issuance import origin_of
 from otp_core.audit import Ids
 from otp_core.model import TokenState
 from tests.core.bank import STAFF, Bank
 
 PLENTY = Quota(1000, 1000)
-APP = Principal("soft token", "192.0.2.7")
+APP = Principal("soft token", PrincipalKind.ANONYMOUS, "192.0.2.7")
+SWEEP = Principal("soft token", PrincipalKind.SYSTEM)
 DAY = 24 * 3600
 
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Bank:
-    """Whose audit ids go by the clock that is moved by hand: a token's key tells when it was handed out."""
+    """A bank whose audit ids go by the clock that is moved by hand: a token's key tells when it was issued."""
     one = Bank(tmp_path)
     one.store.ids = Ids(one.clock)
     one.desk = Desk(one.store, one.evaluator, one.guarded.now)
@@ -33,31 +34,33 @@ def state(bank: Bank, token_id: str) -> str:
 def test_one_origin_gets_its_share_of_an_hour(bank: Bank) -> None:
     quota = Quota(2, 1000)
     for _ in range(2):
-        bank.desk.issue_unclaimed(APP, quota)
+        bank.desk.issuance.issue_unclaimed(APP, quota)
     with pytest.raises(Refused) as caught:
-        bank.desk.issue_unclaimed(APP, quota)
+        bank.desk.issuance.issue_unclaimed(APP, quota)
     assert caught.value.refusal is Refusal.TOO_MANY
-    bank.desk.issue_unclaimed(Principal("soft token", "192.0.2.8"), quota)
+    bank.desk.issuance.issue_unclaimed(Principal("soft token", PrincipalKind.ANONYMOUS, "192.0.2.8"), quota)
     bank.clock.now += 3601
-    bank.desk.issue_unclaimed(APP, quota)
+    bank.desk.issuance.issue_unclaimed(APP, quota)
 
 
 def test_everybody_together_gets_no_more_than_the_hour_has(bank: Bank) -> None:
     for host in range(3):
-        bank.desk.issue_unclaimed(Principal("soft token", f"192.0.2.{host}"), Quota(10, 3))
+        bank.desk.issuance.issue_unclaimed(
+            Principal("soft token", PrincipalKind.ANONYMOUS, f"192.0.2.{host}"), Quota(10, 3)
+        )
     with pytest.raises(Refused, match="everybody"):
-        bank.desk.issue_unclaimed(APP, Quota(10, 3))
+        bank.desk.issuance.issue_unclaimed(APP, Quota(10, 3))
 
 
 def test_a_token_that_nobody_enrolled_in_time_is_retired_with_its_row(bank: Bank) -> None:
-    unclaimed = bank.desk.issue_unclaimed(APP, PLENTY).token_id
+    unclaimed = bank.desk.issuance.issue_unclaimed(APP, PLENTY).token_id
     bank.clock.now += 14 * DAY - 1
-    assert bank.desk.retire_unclaimed(14, APP) == 0
+    assert bank.desk.issuance.retire_unclaimed(14, SWEEP) == 0
     bank.clock.now += 2
-    assert bank.desk.retire_unclaimed(14, APP) == 1
+    assert bank.desk.issuance.retire_unclaimed(14, SWEEP) == 1
     assert state(bank, unclaimed) == TokenState.RETIRED
     assert [row.event for row in bank.audit() if row.token == unclaimed] == ["token.issued", "token.retired"]
-    assert bank.desk.retire_unclaimed(14, APP) == 0
+    assert bank.desk.issuance.retire_unclaimed(14, SWEEP) == 0
 
 
 def test_an_enrolled_token_and_one_that_staff_issued_stay(bank: Bank) -> None:
@@ -66,14 +69,14 @@ def test_an_enrolled_token_and_one_that_staff_issued_stay(bank: Bank) -> None:
     from otp_core.model import TokenSpec
     from otp_core.otp import code_at, step_at
 
-    bank.desk.add_customer("saburo", STAFF)
-    issued = bank.desk.issue_unclaimed(APP, PLENTY)
-    by_staff = bank.desk.issue_token(STAFF).token_id
+    bank.desk.customers.add("saburo", STAFF)
+    issued = bank.desk.issuance.issue_unclaimed(APP, PLENTY)
+    by_staff = bank.desk.tokens.issue(STAFF).token_id
     seed = base64.b32decode(issued.secret)
     code = code_at(seed, step_at(int(bank.clock.now * 1000), 30), TokenSpec())
-    bank.desk.enrol("saburo", issued.token_id, code, STAFF)
+    bank.desk.enrolment.enrol("saburo", issued.token_id, code, STAFF)
     bank.clock.now += 400 * DAY
-    assert bank.desk.retire_unclaimed(14, APP) == 0
+    assert bank.desk.issuance.retire_unclaimed(14, SWEEP) == 0
     assert (state(bank, issued.token_id), state(bank, by_staff)) == (TokenState.BOUND, TokenState.AVAILABLE)
 
 

@@ -4,47 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from otp_core.login.requests import Decision, Facts, StepUpdate
-from otp_core.login.table import Finding
 from otp_core.model import (
     Accept,
     Challenge,
-    Language,
-    OpenChallenge,
-    OtpUse,
+    Conflict,
     Reject,
-    StoreBusy,
     StoreUnavailable,
     TokenState,
 )
+from otp_core.store.schema import profile
 from otp_core.store.sqlite.connection import SharedCommits
-from otp_core.store.sqlite.login_batch import Conflict, LoginReader, SqliteLoginBatch
-from tests.core.bank import NOON, Bank, Holder, rules
-from tests.core.batches import code_request, first_round, login_batch_of, run_batch, second_round
+from otp_core.store.sqlite.login_batch import SqliteLoginBatch
+from tests.core.bank import NOON, Bank, rules
+from tests.core.batches import (
+    code_request,
+    completed,
+    first_round,
+    login_batch_of,
+    maintenance_of,
+    reader_of,
+    run_batch,
+    second_round,
+)
 from tests.core.faulty import no_way_back, read_only
-
-
-@contextmanager
-def reader_of(bank: Bank) -> Iterator[LoginReader]:
-    login_reader = bank.store.login_reader()
-    try:
-        yield login_reader
-    finally:
-        login_reader.close()
 
 
 def test_a_batch_writes_what_was_decided_and_nothing_else(tmp_path: Path) -> None:
@@ -62,7 +56,9 @@ def test_a_batch_writes_what_was_decided_and_nothing_else(tmp_path: Path) -> Non
     assert (one.last_step, one.drift, one.last_fingerprint, one.last_at) == (taro.step(1), 1, 99, now)
     assert (other.failures, other.failed_at, other.failed_fingerprint, other.locked_at) == (1, now, 88, None)
     assert isinstance(verdicts[2], Challenge)
-    assert bank.rows()["challenge"] == [(verdicts[2].state, other.customer_key, "gateway", now + 120_000, 3, 77)]
+    assert bank.rows()["challenge"] == [
+        (verdicts[2].state, other.customer_key, "gateway", now + 120_000, 3, 77, None, None)
+    ]
     assert [row[1:] for row in bank.audit(actor="gateway")] == [
         ("login.accepted", "gateway", "taro", "VSMT00000001", "192.0.2.1", "right code"),
         ("login.rejected", "gateway", "jiro", "VSMT00000002", "192.0.2.1", "wrong code"),
@@ -146,16 +142,16 @@ def test_a_decision_that_the_store_refuses_is_not_kept_in_any_part(tmp_path: Pat
             return decision
 
         with pytest.raises(Conflict):
-            login_batch.run(["taro", "jiro"], [asked.state], spent_elsewhere)
+            completed(login_batch.run(["taro", "jiro"], [asked.state], spent_elsewhere))
         assert (bank.rows(), bank.audit()) == (before, trail)
         assert run_batch(bank, login_batch, [second_round(taro, asked.state, taro.code())]) == [Accept()], (
-            "and the ledger goes on"
+            "and the login batch goes on"
         )
 
 
 @pytest.mark.parametrize("state", [TokenState.LOST, TokenState.RETIRED])
 def test_no_code_of_a_token_that_is_not_bound_is_ever_spent(tmp_path: Path, state: TokenState) -> None:
-    """Whatever was ruled: the condition stands in the statement itself."""
+    """Whatever was decided: the condition stands in the statement itself."""
     bank = Bank(tmp_path)
     bank.customer()
     key = bank.login_record().token_key
@@ -164,11 +160,11 @@ def test_no_code_of_a_token_that_is_not_bound_is_ever_spent(tmp_path: Path, stat
         work.set_token_state(key, TokenState.BOUND, state)
     before = bank.rows()
     with login_batch_of(bank) as login_batch, pytest.raises(Conflict):
-        login_batch.run(["taro"], [], lambda _: Decision(step_updates=[StepUpdate(10, 0, 0, 0, key, -1)]))
+        completed(login_batch.run(["taro"], [], lambda _: Decision(step_updates=[StepUpdate(10, 0, 0, 0, key, -1)])))
     assert bank.rows() == before
 
 
-def test_a_evaluator_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_evaluator_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
     before, trail = bank.rows(), bank.audit()
@@ -178,7 +174,7 @@ def test_a_evaluator_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
     with login_batch_of(bank) as login_batch:
         with pytest.raises(RuntimeError, match="poison"):
-            login_batch.run(["taro"], [], fail)
+            completed(login_batch.run(["taro"], [], fail))
         assert (bank.rows(), bank.audit()) == (before, trail)
         with bank.open_store(0.01).work():
             pass  # the write lock is free again
@@ -197,7 +193,7 @@ def test_a_batch_that_the_database_refuses_leaves_nothing_behind(tmp_path: Path)
 
     with login_batch_of(bank) as login_batch:
         with pytest.raises(StoreUnavailable, match="UNIQUE constraint failed"):
-            login_batch.run(["taro"], [], twice)
+            completed(login_batch.run(["taro"], [], twice))
         assert (bank.rows(), bank.audit()) == (before, trail)
         assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
 
@@ -228,15 +224,15 @@ def test_a_store_that_was_deleted_while_it_was_open_is_noticed_at_the_next_use(t
     """What is written into a file without a name is lost."""
     bank = Bank(tmp_path)
     taro = bank.customer()
-    with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
+    with login_batch_of(bank) as login_batch, maintenance_of(bank) as maintenance:
         assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
-        login_reader.probe(1)
+        maintenance.probe(1)
         bank.database.unlink()
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="cannot be opened"):
                 run_batch(bank, login_batch, [code_request(taro, taro.code(1))])
             with pytest.raises(StoreUnavailable, match="cannot be opened"):
-                login_reader.probe(2)
+                maintenance.probe(2)
     assert not bank.database.exists(), "nor is an empty one made in its place"
 
 
@@ -247,7 +243,7 @@ def test_a_file_that_is_empty_for_the_moment_of_a_restore_is_not_written_to(tmp_
     bank.database.write_bytes(b"")
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="no complete store: is a restore under way"):
-            login_reader.credentials("taro")
+            completed(login_reader.login_record("taro"))
         assert bank.database.read_bytes() == b""
     login_reader.close()
 
@@ -261,14 +257,14 @@ def test_a_store_that_was_replaced_while_it_was_open_is_not_touched_until_a_rest
         connection.execute("VACUUM INTO ?", (str(backup),))
     with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
         assert run_batch(bank, login_batch, [code_request(taro, taro.code(-1))]) == [Accept()]
-        assert login_reader.credentials("taro") is not None
+        assert completed(login_reader.login_record("taro")) is not None
         backup.replace(bank.database)
         before = bank.database.read_bytes()
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="was replaced while the server runs; stop the server, remove"):
                 run_batch(bank, login_batch, [code_request(taro, taro.code())])
             with pytest.raises(StoreUnavailable, match="was replaced"):
-                login_reader.credentials("taro")
+                completed(login_reader.login_record("taro"))
         assert bank.database.read_bytes() == before
 
 
@@ -347,7 +343,7 @@ def test_a_login_batch_that_cannot_roll_back_lets_the_connection_go(tmp_path: Pa
     event.listen(bank.store.engine, "connect", no_way_back)
     with login_batch_of(bank) as login_batch:
         with pytest.raises(StoreUnavailable, match="UNIQUE constraint failed"):
-            login_batch.run(["taro"], [], twice)
+            completed(login_batch.run(["taro"], [], twice))
         event.remove(bank.store.engine, "connect", no_way_back)
         assert bank.rows() == before
         assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
@@ -360,144 +356,15 @@ def test_closing_a_login_batch_that_was_never_used_is_no_error(tmp_path: Path) -
     login_batch.close()
 
 
-# Enquiries: what is asked between the batches.
-
-
-def test_a_customer_is_known_with_their_hash_and_without_a_lock(tmp_path: Path) -> None:
-    bank = Bank(tmp_path, busy_seconds=0.01)
-    bank.customer("taro", password_hash="a hash")
-    bank.customer("jiro", None)
-    with reader_of(bank) as login_reader, bank.store.work():
-        assert login_reader.credentials("taro") == (bank_record(login_reader, "taro"), "a hash")
-        known = login_reader.credentials("jiro")
-        assert known is not None and known[1] is None and known[0].token_key is None
-        assert login_reader.credentials("nobody") is None
-
-
-def bank_record(login_reader: LoginReader, contract_id: str) -> object:
-    known = login_reader.credentials(contract_id)
-    assert known is not None
-    return known[0]
-
-
-def test_the_login_batch_and_the_desk_know_a_customer_by_the_same_facts(tmp_path: Path) -> None:
-    """Two statements for one record: they must not drift apart."""
-    bank = Bank(tmp_path)
-    for number, use in enumerate(OtpUse):
-        bank.in_state(use, f"taro{number}", f"VSMT0000000{number}")
-    with reader_of(bank) as login_reader:
-        for number, _ in enumerate(OtpUse):
-            known = login_reader.credentials(f"taro{number}")
-            assert known is not None
-            assert known[0] == bank.login_record(f"taro{number}")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "taro\0",
-        "taro\0evil",
-        "TARO",
-        "taro ",
-        "ta%",
-        "'taro'",
-        '"taro"',
-        "[taro]",
-        "",
-        "9" * 5000,
-        '{"a": 1}',
-    ],
-)
-def test_a_name_is_a_name_and_nothing_else(tmp_path: Path, name: str) -> None:
-    bank = Bank(tmp_path)
+@pytest.mark.parametrize("notices", [False, True])
+def test_a_lock_is_a_notice_only_where_notices_are_on(tmp_path: Path, notices: bool) -> None:
+    bank = Bank(tmp_path, rules(lock_after=1))
     taro = bank.customer()
-    stranger = Holder(name, taro.token_id, taro.seed, taro.spec, taro.clock)
-    with reader_of(bank) as login_reader:
-        assert login_reader.credentials(name) is None
-    with login_batch_of(bank) as login_batch:
-        verdicts = run_batch(bank, login_batch, [code_request(stranger, taro.code()), code_request(taro, taro.code())])
-    assert verdicts == [Reject(Finding.UNKNOWN_CUSTOMER, Language.JA), Accept()]
-
-
-def test_of_one_customers_open_challenges_the_newest_five_are_kept(tmp_path: Path) -> None:
-    """So that nobody who has one password fills everybody's places."""
-    bank = Bank(tmp_path)
-    taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
-    states: list[bytes] = []
-    with login_batch_of(bank) as login_batch:
-        (others,) = run_batch(bank, login_batch, [first_round(jiro)])
-        assert isinstance(others, Challenge)
-        for _ in range(7):
-            bank.clock.now += 1
-            (asked,) = run_batch(bank, login_batch, [first_round(taro)])
-            assert isinstance(asked, Challenge)
-            states.append(asked.state)
-        assert {row[0] for row in bank.rows()["challenge"]} == {*states[2:], others.state}
-        (gone,) = run_batch(bank, login_batch, [second_round(taro, states[1], taro.code())])
-        assert gone == Reject(Finding.CHALLENGE_GONE, Language.JA)
-        assert run_batch(bank, login_batch, [second_round(taro, states[2], taro.code())]) == [Accept()]
-
-
-def test_of_one_customers_challenges_of_one_batch_five_are_kept(tmp_path: Path) -> None:
-    bank = Bank(tmp_path)
-    taro = bank.customer()
-    with login_batch_of(bank) as login_batch:
-        run_batch(bank, login_batch, [first_round(taro)] * 300)
-    assert len(bank.rows()["challenge"]) == 5
-
-
-def test_expired_challenges_are_forgotten_and_open_ones_counted(tmp_path: Path) -> None:
-    bank = Bank(tmp_path)
-    taro = bank.customer()
-    with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
-        assert login_reader.open_challenges() == 0
-        run_batch(bank, login_batch, [first_round(taro)] * 3)
-        bank.clock.now += 60
-        run_batch(bank, login_batch, [first_round(taro)])
-        end = int((NOON + 120) * 1000)
-        assert (login_reader.expire(end), login_reader.open_challenges()) == (0, 4)
-        assert (login_reader.expire(end + 1), login_reader.open_challenges()) == (3, 1)
-        assert (login_reader.expire(end + 60_001), login_reader.open_challenges()) == (1, 0)
-
-
-def test_at_most_a_thousand_challenges_are_forgotten_at_once(tmp_path: Path) -> None:
-    """So that no login waits long for it."""
-    bank = Bank(tmp_path)
-    with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
-        opened_ = [OpenChallenge(n.to_bytes(16, "big"), n, "gateway", int(NOON * 1000), 3, None) for n in range(1001)]
-        login_batch.run([], [], lambda _: Decision(challenges_created=opened_))
-        later = int((NOON + 500) * 1000)
-        assert [login_reader.expire(later) for _ in range(3)] == [1000, 1, 0]
-
-
-def test_nothing_is_written_where_nothing_is_to_be_forgotten(tmp_path: Path) -> None:
-    bank = Bank(tmp_path, busy_seconds=0.01)
-    with reader_of(bank) as login_reader, bank.store.work():
-        assert login_reader.expire(int(NOON * 1000)) == 0
-
-
-def test_a_probe_writes(tmp_path: Path) -> None:
-    bank = Bank(tmp_path, busy_seconds=0.01)
-    with reader_of(bank) as login_reader:
-        login_reader.probe(1)
-        login_reader.probe(2)
-        with bank.store.work(), pytest.raises(StoreBusy, match="write lock"):
-            login_reader.probe(3)
-        login_reader.probe(4)
-    assert ("probe", (4).to_bytes(8, "big")) in bank.rows()["meta"]
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda login_reader: login_reader.credentials("taro"),
-        lambda login_reader: login_reader.expire(0),
-        lambda login_reader: login_reader.open_challenges(),
-        lambda login_reader: login_reader.probe(0),
-    ],
-)
-def test_every_enquiry_of_a_store_that_is_gone_says_so(tmp_path: Path, ask: Callable[[LoginReader], object]) -> None:
-    bank = Bank(tmp_path)
-    shutil.rmtree(tmp_path)
-    with reader_of(bank) as login_reader, pytest.raises(StoreUnavailable, match="cannot be opened"):
-        ask(login_reader)
+    with bank.store.work() as work:
+        work.connection.execute(update(profile).values(email="taro@example.jp"))
+    login_batch = SqliteLoginBatch(SharedCommits(bank.store.engine), notices=notices)
+    run_batch(bank, login_batch, [code_request(taro, "000000")])
+    login_batch.close()
+    (row,) = bank.audit(event="customer.locked")
+    waiting = [(one[0], one[2], one[4]) for one in bank.rows()["outbox"]]
+    assert waiting == ([(row.id, "customer.locked", "taro@example.jp")] if notices else [])

@@ -8,8 +8,9 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from sqlalchemy import event
 
 from otp_core.authentication.queue import BATCH, REMIND_SECONDS, RETRY_SECONDS, BatchEvaluator, LoginQueue
 from otp_core.login.evaluate import Evaluator
-from otp_core.login.requests import LoginRequest
+from otp_core.login.requests import Decision, Facts, LoginRequest
 from otp_core.login.table import Finding, Stage
-from otp_core.model import Accept, Attempt, Language, Reject, Silence, Verdict
+from otp_core.model import Accept, Attempt, Language, Reject, Silence, StoreBusy, Verdict
+from otp_core.store.engine import LoginBatch
 from tests.core.bank import CODE, STAFF, Bank, Holder, rules
 from tests.fakes import SwiftLoop
 
@@ -38,7 +40,7 @@ def run(scene: Callable[[], Awaitable[None]]) -> None:
 
 
 @asynccontextmanager
-async def docket_of(bank: Bank, evaluator: BatchEvaluator | None = None) -> AsyncIterator[LoginQueue]:
+async def queue_of(bank: Bank, evaluator: BatchEvaluator | None = None) -> AsyncIterator[LoginQueue]:
     queue = LoginQueue(bank.store.login_batch(), evaluator or bank.evaluator, bank.guarded, bank.store.ids)
     try:
         yield queue
@@ -96,7 +98,7 @@ def test_a_verdict_is_told_when_it_is_durable_and_not_before(tmp_path: Path) -> 
     seen: list[int] = []
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             done = asyncio.Event()
 
             def tell(verdict: Verdict) -> None:
@@ -117,7 +119,7 @@ def test_whatever_has_arrived_is_one_batch_and_all_of_it_is_durable_before_any_i
     rows: list[int] = []
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             done = asyncio.Event()
             for number in range(BATCH + 10):
                 queue.submit(
@@ -151,7 +153,7 @@ def test_what_arrives_at_once_is_one_sitting_and_nobody_sits_for_nothing(
     evaluator = CountingEvaluator(bank)
 
     async def scene() -> None:
-        async with docket_of(bank, evaluator) as queue:
+        async with queue_of(bank, evaluator) as queue:
             await verdicts(queue, request(taro), request(taro), request(taro))
             await asyncio.sleep(2 * RETRY_SECONDS)
             assert evaluator.times == 1
@@ -172,7 +174,7 @@ def test_a_closed_queue_lets_go_of_the_file(tmp_path: Path) -> None:
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             await verdicts(queue, request(taro))
             assert opened(bank) > 0
         assert opened(bank) == 0
@@ -194,7 +196,7 @@ def test_each_request_hears_its_own_verdict(tmp_path: Path) -> None:
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             assert await verdicts(queue, request(taro), request(jiro, "000000"), request(jiro), request(taro)) == [
                 Accept(),
                 Reject(Finding.WRONG, Language.JA),
@@ -212,7 +214,7 @@ def test_one_code_one_login_over_two_queues(tmp_path: Path) -> None:
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as one, docket_of(bank) as other:
+        async with queue_of(bank) as one, queue_of(bank) as other:
             found = await asyncio.gather(verdicts(one, request(taro, None, 1)), verdicts(other, request(taro, None, 2)))
             assert sorted(type(verdict).__name__ for (verdict,) in found) == ["Accept", "Reject"]
 
@@ -224,9 +226,9 @@ def test_a_repeated_request_is_known_again_by_another_worker_and_after_a_restart
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             assert await verdicts(queue, request(taro, None, 77)) == [Accept()]
-        async with docket_of(Bank(tmp_path, clock=bank.clock)) as queue:
+        async with queue_of(Bank(tmp_path, clock=bank.clock)) as queue:
             assert await verdicts(queue, request(taro, None, 77), request(taro, None, 78)) == [
                 Accept(),
                 Reject(Finding.REUSED, Language.JA),
@@ -240,7 +242,7 @@ def test_a_door_that_cannot_take_its_verdict_keeps_nobody_from_theirs(tmp_path: 
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
 
             def broken(_: Verdict) -> None:
                 raise OSError("the socket is gone")
@@ -260,7 +262,7 @@ def test_a_verdict_waits_for_the_end_of_a_lock(tmp_path: Path, capsys: pytest.Ca
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             with locked(bank):
                 waiting = asyncio.ensure_future(verdicts(queue, request(taro)))
                 await asyncio.sleep(4 * RETRY_SECONDS)
@@ -279,7 +281,7 @@ def test_who_comes_during_a_lock_waits_in_line(tmp_path: Path) -> None:
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             with locked(bank):
                 first = asyncio.ensure_future(verdicts(queue, request(taro, None, 1)))
                 await asyncio.sleep(2 * RETRY_SECONDS)
@@ -292,13 +294,31 @@ def test_who_comes_during_a_lock_waits_in_line(tmp_path: Path) -> None:
     run(scene)
 
 
+def test_a_batch_that_is_put_back_keeps_its_order(tmp_path: Path) -> None:
+    """Of two requests with one code the one that came first is accepted, however often the store was busy."""
+    bank = Bank(tmp_path, busy_seconds=0.01)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with queue_of(bank) as queue:
+            with locked(bank):
+                batch = asyncio.ensure_future(verdicts(queue, *(request(taro, None, number) for number in (1, 2, 3))))
+                await asyncio.sleep(3 * RETRY_SECONDS)
+                assert len(queue) == 3
+            reused = Reject(Finding.REUSED, Language.JA)
+            assert await batch == [Accept(), reused, reused]
+
+    run(scene)
+    assert bank.login_record().last_fingerprint == 1
+
+
 def test_the_loop_goes_on_while_the_store_is_locked(tmp_path: Path) -> None:
     """It stands still for busy_seconds at a time, then others have their turn."""
     bank = Bank(tmp_path, busy_seconds=0.01)
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             with locked(bank):
                 waiting = asyncio.ensure_future(verdicts(queue, request(taro)))
                 turns, end = 0, time.monotonic() + 0.5
@@ -316,7 +336,7 @@ def test_who_waits_longer_than_their_deadline_hears_silence_and_the_others_go_on
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             with locked(bank):
                 hurried, patient = (
                     asyncio.ensure_future(verdicts(queue, one))
@@ -337,7 +357,7 @@ def test_after_silence_the_same_request_may_still_be_accepted(tmp_path: Path) ->
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             with locked(bank):
                 (silence,) = await verdicts(queue, request(taro, None, 7, later()))
                 assert isinstance(silence, Silence)
@@ -354,7 +374,7 @@ def test_a_store_that_takes_no_writes_is_silence_and_works_again_by_itself(tmp_p
         connection.execute("PRAGMA query_only = ON")
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             event.listen(bank.store.engine, "connect", read_only)
             (silence,) = await verdicts(queue, request(taro, deadline=later()))
             assert isinstance(silence, Silence)
@@ -373,7 +393,7 @@ def test_lasting_trouble_is_said_again_after_a_while(tmp_path: Path, capsys: pyt
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             with locked(bank):
                 await verdicts(queue, request(taro, deadline=later()))
                 await verdicts(queue, request(taro, deadline=later()))
@@ -395,7 +415,7 @@ def test_trouble_that_comes_and_goes_is_said_once_in_a_while(
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             for _ in range(3):
                 with locked(bank):
                     await verdicts(queue, request(taro, deadline=later()))
@@ -419,7 +439,7 @@ def test_a_clock_set_back_answers_nobody_until_it_is_right(tmp_path: Path) -> No
     taro = bank.customer()
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             assert await verdicts(queue, request(taro)) == [Accept()]
             bank.clock.now -= 3600
             old = taro.code()
@@ -435,7 +455,28 @@ def test_a_clock_set_back_answers_nobody_until_it_is_right(tmp_path: Path) -> No
     run(scene)
 
 
-# One bad case among good ones.
+# One bad request among good ones.
+
+
+@dataclass
+class FailingOnce:
+    """A login batch whose store is busy at the ``at_run``th run."""
+
+    login_batch: LoginBatch
+    at_run: int
+    runs: int = 0
+    concurrency: int = 1
+
+    async def run(
+        self, customers: Collection[str], states: Collection[bytes], evaluate: Callable[[Facts], Decision]
+    ) -> Decision:
+        self.runs += 1
+        if self.runs == self.at_run:
+            raise StoreBusy("the store is busy")
+        return await self.login_batch.run(customers, states, evaluate)
+
+    def close(self) -> None:
+        self.login_batch.close()
 
 
 def test_a_poisoned_request_hears_silence_and_takes_nobody_with_it(
@@ -446,14 +487,14 @@ def test_a_poisoned_request_hears_silence_and_takes_nobody_with_it(
     seal_breaks(bank, "VSMT00000002")
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             found = await verdicts(queue, *(request(holder) for holder in holders))
-            assert found == [Accept(), Accept(), Silence("KeyProblem while judging"), Accept()]
+            assert found == [Accept(), Accept(), Silence("KeyProblem while the login was evaluated"), Accept()]
             assert await verdicts(queue, request(holders[0])) == [Reject(Finding.REUSED, Language.JA)]
 
     run(scene)
     said = capsys.readouterr().out
-    assert "a batch could not be judged" in said
+    assert "a batch could not be evaluated" in said
     assert "VSMT00000002 does not open with this master key" in said
 
 
@@ -463,11 +504,27 @@ def test_a_name_that_no_database_can_hold_is_silence(tmp_path: Path) -> None:
     half = Holder("\ud800", taro.token_id, taro.seed, taro.spec, taro.clock)
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             assert await verdicts(queue, request(half), request(taro)) == [
-                Silence("UnicodeEncodeError while judging"),
+                Silence("UnicodeEncodeError while the login was evaluated"),
                 Accept(),
             ]
+
+    run(scene)
+
+
+def test_a_store_that_fails_while_requests_are_run_alone_is_waited_out(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    holders = [bank.customer(f"taro{number}", f"VSMT0000000{number}") for number in range(3)]
+    seal_breaks(bank, "VSMT00000000")
+
+    async def scene() -> None:
+        login_batch = FailingOnce(bank.store.login_batch(), at_run=3)
+        queue = LoginQueue(login_batch, bank.evaluator, bank.guarded, bank.store.ids)
+        poisoned = Silence("KeyProblem while the login was evaluated")
+        assert await verdicts(queue, *(request(holder) for holder in holders)) == [poisoned, Accept(), Accept()]
+        assert login_batch.runs > 3 and queue.failing == frozenset()
+        queue.close()
 
     run(scene)
 
@@ -478,10 +535,10 @@ def test_requests_behind_a_poisoned_batch_are_heard_too(tmp_path: Path) -> None:
     seal_breaks(bank, "VSMT00000001")
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             requests = [request(taro, fingerprint=number) for number in range(BATCH)]
             found = await verdicts(queue, *requests, request(jiro))
-            assert found == [Silence("KeyProblem while judging")] * BATCH + [Accept()]
+            assert found == [Silence("KeyProblem while the login was evaluated")] * BATCH + [Accept()]
 
     run(scene)
 
@@ -497,7 +554,7 @@ def test_a_decision_that_the_store_keeps_refusing_holds_up_nobody(tmp_path: Path
     bank = Bank(tmp_path, clock=shared.clock)
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             assert await verdicts(queue, request(taro), request(jiro), request(saburo)) == [
                 Accept(),
                 Reject(Finding.REUSED, Language.JA),
@@ -510,10 +567,10 @@ def test_a_decision_that_the_store_keeps_refusing_holds_up_nobody(tmp_path: Path
 def test_a_shared_token_reported_lost_by_one_is_refused_from_all_and_holds_up_nobody(tmp_path: Path) -> None:
     bank = Bank(tmp_path, rules(one_customer_per_token=False))
     taro, jiro, saburo = bank.customer(), bank.customer("jiro"), bank.customer("saburo", "VSMT00000002")
-    bank.desk.report_lost("taro", STAFF)
+    bank.desk.enrolment.report_lost("taro", STAFF)
 
     async def scene() -> None:
-        async with docket_of(bank) as queue:
+        async with queue_of(bank) as queue:
             assert await verdicts(queue, request(taro), request(jiro), request(saburo)) == [
                 Reject(Finding.LOST, Language.JA),
                 Reject(Finding.LOST, Language.JA),
@@ -530,7 +587,7 @@ def test_a_conflict_that_passes_is_evaluated_again(tmp_path: Path) -> None:
     evaluator = LateEvaluator(bank)
 
     async def scene() -> None:
-        async with docket_of(bank, evaluator) as queue:
+        async with queue_of(bank, evaluator) as queue:
             assert await verdicts(queue, request(taro)) == [Accept()]
 
     run(scene)
@@ -558,12 +615,12 @@ def test_one_code_one_login_while_the_desk_and_two_queues_use_the_store_at_once(
     def desk_at_work() -> None:
         _, desk = bank.open_desk(bank.open_store(SOON))
         while not stop.wait(0.005):
-            desk.issue_token(STAFF)
+            desk.tokens.issue(STAFF)
 
     clerk = threading.Thread(target=desk_at_work)
 
     async def scene() -> None:
-        async with docket_of(bank) as one, docket_of(bank) as other:
+        async with queue_of(bank) as one, queue_of(bank) as other:
             clerk.start()
             tries = []
             for number in range(5):

@@ -1,4 +1,4 @@
-"""How somebody gets in: every pair of (stage, finding), written out a second time. What is not here is refused."""
+"""How a login is decided: every pair of (stage, finding), written out a second time. What is not here is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from otp_core.login.table import LOGIN, Action, Finding, Stage, action_for
 
-# One block a step, so that the question "how can somebody be let in?" is answered by the first three blocks.
+# One block an action, so that the question "how does a login succeed?" is answered by the first three blocks.
 EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
     Action.SPEND_AND_ACCEPT: {
         (Stage.SECOND_ROUND, Finding.FITS),
@@ -26,6 +26,11 @@ EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
         (Stage.CODE, Finding.WITHOUT_TOKEN),
     },
     Action.ASK: {(Stage.FIRST_ROUND, Finding.CODE_DUE)},
+    Action.ASK_FIRST_FACTOR: {
+        (Stage.PASSWORD, Finding.FIRST_FACTOR_ASKS),
+        (Stage.FIRST_ROUND, Finding.FIRST_FACTOR_ASKS),
+        (Stage.BOTH, Finding.FIRST_FACTOR_ASKS),
+    },
     Action.ASK_AGAIN: {
         (Stage.SECOND_ROUND, Finding.REUSED),
         (Stage.SECOND_ROUND, Finding.NOT_A_CODE),
@@ -39,11 +44,11 @@ EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
 @pytest.mark.parametrize("finding", list(Finding))
 @pytest.mark.parametrize("stage", list(Stage))
 def test_what_follows_is_what_is_written_and_otherwise_a_refusal(stage: Stage, finding: Finding) -> None:
-    written = [step for step, pairs in EXPECTED.items() if (stage, finding) in pairs]
+    written = [action for action, pairs in EXPECTED.items() if (stage, finding) in pairs]
     assert [action_for(stage, finding)] == (written or [Action.REJECT])
 
 
-def test_every_step_of_the_table_is_expected_somewhere() -> None:
+def test_every_action_of_the_table_is_expected_somewhere() -> None:
     assert set(LOGIN.values()) == set(EXPECTED)
     assert set(Action) == {*EXPECTED, Action.REJECT}
 

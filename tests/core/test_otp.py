@@ -228,6 +228,14 @@ def test_the_window_follows_the_drift(drift: int) -> None:
         assert fit_now(code(away), drift=drift) == expected
 
 
+@pytest.mark.parametrize(("behind", "found"), [(0, Fit.REUSED), (1, Fit.REUSED), (2, Fit.REUSED), (3, Fit.WRONG)])
+def test_the_last_three_codes_of_a_counter_token_are_reused_and_older_ones_wrong(behind: int, found: Fit) -> None:
+    seed, spec = b"12345678901234567890", TokenSpec(Kind.HOTP)
+    code = code_at(seed, 50 - behind, spec)
+    bounds = {"at_ms": 0, "last_step": 50, "drift": 0, "window": 1, "look_ahead": 10}
+    assert fit(seed, spec, code, **bounds)[0] is found
+
+
 def test_a_step_at_or_before_the_last_accepted_one_is_reused_not_wrong() -> None:
     assert fit_now(code(-1), last_step=STEP) == (Fit.REUSED, STEP - 1)
     assert fit_now(code(0), last_step=STEP) == (Fit.REUSED, STEP)

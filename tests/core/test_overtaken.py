@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from otp_core.login.requests import Decision, Facts, LoginRequest
 from otp_core.login.table import Finding
 from otp_core.model import Accept, Challenge, Reject, Verdict
-from otp_core.store.sqlite.login_batch import SqliteLoginBatch
+from otp_core.store.engine import LoginBatch
 from tests.core.bank import STAFF, Bank, Holder, rules
-from tests.core.batches import code_request, first_round, login_batch_of, run_batch, second_round
+from tests.core.batches import code_request, completed, first_round, login_batch_of, run_batch, second_round
 
 
 class Race:
@@ -31,7 +31,7 @@ class Race:
         self.taro, self.jiro = self.bank.customer(), self.bank.customer("jiro", "VSMT00000002")
         self.times = 0
 
-    def run(self, requests: list[LoginRequest], meanwhile: Callable[[SqliteLoginBatch], object]) -> list[Verdict]:
+    def run(self, requests: list[LoginRequest], meanwhile: Callable[[LoginBatch], object]) -> list[Verdict]:
         known: list[Facts] = []
         with login_batch_of(self.bank) as mine, login_batch_of(self.bank) as others:
             verdicts = run_batch(self.bank, mine, requests, known, lambda: meanwhile(others))
@@ -55,7 +55,7 @@ def test_a_batch_that_nobody_overtakes_is_evaluated_once(race: Race) -> None:
     assert race.times == 1
 
 
-def test_others_logins_are_no_reason_to_evaluator_again(race: Race) -> None:
+def test_others_logins_are_no_reason_to_evaluate_again(race: Race) -> None:
     jiro = race.jiro
     done = race.run(
         [code_request(race.taro, race.taro.code())],
@@ -67,8 +67,8 @@ def test_others_logins_are_no_reason_to_evaluator_again(race: Race) -> None:
 @pytest.mark.parametrize(
     ("act", "finding"),
     [
-        (lambda desk: desk.lock("taro", STAFF), Finding.LOCKED),
-        (lambda desk: desk.report_lost("taro", STAFF), Finding.LOST),
+        (lambda desk: desk.customers.lock("taro", STAFF), Finding.LOCKED),
+        (lambda desk: desk.enrolment.report_lost("taro", STAFF), Finding.LOST),
     ],
     ids=["lock", "report lost"],
 )
@@ -76,7 +76,7 @@ def test_no_login_after_the_desk_has_ended_it(race: Race, act: Callable[[Any], o
     done = race.run([code_request(race.taro, race.taro.code())], lambda _: act(race.bank.desk))
     assert (reason(done), race.times) == (finding, 2)
     assert [row.event for row in race.bank.audit(actor="gateway")] == ["login.rejected"], (
-        "and the first ruling left none"
+        "and the first decision left none"
     )
 
 
@@ -84,14 +84,14 @@ def test_a_code_spent_at_the_desk_meanwhile_is_used(race: Race) -> None:
     code = race.taro.code()
 
     def suspend_and_resume(_: object) -> None:
-        race.bank.desk.suspend("taro", code, STAFF)
-        race.bank.desk.resume("taro", STAFF)
+        race.bank.desk.enrolment.suspend("taro", code, STAFF)
+        race.bank.desk.enrolment.resume("taro", STAFF)
 
     assert reason(race.run([code_request(race.taro, code)], suspend_and_resume)) == Finding.REUSED
 
 
 def test_an_act_about_somebody_else_costs_a_second_look_and_nothing_else(race: Race) -> None:
-    done = race.run([code_request(race.taro, race.taro.code())], lambda _: race.bank.desk.lock("jiro", STAFF))
+    done = race.run([code_request(race.taro, race.taro.code())], lambda _: race.bank.desk.customers.lock("jiro", STAFF))
     assert (done, race.times) == ([Accept()], 2)
     assert len(race.bank.audit(event="login.accepted")) == 1
 
@@ -129,6 +129,36 @@ def test_the_wrong_code_that_locks_is_not_overlooked(tmp_path: Path) -> None:
     assert (reason(done), race.times) == (Finding.LOCKED, 2)
 
 
+def test_a_retransmission_is_one_only_while_its_acceptance_is_the_tokens_last(race: Race) -> None:
+    first = code_request(race.taro, race.taro.code(), fingerprint=77)
+    newer = code_request(race.taro, race.taro.code(1), fingerprint=88)
+    assert race.run([first], lambda _: None) == [Accept()]
+    done = race.run([first], lambda others: run_batch(race.bank, others, [newer]))
+    assert (reason(done), race.times) == (Finding.REUSED, 2)
+
+
+def test_a_code_is_spent_on_top_of_the_step_that_was_read_and_of_no_other(race: Race) -> None:
+    """A later code would fit on top of the other one too; but drift and failures were decided by what was read."""
+    earlier = code_request(race.taro, race.taro.code())
+    done = race.run(
+        [code_request(race.taro, race.taro.code(1))], lambda others: run_batch(race.bank, others, [earlier])
+    )
+    assert (done, race.times) == ([Accept()], 2)
+
+
+def test_a_wrong_code_is_counted_on_top_of_the_one_that_was_read_not_of_one_like_it(race: Race) -> None:
+    wrong, right = code_request(race.taro, "000000"), code_request(race.taro, race.taro.code())
+    race.run([wrong], lambda _: None)
+
+    def forgiven_and_wrong_again(others: LoginBatch) -> None:
+        run_batch(race.bank, others, [right])
+        race.bank.clock.now += 1
+        run_batch(race.bank, others, [wrong])
+
+    assert reason(race.run([wrong], forgiven_and_wrong_again)) == Finding.WRONG
+    assert (race.bank.login_record().failures, race.times) == (2, 2)
+
+
 def test_a_state_is_answered_once(race: Race) -> None:
     with login_batch_of(race.bank) as login_batch:
         (asked,) = run_batch(race.bank, login_batch, [first_round(race.taro)])
@@ -138,19 +168,19 @@ def test_a_state_is_answered_once(race: Race) -> None:
     assert (reason(done), race.times) == (Finding.CHALLENGE_GONE, 2)
 
 
-def test_a_evaluator_that_fails_at_the_second_look_leaves_the_lock_free(race: Race) -> None:
+def test_an_evaluator_that_fails_at_the_second_look_leaves_the_lock_free(race: Race) -> None:
     before = race.bank.rows()
 
     def fail_late(facts: Facts) -> Decision:
         race.times += 1
         if race.times == 2:
             raise RuntimeError("poison")
-        race.bank.desk.issue_token(STAFF)
+        race.bank.desk.tokens.issue(STAFF)
         return Decision()
 
     with login_batch_of(race.bank) as login_batch:
         with pytest.raises(RuntimeError, match="poison"):
-            login_batch.run(["taro"], [], fail_late)
+            completed(login_batch.run(["taro"], [], fail_late))
         with race.bank.open_store(0.01).work():
             pass
     assert race.bank.rows().keys() == before.keys()
@@ -208,7 +238,7 @@ def outcome(order: str, before: Batch, one: Batch, other: Batch) -> dict[str, tu
         return {who: ((told[who], left_behind(bank, who)), bank.login_record(who).failures) for who in WHO}
 
 
-def asked(bank: Bank, login_batch: SqliteLoginBatch, holder: Holder) -> bytes:
+def asked(bank: Bank, login_batch: LoginBatch, holder: Holder) -> bytes:
     (verdict,) = run_batch(bank, login_batch, [first_round(holder)])
     assert isinstance(verdict, Challenge)
     return verdict.state

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
-from otp_core.accounts import Principal
+from otp_core.accounts import Principal, PrincipalKind
 from otp_core.audit import id_at, ms_of
 from otp_core.model import (
     OtpUse,
@@ -27,6 +28,7 @@ from otp_core.store.queries import (
     token_line,
     tokens,
 )
+from otp_core.store.schema import audit
 from otp_core.store.unit_of_work import NewCustomer
 from tests.core.bank import NOON, STAFF, Bank, rules
 
@@ -93,7 +95,7 @@ def test_the_audit_trail_comes_page_by_page_in_both_directions(tmp_path: Path, l
 
 def test_customers_are_found_by_a_part_of_what_they_are_called(tmp_path: Path) -> None:
     bank = filled(tmp_path)
-    bank.desk.add_customer("100%", STAFF, name="山田 花子")
+    bank.desk.customers.add("100%", STAFF, name="山田 花子")
 
     def search(words: str) -> list[str]:
         with bank.store.read() as connection:
@@ -108,8 +110,8 @@ def test_customers_are_found_by_a_part_of_what_they_are_called(tmp_path: Path) -
 
 def test_customers_are_found_by_their_state(tmp_path: Path) -> None:
     bank = filled(tmp_path)
-    bank.desk.suspend("taro1", None, STAFF)
-    bank.desk.lock("taro5", STAFF)
+    bank.desk.enrolment.suspend("taro1", None, STAFF)
+    bank.desk.customers.lock("taro5", STAFF)
     with bank.store.read() as connection:
         assert [line.contract_id for line in customers(connection, use=OtpUse.SUSPENDED)] == ["taro1"]
         assert [line.contract_id for line in customers(connection, locked=True)] == ["taro5"]
@@ -118,7 +120,7 @@ def test_customers_are_found_by_their_state(tmp_path: Path) -> None:
 
 def test_tokens_are_found_by_a_part_and_by_their_state(tmp_path: Path) -> None:
     bank = filled(tmp_path)
-    bank.desk.retire_token("VSMT00000009", STAFF)
+    bank.desk.tokens.retire("VSMT00000009", STAFF)
     with bank.store.read() as connection:
         assert [line.token_id for line in tokens(connection, search="0003")] == ["VSMT00000003"]
         assert [line.token_id for line in tokens(connection, state=TokenState.AVAILABLE)] == ["VSMT00000008"]
@@ -149,7 +151,7 @@ def test_the_audit_trail_is_asked_for_by_whom_what_who_and_when(tmp_path: Path) 
     bank.customer("taro")
     bank.clock.now += 3600
     bank.customer("jiro", "VSMT00000002")
-    bank.desk.suspend("jiro", None, Principal("the counter"))
+    bank.desk.enrolment.suspend("jiro", None, Principal("the counter", PrincipalKind.COMMAND))
     later = id_at(int((NOON + 3600) * 1000))
 
     def asked(**wanted: Any) -> list[tuple[str, str | None]]:
@@ -163,6 +165,23 @@ def test_the_audit_trail_is_asked_for_by_whom_what_who_and_when(tmp_path: Path) 
     assert asked(before=later) == [("token.imported", None), ("otp.enrolled", "taro")]
     assert len(asked(after=later)) == 3
     assert asked(customer="jiro", event="token") == []
+
+
+ODD = {1: "100%", 2: "a_b"}
+"""Audit rows with events that no version has, by their ids."""
+
+
+@pytest.mark.parametrize("letters", ["%", "_", "login%accepted", "login_accepted", "otp_enrolled", "otp.%"])
+def test_an_event_is_asked_for_by_its_letters_and_not_by_a_pattern(tmp_path: Path, letters: str) -> None:
+    bank = Bank(tmp_path)
+    bank.customer("taro")
+    assert bank.audit(event=letters) == []
+    rows = [{"id": number, "event": event, "actor": "", "source": "", "reason": ""} for number, event in ODD.items()]
+    with bank.store.work() as work:
+        work.connection.execute(insert(audit), rows)
+    assert [row.event for row in bank.audit(event=letters)] == []
+    assert [row.event for row in bank.audit(event="100%")] == ["100%"]
+    assert [row.event for row in bank.audit(event="a_")] == ["a_b"]
 
 
 def test_the_newest_row_tells_the_latest_moment(tmp_path: Path) -> None:
@@ -192,7 +211,7 @@ def test_rows_that_were_added_meanwhile_are_told_and_nothing_is_written(tmp_path
     before, trail = bank.rows(), bank.audit()
     new = [("VSMT00000007", b"seed", TokenSpec()), ("VSMT00000003", b"seed", TokenSpec())]
     with pytest.raises(StoreUnavailable, match="a token of the same ID was added by somebody else"):
-        bank.desk.import_tokens(new, STAFF)
+        bank.desk.tokens.import_rows(new, STAFF)
     with pytest.raises(StoreUnavailable, match="a customer of the same ID was added by somebody else"):
-        bank.desk.import_customers([NewCustomer("hanako", None), NewCustomer("taro1", None)], [None, None], STAFF)
+        bank.desk.customers.import_rows([NewCustomer("hanako", None), NewCustomer("taro1", None)], [None, None], STAFF)
     assert (bank.rows(), bank.audit()) == (before, trail)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyotp
 import pytest
 
-from otp_core.accounts import Principal, Refusal, Refused, Session, SessionLimits
+from otp_core.accounts import Desk, Principal, PrincipalKind, Refusal, Refused, Session, SessionLimits
 from otp_core.model import OtpUse
 from otp_core.sealing import KeyProblem
 from otp_core.store.schema import session
@@ -15,7 +17,8 @@ from otp_core.store.sessions import session_lines
 from tests.core.bank import STAFF, Bank
 
 BOUNDS = SessionLimits(idle=600, longest=1800, most=4)
-WEB = Principal("web", "192.0.2.9")
+WEB = Principal("web", PrincipalKind.CUSTOMER, "192.0.2.9", customer="taro")
+NOBODY = Principal("web", PrincipalKind.ANONYMOUS, "192.0.2.9")
 ID = b"i" * 32
 
 
@@ -25,16 +28,17 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def begun(bank: Bank, contract_id: str | None = "taro", id_: bytes = ID) -> Session:
-    return bank.desk.begin_session(id_, contract_id, {"stage": "/x"}, BOUNDS, WEB)
+    principal = NOBODY if contract_id is None else replace(WEB, customer=contract_id)
+    return bank.desk.sessions.begin(id_, contract_id, {"stage": "/x"}, BOUNDS, principal)
 
 
 def test_a_session_is_found_by_its_id_and_by_nothing_that_the_store_holds(bank: Bank) -> None:
     bank.customer()
     begun(bank)
-    found = bank.desk.session(ID, BOUNDS)
+    found = bank.desk.sessions.find(ID, BOUNDS)
     assert found is not None and found.customer == "taro" and found.data == {"stage": "/x"}
-    assert bank.desk.session(b"j" * 32, BOUNDS) is None
-    assert bank.desk.session(found.digest, BOUNDS) is None
+    assert bank.desk.sessions.find(b"j" * 32, BOUNDS) is None
+    assert bank.desk.sessions.find(found.digest, BOUNDS) is None
     content = b"".join(file.read_bytes() for file in bank.folder.glob("bank.db*"))
     assert ID not in content and b"/x" not in content
     assert ID.hex() not in repr(found) and "/x" not in repr(found)
@@ -45,13 +49,13 @@ def test_a_session_ends_when_nobody_clicks_and_at_the_latest_in_any_request(bank
     session = begun(bank)
     for _ in range(3):
         bank.clock.now += 590
-        assert bank.desk.session(ID, BOUNDS) is not None
-        bank.desk.update_session(session, {})
+        assert bank.desk.sessions.find(ID, BOUNDS) is not None
+        bank.desk.sessions.update(session, {})
     bank.clock.now += 40
-    assert bank.desk.session(ID, BOUNDS) is None  # half an hour in all
+    assert bank.desk.sessions.find(ID, BOUNDS) is None  # half an hour in all
     begun(bank, id_=b"k" * 32)
     bank.clock.now += 601
-    assert bank.desk.session(b"k" * 32, BOUNDS) is None
+    assert bank.desk.sessions.find(b"k" * 32, BOUNDS) is None
 
 
 def test_what_a_session_remembers_opens_for_no_other_session(bank: Bank) -> None:
@@ -62,7 +66,7 @@ def test_what_a_session_remembers_opens_for_no_other_session(bank: Bank) -> None
         rows = connection.execute(session.select().order_by(session.c.key)).all()
         connection.execute(session.update().where(session.c.key == rows[1].key).values(data=rows[0].data))
     with pytest.raises(KeyProblem):
-        bank.desk.session(b"k" * 32, BOUNDS)
+        bank.desk.sessions.find(b"k" * 32, BOUNDS)
 
 
 def test_there_are_no_more_sessions_than_there_may_be_and_half_are_for_who_signed_in(bank: Bank) -> None:
@@ -77,24 +81,24 @@ def test_there_are_no_more_sessions_than_there_may_be_and_half_are_for_who_signe
     with pytest.raises(Refused):
         begun(bank)
     bank.clock.now += 700
-    assert bank.desk.expire_sessions(BOUNDS) == 4
+    assert bank.desk.sessions.expire(BOUNDS) == 4
     begun(bank, None)
 
 
 def test_the_old_code_is_spent_at_once_and_proves_for_a_while(bank: Bank) -> None:
     old, new = bank.customer(), bank.token("VSMT00000002")
     session = begun(bank)
-    bank.desk.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
     with pytest.raises(Refused) as caught:
-        bank.desk.suspend("taro", old.code(), WEB)
+        bank.desk.enrolment.suspend("taro", old.code(), WEB)
     assert caught.value.refusal is Refusal.REUSED_CODE
     bank.clock.now += 301
     before = bank.rows()
     with pytest.raises(Refused) as caught:
-        bank.desk.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+        bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
     assert caught.value.refusal is Refusal.NOT_NOW and bank.rows() == before
-    bank.desk.give_old_code("taro", old.code(), session, 300, WEB)
-    bank.desk.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
     assert bank.login_record().token_id == new.token_id
     assert bank.token_line(old.token_id).state == "retired"
 
@@ -102,56 +106,56 @@ def test_the_old_code_is_spent_at_once_and_proves_for_a_while(bank: Bank) -> Non
 def test_a_proof_changes_one_device_only(bank: Bank) -> None:
     old, new, third = bank.customer(), bank.token("VSMT00000002"), bank.token("VSMT00000003")
     session = begun(bank)
-    bank.desk.give_old_code("taro", old.code(), session, 300, WEB)
-    bank.desk.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
     with pytest.raises(Refused):
-        bank.desk.change_by_proof("taro", session, third.token_id, third.code(), WEB)
+        bank.desk.enrolment.change_by_proof("taro", session, third.token_id, third.code(), WEB)
     assert bank.login_record().token_id == new.token_id
 
 
 def test_a_proof_is_worth_nothing_for_another_token_or_in_another_session(bank: Bank) -> None:
     old, new, third = bank.customer(), bank.token("VSMT00000002"), bank.token("VSMT00000003")
     first, second = begun(bank), begun(bank, id_=b"k" * 32)
-    bank.desk.give_old_code("taro", old.code(), first, 900, WEB)
+    bank.desk.enrolment.give_old_code("taro", old.code(), first, 900, WEB)
     with pytest.raises(Refused):
-        bank.desk.change_by_proof("taro", second, new.token_id, new.code(), WEB)
-    bank.desk.change_device("taro", old.code(1), third.token_id, third.code(), STAFF)  # at the counter, meanwhile
+        bank.desk.enrolment.change_by_proof("taro", second, new.token_id, new.code(), WEB)
+    bank.desk.enrolment.change_device("taro", old.code(1), third.token_id, third.code(), STAFF)
     with pytest.raises(Refused):
-        bank.desk.change_by_proof("taro", first, new.token_id, new.code(), WEB)
+        bank.desk.enrolment.change_by_proof("taro", first, new.token_id, new.code(), WEB)
     assert bank.login_record().token_id == third.token_id
 
 
 def test_a_wrong_new_code_leaves_the_proof_and_the_old_token_as_they_were(bank: Bank) -> None:
     old, new = bank.customer(), bank.token("VSMT00000002")
     session = begun(bank)
-    bank.desk.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
     with pytest.raises(Refused):
-        bank.desk.change_by_proof("taro", session, new.token_id, old.code(), WEB)
+        bank.desk.enrolment.change_by_proof("taro", session, new.token_id, old.code(), WEB)
     assert bank.login_record().failures == 1 and bank.login_record().token_id == old.token_id
-    bank.desk.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+    bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
 
 
 def test_an_issued_token_waits_for_its_customer_and_is_retired_with_the_session(bank: Bank) -> None:
     bank.customer("taro", None)
     bank.customer("hanako", None)
     session = begun(bank)
-    issued = bank.desk.issue_for("taro", session, "Bank", WEB)
+    issued = bank.desk.enrolment.issue_for("taro", session, "Bank", WEB)
     code = pyotp.TOTP(issued.secret).at(bank.clock.now)
     with pytest.raises(Refused) as caught:
-        bank.desk.enrol("hanako", issued.token_id, code, WEB)
+        bank.desk.enrolment.enrol("hanako", issued.token_id, code, replace(WEB, customer="hanako"))
     assert caught.value.refusal is Refusal.TOKEN_OR_CODE
     bank.clock.now += 700
-    bank.desk.expire_sessions(BOUNDS)
+    bank.desk.sessions.expire(BOUNDS)
     assert bank.token_line(issued.token_id).state == "retired"
-    assert bank.desk.expire_sessions(BOUNDS) == 0
+    assert bank.desk.sessions.expire(BOUNDS) == 0
 
 
 def test_an_issued_token_that_was_confirmed_stays_when_the_session_ends(bank: Bank) -> None:
     bank.customer("taro", None)
     session = begun(bank)
-    issued = bank.desk.issue_for("taro", session, "Bank", WEB)
-    bank.desk.enrol("taro", issued.token_id, pyotp.TOTP(issued.secret).at(bank.clock.now), WEB)
-    assert bank.desk.end_sessions([session.key], WEB) == 1
+    issued = bank.desk.enrolment.issue_for("taro", session, "Bank", WEB)
+    bank.desk.enrolment.enrol("taro", issued.token_id, pyotp.TOTP(issued.secret).at(bank.clock.now), WEB)
+    assert bank.desk.sessions.end(session, WEB) == 1
     assert bank.token_line(issued.token_id).state == "bound"
 
 
@@ -159,20 +163,24 @@ def test_a_permit_is_looked_at_without_being_used_up_and_wrong_ones_count(bank: 
     bank.in_state(OtpUse.REISSUE_PERMITTED)
     new = bank.token("VSMT00000002")
     with pytest.raises(Refused) as caught:
-        bank.desk.check_permit("taro", "AAAA-AAAA-AAAA", WEB)
+        bank.desk.enrolment.check_permit("taro", "AAAA-AAAA-AAAA", WEB)
     assert caught.value.refusal is Refusal.WRONG_PERMIT and bank.login_record().failures == 1
     for _ in range(2):
-        bank.desk.check_permit("taro", bank.permit, WEB)
-    bank.desk.change_by_permit("taro", bank.permit, new.token_id, new.code(), WEB)
+        bank.desk.enrolment.check_permit("taro", bank.permit, WEB)
+    bank.desk.enrolment.change_by_permit("taro", bank.permit, new.token_id, new.code(), WEB)
     with pytest.raises(Refused):
-        bank.desk.check_permit("taro", bank.permit, WEB)
+        bank.desk.enrolment.check_permit("taro", bank.permit, WEB)
 
 
 def test_terms_are_accepted_once_a_version(bank: Bank) -> None:
     bank.customer()
     for version in ("1", "1", "2"):
-        bank.desk.accept_terms("taro", version, WEB)
-    assert [bank.desk.has_accepted(bank.login_record(), one) for one in ("1", "2", "3")] == [True, True, False]
+        bank.desk.customers.accept_terms("taro", version, WEB)
+    assert [bank.desk.customers.has_accepted_terms(bank.login_record(), one) for one in ("1", "2", "3")] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_sessions_are_listed_and_revoked(bank: Bank) -> None:
@@ -184,21 +192,23 @@ def test_sessions_are_listed_and_revoked(bank: Bank) -> None:
         assert [line.contract_id for line in lines] == ["taro", None]
         assert [line.key for line in session_lines(connection, after=lines[0].key)] == [lines[1].key]
         assert len(session_lines(connection, contract_id="taro")) == 1
-    assert bank.desk.end_sessions_of("taro", STAFF) == 1
-    assert bank.desk.session(ID, BOUNDS) is None
+    assert bank.desk.sessions.end_of("taro", STAFF) == 1
+    assert bank.desk.sessions.find(ID, BOUNDS) is None
     assert bank.audit(event="session.ended")[-1].customer == "taro"
 
 
-@pytest.mark.parametrize("act", ["lock", "report_lost"])
-def test_what_shuts_a_customer_out_ends_their_sessions_and_nobody_elses(bank: Bank, act: str) -> None:
+@pytest.mark.parametrize("act", [lambda desk: desk.customers.lock, lambda desk: desk.enrolment.report_lost])
+def test_what_shuts_a_customer_out_ends_their_sessions_and_nobody_elses(
+    bank: Bank, act: Callable[[Desk], Callable[[str, Principal], object]]
+) -> None:
     bank.customer()
     bank.customer("hanako", None)
     session = begun(bank)
     begun(bank, "hanako", b"h" * 32)
-    issued = bank.desk.issue_for("taro", session, "Bank", WEB)
-    getattr(bank.desk, act)("taro", STAFF)
-    assert bank.desk.session(ID, BOUNDS) is None
-    assert bank.desk.session(b"h" * 32, BOUNDS) is not None
+    issued = bank.desk.enrolment.issue_for("taro", session, "Bank", WEB)
+    act(bank.desk)("taro", STAFF)
+    assert bank.desk.sessions.find(ID, BOUNDS) is None
+    assert bank.desk.sessions.find(b"h" * 32, BOUNDS) is not None
     assert bank.token_line(issued.token_id).state == "retired", "it was for the session that ended"
     (row,) = bank.audit(event="session.ended")
     assert (row.actor, row.customer) == (STAFF.name, "taro")
@@ -209,26 +219,26 @@ def test_a_changed_device_ends_every_session_but_the_one_that_changed_it(bank: B
     session, others = begun(bank), (b"k" * 32, b"l" * 32)
     for other in others:
         begun(bank, id_=other)
-    bank.desk.give_old_code("taro", old.code(), session, 300, WEB)
-    bank.desk.change_by_proof("taro", session, new.token_id, new.code(), WEB)
-    assert bank.desk.session(ID, BOUNDS) is not None
-    assert [bank.desk.session(other, BOUNDS) for other in others] == [None, None]
-    bank.desk.change_device("taro", new.code(1), third.token_id, third.code(), STAFF)
-    assert bank.desk.session(ID, BOUNDS) is None, "it was changed at the counter"
+    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+    assert bank.desk.sessions.find(ID, BOUNDS) is not None
+    assert [bank.desk.sessions.find(other, BOUNDS) for other in others] == [None, None]
+    bank.desk.enrolment.change_device("taro", new.code(1), third.token_id, third.code(), STAFF)
+    assert bank.desk.sessions.find(ID, BOUNDS) is None, "it was changed at the counter"
 
 
 def test_a_device_changed_by_permit_ends_every_session_but_its_own(bank: Bank) -> None:
     bank.in_state(OtpUse.REISSUE_PERMITTED)
     new, session = bank.token("VSMT00000002"), begun(bank)
     begun(bank, id_=b"k" * 32)
-    bank.desk.change_by_permit("taro", bank.permit, new.token_id, new.code(), WEB, session=session.key)
-    assert bank.desk.session(ID, BOUNDS) is not None
-    assert bank.desk.session(b"k" * 32, BOUNDS) is None
+    bank.desk.enrolment.change_by_permit("taro", bank.permit, new.token_id, new.code(), WEB, session=session.key)
+    assert bank.desk.sessions.find(ID, BOUNDS) is not None
+    assert bank.desk.sessions.find(b"k" * 32, BOUNDS) is None
 
 
 def test_only_a_known_contract_id_is_written_down_when_a_password_was_wrong(bank: Bank) -> None:
     bank.customer()
-    bank.desk.audit_failed_sign_in("taro", "wrong", WEB)
-    bank.desk.audit_failed_sign_in("my-password", "wrong", WEB)
+    bank.desk.sessions.audit_failed_sign_in("taro", "wrong", NOBODY)
+    bank.desk.sessions.audit_failed_sign_in("my-password", "wrong", NOBODY)
     assert [row.customer for row in bank.audit(event="pages.refused")] == ["taro", None]
     assert "my-password" not in str(bank.audit())

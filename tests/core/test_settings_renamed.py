@@ -52,6 +52,44 @@ def test_both_names_at_once_are_refused(tmp_path: Path) -> None:
     assert said.startswith("sekisho.toml:") and "throttle.max_tracked: unknown key; did you mean" in said
 
 
+def test_of_both_names_the_former_one_is_the_problem_at_its_own_line(tmp_path: Path) -> None:
+    for text in ("max_tracked = 7\npassword_max_tracked = 8\n", "password_max_tracked = 8\nmax_tracked = 7\n"):
+        (said,) = report(tmp_path, f"{STORE}[throttle]\n{text}")
+        line = 5 if text.startswith("max_tracked") else 6
+        assert said == f"sekisho.toml:{line}: throttle.max_tracked: unknown key; did you mean password_max_tracked?"
+
+
+def test_both_variables_at_once_are_refused_too(tmp_path: Path) -> None:
+    environment = {"SEKISHO_THROTTLE__MAX_TRACKED": "9", "SEKISHO_THROTTLE__PASSWORD_MAX_TRACKED": "8"}
+    assert report(tmp_path, STORE, environment) == [
+        "environment SEKISHO_THROTTLE__MAX_TRACKED: throttle.max_tracked: unknown key; did you mean "
+        "password_max_tracked?"
+    ]
+
+
+def test_a_variable_of_todays_name_outranks_the_former_name_in_the_file(tmp_path: Path) -> None:
+    loaded = good(tmp_path, OLD, {"SEKISHO_THROTTLE__PASSWORD_MAX_TRACKED": "8"})
+    assert loaded.settings.throttle.password_max_tracked == 8
+    at = loaded.sources.exactly(("throttle", "password_max_tracked"))
+    assert at == "environment SEKISHO_THROTTLE__PASSWORD_MAX_TRACKED"
+
+
+def test_a_table_or_a_list_that_a_variable_gives_whole_may_have_former_names(tmp_path: Path) -> None:
+    environment = {
+        "SEKISHO_THROTTLE": "{ max_tracked = 9 }",
+        "SEKISHO_RADIUS__CLIENTS": f'[{{ name = "a", network = "::1", secret = "{SECRET}", join_seconds = 3 }}]',
+    }
+    loaded = good(tmp_path, STORE, environment)
+    assert loaded.settings.throttle.password_max_tracked == 9
+    assert loaded.settings.radius.clients[0].repeated_login_seconds == 3
+    assert [one for one in warnings(loaded, tmp_path) if "is called" in one] == [
+        "environment SEKISHO_RADIUS__CLIENTS: radius.clients[0].join_seconds: is called repeated_login_seconds now: "
+        "write repeated_login_seconds in its place",
+        "environment SEKISHO_THROTTLE: throttle.max_tracked: is called password_max_tracked now: write "
+        "password_max_tracked in its place",
+    ]
+
+
 def test_a_variable_and_a_secrets_file_may_have_the_former_name_too(tmp_path: Path) -> None:
     loaded = good(tmp_path, STORE, {"SEKISHO_THROTTLE__MAX_TRACKED": "9"})
     assert loaded.settings.throttle.password_max_tracked == 9
@@ -76,6 +114,12 @@ def test_the_agents_file_too(tmp_path: Path) -> None:
     assert [str(one).partition(": ")[2] for one in loaded.warnings] == [
         "agent.open: is called allow_all_users now: write allow_all_users in its place",
         "agent.typing_seconds: is called prompt_seconds now: write prompt_seconds in its place",
+    ]
+
+
+def test_a_former_name_with_a_value_of_the_wrong_type_is_one_problem(tmp_path: Path) -> None:
+    assert report(tmp_path, STORE + "[throttle]\nmax_tracked = [{ max_tracked = 1 }]\n") == [
+        "sekisho.toml:5: throttle.password_max_tracked: needs a whole number, without quotes"
     ]
 
 

@@ -14,9 +14,8 @@ from otp_core.audit import Event, Ids
 from otp_core.clock import ClockSetBack
 from otp_core.first_factor.hashes import Cost
 from otp_core.login.policy import Delays, Rules
-from otp_core.model import Accept, Attempt, Challenge, Mode, Policy, Silence, Verdict
+from otp_core.model import Accept, Attempt, Challenge, Mode, Policy, Silence, StoreProblem, Verdict
 from otp_core.sealing import KeyProblem
-from otp_core.store.sqlite.engine import StoreProblem
 from otp_core.store.store import Store
 from sekisho.doors import DOORS
 from sekisho.settings import Settings
@@ -147,7 +146,7 @@ def test_a_clock_behind_the_audit_trail_is_refused_over_a_restart(bank: Sekisho)
 
     asyncio.run(scene())
     with pytest.raises(ClockSetBack):
-        open_desk(bank.settings, bank.store).suspend(taro.contract_id, taro.code(), STAFF)
+        open_desk(bank.settings, bank.store).enrolment.suspend(taro.contract_id, taro.code(), STAFF)
 
 
 def test_a_clock_that_is_trusted_is_used_and_that_is_written_down(bank: Sekisho) -> None:
@@ -174,7 +173,7 @@ def test_a_clock_that_was_trusted_once_stays_trusted_for_workers_commands_and_th
         await application.close()
 
     asyncio.run(scene())
-    open_desk(bank.settings, bank.store).suspend(taro.contract_id, taro.code(), STAFF)
+    open_desk(bank.settings, bank.store).enrolment.suspend(taro.contract_id, taro.code(), STAFF)
 
 
 def test_a_clock_that_was_trusted_is_not_trusted_over_rows_of_the_future_that_came_later(bank: Sekisho) -> None:
@@ -192,7 +191,7 @@ def test_a_clock_that_was_trusted_is_not_trusted_over_rows_of_the_future_that_ca
         await application.close()
 
     asyncio.run(scene())
-    open_desk(bank.settings, bank.store).suspend(taro.contract_id, taro.code(), STAFF)
+    open_desk(bank.settings, bank.store).enrolment.suspend(taro.contract_id, taro.code(), STAFF)
 
 
 def test_a_sekisho_without_a_store_or_with_another_key_is_a_problem(bank: Sekisho) -> None:

@@ -289,7 +289,7 @@ def test_the_audit_trail_is_filtered_and_told_in_three_forms(at: CommandLine) ->
 
 def test_a_name_from_the_network_steers_no_terminal_and_no_spreadsheet(at: CommandLine) -> None:
     for name in ("=cmd|' /C calc'!A0", "a\x1b[2Jb"):
-        at.sekisho.desk.add_customer(name, STAFF)
+        at.sekisho.desk.customers.add(name, STAFF)
     assert "'=cmd|" in at.run("audit", "--csv").out
     for words in ("audit", "customer list", "audit --json"):
         assert "\x1b" not in at.run(*words.split()).out

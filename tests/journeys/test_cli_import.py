@@ -153,7 +153,7 @@ def test_what_is_in_the_store_already_is_a_problem_or_is_skipped(at: CommandLine
 
 def test_a_token_that_is_bound_or_lost_is_not_given_away(at: CommandLine) -> None:
     one, other = at.customer(), at.spare_token()
-    at.sekisho.desk.retire_token(other.token_id, STAFF)
+    at.sekisho.desk.tokens.retire(other.token_id, STAFF)
     name = at.file("c.csv", "contract_id,token_id", f"c1,{one.token_id}", f"c2,{other.token_id}")
     said = at.run("customer", "import", name, code=1)
     assert "that token is bound" in said.err and "that token is retired" in said.err

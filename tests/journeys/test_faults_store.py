@@ -135,7 +135,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         with filled(disk):
             asked = check_trouble(sekisho, peers, customers, "the disk is full: make room; work goes on by itself")
             with pytest.raises(StoreUnavailable):
-                sekisho.desk.lock(customers[0].contract_id, STAFF)
+                sekisho.desk.customers.lock(customers[0].contract_id, STAFF)
         check_recovery(sekisho, peers, asked)
 
 
@@ -480,7 +480,7 @@ def test_a_backup_put_in_place_of_a_running_store_waits_for_a_restart(tmp_path: 
         check_trouble(sekisho, peers, customers, "was replaced while the server runs; stop the server, remove")
         assert sekisho.stop() == 0
         check_whole(sekisho)
-        sekisho.desk.report_lost(customers[0].contract_id, STAFF)
+        sekisho.desk.enrolment.report_lost(customers[0].contract_id, STAFF)
         with Peers(sekisho.start().where, 4, CODE) as again:
             asked = [ask(one, one.code()) for one in (*customers, *later[:3])]
             assert names(again.ask_all(asked)) == [REJECT, *[ACCEPT] * 7, *[REJECT] * 3]

@@ -139,15 +139,15 @@ def test_a_code_spent_at_the_desk_cannot_log_in(sekisho: Sekisho) -> None:
     suspended, enrolled, changed = sekisho.customer(), sekisho.customer(enrolled=False), sekisho.customer()
     new = sekisho.customer(enrolled=False)
     code = suspended.code()
-    sekisho.desk.suspend(suspended.contract_id, code, STAFF)
-    sekisho.desk.resume(suspended.contract_id, STAFF)
+    sekisho.desk.enrolment.suspend(suspended.contract_id, code, STAFF)
+    sekisho.desk.enrolment.resume(suspended.contract_id, STAFF)
     enrolling = enrolled.code()
-    sekisho.desk.enrol(enrolled.contract_id, enrolled.token_id, enrolling, STAFF)
+    sekisho.desk.enrolment.enrol(enrolled.contract_id, enrolled.token_id, enrolling, STAFF)
     old_code, new_code = changed.code(), new.code()
-    sekisho.desk.change_device(changed.contract_id, old_code, new.token_id, new_code, STAFF)
+    sekisho.desk.enrolment.change_device(changed.contract_id, old_code, new.token_id, new_code, STAFF)
     drifted = sekisho.customer()
     first, second = drifted.code(3), drifted.code(4)
-    sekisho.desk.resynchronise(drifted.contract_id, first, second, STAFF)
+    sekisho.desk.enrolment.resynchronise(drifted.contract_id, first, second, STAFF)
     with Peers(sekisho.where, 4, CODE) as peers:
         for customer, user_password in (
             (suspended, code),
@@ -185,7 +185,7 @@ def test_of_desk_and_gateway_with_one_code_one_wins(sekisho: Sekisho, lead: floa
 
 def suspend(sekisho: Sekisho, customer: Customer, code: str, said: list[str]) -> None:
     try:
-        sekisho.desk.suspend(customer.contract_id, code, STAFF)
+        sekisho.desk.enrolment.suspend(customer.contract_id, code, STAFF)
     except Refused as refused:
         said.append(refused.refusal)
     else:

@@ -115,7 +115,7 @@ def test_hostile_packet(aftermath: Aftermath, case: Case) -> None:
 
 
 def test_every_packet_is_counted_under_its_cause_and_once(aftermath: Aftermath) -> None:
-    expected = Counter(f"dropped: {case.fault}" for case in CASES if case.expected == "S")
+    expected = Counter(f"dropped: {case.reason}" for case in CASES if case.expected == "S")
     assert {cause: count for cause, count in aftermath.counts.items() if cause.startswith("dropped")} == dict(expected)
     assert expected[f"dropped: {UNKNOWN_CLIENT}"] == len([case for case in CASES if case.source == STRANGER])
     logins = Counter(case.expected for case in CASES if case.octets[:1] != b"\x0c")

@@ -240,7 +240,7 @@ def test_a_customers_own_attributes_come_with_the_acceptance_and_with_nothing_el
 
 def add_customer(desk: Desk, settings: Settings, name: str, attributes: dict[str, object]) -> None:
     hash_ = hash_password(PASSWORD.encode(), cost_of(settings))
-    desk.add_customer(name, STAFF, password_hash=hash_, attributes=attributes)
+    desk.customers.add(name, STAFF, password_hash=hash_, attributes=attributes)
 
 
 def test_what_radclient_says_of_the_reply_is_right(sekisho: Sekisho) -> None:

@@ -85,7 +85,7 @@ class Day:
         if password:
             self.secrets.text(f"password of {one.contract_id}", password)
         if enrolled:
-            self.sekisho.desk.enrol(one.contract_id, one.token_id, self.code(one, -1), STAFF)
+            self.sekisho.desk.enrolment.enrol(one.contract_id, one.token_id, self.code(one, -1), STAFF)
         return one
 
     def code(self, one: Customer, steps_away: int = 0) -> str:

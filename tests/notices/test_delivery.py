@@ -123,7 +123,7 @@ def test_a_customer_is_told_in_their_language_and_the_trail_says_so(tmp_path: Pa
         )
         sekisho.start()
         for one in (taro, john, nobody):
-            sekisho.desk.suspend(one.contract_id, None, STAFF)
+            sekisho.desk.enrolment.suspend(one.contract_id, None, STAFF)
         until(lambda: len(mails(box)) == 2 and not waiting(sekisho))
         (to_taro, first), (to_john, second) = mails(box)
         assert (to_taro, to_john) == ("taro@a.jp", "john@a.jp")
@@ -154,9 +154,9 @@ def test_what_is_refused_is_not_told(tmp_path: Path) -> None:
     with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
         taro = addressed(sekisho, "taro@a.jp")
         with pytest.raises(Refused):
-            sekisho.desk.suspend(taro.contract_id, "000000x", STAFF)
+            sekisho.desk.enrolment.suspend(taro.contract_id, "000000x", STAFF)
         assert waiting(sekisho) == []
-        sekisho.desk.suspend(taro.contract_id, None, STAFF)
+        sekisho.desk.enrolment.suspend(taro.contract_id, None, STAFF)
         (told,) = waiting(sekisho)
         assert (told.event, told.email, told.token_id) == ("otp.suspended", "taro@a.jp", taro.token_id)
 
@@ -165,13 +165,13 @@ def test_every_act_that_concerns_a_customer_is_told(tmp_path: Path) -> None:
     with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
         taro, desk = addressed(sekisho, "taro@a.jp"), sekisho.desk
         new = sekisho.customer(enrolled=False)
-        desk.lock(taro.contract_id, STAFF)
-        desk.unlock(taro.contract_id, STAFF)
-        desk.suspend(taro.contract_id, None, STAFF)
-        desk.resume(taro.contract_id, STAFF)
-        desk.report_lost(taro.contract_id, STAFF)
-        permit = desk.permit_reissue(taro.contract_id, STAFF)
-        desk.change_by_permit(taro.contract_id, permit.text, new.token_id, new.code(), STAFF)
+        desk.customers.lock(taro.contract_id, STAFF)
+        desk.customers.unlock(taro.contract_id, STAFF)
+        desk.enrolment.suspend(taro.contract_id, None, STAFF)
+        desk.enrolment.resume(taro.contract_id, STAFF)
+        desk.enrolment.report_lost(taro.contract_id, STAFF)
+        permit = desk.enrolment.permit_reissue(taro.contract_id, STAFF)
+        desk.enrolment.change_by_permit(taro.contract_id, permit.text, new.token_id, new.code(), STAFF)
         assert [one.event for one in waiting(sekisho)] == [
             "customer.locked",
             "otp.suspended",
@@ -186,7 +186,7 @@ def test_every_act_that_concerns_a_customer_is_told(tmp_path: Path) -> None:
 def test_without_the_section_nothing_is_written(tmp_path: Path) -> None:
     with running_sekisho(tmp_path, "") as sekisho:
         taro = addressed(sekisho, "taro@a.jp")
-        sekisho.desk.suspend(taro.contract_id, None, STAFF)
+        sekisho.desk.enrolment.suspend(taro.contract_id, None, STAFF)
         assert waiting(sekisho) == []
         assert "are off: customers hear of no change" in doctor(sekisho)
 
@@ -196,7 +196,7 @@ def test_what_waits_while_the_mail_server_is_down_is_sent_when_it_is_back(tmp_pa
     with running_sekisho(tmp_path, section(port)) as sekisho:
         taro = addressed(sekisho, "taro@a.jp")
         sekisho.start()
-        sekisho.desk.suspend(taro.contract_id, None, STAFF)
+        sekisho.desk.enrolment.suspend(taro.contract_id, None, STAFF)
         sekisho.wait_for_log("a notice waits for the mail server")
         until(lambda: waiting(sekisho)[0].attempts >= 2)
         assert f"localhost:{port}" in (waiting(sekisho)[0].error or "")
@@ -212,7 +212,7 @@ def test_a_recipient_that_is_refused_for_now_is_tried_again_and_one_for_good_giv
         later, never, fine = (addressed(sekisho, f"{name}@a.jp") for name in ("later", "never", "fine"))
         sekisho.start()
         for one in (later, never, fine):
-            sekisho.desk.suspend(one.contract_id, None, STAFF)
+            sekisho.desk.enrolment.suspend(one.contract_id, None, STAFF)
         until(lambda: mails(box) and any(one.attempts >= 2 for one in waiting(sekisho)))
         states = {one.contract_id: (one.state, one.error) for one in waiting(sekisho)}
         assert states[later.contract_id] == ("pending", "the mail server answered 450")
@@ -229,7 +229,7 @@ def test_a_recipient_that_is_refused_for_now_is_tried_again_and_one_for_good_giv
 def test_a_notice_that_stays_undeliverable_is_given_up_in_the_end(tmp_path: Path) -> None:
     with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM))) as sekisho:
         taro = addressed(sekisho, "taro@a.jp")
-        sekisho.desk.suspend(taro.contract_id, None, STAFF)
+        sekisho.desk.enrolment.suspend(taro.contract_id, None, STAFF)
         days = 73 * 3600 * 1_000_000 << 10
         with sekisho.store.work() as work:
             work.connection.exec_driver_sql("UPDATE outbox SET key = key - ?", (days,))
@@ -243,7 +243,7 @@ def test_kill_9_between_sending_and_noting_it_loses_nothing_and_the_second_is_kn
     with mail_server(box, port), running_sekisho(tmp_path, section(port)) as sekisho:
         taro = addressed(sekisho, "slow@a.jp")
         sekisho.start()
-        sekisho.desk.suspend(taro.contract_id, None, STAFF)
+        sekisho.desk.enrolment.suspend(taro.contract_id, None, STAFF)
         until(lambda: mails(box))  # taken, but not acknowledged yet
         sekisho.kill()
         assert len(waiting(sekisho)) == 1
@@ -262,14 +262,14 @@ def test_two_workers_send_each_notice_once(tmp_path: Path) -> None:
         people = [addressed(sekisho, f"p{number}@a.jp") for number in range(30)]
         sekisho.start()
         for one in people:
-            sekisho.desk.suspend(one.contract_id, None, STAFF)
+            sekisho.desk.enrolment.suspend(one.contract_id, None, STAFF)
         until(lambda: not waiting(sekisho), 60)
         assert sorted(to for to, _ in mails(box)) == sorted(f"p{number}@a.jp" for number in range(30))
 
 
 def test_a_claim_is_one_senders_until_it_runs_out(tmp_path: Path) -> None:
     with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
-        sekisho.desk.suspend(addressed(sekisho, "taro@a.jp").contract_id, None, STAFF)
+        sekisho.desk.enrolment.suspend(addressed(sekisho, "taro@a.jp").contract_id, None, STAFF)
         now = int(time.time() * 1000) + 1000
         with sekisho.store.work() as work:
             assert len(outbox.claim(work.connection, now, now + 5000, 10)) == 1
@@ -289,7 +289,7 @@ def test_starttls_with_a_login_and_never_to_a_server_that_is_not_trusted(tmp_pat
     options = ("--certificate", str(certificate), "--key", str(key), "--password", secret)
     with mail_server(box, port, *options), running_sekisho(tmp_path, section(port, *more, tls="starttls")) as sekisho:
         sekisho.start()
-        sekisho.desk.suspend(addressed(sekisho, "taro@a.jp").contract_id, None, STAFF)
+        sekisho.desk.enrolment.suspend(addressed(sekisho, "taro@a.jp").contract_id, None, STAFF)
         if trusted:
             until(lambda: mails(box) and not waiting(sekisho))
         else:

@@ -1,4 +1,4 @@
-"""A host for the tests: what the PAM module says over the socket, said by hand, so that it can also be said wrongly."""
+"""A host for the tests: it sends what the PAM module sends, frame by frame, so that a test can also send wrong ones."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pam_module.frames import Abort, Answer, Frame, Frames, Op, Prompt, Result, Start, Text, Wait, encode
+from pam_module.frame_codec import FrameDecoder, encode
+from pam_module.frames import Abort, Answer, Frame, Op, Prompt, Result, Start, Text, Wait
 
 PATIENCE = 60.0
 
 
 @dataclass
 class Login:
-    """How one went. ``code`` is None where no RESULT came."""
+    """What happened in a login. ``code`` is None if no RESULT came."""
 
     code: int | None = None
     delay_ms: int = 0
@@ -25,7 +26,7 @@ class Login:
 
 
 class Host:
-    """One connection."""
+    """One connection to the service."""
 
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -35,7 +36,7 @@ class Host:
         except OSError:
             self.socket.close()
             raise
-        self._frames = Frames("service")
+        self._decoder = FrameDecoder("service")
         self._arrived: list[Frame] = []
 
     def __enter__(self) -> Host:
@@ -56,11 +57,11 @@ class Host:
                 return None
             if not octets:
                 return None
-            self._arrived += self._frames.feed(octets)
+            self._arrived += self._decoder.feed(octets)
         return self._arrived.pop(0)
 
     def result(self) -> Result | None:
-        """Whatever comes until the end; the RESULT among it."""
+        """Read to the end, and return the RESULT if there was one."""
         found = None
         while (frame := self.hear()) is not None:
             found = frame if isinstance(frame, Result) else found
@@ -94,7 +95,7 @@ def login(path: Path, user: str, *answers: str | bytes | None, **more: object) -
 
 
 def wait_for(path: Path, seconds: float = PATIENCE) -> None:
-    """Until somebody answers there."""
+    """Return when a process listens there."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A service for the module's tests that says exactly what a script tells it, right or wrong; it keeps what it hears."""
+"""A service for the module's tests: it sends what a script tells it, right or wrong, and records what it receives."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pam_module.frames import Abort, Answer, Frame, Frames, Prompt, Result, Role, Start, encode
+from pam_module.frame_codec import FrameDecoder, encode
+from pam_module.frames import Abort, Answer, Frame, Prompt, Result, Role, Start
 
 PATIENCE = 60.0
 
 
-class Talk:
-    """One connection, as the script has it."""
+class ScriptedConnection:
+    """One connection of the module, in the hands of the script."""
 
     def __init__(self, connection: socket.socket, heard: list[Frame]) -> None:
         self.connection = connection
-        self._frames = Frames("module")
+        self._decoder = FrameDecoder("module")
         self._arrived: list[Frame] = []
         self._heard = heard
 
@@ -32,7 +33,7 @@ class Talk:
             octets = self.connection.recv(4096)
             if not octets:
                 raise EOFError
-            self._arrived += self._frames.feed(octets)
+            self._arrived += self._decoder.feed(octets)
         self._heard.append(self._arrived[0])
         return self._arrived.pop(0)
 
@@ -44,25 +45,25 @@ class Talk:
     def ask(self, text: str = "Code: ", role: Role = Role.OTP, *, echo: bool = False) -> bytes:
         self.say(Prompt(text, echo, role))
         match self.hear():
-            case Answer(user_password):
-                return user_password
+            case Answer(answer):
+                return answer
             case Abort():
                 raise EOFError
             case other:
                 raise AssertionError(other)
 
-    def until_gone(self) -> None:
-        """Say nothing more, and wait for the module to go."""
+    def wait_for_end(self) -> None:
+        """Send nothing more, and wait until the module closes."""
         with contextlib.suppress(OSError):
             while self.connection.recv(4096):
                 pass
 
 
-Script = Callable[[Talk], None]
+Script = Callable[[ScriptedConnection], None]
 
 
 class Scripted:
-    """Listens at ``path`` and plays the script to everybody who comes. ``heard``: every frame, in order."""
+    """Listens at ``path`` and runs the script for every connection. ``heard``: every frame received, in order."""
 
     def __init__(self, path: Path, script: Script, *, backlog: int = 128) -> None:
         self.heard: list[Frame] = []
@@ -89,7 +90,7 @@ class Scripted:
     def _play(self, connection: socket.socket) -> None:
         with connection:
             try:
-                self._script(Talk(connection, self.heard))
+                self._script(ScriptedConnection(connection, self.heard))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 pass
             except BaseException as error:
@@ -115,22 +116,22 @@ def scripted(path: Path, script: Script) -> Iterator[Scripted]:
 
 
 def saying(*frames: Frame | bytes) -> Script:
-    """Hear START, then say this and close."""
+    """Receive START, send this, and close."""
 
-    def script(talk: Talk) -> None:
-        talk.start()
-        talk.say(*frames)
+    def script(connection: ScriptedConnection) -> None:
+        connection.start()
+        connection.say(*frames)
 
     return script
 
 
 def password_and_code(password: bytes, code: bytes) -> Script:
-    """An ordinary login with two questions."""
+    """An ordinary login with two prompts."""
 
-    def script(talk: Talk) -> None:
-        talk.start()
-        right = talk.ask("Password: ", Role.PASSWORD) == password
-        right = (talk.ask("Code: ", Role.OTP) == code) and right
-        talk.say(Result(0) if right else Result(1, 1500))
+    def script(connection: ScriptedConnection) -> None:
+        connection.start()
+        right = connection.ask("Password: ", Role.PASSWORD) == password
+        right = (connection.ask("Code: ", Role.OTP) == code) and right
+        connection.say(Result(0) if right else Result(1, 1500))
 
     return script

@@ -1,4 +1,4 @@
-"""The agent against real servers, and against servers that lie, fall silent or die."""
+"""The agent with real servers, and with servers that lie, do not answer or die."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.radius.codec import AttributeType, credentials, read_request, verify, write_reply
-from otp_core.radius.codec import PacketCode as ServerCode
-from otp_core.radius.requests import CannotAsk, NotAReply, access_request, read_reply, status_server
+from otp_core.radius.codec import AttributeType, CannotAsk, NotAReply, PacketCode
+from otp_core.radius.replies import read_reply, write_reply
+from otp_core.radius.requests import (
+    read_credentials,
+    read_request,
+    verify_request,
+    write_access_request,
+    write_status_server,
+)
 from otp_core.settings import ConfigProblems
 from pam_module.agent_settings import load_agent
 from pam_module.frames import Answer, Op, Prompt, ResultCode
@@ -80,7 +86,7 @@ def test_the_module_itself_logs_in_through_a_server_that_is_elsewhere(
     assert outage.errors == ["The login cannot be checked just now. Try again later."]
 
 
-def test_who_is_exempt_has_an_account_though_nobody_was_asked(tmp_path: Path) -> None:
+def test_an_exempt_user_has_an_account_without_a_login(tmp_path: Path) -> None:
     profile = '[[agent.profiles]]\nname = "default"\nmode = "code"\nexempt_users = ["backup"]\n'
     with agent(tmp_path / "a", [free_port()], profile) as web1:
         for op in (Op.AUTH, Op.ACCT):
@@ -88,15 +94,15 @@ def test_who_is_exempt_has_an_account_though_nobody_was_asked(tmp_path: Path) ->
         assert login(web1.path, "somebody", op=Op.ACCT).code == ResultCode.UNAVAILABLE
 
 
-def test_another_server_is_asked_when_one_is_dead_and_the_first_again_when_it_lives(tmp_path: Path) -> None:
+def test_a_dead_server_is_skipped_until_it_answers_again(tmp_path: Path) -> None:
     ports = [free_port(), free_port()]
     more = "timeout = 0.5\nretries = 1\ndead_seconds = 0.5\n"
-    houses = []
+    servers = []
     for number, port in enumerate(ports):
         (tmp_path / f"s{number}").mkdir()
         clients = client_table("web1", "127.0.0.0/8", "auto")
-        houses.append(Sekisho(tmp_path / f"s{number}", clients=clients, listen=(f"127.0.0.1:{port}",)).start())
-    first, second = houses
+        servers.append(Sekisho(tmp_path / f"s{number}", clients=clients, listen=(f"127.0.0.1:{port}",)).start())
+    first, second = servers
     try:
         with agent(tmp_path / "a", ports, more) as web1:
             taro, jiro = first.customer(), second.customer()
@@ -116,7 +122,7 @@ def test_another_server_is_asked_when_one_is_dead_and_the_first_again_when_it_li
             saburo = first.customer()
             assert login(web1.path, saburo.contract_id, PASSWORD + saburo.code()).code == ResultCode.SUCCESS
     finally:
-        for one in houses:
+        for one in servers:
             one.close()
 
 
@@ -173,10 +179,10 @@ def lying(answer: Answerer) -> Iterator[tuple[int, list[bytes]]]:
             thread.join()
 
 
-def right(octets: bytes, code: ServerCode = ServerCode.ACCESS_ACCEPT, secret: bytes = SECRET.encode()) -> bytes:
+def right(octets: bytes, code: PacketCode = PacketCode.ACCESS_ACCEPT, secret: bytes = SECRET.encode()) -> bytes:
     request = read_request(octets)
-    verify(request, SECRET.encode(), required=True, limit_proxy_state=True)
-    attributes = [(int(AttributeType.STATE), b"s" * 16)] if code is ServerCode.ACCESS_CHALLENGE else []
+    verify_request(request, SECRET.encode(), required=True, limit_proxy_state=True)
+    attributes = [(int(AttributeType.STATE), b"s" * 16)] if code is PacketCode.ACCESS_CHALLENGE else []
     return write_reply(request, code, attributes, secret)
 
 
@@ -189,19 +195,19 @@ LIES: dict[str, Answerer] = {
     "another secret": lambda octets: [right(octets, secret=b"another-secret-1")],
     "no Message-Authenticator": lambda octets: [without_authenticator(octets)],
     "another identifier": lambda octets: [bytes((2, octets[1] ^ 1)) + right(octets)[2:]],
-    "a code that was changed": lambda octets: [b"\x02" + right(octets, ServerCode.ACCESS_REJECT)[1:]],
+    "a code that was changed": lambda octets: [b"\x02" + right(octets, PacketCode.ACCESS_REJECT)[1:]],
     "one octet that was changed": lambda octets: [right(octets)[:-1] + bytes((right(octets)[-1] ^ 1,))],
     "cut short": lambda octets: [right(octets)[:-1]],
     "the request itself": lambda octets: [octets],
     "nothing much": lambda octets: [b"", b"\x02", bytes(4096), b"\xff" * 20],
     "a challenge without State": lambda octets: [
-        write_reply(read_request(octets), ServerCode.ACCESS_CHALLENGE, [], SECRET.encode())
+        write_reply(read_request(octets), PacketCode.ACCESS_CHALLENGE, [], SECRET.encode())
     ],
 }
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_forged_reply_lets_nobody_in_and_ends_no_waiting(tmp_path: Path, lie: str) -> None:
+def test_a_forged_reply_is_ignored_and_the_wait_goes_on(tmp_path: Path, lie: str) -> None:
     with lying(LIES[lie]) as (port, _), agent(tmp_path / "a", [port], "timeout = 0.3\nretries = 0\n") as web1:
         assert login(web1.path, "taro", "password").code == ResultCode.UNAVAILABLE
     then_right = lying(lambda octets: [*LIES[lie](octets), right(octets)])
@@ -224,44 +230,44 @@ def test_a_retransmission_is_the_same_octets_and_the_next_request_is_not(tmp_pat
 def test_challenge_rounds_go_to_the_server_that_asks(tmp_path: Path) -> None:
     def ask_then_accept(octets: bytes) -> list[bytes]:
         state = read_request(octets).found.get(AttributeType.STATE)
-        return [right(octets, ServerCode.ACCESS_ACCEPT if state == b"s" * 16 else ServerCode.ACCESS_CHALLENGE)]
+        return [right(octets, PacketCode.ACCESS_ACCEPT if state == b"s" * 16 else PacketCode.ACCESS_CHALLENGE)]
 
     with lying(ask_then_accept) as (port, heard), agent(tmp_path / "a", [port, free_port()]) as web1:
         went = login(web1.path, "taro", "password", "123456")
         assert (went.code, went.roles, len(heard)) == (ResultCode.SUCCESS, ["password", "otp"], 2)
-        asked = credentials(read_request(heard[1]), SECRET.encode())
+        asked = read_credentials(read_request(heard[1]), SECRET.encode())
         assert (asked.user_name, asked.password) == (b"taro", b"123456")
 
 
 # Packets.
 
 
-def test_what_the_client_writes_the_door_reads() -> None:
+def test_the_door_reads_what_the_client_writes() -> None:
     for user_password in ("", "x", "p" * 16, "パスワード", "p" * 128):
-        request = access_request(
+        request = write_access_request(
             "taro",
             user_password,
             SECRET.encode(),
             identifier=7,
             authenticator=os.urandom(16),
-            nas="web1",
+            nas_identifier="web1",
             calling_station_id="::1",
             state=b"s",
         )
         read = read_request(request.octets)
-        verify(read, SECRET.encode(), required=True, limit_proxy_state=True)
-        asked = credentials(read, SECRET.encode())
+        verify_request(read, SECRET.encode(), required=True, limit_proxy_state=True)
+        asked = read_credentials(read, SECRET.encode())
         assert (asked.user_name, asked.password.decode(), asked.state) == (b"taro", user_password, b"s")
     for user, user_password in (("", "x"), ("t" * 254, "x"), ("taro", "p" * 129)):
         with pytest.raises(CannotAsk):
-            access_request(user, user_password, SECRET.encode(), identifier=0, authenticator=bytes(16))
+            write_access_request(user, user_password, SECRET.encode(), identifier=0, authenticator=bytes(16))
 
 
 def test_a_status_is_only_ever_an_acceptance() -> None:
-    request = status_server(SECRET.encode(), identifier=1, authenticator=os.urandom(16), nas="web1")
-    read_reply(request, write_reply(read_request(request.octets), ServerCode.ACCESS_ACCEPT, [], SECRET.encode()))
+    request = write_status_server(SECRET.encode(), identifier=1, authenticator=os.urandom(16), nas_identifier="web1")
+    read_reply(request, write_reply(read_request(request.octets), PacketCode.ACCESS_ACCEPT, [], SECRET.encode()))
     with pytest.raises(NotAReply):
-        read_reply(request, write_reply(read_request(request.octets), ServerCode.ACCESS_REJECT, [], SECRET.encode()))
+        read_reply(request, write_reply(read_request(request.octets), PacketCode.ACCESS_REJECT, [], SECRET.encode()))
 
 
 # Settings.

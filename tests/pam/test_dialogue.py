@@ -1,4 +1,4 @@
-"""What is asked of whom, and what a verdict becomes: profiles and dialogue on plain values, no socket and no store."""
+"""What is asked, and what a verdict becomes: profiles and dialogue with plain values, no socket and no store."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from otp_core.model import (
     StoreUnavailable,
     Verdict,
 )
-from pam_module.dialogue import FAKE, Dialogue, DialogueContext
+from pam_module.dialogue import SSHD_FAKE_PASSWORD, Dialogue, DialogueContext
 from pam_module.frames import Op, Result, ResultCode, Role, Start, Style
-from pam_module.profiles import Ask, Disposition, Profile, profiles_of
-from pam_module.settings import AgentProfile, PamProfile
+from pam_module.profiles import Disposition, Profile, profiles_of
+from pam_module.settings import AgentProfile, AskMode, PamProfile
 from pam_module.texts import TEXTS, TextName
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ ACCEPT, ASK = Accept(), Challenge(b"state", Language.EN)
 
 @dataclass
 class FakeBackend:
-    """Gives its verdicts in order, and remembers what it was asked."""
+    """Gives its verdicts in order, and records the attempts."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     asked: list[Attempt] = field(default_factory=list)
@@ -53,13 +53,13 @@ class FakeBackend:
             raise StoreUnavailable("the disk is full")
         return self.verdicts.pop(0)
 
-    def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
+    async def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
         return self.accounts.get(customer, (ResultCode.USER_UNKNOWN, "unknown customer"))
 
-    def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
+    async def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
         self.recorded.append((event, reason))
 
-    def never_enrolled(self, customer: str) -> bool:
+    async def never_enrolled(self, customer: str) -> bool:
         return not self.enrolled
 
 
@@ -78,23 +78,23 @@ class FakePerson:
     async def say(self, text: str, style: Style) -> None:
         self.told.append(text)
 
-    async def within(self, seconds: float, coming: Awaitable[T]) -> T:
-        return await coming
+    async def within(self, seconds: float, awaitable: Awaitable[T]) -> T:
+        return await awaitable
 
 
 def groups(user: str) -> Collection[str]:
     return {"taro": ["users", "wheel"]}.get(user, ["users"])
 
 
-def talk(
-    profile: Profile, sekisho: FakeBackend, *answers: bytes, user: str = "taro", **more: object
+def converse(
+    profile: Profile, backend: FakeBackend, *answers: bytes, user: str = "taro", **more: object
 ) -> tuple[Result, FakePerson]:
     person = FakePerson(list(answers))
     start = Start(**{"op": Op.AUTH, "service": "sshd", "user": user, **more})  # type: ignore[arg-type]
 
     async def run() -> Result:
         clock = asyncio.get_running_loop().time
-        context = DialogueContext(sekisho, groups, lambda: TODAY, clock, answer_seconds=5)
+        context = DialogueContext(backend, groups, lambda: TODAY, clock, answer_seconds=5)
         return await Dialogue(start, profile, person, context).run()
 
     return asyncio.run(run()), person
@@ -104,24 +104,24 @@ def talk(
 
 
 @pytest.mark.parametrize(
-    ("ask", "answers", "mode", "user_password", "roles"),
+    ("ask_mode", "answers", "mode", "user_password", "roles"),
     [
-        (Ask.AUTO, [b"pw"], Mode.AUTO, "pw", ["password"]),
-        (Ask.CHALLENGE, [b"pw"], Mode.CHALLENGE, "pw", ["password"]),
-        (Ask.APPEND, [b"pw123456"], Mode.APPEND, "pw123456", ["password"]),
-        (Ask.TOGETHER, [b"pw", b"123456"], Mode.APPEND, "pw123456", ["password", "otp"]),
-        (Ask.TOGETHER, [b"pw123456", b"pw123456"], Mode.APPEND, "pw123456", ["password", "otp"]),
-        (Ask.CODE, [b"123456"], Mode.CODE, "123456", ["otp"]),
-        (Ask.CODE, [b""], Mode.CODE, "", ["otp"]),
-        (Ask.PASSWORD, [b"pw"], Mode.PASSWORD, "pw", ["password"]),
+        (AskMode.AUTO, [b"pw"], Mode.AUTO, "pw", ["password"]),
+        (AskMode.CHALLENGE, [b"pw"], Mode.CHALLENGE, "pw", ["password"]),
+        (AskMode.APPEND, [b"pw123456"], Mode.APPEND, "pw123456", ["password"]),
+        (AskMode.TOGETHER, [b"pw", b"123456"], Mode.APPEND, "pw123456", ["password", "otp"]),
+        (AskMode.TOGETHER, [b"pw123456", b"pw123456"], Mode.APPEND, "pw123456", ["password", "otp"]),
+        (AskMode.CODE, [b"123456"], Mode.CODE, "123456", ["otp"]),
+        (AskMode.CODE, [b""], Mode.CODE, "", ["otp"]),
+        (AskMode.PASSWORD, [b"pw"], Mode.PASSWORD, "pw", ["password"]),
     ],
 )
 def test_each_mode_asks_its_questions(
-    ask: Ask, answers: list[bytes], mode: Mode, user_password: str, roles: list[str]
+    ask_mode: AskMode, answers: list[bytes], mode: Mode, user_password: str, roles: list[str]
 ) -> None:
-    sekisho = FakeBackend([ACCEPT])
-    result, person = talk(Profile(ask=ask), sekisho, *answers)
-    (attempt,) = sekisho.asked
+    backend = FakeBackend([ACCEPT])
+    result, person = converse(Profile(ask_mode=ask_mode), backend, *answers)
+    (attempt,) = backend.asked
     assert (result, attempt.policy.mode, attempt.user_password) == (Result(ResultCode.SUCCESS), mode, user_password)
     assert [role for _, role, _ in person.asked] == roles
     assert (attempt.client, attempt.source, attempt.fingerprint) == ("pam:default", "sshd", 0)
@@ -129,11 +129,11 @@ def test_each_mode_asks_its_questions(
 
 def test_a_challenge_is_answered_in_its_own_language_until_there_is_a_verdict() -> None:
     again = Challenge(b"next", Language.JA, again=True)
-    sekisho = FakeBackend([ASK, again, ACCEPT])
+    backend = FakeBackend([ASK, again, ACCEPT])
     profile = Profile(language=Language.EN, echo_code=True)
-    result, person = talk(profile, sekisho, b"pw", b"111111", b"222222")
+    result, person = converse(profile, backend, b"pw", b"111111", b"222222")
     assert result.code == ResultCode.SUCCESS
-    assert [(one.challenge, one.user_password) for one in sekisho.asked] == [
+    assert [(one.challenge, one.user_password) for one in backend.asked] == [
         (None, "pw"),
         (b"state", "111111"),
         (b"next", "222222"),
@@ -145,20 +145,32 @@ def test_a_challenge_is_answered_in_its_own_language_until_there_is_a_verdict() 
     ]
 
 
-@pytest.mark.parametrize("ask", list(Ask))
-@pytest.mark.parametrize("answer", [FAKE, FAKE + b"\b\n\r\x7fINC", b"\xff"])
-def test_what_no_person_typed_is_charged_to_nobody(ask: Ask, answer: bytes) -> None:
-    sekisho = FakeBackend()
-    assert talk(Profile(ask=ask), sekisho, answer, answer)[0].code == ResultCode.AUTH_ERR
-    if ask is not Ask.CODE:
-        assert talk(Profile(ask=ask), sekisho, authtok=answer)[0].code == ResultCode.AUTH_ERR
-        assert talk(Profile(ask=ask), sekisho, b"")[0].code == ResultCode.AUTH_ERR
-    assert sekisho.asked == []
+def test_a_first_factor_asks_its_own_question_and_the_answer_is_not_shown() -> None:
+    own = Challenge(b"round", Language.EN, prompt="New password: ")
+    backend = FakeBackend([own, ASK, ACCEPT])
+    result, person = converse(Profile(language=Language.EN, echo_code=True), backend, b"pw", b"new", b"111111")
+    assert result.code == ResultCode.SUCCESS
+    assert [one.challenge for one in backend.asked] == [None, b"round", b"state"]
+    assert person.asked[1:] == [
+        ("New password: ", Role.OTP, False),
+        (TEXTS[Language.EN][TextName.CODE], Role.OTP, True),
+    ]
 
 
-def test_nobody_is_nobody() -> None:
+@pytest.mark.parametrize("ask_mode", list(AskMode))
+@pytest.mark.parametrize("answer", [SSHD_FAKE_PASSWORD, SSHD_FAKE_PASSWORD + b"\b\n\r\x7fINC", b"\xff"])
+def test_an_answer_that_no_person_typed_counts_against_no_account(ask_mode: AskMode, answer: bytes) -> None:
+    backend = FakeBackend()
+    assert converse(Profile(ask_mode=ask_mode), backend, answer, answer)[0].code == ResultCode.AUTH_ERR
+    if ask_mode is not AskMode.CODE:
+        assert converse(Profile(ask_mode=ask_mode), backend, authtok=answer)[0].code == ResultCode.AUTH_ERR
+        assert converse(Profile(ask_mode=ask_mode), backend, b"")[0].code == ResultCode.AUTH_ERR
+    assert backend.asked == []
+
+
+def test_an_empty_user_name_is_refused() -> None:
     for user in ("", "  ", "　"):
-        assert talk(Profile(), FakeBackend(), user=user)[0].code == ResultCode.AUTH_ERR
+        assert converse(Profile(), FakeBackend(), user=user)[0].code == ResultCode.AUTH_ERR
 
 
 # What a verdict becomes.
@@ -175,51 +187,51 @@ def test_nobody_is_nobody() -> None:
     ],
 )
 def test_only_acceptance_is_success(verdict: Verdict, code: ResultCode) -> None:
-    result, person = talk(Profile(reject_delay=3), FakeBackend([verdict]), b"pw")
+    result, person = converse(Profile(reject_delay=3), FakeBackend([verdict]), b"pw")
     assert result.code == code
     assert (0 < result.delay_ms <= 3000) == isinstance(verdict, Reject)
     assert bool(person.told) == isinstance(verdict, Silence)
 
 
 def test_a_store_that_cannot_be_used_is_an_outage() -> None:
-    assert talk(Profile(), FakeBackend(silent=True), b"pw")[0].code == ResultCode.UNAVAILABLE
+    assert converse(Profile(), FakeBackend(silent=True), b"pw")[0].code == ResultCode.UNAVAILABLE
 
 
-def test_who_never_enrolled_is_told_the_last_day() -> None:
+def test_customers_who_never_enrolled_are_told_the_last_day() -> None:
     profile = Profile(enrol_until=date(2026, 12, 31), language=Language.EN)
-    _, person = talk(profile, FakeBackend([ACCEPT], enrolled=False), b"pw")
+    _, person = converse(profile, FakeBackend([ACCEPT], enrolled=False), b"pw")
     assert person.told == ["You have no one-time password yet. Enrol by 2026-12-31."]
-    assert talk(profile, FakeBackend([ACCEPT]), b"pw")[1].told == []
+    assert converse(profile, FakeBackend([ACCEPT]), b"pw")[1].told == []
 
 
 # Whom the profile decides about.
 
 
-@pytest.mark.parametrize("ask", list(Ask))
-def test_an_exempt_user_gives_the_password_and_no_code(ask: Ask) -> None:
+@pytest.mark.parametrize("ask_mode", list(AskMode))
+def test_an_exempt_user_gives_the_password_and_no_code(ask_mode: AskMode) -> None:
     for profile in (
-        Profile(ask=ask, exempt_users=frozenset({"taro"})),
-        Profile(ask=ask, exempt_groups=frozenset({"wheel"})),
+        Profile(ask_mode=ask_mode, exempt_users=frozenset({"taro"})),
+        Profile(ask_mode=ask_mode, exempt_groups=frozenset({"wheel"})),
     ):
-        sekisho = FakeBackend([ACCEPT])
-        assert talk(profile, sekisho, b"pw")[0].code == ResultCode.SUCCESS
-        assert [one.policy.mode for one in sekisho.asked] == ([] if ask is Ask.CODE else [Mode.PASSWORD])
-        assert [event for event, _ in sekisho.recorded] == ([Event.LOGIN_EXEMPT] if ask is Ask.CODE else [])
-        if ask is not Ask.CODE:
-            assert talk(profile, FakeBackend([Reject("no", Language.JA)]), b"pw")[0].code == ResultCode.AUTH_ERR
-        assert talk(profile, FakeBackend([ASK, ACCEPT]), b"pw", b"1", b"2", user="hanako")[1].asked
+        backend = FakeBackend([ACCEPT])
+        assert converse(profile, backend, b"pw")[0].code == ResultCode.SUCCESS
+        assert [one.policy.mode for one in backend.asked] == ([] if ask_mode is AskMode.CODE else [Mode.PASSWORD])
+        assert [event for event, _ in backend.recorded] == ([Event.LOGIN_EXEMPT] if ask_mode is AskMode.CODE else [])
+        if ask_mode is not AskMode.CODE:
+            assert converse(profile, FakeBackend([Reject("no", Language.JA)]), b"pw")[0].code == ResultCode.AUTH_ERR
+        assert converse(profile, FakeBackend([ASK, ACCEPT]), b"pw", b"1", b"2", user="hanako")[1].asked
 
 
 def test_an_exempt_user_may_be_left_to_the_rest_of_the_stack() -> None:
     profile = Profile(exempt_users=frozenset({"taro"}), exempt=Disposition.STEP_ASIDE)
-    sekisho = FakeBackend()
-    assert talk(profile, sekisho)[0].code == ResultCode.IGNORE
-    assert talk(profile, sekisho, op=Op.ACCT)[0].code == ResultCode.IGNORE
-    assert sekisho.recorded == [(Event.LOGIN_EXEMPT, "an exempt user")]
+    backend = FakeBackend()
+    assert converse(profile, backend)[0].code == ResultCode.IGNORE
+    assert converse(profile, backend, op=Op.ACCT)[0].code == ResultCode.IGNORE
+    assert backend.recorded == [(Event.LOGIN_EXEMPT, "an exempt user")]
 
 
 @pytest.mark.parametrize(
-    ("rhost", "way"),
+    ("rhost", "disposition"),
     [
         ("", Disposition.ASK),
         ("10.1.2.3", Disposition.ASK),
@@ -235,36 +247,40 @@ def test_only_an_address_is_in_a_network(rhost: str, disposition: Disposition) -
     profile = Profile(networks=(ip_network("10.0.0.0/8"),), password_networks=(ip_network("10.9.0.0/16"),))
     assert profile.disposition(Start(Op.AUTH, "sshd", "taro", rhost=rhost), groups)[0] is disposition
     if disposition is Disposition.REFUSE:
-        sekisho = FakeBackend()
-        assert talk(profile, sekisho, rhost=rhost)[0].code == ResultCode.PERM_DENIED
-        assert [event for event, _ in sekisho.recorded] == [Event.LOGIN_REJECTED]
-        assert talk(profile, sekisho, rhost=rhost, op=Op.ACCT)[0].code == ResultCode.PERM_DENIED
+        backend = FakeBackend()
+        assert converse(profile, backend, rhost=rhost)[0].code == ResultCode.PERM_DENIED
+        assert [event for event, _ in backend.recorded] == [Event.LOGIN_REJECTED]
+        assert converse(profile, backend, rhost=rhost, op=Op.ACCT)[0].code == ResultCode.PERM_DENIED
 
 
 def test_the_account_phase_asks_nothing() -> None:
-    sekisho = FakeBackend(accounts={"taro": (ResultCode.SUCCESS, ""), "hanako": (ResultCode.PERM_DENIED, "locked")})
+    backend = FakeBackend(accounts={"taro": (ResultCode.SUCCESS, ""), "hanako": (ResultCode.PERM_DENIED, "locked")})
     for user, code in {
         "taro": ResultCode.SUCCESS,
         "hanako": ResultCode.PERM_DENIED,
         "jiro": ResultCode.USER_UNKNOWN,
     }.items():
-        result, person = talk(Profile(), sekisho, user=user, op=Op.ACCT)
+        result, person = converse(Profile(), backend, user=user, op=Op.ACCT)
         assert (result.code, person.asked) == (code, [])
-    assert sekisho.recorded == [(Event.ACCOUNT_REFUSED, "locked"), (Event.ACCOUNT_REFUSED, "unknown customer")]
+    assert backend.recorded == [(Event.ACCOUNT_REFUSED, "locked"), (Event.ACCOUNT_REFUSED, "unknown customer")]
 
 
 def test_a_network_without_codes_passes_nobody_s_account() -> None:
-    sekisho = FakeBackend(accounts={"taro": (ResultCode.PERM_DENIED, "locked")})
-    profile = Profile(ask=Ask.CODE, password_networks=(ip_network("10.0.0.0/8"),))
-    assert talk(profile, sekisho, rhost="10.1.1.1", op=Op.ACCT)[0].code == ResultCode.PERM_DENIED
-    assert talk(profile, sekisho, rhost="10.1.1.1", op=Op.ACCT, user="backup")[0].code == ResultCode.SUCCESS
+    backend = FakeBackend(accounts={"taro": (ResultCode.PERM_DENIED, "locked")})
+    profile = Profile(ask_mode=AskMode.CODE, password_networks=(ip_network("10.0.0.0/8"),))
+    assert converse(profile, backend, rhost="10.1.1.1", op=Op.ACCT)[0].code == ResultCode.PERM_DENIED
+    assert converse(profile, backend, rhost="10.1.1.1", op=Op.ACCT, user="backup")[0].code == ResultCode.SUCCESS
 
 
 # From the settings.
 
 
 def test_the_option_goes_before_the_service_and_the_service_before_the_default() -> None:
-    given = [PamProfile(name="a", services=("sshd",)), PamProfile(name="b"), PamProfile(name="default", mode="code")]
+    given = [
+        PamProfile(name="a", services=("sshd",)),
+        PamProfile(name="b"),
+        PamProfile(name="default", mode=AskMode.CODE),
+    ]
     profiles = profiles_of(given)
 
     def name(service: str, profile: str = "") -> str | None:
@@ -273,14 +289,14 @@ def test_the_option_goes_before_the_service_and_the_service_before_the_default()
 
     assert [name("sshd"), name("sshd", "b"), name("su"), name("su", "c")] == ["a", "b", "default", None]
     default = profiles.find(Start(Op.AUTH, "su", "taro"))
-    assert default is not None and default.ask is Ask.CODE
+    assert default is not None and default.ask_mode is AskMode.CODE
     assert profiles_of([]).find(Start(Op.AUTH, "su", "taro")) == Profile()
 
 
-def test_what_a_profile_says_is_what_the_core_is_asked() -> None:
+def test_the_settings_of_a_profile_become_the_attempt_s_policy() -> None:
     given = PamProfile(
         name="a", without_token="reject", suspended="password", lost="password", without_password="code",
-        texts_en={"code": "Token: "},
+        texts_en={TextName.CODE: "Token: "},
     )  # fmt: skip
     found = profiles_of([given]).find(Start(Op.AUTH, "su", "taro", profile="a"))
     assert found is not None
@@ -301,10 +317,10 @@ def test_grace_lasts_to_the_end_of_its_day(without_token: str) -> None:
 
 
 def test_offline_codes_are_for_mode_code_alone() -> None:
-    found = profiles_of([AgentProfile(name="a", mode="code", offline="codes")])
+    found = profiles_of([AgentProfile(name="a", mode=AskMode.CODE, offline="codes")])
     assert found.find(Start(Op.AUTH, "su", "taro", profile="a")) is not None
     with pytest.raises(ValueError, match='needs mode = "code"'):
-        AgentProfile(name="a", mode="auto", offline="codes")
+        AgentProfile(name="a", mode=AskMode.AUTO, offline="codes")
 
 
 def test_every_text_is_there_in_every_language() -> None:

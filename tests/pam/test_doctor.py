@@ -1,4 +1,4 @@
-"""Hosts that are set up well and badly, as folders; and what the doctor says of each."""
+"""Hosts that are set up well and badly, as folders, and what the doctor says about each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pam_module.doctor import examine
-from pam_module.stacks import BadStack, Outcome, lets_in, read_stack
+from pam_module.stacks import BadStack, Outcome, read_stack, stack_succeeds
 
 DEBIAN_AUTH = """
 auth [success=1 default=ignore] pam_unix.so nullok
@@ -229,7 +229,7 @@ def test_a_stack_comes_to_what_libpam_comes_to(root: Root, text: str, unix: Outc
     root.stack(text, account="", service="x")
     outcomes = {"pam_unix.so": unix, "pam_deny.so": Outcome.REFUSED, "pam_permit.so": Outcome.SUCCESS}
     lines = read_stack(root.folder, "x", "auth")
-    assert lets_in(lines, lambda line: outcomes.get(line.module, Outcome.IGNORED)) is opens
+    assert stack_succeeds(lines, lambda line: outcomes.get(line.module, Outcome.IGNORED)) is opens
 
 
 @pytest.mark.parametrize("text", ["@include x\n", "auth\n", "auth maybe pam_unix.so\n", "auth [success] pam_unix.so\n"])

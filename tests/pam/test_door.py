@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -135,7 +136,7 @@ def test_the_earlier_module_s_password_is_used_and_its_repetition_is_no_code(ser
 
 
 @pytest.mark.parametrize("answer", [b"", b"\b\n\r\x7fINCORRECT", b"\b\n\r\x7fINCORRECT\b\n\r\x7fINC", b"\xff\xfe"])
-def test_what_is_no_password_is_charged_to_nobody(served: tuple[Sekisho, Path], answer: bytes) -> None:
+def test_an_answer_that_is_no_password_counts_against_no_account(served: tuple[Sekisho, Path], answer: bytes) -> None:
     sekisho, path = served
     taro = sekisho.customer()
     before = len(sekisho.audit(taro.contract_id))
@@ -254,6 +255,31 @@ def test_code_alone_behind_another_module(served: tuple[Sekisho, Path]) -> None:
     assert login(path, "backup", "", profile="aside").code == ResultCode.IGNORE
 
 
+@pytest.mark.parametrize(
+    ("profile", "op", "code", "event"),
+    [
+        ("code", Op.AUTH, ResultCode.SUCCESS, "login.exempt"),
+        ("aside", Op.AUTH, ResultCode.IGNORE, "login.exempt"),
+        ("default", Op.ACCT, ResultCode.USER_UNKNOWN, "account.refused"),
+    ],
+)
+def test_what_a_profile_decides_waits_for_a_busy_store(
+    served: tuple[Sekisho, Path], profile: str, op: Op, code: ResultCode, event: str
+) -> None:
+    sekisho, path = served
+    before = len(sekisho.audit("backup"))
+    lock = sqlite3.connect(sekisho.database, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(login, path, "backup", "", profile=profile, op=op)
+        time.sleep(1)
+        assert not waiting.done(), "there is no success without its audit row"
+        lock.execute("ROLLBACK")
+        lock.close()
+        assert waiting.result().code == code
+    assert [row.event for row in sekisho.audit("backup")[before:]] == [event]
+
+
 def test_a_counter_token_is_as_good(served: tuple[Sekisho, Path]) -> None:
     sekisho, path = served
     taro = sekisho.customer(spec=TokenSpec(Kind.TOTP, digits=8))
@@ -292,7 +318,7 @@ def test_grace_ends(served: tuple[Sekisho, Path]) -> None:
     assert login(path, hanako.contract_id, PASSWORD, hanako.code(), profile="grace").texts == []
 
 
-def test_accounts(served: tuple[Sekisho, Path]) -> None:
+def test_the_account_phase_knows_the_customer(served: tuple[Sekisho, Path]) -> None:
     sekisho, path = served
     taro = sekisho.customer()
     assert login(path, taro.contract_id, op=Op.ACCT).code == ResultCode.SUCCESS

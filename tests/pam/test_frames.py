@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pam_module.frame_codec import FrameDecoder, encode, printable
 from pam_module.frames import (
     MAX_DELAY_MS,
     MAX_FRAME,
@@ -22,7 +23,6 @@ from pam_module.frames import (
     BadFrame,
     Frame,
     FrameFault,
-    Frames,
     Op,
     Prompt,
     Result,
@@ -32,8 +32,6 @@ from pam_module.frames import (
     Style,
     Text,
     Wait,
-    encode,
-    fits,
 )
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/frames.json").read_text())
@@ -55,7 +53,7 @@ def as_vector(frame: Frame) -> dict[str, Any]:
 
 
 def read(sender: Sender, octets: bytes) -> list[Frame]:
-    stream = Frames(sender)
+    stream = FrameDecoder(sender)
     found = stream.feed(octets)
     stream.end()
     return found
@@ -81,13 +79,13 @@ def test_every_fault_has_a_vector() -> None:
 
 @named(GOOD)
 def test_a_frame_that_comes_octet_by_octet_is_the_same(vector: dict[str, Any]) -> None:
-    stream, octets = Frames(vector["direction"]), bytes.fromhex(vector["hex"])
+    stream, octets = FrameDecoder(vector["direction"]), bytes.fromhex(vector["hex"])
     found = [frame for at in range(len(octets)) for frame in stream.feed(octets[at : at + 1])]
     assert [as_vector(frame) for frame in found] == [vector["decoded"]]
 
 
 def test_a_refusal_is_final() -> None:
-    stream = Frames("module")
+    stream = FrameDecoder("module")
     for octets in (bytes(4), encode(Abort())):
         with pytest.raises(BadFrame):
             stream.feed(octets)
@@ -95,7 +93,7 @@ def test_a_refusal_is_final() -> None:
 
 def test_a_wrong_type_is_refused_before_the_frame_is_whole() -> None:
     with pytest.raises(BadFrame):
-        Frames("module").feed(b"\0\0\x10\0\x84")
+        FrameDecoder("module").feed(b"\0\0\x10\0\x84")
 
 
 def test_no_secret_shows_in_a_repr() -> None:
@@ -126,7 +124,7 @@ def test_what_is_written_is_read(module: list[Frame], service: list[Frame], piec
     senders: tuple[tuple[Sender, list[Frame]], ...] = (("module", module), ("service", service))
     for sender, frames in senders:
         octets = b"".join(map(encode, frames))
-        stream = Frames(sender)
+        stream = FrameDecoder(sender)
         found = [frame for at in range(0, len(octets), piece) for frame in stream.feed(octets[at : at + piece])]
         stream.end()
         assert found == frames
@@ -134,7 +132,7 @@ def test_what_is_written_is_read(module: list[Frame], service: list[Frame], piec
 
 @given(st.sampled_from(["module", "service"]), st.lists(st.binary(max_size=80), max_size=4))
 def test_any_octets_are_read_or_refused(sender: Sender, pieces: list[bytes]) -> None:
-    stream = Frames(sender)
+    stream = FrameDecoder(sender)
     try:
         for piece in pieces:
             stream.feed(piece)
@@ -159,7 +157,7 @@ def test_any_values_are_read_or_refused(sender: Sender, type_: int, values: list
 
 @given(st.text(max_size=2000))
 def test_any_text_can_be_made_to_fit(text: str) -> None:
-    assert read("service", encode(Text(Style.INFO, fits(text)))) == [Text(Style.INFO, fits(text))]
+    assert read("service", encode(Text(Style.INFO, printable(text)))) == [Text(Style.INFO, printable(text))]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +179,14 @@ def test_what_the_other_side_would_refuse_is_not_written(frame: Frame) -> None:
 
 
 def test_a_frame_s_memory_is_bounded() -> None:
-    stream = Frames("module")
+    """A length over the bound is refused by itself: the decoder does not wait for what would follow."""
+    stream = FrameDecoder("module")
     assert stream.feed(MAX_FRAME.to_bytes(4, "big") + b"\1" + bytes(MAX_FRAME - 2)) == []
     with pytest.raises(BadFrame):
         stream.feed(b"\0")
+    for length in (MAX_FRAME + 1, 2**32 - 1):
+        stream = FrameDecoder("module")
+        assert stream.feed(length.to_bytes(4, "big")[:3]) == []
+        with pytest.raises(BadFrame) as refusal:
+            stream.feed(length.to_bytes(4, "big")[3:])
+        assert refusal.value.fault is FrameFault.LENGTH

@@ -122,7 +122,7 @@ def _set_up(site: Site, folder: Path) -> None:
     (site.host.etc / "sudoers").write_text("Defaults lecture=never\nALL ALL=(ALL) ALL\n")
     site.host.add_user("denied")
     for name in ("denied", "root"):
-        site.sekisho.desk.add_customer(
+        site.sekisho.desk.customers.add(
             name, STAFF, password_hash=hash_password(PASSWORD.encode(), cost_of(site.sekisho.settings))
         )
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "hostkey")])

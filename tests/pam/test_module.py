@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pam_module.frames import Abort, Answer, Op, Prompt, Result, ResultCode, Role, Start, Style, Text, Wait
-from tests.pam.scripted import Talk, password_and_code, saying, scripted
+from tests.pam.scripted import ScriptedConnection, password_and_code, saying, scripted
 from tests.pam.workshop import MODULE, SOURCES, Machine, Pam, Workshop, run
 from tests.radius.tools import library, program
 
@@ -49,10 +49,10 @@ def test_pamtester_logs_in_without_root(machine: Machine) -> None:
     }
     command = [program("pamtester"), "otp", "taro", "authenticate", "acct_mgmt"]
 
-    def script(talk: Talk) -> None:
-        if talk.start().op is Op.AUTH:
-            assert (talk.ask("Password: ", Role.PASSWORD), talk.ask()) == (b"haru", b"123456")
-        talk.say(Result(0))
+    def script(connection: ScriptedConnection) -> None:
+        if connection.start().op is Op.AUTH:
+            assert (connection.ask("Password: ", Role.PASSWORD), connection.ask()) == (b"haru", b"123456")
+        connection.say(Result(0))
 
     with scripted(machine.socket, script):
         shown = run(command, "haru\n123456\n", environment)
@@ -124,13 +124,13 @@ def test_a_prompt_may_echo_and_may_hold_percent_signs(machine: Machine) -> None:
         assert machine.login("1").prompts == [(True, "ワンタイムパスワード %s%n: ")]
 
 
-def test_who_gives_up_is_refused_and_the_service_hears_of_it(machine: Machine) -> None:
+def test_giving_up_is_refused_and_sends_abort(machine: Machine) -> None:
     with scripted(machine.socket, saying(Prompt("Code: ", False, Role.OTP), Wait(60))) as service:
 
-        def until_abort(talk: Talk) -> None:
-            talk.start()
-            talk.say(Prompt("Code: ", False, Role.OTP))
-            assert talk.hear() == Abort()
+        def until_abort(connection: ScriptedConnection) -> None:
+            connection.start()
+            connection.say(Prompt("Code: ", False, Role.OTP))
+            assert connection.hear() == Abort()
 
         service._script = until_abort
         assert machine.login("^C").result == Pam.AUTH_ERR

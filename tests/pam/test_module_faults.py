@@ -1,4 +1,4 @@
-"""A service that is away, broken or hostile: whatever it does, nobody is let in, and nobody waits for long."""
+"""A service that is away, broken or hostile: no login succeeds, and none takes long."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pam_module.frames import MAX_FRAMES, Prompt, Result, Role, Start, Style, Text, Wait, encode
-from tests.pam.scripted import Script, Scripted, Talk, password_and_code, saying, scripted
+from pam_module.frame_codec import encode
+from pam_module.frames import MAX_FRAMES, Prompt, Result, Role, Start, Style, Text, Wait
+from tests.pam.scripted import Script, Scripted, ScriptedConnection, password_and_code, saying, scripted
 from tests.pam.workshop import Machine, Pam
 
 PERMIT = "auth required pam_permit.so\n"
@@ -29,39 +30,39 @@ def prompt(text: bytes) -> bytes:
     return tlv(0x81, (16, text), (17, b"\0"), (18, b"otp"))
 
 
-def drip(talk: Talk) -> None:
+def drip(connection: ScriptedConnection) -> None:
     """Octet by octet, each soon enough, and never a whole frame in time."""
-    talk.start()
+    connection.start()
     for octet in encode(Text(Style.INFO, "x" * 1000)):
-        talk.say(bytes([octet]))
+        connection.say(bytes([octet]))
         threading.Event().wait(0.05)
 
 
-def hang(talk: Talk) -> None:
-    talk.start()
-    talk.until_gone()
+def hang(connection: ScriptedConnection) -> None:
+    connection.start()
+    connection.wait_for_end()
 
 
-def hang_after_the_code(talk: Talk) -> None:
-    talk.start()
-    talk.ask()
-    talk.until_gone()
+def hang_after_the_code(connection: ScriptedConnection) -> None:
+    connection.start()
+    connection.ask()
+    connection.wait_for_end()
 
 
-def restart_at_the_prompt(talk: Talk) -> None:
-    talk.start()
-    talk.say(CODE)
+def restart_at_the_prompt(connection: ScriptedConnection) -> None:
+    connection.start()
+    connection.say(CODE)
 
 
-def endless_questions(talk: Talk) -> None:
-    talk.start()
+def endless_questions(connection: ScriptedConnection) -> None:
+    connection.start()
     for _ in range(MAX_FRAMES * 2):
-        talk.ask()
-    talk.say(Result(0))
+        connection.ask()
+    connection.say(Result(0))
 
 
 BROKEN: dict[str, Script] = {
-    "the end at once": lambda talk: None,
+    "the end at once": lambda one: None,
     "the end after START": saying(),
     "the end in a header": saying(b"\0\0"),
     "the end in a frame": saying(ACCEPT[:-1]),
@@ -149,17 +150,17 @@ def no_socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize("left_behind", [nobody, stale, no_socket])
-def test_where_nobody_listens_nobody_comes_in(machine: Machine, left_behind: Callable[[Path], None]) -> None:
+def test_without_a_listener_no_login_succeeds(machine: Machine, left_behind: Callable[[Path], None]) -> None:
     left_behind(machine.socket)
     machine.stack(after=PERMIT)
     assert machine.login("1").result == Pam.AUTHINFO_UNAVAIL
 
 
 @pytest.mark.parametrize("options", ["", "on_unavail=ignore"])
-def test_a_stranger_s_socket_is_told_nothing(machine: Machine, options: str) -> None:
+def test_nothing_is_sent_to_another_user_s_socket(machine: Machine, options: str) -> None:
     machine.stack(f"{options} server_uid={os.getuid() + 1}", after=PERMIT)
     heard: list[bytes] = []
-    with scripted(machine.socket, lambda talk: heard.append(talk.connection.recv(100))):
+    with scripted(machine.socket, lambda one: heard.append(one.connection.recv(100))):
         assert machine.login("1").result == Pam.AUTHINFO_UNAVAIL
     assert heard == [b""]
 
@@ -183,20 +184,20 @@ def test_a_restarted_service_serves_the_next_login(machine: Machine) -> None:
 
 
 def test_a_wait_buys_time_beyond_the_step(machine: Machine) -> None:
-    def slow(talk: Talk) -> None:
-        talk.start()
-        talk.say(Wait(60))
+    def slow(connection: ScriptedConnection) -> None:
+        connection.start()
+        connection.say(Wait(60))
         threading.Event().wait(2)
-        talk.say(Result(0))
+        connection.say(Result(0))
 
     machine.stack("timeout=1")
     with scripted(machine.socket, slow):
         assert machine.login().result == Pam.SUCCESS
 
 
-def test_what_the_service_said_before_it_closed_is_heard(machine: Machine) -> None:
+def test_a_result_that_was_sent_before_the_close_counts(machine: Machine) -> None:
     """A service without room says so at once and never reads START."""
-    with scripted(machine.socket, lambda talk: talk.say(Result(3))):
+    with scripted(machine.socket, lambda one: one.say(Result(3))):
         assert machine.login().result == Pam.MAXTRIES
 
 

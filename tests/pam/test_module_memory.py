@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pam_module.frames import BadFrame, Frame, Frames, Prompt, Result, Role, Text, Wait, encode
-from tests.pam.scripted import Talk, password_and_code, scripted
+from pam_module.frame_codec import FrameDecoder, encode
+from pam_module.frames import BadFrame, Frame, Prompt, Result, Role, Text, Wait
+from tests.pam.scripted import ScriptedConnection, password_and_code, scripted
 from tests.pam.test_module_faults import BROKEN
 from tests.pam.workshop import Machine, Pam, Workshop, run
 
@@ -50,7 +51,7 @@ def python_reads(octets: bytes) -> str:
     """The first frame alone, as the module reads: one after the other."""
     length = int.from_bytes(octets[:4], "big")
     try:
-        frames = Frames("service").feed(octets[: 4 + min(length, 5000)])
+        frames = FrameDecoder("service").feed(octets[: 4 + min(length, 5000)])
     except BadFrame:
         return "bad"
     return as_line(frames[0]) if frames else "bad"
@@ -121,11 +122,11 @@ def test_a_hostile_service_breaks_nothing_in_the_host(sanitized_workshop: Worksh
     chance, source = random.Random(seed), mutants(random.Random(seed + 1))
     accepted: list[bytes] = []
 
-    def script(talk: Talk) -> None:
-        talk.start()
+    def script(connection: ScriptedConnection) -> None:
+        connection.start()
         said = b"".join(next(source) for _ in range(chance.randrange(1, 4)))
         accepted.append(said)
-        talk.say(said)
+        connection.say(said)
 
     machine = Machine(sanitized_workshop, short, short / "pam.sock")
     machine.stack("timeout=1 forward_pass try_first_pass")
@@ -145,5 +146,5 @@ def test_the_sanitizers_find_nothing_in_ordinary_logins(sanitized_workshop: Work
         assert machine.login("^C").result == Pam.AUTH_ERR
 
 
-def test_the_sanitizers_would_say_so(sanitized_workshop: Workshop) -> None:
+def test_the_sanitized_host_is_linked_with_the_sanitizer(sanitized_workshop: Workshop) -> None:
     assert "libasan" in run(["ldd", str(sanitized_workshop.login)])

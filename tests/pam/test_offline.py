@@ -1,4 +1,4 @@
-"""The offline cache from its issue to its settlement: by the commands, a real agent and a real store."""
+"""Offline codes from their issue to the reconciliation: with the commands, a real agent and a real store."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command(sekisho: Sekisho, *words: str, code: int = 0) -> bytes:
     return done.stdout
 
 
-def hand_out(sekisho: Sekisho, web1: Agent, *users: str, logins: int = 3, hours: float = 0.1) -> None:
+def issue_cache(sekisho: Sekisho, web1: Agent, *users: str, logins: int = 3, hours: float = 0.1) -> None:
     (web1.offline / KEY).write_bytes(command(sekisho, "pam-offline", "key", "--host", "web1"))
     words = [word for user in users for word in ("--user", user)]
     limits = ["--logins", str(logins), "--hours", str(hours)]
@@ -60,10 +60,10 @@ def wrong(one: Customer) -> str:
     return next(text for number in range(100) if (text := f"{number:06}") not in near)
 
 
-def test_codes_of_named_users_once_each_and_settled_afterwards(sekisho: Sekisho, tmp_path: Path) -> None:
+def test_codes_of_named_users_once_each_and_reconciled_afterwards(sekisho: Sekisho, tmp_path: Path) -> None:
     taro, hanako = sekisho.customer(), sekisho.customer()
     with agent(tmp_path / "a", [free_port()], PROFILE) as web1:
-        hand_out(sekisho, web1, taro.contract_id)
+        issue_cache(sekisho, web1, taro.contract_id)
         code = taro.code()
         assert login(web1.path, taro.contract_id, wrong(taro)).code == ResultCode.AUTH_ERR
         assert login(web1.path, taro.contract_id, code).code == ResultCode.SUCCESS
@@ -89,7 +89,7 @@ def test_codes_of_named_users_once_each_and_settled_afterwards(sekisho: Sekisho,
 def test_a_code_that_was_used_in_both_places_is_reported(sekisho: Sekisho, tmp_path: Path) -> None:
     taro = sekisho.customer()
     with agent(tmp_path / "a", [free_port()], PROFILE) as web1:
-        hand_out(sekisho, web1, taro.contract_id)
+        issue_cache(sekisho, web1, taro.contract_id)
         code = taro.code()
         assert login(web1.path, taro.contract_id, code).code == ResultCode.SUCCESS
         sekisho.start()
@@ -106,7 +106,7 @@ def test_a_code_that_a_server_has_accepted_is_not_good_when_it_falls_silent(
     sekisho.start()
     taro = sekisho.customer()
     with agent(tmp_path / "a", [sekisho.port], f'{PROFILE}[[agent.profiles]]\nname = "other"\nmode = "auto"\n') as web1:
-        hand_out(sekisho, web1, taro.contract_id)
+        issue_cache(sekisho, web1, taro.contract_id)
         code = taro.code()
         assert login(web1.path, taro.contract_id, code, profile=profile).code == ResultCode.SUCCESS
         sekisho.kill()
@@ -117,7 +117,7 @@ def test_a_code_that_a_server_has_accepted_is_not_good_when_it_falls_silent(
 def test_one_code_one_login_under_race_and_kill(sekisho: Sekisho, tmp_path: Path) -> None:
     taro = sekisho.customer()
     with agent(tmp_path / "a", [free_port()], PROFILE) as web1:
-        hand_out(sekisho, web1, taro.contract_id, logins=50)
+        issue_cache(sekisho, web1, taro.contract_id, logins=50)
         code = taro.code()
         accepted = 0
         for _ in range(3):
@@ -138,11 +138,11 @@ def test_one_code_one_login_under_race_and_kill(sekisho: Sekisho, tmp_path: Path
 def test_without_the_profile_s_leave_an_outage_is_a_refusal(sekisho: Sekisho, tmp_path: Path) -> None:
     taro = sekisho.customer()
     with agent(tmp_path / "a", [free_port()], PROFILE.replace('offline = "codes"', "")) as web1:
-        hand_out(sekisho, web1, taro.contract_id)
+        issue_cache(sekisho, web1, taro.contract_id)
         assert login(web1.path, taro.contract_id, taro.code()).code == ResultCode.UNAVAILABLE
 
 
-def test_who_has_no_active_token_is_given_no_cache(sekisho: Sekisho) -> None:
+def test_no_cache_is_issued_for_a_user_without_an_active_token(sekisho: Sekisho) -> None:
     taro = sekisho.customer(enrolled=False)
     before = len(sekisho.audit(taro.contract_id))
     command(sekisho, "pam-offline", "issue", "--host", "web1", "--user", taro.contract_id, code=1)
@@ -169,8 +169,8 @@ def cache(**changes: object) -> Cache:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-class Desk:
-    """An Offline in a folder."""
+class OfflineHost:
+    """The offline folder of a host, and a clock that the test moves."""
 
     def __init__(self, folder: Path, made: Cache | None = None) -> None:
         self.folder, self.clock = folder, HandClock(NOON / 1000)
@@ -190,23 +190,23 @@ class Desk:
 
 
 def test_codes_only_go_forward_and_only_near_now(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert desk.accepts(codes_of(FIRST + 2), codes_of(FIRST + 1), codes_of(FIRST), codes_of(FIRST + 1)) == [
+    host = OfflineHost(tmp_path)
+    assert host.accepts(codes_of(FIRST + 2), codes_of(FIRST + 1), codes_of(FIRST), codes_of(FIRST + 1)) == [
         False,
         True,
         False,
         False,
     ]
-    desk.clock.now += 60
-    assert desk.accepts(codes_of(FIRST + 2)) == [True]
+    host.clock.now += 60
+    assert host.accepts(codes_of(FIRST + 2)) == [True]
 
 
 @pytest.mark.parametrize("user_password", ["{}", "password{}", "password12 {}", "password-{}"])
 def test_a_code_accepted_elsewhere_is_known_again_behind_a_password_too(tmp_path: Path, user_password: str) -> None:
-    desk = Desk(tmp_path)
+    host = OfflineHost(tmp_path)
 
     async def scene() -> bool:
-        offline = OfflineVerifier(tmp_path, "web1", lambda: int(desk.clock.now * 1000))
+        offline = OfflineVerifier(tmp_path, "web1", lambda: int(host.clock.now * 1000))
         offline.accepted_online("taro", user_password.format(codes_of(FIRST)))
         try:
             return await offline.accepts("taro", codes_of(FIRST), "sshd")
@@ -214,42 +214,42 @@ def test_a_code_accepted_elsewhere_is_known_again_behind_a_password_too(tmp_path
             offline.close()
 
     assert asyncio.run(scene()) is False
-    assert desk.accepts(codes_of(FIRST)) == [True], "by another process, which has not heard of it"
+    assert host.accepts(codes_of(FIRST)) == [True], "by another process, which has not heard of it"
 
 
 def test_as_many_logins_as_the_cache_allows(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    host = OfflineHost(tmp_path)
     for at in range(4):
-        assert desk.accepts(codes_of(FIRST + at)) == [at < 3]
-        desk.clock.now += 30
+        assert host.accepts(codes_of(FIRST + at)) == [at < 3]
+        host.clock.now += 30
 
 
 def test_wrong_codes_end_it_also_across_restarts(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    host = OfflineHost(tmp_path)
     for _ in range(4):
-        assert desk.accepts("555555") == [False]
-    assert desk.accepts(codes_of(FIRST)) == [False]
+        assert host.accepts("555555") == [False]
+    assert host.accepts(codes_of(FIRST)) == [False]
 
 
 def test_an_old_cache_is_no_cache(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.clock.now += 600
-    assert desk.accepts(codes_of(FIRST + 20)) == [False]
+    host = OfflineHost(tmp_path)
+    host.clock.now += 600
+    assert host.accepts(codes_of(FIRST + 20)) == [False]
 
 
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "abcdef", "１２３"])
 def test_what_is_no_code_counts_for_nothing(tmp_path: Path, code: str) -> None:
-    desk = Desk(tmp_path)
-    assert desk.accepts(*[code] * 6, codes_of(FIRST)) == [False] * 6 + [True]
+    host = OfflineHost(tmp_path)
+    assert host.accepts(*[code] * 6, codes_of(FIRST)) == [False] * 6 + [True]
 
 
 def test_a_new_cache_does_not_bring_spent_codes_back(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert desk.accepts(codes_of(FIRST)) == [True]
+    host = OfflineHost(tmp_path)
+    assert host.accepts(codes_of(FIRST)) == [True]
     verifiers = tuple(verifier("s2", "VSMT1", step, codes_of(step), CHEAP) for step in range(FIRST, FIRST + 9))
     again = cache(serial="s2", users={"taro": UserCodes("VSMT1", 6, 30, 0, FIRST, verifiers)})
     (tmp_path / CACHE).write_bytes(seal(again, HOST_KEY))
-    assert desk.accepts(codes_of(FIRST), codes_of(FIRST + 1)) == [False, True]
+    assert host.accepts(codes_of(FIRST), codes_of(FIRST + 1)) == [False, True]
 
 
 def test_every_octet_of_the_cache_is_proven(tmp_path: Path) -> None:
@@ -301,11 +301,11 @@ def test_every_line_of_the_journal_is_proven(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_was_changed_lets_nobody_in(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert desk.accepts(codes_of(FIRST)) == [True]
+    host = OfflineHost(tmp_path)
+    assert host.accepts(codes_of(FIRST)) == [True]
     text = (tmp_path / JOURNAL).read_text()
     (tmp_path / JOURNAL).write_text(text.replace('"taro"', '"jiro"'))
-    assert desk.accepts(codes_of(FIRST), codes_of(FIRST + 1)) == [False, False]
+    assert host.accepts(codes_of(FIRST), codes_of(FIRST + 1)) == [False, False]
 
 
 def test_a_line_that_was_cut_off_by_a_crash_is_forgotten(tmp_path: Path) -> None:
@@ -324,13 +324,13 @@ def test_a_journal_that_a_crash_cut_off_at_its_beginning_is_begun_anew(tmp_path:
     if octets:
         with pytest.raises(BadJournal):
             read_journal(octets, HOST_KEY)
-    desk = Desk(tmp_path)
+    host = OfflineHost(tmp_path)
     (tmp_path / JOURNAL).write_bytes(octets)
-    assert desk.accepts(codes_of(FIRST)) == [True]
-    assert desk.accepts(codes_of(FIRST)) == [False]
+    assert host.accepts(codes_of(FIRST)) == [True]
+    assert host.accepts(codes_of(FIRST)) == [False]
 
 
-def test_nobody_is_let_in_by_a_journal_that_was_moved_away(tmp_path: Path) -> None:
+def test_a_journal_that_was_moved_away_takes_no_entry(tmp_path: Path) -> None:
     path = tmp_path / "j"
     journal = Journal(path, HOST_KEY, "web1")
     journal.add(entry(1))
@@ -350,12 +350,12 @@ def test_a_journal_is_one_process_s_alone(tmp_path: Path) -> None:
 
 
 def test_files_that_others_can_read_are_not_used(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    host = OfflineHost(tmp_path)
     (tmp_path / KEY).chmod(0o644)
-    assert desk.accepts(codes_of(FIRST)) == [False]
+    assert host.accepts(codes_of(FIRST)) == [False]
 
 
-def test_a_journal_that_was_settled_further_before_is_refused(sekisho: Sekisho, tmp_path: Path) -> None:
+def test_a_journal_that_was_reconciled_further_before_is_refused(sekisho: Sekisho, tmp_path: Path) -> None:
     key, path = sekisho.store.sealer.host_key("web1"), tmp_path / "j"
     taro = sekisho.customer()
     journal = Journal(path, key, "web1")

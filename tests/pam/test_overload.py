@@ -1,4 +1,4 @@
-"""Too many who ask at once are refused: it is no outage, which a host may have been told to ignore."""
+"""Too many attempts at once are refused. They are no outage, which a stack may ignore (on_unavail=ignore)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from pam_module.profiles import Profile
 T = TypeVar("T")
 
 
-class SilentHouse:
+class SilentBackend:
     def __init__(self, silence: Silence) -> None:
         self._silence = silence
 
     async def answer(self, attempt: Attempt) -> Verdict:
         return self._silence
 
-    def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
+    async def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
         raise NotImplementedError
 
-    def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
+    async def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
         raise NotImplementedError
 
-    def never_enrolled(self, customer: str) -> bool:
+    async def never_enrolled(self, customer: str) -> bool:
         raise NotImplementedError
 
 
@@ -42,8 +42,8 @@ class Person:
     async def say(self, text: str, style: Style) -> None:
         pass
 
-    async def within(self, seconds: float, coming: Awaitable[T]) -> T:
-        return await coming
+    async def within(self, seconds: float, awaitable: Awaitable[T]) -> T:
+        return await awaitable
 
 
 def no_groups(user: str) -> Collection[str]:
@@ -54,10 +54,10 @@ def no_groups(user: str) -> Collection[str]:
     ("silence", "code"),
     [(Silence("the disk is full"), ResultCode.UNAVAILABLE), (Silence("a long line", busy=True), ResultCode.MAXTRIES)],
 )
-def test_what_strangers_can_bring_about_is_no_outage(silence: Silence, code: ResultCode) -> None:
+def test_what_strangers_can_cause_is_no_outage(silence: Silence, code: ResultCode) -> None:
     async def scene() -> int:
         context = DialogueContext(
-            SilentHouse(silence), no_groups, lambda: date(2026, 11, 25), asyncio.get_running_loop().time, 1.0
+            SilentBackend(silence), no_groups, lambda: date(2026, 11, 25), asyncio.get_running_loop().time, 1.0
         )
         return (await Dialogue(Start(Op.AUTH, "sshd", "taro"), Profile(), Person(), context).run()).code
 

@@ -1,6 +1,6 @@
-"""The socket service where the other side is careless or hostile: bad frames, floods, half-open connections, patience.
+"""The socket service with a careless or hostile module: bad frames, floods, half-open connections, time limits.
 
-A real socket and the real service; what is done with a login is a few lines here.
+A real socket and the real service; the dialogues are a few lines each.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from pam_module.connection import ModuleConnection
+from pam_module.frame_codec import encode
 from pam_module.frames import (
     MAX_FRAMES,
     Abort,
@@ -31,28 +33,27 @@ from pam_module.frames import (
     Style,
     Text,
     Wait,
-    encode,
 )
-from pam_module.service import Limits, ModuleConnection, Service
+from pam_module.service import Limits, Service
 from pam_module.unix_socket import SocketTaken, UnixListener
 from tests.pam.host import Host, start
 from tests.pam.test_frames import BAD
 
-LIMITS = Limits(open=False, max_conversations=40, max_per_user=3, prompt_seconds=30)
+LIMITS = Limits(allow_all_users=False, max_conversations=40, max_per_user=3, prompt_seconds=30)
 
 
-async def ask_once(start: Start, connection_: ModuleConnection) -> Result:
-    """Lets in whoever types their own name."""
-    user_password = await connection_.ask("Name: ", Role.PASSWORD)
+async def ask_once(start: Start, connection: ModuleConnection) -> Result:
+    """Accepts a person who types their own name."""
+    user_password = await connection.ask("Name: ", Role.PASSWORD)
     return Result(ResultCode.SUCCESS if user_password == start.user.encode() else ResultCode.AUTH_ERR)
 
 
-async def ask_for_ever(start: Start, connection_: ModuleConnection) -> Result:
+async def ask_for_ever(start: Start, connection: ModuleConnection) -> Result:
     while True:
-        await connection_.ask("Again: ", Role.NONE)
+        await connection.ask("Again: ", Role.NONE)
 
 
-async def fail(start: Start, connection_: ModuleConnection) -> Result:
+async def fail(start: Start, connection: ModuleConnection) -> Result:
     raise RuntimeError("a fault of ours")
 
 
@@ -65,7 +66,7 @@ def serving(
     loop = asyncio.new_event_loop()
 
     async def run() -> None:
-        listening = UnixListener(path, mode=0o666 if limits.open else 0o600)
+        listening = UnixListener(path, mode=0o666 if limits.allow_all_users else 0o600)
         service = Service(limits, converse)
         service.open(listening.socket)
         started.set()
@@ -133,14 +134,14 @@ def test_a_bad_frame_is_a_refusal_and_no_outage(tmp_path: Path, vector: dict[str
         encode(start("taro")) + encode(start("taro")),
     ],
 )
-def test_what_comes_out_of_turn_lets_nobody_in(tmp_path: Path, said: bytes) -> None:
+def test_frames_out_of_order_let_nobody_in(tmp_path: Path, said: bytes) -> None:
     with serving(tmp_path) as path, Host(path) as host:
         host.send(said)
         found = host.result()
         assert found is None or found.code != ResultCode.SUCCESS
 
 
-def test_the_end_in_the_midst_of_anything_ends_it(tmp_path: Path) -> None:
+def test_an_end_at_any_octet_ends_the_conversation(tmp_path: Path) -> None:
     octets = encode(start("taro"))
     with serving(tmp_path) as path:
         for length in range(len(octets)):
@@ -177,7 +178,7 @@ def test_a_fault_of_ours_is_an_outage(tmp_path: Path) -> None:
         assert host.result() == Result(ResultCode.UNAVAILABLE)
 
 
-def test_whoever_says_nothing_is_sent_away_and_keeps_nobody_out(tmp_path: Path) -> None:
+def test_silent_connections_are_closed_and_their_places_are_free_again(tmp_path: Path) -> None:
     with serving(tmp_path, limits=LIMITS._replace(max_conversations=3)) as path:
         silent = [Host(path) for _ in range(3)]
         end = time.monotonic() + 60
@@ -196,14 +197,14 @@ def test_whoever_says_nothing_is_sent_away_and_keeps_nobody_out(tmp_path: Path) 
             one.socket.close()
 
 
-def test_whoever_does_not_type_is_sent_away(tmp_path: Path) -> None:
+def test_an_unanswered_prompt_ends_the_conversation(tmp_path: Path) -> None:
     with serving(tmp_path, limits=LIMITS._replace(prompt_seconds=0.2)) as path, Host(path) as host:
         host.send(start("taro"))
         host.hear()
         assert host.result() is None
 
 
-def test_typing_is_nobody_else_s_time(tmp_path: Path) -> None:
+def test_no_wait_is_sent_while_a_person_types(tmp_path: Path) -> None:
     """No WAIT while a person types."""
     with serving(tmp_path) as path, Host(path) as host:
         host.send(start("taro"))
@@ -214,9 +215,9 @@ def test_typing_is_nobody_else_s_time(tmp_path: Path) -> None:
 
 
 def test_a_slow_step_says_wait(tmp_path: Path) -> None:
-    async def slow(start: Start, connection_: ModuleConnection) -> Result:
+    async def slow(start: Start, connection: ModuleConnection) -> Result:
         await asyncio.sleep(4)
-        await connection_.say("Slow.", Style.INFO)
+        await connection.say("Slow.", Style.INFO)
         return Result(ResultCode.SUCCESS)
 
     with serving(tmp_path, slow) as path, Host(path) as host:
@@ -226,9 +227,9 @@ def test_a_slow_step_says_wait(tmp_path: Path) -> None:
 
 
 def test_every_slow_step_says_wait_not_only_the_first(tmp_path: Path) -> None:
-    async def slow(start: Start, connection_: ModuleConnection) -> Result:
+    async def slow(start: Start, connection: ModuleConnection) -> Result:
         await asyncio.sleep(4)
-        await connection_.say("Slow.", Style.INFO)
+        await connection.say("Slow.", Style.INFO)
         await asyncio.sleep(4)
         return Result(ResultCode.SUCCESS)
 
@@ -238,10 +239,10 @@ def test_every_slow_step_says_wait_not_only_the_first(tmp_path: Path) -> None:
         assert kinds == [Wait, Text, Wait, Result]
 
 
-def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    async def slow(start: Start, connection_: ModuleConnection) -> Result:
+def test_a_step_that_takes_too_long_is_cancelled(tmp_path: Path) -> None:
+    async def slow(start: Start, connection: ModuleConnection) -> Result:
         try:
-            await connection_.within(0.2, asyncio.sleep(60))
+            await connection.within(0.2, asyncio.sleep(60))
         except TimeoutError:
             return Result(ResultCode.UNAVAILABLE)
         return Result(ResultCode.SUCCESS)
@@ -251,11 +252,11 @@ def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
         assert host.result() == Result(ResultCode.UNAVAILABLE)
 
 
-def test_what_is_said_out_of_turn_waits_its_turn(tmp_path: Path) -> None:
-    async def slow(start: Start, connection_: ModuleConnection) -> Result:
-        first = await connection_.ask("First: ", Role.NONE)
+def test_an_answer_before_its_prompt_waits_in_the_socket(tmp_path: Path) -> None:
+    async def slow(start: Start, connection: ModuleConnection) -> Result:
+        first = await connection.ask("First: ", Role.NONE)
         await asyncio.sleep(1)
-        second = await connection_.ask("Second: ", Role.NONE)
+        second = await connection.ask("Second: ", Role.NONE)
         return Result(ResultCode.SUCCESS if (first, second) == (b"1", b"2") else ResultCode.AUTH_ERR)
 
     with serving(tmp_path, slow) as path, Host(path) as host:
@@ -275,11 +276,11 @@ def test_giving_up_ends_it_at_once(tmp_path: Path) -> None:
         assert host.result() is None
 
 
-def test_who_takes_nothing_is_sent_away(tmp_path: Path) -> None:
-    async def talkative(start: Start, connection_: ModuleConnection) -> Result:
-        connection_._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that there is
+def test_a_module_that_does_not_read_is_disconnected(tmp_path: Path) -> None:
+    async def talkative(start: Start, connection: ModuleConnection) -> Result:
+        connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that there is
         for _ in range(MAX_FRAMES - 2):
-            await connection_.say("x" * 1000, Style.INFO)
+            await connection.say("x" * 1000, Style.INFO)
         return Result(ResultCode.SUCCESS)
 
     with serving(tmp_path, talkative) as path, Host(path) as host:
@@ -288,7 +289,7 @@ def test_who_takes_nothing_is_sent_away(tmp_path: Path) -> None:
         assert host.result() is None
 
 
-def test_over_the_bound_the_next_is_told_so(tmp_path: Path) -> None:
+def test_a_connection_over_the_bound_is_refused(tmp_path: Path) -> None:
     with serving(tmp_path, limits=LIMITS._replace(max_conversations=2)) as path:
         with Host(path) as first, Host(path) as second:
             for host in (first, second):
@@ -321,10 +322,10 @@ def test_a_flood_is_survived(tmp_path: Path) -> None:
         assert one(1) == ResultCode.SUCCESS
 
 
-def test_an_end_sends_the_typing_away_and_answers_the_waiting(tmp_path: Path) -> None:
-    async def slow(start: Start, connection_: ModuleConnection) -> Result:
+def test_a_stop_disconnects_the_typing_and_answers_the_waiting(tmp_path: Path) -> None:
+    async def slow(start: Start, connection: ModuleConnection) -> Result:
         if start.user == "typing":
-            await connection_.ask("? ", Role.NONE)
+            await connection.ask("? ", Role.NONE)
         await asyncio.sleep(1)
         return Result(ResultCode.SUCCESS)
 
@@ -381,11 +382,11 @@ def reachable(tmp_path: Path) -> Path:
 
 
 @as_root
-def test_a_socket_is_shut_to_others_unless_it_is_open(reachable: Path) -> None:
+def test_other_users_connect_only_with_allow_all_users(reachable: Path) -> None:
     try:
         with serving(reachable) as path:
             assert as_user(65534, path, "nobody") == 99
-        with serving(reachable, limits=LIMITS._replace(open=True)) as path:
+        with serving(reachable, limits=LIMITS._replace(allow_all_users=True)) as path:
             assert stat.S_IMODE(path.stat().st_mode) == 0o666
             assert as_user(65534, path, "nobody") == ResultCode.SUCCESS
             assert as_user(65534, path, "root") == ResultCode.PERM_DENIED
@@ -398,24 +399,33 @@ def test_a_socket_is_shut_to_others_unless_it_is_open(reachable: Path) -> None:
 
 
 @as_root
-def test_one_user_cannot_take_everybody_s_places(reachable: Path) -> None:
+def test_one_user_cannot_take_all_places(reachable: Path) -> None:
     try:
-        with serving(reachable, limits=LIMITS._replace(open=True, max_per_user=1)) as path:
+        with serving(reachable, limits=LIMITS._replace(allow_all_users=True, max_per_user=1)) as path:
+            read_end, write_end = os.pipe()
             child = os.fork()
             if child == 0:
                 os.setresuid(65534, 65534, 65534)
                 host = Host(path)
                 host.send(start("nobody"))
                 host.hear()
+                os.write(write_end, b"1")
                 time.sleep(60)
                 os._exit(0)
+            try:
+                assert os.read(read_end, 1) == b"1", "the one place of this user is taken"
+                # Few connections of this user: far from MAX_PER_MINUTE and from max_conversations.
+                assert as_user(65534, path, "nobody") == ResultCode.MAXTRIES
+                assert as_user(0, path, "root") == ResultCode.SUCCESS
+            finally:
+                os.kill(child, 9)
+                os.waitpid(child, 0)
+                os.close(read_end)
+                os.close(write_end)
             end = time.monotonic() + 60
-            while as_user(65534, path, "nobody") != ResultCode.MAXTRIES and time.monotonic() < end:
-                time.sleep(0.05)
-            assert as_user(65534, path, "nobody") == ResultCode.MAXTRIES
-            assert as_user(0, path, "root") == ResultCode.SUCCESS
-            os.kill(child, 9)
-            os.waitpid(child, 0)
+            while (code := as_user(65534, path, "nobody")) == ResultCode.MAXTRIES and time.monotonic() < end:
+                time.sleep(1)  # the service has not yet noticed that the child is gone
+            assert code == ResultCode.SUCCESS, "the place is free again"
     finally:
         for file in reachable.iterdir():
             file.unlink()
@@ -425,7 +435,7 @@ def test_one_user_cannot_take_everybody_s_places(reachable: Path) -> None:
 @as_root
 def test_one_user_cannot_fill_the_audit_trail(reachable: Path) -> None:
     try:
-        with serving(reachable, limits=LIMITS._replace(open=True)) as path:
+        with serving(reachable, limits=LIMITS._replace(allow_all_users=True)) as path:
             end = time.monotonic() + 60
             assert as_user(65534, path, "nobody") == ResultCode.SUCCESS
             while as_user(65534, path, "nobody") != ResultCode.MAXTRIES:
@@ -470,7 +480,7 @@ def test_what_is_no_socket_stays(tmp_path: Path) -> None:
 
 
 def test_a_start_for_the_account_phase_is_told_apart(tmp_path: Path) -> None:
-    async def which(start: Start, connection_: ModuleConnection) -> Result:
+    async def which(start: Start, connection: ModuleConnection) -> Result:
         return Result(ResultCode.SUCCESS if start.op is Op.ACCT else ResultCode.AUTH_ERR)
 
     with serving(tmp_path, which) as path, Host(path) as host:

@@ -1,4 +1,4 @@
-"""The module built for the tests, and a host that uses it: PAM calls against service files of its own, without root."""
+"""The module, built for the tests, and a host that uses it: PAM calls with service files of its own, without root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE = 120.0
 
 
 class Pam(IntEnum):
-    """Linux-PAM's results, as far as they are met here."""
+    """Those of Linux-PAM's results that the tests use."""
 
     SUCCESS = 0
     SERVICE_ERR = 3
@@ -32,7 +32,7 @@ class Pam(IntEnum):
 
 @dataclass(frozen=True)
 class Workshop:
-    """What was built: the module, the host that logs in, a neighbour in the stack."""
+    """What was built: the module, a program that logs in through PAM, another module for the stack."""
 
     module: Path
     login: Path
@@ -59,11 +59,11 @@ def build_reader(folder: Path) -> Path:
     return reader
 
 
-def run(command: Sequence[str], user_password: str = "", environment: Mapping[str, str] | None = None) -> str:
-    """What it printed; fails with what it complained of."""
+def run(command: Sequence[str], stdin: str = "", environment: Mapping[str, str] | None = None) -> str:
+    """Run it, and return what it prints. Fails, with its error output, if it does."""
     done = subprocess.run(
         command,
-        input=user_password.encode(),
+        input=stdin.encode(),
         capture_output=True,
         timeout=PATIENCE * 4,
         check=False,
@@ -128,13 +128,13 @@ class Machine:
     def login(
         self, *answers: str, user: str = "taro", actions: Sequence[str] = ("authenticate",), flags: int = 0
     ) -> Seen:
-        user_password = "".join(f"{answer}\n" for answer in answers)
-        return _seen(run(self._command(user, 1, 1, flags, actions), user_password))
+        typed = "".join(f"{answer}\n" for answer in answers)
+        return _seen(run(self._command(user, 1, 1, flags, actions), typed))
 
     def crowd(self, threads: int, times: int, *answers: str) -> dict[int, int]:
         """How often each result came."""
-        user_password = "".join(f"{answer}\n" for answer in answers)
-        printed = run(self._command("taro", threads, times, 0, ["authenticate"]), user_password)
+        typed = "".join(f"{answer}\n" for answer in answers)
+        printed = run(self._command("taro", threads, times, 0, ["authenticate"]), typed)
         counts = (line.split("|")[1:] for line in printed.splitlines())
         return {int(number): int(count) for number, count in counts}
 

@@ -1,6 +1,6 @@
-"""Datagrams built octet by octet, right or wrong: RFC 2865, 3579 and 5997 by hand. Nothing is radius_server's.
+"""Datagrams built octet by octet, well-formed or not, from RFC 2865, 3579 and 5997 alone: independent of the product.
 
-An attribute is its octets; SIGNED stands where the Message-Authenticator shall be worked out.
+Attributes are given as octets; SIGNED marks the place of a Message-Authenticator to be computed.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ SECRET = SECRET_TEXT.encode()
 AUTHENTICATOR = bytes(range(100, 116))
 REQUEST, STATUS = 1, 12
 USER_NAME, USER_PASSWORD, CHAP_PASSWORD, NAS_IP, NAS_PORT, REPLY_MESSAGE = 1, 2, 3, 4, 5, 18
-STATE, VENDOR_SPECIFIC, CALLING_STATION, NAS_IDENTIFIER, PROXY_STATE = 24, 26, 31, 32, 33
+STATE, VENDOR_SPECIFIC, CALLING_STATION_ID, NAS_IDENTIFIER, PROXY_STATE = 24, 26, 31, 32, 33
 CHAP_CHALLENGE, PROMPT, EAP_MESSAGE, MESSAGE_AUTHENTICATOR = 60, 76, 79, 80
 
 SIGNED = bytes((MESSAGE_AUTHENTICATOR, 18)) + bytes(16)
 
 
 def attribute(type_: int, value: bytes = b"", *, length: int | None = None) -> bytes:
-    """Type, length, value; ``length``: a lie."""
+    """Type, length, value. ``length``: written in place of the true length."""
     return bytes((type_, len(value) + 2 if length is None else length)) + value
 
 
 def vendor(number: int, type_: int, value: bytes) -> bytes:
-    """RFC 2865 section 5.26."""
+    """A Vendor-Specific with one vendor attribute (RFC 2865 section 5.26)."""
     return attribute(VENDOR_SPECIFIC, struct.pack("!IBB", number, type_, len(value) + 2) + value)
 
 
@@ -43,10 +43,12 @@ def hidden(password: bytes, *, secret: bytes = SECRET, authenticator: bytes = AU
 
 
 def user(name: str | bytes = "taro") -> bytes:
+    """A User-Name."""
     return attribute(USER_NAME, name if isinstance(name, bytes) else name.encode())
 
 
 def password(clear: str | bytes, *, secret: bytes = SECRET, authenticator: bytes = AUTHENTICATOR) -> bytes:
+    """A User-Password, hidden."""
     octets = clear if isinstance(clear, bytes) else clear.encode()
     return attribute(USER_PASSWORD, hidden(octets, secret=secret, authenticator=authenticator))
 
@@ -59,14 +61,14 @@ def packet(
     secret: bytes = SECRET,
     length: int | None = None,
 ) -> bytes:
-    """Header and attributes; ``length``: a lie, which the signature believes."""
+    """Header and attributes. ``length``: written in place of the true length; the signature covers that many octets."""
     body = b"".join(attributes)
-    told = 20 + len(body) if length is None else length
-    octets = struct.pack("!BBH", code, identifier, told) + authenticator + body
+    length = 20 + len(body) if length is None else length
+    octets = struct.pack("!BBH", code, identifier, length) + authenticator + body
     if SIGNED not in attributes:
         return octets
     at = 20 + 2 + sum(len(one) for one in attributes[: attributes.index(SIGNED)])
-    mac = hmac.new(secret, octets[:told], "md5").digest()
+    mac = hmac.new(secret, octets[:length], "md5").digest()
     return octets[:at] + mac + octets[at + 16 :]
 
 

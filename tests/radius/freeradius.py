@@ -1,4 +1,4 @@
-"""FreeRADIUS 3.2 in front of a server, as a proxy in a folder of its own: for the journeys, ended by its process id."""
+"""FreeRADIUS 3.2 as a proxy in front of a server, in a folder of its own, for the journeys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FRONT_SECRET = "between-gateway-and-proxy"
 
 
 class _Text(Template):
-    """FreeRADIUS uses $ and % for itself."""
+    """Placeholders begin with @, because FreeRADIUS's configuration uses $ and %."""
 
     delimiter = "@"
 
@@ -104,7 +104,7 @@ README = Path(__file__).parent.parent.parent / "README.md"
 
 
 def readme_post_proxy() -> str:
-    """The lines that the README gives for a home server's silence; without them FreeRADIUS makes a rejection of it."""
+    """The README's lines for a home server that does not answer; without them FreeRADIUS sends an Access-Reject."""
     _, begin, rest = README.read_text().partition("    Post-Proxy-Type Fail-Authentication {\n")
     lines, end, _ = rest.partition("\n    }\n")
     assert begin and end, "the README's FreeRADIUS part has lost its lines"
@@ -126,9 +126,11 @@ class Proxy:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
     def log_text(self) -> str:
+        """Everything that FreeRADIUS has printed."""
         return self.log.read_text(errors="replace")
 
     def wait_for_log(self, text: str, *, times: int = 1, seconds: float = 20) -> None:
+        """Wait until the log has this text. Raises AssertionError after ``seconds``, or if FreeRADIUS has ended."""
         end = time.monotonic() + seconds
         while self.log_text().count(text) < times:
             if time.monotonic() > end or self._process.poll() is not None:
@@ -136,6 +138,7 @@ class Proxy:
             time.sleep(0.05)
 
     def close(self) -> None:
+        """End the process."""
         self._process.terminate()
         try:
             self._process.wait(10)

@@ -1,7 +1,7 @@
-"""What no well-meaning client sends, as a table: a name, the octets, from where, and what must come of it.
+"""A table of packets that no correct client sends: name, octets, source, and what must come of each.
 
-S: silence, and why it is counted. R: Access-Reject. A: Access-Accept. C: Access-Challenge. The codec is held to it in
-test_packet_hostile.py, a whole server over UDP in tests/journeys/test_radius_hostile.py.
+S: silence, and the reason it is counted under. R: Access-Reject. A: Access-Accept. C: Access-Challenge.
+Held against the codec in test_packet_hostile.py and against a whole server in tests/journeys/test_radius_hostile.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from otp_core.radius.codec import DropReason
 from tests.radius import craft
 from tests.radius.craft import (
     AUTHENTICATOR,
-    CALLING_STATION,
+    CALLING_STATION_ID,
     CHAP_CHALLENGE,
     CHAP_PASSWORD,
     EAP_MESSAGE,
@@ -54,12 +54,12 @@ UNKNOWN_CLIENT = "no client has this address: is it missing in [[radius.clients]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``fault``: why it is dropped (S only). ``core``: refused by the core, not by the codec (R only)."""
+    """``reason``: why it is dropped (S only). ``core``: refused by the core, not by the codec (R only)."""
 
     name: str
     octets: bytes
     expected: str
-    fault: str = ""
+    reason: str = ""
     core: bool = False
     source: str = STRICT
 
@@ -69,14 +69,14 @@ def _case(
     name: str,
     *attributes: bytes,
     source: str = STRICT,
-    fault: DropReason | str = "",
+    reason: DropReason | str = "",
     core: bool = False,
     tail: bytes = b"",
     code: int = craft.REQUEST,
     length: int | None = None,
 ) -> Case:
     octets = packet(*attributes, code=code, length=length, authenticator=AUTHENTICATOR) + tail
-    return Case(name, octets, expected, str(fault), core, source)
+    return Case(name, octets, expected, str(reason), core, source)
 
 
 _LOGIN = (user(NAME), password(PASSWORD))
@@ -87,14 +87,14 @@ def _framing() -> Iterator[Case]:
     for octets in range(20):
         yield Case(f"a datagram of {octets} octets", whole[:octets], "S", DropReason.TOO_SHORT)
     for length in (0, 1, 19, len(whole) + 1, 4096, 4097, 32768, 65535):
-        yield _case("S", f"Length {length}", SIGNED, *_LOGIN, length=length, fault=DropReason.BAD_LENGTH)
+        yield _case("S", f"Length {length}", SIGNED, *_LOGIN, length=length, reason=DropReason.BAD_LENGTH)
     yield Case("cut off in the last attribute", whole[:-1], "S", DropReason.BAD_LENGTH)
     yield Case("cut off behind the header", whole[:20], "S", DropReason.BAD_LENGTH)
     large = [attribute(224, bytes(253)) for _ in range(15)]
     fill = 4096 - len(packet(SIGNED, *_LOGIN, *large))
     yield _case("A", "4096 octets", SIGNED, *_LOGIN, *large, attribute(224, bytes(fill - 2)))
     yield _case(
-        "S", "4097 octets", SIGNED, *_LOGIN, *large, attribute(224, bytes(fill - 1)), fault=DropReason.BAD_LENGTH
+        "S", "4097 octets", SIGNED, *_LOGIN, *large, attribute(224, bytes(fill - 1)), reason=DropReason.BAD_LENGTH
     )
     yield _case("A", "one octet of padding behind Length", SIGNED, *_LOGIN, tail=b"\0")
     yield _case("A", "padding that looks like an attribute", SIGNED, *_LOGIN, tail=attribute(USER_NAME, b"root"))
@@ -102,9 +102,9 @@ def _framing() -> Iterator[Case]:
     yield _case("A", "8000 octets of padding", SIGNED, *_LOGIN, tail=b"\xff" * 8000)
     yield _case("R", "Length ends before the password", SIGNED, *_LOGIN, length=len(packet(SIGNED, user(NAME))))
     yield _case(
-        "S", "Length ends inside the password", SIGNED, *_LOGIN, length=len(whole) - 1, fault=DropReason.BAD_ATTRIBUTE
+        "S", "Length ends inside the password", SIGNED, *_LOGIN, length=len(whole) - 1, reason=DropReason.BAD_ATTRIBUTE
     )
-    yield _case("S", "header only", fault=DropReason.NO_AUTHENTICATOR)
+    yield _case("S", "header only", reason=DropReason.NO_MESSAGE_AUTHENTICATOR)
     yield _case("R", "header only, where that may be", source=LENIENT)
 
 
@@ -127,16 +127,16 @@ def _attributes() -> Iterator[Case]:
         "a Proxy-State that overruns": attribute(PROXY_STATE, b"", length=3),
     }
     for name, octets in bad.items():
-        yield _case("S", f"{name} at the end", SIGNED, *_LOGIN, octets, fault=DropReason.BAD_ATTRIBUTE)
+        yield _case("S", f"{name} at the end", SIGNED, *_LOGIN, octets, reason=DropReason.BAD_ATTRIBUTE)
     for name in ("an attribute of length 0", "an attribute of length 1", "type 0", "four zeros, as some pad"):
-        yield _case("S", f"{name} in front", bad[name], SIGNED, *_LOGIN, fault=DropReason.BAD_ATTRIBUTE)
-        yield _case("S", f"{name} in front, unsigned", bad[name], *_LOGIN, source=OPEN, fault=DropReason.BAD_ATTRIBUTE)
+        yield _case("S", f"{name} in front", bad[name], SIGNED, *_LOGIN, reason=DropReason.BAD_ATTRIBUTE)
+        yield _case("S", f"{name} in front, unsigned", bad[name], *_LOGIN, source=OPEN, reason=DropReason.BAD_ATTRIBUTE)
     room = 200 - 3
     yield _case("A", "200 attributes", SIGNED, *_LOGIN, *[attribute(224)] * room)
     yield _case(
-        "S", "201 attributes", SIGNED, *_LOGIN, *[attribute(224)] * (room + 1), fault=DropReason.TOO_MANY_ATTRIBUTES
+        "S", "201 attributes", SIGNED, *_LOGIN, *[attribute(224)] * (room + 1), reason=DropReason.TOO_MANY_ATTRIBUTES
     )
-    yield _case("S", "2038 empty attributes", *[attribute(224)] * 2038, fault=DropReason.TOO_MANY_ATTRIBUTES)
+    yield _case("S", "2038 empty attributes", *[attribute(224)] * 2038, reason=DropReason.TOO_MANY_ATTRIBUTES)
     yield _case("A", "197 empty Proxy-States", SIGNED, *_LOGIN, *[attribute(PROXY_STATE)] * room)
     yield _case("A", "15 full Proxy-States", SIGNED, *_LOGIN, *[attribute(PROXY_STATE, bytes(range(253)))] * 15)
 
@@ -145,9 +145,9 @@ def _opaque() -> Iterator[Case]:
     """What a packet may hold without being wrong: never an error."""
     harmless = {
         "an empty NAS-Identifier": attribute(NAS_IDENTIFIER),
-        "an empty Calling-Station-Id": attribute(CALLING_STATION),
-        "a Calling-Station-Id that is no text": attribute(CALLING_STATION, b"\xff\xfe\0\x1b[2J"),
-        "two Calling-Station-Ids": attribute(CALLING_STATION, b"a") + attribute(CALLING_STATION, b"b"),
+        "an empty Calling-Station-Id": attribute(CALLING_STATION_ID),
+        "a Calling-Station-Id that is no text": attribute(CALLING_STATION_ID, b"\xff\xfe\0\x1b[2J"),
+        "two Calling-Station-Ids": attribute(CALLING_STATION_ID, b"a") + attribute(CALLING_STATION_ID, b"b"),
         "a NAS-Port of three octets": attribute(NAS_PORT, bytes(3)),
         "a NAS-Port of 253 octets": attribute(NAS_PORT, bytes(253)),
         "an empty NAS-Port": attribute(NAS_PORT),
@@ -176,20 +176,22 @@ def _opaque() -> Iterator[Case]:
 
 def _codes() -> Iterator[Case]:
     for code in (0, 2, 3, 4, 5, 6, 11, 13, 40, 41, 42, 43, 44, 45, 50, 128, 255):
-        yield _case("S", f"code {code}", SIGNED, *_LOGIN, code=code, fault=DropReason.WRONG_CODE)
+        yield _case("S", f"code {code}", SIGNED, *_LOGIN, code=code, reason=DropReason.WRONG_CODE)
     wrong = bytes((MESSAGE_AUTHENTICATOR, 18)) + b"x" * 16
     yield _case("A", "Status-Server", SIGNED, code=STATUS)
     yield _case("A", "Status-Server with a login in it", SIGNED, *_LOGIN, code=STATUS)
     yield _case("A", "Status-Server with Proxy-State", SIGNED, attribute(PROXY_STATE, b"1"), code=STATUS)
-    yield _case("S", "Status-Server without signature", code=STATUS, fault=DropReason.NO_AUTHENTICATOR)
+    yield _case("S", "Status-Server without signature", code=STATUS, reason=DropReason.NO_MESSAGE_AUTHENTICATOR)
     yield _case(
         "S",
         "Status-Server without signature, from one who may leave it out",
         code=STATUS,
         source=OPEN,
-        fault=DropReason.NO_AUTHENTICATOR,
+        reason=DropReason.NO_MESSAGE_AUTHENTICATOR,
     )
-    yield _case("S", "Status-Server with a wrong signature", wrong, code=STATUS, fault=DropReason.WRONG_AUTHENTICATOR)
+    yield _case(
+        "S", "Status-Server with a wrong signature", wrong, code=STATUS, reason=DropReason.WRONG_MESSAGE_AUTHENTICATOR
+    )
 
 
 def _flipped(octets: bytes, at: int) -> bytes:
@@ -199,16 +201,16 @@ def _flipped(octets: bytes, at: int) -> bytes:
 def _signatures() -> Iterator[Case]:
     whole = packet(SIGNED, *_LOGIN)
     wrong = bytes((MESSAGE_AUTHENTICATOR, 18)) + b"x" * 16
-    two, size = DropReason.TWO_AUTHENTICATORS, MESSAGE_AUTHENTICATOR
+    two, size = DropReason.BAD_MESSAGE_AUTHENTICATOR, MESSAGE_AUTHENTICATOR
     yield Case("a stranger", whole, "S", UNKNOWN_CLIENT, source=STRANGER)
     yield Case("a stranger's noise", b"\xff" * 40, "S", UNKNOWN_CLIENT, source=STRANGER)
     yield Case("a stranger's empty datagram", b"", "S", UNKNOWN_CLIENT, source=STRANGER)
     yield _case("A", "signed in front", SIGNED, *_LOGIN)
     yield _case("A", "signed in the middle", _LOGIN[0], SIGNED, _LOGIN[1])
     yield _case("A", "signed at the end", *_LOGIN, SIGNED)
-    yield _case("S", "unsigned", *_LOGIN, fault=DropReason.NO_AUTHENTICATOR)
+    yield _case("S", "unsigned", *_LOGIN, reason=DropReason.NO_MESSAGE_AUTHENTICATOR)
     yield _case("A", "unsigned, from one who may leave it out", *_LOGIN, source=LENIENT)
-    yield _case("S", "a signature of anything", wrong, *_LOGIN, fault=DropReason.WRONG_AUTHENTICATOR)
+    yield _case("S", "a signature of anything", wrong, *_LOGIN, reason=DropReason.WRONG_MESSAGE_AUTHENTICATOR)
     yield _case(
         "S",
         "a signature of zeros",
@@ -216,13 +218,13 @@ def _signatures() -> Iterator[Case]:
         user(),
         password("x"),
         attribute(size, b""),
-        fault=two,
+        reason=two,
     )
     yield Case(
         "a signature of sixteen zeros",
         packet(*_LOGIN, SIGNED)[:-16] + bytes(16),
         "S",
-        DropReason.WRONG_AUTHENTICATOR,
+        DropReason.WRONG_MESSAGE_AUTHENTICATOR,
     )
     yield _case(
         "S",
@@ -230,24 +232,26 @@ def _signatures() -> Iterator[Case]:
         wrong,
         *_LOGIN,
         source=OPEN,
-        fault=DropReason.WRONG_AUTHENTICATOR,
+        reason=DropReason.WRONG_MESSAGE_AUTHENTICATOR,
     )
     for octets in (0, 1, 15, 17, 32, 253):
-        yield _case("S", f"a signature of {octets} octets", attribute(size, bytes(octets)), *_LOGIN, fault=two)
-    yield _case("S", "two signatures, the first one right", SIGNED, wrong, *_LOGIN, fault=two)
-    yield _case("S", "two signatures, the second one right", wrong, SIGNED, *_LOGIN, fault=two)
-    yield _case("S", "two signatures from one who needs none", wrong, wrong, *_LOGIN, source=OPEN, fault=two)
+        yield _case("S", f"a signature of {octets} octets", attribute(size, bytes(octets)), *_LOGIN, reason=two)
+    yield _case("S", "two signatures, the first one right", SIGNED, wrong, *_LOGIN, reason=two)
+    yield _case("S", "two signatures, the second one right", wrong, SIGNED, *_LOGIN, reason=two)
+    yield _case("S", "two signatures from one who needs none", wrong, wrong, *_LOGIN, source=OPEN, reason=two)
     yield Case(
         "signed with another secret",
         packet(SIGNED, *_LOGIN, secret=b"another secret altogether"),
         "S",
-        DropReason.WRONG_AUTHENTICATOR,
+        DropReason.WRONG_MESSAGE_AUTHENTICATOR,
     )
-    yield Case("signed with no secret", packet(SIGNED, *_LOGIN, secret=b""), "S", DropReason.WRONG_AUTHENTICATOR)
+    yield Case(
+        "signed with no secret", packet(SIGNED, *_LOGIN, secret=b""), "S", DropReason.WRONG_MESSAGE_AUTHENTICATOR
+    )
     places = {"identifier": 1, "authenticator": 4, "authenticator's end": 19, "signature": 22, "User-Name": 41}
     for name, at in {**places, "User-Password": len(whole) - 1}.items():
-        yield Case(f"one bit of the {name} changed", _flipped(whole, at), "S", DropReason.WRONG_AUTHENTICATOR)
-    yield Case("the padding signed as well", _signed_with_padding(), "S", DropReason.WRONG_AUTHENTICATOR)
+        yield Case(f"one bit of the {name} changed", _flipped(whole, at), "S", DropReason.WRONG_MESSAGE_AUTHENTICATOR)
+    yield Case("the padding signed as well", _signed_with_padding(), "S", DropReason.WRONG_MESSAGE_AUTHENTICATOR)
 
 
 def _signed_with_padding() -> bytes:
@@ -260,22 +264,24 @@ def _proxies_and_eap() -> Iterator[Case]:
     state, eap = attribute(PROXY_STATE, b"1"), attribute(EAP_MESSAGE, b"\x02\x01\x00\x09\x01taro")
     yield _case("A", "Proxy-State, signed", SIGNED, *_LOGIN, state)
     yield _case("A", "Proxy-State, signed, from one who may leave it out", SIGNED, *_LOGIN, state, source=LENIENT)
-    yield _case("S", "Proxy-State, unsigned", *_LOGIN, state, source=LENIENT, fault=DropReason.PROXY_STATE_UNPROTECTED)
+    yield _case("S", "Proxy-State, unsigned", *_LOGIN, state, source=LENIENT, reason=DropReason.PROXY_STATE_UNPROTECTED)
     yield _case(
         "S",
         "an empty Proxy-State in front, unsigned",
         attribute(PROXY_STATE),
         *_LOGIN,
         source=LENIENT,
-        fault=DropReason.PROXY_STATE_UNPROTECTED,
+        reason=DropReason.PROXY_STATE_UNPROTECTED,
     )
-    yield _case("S", "Proxy-State, unsigned, from a strict one", *_LOGIN, state, fault=DropReason.NO_AUTHENTICATOR)
+    yield _case(
+        "S", "Proxy-State, unsigned, from a strict one", *_LOGIN, state, reason=DropReason.NO_MESSAGE_AUTHENTICATOR
+    )
     yield _case("A", "Proxy-State, unsigned, where that is allowed", *_LOGIN, state, source=OPEN)
     yield _case("R", "EAP", SIGNED, user(NAME), eap)
     yield _case("R", "an empty EAP-Message", SIGNED, user(NAME), attribute(EAP_MESSAGE))
-    yield _case("S", "EAP, unsigned", user(NAME), eap, source=OPEN, fault=DropReason.EAP_UNPROTECTED)
-    yield _case("S", "EAP with a password", SIGNED, *_LOGIN, eap, fault=DropReason.EAP_UNPROTECTED)
-    yield _case("S", "EAP with a password, unsigned", *_LOGIN, eap, source=OPEN, fault=DropReason.EAP_UNPROTECTED)
+    yield _case("S", "EAP, unsigned", user(NAME), eap, source=OPEN, reason=DropReason.EAP_UNPROTECTED)
+    yield _case("S", "EAP with a password", SIGNED, *_LOGIN, eap, reason=DropReason.EAP_UNPROTECTED)
+    yield _case("S", "EAP with a password, unsigned", *_LOGIN, eap, source=OPEN, reason=DropReason.EAP_UNPROTECTED)
     yield _case("R", "EAP with CHAP", SIGNED, user(NAME), eap, attribute(CHAP_PASSWORD, bytes(17)))
 
 

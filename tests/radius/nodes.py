@@ -1,4 +1,4 @@
-"""A second server at the same store, as a bank runs one for fail-over: for the journeys, ended by its process id."""
+"""A second server on the same store, as for fail-over, for the journeys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.sekisho import Sekisho, free_port
 
 @contextmanager
 def second_node(sekisho: Sekisho, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The node and its port. ``sekisho`` listens at one address, with its port written out."""
+    """The second server's process and port. ``sekisho`` must listen at one address with a fixed port."""
     port = free_port()
     config, log = folder / "second.toml", folder / "second.log"
     config.write_text(

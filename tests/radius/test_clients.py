@@ -1,4 +1,4 @@
-"""Which gateway is asking: by its source address alone, the longest prefix first, and what is made ready for it."""
+"""Clients found by source address, longest prefix first, and the reply attributes that are encoded for them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_an_address_that_no_network_has_is_nobody() -> None:
 
 
 def test_a_hundred_thousand_strangers_leave_nothing_behind() -> None:
-    """Their addresses may be forged: they neither grow the memory nor push a client out of it."""
+    """Their addresses may be forged, so they must neither fill the cache nor push a client out of it."""
     among = clients("10.0.0.0/8")
     assert found(among, "10.0.0.1") == "10.0.0.0/8"
     before = collections_of(among)
@@ -110,8 +110,8 @@ def seconds_of_strangers(among: Clients) -> float:
 
 
 def test_every_prefix_length_finds_its_own() -> None:
-    """Each network of a whole ladder has the address; the address that differs in a network's last bit has the one
-    before it."""
+    """All networks from /0 to a single address contain it; an address that differs in bit N belongs to the network one
+    bit shorter."""
     for address in (ip_address("170.170.170.170"), ip_address("aaaa:" * 7 + "aaaa")):
         bits = address.max_prefixlen
         networks = [str(ip_network(f"{address}/{prefix}", strict=False)) for prefix in range(bits)] + [str(address)]

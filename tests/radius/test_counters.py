@@ -1,4 +1,4 @@
-"""What is counted, and how seldom it is said: by a clock that the test holds."""
+"""Counts, and how often a warning is logged; the clock is the test's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from otp_core.radius.codec import PacketCode
-from radius_server.counters import MOST_LINES, QUIET_SECONDS, Counters
+from radius_server.counters import MAX_LINES, QUIET_SECONDS, Counters
 from tests.fakes import collections_of
 
 
@@ -55,7 +55,7 @@ def test_one_cause_from_a_thousand_sources_leaves_room_for_another() -> None:
         for number in range(5000):
             counters.dropped("forged", str(number))
         counters.dropped("another", "somebody")
-    assert len([line for line in lines if line["cause"] == "forged"]) == MOST_LINES
+    assert len([line for line in lines if line["cause"] == "forged"]) == MAX_LINES
     assert lines[-1]["cause"] == "another"
     assert counters.counts["dropped: forged"] == 5000
     clock.now += QUIET_SECONDS
@@ -91,6 +91,6 @@ def test_replies_are_named_as_the_rfc_names_them() -> None:
 def test_the_share_of_signed_requests_is_each_clients_own(signed: int, bare: int, share: float) -> None:
     counters = Counters(Clock())
     for protected in [True] * signed + [False] * bare:
-        counters.authenticated("client", protected=protected)
-    counters.authenticated("another", protected=True)
+        counters.verified("client", protected=protected)
+    counters.verified("another", protected=True)
     assert counters.share_protected("client") == share

@@ -1,4 +1,4 @@
-"""Reply attributes by name: exactly these octets, or a refusal that says what would be right. Never other octets."""
+"""Reply attributes by name: exactly these octets, or a refusal that says what would be right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the door finds in its settings before it opens: in the check, so that nobody finds it in a login at night."""
+"""Problems in the settings that the door reports before it opens, and the check of customers' reply attributes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_attribute_that_cannot_be_encoded_is_told_with_its_client() -> Non
 
 
 def test_attributes_that_do_not_fit_into_a_reply_are_told() -> None:
-    """Every login of this client would be silence otherwise: texts give way to reply_max, attributes never do."""
+    """Otherwise no login of this client would be answered: texts are shortened to reply_max, attributes never are."""
     said = {"Cisco-AVPair": ["x" * 240] * 4}
     assert problems({"reply_attributes": said}) == [
         (
@@ -56,21 +56,21 @@ def test_a_further_dictionarys_attributes_may_be_set(tmp_path: Path) -> None:
     assert len(problems(said)) == 1
 
 
-# Customers' own attributes, before they come into the store
+# Customers' reply attributes, before they are stored
 
 
-def told(attributes: dict[str, object], *clients: dict[str, Any], **radius: Any) -> list[str]:
+def checked(attributes: dict[str, object], *clients: dict[str, Any], **radius: Any) -> list[str]:
     return list(RadiusDoor(settings_of(*clients, **radius)).attribute_check()(attributes))
 
 
 def test_a_customers_attributes_that_can_be_sent_are_no_problem() -> None:
-    assert told({"Filter-Id": ["gold", "night"], "Session-Timeout": "600", "Cisco-AVPair": "x"}, {}) == []
+    assert checked({"Filter-Id": ["gold", "night"], "Session-Timeout": "600", "Cisco-AVPair": "x"}, {}) == []
 
 
 def test_every_attribute_of_a_customer_that_cannot_be_sent_is_told_without_what_was_written() -> None:
-    """A password that slipped into the column of attributes has a name and a value, too."""
+    """A password in the wrong column of an imported file looks like an attribute's name or value."""
     slipped = {"hunter2": "geheim", "Session-Timeout": "geheim", "Class": "0xgeheim", "Filter-Id": "x" * 254}
-    said = told({**slipped, "NAS-IP-Address": "geheim", "Filter-id": 1}, {})
+    said = checked({**slipped, "NAS-IP-Address": "geheim", "Filter-id": 1}, {})
     assert said == [
         "attribute 1: not in the dictionary; add its file with radius.dictionary",
         "Session-Timeout: write a number",
@@ -83,12 +83,12 @@ def test_every_attribute_of_a_customer_that_cannot_be_sent_is_told_without_what_
 
 def test_a_customers_attributes_must_fit_beside_those_of_each_client() -> None:
     narrow = {"name": "narrow", "network": "10.0.0.2", "reply_attributes": {"Class": "x" * 200}, "reply_max": 500}
-    assert told({"Filter-Id": "y" * 253}, {"network": "10.0.0.1"}, narrow) == []
-    assert told({"Filter-Id": ["y" * 253, "z" * 10]}, {"network": "10.0.0.1"}, narrow) == [
+    assert checked({"Filter-Id": "y" * 253}, {"network": "10.0.0.1"}, narrow) == []
+    assert checked({"Filter-Id": ["y" * 253, "z" * 10]}, {"network": "10.0.0.1"}, narrow) == [
         "make a reply of 507 octets to narrow; its reply_max is 500"
     ]
 
 
 def test_a_customers_attributes_cannot_be_checked_by_a_dictionary_that_cannot_be_read(tmp_path: Path) -> None:
-    (said,) = told({"Filter-Id": "gold"}, {}, dictionary=[str(tmp_path / "nowhere")])
+    (said,) = checked({"Filter-Id": "gold"}, {}, dictionary=[str(tmp_path / "nowhere")])
     assert said.startswith("cannot read the dictionary: ")

@@ -1,4 +1,4 @@
-"""Retransmissions as RFC 5080 section 2.2.2 has them: one answer for one request, however often it is sent."""
+"""Retransmissions (RFC 5080 section 2.2.2): one reply for one request, however often it is sent."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_stale_entries_are_swept_out_by_new_ones() -> None:
 
 
 class DuplicatesMachine(RuleBasedStateMachine):
-    """Against a model that remembers everything: only what is stale is forgotten, or the oldest over the limit."""
+    """Compared with a simple model: only expired entries are forgotten, or the oldest over the limit."""
 
     LIMIT, SECONDS = 4, 10
 

@@ -1,4 +1,4 @@
-"""The fuzz target runs for a while in every test run, the table of hostile packets its corpus; longer in a soak."""
+"""Runs the fuzz target, with the table of hostile packets as its corpus: a short run always, a long one as a soak."""
 
 from __future__ import annotations
 

@@ -9,20 +9,16 @@ import pytest
 
 from otp_core.radius.codec import (
     AttributeType,
-    Credentials,
     DropReason,
     PacketCode,
-    Request,
     Unreadable,
     Unservable,
-    credentials,
-    decrypt,
-    read_request,
-    size,
+    encoded_size,
+    reveal_password,
     text_attributes,
-    verify,
-    write_reply,
 )
+from otp_core.radius.replies import write_reply
+from otp_core.radius.requests import Credentials, read_credentials, read_request, verify_request
 from tests.radius import craft
 from tests.radius.craft import SECRET, SIGNED, attribute, packet, password, user
 from tests.radius_peer import Packet, read_reply
@@ -95,8 +91,8 @@ def signed(text: bytes) -> bytes:
 
 def asked(text: str) -> Credentials:
     request = read_request(octets(text))
-    verify(request, RFC_SECRET, required=False, limit_proxy_state=True)
-    return credentials(request, RFC_SECRET)
+    verify_request(request, RFC_SECRET, required=False, limit_proxy_state=True)
+    return read_credentials(request, RFC_SECRET)
 
 
 def test_rfc2865_7_1_user_name_and_password_are_read() -> None:
@@ -104,7 +100,7 @@ def test_rfc2865_7_1_user_name_and_password_are_read() -> None:
     assert (request.code, request.identifier, request.octets) == (1, 0, octets(TELNET_REQUEST))
     assert request.authenticator == octets("0f 40 3f 94 73 97 80 57 bd 83 d5 cb 98 f4 22 7a")
     assert [type_ for type_, _ in request.attributes] == [1, 2, 4, 5]
-    assert (request.values(AttributeType.USER_NAME), request.authenticator_at) == ([b"nemo"], None)
+    assert (request.values(AttributeType.USER_NAME), request.message_authenticator_at) == ([b"nemo"], None)
     assert asked(TELNET_REQUEST) == Credentials(b"nemo", b"arctangent", None, b"")
 
 
@@ -121,16 +117,16 @@ def test_rfc2865_7_3_both_rounds_are_read() -> None:
 def test_rfc2865_7_3_as_printed_overruns_and_is_dropped() -> None:
     with pytest.raises(Unreadable) as caught:
         read_request(octets(CHALLENGE_ANSWER.replace("18 0a", "18 10")))
-    assert caught.value.fault is DropReason.BAD_ATTRIBUTE
+    assert caught.value.reason is DropReason.BAD_ATTRIBUTE
 
 
 def test_rfc5997_6_1_the_signature_of_a_status_server_is_verified() -> None:
     request = read_request(octets(STATUS_REQUEST))
-    assert (request.code, request.identifier, request.authenticator_at) == (PacketCode.STATUS_SERVER, 218, 22)
-    verify(request, RFC_SECRET, required=True, limit_proxy_state=True)
+    assert (request.code, request.identifier, request.message_authenticator_at) == (PacketCode.STATUS_SERVER, 218, 22)
+    verify_request(request, RFC_SECRET, required=True, limit_proxy_state=True)
     with pytest.raises(Unreadable) as caught:
-        verify(request, b"xyzzy5462", required=True, limit_proxy_state=True)
-    assert caught.value.fault is DropReason.WRONG_AUTHENTICATOR
+        verify_request(request, b"xyzzy5462", required=True, limit_proxy_state=True)
+    assert caught.value.reason is DropReason.WRONG_MESSAGE_AUTHENTICATOR
 
 
 @pytest.mark.parametrize(
@@ -143,7 +139,7 @@ def test_rfc5997_6_1_the_signature_of_a_status_server_is_verified() -> None:
     ],
 )
 def test_replies_have_the_examples_code_identifier_and_attributes(request_text: str, reply_text: str) -> None:
-    """The RFCs' replies, written by us: the same, save the Message-Authenticator in front, and what signs it."""
+    """Our replies equal those of the RFCs, except for Message-Authenticator in front and the Response Authenticator."""
     theirs = octets(reply_text)
     assert signed(theirs[:4] + octets(request_text)[4:20] + theirs[20:] + RFC_SECRET) == theirs[4:20]
     request = read_request(octets(request_text))
@@ -185,14 +181,14 @@ def test_message_authenticator_is_the_first_attribute_of_every_reply() -> None:
 def test_secrets_of_any_length_sign_as_hmac_says(secret: bytes) -> None:
     """RFC 2104 section 2: a key longer than a block is hashed first."""
     octets = packet(SIGNED, user(), secret=secret)
-    verify(read_request(octets), secret, required=True, limit_proxy_state=True)
+    verify_request(read_request(octets), secret, required=True, limit_proxy_state=True)
     read_reply(Packet(octets, secret), write_reply(read_request(octets), PacketCode.ACCESS_ACCEPT, [], secret))
 
 
 def test_a_reply_may_have_4096_octets_and_not_one_more() -> None:
     request = read_request(packet(user(), password("x")))
     full = [(26, bytes(253))] * 15
-    left = 4096 - 38 - size(full)
+    left = 4096 - 38 - encoded_size(full)
     reply = write_reply(request, PacketCode.ACCESS_ACCEPT, [*full, (26, bytes(left - 2))], SECRET)
     assert len(reply) == 4096
     read_reply(Packet(request.octets, SECRET), reply)
@@ -203,17 +199,17 @@ def test_a_reply_may_have_4096_octets_and_not_one_more() -> None:
 @pytest.mark.parametrize("octets", [1, 15, 16, 17, 32, 127, 128])
 def test_a_password_of_any_length_is_decrypted_block_by_block(octets: int) -> None:
     clear = bytes(at % 255 + 1 for at in range(octets))
-    assert decrypt(craft.hidden(clear), SECRET, craft.AUTHENTICATOR) == clear
+    assert reveal_password(craft.hidden(clear), SECRET, craft.AUTHENTICATOR) == clear
 
 
 def test_a_password_is_bytes_until_a_charset_reads_it() -> None:
     request = read_request(packet(SIGNED, user(b"\xff"), password(b"\x80\xff\0\xfe")))
-    assert credentials(request, SECRET)[:2] == (b"\xff", b"\x80\xff\0\xfe")
+    assert read_credentials(request, SECRET)[:2] == (b"\xff", b"\x80\xff\0\xfe")
 
 
 def test_no_password_shows_where_credentials_are_printed() -> None:
     request = read_request(packet(user(), password("himitsu"), attribute(24, b"state")))
-    shown = repr(credentials(request, SECRET))
+    shown = repr(read_credentials(request, SECRET))
     assert "taro" in shown
     assert "himitsu" not in shown
     assert "state" not in shown
@@ -230,7 +226,7 @@ def test_padding_behind_length_is_no_part_of_the_request() -> None:
 def test_only_access_request_and_status_server_are_read(code: int) -> None:
     with pytest.raises(Unreadable) as caught:
         read_request(packet(SIGNED, user(), code=code))
-    assert caught.value.fault is DropReason.WRONG_CODE
+    assert caught.value.reason is DropReason.WRONG_CODE
 
 
 @pytest.mark.parametrize(
@@ -257,11 +253,11 @@ def test_texts_are_split_between_code_points_at_253_octets(text: str, parts: lis
 
 
 def test_the_size_of_attributes_counts_their_headers() -> None:
-    assert size([]) == 0
-    assert size([(18, b""), (18, b"abc")]) == 2 + 5
+    assert encoded_size([]) == 0
+    assert encoded_size([(18, b""), (18, b"abc")]) == 2 + 5
 
 
 def test_values_are_all_of_one_type_in_their_order() -> None:
-    request: Request = read_request(packet(attribute(33, b"2"), user(), attribute(33, b"1")))
+    request = read_request(packet(attribute(33, b"2"), user(), attribute(33, b"1")))
     assert request.values(AttributeType.PROXY_STATE) == [b"2", b"1"]
     assert request.values(AttributeType.STATE) == []

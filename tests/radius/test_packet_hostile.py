@@ -1,4 +1,4 @@
-"""The codec against the table of hostile packets: each is dropped, refused or read as the table says, never worse."""
+"""The codec against the table of hostile packets: each is dropped, refused or read as the table says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import unicodedata
 
 import pytest
 
-from otp_core.radius.codec import DropReason, PacketCode, Unreadable, Unservable, credentials, read_request, verify
+from otp_core.radius.codec import DropReason, PacketCode, Unreadable, Unservable
+from otp_core.radius.requests import read_credentials, read_request, verify_request
 from tests.radius.craft import SECRET
 from tests.radius.hostile import ASKS, CASES, LENIENT, NAME, OPEN, PASSWORD, STRANGER, STRICT, TOKEN_NAME, Case
 
@@ -15,16 +16,16 @@ REQUIRED = {STRICT: True, ASKS: True, LENIENT: False, OPEN: False}
 
 
 def outcome(case: Case) -> str:
-    """What the codec makes of it: the fault, ``refused``, ``status``, or ``read``."""
+    """What the codec makes of it: the reason for a drop, ``refused``, ``status``, or ``read``."""
     try:
         request = read_request(case.octets)
-        verify(request, SECRET, required=REQUIRED[case.source], limit_proxy_state=case.source != OPEN)
+        verify_request(request, SECRET, required=REQUIRED[case.source], limit_proxy_state=case.source != OPEN)
     except Unreadable as error:
-        return error.fault.value
+        return error.reason.value
     if request.code == PacketCode.STATUS_SERVER:
         return "status"
     try:
-        credentials(request, SECRET)
+        read_credentials(request, SECRET)
     except Unservable:
         return "refused"
     return "read"
@@ -33,7 +34,7 @@ def outcome(case: Case) -> str:
 @pytest.mark.parametrize("case", OF_CLIENTS, ids=lambda case: case.name)
 def test_hostile_packet(case: Case) -> None:
     if case.expected == "S":
-        assert outcome(case) == case.fault
+        assert outcome(case) == case.reason
     elif case.expected == "R":
         assert outcome(case) == ("read" if case.core else "refused")
     else:
@@ -45,13 +46,13 @@ LOGINS = [case for case in OF_CLIENTS if case.expected in "AC" and case.octets[0
 
 @pytest.mark.parametrize("case", LOGINS, ids=lambda case: case.name)
 def test_noise_around_a_login_changes_nothing_of_it(case: Case) -> None:
-    asked = credentials(read_request(case.octets), SECRET)
+    asked = read_credentials(read_request(case.octets), SECRET)
     assert unicodedata.normalize("NFKC", asked.user_name.decode()).strip() in (NAME, TOKEN_NAME)
     assert asked.password == PASSWORD.encode()
     assert asked.state is None
 
 
-def test_the_table_is_large_and_knows_every_fault() -> None:
+def test_the_table_is_large_and_knows_every_drop_reason() -> None:
     assert len(CASES) >= 200
-    assert {case.fault for case in CASES if case.source != STRANGER} - {""} == {fault.value for fault in DropReason}
+    assert {case.reason for case in CASES if case.source != STRANGER} - {""} == {reason.value for reason in DropReason}
     assert {case.expected for case in CASES} == set("SRAC")

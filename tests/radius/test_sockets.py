@@ -1,4 +1,4 @@
-"""The sockets: drained, answering from the address that was asked, and clear about a port that is taken."""
+"""UDP sockets: reading in bounded helpings, replies from the address that was asked, errors for a taken port."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from otp_core.settings import Address
 from radius_server.listen.ports import PortTaken
-from radius_server.listen.udp import DRAIN, Listener
+from radius_server.listen.udp import MAX_DRAINED, Listener
 
 Heard = list[tuple[bytes, Any, bytes]]
 
@@ -46,7 +46,7 @@ def heard(listener: Listener) -> Heard:
     ],
 )
 def test_the_answer_comes_from_the_address_that_was_asked(listen: str, asked: str) -> None:
-    """A connected socket hears nobody else."""
+    """The gateway's socket is connected, so it takes datagrams from the address it asked only."""
     listener = Listener(Address(listen, 0))
     with peer(listener, asked) as gateway:
         gateway.send(b"question")
@@ -69,7 +69,7 @@ def test_only_a_wildcard_needs_to_be_told_where_a_datagram_went(listen: str, wil
 
 @pytest.mark.parametrize("zeros", ["::", "::0", "0::", "0:0:0:0:0:0:0:0"])
 def test_a_wildcard_is_one_however_it_is_written(zeros: str) -> None:
-    """The destination is what sends the answer from the right address, on a machine that has several."""
+    """Without the destination, a machine with several addresses may reply from another one."""
     listener = Listener(Address(zeros, 0))
     with peer(listener, "::1") as gateway:
         gateway.send(b"?")
@@ -101,10 +101,10 @@ def test_the_families_stay_apart() -> None:
 def test_a_burst_is_drained_in_bounded_helpings() -> None:
     listener = Listener(Address("127.0.0.1", 0))
     with peer(listener, "127.0.0.1") as gateway:
-        for number in range(DRAIN + 10):
+        for number in range(MAX_DRAINED + 10):
             gateway.send(bytes((number,)))
-        assert [datagram[0] for datagram, _, _ in heard(listener)] == list(range(DRAIN))
-        assert [datagram[0] for datagram, _, _ in heard(listener)] == list(range(DRAIN, DRAIN + 10))
+        assert [datagram[0] for datagram, _, _ in heard(listener)] == list(range(MAX_DRAINED))
+        assert [datagram[0] for datagram, _, _ in heard(listener)] == list(range(MAX_DRAINED, MAX_DRAINED + 10))
     listener.close()
 
 

@@ -1,4 +1,4 @@
-"""The Debian programs that the journeys speak to, and how to run them. A missing one fails with its package's name."""
+"""Runs the Debian programs that the journeys use. A missing one fails the test with the name of its package."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ _PACKAGES = {
 
 
 def missing(name: str) -> None:
+    """Fail the test, and name the package to install."""
     pytest.fail(f"{name} is not installed: apt install {_PACKAGES[name]}")
 
 
 def program(name: str) -> str:
-    """Its path, also where only root looks for programs."""
+    """The path of a program, /sbin included. Fails the test if it is missing."""
     path = shutil.which(name, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     if path is None:
         missing(name)
@@ -35,7 +36,7 @@ def program(name: str) -> str:
 
 
 def library(name: str) -> str:
-    """A shared library's path, wherever Debian's architecture puts it."""
+    """The path of a shared library on any architecture. Fails the test if it is missing."""
     found = [path for root in ("/usr/lib", "/lib") for path in Path(root).glob(f"*-linux-gnu*/**/{name}")]
     if not found:
         missing(name)
@@ -43,7 +44,7 @@ def library(name: str) -> str:
 
 
 def oath(customer: Customer, steps_away: int = 0) -> str:
-    """What Debian's oathtool says the customer's token shows, now or some steps from now."""
+    """The code of the customer's token according to oathtool, now or some time steps away."""
     at = f"@{int(time.time()) + 30 * steps_away}"
     command = [program("oathtool"), "--totp", f"--digits={customer.digits}", f"--now={at}", customer.seed.hex()]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -72,12 +73,12 @@ def radclient(
 
 
 def login(user: str, user_password: str, state: str = "") -> str:
-    """A login as radclient wants it written."""
+    """The attributes of a login in radclient's syntax."""
     return f'User-Name="{user}",User-Password="{user_password}"' + (f",State={state}" if state else "")
 
 
 def heard(printed: str) -> str:
-    """What radclient heard: the name of the packet, or ``silence``."""
+    """The name of the reply in radclient's output, or ``silence``."""
     found = re.findall(r"^Received (\S+)", printed, re.MULTILINE)
     return found[-1] if found else "silence"
 
@@ -89,7 +90,7 @@ def received(printed: str, name: str) -> list[str]:
 
 
 def counted(sekisho: Sekisho) -> dict[str, int]:
-    """What a server that has been stopped said it had counted; nothing of it may be left unanswered."""
+    """The counts that a stopped server logged. Fails the test if it left requests unanswered."""
     line = next(line for line in reversed(sekisho.log_text().splitlines()) if " closed " in line)
     assert "unanswered=0" in line, line
     return {name: int(count) for name, count in re.findall(r"""['"]([^'"]+)['"]: (\d+)""", line)}

@@ -1,10 +1,10 @@
-"""Debian's Chromium for the tests: a context of its own for each, what went wrong there, and axe's opinion.
+"""Debian's Chromium for the tests: a context for each test, the errors of its pages, and axe's findings.
 
-It talks to nobody but this machine: any other request is stopped, and fails the test. No server is started here.
-A browser that is to be restarted with its profile folder: phone.py.
+It sends requests to this machine only: any other request is aborted, and fails the test. No server is started here.
+A browser that is restarted with its profile folder: phone.py.
 
     def test_…(chromium: Browser) -> None:
-        with visitor(chromium, phone=True, language="ja", script=False) as page:
+        with browser_page(chromium, phone=True, language="ja", script=False) as page:
             page.goto(…)
 """
 
@@ -42,42 +42,42 @@ PHONE, DESKTOP = (390, 844), (1280, 900)
 LOCALES = {"ja": "ja-JP", "en": "en-US"}
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 
-_INSIDE = ("about", "blob", "chrome", "chrome-error", "data", "devtools")
-"""Schemes that leave the browser for nobody."""
+_LOCAL_SCHEMES = ("about", "blob", "chrome", "chrome-error", "data", "devtools")
+"""Schemes that send nothing over the network."""
 
 
 @dataclass
 class Watched:
-    """What the pages of a context did. ``abroad``: addresses that are not of this machine; ``errors``: what they threw
-    or wrote to the console as an error."""
+    """What the pages of a context did. ``foreign``: URLs that are not of this machine; ``errors``: what they threw or
+    wrote to the console as an error."""
 
-    abroad: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     def watch(self, context: BrowserContext) -> None:
         context.on("weberror", lambda thrown: self.errors.append(str(thrown.error)))
-        context.on("console", self._said)
-        context.route(lambda url: not at_home(url), self._stop)
+        context.on("console", self._logged)
+        context.route(lambda url: not is_local(url), self._stop)
 
-    def _said(self, message: ConsoleMessage) -> None:
-        # A page with a status of 4xx is what some tests ask for, and Chromium writes that as an error too.
+    def _logged(self, message: ConsoleMessage) -> None:
+        # Some tests ask for pages with a status of 4xx; Chromium logs these as errors too.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.errors.append(message.text)
 
     def _stop(self, route: Route) -> None:
-        self.abroad.append(route.request.url)
+        self.foreign.append(route.request.url)
         route.abort()
 
     def check(self) -> None:
-        assert self.abroad == [], f"a page asked somebody else than this machine: {self.abroad}"
+        assert self.foreign == [], f"a page asked somebody else than this machine: {self.foreign}"
         assert self.errors == [], f"errors on a page: {self.errors}"
 
 
-def at_home(url: str) -> bool:
-    """Whether this machine answers it: loopback, or no network at all."""
+def is_local(url: str) -> bool:
+    """Whether a URL stays on this machine: a loopback address, or a scheme without a network."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme in _INSIDE or host == "localhost" or host.endswith(".localhost"):
+    if parts.scheme in _LOCAL_SCHEMES or host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ip_address(host).is_loopback
@@ -87,14 +87,14 @@ def at_home(url: str) -> bool:
 
 @contextmanager
 def playwright_of_worker() -> Iterator[Playwright]:
-    """Playwright's own process; while it runs, this thread can run no other event loop."""
+    """Playwright's own process. While it runs, this thread can run no other event loop."""
     with sync_playwright() as playwright:
         yield playwright
 
 
 @contextmanager
 def chromium_of(playwright: Playwright) -> Iterator[Browser]:
-    """The browser that some tests share; each opens a context in it."""
+    """A browser that several tests share; each opens a context in it."""
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=SLOW_MS)
     try:
         yield browser
@@ -103,7 +103,7 @@ def chromium_of(playwright: Playwright) -> Iterator[Browser]:
 
 
 @contextmanager
-def visitor(
+def browser_page(
     chromium: Browser,
     *,
     phone: bool = True,
@@ -112,8 +112,8 @@ def visitor(
     scheme: Literal["light", "dark"] = "light",
     **more: Any,
 ) -> Iterator[Page]:
-    """Somebody with a browser of their own: no cookie of anybody else's. At the end nothing may have gone wrong in it.
-    ``more``: anything else that ``new_context`` takes."""
+    """A page in a browser context of its own, without cookies. At the end no page of it may have had an error or asked
+    another machine. ``more``: other arguments of ``new_context``."""
     options = {**_options(phone=phone, language=language, scheme=scheme), "java_script_enabled": script, **more}
     context = chromium.new_context(**options)
     with _watched(context):
@@ -146,9 +146,9 @@ def _watched(context: BrowserContext) -> Iterator[None]:
 def axe(page: Page) -> list[str]:
     """What axe-core finds against WCAG 2.2 AA, a line each: rule, what is wrong, where. Needs a page with JavaScript.
 
-    Its code goes in through the debugger, so that a strict Content-Security-Policy stays as it is.
+    Its code is injected through the debugger, so that a strict Content-Security-Policy stays in force.
     """
-    page.wait_for_load_state("load")  # a click is over when the new page is there, its style may yet be on the way
+    page.wait_for_load_state("load")  # a click returns when the new page is there, perhaps without its style yet
     page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate(
         "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})", list(WCAG)

@@ -1,6 +1,6 @@
 """One Playwright and one Chromium for each file of tests, started by the first test that asks.
 
-Not for longer: while Playwright runs, its event loop is this thread's, and no test could start one of its own.
+Not for longer: Playwright's event loop runs in this thread, and while it does no test can start one of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The customers' pages for a test: a real server with the web door open, and a visitor who speaks plain HTTP."""
+"""The customers' pages for a test: a real server with the web door open, and an HTTP client without a browser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TERMS_EN = "Article 1. These terms apply to the use of one-time passwords.\n\nAr
 
 @dataclass
 class Portal:
-    """A server and where its pages are."""
+    """A running server, and the port of its pages."""
 
     sekisho: Sekisho
     port: int
@@ -59,7 +59,7 @@ def portal(
 
 
 def next_code(one: Customer, used: str) -> str:
-    """A code that the token shows within the window and that is not the one used."""
+    """A code of the token that is within the window and is not the one used."""
     end = time.monotonic() + 90
     while time.monotonic() < end:
         for away in (1, 0):
@@ -67,7 +67,7 @@ def next_code(one: Customer, used: str) -> str:
             if code != used:
                 return code
         time.sleep(0.5)
-    raise AssertionError("the token shows the same code for ever")
+    raise AssertionError("the token has shown the same code for 90 seconds")
 
 
 @dataclass
@@ -95,8 +95,9 @@ class Answer:
 
 
 @dataclass
-class Visitor:
-    """Somebody without a browser: keeps cookies, follows 303, sends what a page of the origin would send."""
+class PortalClient:
+    """A client without a browser: keeps cookies, follows 303, sends the headers that a page of the origin would send.
+    ``at``: the last page."""
 
     portal: Portal
     cookies: dict[str, str] = field(default_factory=dict)
@@ -108,7 +109,7 @@ class Visitor:
         return self._follow(self.ask("GET", path, None, **headers))
 
     def post(self, path: str, **fields: str) -> Answer:
-        """A form, with the key of the page that the visitor is on unless another one is given."""
+        """A form, with the key of the page that the client is at, unless another one is given."""
         if "key" not in fields and self.at is not None and 'name="key"' in self.at.text:
             fields["key"] = self.at.key
         return self._follow(self.ask("POST", path, fields))

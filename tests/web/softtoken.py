@@ -37,11 +37,11 @@ class SoftTokenServer(Sekisho):
     def seed(self, token_id: str) -> bytes:
         with self.store.work() as work:
             token = work.token(token_id)
-        assert token is not None
+        assert token is not None and token.seed is not None
         return self.store.sealer.unseal(token.seed, token_id)
 
     def oracle(self, token_id: str) -> pyotp.TOTP:
-        """Somebody else's arithmetic over the same seed."""
+        """pyotp with the same seed."""
         import base64
 
         return pyotp.TOTP(base64.b32encode(self.seed(token_id)).decode())

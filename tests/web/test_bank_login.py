@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.sekisho import PASSWORD, STAFF, Sekisho, client_table, free_port
 from tests.web.bank import BOTH, SAID, bank_beside, enter_code, is_inside, is_told, log_in
-from tests.web.browser import axe, overflows, screenshot, visitor
+from tests.web.browser import axe, browser_page, overflows, screenshot
 
 PORTAL = "http://localhost:1"
 CLIENT = client_table("bank", "127.0.0.0/8", "challenge")
@@ -42,7 +42,7 @@ def bank(sekisho: Sekisho, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def page(chromium: Browser, bank: str) -> Iterator[Page]:
-    with visitor(chromium) as opened:
+    with browser_page(chromium) as opened:
         opened.goto(bank)
         yield opened
 
@@ -53,7 +53,7 @@ def test_password_and_code_lead_to_the_top_page(
 ) -> None:
     one = sekisho.customer()
     name = f"bank-{'phone' if phone else 'desktop'}-{language}"
-    with visitor(chromium, phone=phone, language=language, script=script) as page:
+    with browser_page(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         screenshot(page, f"{name}-login")
         log_in(page, one.contract_id, PASSWORD)
@@ -66,16 +66,16 @@ def test_password_and_code_lead_to_the_top_page(
         is_told(page, "ログアウト" if language == "ja" else "logged out")
         page.goto(f"{bank}/top")
         expect(page.locator("#password")).to_be_visible()
-    # Who typed it, and not who asked for them: the gateway is 127.0.0.2.
+    # The source is the browser (Calling-Station-Id), not the gateway, which is 127.0.0.2.
     assert {row.source for row in sekisho.audit(one.contract_id)} == {"", "127.0.0.1"}
 
 
 @pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
-def test_whoever_is_not_enrolled_needs_the_password_only_and_is_shown_the_way(
+def test_without_enrolment_the_password_is_enough_and_a_link_leads_to_the_portal(
     chromium: Browser, sekisho: Sekisho, bank: str, phone: bool, language: str, script: bool
 ) -> None:
     one = sekisho.customer(enrolled=False)
-    with visitor(chromium, phone=phone, language=language, script=script) as page:
+    with browser_page(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         log_in(page, one.contract_id, PASSWORD)
         is_inside(page, one.contract_id)
@@ -84,11 +84,11 @@ def test_whoever_is_not_enrolled_needs_the_password_only_and_is_shown_the_way(
 
 def test_after_a_suspension_the_password_is_enough_and_after_it_ends_it_is_not(sekisho: Sekisho, page: Page) -> None:
     one = sekisho.customer()
-    sekisho.desk.suspend(one.contract_id, None, STAFF)
+    sekisho.desk.enrolment.suspend(one.contract_id, None, STAFF)
     log_in(page, one.contract_id, PASSWORD)
     is_inside(page, one.contract_id)
     page.locator("form[action='/logout'] button").click()
-    sekisho.desk.resume(one.contract_id, STAFF)
+    sekisho.desk.enrolment.resume(one.contract_id, STAFF)
     log_in(page, one.contract_id, PASSWORD)
     expect(page.locator("#code")).to_be_visible()
 
@@ -105,7 +105,7 @@ def test_a_wrong_password_and_a_stranger_read_the_same(sekisho: Sekisho, page: P
     assert said[0] == said[1]
 
 
-def test_a_wrong_code_is_asked_for_again_and_the_right_one_is_good(sekisho: Sekisho, page: Page) -> None:
+def test_after_a_wrong_code_the_right_one_is_accepted(sekisho: Sekisho, page: Page) -> None:
     one = sekisho.customer()
     log_in(page, one.contract_id, PASSWORD)
     enter_code(page, "000000" if one.code() != "000000" else "000001")
@@ -116,7 +116,7 @@ def test_a_wrong_code_is_asked_for_again_and_the_right_one_is_good(sekisho: Seki
     is_inside(page, one.contract_id)
 
 
-def test_a_used_code_is_refused_like_a_wrong_one_and_the_next_is_good(sekisho: Sekisho, page: Page) -> None:
+def test_a_used_code_is_refused_like_a_wrong_one_and_the_next_is_accepted(sekisho: Sekisho, page: Page) -> None:
     one = sekisho.customer()
     used = one.code()
     for _ in range(2):
@@ -193,7 +193,7 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(
     chromium: Browser, sekisho: Sekisho, bank: str, phone: bool, language: str
 ) -> None:
     one = sekisho.customer()
-    with visitor(chromium, phone=phone, language=language) as page:
+    with browser_page(chromium, phone=phone, language=language) as page:
         page.goto(bank)
         if phone:
             page.set_viewport_size({"width": 320, "height": 640})
@@ -209,29 +209,29 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(
         assert (axe(page), overflows(page)) == ([], False)
 
 
-def test_a_silent_server_is_passed_over_for_the_second_and_two_of_them_mean_later(
+def test_the_second_server_answers_for_a_silent_one_and_two_silent_ones_mean_later(
     chromium: Browser, sekisho: Sekisho, tmp_path: Path
 ) -> None:
     one = sekisho.customer()
-    nobody = free_port()
-    with bank_beside(tmp_path, nobody, sekisho.port) as address, visitor(chromium) as page:
+    silent = free_port()
+    with bank_beside(tmp_path, silent, sekisho.port) as address, browser_page(chromium) as page:
         page.goto(address)
         log_in(page, one.contract_id, PASSWORD)
         enter_code(page, one.code())
         is_inside(page, one.contract_id)
-    with bank_beside(tmp_path, nobody, free_port()) as address, visitor(chromium) as page:
+    with bank_beside(tmp_path, silent, free_port()) as address, browser_page(chromium) as page:
         page.goto(address)
         log_in(page, one.contract_id, PASSWORD)
         is_told(page, "しばらくしてから")
         screenshot(page, "bank-phone-ja-silence")
 
 
-def test_an_answer_under_another_secret_is_not_believed(chromium: Browser, sekisho: Sekisho, tmp_path: Path) -> None:
+def test_a_reply_under_another_secret_is_dropped(chromium: Browser, sekisho: Sekisho, tmp_path: Path) -> None:
     one = sekisho.customer(enrolled=False)
-    patience = ("--wait", "1", "--tries", "1")
+    short = ("--wait", "1", "--tries", "1")
     with (
-        bank_beside(tmp_path, sekisho.port, secret="somebody-elses-secret", more=patience) as address,
-        visitor(chromium) as page,
+        bank_beside(tmp_path, sekisho.port, secret="somebody-elses-secret", more=short) as address,
+        browser_page(chromium) as page,
     ):
         page.goto(address)
         log_in(page, one.contract_id, PASSWORD)
@@ -240,7 +240,7 @@ def test_an_answer_under_another_secret_is_not_believed(chromium: Browser, sekis
 
 def test_an_expired_session_is_told_so_and_begins_again(chromium: Browser, sekisho: Sekisho, tmp_path: Path) -> None:
     one = sekisho.customer(enrolled=False)
-    with bank_beside(tmp_path, sekisho.port, more=("--idle", "4")) as address, visitor(chromium) as page:
+    with bank_beside(tmp_path, sekisho.port, more=("--idle", "4")) as address, browser_page(chromium) as page:
         page.goto(address)
         log_in(page, one.contract_id, PASSWORD)
         is_inside(page, one.contract_id)
@@ -250,7 +250,7 @@ def test_an_expired_session_is_told_so_and_begins_again(chromium: Browser, sekis
 
 
 def test_a_form_from_elsewhere_is_not_taken(chromium: Browser, bank: str) -> None:
-    with visitor(chromium) as page:
+    with browser_page(chromium) as page:
         foreign = page.request.post(f"{bank}/login", form={"contract_id": "a", "password": "b"})
         assert foreign.status == 403
         forged = page.request.post(f"{bank}/logout", headers={"Origin": "http://localhost:1"})
@@ -264,7 +264,7 @@ def test_a_form_from_elsewhere_is_not_taken(chromium: Browser, bank: str) -> Non
         ("application/x-www-form-urlencoded; charset=utf-99", "contract_id=a"),
     ],
 )
-def test_a_form_that_is_none_is_the_senders_mistake(chromium: Browser, bank: str, kind: str, body: str) -> None:
-    with visitor(chromium) as page:
+def test_a_malformed_form_is_a_client_error(chromium: Browser, bank: str, kind: str, body: str) -> None:
+    with browser_page(chromium) as page:
         answer = page.request.post(f"{bank}/login", data=body, headers={"Content-Type": kind, "Origin": bank})
         assert answer.status == 400

@@ -1,5 +1,5 @@
-"""From the bank's login page to the customers' own pages and back: enrolled, and the next login needs the next code;
-suspended, and the password is enough. In a real browser, on every kind of device.
+"""From the bank's login page to the portal and back: after enrolment the next login needs a code, after suspension the
+password is enough. In a real browser, on every kind of device.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.sekisho import PASSWORD, STAFF, Customer, Sekisho, client_table, free_port
 from tests.web.bank import BOTH, bank_beside, enter_code, is_inside, log_in
-from tests.web.browser import visitor
+from tests.web.browser import browser_page
 
 DEVICES = [
     pytest.param(True, "ja", True, id="phone-ja"),
@@ -52,7 +52,7 @@ def sign_in_at_portal(page: Page, link: str, contract_id: str) -> None:
     go_on(page)
 
 
-def bring(page: Page, token: Customer, code: str) -> None:
+def bind(page: Page, token: Customer, code: str) -> None:
     """The new token's ID and code."""
     page.locator("#kind-own").check()
     go_on(page)
@@ -62,16 +62,16 @@ def bring(page: Page, token: Customer, code: str) -> None:
 
 
 @pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
-def test_whoever_enrols_logs_in_with_the_next_code(
+def test_after_enrolment_the_next_code_logs_in(
     chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
 ) -> None:
     sekisho, bank = both
     one = sekisho.customer(enrolled=False)
-    with visitor(chromium, phone=phone, language=language, script=script) as page:
+    with browser_page(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         sign_in_at_portal(page, "enrol", one.contract_id)
         used = one.code()
-        bring(page, one, used)
+        bind(page, one, used)
         expect(page).to_have_url(re.compile("/enrol/done$"))
         page.locator(f"main a[href='{bank}/']").first.click()
         log_in(page, one.contract_id, PASSWORD)
@@ -80,12 +80,12 @@ def test_whoever_enrols_logs_in_with_the_next_code(
 
 
 @pytest.mark.parametrize(("phone", "language", "script"), DEVICES)
-def test_whoever_suspends_logs_in_by_password_alone(
+def test_after_suspension_the_password_alone_logs_in(
     chromium: Browser, both: tuple[Sekisho, str], phone: bool, language: str, script: bool
 ) -> None:
     sekisho, bank = both
     one = sekisho.customer()
-    with visitor(chromium, phone=phone, language=language, script=script) as page:
+    with browser_page(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         sign_in_at_portal(page, "suspend", one.contract_id)
         used = one.code()
@@ -103,14 +103,14 @@ def test_after_a_change_of_device_the_new_token_logs_in_and_the_old_one_does_not
 ) -> None:
     sekisho, bank = both
     one, new = sekisho.customer(), sekisho.customer(enrolled=False)
-    with visitor(chromium, phone=phone, language=language, script=script) as page:
+    with browser_page(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         sign_in_at_portal(page, "enrol", one.contract_id)
         old_code = one.code()
         page.locator("#code").fill(old_code)
         go_on(page)
         used = new.code()
-        bring(page, new, used)
+        bind(page, new, used)
         expect(page).to_have_url(re.compile("/enrol/done$"))
         page.locator(f"main a[href='{bank}/']").first.click()
         log_in(page, one.contract_id, PASSWORD)
@@ -126,9 +126,9 @@ def test_a_lost_token_lets_nobody_in_and_a_permit_brings_a_new_one(
 ) -> None:
     sekisho, bank = both
     one, new = sekisho.customer(), sekisho.customer(enrolled=False)
-    sekisho.desk.report_lost(one.contract_id, STAFF)
-    permit = sekisho.desk.permit_reissue(one.contract_id, STAFF)
-    with visitor(chromium, phone=phone, language=language, script=script) as page:
+    sekisho.desk.enrolment.report_lost(one.contract_id, STAFF)
+    permit = sekisho.desk.enrolment.permit_reissue(one.contract_id, STAFF)
+    with browser_page(chromium, phone=phone, language=language, script=script) as page:
         page.goto(bank)
         log_in(page, one.contract_id, PASSWORD)
         expect(page.locator("[role=alert]")).to_be_visible()
@@ -136,7 +136,7 @@ def test_a_lost_token_lets_nobody_in_and_a_permit_brings_a_new_one(
         page.locator("#permit").fill(permit.text)
         go_on(page)
         used = new.code()
-        bring(page, new, used)
+        bind(page, new, used)
         expect(page).to_have_url(re.compile("/enrol/done$"))
         page.locator(f"main a[href='{bank}/']").first.click()
         log_in(page, one.contract_id, PASSWORD)
@@ -147,11 +147,11 @@ def test_a_lost_token_lets_nobody_in_and_a_permit_brings_a_new_one(
 def test_a_code_that_enrolled_cannot_log_in_too(chromium: Browser, both: tuple[Sekisho, str]) -> None:
     sekisho, bank = both
     one = sekisho.customer(enrolled=False)
-    with visitor(chromium) as page:
+    with browser_page(chromium) as page:
         page.goto(bank)
         sign_in_at_portal(page, "enrol", one.contract_id)
         used = one.code()
-        bring(page, one, used)
+        bind(page, one, used)
         page.locator(f"main a[href='{bank}/']").first.click()
         log_in(page, one.contract_id, PASSWORD)
         enter_code(page, used)

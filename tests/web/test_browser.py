@@ -1,4 +1,4 @@
-"""The watch over the browser can bark: what it is there to find, it finds."""
+"""The checks of browser.py can fail: each finds what it is there to find."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.web.browser import SCREENSHOTS, at_home, axe, screenshot, visitor
+from tests.web.browser import SCREENSHOTS, axe, browser_page, is_local, screenshot
 
 GOOD = "<!doctype html><html lang=en><title>A page</title><main><h1>Good</h1></main>"
 
 
-def look_at(chromium: Browser, html: str) -> None:
-    with visitor(chromium) as page:
+def load(chromium: Browser, html: str) -> None:
+    with browser_page(chromium) as page:
         page.set_content(html)
         page.wait_for_load_state("networkidle")
 
 
 def test_a_good_page_passes(chromium: Browser) -> None:
-    with visitor(chromium) as page:
+    with browser_page(chromium) as page:
         page.set_content(GOOD)
         assert axe(page) == []
 
 
 def test_a_picture_from_elsewhere_fails_the_test_and_is_never_asked_for(chromium: Browser) -> None:
     with pytest.raises(AssertionError, match="somebody else"):
-        look_at(chromium, f"{GOOD}<img alt='' src='http://192.0.2.1/counted.png'>")
+        load(chromium, f"{GOOD}<img alt='' src='http://192.0.2.1/counted.png'>")
 
 
 @pytest.mark.parametrize("script", ["console.error('lost')", "throw new Error('lost')"])
 def test_an_error_of_a_script_fails_the_test(chromium: Browser, script: str) -> None:
     with pytest.raises(AssertionError, match="lost"):
-        look_at(chromium, f"{GOOD}<script>{script}</script>")
+        load(chromium, f"{GOOD}<script>{script}</script>")
 
 
 def test_axe_names_the_rule_and_the_place(chromium: Browser) -> None:
-    with visitor(chromium) as page:
+    with browser_page(chromium) as page:
         page.set_content(f"{GOOD}<img id=logo src='data:,'>")
         (line,) = axe(page)
         assert line.startswith("image-alt:") and line.endswith("#logo")
@@ -45,7 +45,7 @@ def test_axe_names_the_rule_and_the_place(chromium: Browser) -> None:
 def test_a_screenshot_goes_where_the_environment_says(
     chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with visitor(chromium) as page:
+    with browser_page(chromium) as page:
         page.set_content(GOOD)
         monkeypatch.delenv(SCREENSHOTS, raising=False)
         screenshot(page, "nowhere")
@@ -55,7 +55,7 @@ def test_a_screenshot_goes_where_the_environment_says(
 
 
 @pytest.mark.parametrize(
-    ("url", "home"),
+    ("url", "local"),
     [
         ("http://localhost:8080/enrol", True),
         ("http://127.0.0.1:1/", True),
@@ -66,5 +66,5 @@ def test_a_screenshot_goes_where_the_environment_says(
         ("ws://example.org/", False),
     ],
 )
-def test_only_this_machine_is_home(url: str, home: bool) -> None:
-    assert at_home(url) is home
+def test_only_this_machine_is_local(url: str, local: bool) -> None:
+    assert is_local(url) is local

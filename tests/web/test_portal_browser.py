@@ -1,4 +1,4 @@
-"""The customers' pages in real Chromium: phone and desktop, Japanese and English, with JavaScript and without."""
+"""The portal in real Chromium: phone and desktop, Japanese and English, with JavaScript and without."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
 from tests.sekisho import STAFF, Customer
-from tests.web.browser import axe, overflows, screenshot, visitor
+from tests.web.browser import axe, browser_page, overflows, screenshot
 from tests.web.portal import Portal, portal
 
 EVERYWHERE = list(product((True, False), ("ja", "en"), (True, False)))
@@ -33,10 +33,10 @@ class Hand:
     """A customer at a browser, who reads buttons in their language."""
 
     def __init__(self, page: Page, origin: str, language: str) -> None:
-        self.page, self.origin, self.translator = page, origin, BUTTONS[language]
+        self.page, self.origin, self.buttons = page, origin, BUTTONS[language]
 
     def press(self, name: str) -> None:
-        self.page.get_by_role("button", name=self.translator[name], exact=True).click()
+        self.page.get_by_role("button", name=self.buttons[name], exact=True).click()
 
     def sign_in(self, one: Customer, journey: str = "enrol") -> None:
         self.page.goto(f"{self.origin}/{journey}")
@@ -48,7 +48,7 @@ class Hand:
         self.page.locator("#accept").check()
         self.press("next")
 
-    def bring(self, token: Customer, code: str) -> None:
+    def bind(self, token: Customer, code: str) -> None:
         self.page.locator("#kind-own").check()
         self.press("next")
         self.page.locator("#token_id").fill(token.token_id)
@@ -68,19 +68,19 @@ def test_every_journey_from_enrolment_to_suspension(
     chromium: Browser, bank: Portal, phone: bool, language: str, script: bool
 ) -> None:
     one, new = bank.sekisho.customer(enrolled=False), bank.sekisho.customer(enrolled=False)
-    with visitor(chromium, phone=phone, language=language, script=script) as page:
+    with browser_page(chromium, phone=phone, language=language, script=script) as page:
         hand = Hand(page, bank.origin, language)
         hand.sign_in(one)
         hand.is_at("/enrol/terms")
         hand.accept_terms()
         used = one.code()
-        hand.bring(one, used)
+        hand.bind(one, used)
         hand.is_at("/enrol/done")
         expect(page.get_by_text(DONE[language], exact=True)).to_be_visible()
         hand.sign_in(one)
         hand.is_at("/enrol/old-code")
         hand.give(one.next_code(used), "next")
-        hand.bring(new, new.code())
+        hand.bind(new, new.code())
         hand.is_at("/enrol/done")
         one.token_id, one.seed = new.token_id, new.seed
         hand.sign_in(one, "resync")
@@ -97,9 +97,9 @@ def test_every_journey_from_enrolment_to_suspension(
 @pytest.mark.parametrize("language", ["ja", "en"])
 def test_a_lost_token_is_replaced_by_an_authenticator_app(chromium: Browser, bank: Portal, language: str) -> None:
     one = bank.sekisho.customer()
-    bank.sekisho.desk.report_lost(one.contract_id, STAFF)
-    permit = bank.sekisho.desk.permit_reissue(one.contract_id, STAFF).text
-    with visitor(chromium, phone=True, language=language, script=False) as page:
+    bank.sekisho.desk.enrolment.report_lost(one.contract_id, STAFF)
+    permit = bank.sekisho.desk.enrolment.permit_reissue(one.contract_id, STAFF).text
+    with browser_page(chromium, phone=True, language=language, script=False) as page:
         hand = Hand(page, bank.origin, language)
         hand.sign_in(one)
         hand.give(permit, "next", "permit")
@@ -118,7 +118,7 @@ def test_a_lost_token_is_replaced_by_an_authenticator_app(chromium: Browser, ban
 
 def test_the_other_language_is_a_click_away_on_every_page_and_stays(chromium: Browser, bank: Portal) -> None:
     one = bank.sekisho.customer()
-    with visitor(chromium, language="ja") as page:
+    with browser_page(chromium, language="ja") as page:
         Hand(page, bank.origin, "ja").sign_in(one)
         assert page.locator("html").get_attribute("lang") == "ja"
         page.get_by_role("link", name="English").click()
@@ -128,9 +128,9 @@ def test_the_other_language_is_a_click_away_on_every_page_and_stays(chromium: Br
         expect(page.get_by_role("button", name="Next")).to_be_visible()
 
 
-def test_what_was_wrong_has_the_focus_and_leads_to_its_field(chromium: Browser, bank: Portal) -> None:
+def test_the_error_message_has_the_focus_and_leads_to_its_field(chromium: Browser, bank: Portal) -> None:
     one = bank.sekisho.customer()
-    with visitor(chromium, language="ja", script=False) as page:
+    with browser_page(chromium, language="ja", script=False) as page:
         hand = Hand(page, bank.origin, "ja")
         hand.sign_in(one, "suspend")
         hand.give("１２３", "suspend")
@@ -143,7 +143,7 @@ def test_what_was_wrong_has_the_focus_and_leads_to_its_field(chromium: Browser, 
 
 
 def each_page(bank: Portal, page: Page, language: str) -> Iterator[str]:
-    """Leads a browser to every page that there is, and says its name."""
+    """Lead a browser to every page there is; the name of each."""
     hand = Hand(page, bank.origin, language)
     for path in ("/", "/enrol", "/suspend", "/resync", "/lost", "/expired", "/no-such-page"):
         page.goto(bank.origin + path)
@@ -177,7 +177,7 @@ def each_page(bank: Portal, page: Page, language: str) -> Iterator[str]:
     yield "app-extended"
     page.locator("button[value=back]").click()
     used = one.code()
-    hand.bring(one, used)
+    hand.bind(one, used)
     yield "enrolled"
     hand.sign_in(one)
     yield "old-code"
@@ -185,7 +185,7 @@ def each_page(bank: Portal, page: Page, language: str) -> Iterator[str]:
     yield "old-code-error"
     hand.give(one.next_code(used), "next")
     used = new.code()
-    hand.bring(new, used)
+    hand.bind(new, used)
     yield "changed"
     hand.sign_in(one, "resync")
     yield "resync-codes"
@@ -195,13 +195,13 @@ def each_page(bank: Portal, page: Page, language: str) -> Iterator[str]:
     yield "suspended"
     hand.sign_in(one, "suspend")
     yield "not-in-use"
-    bank.sekisho.desk.report_lost(one.contract_id, STAFF)
+    bank.sekisho.desk.enrolment.report_lost(one.contract_id, STAFF)
     hand.sign_in(one)
     yield "reported-lost"
-    bank.sekisho.desk.permit_reissue(one.contract_id, STAFF)
+    bank.sekisho.desk.enrolment.permit_reissue(one.contract_id, STAFF)
     hand.sign_in(one)
     yield "permit"
-    bank.sekisho.desk.lock(one.contract_id, STAFF)
+    bank.sekisho.desk.customers.lock(one.contract_id, STAFF)
     hand.sign_in(one)
     yield "locked"
 
@@ -214,7 +214,7 @@ def test_no_page_has_a_barrier_or_is_heavy(chromium: Browser, bank: Portal, phon
         weights[response.url] = int(response.headers.get("content-length", "0"))
 
     found: list[str] = []
-    with visitor(chromium, phone=phone, language=language) as page:
+    with browser_page(chromium, phone=phone, language=language) as page:
         page.on("response", weigh)
         for name in each_page(bank, page, language):
             page.wait_for_load_state()
@@ -235,7 +235,7 @@ def test_no_page_has_a_barrier_or_is_heavy(chromium: Browser, bank: Portal, phon
 
 @pytest.mark.parametrize("language", ["ja", "en"])
 def test_pages_fit_320_pixels_and_twice_the_size_of_letters(chromium: Browser, bank: Portal, language: str) -> None:
-    with visitor(chromium, language=language, viewport={"width": 320, "height": 640}) as page:
+    with browser_page(chromium, language=language, viewport={"width": 320, "height": 640}) as page:
         wide = []
         for name in each_page(bank, page, language):
             page.wait_for_load_state()

@@ -1,5 +1,5 @@
-"""The web door as somebody unfriendly meets it: forged forms, headers, sizes, slow clients, ended sessions, what is
-written down. And what a crash leaves behind."""
+"""The web door under attack: forged forms, headers, sizes, slow clients, ended sessions, what is logged. And what a
+crash leaves behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from otp_core.store.queries import customer_line
 from tests.sekisho import STAFF
-from tests.web.portal import Portal, Visitor, next_code, portal
+from tests.web.portal import Portal, PortalClient, next_code, portal
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def use_of(bank: Portal, contract_id: str) -> tuple[str, str | None]:
 )
 @pytest.mark.parametrize("path", ["/enrol", "/suspend/code", "/enrol/token-id", "/session", "/leave", "/nowhere"])
 def test_a_form_of_another_origin_is_refused(bank: Portal, path: str, headers: dict[str, str]) -> None:
-    answer = Visitor(bank).ask("POST", path, {"contract_id": "taro", "password": "x"}, **headers)
+    answer = PortalClient(bank).ask("POST", path, {"contract_id": "taro", "password": "x"}, **headers)
     assert answer.status == 403 and "Set-Cookie" not in answer.headers
 
 
 def test_every_answer_carries_the_headers(bank: Portal) -> None:
     for path in ("/", "/enrol", "/nowhere", "/language/en", "/static/x/portal.css", "/suspend/code"):
-        answer = Visitor(bank).ask("GET", path, None)
+        answer = PortalClient(bank).ask("GET", path, None)
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -71,17 +71,17 @@ def test_every_answer_carries_the_headers(bank: Portal) -> None:
 def test_errors_are_pages_in_the_customers_language(
     bank: Portal, method: str, path: str, status: int, language: str, word: str
 ) -> None:
-    visitor = Visitor(bank, language=language)
-    answer = visitor.ask(method, path, {} if method != "GET" else None)
+    client = PortalClient(bank, language=language)
+    answer = client.ask(method, path, {} if method != "GET" else None)
     assert answer.status == status and word in answer.text
 
 
 def test_too_much_is_refused(bank: Portal) -> None:
-    visitor = Visitor(bank)
-    assert visitor.ask("POST", "/enrol", {"contract_id": "a" * 20_000, "password": "b"}).status == 413
-    assert visitor.ask("GET", "/" + "a" * 10_000, None).status == 400
-    assert visitor.ask("GET", "/", None, X_Long="a" * 20_000).status == 400
-    assert visitor.get("/").status == 200
+    client = PortalClient(bank)
+    assert client.ask("POST", "/enrol", {"contract_id": "a" * 20_000, "password": "b"}).status == 413
+    assert client.ask("GET", "/" + "a" * 10_000, None).status == 400
+    assert client.ask("GET", "/", None, X_Long="a" * 20_000).status == 400
+    assert client.get("/").status == 200
 
 
 FORM = b"application/x-www-form-urlencoded"
@@ -99,22 +99,22 @@ FORM = b"application/x-www-form-urlencoded"
         (b"Content-Type: " + FORM + b"\r\nContent-Encoding: gzip\r\n", b"contract_id=a&password=b"),
     ],
 )
-def test_a_form_that_is_none_is_the_senders_mistake_not_ours(bank: Portal, fields: bytes, body: bytes) -> None:
+def test_a_malformed_form_is_a_client_error_and_no_traceback(bank: Portal, fields: bytes, body: bytes) -> None:
     head = f"POST /enrol HTTP/1.1\r\nHost: localhost\r\nOrigin: {bank.origin}\r\nContent-Length: {len(body)}\r\n"
-    answer = say(bank, head.encode() + fields + b"\r\n" + body)
+    answer = send(bank, head.encode() + fields + b"\r\n" + body)
     assert answer.split()[1] in (b"303", b"400"), answer
     assert "could not be made" not in bank.log() and "Traceback" not in bank.log()
 
 
-def test_what_is_no_http_is_answered_and_logged_without_what_was_in_it(bank: Portal) -> None:
-    answer = say(bank, b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: session=unmistakable-cookie-7\x7f\r\n\r\n")
+def test_what_is_not_http_is_answered_and_logged_without_its_content(bank: Portal) -> None:
+    answer = send(bank, b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: session=unmistakable-cookie-7\x7f\r\n\r\n")
     assert answer.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
     assert b"aiohttp" not in answer and b"unmistakable" not in answer and b"nosniff" in answer
     assert "a request could not be read" in bank.log()
     assert "unmistakable-cookie-7" not in bank.log() and "Traceback" not in bank.log()
 
 
-def test_who_sends_half_a_form_and_goes_leaves_no_traceback(bank: Portal) -> None:
+def test_a_form_that_breaks_off_leaves_no_traceback(bank: Portal) -> None:
     with socket.create_connection(("127.0.0.1", bank.port), timeout=60) as connection:
         head = f"POST /resync HTTP/1.1\r\nHost: localhost\r\nOrigin: {bank.origin}\r\nContent-Length: 100\r\n\r\na="
         connection.sendall(head.encode())
@@ -125,7 +125,7 @@ def test_who_sends_half_a_form_and_goes_leaves_no_traceback(bank: Portal) -> Non
     assert "path=/resync" in bank.log() and "Traceback" not in bank.log()
 
 
-def test_who_opens_too_many_connections_does_not_fill_the_log(tmp_path: Path) -> None:
+def test_too_many_connections_do_not_fill_the_log(tmp_path: Path) -> None:
     with portal(tmp_path, more="max_connections = 10") as opened, contextlib.ExitStack() as held:
         for _ in range(40):
             held.enter_context(socket.create_connection(("127.0.0.1", opened.port), timeout=60))
@@ -133,24 +133,24 @@ def test_who_opens_too_many_connections_does_not_fill_the_log(tmp_path: Path) ->
         assert opened.log().count("too many connections") == 1
 
 
-def say(bank: Portal, octets: bytes) -> bytes:
-    """What the server answers to that, until it has said it all or hung up."""
+def send(bank: Portal, octets: bytes) -> bytes:
+    """The start of the server's answer to these octets."""
     with socket.create_connection(("127.0.0.1", bank.port), timeout=60) as connection:
         connection.sendall(octets)
         return connection.recv(65536)
 
 
-def test_forms_without_a_password_take_no_room_from_those_who_sign_in(tmp_path: Path) -> None:
+def test_forms_without_a_password_take_no_session_from_customers_who_sign_in(tmp_path: Path) -> None:
     with portal(tmp_path, more="max_sessions = 10") as opened:
         one, said = opened.sekisho.customer(), set()
         for _ in range(12):
-            answer = Visitor(opened).post("/enrol", contract_id="stranger", password="")
+            answer = PortalClient(opened).post("/enrol", contract_id="stranger", password="")
             said.add((answer.status, answer.wrong))
         assert said == {(200, "Enter your login password.")}
-        assert Visitor(opened).sign_in(one, "suspend").path == "/suspend/code"
+        assert PortalClient(opened).sign_in(one, "suspend").path == "/suspend/code"
 
 
-def test_a_client_that_says_nothing_or_little_is_let_go(bank: Portal) -> None:
+def test_a_connection_without_a_complete_request_is_closed(bank: Portal) -> None:
     held = []
     for start in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n"):
         connection = socket.create_connection(("127.0.0.1", bank.port), timeout=60)
@@ -168,54 +168,54 @@ def test_a_client_that_says_nothing_or_little_is_let_go(bank: Portal) -> None:
 
 def test_the_language_link_leads_nowhere_else(bank: Portal) -> None:
     for to in ("https://evil.example", "//evil.example", "/\\evil.example", "/%0d%0aX: y", "javascript:alert(1)"):
-        answer = Visitor(bank).ask("GET", f"/language/en?to={to.replace(' ', '%20')}", None)
+        answer = PortalClient(bank).ask("GET", f"/language/en?to={to.replace(' ', '%20')}", None)
         assert answer.status == 303 and answer.headers["Location"] == "/"
 
 
 def test_a_path_is_encoded_in_the_links_of_its_page(bank: Portal) -> None:
-    answer = Visitor(bank).ask("GET", "/nowhere%26to=%23x", None)
+    answer = PortalClient(bank).ask("GET", "/nowhere%26to=%23x", None)
     assert answer.status == 404 and "?to=/nowhere%26to%3D%23x" in answer.text
 
 
 def test_the_password_is_hidden_and_a_manager_may_fill_it_in(bank: Portal) -> None:
     for path in ("/enrol", "/suspend", "/resync"):
-        field = re.search(r'<input id="password"[^>]*>', Visitor(bank).get(path).text)
+        field = re.search(r'<input id="password"[^>]*>', PortalClient(bank).get(path).text)
         assert field and 'type="password"' in field[0] and 'autocomplete="current-password"' in field[0]
         assert "maxlength" not in field[0] and "onpaste" not in field[0]
 
 
 def test_what_a_customer_types_is_shown_as_text(bank: Portal) -> None:
-    visitor = Visitor(bank)
-    answer = visitor.post("/enrol", contract_id='"><script>alert(1)</script>', password="x")
+    client = PortalClient(bank)
+    answer = client.post("/enrol", contract_id='"><script>alert(1)</script>', password="x")
     assert "<script>" not in answer.text and "&lt;script&gt;" in answer.text
 
 
 def test_no_secret_is_in_a_log_a_url_or_the_audit_trail(bank: Portal) -> None:
-    one, visitor = bank.sekisho.customer(password="unmistakable-secret-93"), Visitor(bank)
-    visitor.post("/enrol?password=unmistakable-secret-93", contract_id=one.contract_id, password=one.password)
-    visitor.sign_in(one, "suspend")
+    one, client = bank.sekisho.customer(password="unmistakable-secret-93"), PortalClient(bank)
+    client.post("/enrol?password=unmistakable-secret-93", contract_id=one.contract_id, password=one.password)
+    client.sign_in(one, "suspend")
     code = one.code()
-    visitor.post("/suspend/code", code=code)
-    visitor.post("/enrol", contract_id=one.password, password="typed-into-the-wrong-field")
+    client.post("/suspend/code", code=code)
+    client.post("/enrol", contract_id=one.password, password="typed-into-the-wrong-field")
     written = bank.log() + "".join(str(row) for row in bank.sekisho.audit())
-    for secret in (one.password, visitor.cookies["session"], "typed-into-the-wrong-field"):
+    for secret in (one.password, client.cookies["session"], "typed-into-the-wrong-field"):
         assert secret not in written
         for file in bank.sekisho.folder.glob("s.db*"):
             assert secret.encode() not in file.read_bytes()
     assert f"code={code}" not in written and f"'{code}'" not in written
 
 
-def test_a_cookie_that_was_made_up_is_nobodys(bank: Portal) -> None:
+def test_a_made_up_cookie_opens_no_session(bank: Portal) -> None:
     for value in ("", "x", "A" * 43, "é" * 43, "=" * 43, "A" * 5000):
-        visitor = Visitor(bank, {"session": value.encode().decode("latin-1")})
-        assert visitor.ask("GET", "/suspend/code", None).status in (303, 400)
+        client = PortalClient(bank, {"session": value.encode().decode("latin-1")})
+        assert client.ask("GET", "/suspend/code", None).status in (303, 400)
 
 
 def test_a_session_that_was_revoked_is_over_at_once(bank: Portal) -> None:
-    one, visitor = bank.sekisho.customer(), Visitor(bank)
-    visitor.sign_in(one, "suspend")
-    assert bank.sekisho.desk.end_sessions_of(one.contract_id, STAFF) == 1
-    answer = visitor.post("/suspend/code", code=one.code(), key="0")
+    one, client = bank.sekisho.customer(), PortalClient(bank)
+    client.sign_in(one, "suspend")
+    assert bank.sekisho.desk.sessions.end_of(one.contract_id, STAFF) == 1
+    answer = client.post("/suspend/code", code=one.code(), key="0")
     assert answer.path == "/expired" and "The session has ended" in answer.text
     assert use_of(bank, one.contract_id)[0] == "active"
 
@@ -224,10 +224,10 @@ def test_one_source_that_guesses_at_many_customers_is_slowed_down(tmp_path: Path
     with portal(
         tmp_path, more="address_free_failures = 2", login="[throttle]\npassword_free_failures = 100\n"
     ) as opened:
-        visitor = Visitor(opened)
+        client = PortalClient(opened)
         said = ""
         for number in range(9):
-            said = visitor.post("/enrol", contract_id=f"guess{number}", password="x").wrong
+            said = client.post("/enrol", contract_id=f"guess{number}", password="x").wrong
             if "network" in said:
                 break
         assert "Too many tries have come from your network" in said
@@ -236,9 +236,9 @@ def test_one_source_that_guesses_at_many_customers_is_slowed_down(tmp_path: Path
 def test_behind_a_trusted_proxy_the_browsers_own_address_counts(tmp_path: Path) -> None:
     with portal(tmp_path, more='trusted_proxies = ["127.0.0.0/8"]') as opened:
         one = opened.sekisho.customer()
-        visitor = Visitor(opened)
+        client = PortalClient(opened)
         fields = {"contract_id": one.contract_id, "password": one.password}
-        visitor.ask("POST", "/suspend", fields, X_Forwarded_For="203.0.113.9, 198.51.100.7, 127.0.0.2")
+        client.ask("POST", "/suspend", fields, X_Forwarded_For="203.0.113.9, 198.51.100.7, 127.0.0.2")
         assert [row.source for row in opened.sekisho.audit(one.contract_id, "pages.entered")] == ["198.51.100.7"]
 
 
@@ -255,20 +255,20 @@ def test_with_tls_the_cookie_is_bound_to_this_host_and_https_is_asked_for(tmp_pa
     with portal(tmp_path, more=more, scheme="https") as opened:
         one = opened.sekisho.customer()
         context = ssl.create_default_context(cafile=str(tmp_path / "a.pem"))
-        visitor = Visitor(opened, tls=context)
+        client = PortalClient(opened, tls=context)
         fields = {"contract_id": one.contract_id, "password": one.password}
-        answer = visitor.ask("POST", "/suspend", fields)
+        answer = client.ask("POST", "/suspend", fields)
         cookie = answer.headers["Set-Cookie"]
         assert cookie.startswith("__Host-session=") and "Secure" in cookie and "HttpOnly" in cookie
         assert "Path=/" in cookie and "SameSite" in cookie and "Domain" not in cookie
         assert answer.headers["Strict-Transport-Security"].startswith("max-age=31536000")
-        assert visitor.get("/suspend/code").path == "/suspend/code"
+        assert client.get("/suspend/code").path == "/suspend/code"
 
 
 def test_killed_at_any_step_of_a_device_change_one_token_works_and_never_two(tmp_path: Path) -> None:
     with portal(tmp_path) as opened:
         sekisho = opened.sekisho
-        one, new, visitor = sekisho.customer(), sekisho.customer(enrolled=False), Visitor(opened)
+        one, new, client = sekisho.customer(), sekisho.customer(enrolled=False), PortalClient(opened)
 
         def die() -> None:
             assert sekisho.process is not None
@@ -277,20 +277,20 @@ def test_killed_at_any_step_of_a_device_change_one_token_works_and_never_two(tmp
             sekisho.process = None
             sekisho.start()
 
-        visitor.sign_in(one)
+        client.sign_in(one)
         die()
         assert use_of(opened, one.contract_id) == ("active", one.token_id)
         used = one.code()
-        assert visitor.post("/enrol/old-code", code=used).path == "/enrol/token"
+        assert client.post("/enrol/old-code", code=used).path == "/enrol/token"
         die()
         assert use_of(opened, one.contract_id) == ("active", one.token_id)
         state = sekisho.login(one.contract_id, one.password).split()[1]
         assert sekisho.login(one.contract_id, next_code(one, used), state=state) == "Access-Accept"
-        assert visitor.get("/enrol/token").path == "/enrol/token"  # the session has outlived it
-        visitor.post("/enrol/token", kind="own")
+        assert client.get("/enrol/token").path == "/enrol/token"  # the session has outlived it
+        client.post("/enrol/token", kind="own")
         die()
         code = new.code()
-        assert visitor.post("/enrol/token-id", token_id=new.token_id, code=code, go="enrol").path == "/enrol/done"
+        assert client.post("/enrol/token-id", token_id=new.token_id, code=code, go="enrol").path == "/enrol/done"
         die()
         assert use_of(opened, one.contract_id) == ("active", new.token_id)
         state = sekisho.login(one.contract_id, one.password).split()[1]
@@ -304,15 +304,15 @@ def test_killed_while_the_new_token_is_bound_either_the_old_one_works_or_the_new
         sekisho = opened.sekisho
         outcomes = set()
         for attempt in range(8):
-            one, new, visitor = sekisho.customer(), sekisho.customer(enrolled=False), Visitor(opened)
-            visitor.sign_in(one)
-            visitor.post("/enrol/old-code", code=one.code())
-            visitor.post("/enrol/token", kind="own")
-            assert visitor.at is not None
-            body = f"token_id={new.token_id}&code={new.code()}&go=enrol&key={visitor.at.key}".encode()
+            one, new, client = sekisho.customer(), sekisho.customer(enrolled=False), PortalClient(opened)
+            client.sign_in(one)
+            client.post("/enrol/old-code", code=one.code())
+            client.post("/enrol/token", kind="own")
+            assert client.at is not None
+            body = f"token_id={new.token_id}&code={new.code()}&go=enrol&key={client.at.key}".encode()
             head = (
                 f"POST /enrol/token-id HTTP/1.1\r\nHost: localhost\r\nOrigin: {opened.origin}\r\n"
-                f"Cookie: session={visitor.cookies['session']}\r\nContent-Length: {len(body)}\r\n"
+                f"Cookie: session={client.cookies['session']}\r\nContent-Length: {len(body)}\r\n"
                 "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
             )
             with socket.create_connection(("127.0.0.1", opened.port), timeout=60) as connection:

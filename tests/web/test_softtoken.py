@@ -1,4 +1,4 @@
-"""The soft token in a real browser: set up, locked, opened, offline, restarted; and what it leaves on the disk."""
+"""The soft token in a real browser: set up, locked, unlocked, offline, restarted; and what it leaves on the disk."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def wait_until_offline_works(page: Page) -> None:
 def test_a_new_token_is_enrolled_with_what_the_screen_shows(own: Phone, server: SoftTokenServer) -> None:
     token_id = set_up_by_pin(own.page)
     someone = server.customer(PASSWORD, enrolled=False)
-    server.desk.enrol(
+    server.desk.enrolment.enrol(
         someone.contract_id, own.page.locator("#token .token-id").inner_text(), shown_code(own.page), STAFF
     )
     [row] = [row for row in server.audit(event="token.issued") if row.token == token_id]
@@ -196,7 +196,7 @@ def test_a_wrong_pin_opens_nothing_and_the_right_one_does(own: Phone) -> None:
 
 
 def spellings(secret: bytes) -> set[bytes]:
-    """A secret as somebody might have written it down."""
+    """A secret in every encoding in which it might have been stored."""
     texts = {
         secret.hex(),
         secret.hex().upper(),

@@ -87,7 +87,7 @@ def test_the_language_is_switched_on_every_screen_and_remembered(own: Phone) -> 
     page.get_by_role("button", name="English").click()
     assert page.locator("html").get_attribute("lang") == "en"
     assert page.title() == "One-time password"
-    expect(page.locator("#code-said")).to_have_text(re.compile(r"^One-time password \d \d \d \d \d \d$"))
+    expect(page.locator("#code-status")).to_have_text(re.compile(r"^One-time password \d \d \d \d \d \d$"))
     page.reload()
     expect(page.get_by_role("heading", name="Locked")).to_be_visible()
     page.get_by_role("button", name="日本語").click()
@@ -111,8 +111,8 @@ def test_a_screen_reader_hears_a_code_once_a_step_and_no_seconds(own: Phone) -> 
     page.evaluate(
         """() => {
             globalThis.heard = [];
-            const listen = () => heard.push(document.querySelector("#code-said").textContent);
-            new MutationObserver(listen).observe(document.querySelector("#code-said"), { childList: true });
+            const listen = () => heard.push(document.querySelector("#code-status").textContent);
+            new MutationObserver(listen).observe(document.querySelector("#code-status"), { childList: true });
         }"""
     )
     for _ in range(90):
@@ -146,7 +146,7 @@ def test_copying_takes_what_is_shown_without_its_spaces(own: Phone, server: Soft
     own.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.origin)
     token_id = set_up_by_pin(own.page)
     own.page.locator("#copy-id").click()
-    expect(own.page.locator("#said")).to_have_text("コピーしました。")
+    expect(own.page.locator("#status")).to_have_text("コピーしました。")
     assert own.page.evaluate("navigator.clipboard.readText()") == token_id
     own.page.locator("#copy-code").click()
     own.page.wait_for_function("navigator.clipboard.readText().then((text) => /^[0-9]{6}$/.test(text))")

@@ -22,7 +22,7 @@ METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
 
 
 def sentences() -> set[str]:
-    found = extract_from_dir(FOLDER, METHODS, keywords={"_": None, "marked": None})
+    found = extract_from_dir(FOLDER, METHODS, keywords={"_": None, "gettext_noop": None})
     return {text for _, _, text, _, _ in found if isinstance(text, str)}
 
 

@@ -200,7 +200,7 @@ async function runExclusive(button, operation) {
   busy = true;
   button.setAttribute("aria-disabled", "true");
   showError(null);
-  element("said").textContent = text("working");
+  element("status").textContent = text("working");
   try {
     await operation();
   } catch (error) {
@@ -208,7 +208,7 @@ async function runExclusive(button, operation) {
   } finally {
     busy = false;
     button.removeAttribute("aria-disabled");
-    element("said").textContent = "";
+    element("status").textContent = "";
   }
 }
 

@@ -69,16 +69,16 @@ export function showError(name, field = null) {
 
 /** Shows a short message, which screen readers read out when they are idle. `name` is a text's name, null clears it. */
 export function announce(name) {
-  element("said").textContent = "";
+  element("status").textContent = "";
   // The pause makes screen readers read out the same message again.
-  setTimeout(() => { element("said").textContent = name ? text(name) : ""; }, 50);
+  setTimeout(() => { element("status").textContent = name ? text(name) : ""; }, 50);
 }
 
 /** Shows a code (string of digits): in two groups, and digit by digit for screen readers. An empty string hides it. */
 export function showCode(code) {
   const half = Math.ceil(code.length / 2);
   element("code").textContent = `${code.slice(0, half)} ${code.slice(half)}`.trim();
-  element("code-said").textContent = code && `${text("code")} ${[...code].join(" ")}`;
+  element("code-status").textContent = code && `${text("code")} ${[...code].join(" ")}`;
 }
 
 /** Shows how many seconds are left of a period, as text and as a ring. */
@@ -107,7 +107,7 @@ export function setLanguage(chosen) {
   showEnrolBy(enrolBy);
   showClockOffset(clockSeconds);
   if (errorName) element("error").textContent = text("errorPrefix") + text(errorName);
-  element("said").textContent = "";
+  element("status").textContent = "";
   setTitle();
 }
 

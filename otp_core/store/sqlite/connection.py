@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 
 from otp_core.model import StoreUnavailable
-from otp_core.store.sqlite.engine import unavailable
+from otp_core.store.sqlite.database import unavailable
 
 
 class DriverConnection:
@@ -81,47 +81,47 @@ class SharedCommits(DriverConnection):
     """The connection of a process whose commits wait for the disk outside SQLite's write lock.
 
     With ``synchronous=FULL`` SQLite flushes its write-ahead log inside COMMIT, while every other worker waits. Here
-    COMMIT only writes (NORMAL), and ``flush`` flushes the same file afterwards: nobody may hear of what was ruled
-    before. Writers of several processes take turns by a lock of the kernel's on that file, which wakes the next one
+    COMMIT only writes (NORMAL), and ``flush`` flushes the same file afterwards: no verdict may be told before
+    that. Writers of several processes take turns by a lock of the kernel's on that file, which wakes the next one
     up; SQLite's own lock is asked for in a loop with pauses, and is left to commands and imports.
     """
 
-    _log: int | None = None
+    _wal_descriptor: int | None = None
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """One writer at a time among those that use this class. Inside ``guarded``."""
-        if self._log is None:
+        if self._wal_descriptor is None:
             yield
             return
-        fcntl.flock(self._log, fcntl.LOCK_EX)
+        fcntl.flock(self._wal_descriptor, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            if self._log is not None:  # trouble closes it, and so ends the turn
-                fcntl.flock(self._log, fcntl.LOCK_UN)
+            if self._wal_descriptor is not None:  # trouble closes it, and so ends the turn
+                fcntl.flock(self._wal_descriptor, fcntl.LOCK_UN)
 
     def flush(self) -> None:
         """What was committed is on disk when this returns, everybody's. Raises StoreUnavailable."""
-        if self._log is None:
+        if self._wal_descriptor is None:
             return
         try:
-            os.fdatasync(self._log)
+            os.fdatasync(self._wal_descriptor)
         except OSError as error:
             self.close()
             raise StoreUnavailable(f"store: its log cannot be flushed: {error.strerror}; check the disk") from error
 
     def close(self) -> None:
-        if self._log is not None:
-            os.close(self._log)
-            self._log = None
+        if self._wal_descriptor is not None:
+            os.close(self._wal_descriptor)
+            self._wal_descriptor = None
         super().close()
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             return  # a copy in another mode was put in the store's place: it stays at FULL
         connection.execute("PRAGMA user_version").fetchone()  # reads, and so opens the log
-        self._log = os.open(f"{self._file}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._wal_descriptor = os.open(f"{self._file}-wal", os.O_RDONLY | os.O_CLOEXEC)
         connection.execute("PRAGMA synchronous=NORMAL")
 
 

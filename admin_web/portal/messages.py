@@ -1,5 +1,6 @@
-"""What a page says above its form after something was not right: a table from a name to field and words, shown once.
-What a refusal at the desk becomes, stands here too; cases that a stranger must not tell apart share a name.
+"""Form messages: what a page says once above its form after a mistake, by name; and the message of each refusal.
+
+Refusals that must not be told apart from outside share a message. E-mails to customers are notices: otp_core/notices.
 """
 
 from __future__ import annotations
@@ -10,88 +11,90 @@ from admin_web.languages import gettext_noop as _
 from otp_core.accounts import Refusal
 
 
-class Notice(NamedTuple):
-    """``field``: the id of the field that it is about, empty for none; ``error`` False: a remark."""
+class FormMessage(NamedTuple):
+    """``text``: English, the key of the catalogue. ``field``: the id of the input that it is about, empty for none.
+    ``error`` False: a remark."""
 
     text: str
     field: str = ""
     error: bool = True
 
 
-NOTICES: dict[str, Notice] = {
-    "contract-id-missing": Notice(_("Enter your contract ID."), "contract_id"),
-    "password-missing": Notice(_("Enter your login password."), "password"),
-    "wrong-pair": Notice(
+MESSAGES: dict[str, FormMessage] = {
+    "contract-id-missing": FormMessage(_("Enter your contract ID."), "contract_id"),
+    "password-missing": FormMessage(_("Enter your login password."), "password"),
+    "wrong-pair": FormMessage(
         _(
             "The contract ID or the login password is not right. Check both and enter them again. After several "
             "mistakes it takes a little longer until the next try is accepted."
         ),
         "contract_id",
     ),
-    "too-many-here": Notice(
+    "too-many-here": FormMessage(
         _("Too many tries have come from your network. Wait a few minutes, then try again."), "contract_id"
     ),
-    "code-missing": Notice(_("Enter the one-time password that your token shows now."), "code"),
-    "code-form": Notice(_("Enter the one-time password as digits only, all of them (usually 6)."), "code"),
-    "code": Notice(
+    "code-missing": FormMessage(_("Enter the one-time password that your token shows now."), "code"),
+    "code-form": FormMessage(_("Enter the one-time password as digits only, all of them (usually 6)."), "code"),
+    "code": FormMessage(
         _(
             "This one-time password could not be accepted. Each one works only once and only for a short time: wait "
             "until the token shows the next one (up to 30 seconds), then enter that."
         ),
         "code",
     ),
-    "too-soon": Notice(
+    "too-soon": FormMessage(
         _("After several mistakes there is a short wait. Wait about 30 seconds, then enter the one then shown."), "code"
     ),
-    "token-id-missing": Notice(_("Enter the token ID (credential ID) that the token shows."), "token_id"),
-    "token-id-form": Notice(
+    "token-id-missing": FormMessage(_("Enter the token ID (credential ID) that the token shows."), "token_id"),
+    "token-id-form": FormMessage(
         _("Enter the token ID as the token shows it: 4 letters and 8 digits, for example VSMT 1234 5678."), "token_id"
     ),
-    "token-or-code": Notice(
+    "token-or-code": FormMessage(
         _(
             "The token ID or the one-time password could not be accepted. Check the token ID, wait until the token "
             "shows the next one-time password (up to 30 seconds), and enter both again."
         ),
         "token_id",
     ),
-    "app-code": Notice(
+    "app-code": FormMessage(
         _(
             "The one-time password could not be accepted. Wait until the app shows the next one (up to 30 seconds) and "
             "enter that. If it happens again, check that the date and time of your device are set automatically."
         ),
         "code",
     ),
-    "codes": Notice(
+    "codes": FormMessage(
         _(
             "The two one-time passwords do not follow one another. Enter one, wait until the token shows the next one, "
             "and enter that as the second."
         ),
         "first",
     ),
-    "permit-missing": Notice(_("Enter the reissue permit that you were given."), "permit"),
-    "permit": Notice(
+    "permit-missing": FormMessage(_("Enter the reissue permit that you were given."), "permit"),
+    "permit": FormMessage(
         _("This reissue permit cannot be accepted: it may be mistyped, used already, or expired."), "permit"
     ),
-    "terms": Notice(_("To go on, tick the box that you accept the terms of use."), "accept"),
-    "kind-missing": Notice(_("Choose which kind of token you will use."), "kind-own"),
-    "too-many-tokens": Notice(
+    "terms": FormMessage(_("To go on, tick the box that you accept the terms of use."), "accept"),
+    "kind-missing": FormMessage(_("Choose which kind of token you will use."), "kind-own"),
+    "too-many-tokens": FormMessage(
         _("No more QR codes can be made in this session. Use a token that you have, or sign in again."), "kind-own"
     ),
-    "already": Notice(
+    "already": FormMessage(
         _("That page had been sent already, or was opened in another tab. This is where you are now."), error=False
     ),
-    "changed": Notice(
+    "changed": FormMessage(
         _("Meanwhile something has changed about your one-time passwords. This is where you are now."), error=False
     ),
-    "extended": Notice(_("Your session goes on."), error=False),
+    "extended": FormMessage(_("Your session goes on."), error=False),
 }
 
-OF_REFUSAL: dict[Refusal, str] = {
+MESSAGE_OF_REFUSAL: dict[Refusal, str] = {
     Refusal.WRONG_CODE: "code",
-    # Outside, a used code is not told apart from a wrong one.
+    # Same message as for a wrong code: a guesser must not learn that a code was right.
     Refusal.REUSED_CODE: "code",
     Refusal.NOT_A_CODE: "code-form",
     Refusal.TOO_SOON: "too-soon",
     Refusal.TOKEN_OR_CODE: "token-or-code",
     Refusal.WRONG_PERMIT: "permit",
 }
+"""The name of a refusal's message. A refusal that is missing here means that the customer's state has changed."""

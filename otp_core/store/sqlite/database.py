@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from otp_core.model import StoreBusy, StoreUnavailable
-from otp_core.store.schema import REVISION, meta
+from otp_core.model import StoreBusy, StoreProblem, StoreUnavailable
+from otp_core.store.schema import REVISION
 
 # A checkpoint copies pages back and syncs while everybody waits; 24,000 pages (96 MB) keep it rare under load.
 _PRAGMAS = (
@@ -31,10 +31,6 @@ _PRAGMAS = (
 
 # Kept in the file itself. Never set by opening alone: on a file that is empty for the moment of a restore, it writes.
 _JOURNAL_MODE = "PRAGMA journal_mode=WAL"
-
-
-class StoreProblem(Exception):
-    """The store cannot be opened as it is. The text says what to do."""
 
 
 def open_engine(url: str, *, busy_seconds: float) -> Engine:
@@ -143,8 +139,8 @@ def file_of(url: str) -> Path:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the store to the newest schema; an empty file becomes a store. Safe to repeat. Raises StoreProblem for a
-    store of a newer version."""
+    """Bring the store to the newest schema, or leave it as it is; an empty file becomes a store. Safe to repeat. Raises
+    StoreProblem for a store of a newer version, and for a row that refers to nothing."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -153,11 +149,19 @@ def upgrade(engine: Engine) -> None:
     config.set_main_option("script_location", "otp_core.store:migrations")
     with engine.connect() as connection:
         use_write_ahead_log(connection)
+        # A table that others refer to may be made anew (https://sqlite.org/lang_altertable.html, section 7).
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            raise StoreProblem(f"the store's schema is not one that this version knows: {error}") from None
+        # One transaction for all of it: alembic begins none inside another.
+        with transaction(connection):
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise StoreProblem(f"the store's schema is not one that this version knows: {error}") from None
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+            if broken is not None:
+                raise StoreProblem(f"table {broken[0]} has a row that refers to nothing: restore the newest backup")
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
 
 def check_revision(connection: Connection) -> None:
@@ -175,6 +179,7 @@ def check_revision(connection: Connection) -> None:
         )
 
 
-def read_meta(connection: Connection, name: str) -> bytes | None:
-    """A named value of the store itself."""
-    return connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar()
+def damage(connection: Connection) -> list[str]:
+    """The damage that SQLite finds in its file, which it reads whole; empty for a sound store."""
+    found = connection.execute(text("PRAGMA quick_check")).scalars().all()
+    return [] if found == ["ok"] else [str(one) for one in found]

@@ -1,5 +1,5 @@
-"""Where a customer stands on the pages, as a table: the first page after the sign-in by journey and use of OTP, and the
-pages there are. A session is on one page at a time; whoever asks for another is led back to it. Pure.
+"""The pages behind the sign-in, as tables: path to template, and which page comes first after the sign-in, by journey
+and use of OTP. A session is at one page at a time; a request for another is redirected to it. Pure.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from otp_core.model import OtpUse
 
 ENROL, SUSPEND, RESYNC = "enrol", "suspend", "resync"
 JOURNEYS = (ENROL, SUSPEND, RESYNC)
+"""A journey begins at the sign-in page of its name; enrolment and change of device are one journey."""
 
 OLD_CODE, PERMIT, TERMS = "/enrol/old-code", "/enrol/permit", "/enrol/terms"
 TOKEN, TOKEN_ID, APP, ENROL_DONE = "/enrol/token", "/enrol/token-id", "/enrol/app", "/enrol/done"
@@ -15,7 +16,7 @@ SUSPEND_CODE, SUSPEND_DONE = "/suspend/code", "/suspend/done"
 RESYNC_CODES, RESYNC_DONE = "/resync/codes", "/resync/done"
 LOCKED, LOST, NOT_IN_USE = "/stop/locked", "/stop/lost", "/stop/not-in-use"
 
-STAGES: dict[str, str] = {
+PAGES: dict[str, str] = {
     OLD_CODE: "portal/old_code.html",
     PERMIT: "portal/permit.html",
     TERMS: "portal/terms.html",
@@ -31,9 +32,10 @@ STAGES: dict[str, str] = {
     LOST: "portal/stop.html",
     NOT_IN_USE: "portal/stop.html",
 }
-"""Path -> template."""
+"""Path to template."""
 
 ENDS = frozenset((ENROL_DONE, SUSPEND_DONE, RESYNC_DONE, LOCKED, LOST, NOT_IN_USE))
+"""Pages at which a journey has ended: they have no form."""
 
 _FIRST: dict[tuple[str, OtpUse], str] = {
     (ENROL, OtpUse.NONE): TERMS,
@@ -54,6 +56,6 @@ _FIRST: dict[tuple[str, OtpUse], str] = {
 }
 
 
-def first_stage(journey: str, use: OtpUse, *, locked: bool) -> str:
-    """The page after the sign-in."""
+def first_page(journey: str, use: OtpUse, *, locked: bool) -> str:
+    """The path of the first page after the sign-in. ``locked``: whether the customer is locked."""
     return LOCKED if locked else _FIRST[journey, use]

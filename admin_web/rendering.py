@@ -1,4 +1,6 @@
-"""Pages out of templates: the words of the browser's language, the bank's name and contact. Decides nothing."""
+"""Pages from templates, in the browser's language, with the bank's name and contact; and the static files that they
+name. Decides nothing about customers or sessions.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from admin_web.settings import WebSettings
 from otp_core.model import Language
 
 _TYPES = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
-_FOR_EVER = "public, max-age=31536000, immutable"
+_CACHE_A_YEAR = "public, max-age=31536000, immutable"
+_CACHE_A_DAY = "public, max-age=86400"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +28,31 @@ class _File:
     content_type: str
 
 
-class Static:
-    """The files that pages name, read once; a new version has a new name."""
+class StaticFiles:
+    """The static files of all pages, read once. ``version``: a hash of them all, part of their URLs."""
 
     def __init__(self) -> None:
         found = {one.name: one.read_bytes() for one in files("admin_web").joinpath("static").iterdir()}
         self.version = hashlib.sha256(b"".join(found[name] for name in sorted(found))).hexdigest()[:12]
         self._files = {name: _File(content, _TYPES[name.rpartition(".")[2]]) for name, content in found.items()}
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """``/static/VERSION/NAME``. An old version's name gets the new file: a page from before an update still looks
-        right."""
+    async def serve(self, request: web.Request) -> web.Response:
+        """GET /static/VERSION/NAME. Any version gets the present file, so that a page from before an update still looks
+        right. Raises HTTPNotFound."""
         file = self._files.get(request.match_info["name"])
         if file is None:
             raise web.HTTPNotFound
-        headers = {"Content-Type": file.content_type, "Cache-Control": _FOR_EVER}
-        return web.Response(body=file.content, headers=headers)
+        return _response(file, _CACHE_A_YEAR)
 
     async def favicon(self, _: web.Request) -> web.Response:
-        icon = self._files["favicon.svg"]
-        headers = {"Content-Type": icon.content_type, "Cache-Control": "public, max-age=86400"}
-        return web.Response(body=icon.content, headers=headers)
+        """GET /favicon.ico, which browsers ask for by themselves."""
+        return _response(self._files["favicon.svg"], _CACHE_A_DAY)
 
 
-class Pages:
-    """Renders. ``settings`` is asked at every page, so that a reload shows at once."""
+class Renderer:
+    """Renders templates. ``settings`` is asked for every page, so that a reload takes effect at once."""
 
-    def __init__(self, settings: Callable[[], WebSettings], static: Static) -> None:
+    def __init__(self, settings: Callable[[], WebSettings], static: StaticFiles) -> None:
         self._settings, self._static = settings, static
         self._templates = Environment(
             loader=PackageLoader("admin_web"),
@@ -62,8 +63,11 @@ class Pages:
         )
         self._templates.filters["grouped"] = grouped
 
-    def page(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
-        language = language_in(request)
+    def render(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
+        """A page: the template's name below templates/, the HTTP status, and what the template shows besides the bank's
+        name and contact. ``message``: a FormMessage to show above the content; ``signed_in``, ``ended``: whether the
+        customer has signed in, and whether their journey has ended."""
+        language = request_language(request)
         settings = self._settings()
         japanese = language is Language.JA
         text = self._templates.get_template(template).render(
@@ -74,21 +78,27 @@ class Pages:
             bank=settings.bank_name if japanese else settings.bank_name_en,
             contact=settings.contact if japanese else settings.contact_en,
             login_url=settings.login_url,
-            **{"notice": None, "signed_in": False, "ended": False, "minutes": 0, **values},
+            **{"message": None, "signed_in": False, "ended": False, "minutes": 0, **values},
         )
         return web.Response(
             text=text, status=status, content_type="text/html", headers={"Vary": "Accept-Language, Cookie"}
         )
 
-    async def error(self, request: web.Request, status: int) -> web.Response:
-        """The page of an error, with no word about its cause inside."""
-        return self.page(request, "error.html", status, code=status)
+    async def error_page(self, request: web.Request, status: int) -> web.Response:
+        """The page of an HTTP error. It says nothing about the cause inside."""
+        return self.render(request, "error.html", status, code=status)
 
 
-def language_in(request: web.Request) -> Language:
+def request_language(request: web.Request) -> Language:
+    """The language in which a request is answered."""
     return language_of(request.cookies.get(COOKIE), request.headers.get("Accept-Language"))
 
 
 def grouped(text: str) -> str:
-    """``VSMT 1234 5678``: in fours, to be read and typed."""
+    """In groups of four, easier to read and to type: ``VSMT 1234 5678``."""
     return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
+
+
+def _response(file: _File, cache_control: str) -> web.Response:
+    headers = {"Content-Type": file.content_type, "Cache-Control": cache_control}
+    return web.Response(body=file.content, headers=headers)

@@ -1,4 +1,4 @@
-"""Coroutines that go on in the call that brings what they wait for."""
+"""Coroutines that continue in the call that delivers what they await."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from pam_module.inline_task import Deferred, InlineTask
+from otp_core.inline_task import Deferred, InlineTask
+from otp_core.model import StoreBusy
+from otp_core.store.retry import retry_while_busy
 
 
 class Run:
-    """A course of this coroutine; ``ends`` counts its ends."""
+    """An InlineTask of this coroutine. ``ends`` counts the calls of ``ended``."""
 
     def __init__(self, coroutine: Coroutine[Any, None, None]) -> None:
         self.ends = 0
@@ -22,7 +24,7 @@ class Run:
         self.ends += 1
 
 
-def test_whoever_waits_goes_on_before_the_teller_does() -> None:
+def test_the_coroutine_continues_before_resolve_returns() -> None:
     deferred: Deferred[int] = Deferred()
     heard: list[int] = []
 
@@ -36,7 +38,7 @@ def test_whoever_waits_goes_on_before_the_teller_does() -> None:
     assert (heard, run.ends) == ([7], 1)
 
 
-def test_what_was_told_before_is_not_waited_for() -> None:
+def test_a_value_that_is_there_is_not_waited_for() -> None:
     deferred: Deferred[int] = Deferred()
     deferred.resolve(7)
     heard: list[int] = []
@@ -49,7 +51,7 @@ def test_what_was_told_before_is_not_waited_for() -> None:
     assert (heard, run.ends) == ([7], 1)
 
 
-def test_what_is_given_up_comes_too_late() -> None:
+def test_a_value_after_throw_is_ignored() -> None:
     first, second = Deferred[int](), Deferred[int]()
     heard: list[int] = []
 
@@ -68,7 +70,7 @@ def test_what_is_given_up_comes_too_late() -> None:
     assert (heard, run.ends) == ([2], 1)
 
 
-def test_a_task_that_is_given_up_is_cancelled_and_one_that_ends_is_heard() -> None:
+def test_throw_cancels_the_awaited_task_and_the_next_one_is_awaited() -> None:
     async def scene() -> None:
         heard: list[str] = []
         slow = asyncio.get_running_loop().create_task(asyncio.sleep(60))
@@ -86,6 +88,27 @@ def test_a_task_that_is_given_up_is_cancelled_and_one_that_ends_is_heard() -> No
         await asyncio.wait([slow, quick])
         await asyncio.sleep(0)
         assert (slow.cancelled(), heard, run.ends) == (True, ["quick"], 1)
+
+    asyncio.run(scene())
+
+
+def test_a_busy_store_can_be_waited_for_without_a_task() -> None:
+    async def scene() -> None:
+        written: list[str] = []
+        ended = asyncio.Event()
+
+        def act() -> str:
+            written.append("try")
+            if len(written) < 3:
+                raise StoreBusy("locked")
+            return "written"
+
+        async def work() -> None:
+            written.append(await retry_while_busy(act))
+
+        InlineTask(work(), ended.set).begin()
+        await asyncio.wait_for(ended.wait(), 30)
+        assert written == ["try", "try", "try", "written"]
 
     asyncio.run(scene())
 

@@ -1,0 +1,155 @@
+"""The security middleware of every site: client address, same-origin check, body limits, headers, error pages, log.
+
+It is the outermost middleware of a site's ``web.Application``. It knows no page and no session, and never logs a query
+string, a form field or a cookie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from urllib.parse import parse_qsl
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from admin_web.http.client_address import client_address
+from admin_web.http.connection_limits import BODY_SECONDS, connection_of
+from otp_core.settings.values import AnyNetwork
+
+MAX_BODY_BYTES = 16 * 1024
+"""The largest form; a site gives it to ``web.Application`` as ``client_max_size``, or a smaller one."""
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+"""The Content-Security-Policy of a site of server-rendered pages."""
+
+SECURITY_HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "Server": "Sekisho",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Headers of every answer."""
+
+SOURCE: web.RequestKey[str] = web.RequestKey("source", str)
+"""The client's IP address, trusted proxies left out; set before any handler runs."""
+
+_HSTS = "max-age=31536000; includeSubDomains"
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+_log = structlog.get_logger("http")
+
+ErrorPage = Callable[[web.Request, int], Awaitable[web.Response]]
+"""Makes the page of an error from the request and the HTTP status."""
+
+
+@dataclass(frozen=True, slots=True)
+class SitePolicy:
+    """What the middleware has to know of a site.
+
+    ``origin``: scheme, host and port as browsers see them, from the settings. ``trusted_proxies``: asked at every
+    request, so that a reload takes effect. ``content_security_policy``: the header, unless an answer brings its own.
+    """
+
+    origin: str
+    trusted_proxies: Callable[[], tuple[AnyNetwork, ...]]
+    error_page: ErrorPage
+    content_security_policy: str = PAGE_POLICY
+
+
+def security_middleware(policy: SitePolicy) -> Middleware:
+    """The middleware of a site. In this order: the client's address, the same-origin check, the whole body in time, the
+    handler, error pages, headers, one log line for each request."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection, started = connection_of(request), perf_counter()
+        if connection is not None:
+            connection.stop_timer()
+        forwarded = request.headers.getall("X-Forwarded-For", [])
+        request[SOURCE] = client_address(request.remote or "", forwarded, policy.trusted_proxies())
+        response = await _answer(policy, request, handler)
+        _add_headers(policy, response)
+        _log.info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status,
+            source=request[SOURCE],
+            ms=round((perf_counter() - started) * 1000, 1),
+        )
+        if connection is not None:
+            connection.start_timer()
+        return response
+
+    return middleware
+
+
+def is_same_origin(headers: Mapping[str, str], origin: str) -> bool:
+    """Whether a page of ``origin`` sent this request: by Sec-Fetch-Site (W3C Fetch Metadata), or by Origin (RFC 6454
+    section 7) where a browser sends no fetch metadata. A request with neither is refused."""
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    return headers.get("Origin") == origin
+
+
+async def form_of(request: web.Request) -> dict[str, str]:
+    """The fields of a form as our pages send it: URL-encoded UTF-8, whatever charset the request claims. Of several
+    fields of one name the first counts. A body of any other type has no fields."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        return {}
+    text = (await request.read()).decode("utf-8", "replace")
+    fields: dict[str, str] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        fields.setdefault(name, value)
+    return fields
+
+
+async def _answer(policy: SitePolicy, request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        if request.method not in _SAFE_METHODS:
+            if not is_same_origin(request.headers, policy.origin):
+                return await policy.error_page(request, 403)
+            async with asyncio.timeout(BODY_SECONDS):
+                await _read_body(request)
+        return await handler(request)
+    except TimeoutError:
+        response = await policy.error_page(request, 408)
+        response.force_close()
+        return response
+    except web.HTTPException as error:
+        if error.status < 400:
+            return error
+        response = await policy.error_page(request, error.status)
+        for name in ("Allow", "Retry-After"):
+            if name in error.headers:
+                response.headers[name] = error.headers[name]
+        return response
+    except Exception:
+        _log.exception("an answer could not be made", method=request.method, path=request.path)
+        return await policy.error_page(request, 500)
+
+
+async def _read_body(request: web.Request) -> None:
+    """Read the whole body; the request keeps it. Raises HTTPBadRequest if it breaks off or its chunks are malformed."""
+    try:
+        await request.read()
+    except (web.RequestPayloadError, ConnectionError):
+        raise web.HTTPBadRequest from None
+
+
+def _add_headers(policy: SitePolicy, response: web.StreamResponse) -> None:
+    response.headers.update(SECURITY_HEADERS)
+    response.headers.setdefault("Content-Security-Policy", policy.content_security_policy)
+    response.headers.setdefault("Cache-Control", "no-store")
+    if policy.origin.startswith("https:"):
+        response.headers["Strict-Transport-Security"] = _HSTS

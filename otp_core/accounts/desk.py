@@ -1,0 +1,43 @@
+"""The desk: its services, put together on one store."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from otp_core.accounts.codes import Codes
+from otp_core.accounts.customers import CustomerService
+from otp_core.accounts.enrolment import EnrolmentService
+from otp_core.accounts.issuance import IssuanceService
+from otp_core.accounts.permissions import TABLE, Table
+from otp_core.accounts.sessions import SessionService
+from otp_core.accounts.tokens import TokenService
+from otp_core.accounts.transactions import Transactions
+from otp_core.login.evaluate import Evaluator
+from otp_core.store.store import Store
+
+
+class Desk:
+    """Every act on customers and tokens, for the pages, the console and the command line.
+
+    ``now``: milliseconds since the epoch; may raise ClockSetBack. ``draw``: a random number below n, for token IDs.
+    ``permissions``: who may do what."""
+
+    __slots__ = ("customers", "enrolment", "issuance", "sessions", "tokens")
+
+    def __init__(
+        self,
+        store: Store,
+        evaluator: Evaluator,
+        now: Callable[[], int],
+        draw: Callable[[int], int] = secrets.randbelow,
+        permissions: Table = TABLE,
+    ) -> None:
+        rules, transactions = evaluator.rules, Transactions(store, now, permissions)
+        self.customers = CustomerService(transactions, one_customer_per_token=rules.one_customer_per_token)
+        self.tokens = TokenService(transactions, draw)
+        self.enrolment = EnrolmentService(
+            transactions, Codes(transactions, evaluator), self.tokens, permit_hours=rules.permit_hours
+        )
+        self.sessions = SessionService(transactions)
+        self.issuance = IssuanceService(transactions, self.tokens)

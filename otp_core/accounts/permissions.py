@@ -1,0 +1,104 @@
+"""Who may do what at the desk: one table. The services ask it before an act reads or writes anything. Pure.
+
+A pair that the table does not name is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from otp_core.accounts.principal import Principal, PrincipalKind
+
+
+class Act(StrEnum):
+    """Every act of the desk that changes something."""
+
+    ADD_CUSTOMER = "add a customer"
+    IMPORT_CUSTOMERS = "import customers"
+    LOCK = "lock"
+    UNLOCK = "unlock"
+    RENEW_PASSWORD_HASH = "renew a password hash"
+    ACCEPT_TERMS = "accept the terms of use"
+    IMPORT_TOKENS = "import tokens"
+    ISSUE_TOKEN = "issue a token"
+    RETIRE_TOKEN = "retire a token"
+    ENROL = "enrol"
+    SUSPEND = "suspend"
+    SUSPEND_WITHOUT_CODE = "suspend without a code"
+    RESUME = "resume"
+    CHANGE_DEVICE = "change the device"
+    GIVE_OLD_CODE = "give the old token's code"
+    CHANGE_BY_PROOF = "change the device by the old token's code given before"
+    CHECK_PERMIT = "check a reissue permit"
+    CHANGE_BY_PERMIT = "change the device by a reissue permit"
+    REPORT_LOST = "report a token lost"
+    PERMIT_REISSUE = "permit a reissue"
+    RESYNCHRONISE = "resynchronise"
+    ISSUE_FOR_CUSTOMER = "issue a token for a customer"
+    BEGIN_SESSION = "begin a session"
+    END_SESSION = "end a session"
+    END_SESSIONS_OF = "end a customer's sessions"
+    EXPIRE_SESSIONS = "expire sessions"
+    RECORD_FAILED_SIGN_IN = "record a failed sign-in"
+    ISSUE_UNCLAIMED = "issue an unclaimed token"
+    RETIRE_UNCLAIMED = "retire unclaimed tokens"
+
+
+Table = Mapping[tuple[PrincipalKind, str], frozenset[Act]]
+"""What each kind of principal may do; for STAFF and API_KEY, each role (for the others it is empty)."""
+
+TABLE: Table = {
+    (PrincipalKind.CUSTOMER, ""): frozenset(
+        {
+            Act.ACCEPT_TERMS,
+            Act.ENROL,
+            Act.SUSPEND,
+            Act.CHANGE_DEVICE,
+            Act.GIVE_OLD_CODE,
+            Act.CHANGE_BY_PROOF,
+            Act.CHECK_PERMIT,
+            Act.CHANGE_BY_PERMIT,
+            Act.RESYNCHRONISE,
+            Act.ISSUE_FOR_CUSTOMER,
+            Act.BEGIN_SESSION,
+            Act.END_SESSION,
+        }
+    ),
+    (PrincipalKind.COMMAND, ""): frozenset(
+        {
+            Act.ADD_CUSTOMER,
+            Act.IMPORT_CUSTOMERS,
+            Act.LOCK,
+            Act.UNLOCK,
+            Act.IMPORT_TOKENS,
+            Act.ISSUE_TOKEN,
+            Act.RETIRE_TOKEN,
+            Act.ENROL,
+            Act.SUSPEND,
+            Act.SUSPEND_WITHOUT_CODE,
+            Act.RESUME,
+            Act.CHANGE_DEVICE,
+            Act.CHANGE_BY_PERMIT,
+            Act.REPORT_LOST,
+            Act.PERMIT_REISSUE,
+            Act.RESYNCHRONISE,
+            Act.END_SESSIONS_OF,
+        }
+    ),
+    (PrincipalKind.SYSTEM, ""): frozenset({Act.RENEW_PASSWORD_HASH, Act.EXPIRE_SESSIONS, Act.RETIRE_UNCLAIMED}),
+    (PrincipalKind.ANONYMOUS, ""): frozenset(
+        {Act.BEGIN_SESSION, Act.END_SESSION, Act.RECORD_FAILED_SIGN_IN, Act.ISSUE_UNCLAIMED}
+    ),
+}
+
+_ON_THEMSELVES_ONLY = (PrincipalKind.CUSTOMER, PrincipalKind.ANONYMOUS)
+
+
+def is_allowed(principal: Principal, act: Act, customer: str | None, table: Table = TABLE) -> bool:
+    """Whether ``principal`` may do this to ``customer`` (a contract ID as it is kept; None: it concerns no customer).
+
+    A customer may act on themselves only, and an anonymous principal on no customer."""
+    if act not in table.get((principal.kind, principal.role), frozenset()):
+        return False
+    return principal.kind not in _ON_THEMSELVES_ONLY or principal.customer == customer

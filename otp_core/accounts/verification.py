@@ -1,0 +1,66 @@
+"""Codes of tokens that are verified elsewhere, at the desk: begin and complete.
+
+No transaction is open while a verifier is asked. An act that meets such a code raises VerificationNeeded and leaves
+nothing behind; ``verified`` asks the verifier and runs the act again with the finding, which is spent in its
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from otp_core.model import BackendSilent
+from otp_core.verifier import CodeFinding, Verifier
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCode:
+    """A code as it was typed, with what its verifier found out about it."""
+
+    text: str = field(repr=False)
+    finding: CodeFinding
+
+
+Code = str | VerifiedCode
+"""What an act takes for a code. A finding is used for the token that it is about; any other token reads the text."""
+
+
+class VerificationNeeded(Exception):
+    """An act was given a code of a token that is verified elsewhere. Nothing was counted and nothing written.
+
+    ``verifier`` is to be asked about ``code`` (normalised, digits only); ``given`` is the act's argument."""
+
+    def __init__(self, token_id: str, verifier: str, code: str, given: Code) -> None:
+        super().__init__(f"the codes of token {token_id} are verified by {verifier}")
+        self.token_id, self.verifier, self.code, self.given = token_id, verifier, code, given
+
+
+async def verified(act: Callable[..., T], codes: tuple[str, ...], verifiers: Mapping[str, Verifier]) -> T:
+    """The result of ``act(*codes)``, with each code that is verified elsewhere asked for first. ``verifiers``: by the
+    names that tokens have for them.
+
+    Each code is asked about once: a verifier uses it up. Raises what the act raises, and BackendSilent if a verifier
+    does not answer or is not configured; then the act has changed nothing."""
+    arguments: list[Code] = list(codes)
+    findings: dict[tuple[str, str], CodeFinding] = {}
+    while True:
+        try:
+            return act(*arguments)
+        except VerificationNeeded as error:
+            needed = error
+        asked = (needed.token_id, needed.code)
+        if asked not in findings:
+            verifier = verifiers.get(needed.verifier)
+            if verifier is None:
+                raise BackendSilent(
+                    f"the verifier {needed.verifier!r} of token {needed.token_id} is not configured"
+                ) from needed
+            findings[asked] = await verifier.verify(needed.token_id, needed.code)
+            if findings[asked].token_id != needed.token_id:
+                raise BackendSilent(f"the verifier {needed.verifier!r} answered about another token") from needed
+        text = needed.given if isinstance(needed.given, str) else needed.given.text
+        arguments[arguments.index(needed.given)] = VerifiedCode(text, findings[asked])

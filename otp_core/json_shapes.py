@@ -1,0 +1,137 @@
+"""The JSON objects in which customers, tokens, sessions, audit rows, notices and receipts are shown to programs.
+
+One shape for each, shared by the command line, the console and the API. Keys and their order are an interface: they
+never change, only new ones are added. Times are ISO 8601 texts, None for never. Pure; reads no store. The only secrets
+are those that are shown once, at the moment they are made (``permit``, ``issued_token``).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from otp_core.audit import Event, ms_of
+from otp_core.model import Kind
+
+if TYPE_CHECKING:
+    from otp_core.accounts import IssuedToken, Receipt, ReissuePermit
+    from otp_core.store.outbox import Waiting
+    from otp_core.store.queries import AuditLine, CustomerLine, TokenLine
+    from otp_core.store.sessions import SessionLine
+
+Shape = dict[str, object]
+"""One JSON object."""
+
+
+def local_time(at_ms: int | None) -> str | None:
+    """Milliseconds since the epoch as ISO 8601 in this machine's time zone; None for None and 0 (never)."""
+    if not at_ms:
+        return None
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().isoformat(timespec="milliseconds")
+
+
+def customer(line: CustomerLine) -> Shape:
+    """One customer. ``attributes``: the reply attributes as an object, or None."""
+    return {
+        "contract_id": line.contract_id,
+        "otp_use": line.otp_use,
+        "token_id": line.token_id,
+        "token_state": line.token_state,
+        "locked_since": local_time(line.locked_at),
+        "failures": line.failures,
+        "name": line.name,
+        "email": line.email,
+        "language": line.language,
+        "attributes": json.loads(line.attributes) if line.attributes else None,
+        "password_held": line.password_held,
+        "last_code": local_time(line.last_at),
+    }
+
+
+def token(line: TokenLine) -> Shape:
+    """One token. ``step``: seconds of a time step, None for a counter token."""
+    return {
+        "token_id": line.token_id,
+        "state": line.state,
+        "contract_id": line.contract_id,
+        "kind": line.kind,
+        "algorithm": line.algorithm,
+        "digits": line.digits,
+        "step": line.period if line.kind == Kind.TOTP else None,
+        "drift": line.drift,
+        "last_code": local_time(line.last_at),
+    }
+
+
+def session(line: SessionLine) -> Shape:
+    """One session of the customers' pages. ``number`` is its key in the store; its id is never shown."""
+    return {
+        "number": line.key,
+        "contract_id": line.contract_id,
+        "source": line.source,
+        "began": local_time(line.created_at),
+        "last_seen": local_time(line.seen_at),
+        "ends": local_time(line.expires_at),
+    }
+
+
+def audit_row(line: AuditLine) -> Shape:
+    """One row of the audit trail."""
+    return {
+        "id": line.id,
+        "time": local_time(ms_of(line.id)),
+        "event": line.event,
+        "actor": line.actor,
+        "customer": line.customer,
+        "token": line.token,
+        "source": line.source,
+        "reason": line.reason,
+    }
+
+
+def notice(line: Waiting) -> Shape:
+    """One notice that waits or has failed. ``key`` is the number of the audit row that it tells of."""
+    return {
+        "key": line.key,
+        "contract_id": line.contract_id,
+        "event": line.event,
+        "token_id": line.token_id,
+        "email": line.email,
+        "language": line.language,
+        "state": line.state,
+        "attempts": line.attempts,
+        "next_at": local_time(line.next_at),
+        "error": line.error,
+        "at": local_time(ms_of(line.key)),
+    }
+
+
+def receipt(done: str, act: Receipt) -> Shape:
+    """What an act did. ``done``: its audit event; ``reference``: the number of its audit row."""
+    return {"done": str(done), "customer": act.customer, "token": act.token, "reference": act.reference}
+
+
+def customer_added(act: Receipt) -> Shape:
+    """The receipt of a customer who was added, who has no token yet."""
+    return {"done": str(Event.CUSTOMER_ADDED), "customer": act.customer, "reference": act.reference}
+
+
+def permit(contract_id: str, made: ReissuePermit) -> Shape:
+    """A reissue permit, in clear for the one time that it is shown."""
+    return {
+        "done": str(Event.REISSUE_PERMITTED),
+        "customer": contract_id,
+        "permit": made.text,
+        "expires": local_time(made.expires_at),
+    }
+
+
+def issued_token(made: IssuedToken) -> Shape:
+    """A new token with its seed, in clear for the one time that it is shown. ``uri``: otpauth://."""
+    return {"token_id": made.token_id, "secret": made.secret, "uri": made.uri}
+
+
+def sessions_ended(contract_id: str, number: int) -> Shape:
+    """How many sessions of a customer were ended."""
+    return {"done": str(Event.SESSION_ENDED), "customer": contract_id, "sessions": number}

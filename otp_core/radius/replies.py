@@ -1,0 +1,78 @@
+"""Replies: how a server writes them, and how a client checks that one answers its request (RFC 2865, 3579, 5997).
+
+No sockets, no clock. A reply without a right Message-Authenticator is not accepted, even if its Response Authenticator
+is right (CVE-2024-3596).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from hashlib import md5
+
+from otp_core.radius.codec import (
+    HEADER,
+    MAX_PACKET,
+    SIGNED_HEADER,
+    Attribute,
+    AttributeType,
+    DropReason,
+    NotAReply,
+    Packet,
+    PacketCode,
+    Unreadable,
+    encode_attributes,
+    is_signed,
+    read_packet,
+    sign,
+)
+from otp_core.radius.requests import SignedRequest
+
+_REPLY_CODES = frozenset(
+    (int(PacketCode.ACCESS_ACCEPT), int(PacketCode.ACCESS_REJECT), int(PacketCode.ACCESS_CHALLENGE))
+)
+
+
+def write_reply(request: Packet, code: PacketCode, attributes: Iterable[Attribute], secret: bytes) -> bytes:
+    """Server side: a signed reply. Message-Authenticator first, then ``attributes``, then the request's Proxy-States
+    unchanged and in their order (RFC 2865 section 5.33). Raises ValueError if it would exceed 4096 octets."""
+    encoded = encode_attributes(attributes)
+    if AttributeType.PROXY_STATE in request.found:
+        encoded += encode_attributes(item for item in request.attributes if item[0] == AttributeType.PROXY_STATE)
+    if len(encoded) > MAX_PACKET - SIGNED_HEADER:
+        raise ValueError(f"a reply of {SIGNED_HEADER + len(encoded)} octets: RADIUS allows 4096")
+    signed = sign(code, request.identifier, request.authenticator, encoded, secret)
+    response_authenticator = md5(signed + secret, usedforsecurity=False).digest()
+    return signed[:4] + response_authenticator + signed[HEADER:]
+
+
+def read_reply(request: SignedRequest, datagram: bytes) -> Packet:
+    """Client side: the reply to ``request``, both signatures verified. An Access-Challenge has a State; a Status-Server
+    is answered by an Access-Accept only. Raises NotAReply."""
+    try:
+        reply = read_packet(datagram, _REPLY_CODES)
+    except Unreadable as error:
+        what = "of another code" if error.reason is DropReason.WRONG_CODE else f"that cannot be read: {error}"
+        raise NotAReply(f"a packet {what}") from None
+    if reply.identifier != request.identifier:
+        raise NotAReply("a reply to another request")
+    at = reply.message_authenticator_at
+    if at is None:
+        raise NotAReply("a reply without Message-Authenticator: is the server up to date?")
+    signed = reply.octets[:4] + request.authenticator + reply.octets[HEADER:]
+    response_authenticator = md5(signed + request.secret, usedforsecurity=False).digest()
+    if not hmac.compare_digest(response_authenticator, reply.authenticator) or not is_signed(
+        signed, at, request.secret
+    ):
+        raise NotAReply("a reply with a wrong signature: is the shared secret right?")
+    if not _answers(request, reply):
+        raise NotAReply(f"an {PacketCode(reply.code).title} that does not answer the request")
+    return reply
+
+
+def _answers(request: SignedRequest, reply: Packet) -> bool:
+    if reply.code == PacketCode.ACCESS_ACCEPT:
+        return True
+    if request.code == PacketCode.STATUS_SERVER:
+        return False
+    return reply.code == PacketCode.ACCESS_REJECT or bool(reply.found.get(AttributeType.STATE))

@@ -1,0 +1,75 @@
+"""What the core asks of a database engine: Protocols only. SQLite's answers are in sqlite/; PostgreSQL's come beside
+it.
+
+The contract is "serialisable": an engine either lets a transaction take effect as if it had been alone, or raises
+Conflict and leaves nothing of it. What is run again then, and how often, the caller decides: the login queue for
+batches, ``accounts.transactions`` for the acts of the desk. A store that cannot be used now raises StoreUnavailable,
+one whose write lock another process holds StoreBusy (store/retry.py waits for that).
+
+tests/core/test_engine_contract.py holds what every engine has to pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from typing import Any, Protocol
+
+from otp_core.login.requests import Decision, Facts
+from otp_core.model import LoginRecord, OpenChallenge
+
+
+class LoginBatch(Protocol):
+    """Runs batches of logins: read, evaluate, write on condition, be durable."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many batches may be under way at once."""
+
+    def run(
+        self, customers: Collection[str], states: Collection[bytes], evaluate: Callable[[Facts], Decision]
+    ) -> Coroutine[Any, Any, Decision]:
+        """Load what is known of these customers (contract IDs) and States, let ``evaluate`` decide, make the decision
+        durable in one transaction. ``evaluate`` may be called again, with newer facts; the last decision counts.
+
+        Runs in an InlineTask: otp_core/inline_task.py says what may be awaited there. Raises Conflict or
+        StoreUnavailable, and then nothing was written."""
+
+    def close(self) -> None:
+        """Let go of the connections."""
+
+
+class LoginReader(Protocol):
+    """What has to be known before a batch: one row, without a lock. An engine in the same process answers without
+    giving the loop away."""
+
+    async def login_record(self, contract_id: str) -> LoginRecord | None:
+        """A customer as of now; None if there is none. Raises StoreUnavailable."""
+
+    async def password_hash(self, contract_id: str) -> tuple[bool, str | None]:
+        """Whether there is such a customer, and their password hash if one is kept. Raises StoreUnavailable."""
+
+    async def open_challenge(self, state: bytes) -> OpenChallenge | None:
+        """The challenge of a State, expired or not. Raises StoreUnavailable."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Maintenance(Protocol):
+    """Tidying, and whether a login could be written now."""
+
+    def expire_challenges(self, now: int) -> int:
+        """Delete some challenges that expired before ``now`` (ms); how many. Raises StoreUnavailable."""
+
+    def count_challenges(self) -> int:
+        """How many challenges are open, the expired ones that are not deleted yet included. Raises StoreUnavailable."""
+
+    def probe(self, now: int) -> None:
+        """Write something and wait for the disk. Raises StoreUnavailable."""
+
+    def write_probe(self, customers: Iterable[str]) -> None:
+        """Do what a batch of these customers does, with a fresh connection, and roll all of it back. Raises
+        StoreUnavailable."""
+
+    def close(self) -> None:
+        """Let go of the connection."""

@@ -1,0 +1,33 @@
+"""One request and where its reply goes. Values only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from otp_core.radius.codec import Packet
+from radius_server.clients import Client
+from radius_server.listen.udp import Source
+
+
+class Transport(Protocol):
+    """What received a request and sends its reply: a listener."""
+
+    def send(self, datagram: bytes, source: Source, destination: bytes) -> bool:
+        """Send to ``source`` from the local address ``destination``. False if the kernel did not take it."""
+
+
+class Exchange(NamedTuple):
+    """A verified request, and what its reply needs.
+
+    ``client`` stays the one found on arrival, also after a reload. ``source`` and ``destination``: the peer's socket
+    address and the local address that was asked, as the listener gave them. ``key``: identifies the request for the
+    duplicate cache. ``received``: the event loop's time of its arrival.
+    """
+
+    client: Client
+    request: Packet
+    listener: Transport
+    source: Source
+    destination: bytes
+    key: tuple[object, ...]
+    received: float

@@ -1,0 +1,38 @@
+"""Status-Server: is the door able to answer logins? (RFC 5997)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from otp_core.radius.codec import PacketCode
+from otp_core.radius.replies import write_reply
+from radius_server.counters import Counters
+from radius_server.process.exchange import Exchange
+
+
+class StatusServer:
+    """Answers Status-Server with an Access-Accept when logins can be answered. Otherwise it is silent, so that proxies
+    and gateways fail over to another server.
+
+    ``rate``: answers per second and client. ``healthy``: whether logins can be answered now. ``clock``: seconds.
+    """
+
+    def __init__(self, rate: int, healthy: Callable[[], bool], counters: Counters, clock: Callable[[], float]) -> None:
+        self._rate, self._healthy, self._counters, self._clock = rate, healthy, counters, clock
+        self._asked: dict[str, tuple[int, int]] = {}
+        """By client: the second of its last Status-Server, and how many it has sent in that second."""
+
+    def answer(self, exchange: Exchange) -> None:
+        """Reply, or count why not."""
+        client, second = exchange.client, int(self._clock())
+        last_second, asked = self._asked.get(client.name, (second, 0))
+        asked = asked + 1 if last_second == second else 1
+        self._asked[client.name] = (second, asked)
+        if asked > self._rate:
+            self._counters.dropped("more Status-Server than status_rate", client.name)
+        elif not self._healthy():
+            self._counters.dropped("Status-Server while logins cannot be answered", client.name)
+        else:
+            reply = write_reply(exchange.request, PacketCode.ACCESS_ACCEPT, [], client.secret)
+            self._counters.counts["Status-Server answered"] += 1
+            exchange.listener.send(reply, exchange.source, exchange.destination)

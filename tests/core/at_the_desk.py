@@ -1,0 +1,79 @@
+"""What tests of the desk share: who acts, refusals, a login by a code, the store behind the desk's back."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from otp_core.accounts import Principal, PrincipalKind, Refused
+from otp_core.login.requests import LoginRequest
+from otp_core.login.table import Stage
+from otp_core.model import (
+    Attempt,
+    Reject,
+)
+from tests.core.bank import CODE, Bank, Holder
+
+ME = Principal("taro himself", PrincipalKind.CUSTOMER, "198.51.100.9", "portal", customer="taro")
+NEW = "VSMT00000099"
+
+
+def signed_in(contract_id: str) -> Principal:
+    """As ME, for another customer."""
+    return replace(ME, customer=contract_id)
+
+
+def refused(act: Callable[[], object]) -> Refused:
+    with pytest.raises(Refused) as caught:
+        act()
+    return caught.value
+
+
+def wrong(*holders: Holder) -> str:
+    """A code that none of these shows now."""
+    shown = {holder.code(away) for holder in holders for away in range(-3, 4)}
+    return next(text for text in map("{:06d}".format, range(900_000, 900_100)) if text not in shown)
+
+
+def login(bank: Bank, holder: Holder, code: str | None = None, fingerprint: int = 0) -> object:
+    """The verdict on a code alone, by the login batch as every door uses it."""
+    text = holder.code() if code is None else code
+    case = LoginRequest(
+        Attempt(holder.contract_id, text, CODE, "gateway", fingerprint=fingerprint), Stage.CODE, code=text
+    )
+    login_batch = bank.store.login_batch()
+    try:
+        decision = asyncio.run(
+            login_batch.run(
+                [holder.contract_id],
+                [],
+                lambda facts: bank.evaluator.evaluate([case], facts, bank.guarded.now(), bank.store.ids),
+            )
+        )
+    finally:
+        login_batch.close()
+    return decision.verdicts[0]
+
+
+def reason(verdict: object) -> str:
+    assert isinstance(verdict, Reject), verdict
+    return verdict.reason
+
+
+def without_counts(bank: Bank) -> dict[str, Any]:
+    """Everything, except how many wrong codes there were and when."""
+    record = replace(bank.login_record(), failures=0, failed_at=0, failed_fingerprint=0)
+    return {**{name: rows for name, rows in bank.rows().items() if name != "customer"}, "taro": record}
+
+
+def in_the_file(bank: Bank, statement: str) -> None:
+    """Something done behind the store's back."""
+    connection = sqlite3.connect(bank.database)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()

@@ -1,0 +1,106 @@
+"""Every act of the desk, ready to be carried out: for tests that must hold for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from otp_core.accounts import Act, Desk, Principal, PrincipalKind, Quota, Session, SessionLimits
+from otp_core.model import OtpUse, TokenSpec
+from otp_core.store.unit_of_work import NewCustomer
+from tests.core.bank import STAFF, Bank, Holder, rules
+
+NEW = "VSMT00000099"
+LIMITS = SessionLimits(idle=600, longest=1800, most=1000)
+TARO = Principal("web", PrincipalKind.CUSTOMER, "192.0.2.9", customer="taro")
+NOBODY = Principal("web", PrincipalKind.ANONYMOUS, "192.0.2.9")
+SWEEP = Principal("sekisho", PrincipalKind.SYSTEM)
+DAY = 24 * 3600.0
+
+WITHOUT_PRINCIPAL = frozenset({Act.RENEW_PASSWORD_HASH, Act.EXPIRE_SESSIONS})
+"""Sekisho's own acts: nobody else can ask for them."""
+
+_USE = {
+    Act.ENROL: OtpUse.NONE,
+    Act.RESUME: OtpUse.SUSPENDED,
+    Act.CHECK_PERMIT: OtpUse.REISSUE_PERMITTED,
+    Act.CHANGE_BY_PERMIT: OtpUse.REISSUE_PERMITTED,
+    Act.PERMIT_REISSUE: OtpUse.LOST,
+}
+
+
+@dataclass
+class Scene:
+    """A bank in which an act succeeds: customer taro, a token in their hand, a new token, sessions with and without a
+    customer."""
+
+    bank: Bank
+    taro: Holder
+    new: Holder
+    session: Session
+    anonymous: Session
+
+
+def scene(folder: Path, act: Act) -> Scene:
+    """What has to be there before ``act`` on taro."""
+    folder.mkdir(exist_ok=True)
+    bank = Bank(folder, rules(lock_after=100))
+    use = _USE.get(act, OtpUse.ACTIVE)
+    taro = bank.customer(password_hash="old") if use is OtpUse.ACTIVE else bank.in_state(use)
+    new, sessions, enrolment = bank.token(NEW), bank.desk.sessions, bank.desk.enrolment
+    session = sessions.begin(b"t" * 32, "taro", {}, LIMITS, TARO)
+    anonymous = sessions.begin(b"a" * 32, None, {}, LIMITS, NOBODY)
+    if act is Act.UNLOCK:
+        bank.desk.customers.lock("taro", STAFF)
+    if act is Act.CHANGE_BY_PROOF:
+        enrolment.give_old_code("taro", taro.code(), session, 300, TARO)
+    if act is Act.EXPIRE_SESSIONS:
+        bank.clock.now += 700
+    if act is Act.RETIRE_UNCLAIMED:
+        bank.desk.issuance.issue_unclaimed(NOBODY, Quota(10, 10))
+        bank.clock.now += 15 * DAY
+    return Scene(bank, taro, new, session, anonymous)
+
+
+Call = Callable[[Desk, Scene, Principal], object]
+
+CALLS: dict[Act, Call] = {
+    Act.ADD_CUSTOMER: lambda desk, at, who: desk.customers.add("hanako", who),
+    Act.IMPORT_CUSTOMERS: lambda desk, at, who: desk.customers.import_rows([NewCustomer("hanako", None)], [None], who),
+    Act.LOCK: lambda desk, at, who: desk.customers.lock("taro", who),
+    Act.UNLOCK: lambda desk, at, who: desk.customers.unlock("taro", who),
+    Act.RENEW_PASSWORD_HASH: lambda desk, at, who: desk.customers.renew_password_hash("taro", "old", "new"),
+    Act.ACCEPT_TERMS: lambda desk, at, who: desk.customers.accept_terms("taro", "1", who),
+    Act.IMPORT_TOKENS: lambda desk, at, who: desk.tokens.import_rows([("VSMT00000042", b"seed" * 5, TokenSpec())], who),
+    Act.ISSUE_TOKEN: lambda desk, at, who: desk.tokens.issue(who),
+    Act.RETIRE_TOKEN: lambda desk, at, who: desk.tokens.retire(NEW, who),
+    Act.ENROL: lambda desk, at, who: desk.enrolment.enrol("taro", NEW, at.new.code(), who),
+    Act.SUSPEND: lambda desk, at, who: desk.enrolment.suspend("taro", at.taro.code(), who),
+    Act.SUSPEND_WITHOUT_CODE: lambda desk, at, who: desk.enrolment.suspend("taro", None, who),
+    Act.RESUME: lambda desk, at, who: desk.enrolment.resume("taro", who),
+    Act.CHANGE_DEVICE: lambda desk, at, who: desk.enrolment.change_device(
+        "taro", at.taro.code(), NEW, at.new.code(), who
+    ),
+    Act.GIVE_OLD_CODE: lambda desk, at, who: desk.enrolment.give_old_code("taro", at.taro.code(), at.session, 300, who),
+    Act.CHANGE_BY_PROOF: lambda desk, at, who: desk.enrolment.change_by_proof(
+        "taro", at.session, NEW, at.new.code(), who
+    ),
+    Act.CHECK_PERMIT: lambda desk, at, who: desk.enrolment.check_permit("taro", at.bank.permit, who),
+    Act.CHANGE_BY_PERMIT: lambda desk, at, who: desk.enrolment.change_by_permit(
+        "taro", at.bank.permit, NEW, at.new.code(), who
+    ),
+    Act.REPORT_LOST: lambda desk, at, who: desk.enrolment.report_lost("taro", who),
+    Act.PERMIT_REISSUE: lambda desk, at, who: desk.enrolment.permit_reissue("taro", who),
+    Act.RESYNCHRONISE: lambda desk, at, who: desk.enrolment.resynchronise(
+        "taro", at.taro.code(50), at.taro.code(51), who
+    ),
+    Act.ISSUE_FOR_CUSTOMER: lambda desk, at, who: desk.enrolment.issue_for("taro", at.session, "Bank", who),
+    Act.BEGIN_SESSION: lambda desk, at, who: desk.sessions.begin(b"n" * 32, who.customer, {}, LIMITS, who),
+    Act.END_SESSION: lambda desk, at, who: desk.sessions.end(at.session if who.customer else at.anonymous, who),
+    Act.END_SESSIONS_OF: lambda desk, at, who: desk.sessions.end_of("taro", who),
+    Act.EXPIRE_SESSIONS: lambda desk, at, who: desk.sessions.expire(LIMITS),
+    Act.RECORD_FAILED_SIGN_IN: lambda desk, at, who: desk.sessions.audit_failed_sign_in("taro", "wrong", who),
+    Act.ISSUE_UNCLAIMED: lambda desk, at, who: desk.issuance.issue_unclaimed(who, Quota(10, 10)),
+    Act.RETIRE_UNCLAIMED: lambda desk, at, who: desk.issuance.retire_unclaimed(14, who),
+}

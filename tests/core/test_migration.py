@@ -1,0 +1,169 @@
+"""A store of version 0.1.0 (schema 0004), as it wrote it: after the migration everything in it goes on, down to the
+codes, challenges, sessions and permits that were under way.
+
+``store_0_1_0/`` was made by 0.1.0's own code, with the clock at NOON. taro has logged in; jiro holds a permit; hana has
+given the old token's code on the pages and been issued a new token; kenji has typed one wrong code and been asked for
+another; one soft token is unclaimed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import op
+
+from otp_core.accounts import Principal, PrincipalKind, Quota, Refusal, Refused, SessionLimits
+from otp_core.audit import Ids
+from otp_core.login.requests import LoginRequest
+from otp_core.login.table import Finding, Stage
+from otp_core.model import Accept, Attempt, Language, OtpUse, Reject, StoreProblem, TokenSpec
+from otp_core.otp import code_at, step_at
+from otp_core.store.schema import REVISION
+from otp_core.store.store import Store, initialise
+from tests.core.bank import CODE, NOON, Bank, Holder
+from tests.core.batches import login_batch_of, run_batch, second_round
+
+_OLD = Path(__file__).parent / "store_0_1_0"
+_STATE = bytes.fromhex("a4d55b70ae8b3e1b6c2f7cdfa67d352c")
+_PERMIT = "TDWQ-82XR-JGWP"
+_SESSION_ID = b"an id that only the browser kept"
+_ISSUED, _UNCLAIMED = "SKSO11719526", "SKSO68740810"
+_DAY = 86400
+_LIMITS = SessionLimits(600, 1800, 1000)
+_HANA = Principal("hana", PrincipalKind.CUSTOMER, "192.0.2.7", customer="hana")
+
+
+def _old_store(folder: Path) -> Path:
+    """The store of 0.1.0, not yet migrated."""
+    database = folder / "bank.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript((_OLD / "store.sql").read_text())
+    shutil.copy(_OLD / "master.key", folder)
+    (folder / "master.key").chmod(0o600)
+    return database
+
+
+def _migrate(folder: Path) -> None:
+    initialise(f"sqlite:///{folder}/bank.db", folder / "master.key", ids=Ids(), say=lambda _: None)
+
+
+def _migrated(folder: Path) -> Bank:
+    _old_store(folder)
+    _migrate(folder)
+    bank = Bank(folder)
+    bank.clock.now = NOON + 1  # ids of these tests come after those in the store
+    return bank
+
+
+def _holder(bank: Bank, contract_id: str, token_id: str) -> Holder:
+    return Holder(contract_id, token_id, token_id.encode() * 2, TokenSpec(), bank.clock)
+
+
+def _dump(database: Path) -> list[str]:
+    with closing(sqlite3.connect(database)) as connection:
+        return list(connection.iterdump())
+
+
+def test_the_audit_trail_is_untouched(tmp_path: Path) -> None:
+    before = [line for line in _dump(_old_store(tmp_path)) if line.startswith('INSERT INTO "audit"')]
+    _migrate(tmp_path)
+    assert [line for line in _dump(tmp_path / "bank.db") if line.startswith('INSERT INTO "audit"')] == before
+    assert len(before) == 17
+
+
+def test_the_code_that_was_spent_stays_spent_and_its_retransmission_stays_accepted(tmp_path: Path) -> None:
+    bank = _migrated(tmp_path)
+    taro = _holder(bank, "taro", "VSMT00000001")
+
+    def asked(fingerprint: int) -> LoginRequest:
+        attempt = Attempt("taro", taro.code(), CODE, "gateway", "192.0.2.1", fingerprint=fingerprint)
+        return LoginRequest(attempt, Stage.CODE, code=taro.code())
+
+    with login_batch_of(bank) as login_batch:
+        assert run_batch(bank, login_batch, [asked(4711)]) == [Accept()]
+        assert run_batch(bank, login_batch, [asked(1)]) == [Reject(Finding.REUSED, Language.JA)]
+
+
+def test_an_open_challenge_is_answered(tmp_path: Path) -> None:
+    bank = _migrated(tmp_path)
+    kenji = _holder(bank, "kenji", "VSMT00000004")
+    assert bank.login_record("kenji").failures == 1
+    with login_batch_of(bank) as login_batch:
+        assert run_batch(bank, login_batch, [second_round(kenji, _STATE, kenji.code())]) == [Accept()]
+    assert bank.login_record("kenji").failures == 0
+
+
+def test_a_permit_lets_a_new_token_in_once(tmp_path: Path) -> None:
+    bank = _migrated(tmp_path)
+    new = bank.token("VSMT00000009")
+    jiro = Principal("jiro", PrincipalKind.CUSTOMER, "192.0.2.8", customer="jiro")
+    with pytest.raises(Refused) as refused:
+        bank.desk.enrolment.change_by_permit("jiro", "AAAA-AAAA-AAAA", "VSMT00000009", new.code(), jiro)
+    assert refused.value.refusal is Refusal.WRONG_PERMIT
+    bank.desk.enrolment.change_by_permit("jiro", _PERMIT, "VSMT00000009", new.code(), jiro)
+    assert bank.login_record("jiro").otp_use == OtpUse.ACTIVE
+
+
+def test_a_session_goes_on_where_it_was_with_its_proof_and_its_reserved_token(tmp_path: Path) -> None:
+    bank = _migrated(tmp_path)
+    session = bank.desk.sessions.find(_SESSION_ID, _LIMITS)
+    assert session is not None and session.customer == "hana" and session.proof_until is not None
+    assert session.data["stage"] == "/enrol/old-code" and session.data["key"] == "k" * 16
+    with bank.store.work() as work:
+        token = work.token(_ISSUED)
+    assert token is not None and token.seed is not None
+    seed = bank.store.sealer.unseal(token.seed, _ISSUED)
+    code = code_at(seed, step_at(int(bank.clock.now * 1000), 30), TokenSpec())
+    bank.desk.enrolment.change_by_proof("hana", session, _ISSUED, code, _HANA)
+    assert bank.login_record("hana").token_id == _ISSUED
+    assert bank.token_line("VSMT00000003").state == "retired"
+
+
+def test_an_unclaimed_token_counts_for_its_address_and_is_retired_in_time(tmp_path: Path) -> None:
+    bank = _migrated(tmp_path)
+    app = Principal("soft token", PrincipalKind.ANONYMOUS, "192.0.2.9")
+    with pytest.raises(Refused, match=r"192\.0\.2\.9"):
+        bank.desk.issuance.issue_unclaimed(app, Quota(1, 100))
+    bank.clock.now += 15 * _DAY
+    assert bank.desk.issuance.retire_unclaimed(14, Principal("sekisho", PrincipalKind.SYSTEM)) == 1
+    assert bank.token_line(_UNCLAIMED).state == "retired"
+
+
+def test_a_migration_that_is_interrupted_leaves_the_store_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its worst moment: the old table is gone, the new one has not got its name yet."""
+    database = _old_store(tmp_path)
+    before = _dump(database)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(op, "rename_table", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _migrate(tmp_path)
+    assert _dump(database) == before
+    monkeypatch.undo()
+    _migrate(tmp_path)
+    Store(f"sqlite:///{database}", tmp_path / "master.key", ids=Ids(), busy_seconds=1.0)
+
+
+def test_a_row_that_refers_to_nothing_is_named_and_the_store_left_as_it_was(tmp_path: Path) -> None:
+    database = _old_store(tmp_path)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("INSERT INTO handout VALUES (4711, '192.0.2.9')")
+        connection.commit()
+    before = _dump(database)
+    with pytest.raises(StoreProblem, match="unclaimed_token has a row that refers to nothing"):
+        _migrate(tmp_path)
+    assert _dump(database) == before
+
+
+def test_the_schema_is_the_newest(tmp_path: Path) -> None:
+    _old_store(tmp_path)
+    _migrate(tmp_path)
+    assert f"INSERT INTO \"alembic_version\" VALUES('{REVISION}');" in _dump(tmp_path / "bank.db")

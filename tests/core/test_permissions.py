@@ -1,0 +1,153 @@
+"""Who may do what at the desk: every pair, written out a second time and carried out by the real services."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from otp_core.accounts import Act, Desk, Principal, PrincipalKind, Refusal, Refused
+from otp_core.accounts.permissions import TABLE, Table, is_allowed
+from otp_core.audit import Event
+from tests.core.bank import Bank
+from tests.core.desk_acts import CALLS, LIMITS, NOBODY, SWEEP, TARO, WITHOUT_PRINCIPAL, Scene, scene
+
+COMMAND = Principal("root", PrincipalKind.COMMAND, "192.0.2.1")
+STAFF_WITHOUT_ROLE = Principal("clerk", PrincipalKind.STAFF, "192.0.2.1")
+API_KEY = Principal("a program", PrincipalKind.API_KEY, "192.0.2.1")
+
+EVERYBODY = {"customer": TARO, "command": COMMAND, "system": SWEEP, "anonymous": NOBODY}
+EXPECTED: dict[Act, str] = {
+    Act.ADD_CUSTOMER: "command",
+    Act.IMPORT_CUSTOMERS: "command",
+    Act.LOCK: "command",
+    Act.UNLOCK: "command",
+    Act.RENEW_PASSWORD_HASH: "system",
+    Act.ACCEPT_TERMS: "customer",
+    Act.IMPORT_TOKENS: "command",
+    Act.ISSUE_TOKEN: "command",
+    Act.RETIRE_TOKEN: "command",
+    Act.ENROL: "customer command",
+    Act.SUSPEND: "customer command",
+    Act.SUSPEND_WITHOUT_CODE: "command",
+    Act.RESUME: "command",
+    Act.CHANGE_DEVICE: "customer command",
+    Act.GIVE_OLD_CODE: "customer",
+    Act.CHANGE_BY_PROOF: "customer",
+    Act.CHECK_PERMIT: "customer",
+    Act.CHANGE_BY_PERMIT: "customer command",
+    Act.REPORT_LOST: "command",
+    Act.PERMIT_REISSUE: "command",
+    Act.RESYNCHRONISE: "customer command",
+    Act.ISSUE_FOR_CUSTOMER: "customer",
+    Act.BEGIN_SESSION: "customer anonymous",
+    Act.END_SESSION: "customer anonymous",
+    Act.END_SESSIONS_OF: "command",
+    Act.EXPIRE_SESSIONS: "system",
+    Act.RECORD_FAILED_SIGN_IN: "anonymous",
+    Act.ISSUE_UNCLAIMED: "anonymous",
+    Act.RETIRE_UNCLAIMED: "system",
+}
+PAIRS = [(act, name) for act in Act for name in EVERYBODY if act not in WITHOUT_PRINCIPAL]
+
+
+def test_the_expectation_and_the_calls_name_every_act() -> None:
+    assert set(EXPECTED) == set(CALLS) == set(Act)
+
+
+def test_the_table_is_the_expectation() -> None:
+    found = {act: {str(kind) for (kind, _), acts in TABLE.items() if act in acts} for act in Act}
+    assert found == {act: set(names.split()) for act, names in EXPECTED.items()}
+    assert {role for _, role in TABLE} == {""}, "roles come with the console"
+
+
+def carried_out(at: Scene, desk: Desk, act: Act, principal: Principal) -> bool:
+    """Whether the act was; if not, it has left an ``act.refused`` row and nothing else."""
+    before, trail, refused = at.bank.rows(), at.bank.audit(), None
+    try:
+        CALLS[act](desk, at, principal)
+    except Refused as error:
+        refused = error
+    if refused is None:
+        return True
+    assert refused.refusal is Refusal.NOT_PERMITTED
+    assert at.bank.rows() == before
+    (row,) = at.bank.audit()[len(trail) :]
+    assert (row.event, row.actor, row.source) == (Event.REFUSED, principal.name, principal.source)
+    assert row.reason == str(refused) == f"not permitted: {principal.role or principal.kind} may not {act}"
+    return False
+
+
+@pytest.mark.parametrize(("act", "name"), PAIRS, ids=lambda value: str(value).replace(" ", "-"))
+def test_an_act_is_carried_out_for_whom_the_table_names_and_refused_to_everybody_else(
+    tmp_path: Path, act: Act, name: str
+) -> None:
+    at = scene(tmp_path, act)
+    assert carried_out(at, at.bank.desk, act, EVERYBODY[name]) == (name in EXPECTED[act].split())
+
+
+@pytest.mark.parametrize("principal", [STAFF_WITHOUT_ROLE, API_KEY, replace(COMMAND, role="operator")])
+def test_a_kind_or_role_that_has_no_row_may_do_nothing(principal: Principal) -> None:
+    assert not any(is_allowed(principal, act, customer) for act in Act for customer in (None, "taro"))
+
+
+@pytest.mark.parametrize("act", sorted(TABLE[PrincipalKind.CUSTOMER, ""]))
+def test_a_customer_acts_on_themselves_only(act: Act) -> None:
+    assert is_allowed(TARO, act, "taro")
+    assert not is_allowed(TARO, act, "jiro")
+    assert not is_allowed(TARO, act, None)
+    assert not is_allowed(replace(TARO, customer=None), act, "taro")
+
+
+def test_a_customer_does_nothing_to_another_and_it_is_recorded(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    jiro = bank.customer("jiro")
+    with pytest.raises(Refused) as caught:
+        bank.desk.enrolment.suspend("ｊｉｒｏ ", jiro.code(), TARO)
+    assert caught.value.refusal is Refusal.NOT_PERMITTED
+    row = bank.audit()[-1]
+    assert (row.event, row.actor, row.customer) == (Event.REFUSED, "web", "jiro")
+    assert bank.login_record("jiro").last_step == -1
+    bank.desk.enrolment.suspend("ｊｉｒｏ ", jiro.code(), replace(TARO, customer="jiro"))
+
+
+def test_nobody_signs_in_for_a_customer_without_being_that_customer(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer()
+    for principal in (NOBODY, replace(TARO, customer="jiro")):
+        with pytest.raises(Refused) as caught:
+            bank.desk.sessions.begin(b"n" * 32, "taro", {}, LIMITS, principal)
+        assert caught.value.refusal is Refusal.NOT_PERMITTED
+    assert bank.rows()["session"] == []
+
+
+# Roles: rows of the same table, as the console will bring them.
+
+WITH_ROLES: Table = {
+    **TABLE,
+    (PrincipalKind.STAFF, "auditor"): frozenset(),
+    (PrincipalKind.STAFF, "operator"): frozenset({Act.LOCK, Act.UNLOCK, Act.REPORT_LOST}),
+    (PrincipalKind.API_KEY, "branch system"): frozenset({Act.ADD_CUSTOMER}),
+}
+
+
+@pytest.mark.parametrize("act", [act for act in Act if act not in WITHOUT_PRINCIPAL])
+@pytest.mark.parametrize(("kind", "role"), [row for row in WITH_ROLES if row[1]])
+def test_a_role_is_one_more_row_of_the_table(tmp_path: Path, kind: PrincipalKind, role: str, act: Act) -> None:
+    at = scene(tmp_path, act)
+    desk = Desk(at.bank.store, at.bank.evaluator, at.bank.guarded.now, permissions=WITH_ROLES)
+    principal = Principal("hanako", kind, "192.0.2.1", role=role)
+    assert carried_out(at, desk, act, principal) == (act in WITH_ROLES[kind, role])
+
+
+def test_an_operator_locks_and_permits_no_reissue(tmp_path: Path) -> None:
+    at = scene(tmp_path, Act.PERMIT_REISSUE)
+    desk = Desk(at.bank.store, at.bank.evaluator, at.bank.guarded.now, permissions=WITH_ROLES)
+    operator = Principal("hanako", PrincipalKind.STAFF, "192.0.2.1", "ticket 8", role="operator")
+    with pytest.raises(Refused, match="operator may not permit a reissue"):
+        desk.enrolment.permit_reissue("taro", operator)
+    desk.customers.lock("taro", operator)
+    assert at.bank.login_record().locked_at is not None
+    row = at.bank.audit(event="customer.locked")[0]
+    assert (row.actor, row.source, row.reason) == ("hanako", "192.0.2.1", "ticket 8")
