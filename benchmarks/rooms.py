@@ -99,7 +99,7 @@ class Mute:
     def __init__(self) -> None:
         self.sent: Counter[int] = Counter()
 
-    def send(self, datagram: bytes, source: object, destination: bytes) -> bool:
+    def send(self, datagram: bytes, peer: object, local: bytes) -> bool:
         self.sent[datagram[0]] += 1
         return True
 

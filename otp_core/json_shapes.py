@@ -1,6 +1,6 @@
 """The JSON objects in which customers, tokens, sessions, audit rows, notices and receipts are shown to programs.
 
-One shape for each, shared by the command line, the console and the API. Keys and their order are an interface: they
+One shape for each, for the command line, and for console and API to come. Keys and their order are an interface: they
 never change, only new ones are added. Times are ISO 8601 texts, None for never. Pure; reads no store. The only secrets
 are those that are shown once, at the moment they are made (``permit``, ``issued_token``).
 """

@@ -6,6 +6,7 @@ Records that a login touches are named tuples or have slots: they are made ten t
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -221,3 +222,8 @@ class StoreBusy(StoreUnavailable):
 
 class Conflict(StoreUnavailable):
     """Somebody else was faster; nothing was written. Run the act again."""
+
+
+def attributes_text(attributes: Mapping[str, object] | None) -> str | None:
+    """A customer's reply attributes as the store keeps them."""
+    return json.dumps(attributes, sort_keys=True, ensure_ascii=False) if attributes else None

@@ -1,8 +1,8 @@
 """Detects retransmissions (RFC 5080 section 2.2.2). No sockets, no clock.
 
-A request is known by a key (source, destination, identifier) and its octets. The same key with other octets, for
-example another authenticator, is a new request and replaces the old one. Only requests whose Message-Authenticator has
-been verified may be put in: otherwise a forged packet could replace a real one.
+A request is known by a key (peer, local address, listener, identifier) and its octets. The same key with other
+octets, for example another authenticator, is a new request and replaces the old one. Only requests whose
+Message-Authenticator has been verified may be put in: otherwise a forged packet could replace a real one.
 """
 
 from __future__ import annotations

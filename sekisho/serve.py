@@ -67,8 +67,10 @@ def _run(configuration: Configuration, *, trust_clock: bool) -> int:
     for door in doors.values():
         door.bind()
 
-    def worker(late: bool) -> int:
-        return asyncio.run(_serve(configuration, settings, doors, trust_clock=False, shared=True, late=late))
+    def worker(reload_first: bool) -> int:
+        return asyncio.run(
+            _serve(configuration, settings, doors, trust_clock=False, shared=True, reload_first=reload_first)
+        )
 
     return supervise(workers, worker)
 
@@ -80,10 +82,10 @@ async def _serve(
     *,
     trust_clock: bool,
     shared: bool,
-    late: bool = False,
+    reload_first: bool = False,
 ) -> int:
     """One server process, from opening to the end of draining; returns the exit code. ``shared``: it is one of several
-    workers. ``late``: the settings were reloaded after ``settings`` were read, so it reloads them at once."""
+    workers. ``reload_first``: the settings were reloaded after ``settings`` were read, so it reloads them at once."""
     application = open_application(settings, trust_clock=trust_clock)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -96,7 +98,7 @@ async def _serve(
     try:
         for door in doors.values():
             await door.open(application.services, shared=shared)
-        if late:
+        if reload_first:
             _reload(configuration, settings, doors)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         _log.info("ready", pid=os.getpid())

@@ -42,7 +42,7 @@ def supervise(workers: int, work: Callable[[bool], int]) -> int:
         signal.signal(number, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     while not stopping and len(running) < workers:
-        _fork(work, running, late=lambda: reloaded)
+        _fork(work, running, reload_first=lambda: reloaded)
     _log.info("workers started", workers=sorted(running))
     deaths: deque[float] = deque(maxlen=workers + GIVE_UP_AFTER)
     while running:
@@ -58,13 +58,13 @@ def supervise(workers: int, work: Callable[[bool], int]) -> int:
                 _log.error("a worker ended: another takes its place", pid=pid, status=status)
                 time.sleep(RESTART_SECONDS)
         if not stopping:  # which may have changed during the sleep
-            _fork(work, running, late=lambda: reloaded)
+            _fork(work, running, reload_first=lambda: reloaded)
     return 1 if failed else 0
 
 
-def _fork(work: Callable[[bool], int], running: set[int], *, late: Callable[[], bool]) -> None:
+def _fork(work: Callable[[bool], int], running: set[int], *, reload_first: Callable[[], bool]) -> None:
     """Start one worker. Signals are blocked until its process ID is in ``running``, so that each is passed on to it.
-    ``late`` is asked in the worker, after every signal that was not passed on to it."""
+    ``reload_first`` is asked in the worker, after every signal that was not passed on to it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pid = os.fork()
     if pid:
@@ -75,7 +75,7 @@ def _fork(work: Callable[[bool], int], running: set[int], *, late: Callable[[], 
     try:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # still blocked: the worker unblocks them when it is ready
-        code = work(late())
+        code = work(reload_first())
     except (StoreProblem, KeyProblem, BackendSilent, OSError) as problem:
         _log.error("a worker could not go on", problem=str(problem))
     except Exception:

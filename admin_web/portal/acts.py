@@ -62,7 +62,7 @@ class Outcome:
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-Act = Callable[[Submission], Outcome]
+PageAct = Callable[[Submission], Outcome]
 """The act of a page: at most one writing transaction, so that it can be run again as a whole while the store is busy
 (retry_while_busy). Raises Refused, StoreUnavailable."""
 
@@ -206,7 +206,7 @@ def _done(page: str, receipt: Receipt) -> Outcome:
     return Outcome(page, data={"receipt": shown, "permit": "", "issued": None})
 
 
-ACTS: dict[str, Act] = {
+ACTS: dict[str, PageAct] = {
     OLD_CODE: old_code,
     PERMIT: permit,
     TERMS: accept_terms,

@@ -95,7 +95,7 @@ class SignIn:
         attempt = Attempt(
             contract_id, password, _PASSWORD_ONLY, ACTOR, principal.source, principal.source, deadline=deadline
         )
-        return await self._services.authenticator.check_password(attempt) is not None
+        return await self._services.authenticator.check_password(attempt)
 
     async def _audit_failure(self, contract_id: str, reason: str, principal: Principal) -> None:
         await retry_while_busy(

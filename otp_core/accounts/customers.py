@@ -11,8 +11,7 @@ from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Receipt, Refusal, Refused
 from otp_core.accounts.transactions import SYSTEM, Transactions, rerun_on_conflict
 from otp_core.audit import Event
-from otp_core.login.evaluate import attributes_text
-from otp_core.model import Language, LoginRecord, StoreUnavailable
+from otp_core.model import Language, LoginRecord, StoreUnavailable, attributes_text
 from otp_core.otp import normalise_contract_id
 from otp_core.store.unit_of_work import NewCustomer, Work
 

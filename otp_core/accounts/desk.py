@@ -18,7 +18,7 @@ from otp_core.store.store import Store
 
 
 class Desk:
-    """Every act on customers and tokens, for the pages, the console and the command line.
+    """Every act on customers and tokens, for the pages and the command line; the console comes.
 
     ``now``: milliseconds since the epoch; may raise ClockSetBack. ``draw``: a random number below n, for token IDs.
     ``permissions``: who may do what."""

@@ -80,26 +80,28 @@ class Authenticator:
         else:
             self._start(self._check_and_submit(attempt, None, on_verdict))
 
-    async def check_password(self, attempt: Attempt) -> LoginRecord | None:
-        """The first factor alone, for pages that ask for it before anything else: the customer as of now if the
-        password is right, None if it is not, is not kept here, or would have had to wait past the attempt's deadline.
-        No verdict and no audit row: those are the caller's. Raises BackendSilent."""
-        customer, source = attempt.customer, _source(attempt)
+    async def check_password(self, attempt: Attempt) -> bool:
+        """The first factor alone, for pages that ask for it before anything else. False also if there is no such
+        customer, if no password is held for them, if the first factor asks a further question, or if this one would
+        have had to wait past the attempt's deadline. No verdict and no audit row: those are the caller's. Raises
+        BackendSilent."""
+        customer, station = attempt.customer, _station(attempt)
         max_wait = attempt.deadline - asyncio.get_running_loop().time()
         try:
-            if not await self._throttle.enter(customer, source, max_wait):
-                return None
+            if not await self._throttle.enter(customer, station, max_wait):
+                return False
         except TimeoutError:
-            return None
+            return False
         try:
             found = await self._ask_first_factor(Question(attempt, (attempt.user_password,)))
-            record = await self._login_reader.login_record(customer)
-            if record is None or not (isinstance(found, FirstFinding) and found.right and found.held):
-                return None
-            self._throttle.passed(customer, source)
-            return record
+            if not (isinstance(found, FirstFinding) and found.right and found.held):
+                return False
+            if await self._login_reader.login_record(customer) is None:
+                return False
+            self._throttle.passed(customer, station)
+            return True
         finally:
-            self._throttle.leave(customer, source)
+            self._throttle.leave(customer, station)
 
     async def close(self) -> None:
         """Cancel the first factors and verifiers under way. The doors have waited for them as long as they may."""
@@ -147,10 +149,10 @@ class Authenticator:
 
     async def _check_and_submit(self, attempt: Attempt, state: bytes | None, on_verdict: OnVerdict) -> None:
         """Throttle, first factor, queue. The throttle hears of the verdict, whatever it is."""
-        customer, source = attempt.customer, _source(attempt)
+        customer, station = attempt.customer, _station(attempt)
         max_wait = attempt.deadline - asyncio.get_running_loop().time()
         try:
-            if not await self._throttle.enter(customer, source, max_wait):
+            if not await self._throttle.enter(customer, station, max_wait):
                 # Refused without a look at the password, so the answer tells nothing about it.
                 unseen = FirstFinding(right=False, reason=Finding.TOO_SOON)
                 self._submit(LoginRequest(attempt, Stage.FIRST_ROUND, unseen), on_verdict)
@@ -159,7 +161,7 @@ class Authenticator:
             on_verdict(Silence("a password waited longer in line than the gateway would", busy=True))
             return
         with contextlib.ExitStack() as entered:
-            entered.callback(self._throttle.leave, customer, source)
+            entered.callback(self._throttle.leave, customer, station)
             try:
                 request = await self._checked(attempt, state)
             except BackendSilent as error:
@@ -175,7 +177,7 @@ class Authenticator:
             with until_verdict:
                 if isinstance(verdict, Accept | Challenge):
                     # By the verdict, not by the password: otherwise the next delay would tell that it was right.
-                    self._throttle.passed(customer, source)
+                    self._throttle.passed(customer, station)
             on_verdict(verdict)
 
         self._submit(request, deliver)
@@ -285,5 +287,5 @@ def _cancelled_at(attempt: Attempt) -> float | None:
     return max(attempt.deadline, asyncio.get_running_loop().time()) + CANCEL_AFTER_SECONDS
 
 
-def _source(attempt: Attempt) -> str:
+def _station(attempt: Attempt) -> str:
     return attempt.calling_station_id or attempt.client

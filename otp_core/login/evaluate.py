@@ -37,6 +37,7 @@ from otp_core.model import (
     Reject,
     TokenSpec,
     Verdict,
+    attributes_text,
 )
 from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
 
@@ -96,14 +97,8 @@ class _Evaluation:
     def __init__(
         self, evaluator: Evaluator, request: LoginRequest, facts: Facts, now: int, ids: Ids, decision: Decision
     ) -> None:
-        self.evaluator, self.request, self.facts, self.now, self.ids, self.decision = (
-            evaluator,
-            request,
-            facts,
-            now,
-            ids,
-            decision,
-        )
+        self.evaluator, self.request, self.facts = evaluator, request, facts
+        self.now, self.ids, self.decision = now, ids, decision
         self.record = facts.records.get(request.attempt.customer)
         self.fingerprint = request.attempt.fingerprint if request.fingerprint is None else request.fingerprint
         self.challenge: OpenChallenge | None = None
@@ -248,10 +243,9 @@ class _Evaluation:
     def _accept(self, finding: Finding, event: Event) -> Accept:
         assert self.record is not None
         self._audit(event, finding)
-        text, brought = self.record.attributes, self._brought_attributes()
-        if brought is None:
-            return Accept(json.loads(text) if text else None)
-        return Accept({**brought, **(json.loads(text) if text else {})})
+        brought = self._brought_attributes()
+        own = json.loads(self.record.attributes) if self.record.attributes else None
+        return Accept(own if brought is None else {**brought, **(own or {})})
 
     def _brought_attributes(self) -> Mapping[str, object] | None:
         """What the first factor brought along, in this round or in the one before the challenge. The customer's own
@@ -404,8 +398,3 @@ def token_spec(record: LoginRecord) -> TokenSpec:
 @lru_cache(maxsize=256)
 def _spec(kind: str, algorithm: str, digits: int, period: int) -> TokenSpec:
     return TokenSpec(Kind(kind), Algorithm(algorithm), digits, period)
-
-
-def attributes_text(attributes: Mapping[str, object] | None) -> str | None:
-    """A customer's reply attributes as the store keeps them."""
-    return json.dumps(attributes, sort_keys=True, ensure_ascii=False) if attributes else None

@@ -35,7 +35,7 @@ class LoginSettings(Section):
     lock_after: int = count(
         10, 1, 100, "Wrong codes in a row until the customer is locked (NIST SP 800-63B: at most 100; PCI DSS 4: 10)."
     )
-    code_window: int = count(1, 0, 10, "Time steps (mostly 30 s) accepted on each side of the expected one (RFC 6238 §5.2).")
+    code_window: int = count(1, 0, 10, "Time steps accepted on each side of the expected one (RFC 6238 §5.2).")
     max_drift: int = count(
         10, 0, 100, "Steps up to which the drift of a token's clock is followed; beyond: resynchronise."
     )

@@ -22,17 +22,17 @@ _CONTROL_SIZE = socket.CMSG_SPACE(20)
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 """Older Pythons lack the constant; 8 is its value on Linux."""
 
-Source = Any
+Peer = Any
 """A socket address as the kernel gives it: (host, port) or (host, port, flow, scope)."""
 
-Receive = Callable[["Listener", bytes, Source, bytes], None]
-"""Takes the listener, a datagram, its source, and the local address it was sent to."""
+Receive = Callable[["Listener", bytes, Peer, bytes], None]
+"""Takes the listener, a datagram, its peer, and the local address it was sent to."""
 
 
 class Listener:
     """One bound UDP socket; a wildcard address (0.0.0.0 or ::) listens at every address of the machine.
 
-    ``destination`` is the local address that a datagram was sent to, packed as the control data of its reply. It is
+    ``local`` is the local address that a datagram was sent to, packed as the control data of its reply. It is
     empty for a socket that is bound to one address. Raises OSError (PortTaken).
     """
 
@@ -58,7 +58,7 @@ class Listener:
     def drain(self, receive: Receive) -> None:
         """Pass what has arrived to ``receive``, up to MAX_DRAINED datagrams. One event of the loop for each datagram
         would cost more than the datagram itself."""
-        read = self._read_with_destination if self._wildcard else self._read
+        read = self._read_with_local_address if self._wildcard else self._read
         try:
             for _ in range(MAX_DRAINED):
                 receive(self, *read())
@@ -69,15 +69,15 @@ class Listener:
             if error.errno not in (errno.ECONNREFUSED, errno.EINTR):
                 raise
 
-    def send(self, datagram: bytes, source: Source, destination: bytes) -> bool:
-        """Send one datagram to ``source`` from ``destination``. False if the kernel did not take it: the datagram is
+    def send(self, datagram: bytes, peer: Peer, local: bytes) -> bool:
+        """Send one datagram to ``peer`` from ``local``. False if the kernel did not take it: the datagram is
         lost, as any datagram may be."""
         try:
-            if destination:
-                control = [(self._level, self._kind, destination)]
-                self.socket.sendmsg([datagram], control, 0, source)
+            if local:
+                control = [(self._level, self._kind, local)]
+                self.socket.sendmsg([datagram], control, 0, peer)
             else:
-                self.socket.sendto(datagram, source)
+                self.socket.sendto(datagram, peer)
         except OSError:
             return False
         return True
@@ -94,15 +94,15 @@ class Listener:
     def _kind(self) -> int:
         return socket.IPV6_PKTINFO if self._v6 else _IP_PKTINFO
 
-    def _read(self) -> tuple[bytes, Source, bytes]:
-        datagram, source = self.socket.recvfrom(_MAX_DATAGRAM)
-        return datagram, source, b""
+    def _read(self) -> tuple[bytes, Peer, bytes]:
+        datagram, peer = self.socket.recvfrom(_MAX_DATAGRAM)
+        return datagram, peer, b""
 
-    def _read_with_destination(self) -> tuple[bytes, Source, bytes]:
-        datagram, control, _flags, source = self.socket.recvmsg(_MAX_DATAGRAM, _CONTROL_SIZE)
-        return datagram, source, self._destination(control)
+    def _read_with_local_address(self) -> tuple[bytes, Peer, bytes]:
+        datagram, control, _flags, peer = self.socket.recvmsg(_MAX_DATAGRAM, _CONTROL_SIZE)
+        return datagram, peer, self._local_address(control)
 
-    def _destination(self, control: list[tuple[int, int, bytes]]) -> bytes:
+    def _local_address(self, control: list[tuple[int, int, bytes]]) -> bytes:
         for level, kind, value in control:
             if (level, kind) == (self._level, self._kind):
                 # struct in_pktinfo (ip(7)): interface, local address, destination in the header. The reply names the

@@ -23,7 +23,7 @@ from otp_core.radius.requests import read_credentials, read_request, verify_requ
 from radius_server.clients import Clients
 from radius_server.counters import Counters
 from radius_server.duplicates import Admission, Duplicates
-from radius_server.listen.udp import Source
+from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
 from radius_server.process.replies import Replies
 from radius_server.process.status import StatusServer
@@ -89,20 +89,20 @@ class RadiusServer:
         """Take new clients and a new dictionary from the next datagram on. Requests in flight keep their client."""
         self.clients, self._replies.dictionary = clients, dictionary
 
-    def receive(self, listener: Transport, datagram: bytes, source: Source, destination: bytes) -> None:
+    def receive(self, listener: Transport, datagram: bytes, peer: Peer, local: bytes) -> None:
         """Handle one datagram. Never raises."""
         try:
-            self._receive(listener, datagram, source, destination)
+            self._receive(listener, datagram, peer, local)
         except Unreadable as error:
-            self.counters.dropped(error.reason.value, source[0])
+            self.counters.dropped(error.reason.value, peer[0])
         except Exception:
-            self.counters.dropped("an error of our own", source[0])
-            _log.exception("a datagram could not be handled", source=source[0], octets=len(datagram))
+            self.counters.dropped("an error of our own", peer[0])
+            _log.exception("a datagram could not be handled", source=peer[0], octets=len(datagram))
 
-    def _receive(self, listener: Transport, datagram: bytes, source: Source, destination: bytes) -> None:
-        client = self.clients.find(source[0])
+    def _receive(self, listener: Transport, datagram: bytes, peer: Peer, local: bytes) -> None:
+        client = self.clients.find(peer[0])
         if client is None:
-            self.counters.dropped("no client has this address: is it missing in [[radius.clients]]?", source[0])
+            self.counters.dropped("no client has this address: is it missing in [[radius.clients]]?", peer[0])
             return
         request = read_request(datagram)
         verify_request(
@@ -112,8 +112,8 @@ class RadiusServer:
             limit_proxy_state=client.limit_proxy_state,
         )
         self.counters.verified(client.name, protected=request.message_authenticator_at is not None)
-        key = (source, destination, listener, request.identifier)
-        exchange = Exchange(client, request, listener, source, destination, key, self._loop.time())
+        key = (peer, local, listener, request.identifier)
+        exchange = Exchange(client, request, listener, peer, local, key, self._loop.time())
         if request.code == PacketCode.STATUS_SERVER:
             self._status.answer(exchange)
         else:
@@ -126,24 +126,24 @@ class RadiusServer:
         admitted = self._duplicates.admit(exchange.key, request.octets, exchange.received, room=room)
         if admitted is Admission.NEW:
             try:
-                self._admit(exchange)
+                self._begin(exchange)
             except Exception:
                 self._duplicates.forget(exchange.key, request.octets)
                 raise
         elif admitted is Admission.NO_ROOM:
-            self.counters.dropped("too many requests in flight", exchange.source[0])
+            self.counters.dropped("too many requests in flight", exchange.peer[0])
         elif admitted is Admission.IN_PROGRESS:
             self.counters.counts["duplicate in progress"] += 1
         elif isinstance(admitted, bytes):
             self.counters.counts["duplicate answered again"] += 1
-            exchange.listener.send(admitted, exchange.source, exchange.destination)
+            exchange.listener.send(admitted, exchange.peer, exchange.local)
 
     def _keeps_place(self, request: Packet) -> bool:
         """Over the bound, answers to challenges are still admitted, up to twice the bound: those customers are in the
         middle of a login."""
         return AttributeType.STATE in request.found and self.in_flight < 2 * self._limits.max_in_flight
 
-    def _admit(self, exchange: Exchange) -> None:
+    def _begin(self, exchange: Exchange) -> None:
         policy = exchange.client.policy
         try:
             attempt = self._attempt(exchange)
@@ -180,7 +180,7 @@ class RadiusServer:
             user_password=user_password,
             policy=client.policy,
             client=client.name,
-            source=exchange.source[0],
+            source=exchange.peer[0],
             calling_station_id=asked.calling_station_id.decode(errors="replace")[:64],
             challenge=asked.state,
             fingerprint=fingerprint,

@@ -6,20 +6,20 @@ from typing import NamedTuple, Protocol
 
 from otp_core.radius.codec import Packet
 from radius_server.clients import Client
-from radius_server.listen.udp import Source
+from radius_server.listen.udp import Peer
 
 
 class Transport(Protocol):
     """What received a request and sends its reply: a listener."""
 
-    def send(self, datagram: bytes, source: Source, destination: bytes) -> bool:
-        """Send to ``source`` from the local address ``destination``. False if the kernel did not take it."""
+    def send(self, datagram: bytes, peer: Peer, local: bytes) -> bool:
+        """Send to ``peer`` from the local address ``local``. False if the kernel did not take it."""
 
 
 class Exchange(NamedTuple):
     """A verified request, and what its reply needs.
 
-    ``client`` stays the one found on arrival, also after a reload. ``source`` and ``destination``: the peer's socket
+    ``client`` stays the one found on arrival, also after a reload. ``peer`` and ``local``: the peer's socket
     address and the local address that was asked, as the listener gave them. ``key``: identifies the request for the
     duplicate cache. ``received``: the event loop's time of its arrival.
     """
@@ -27,7 +27,7 @@ class Exchange(NamedTuple):
     client: Client
     request: Packet
     listener: Transport
-    source: Source
-    destination: bytes
+    peer: Peer
+    local: bytes
     key: tuple[object, ...]
     received: float

@@ -96,7 +96,7 @@ class Replies:
             return
         self._duplicates.complete(exchange.key, request.octets, reply)
         self._counters.counts[code] += 1
-        if not exchange.listener.send(reply, exchange.source, exchange.destination):
+        if not exchange.listener.send(reply, exchange.peer, exchange.local):
             self._counters.counts["reply not sent"] += 1
 
 

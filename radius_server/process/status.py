@@ -35,4 +35,4 @@ class StatusServer:
         else:
             reply = write_reply(exchange.request, PacketCode.ACCESS_ACCEPT, [], client.secret)
             self._counters.counts["Status-Server answered"] += 1
-            exchange.listener.send(reply, exchange.source, exchange.destination)
+            exchange.listener.send(reply, exchange.peer, exchange.local)

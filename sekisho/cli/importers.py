@@ -12,8 +12,7 @@ from otp_core.accounts import Desk, Principal
 from otp_core.doors import AttributeCheck
 from otp_core.first_factor.hash_pool import hash_many
 from otp_core.imports import CustomerRow, RowProblem, TokenRow, read_customers, read_tokens
-from otp_core.login.evaluate import attributes_text
-from otp_core.model import TokenState
+from otp_core.model import TokenState, attributes_text
 from otp_core.store.queries import known_contracts, known_tokens
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import NewCustomer

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otp_core.audit import AuditRow, Event, Ids
-from otp_core.login.evaluate import Evaluator, attributes_text
+from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
 from otp_core.login.requests import GATEWAY_CHECKED, LOCAL_VERIFIER, Decision, Facts, FirstFinding, LoginRequest
 from otp_core.login.table import FINDING_TEXT, Finding, Stage
@@ -32,6 +32,7 @@ from otp_core.model import (
     Reject,
     TokenSpec,
     Verdict,
+    attributes_text,
 )
 from otp_core.otp import code_at, step_at
 from otp_core.sealing import Sealer

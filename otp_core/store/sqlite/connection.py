@@ -40,6 +40,7 @@ class DriverConnection:
             raise
 
     def close(self) -> None:
+        """Let go of the connection; the next use opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -112,6 +113,7 @@ class SharedCommits(DriverConnection):
             raise StoreUnavailable(f"store: its log cannot be flushed: {error.strerror}; check the disk") from error
 
     def close(self) -> None:
+        """Let go of the connection and of its write-ahead log."""
         if self._wal_descriptor is not None:
             os.close(self._wal_descriptor)
             self._wal_descriptor = None
