@@ -10,7 +10,7 @@ from otp_core import json_shapes
 from otp_core.json_shapes import local_time
 from otp_core.model import Language, OtpUse
 from sekisho.cli.context import CliContext, principal
-from sekisho.cli.options import AsJson, ContractId, FromStdin, Limit, Reason
+from sekisho.cli.options import AsJson, ContractId, DryRun, FromStdin, ImportFile, Limit, Reason
 from sekisho.cli.output import hint, say, say_facts, say_json, say_rows
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def _hashed(password: str, settings: Settings) -> str:
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE.csv", help="UTF-8; - reads standard input.", show_default=False)],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the whole file and change nothing.")] = False,
+    file: ImportFile,
+    dry_run: DryRun = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave customers who exist untouched: to finish an import.")
     ] = False,

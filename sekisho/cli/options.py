@@ -42,3 +42,7 @@ FromStdin = Annotated[
     bool, typer.Option("--stdin", help="Read secrets from standard input, a line each, even at a terminal.")
 ]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many (0: all).")]
+ImportFile = Annotated[
+    str, typer.Argument(metavar="FILE.csv", help="UTF-8; - reads standard input.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the whole file and change nothing.")]

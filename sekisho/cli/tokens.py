@@ -10,7 +10,7 @@ from otp_core import json_shapes
 from otp_core.json_shapes import local_time
 from otp_core.model import Algorithm, Kind, TokenState
 from sekisho.cli.context import CliContext, principal
-from sekisho.cli.options import AsJson, Limit, Reason, TokenId
+from sekisho.cli.options import AsJson, DryRun, ImportFile, Limit, Reason, TokenId
 from sekisho.cli.output import hint, say_facts, say_json, say_rows
 
 app = typer.Typer(help="Tokens: what shows the codes.", no_args_is_help=True)
@@ -19,8 +19,8 @@ app = typer.Typer(help="Tokens: what shows the codes.", no_args_is_help=True)
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE.csv", help="UTF-8; - reads standard input.", show_default=False)],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the whole file and change nothing.")] = False,
+    file: ImportFile,
+    dry_run: DryRun = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave tokens that exist untouched: to finish an import.")
     ] = False,

@@ -1,4 +1,4 @@
-"""The login batch: a batch of logins as one transaction. Enquiries: what is asked between the batches."""
+"""The login batch: a batch of logins as one transaction, written where what was read still holds."""
 
 from __future__ import annotations
 
