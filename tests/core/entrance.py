@@ -16,9 +16,15 @@ from otp_core.login.policy import Delays
 from otp_core.model import Attempt, Challenge, Policy, Reject, Verdict
 from otp_core.verifier import Verifier
 from tests.core.bank import CHALLENGE, NO_DELAYS, Bank, Holder, verdict_on
+from tests.fakes import KnownPasswords
 
 SOON = 60.0
 """Seconds after which a test that hangs fails instead."""
+PW = "himitsu-no-aikotoba"
+
+
+def knows(**passwords: str) -> KnownPasswords:
+    return KnownPasswords(passwords or {"taro": PW})
 
 
 @dataclass

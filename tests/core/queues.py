@@ -1,0 +1,80 @@
+"""What tests of the login queue share: a queue on a real store, requests to it, and what disturbs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from otp_core.authentication.queue import BatchEvaluator, LoginQueue
+from otp_core.login.evaluate import Evaluator
+from otp_core.login.requests import LoginRequest
+from otp_core.login.table import Stage
+from otp_core.model import Attempt, Verdict
+from tests.core.bank import CODE, Bank, Holder
+
+
+@asynccontextmanager
+async def queue_of(bank: Bank, evaluator: BatchEvaluator | None = None) -> AsyncIterator[LoginQueue]:
+    queue = LoginQueue(bank.store.login_batch(), evaluator or bank.evaluator, bank.guarded, bank.store.ids)
+    try:
+        yield queue
+    finally:
+        queue.close()
+
+
+def request(
+    holder: Holder, user_password: str | None = None, fingerprint: int = 0, deadline: float = math.inf
+) -> LoginRequest:
+    user_password = holder.code() if user_password is None else user_password
+    attempt = Attempt(
+        holder.contract_id, user_password, CODE, "gateway", "192.0.2.1", fingerprint=fingerprint, deadline=deadline
+    )
+    return LoginRequest(attempt, Stage.CODE, code=user_password)
+
+
+async def verdicts(queue: LoginQueue, *requests: LoginRequest) -> list[Verdict]:
+    """What is told of cases that arrive at once."""
+    loop = asyncio.get_running_loop()
+    told: list[asyncio.Future[Verdict]] = [loop.create_future() for _ in requests]
+    for one, future in zip(requests, told, strict=True):
+        queue.submit(one, future.set_result)  # a second verdict would raise InvalidStateError
+    return await asyncio.gather(*told)
+
+
+def later() -> float:
+    """The loop's time, a little from now."""
+    return asyncio.get_running_loop().time() + 0.02
+
+
+@contextmanager
+def locked(bank: Bank) -> Iterator[None]:
+    """Another process holds the write lock."""
+    connection = sqlite3.connect(bank.database, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def seal_breaks(bank: Bank, token_id: str) -> None:
+    """Nothing opens this token's seed any more."""
+    with contextlib.closing(sqlite3.connect(bank.database)) as connection, connection:
+        connection.execute("UPDATE token SET seed = x'0100' WHERE token_id = ?", (token_id,))
+
+
+class CountingEvaluator:
+    """An evaluator that counts how often it was asked."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._evaluator = Evaluator(bank.rules, bank.store.sealer.unseal, lambda: b"state")
+        self.times = 0
+
+    def evaluate(self, *arguments: Any) -> Any:
+        self.times += 1
+        return self._evaluator.evaluate(*arguments)

@@ -1,0 +1,147 @@
+"""A clock set back: silence until it is right or trusted, and no code opens twice."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.faults import AUTO, CHALLENGING, SILENT, answers_status, ask, comes_back, sekisho_and_peers
+from tests.radius_peer import ACCEPT, REJECT, Peers, names
+from tests.sekisho import PASSWORD, free_port
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+SET_BACK = "the clock was set back: it stands"
+with_faketime = pytest.mark.skipif(not FAKETIME.exists(), reason="Debian's faketime is not installed")
+
+
+class Hand:
+    """The server's clock, moved by hand (libfaketime); monotonic time goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "hand"
+        self.away = 0
+        self.move(0)
+        self.environment = {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def move(self, seconds: int) -> None:
+        self.away = seconds
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{seconds:+d}s\n")
+        new.rename(self._file)
+
+    def time(self) -> float:
+        return time.time() + self.away
+
+
+@with_faketime
+def test_a_clock_set_back_while_it_runs(tmp_path: Path) -> None:
+    hand = Hand(tmp_path)
+    with sekisho_and_peers(tmp_path, environment=hand.environment) as (sekisho, peers):
+        customers = sekisho.crowd(8)
+        early = customers[0]
+        code = early.code()
+        assert names([peers.ask(ask(early, code))]) == [ACCEPT]
+        hand.move(-300)
+        since = len(sekisho.log_text())
+        old = [ask(one, one.code(at=hand.time())) for one in customers]
+        assert names(peers.ask_all(old, wait=0.4)) == [SILENT] * 8
+        sekisho.wait_for_log(SET_BACK, since=since)
+        sekisho.wait_for_log("Check the time service", since=since)
+        assert sekisho.cpu_share() < 0.5
+        assert not answers_status(peers)
+        time.sleep(1.1)
+        assert not answers_status(peers)
+        assert sekisho.log_text()[since:].count("no login can be answered") == 1, "it is told once in ten seconds"
+        hand.move(0)
+        assert comes_back(peers)
+        assert names(peers.ask_all(old)) == [REJECT] * 8
+        anew = [ask(one, one.code()) for one in customers[1:]]
+        assert names(peers.ask_all(anew)) == [ACCEPT] * 7
+        assert names([peers.ask(ask(early, code))]) == [REJECT]
+
+
+@with_faketime
+@pytest.mark.parametrize("source", [CHALLENGING, AUTO])
+def test_a_clock_set_back_is_met_with_silence_in_every_mode(tmp_path: Path, source: str) -> None:
+    hand = Hand(tmp_path)
+    with (
+        sekisho_and_peers(tmp_path, environment=hand.environment) as (sekisho, _),
+        Peers(sekisho.where, 4, source) as peers,
+    ):
+        customer = sekisho.customer()
+        hand.move(-300)
+        user_password = PASSWORD + (customer.code(at=hand.time()) if source == AUTO else "")
+        assert peers.ask(ask(customer, user_password), wait=0.5) is None
+        sekisho.wait_for_log(SET_BACK)
+        hand.move(0)
+        assert comes_back(peers)
+
+
+@with_faketime
+def test_a_small_step_back_goes_unnoticed_and_opens_no_code_again(tmp_path: Path) -> None:
+    hand = Hand(tmp_path)
+    wide = "[login]\ncode_window = 2\n"
+    with sekisho_and_peers(tmp_path, environment=hand.environment, more=wide) as (sekisho, peers):
+        customers = sekisho.crowd(4)
+        codes = [one.code() for one in customers]
+        assert (
+            names(peers.ask_all([ask(one, code) for one, code in zip(customers, codes, strict=True)])) == [ACCEPT] * 4
+        )
+        hand.move(-20)
+        time.sleep(1.1)
+        assert answers_status(peers)
+        assert (
+            names(peers.ask_all([ask(one, code) for one, code in zip(customers, codes, strict=True)])) == [REJECT] * 4
+        )
+        assert names(peers.ask_all([ask(one, one.code(1)) for one in customers])) == [ACCEPT] * 4
+
+
+@with_faketime
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_clock_set_back_between_two_runs(tmp_path: Path, workers: int) -> None:
+    hand = Hand(tmp_path)
+    listen = (f"127.0.0.1:{free_port()}",)
+    with sekisho_and_peers(tmp_path, environment=hand.environment, workers=workers, listen=listen) as (sekisho, peers):
+        customers = sekisho.crowd(4)
+        assert names([peers.ask(ask(customers[0], customers[0].code()))]) == [ACCEPT]
+        assert sekisho.stop() == 0
+        hand.move(-300)
+        sekisho.start()
+        old = [ask(one, one.code(at=hand.time())) for one in customers]
+        assert names(peers.ask_all(old, wait=0.4)) == [SILENT] * 4
+        sekisho.wait_for_log(SET_BACK)
+        sekisho.wait_for_log("restart with `sekisho serve --trust-clock`")
+        assert not answers_status(peers)
+        hand.move(0)
+        assert comes_back(peers)
+        assert names(peers.ask_all([ask(one, one.code(1)) for one in customers])) == [ACCEPT] * 4
+
+
+@with_faketime
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_clock_that_was_wrong_is_trusted_from_then_on(tmp_path: Path, workers: int) -> None:
+    """An hour ahead for a while, then right: `--trust-clock` once, and a restart later works without it."""
+    hand = Hand(tmp_path)
+    listen = (f"127.0.0.1:{free_port()}",)
+    with sekisho_and_peers(tmp_path, environment=hand.environment, workers=workers, listen=listen) as (sekisho, peers):
+        early, *others = sekisho.crowd(6)
+        code = early.code()
+        assert names([peers.ask(ask(early, code))]) == [ACCEPT]
+        hand.move(3600)
+        assert names([peers.ask(ask(others[0], others[0].code(at=hand.time())))]) == [ACCEPT]
+        assert sekisho.stop() == 0
+        hand.move(0)
+        for arguments, customer in (("--trust-clock",), others[1]), ((), others[2]), ((), others[3]):
+            sekisho.start(*arguments)
+            assert names([peers.ask(ask(customer, customer.code()))]) == [ACCEPT]
+            assert names([peers.ask(ask(early, code))]) == [REJECT]
+            assert answers_status(peers)
+            assert sekisho.stop() == 0
+        assert len(sekisho.audit(event="clock.trusted")) == 1

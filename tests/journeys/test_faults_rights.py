@@ -1,0 +1,67 @@
+"""A store that the server may not write: silence while it runs, a refusal to start at the start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.faults import CODE, as_root, check_recovery, check_trouble, refuses_to_start, running_sekisho
+from tests.radius_peer import Peers
+from tests.sekisho import mounted
+
+NOBODY = 65534
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+
+
+@as_root
+def test_a_store_that_belongs_to_somebody_else(folder_for_all: Path) -> None:
+    """`sekisho init` as root, `sekisho serve` as a user who may only read the store."""
+    with running_sekisho(folder_for_all, prefix=AS_NOBODY) as sekisho:
+        customers = sekisho.crowd(8)
+        give_to_nobody(folder_for_all)
+        os.chown(sekisho.database, 0, 0)
+        sekisho.database.chmod(0o644)
+        with Peers(sekisho.start().where, 4, CODE) as peers:
+            asked = check_trouble(sekisho, peers, customers, "the file or its folder cannot be written: check owner")
+            os.chown(sekisho.database, NOBODY, NOBODY)
+            check_recovery(sekisho, peers, asked)
+        assert sekisho.stop() == 0
+
+
+@as_root
+def test_a_read_only_folder_at_the_start(folder_for_all: Path) -> None:
+    with running_sekisho(folder_for_all, prefix=AS_NOBODY) as sekisho:
+        give_to_nobody(folder_for_all)
+        sekisho.database.chmod(0o444)
+        os.chown(folder_for_all, 0, 0)
+        refuses_to_start(sekisho, "the file or its folder cannot be written: check owner, rights and mount options")
+
+
+@as_root
+def test_a_read_only_file_system_at_the_start(tmp_path: Path) -> None:
+    with (
+        mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m", "none") as disk,
+        running_sekisho(tmp_path, disk=disk) as sekisho,
+    ):
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        refuses_to_start(
+            sekisho, "the file cannot be opened: check the path, its folder, their rights and mount options"
+        )
+
+
+@pytest.fixture
+def folder_for_all() -> Iterator[Path]:
+    """One that an unprivileged user may enter: pytest's own are its user's alone."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def give_to_nobody(folder: Path) -> None:
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
