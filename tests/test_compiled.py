@@ -112,3 +112,15 @@ def test_the_command_says_which_it_is() -> None:
     command = [sys.executable, "-m", "sekisho", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith(", compiled") is COMPILED
+
+
+@pytest.mark.parametrize("name", INCLUDED)
+def test_nothing_is_awaited_while_an_exception_is_handled(name: str) -> None:
+    """A compiled coroutine that waits inside ``except`` leaves its exception behind as the one that everybody after it
+    handles: every later traceback of the process would name it."""
+    path = source_of(name)
+    assert path is not None
+    for handler in ast.walk(ast.parse(path.read_text())):
+        if isinstance(handler, ast.ExceptHandler):
+            waits = [node.lineno for node in ast.walk(handler) if isinstance(node, ast.Await | ast.Yield)]
+            assert not waits, f"{path.name}: lines {waits}"

@@ -115,20 +115,22 @@ class LoginQueue:
 
     async def _run_batch(self, batch: list[_Waiting]) -> None:
         requests = [request for request, _ in batch]
+        outcomes: _Outcomes | None = None
+        # Nothing is awaited in an ``except``: compiled code would leave that exception behind as the one being handled.
         try:
             outcomes = await self._decide(requests)
         except Conflict:
-            await self._run_each(batch)
-            return
+            pass
         except (StoreUnavailable, ClockSetBack) as cause:
             self._requeue(batch, str(cause))
             return
         except Exception:
             _log.exception("a batch could not be evaluated", requests=len(requests))
+        if outcomes is None:
             await self._run_each(batch)
-            return
-        self._recover()
-        self._deliver_all(batch, outcomes)
+        else:
+            self._recover()
+            self._deliver_all(batch, outcomes)
 
     async def _decide(self, requests: list[LoginRequest]) -> _Outcomes:
         """Run one batch; again, if somebody was faster. Raises Conflict if that goes on, StoreUnavailable,
