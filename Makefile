@@ -10,7 +10,7 @@ PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help install compiled demo test test-compiled lint soak tour bench fuzz docs texts lock clean system dev
+.PHONY: help install compiled demo test test-compiled lint soak tour bench fuzz mutants docs texts lock clean system dev
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -85,6 +85,19 @@ tour: system dev  ## the pictures of docs/tour.md anew, from the tests that exam
 fuzz: dev  ## the packet parser against a coverage-guided fuzzer, the PAM module against bad frames: a minute each
 	$(BIN)/python tests/radius/fuzz_packet.py -max_total_time=60
 	SEKISHO_FUZZ_SECONDS=60 $(BIN)/python -m pytest tests/pam/test_module_memory.py
+
+MUTANTS := build/mutants
+
+# In copies, so that no mutant is ever in the checkout: one for mutmut, numbered ones for the tables.
+# One module: make mutants ONLY='otp_core.otp.*'
+mutants: dev  ## the pure rooms changed in every small way: which change does no test notice? About half an hour
+	@rm -rf $(MUTANTS)
+	@for copy in functions $$(seq $(JOBS)); do \
+		mkdir -p $(MUTANTS)/$$copy/tmp && cp -r $(ROOMS) tests pyproject.toml README.md $(MUTANTS)/$$copy; done
+	cd $(MUTANTS)/functions && TMPDIR=$$PWD/tmp $(abspath $(BIN))/mutmut run --max-children $(JOBS) $(ONLY) >../mutmut.log || \
+		{ tail -n 40 ../mutmut.log; exit 1; }
+	$(if $(ONLY),,TMPDIR=$(abspath $(MUTANTS))/1/tmp $(BIN)/python -m tests.mutants.tables $(MUTANTS))
+	@$(BIN)/python -m tests.mutants.summary $(MUTANTS)
 
 bench: system compiled  ## speed and memory beside FreeRADIUS and the other PAM modules
 	@$(BIN)/python -m benchmarks.run --sekisho $(COMPILED)/bin/sekisho; radius=$$?; \

@@ -13,6 +13,7 @@ from otp_core.login.requests import LoginRequest
 from otp_core.login.table import FINDING_TEXT, Finding
 from otp_core.model import Accept, Challenge, Reject, Verdict
 from tests.core.evaluator_harness import SEALER, WRONG, WRONG_PASSWORD, both, code, code_of, first, make_harness, second
+from tests.examples import examples
 
 Move = tuple[str, str, int | str, int, str, int]
 moves: st.SearchStrategy[list[Move]] = st.lists(
@@ -71,7 +72,7 @@ class Play:
         return verdicts
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(moves)
 def test_whatever_is_tried_the_rules_hold(moves: list[Move]) -> None:
     play = Play()
@@ -120,7 +121,7 @@ def test_whatever_is_tried_the_rules_hold(moves: list[Move]) -> None:
     assert [row.id for row in harness.audit] == sorted({row.id for row in harness.audit})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(moves)
 def test_a_batch_is_decided_like_its_requests_one_after_the_other(moves: list[Move]) -> None:
     alone, together = Play(), Play()

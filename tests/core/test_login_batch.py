@@ -39,6 +39,7 @@ from tests.core.batches import (
     second_round,
 )
 from tests.core.faulty import no_way_back, read_only
+from tests.examples import examples
 
 
 def test_a_batch_writes_what_was_decided_and_nothing_else(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_challenge_is_taken_out_by_its_answer(tmp_path: Path) -> None:
     assert bank.rows()["challenge"] == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.lists(
         st.lists(

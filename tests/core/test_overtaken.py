@@ -21,6 +21,7 @@ from otp_core.model import Accept, Challenge, Reject, Verdict
 from otp_core.store.engine import LoginBatch
 from tests.core.bank import STAFF, Bank, Holder, rules
 from tests.core.batches import code_request, completed, first_round, login_batch_of, run_batch, second_round
+from tests.examples import examples
 
 
 class Race:
@@ -202,7 +203,7 @@ BATCHES = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(BATCHES, BATCHES, BATCHES)
 def test_two_batches_at_once_come_out_for_each_as_if_one_had_been_first(
     before: Batch, one: Batch, other: Batch

@@ -190,3 +190,9 @@ def test_a_frame_s_memory_is_bounded() -> None:
         with pytest.raises(BadFrame) as refusal:
             stream.feed(length.to_bytes(4, "big")[3:])
         assert refusal.value.fault is FrameFault.LENGTH
+
+
+def test_a_text_for_a_terminal_has_no_controls_and_whole_characters() -> None:
+    assert printable("a\nb\x1b[2Jc") == "a b [2Jc"
+    assert printable("\ud800") == "?"
+    assert printable("あ" * 400) == "あ" * 341

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otp_core.radius.dictionary import CannotEncode, Dictionary, standard_dictionary
+from tests.examples import examples
 
 STANDARD = Dictionary()
 
@@ -258,7 +259,7 @@ NAMES = st.sampled_from(["Filter-Id", "Class", "Session-Timeout", "Service-Type"
 
 
 @given(st.dictionaries(NAMES | st.text(max_size=10), JSON, max_size=4))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_whatever_a_customers_record_holds_it_is_octets_or_a_value_error(attributes: dict[str, object]) -> None:
     """A customer's attributes come from the store as JSON."""
     try:

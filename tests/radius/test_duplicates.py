@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from radius_server.duplicates import Admission, Duplicates
+from tests.examples import examples
 
 FIRST, SECOND = b"\1\7" + b"a" * 40, b"\1\7" + b"a" * 39 + b"b"
 """The octets of two requests that begin alike: code, identifier and authenticator are the same."""
@@ -155,5 +156,5 @@ class DuplicatesMachine(RuleBasedStateMachine):
         assert len(self.duplicates) <= self.LIMIT
 
 
-DuplicatesMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+DuplicatesMachine.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 TestDuplicates = DuplicatesMachine.TestCase

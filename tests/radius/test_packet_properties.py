@@ -23,6 +23,7 @@ from otp_core.radius.codec import (
 from otp_core.radius.replies import read_reply, write_reply
 from otp_core.radius.requests import read_credentials, read_request, verify_request, write_access_request
 from tests import radius_peer
+from tests.examples import examples
 from tests.radius import craft
 from tests.radius.craft import SIGNED, packet
 
@@ -60,13 +61,13 @@ def through_the_codec(datagram: bytes, secret: bytes, required: bool, limit: boo
 
 
 @given(st.one_of(st.binary(max_size=300), nearly_packets()), SECRETS, st.booleans(), st.booleans())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_any_octets_are_dropped_refused_or_read(datagram: bytes, secret: bytes, required: bool, limit: bool) -> None:
     through_the_codec(datagram, secret, required, limit)
 
 
 @given(st.one_of(st.binary(min_size=20, max_size=300), nearly_packets()))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_what_is_read_is_what_was_sent(datagram: bytes) -> None:
     try:
         request = read_request(datagram)
@@ -82,14 +83,14 @@ def test_what_is_read_is_what_was_sent(datagram: bytes) -> None:
 
 
 @given(st.one_of(st.binary(max_size=300), nearly_packets()), SECRETS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_no_packet_passes_without_the_secret(datagram: bytes, secret: bytes) -> None:
     """A client that must sign gets no reply without the secret."""
     assert through_the_codec(datagram, b"not " + secret, required=True, limit=True) is None
 
 
 @given(ATTRIBUTES, AUTHENTICATORS, SECRETS, st.integers(0, 255), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_signed_packet_is_read_and_one_changed_bit_is_not(
     attributes: list[Attribute], authenticator: bytes, secret: bytes, identifier: int, data: st.DataObject
 ) -> None:
@@ -108,7 +109,7 @@ def test_a_signed_packet_is_read_and_one_changed_bit_is_not(
 
 
 @given(st.binary(max_size=128), SECRETS, AUTHENTICATORS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_password_comes_out_as_it_went_in(clear: bytes, secret: bytes, authenticator: bytes) -> None:
     """Except NULs at its end, which are padding (RFC 2865 section 5.2)."""
     assert reveal_password(craft.hidden(clear, secret=secret, authenticator=authenticator), secret, authenticator) == (
@@ -117,7 +118,7 @@ def test_a_password_comes_out_as_it_went_in(clear: bytes, secret: bytes, authent
 
 
 @given(st.binary(max_size=128), SECRETS, AUTHENTICATORS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_password_is_hidden_as_the_rfc_has_it(clear: bytes, secret: bytes, authenticator: bytes) -> None:
     assert hide_password(clear, secret, authenticator) == craft.hidden(
         clear, secret=secret, authenticator=authenticator
@@ -131,7 +132,7 @@ def test_a_password_is_hidden_as_the_rfc_has_it(clear: bytes, secret: bytes, aut
     AUTHENTICATORS,
     st.data(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_client_reads_the_reply_to_its_request_and_no_changed_one(
     code: PacketCode, attributes: list[Attribute], secret: bytes, authenticator: bytes, data: st.DataObject
 ) -> None:
@@ -154,7 +155,7 @@ def test_a_client_reads_the_reply_to_its_request_and_no_changed_one(
     SECRETS,
     AUTHENTICATORS,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_every_reply_verifies_at_an_independent_peer(
     code: PacketCode, attributes: list[Attribute], states: list[bytes], secret: bytes, authenticator: bytes
 ) -> None:
@@ -173,7 +174,7 @@ def test_every_reply_verifies_at_an_independent_peer(
 
 
 @given(TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_split_text_is_whole_again_when_joined(text: str) -> None:
     parts = [value for _, value in text_attributes(AttributeType.REPLY_MESSAGE, text)]
     assert "".join(part.decode() for part in parts) == text
