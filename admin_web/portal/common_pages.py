@@ -19,7 +19,7 @@ from otp_core.model import BackendSilent, Language
 from otp_core.store.retry import retry_while_busy
 
 _YEAR_SECONDS = 365 * 24 * 3600
-_OUR_PATH = re.compile(r"/(?:[a-z][a-z-]*/?)*")
+_OUR_PATH = re.compile(r"/(?:[a-z][a-z-]*(?:/[a-z][a-z-]*)*/?)?")
 """A path of this site, and nothing that a browser could take for another host."""
 
 _log = structlog.get_logger("web")

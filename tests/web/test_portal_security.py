@@ -64,6 +64,28 @@ def test_every_answer_carries_the_headers(bank: Portal) -> None:
 
 
 @pytest.mark.parametrize(
+    ("back", "leads_to"),
+    [
+        ("/", "/"),
+        ("/enrol", "/enrol"),
+        ("/enrol/token-id", "/enrol/token-id"),
+        ("/enrol/", "/enrol/"),
+        ("//evil.example", "/"),
+        ("/enrol//evil", "/"),
+        ("https://evil.example", "/"),
+        ("/" + "a" * 4000 + "!", "/"),
+        ("/" + "a/" * 2000 + "!", "/"),
+    ],
+)
+def test_after_a_choice_of_language_only_our_own_path_is_gone_back_to_and_that_is_quickly_decided(
+    bank: Portal, back: str, leads_to: str
+) -> None:
+    """A path of 4,000 letters takes no longer than the connection may last."""
+    answer = PortalClient(bank).ask("GET", f"/language/en?to={back}", None)
+    assert (answer.status, answer.headers["Location"]) == (303, leads_to)
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/nowhere", 404), ("PUT", "/enrol", 405), ("GET", "/static/x/../app.py", 404), ("POST", "/", 405)],
 )
