@@ -85,10 +85,10 @@ class Authenticator:
         customer, if no password is held for them, if the first factor asks a further question, or if this one would
         have had to wait past the attempt's deadline. No verdict and no audit row: those are the caller's. Raises
         BackendSilent."""
-        customer, station = attempt.customer, _station(attempt)
+        customer, calling_station = attempt.customer, _calling_station(attempt)
         max_wait = attempt.deadline - asyncio.get_running_loop().time()
         try:
-            if not await self._throttle.enter(customer, station, max_wait):
+            if not await self._throttle.enter(customer, calling_station, max_wait):
                 return False
         except TimeoutError:
             return False
@@ -98,10 +98,10 @@ class Authenticator:
                 return False
             if await self._login_reader.login_record(customer) is None:
                 return False
-            self._throttle.passed(customer, station)
+            self._throttle.passed(customer, calling_station)
             return True
         finally:
-            self._throttle.leave(customer, station)
+            self._throttle.leave(customer, calling_station)
 
     async def close(self) -> None:
         """Cancel the first factors and verifiers under way. The doors have waited for them as long as they may."""
@@ -127,7 +127,7 @@ class Authenticator:
 
     def _repeated_login_fingerprint(self, attempt: Attempt, code: str) -> int | None:
         """Recognises the same login when a gateway sends it anew under another identifier; None where that is not
-        wanted. Never made of the password: a fast fingerprint would let whoever has store and key guess it."""
+        wanted. Never made of the password: with store and key, a fast fingerprint could be guessed from."""
         if not attempt.policy.repeated_login_seconds:
             return None
         parts = (attempt.client, attempt.customer, normalise_code(code))
@@ -149,10 +149,10 @@ class Authenticator:
 
     async def _check_and_submit(self, attempt: Attempt, state: bytes | None, on_verdict: OnVerdict) -> None:
         """Throttle, first factor, queue. The throttle hears of the verdict, whatever it is."""
-        customer, station = attempt.customer, _station(attempt)
+        customer, calling_station = attempt.customer, _calling_station(attempt)
         max_wait = attempt.deadline - asyncio.get_running_loop().time()
         try:
-            if not await self._throttle.enter(customer, station, max_wait):
+            if not await self._throttle.enter(customer, calling_station, max_wait):
                 # Refused without a look at the password, so the answer tells nothing about it.
                 unseen = FirstFinding(right=False, reason=Finding.TOO_SOON)
                 self._submit(LoginRequest(attempt, Stage.FIRST_ROUND, unseen), on_verdict)
@@ -161,7 +161,7 @@ class Authenticator:
             on_verdict(Silence("a password waited longer in line than the gateway would", busy=True))
             return
         with contextlib.ExitStack() as entered:
-            entered.callback(self._throttle.leave, customer, station)
+            entered.callback(self._throttle.leave, customer, calling_station)
             try:
                 request = await self._checked(attempt, state)
             except BackendSilent as error:
@@ -177,7 +177,7 @@ class Authenticator:
             with until_verdict:
                 if isinstance(verdict, Accept | Challenge):
                     # By the verdict, not by the password: otherwise the next delay would tell that it was right.
-                    self._throttle.passed(customer, station)
+                    self._throttle.passed(customer, calling_station)
             on_verdict(verdict)
 
         self._submit(request, deliver)
@@ -287,5 +287,5 @@ def _cancelled_at(attempt: Attempt) -> float | None:
     return max(attempt.deadline, asyncio.get_running_loop().time()) + CANCEL_AFTER_SECONDS
 
 
-def _station(attempt: Attempt) -> str:
+def _calling_station(attempt: Attempt) -> str:
     return attempt.calling_station_id or attempt.client

@@ -22,8 +22,8 @@ class Question(NamedTuple):
 
     ``candidates``: passwords in the order in which they are to be tried; the first right one decides. A text that may
     end with a code (mode ``auto``) is read two ways, and gives two. ``most_candidates``: how many there could have been
-    if this customer had a token; whoever computes the answer takes as long as for so many, so that the time does not
-    tell who has one. ``state``: of an earlier ``NextRound``, to which the only candidate is the answer.
+    if this customer had a token; an implementation that computes the answer takes as long as for so many, so that the
+    time does not tell who has one. ``state``: of an earlier ``NextRound``, to which the only candidate is the answer.
     """
 
     attempt: Attempt

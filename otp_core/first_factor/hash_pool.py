@@ -1,7 +1,7 @@
 """A bounded pool of threads for work that is long and lets go of the GIL: hashing, beside an event loop.
 
-Never lets more wait than may wait: whoever comes then is told at once. Never begins work that nobody waits for
-any more. Knows nothing of passwords, save that ``hash_many`` hands them on.
+A bounded number of calls may wait; further ones fail at once. Work that no caller waits for any more is not begun.
+The pool knows nothing of passwords; ``hash_many`` only hands them on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class PoolFull(Exception):
-    """As many wait as may wait. Said at once, so that a gateway still has the time to try its next server."""
+    """As many calls wait as may wait. Raised at once, so that a gateway has time to try its next server."""
 
 
 class TooLate(Exception):

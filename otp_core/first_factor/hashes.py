@@ -94,8 +94,8 @@ def check(password: bytes, encoded: str) -> bool:
     """Whether this is the password. Raises UnknownHash where ``validate`` would, and CannotHash.
 
     A password that a foreign format cannot see whole never matches: of crypt(3)'s, bcrypt sees 72 bytes, the others
-    511, none what comes after a NUL; PBKDF2 cannot see whether a NUL is there. To compare a part would be to let in
-    whoever knows that part.
+    511, none what comes after a NUL; PBKDF2 cannot see whether a NUL is there. Comparing a part would let in
+    anyone who knows that part.
     """
     _, recipe = _read(encoded)
     return hmac.compare_digest(recipe.digest_of(password), recipe.digest)
