@@ -1,5 +1,23 @@
-"""Connections in the driver's own words, for the statements of a login. One is opened when it is first used, and again
-after trouble; every error of the database comes out as StoreUnavailable, with no transaction left open.
+"""Connections of the sqlite3 driver itself, for the statements of a login. It holds no statement about customers.
+
+Theory of operation
+-------------------
+*What can happen at once.* A process has one connection for its login batches, one for its readers and one for its
+maintenance, each used by one thread. Other processes have their own. SQLite lets one of them write at a time, and all
+of them read meanwhile.
+
+*Opening.* A connection is opened when it is first used, and again after any trouble. The file's inode is remembered: a
+file that was replaced under the process is refused, because SQLite would play the old write-ahead log over it.
+
+*What happens on an error.* ``guarded`` rolls back whatever transaction is open, closes the connection if that fails,
+and raises StoreUnavailable with the cause and what to do (database.unavailable). Nothing of the transaction is left.
+
+*When a commit is durable.* ``SharedCommits`` commits with ``synchronous=NORMAL``: COMMIT writes the log and does not
+flush it. ``flush`` calls fdatasync on the same log after the lock is free; no verdict may be told before it returned.
+If it fails, the connection is closed and StoreUnavailable raised.
+
+*Turns.* Before the write lock, ``turn`` takes an exclusive flock on the log. The kernel wakes the next process up;
+SQLite's own lock is asked for in a loop with pauses, and is left to commands and imports.
 """
 
 from __future__ import annotations
