@@ -9,8 +9,8 @@ of them read meanwhile.
 *Opening.* A connection is opened when it is first used, and again after any trouble. The file's inode is remembered: a
 file that was replaced under the process is refused, because SQLite would play the old write-ahead log over it.
 
-*What happens on an error.* ``guarded`` rolls back whatever transaction is open, closes the connection if that fails,
-and raises StoreUnavailable with the cause and what to do (database.unavailable). Nothing of the transaction is left.
+*What happens on an error.* ``guarded`` rolls back whatever transaction is open, closes the connection unless the error
+was only a lock, and raises StoreUnavailable with the cause and what to do. Nothing of the transaction is left.
 
 *When a commit is durable.* ``SharedCommits`` commits with ``synchronous=NORMAL``: COMMIT writes the log and does not
 flush it. ``flush`` calls fdatasync on the same log after the lock is free; no verdict may be told before it returned.
