@@ -64,11 +64,12 @@ class FrameDecoder:
             raise
 
     def end(self) -> None:
-        """The sender has closed the stream. Raises BadFrame if a frame is incomplete."""
+        """The sender has closed the stream. Raises BadFrame if a frame is incomplete, and after a bad frame."""
         if self._buffer:
             self._drop(len(self._buffer))
             self._fault = FrameFault.INCOMPLETE
-            raise BadFrame(FrameFault.INCOMPLETE)
+        if self._fault is not None:
+            raise BadFrame(self._fault)
 
     def _take_frames(self) -> list[Frame]:
         frames: list[Frame] = []

@@ -179,7 +179,7 @@ class _Evaluation:
 
     def _find_code(self, record: LoginRecord, text: str) -> Finding:
         code = normalise_code(text)
-        if not is_code(code, record.digits or 0) or self._is_the_password(code):
+        if not is_code(code, record.digits or 0) or self._is_the_password():
             return Finding.NOT_A_CODE
         if record.failures:
             if self.fingerprint and record.failed_fingerprint == self.fingerprint and self._recent(record.failed_at):
@@ -208,7 +208,7 @@ class _Evaluation:
         assert record is not None and record.token_id is not None and record.verifier is not None and code is not None
         return VerifierNeeded(record.token_id, record.verifier, normalise_code(code))
 
-    def _is_the_password(self, code: str) -> bool:
+    def _is_the_password(self) -> bool:
         fingerprint = self.challenge.password_fingerprint if self.challenge else None
         return fingerprint is not None and fingerprint == self.request.text_fingerprint
 

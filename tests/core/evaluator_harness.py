@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from otp_core.audit import AuditRow, Ids
+from otp_core.audit import AuditRow, Event, Ids
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Rules
 from otp_core.login.requests import GATEWAY_CHECKED, LOCAL_VERIFIER, Decision, Facts, FirstFinding, LoginRequest
@@ -154,6 +154,7 @@ class Harness:
         for challenge in decision.challenges_created:
             assert challenge.state not in self.challenges
             self.challenges[challenge.state] = challenge
+        assert decision.locked == [row for row in decision.audit if row.event == Event.CUSTOMER_LOCKED]
         self.audit += decision.audit
 
 

@@ -19,6 +19,7 @@ from otp_core.otp import (
     LOOK_BACK,
     Fit,
     code_at,
+    code_at_the_end,
     find_step,
     fit,
     is_code,
@@ -483,3 +484,28 @@ def test_a_wrong_specification_is_told_the_right_form(
 ) -> None:
     with pytest.raises(ValueError, match=advice):
         spec_of(kind, algorithm, digits, period)
+
+
+def test_a_counter_ahead_comes_before_the_same_code_behind() -> None:
+    """Counters 10 and 19 of this seed have one code: it must not be called reused while the token may have gone on."""
+    seed = b"00000000000000062468"
+    assert code_at(seed, 10, HOTP) == code_at(seed, 19, HOTP) == "048847"
+    found = fit(seed, HOTP, "048847", at_ms=0, last_step=10, drift=0, window=1, look_ahead=10)
+    assert found == (Fit.FITS, 19)
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("pw123456", 6),
+        ("pw12 34 56", 8),
+        ("pw１２３４５６", 6),
+        ("pw1 2 3 4 5  6", 12),
+        ("pw1 2 3 4 5   6", 0),  # 13 characters: more than twice the digits
+        ("pw1  2  3  4  5  6", 0),
+        ("12345", 0),
+        ("", 0),
+    ],
+)
+def test_a_code_behind_a_password_takes_up_to_twice_its_digits(text: str, length: int) -> None:
+    assert code_at_the_end(text, 6) == length

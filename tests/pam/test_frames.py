@@ -196,3 +196,12 @@ def test_a_text_for_a_terminal_has_no_controls_and_whole_characters() -> None:
     assert printable("a\nb\x1b[2Jc") == "a b [2Jc"
     assert printable("\ud800") == "?"
     assert printable("あ" * 400) == "あ" * 341
+
+
+def test_a_stream_that_ended_in_the_middle_of_a_frame_stays_broken() -> None:
+    stream = FrameDecoder("module")
+    assert stream.feed(b"\0\0\0\5") == []
+    for again in (stream.end, stream.end, lambda: stream.feed(b"")):
+        with pytest.raises(BadFrame) as refusal:
+            again()
+        assert (refusal.value.fault, str(refusal.value)) == (FrameFault.INCOMPLETE, FrameFault.INCOMPLETE.value)
