@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otp_core.login.table import LOGIN, Action, Finding, Stage, action_for
+from otp_core.login.table import FINDING_TEXT, LOGIN, Action, Finding, Stage, action_for
 
 # One block an action, so that the question "how does a login succeed?" is answered by the first three blocks.
 EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
@@ -88,3 +88,8 @@ def test_nothing_but_a_fresh_code_is_accepted_where_a_code_was_given() -> None:
 def test_an_answer_to_a_challenge_is_never_accepted_for_want_of_a_token() -> None:
     """Who was suspended between the two rounds begins anew."""
     assert action_for(Stage.SECOND_ROUND, Finding.WITHOUT_TOKEN) is Action.REJECT
+
+
+def test_each_finding_has_words_of_its_own_for_the_audit_trail() -> None:
+    assert FINDING_TEXT.keys() == set(Finding)
+    assert len(set(FINDING_TEXT.values())) == len(Finding)
