@@ -75,10 +75,10 @@ class Process:
 
     def cpu_seconds(self) -> float:
         """User and system time of all threads, of living children, and of those already waited for."""
-        return sum(_cpu_seconds(pid) for pid in self._family())
+        return sum(_cpu_seconds(pid) for pid in self.family())
 
     def memory(self) -> Memory:
-        family = [_status(pid) for pid in self._family()]
+        family = [_status(pid) for pid in self.family()]
         return Memory(
             now=sum(status.get("VmRSS", 0) for status in family) / 1024,
             peak=sum(status.get("VmHWM", 0) for status in family) / 1024,
@@ -91,12 +91,13 @@ class Process:
         try:
             self._child.wait(seconds)
         except subprocess.TimeoutExpired:
-            for pid in self._family():
+            for pid in self.family():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._child.wait()
 
-    def _family(self) -> list[int]:
+    def family(self) -> list[int]:
+        """Its process ID, and those of all its descendants that live."""
         found, todo = [], [self._child.pid]
         while todo:
             pid = todo.pop()
