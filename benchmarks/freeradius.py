@@ -9,7 +9,6 @@ WAL. Both demand the code and a Message-Authenticator, and sign their replies, a
 import os
 import secrets
 import shutil
-import sqlite3
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from benchmarks import tokens
 from benchmarks.contender import ACCEPT, CODE_DEMANDED, REJECT, Running
 from benchmarks.load import Credential, Door
 from benchmarks.processes import Process, Unusable, free_port
+from otp_core.store.sqlite import driver
 
 
 class ConfigText(Template):
@@ -212,7 +212,7 @@ def code_alone(number: int, step: int) -> Credential:
 
 def _fill_database(path: Path, customers: int) -> None:
     """WAL stays with the file; synchronous=FULL is SQLite's default and FreeRADIUS leaves it alone."""
-    with sqlite3.connect(path) as database:
+    with driver.connect(path) as database:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(
             "CREATE TABLE token (customer TEXT PRIMARY KEY, key TEXT NOT NULL, last_step INTEGER NOT NULL DEFAULT 0)"

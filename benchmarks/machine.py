@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sqlite3
 import statistics
 import time
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 
 from benchmarks import freeradius, freeradius_debian
 from benchmarks.processes import Unusable, file_system
+from otp_core.store.sqlite import driver
 
 
 def facts(store: Path) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def facts(store: Path) -> dict[str, Any]:
         "commit_to_disk_ms": round(commit_seconds(store) * 1e3, 3),
         "udp_receive_buffer_max": int(Path("/proc/sys/net/core/rmem_max").read_text()),
         "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
+        "sqlite": driver.NAME,
         "freeradius": _freeradius(),
         "debian_configuration_of_freeradius": freeradius_debian.package_version() or "not installed",
         "pyrad": version("pyrad"),

@@ -17,6 +17,7 @@ import structlog
 from otp_core import logs
 from otp_core.doors import Door
 from otp_core.settings import ConfigProblems, Loaded
+from otp_core.store.sqlite import driver
 from sekisho.doors import door_problems, make_doors, reload_doors
 from sekisho.settings import Settings, load
 from sekisho.supervisor import SIGNALS, supervise
@@ -59,7 +60,7 @@ def _run(configuration: Configuration, *, trust_clock: bool) -> int:
     logs.configure(settings.log.level, settings.log.format)
     for warning in loaded.warnings:
         _log.warning("settings", warning=str(warning))
-    workers = settings.radius.workers or os.cpu_count() or 1
+    workers = _workers(settings)
     doors = make_doors(settings)
     if workers == 1:
         return asyncio.run(_serve(configuration, settings, doors, trust_clock=trust_clock, shared=False))
@@ -73,6 +74,14 @@ def _run(configuration: Configuration, *, trust_clock: bool) -> int:
         )
 
     return supervise(workers, worker)
+
+
+def _workers(settings: Settings) -> int:
+    """How many workers serve: one where several would not be safe for the store, which is said."""
+    if not driver.resets_safely():
+        _log.warning("store", warning=driver.FAULT)
+        return 1
+    return settings.radius.workers or os.cpu_count() or 1
 
 
 async def _serve(

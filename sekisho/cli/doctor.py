@@ -78,6 +78,7 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     yield from (CheckResult(CheckState.WARN, "settings", str(warning)) for warning in context.loaded.warnings)
     yield CheckResult(CheckState.OK, "settings", f"{context.config or 'the environment'} holds")
     yield from _doors(settings)
+    yield _sqlite()
     yield from _store(context, settings, deep)
     yield from (_listening(address) for address in settings.radius.listen if address.port)
 
@@ -90,6 +91,14 @@ def _doors(settings: Settings) -> Iterator[CheckResult]:
         yield from (CheckResult(CheckState.FAIL, f"door {name}", str(problem)) for problem in problems)
         if not problems:
             yield CheckResult(CheckState.OK, f"door {name}", "can use its settings")
+
+
+def _sqlite() -> CheckResult:
+    from otp_core.store.sqlite import driver
+
+    if driver.resets_safely():
+        return CheckResult(CheckState.OK, "sqlite", f"{driver.NAME} serves any number of workers")
+    return CheckResult(CheckState.WARN, "sqlite", driver.FAULT)
 
 
 def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[CheckResult]:

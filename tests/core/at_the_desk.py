@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from otp_core.model import (
     Attempt,
     Reject,
 )
+from otp_core.store.sqlite import driver
 from tests.core.bank import CODE, Bank, Holder
 
 ME = Principal("taro himself", PrincipalKind.CUSTOMER, "198.51.100.9", "portal", customer="taro")
@@ -73,7 +73,7 @@ def without_counts(bank: Bank) -> dict[str, Any]:
 
 def in_the_file(bank: Bank, statement: str) -> None:
     """Something done behind the store's back."""
-    connection = sqlite3.connect(bank.database)
+    connection = driver.connect(bank.database)
     connection.execute(statement)
     connection.commit()
     connection.close()

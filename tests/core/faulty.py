@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
+from otp_core.store.sqlite import driver
 
 
-def read_only(connection: sqlite3.Connection, _record: object) -> None:
+def read_only(connection: driver.Connection, _record: object) -> None:
     connection.execute("PRAGMA query_only = ON")
 
 
-def full(connection: sqlite3.Connection, _record: object) -> None:
+def full(connection: driver.Connection, _record: object) -> None:
     connection.execute("PRAGMA max_page_count = 1")
 
 
-def no_way_back(connection: sqlite3.Connection, _record: object) -> None:
+def no_way_back(connection: driver.Connection, _record: object) -> None:
     """A database so broken that it cannot even roll back."""
 
     def allow(action: int, first: str | None, *_more: str | None) -> int:
-        return (
-            sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION and first == "ROLLBACK" else sqlite3.SQLITE_OK
-        )
+        return driver.SQLITE_DENY if action == driver.SQLITE_TRANSACTION and first == "ROLLBACK" else driver.SQLITE_OK
 
     connection.set_authorizer(allow)

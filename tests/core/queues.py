@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from otp_core.login.evaluate import Evaluator
 from otp_core.login.requests import LoginRequest
 from otp_core.login.table import Stage
 from otp_core.model import Attempt, Verdict
+from otp_core.store.sqlite import driver
 from tests.core.bank import CODE, Bank, Holder
 
 
@@ -54,7 +54,7 @@ def later() -> float:
 @contextmanager
 def locked(bank: Bank) -> Iterator[None]:
     """Another process holds the write lock."""
-    connection = sqlite3.connect(bank.database, isolation_level=None, check_same_thread=False)
+    connection = driver.connect(bank.database, isolation_level=None, check_same_thread=False)
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -64,7 +64,7 @@ def locked(bank: Bank) -> Iterator[None]:
 
 def seal_breaks(bank: Bank, token_id: str) -> None:
     """Nothing opens this token's seed any more."""
-    with contextlib.closing(sqlite3.connect(bank.database)) as connection, connection:
+    with contextlib.closing(driver.connect(bank.database)) as connection, connection:
         connection.execute("UPDATE token SET seed = x'0100' WHERE token_id = ?", (token_id,))
 
 

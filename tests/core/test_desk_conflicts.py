@@ -6,7 +6,6 @@ takes no lock before its first write, as databases with optimistic concurrency d
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from otp_core.accounts import Act, Desk, Receipt, Refusal, Refused, ReissuePermi
 from otp_core.accounts.transactions import MOST_RUNS
 from otp_core.audit import Event
 from otp_core.model import Conflict, LoginRecord, OtpUse
+from otp_core.store.sqlite import driver
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import Work
 from tests.core.bank import STAFF, Bank, Holder, rules
@@ -59,10 +59,10 @@ class Optimistic(Store):
                 yield _Interrupted(self, connection)
                 connection.exec_driver_sql("COMMIT")
             except BaseException as error:
-                driver: Any = connection.connection.driver_connection
-                driver.rollback()
+                opened: Any = connection.connection.driver_connection
+                opened.rollback()
                 code = getattr(error.orig, "sqlite_errorcode", 0) if isinstance(error, DBAPIError) else 0
-                if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
+                if code & 0xFF == driver.SQLITE_BUSY:  # pysqlite3 does not say SQLITE_BUSY_SNAPSHOT
                     self.conflicts += 1
                     raise Conflict("somebody has committed since this was read") from error
                 raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from otp_core.health import BUSY_FOR, PROBE_SECONDS, SWEEP_SECONDS, Health
 from otp_core.login.requests import Decision, LoginRequest
 from otp_core.login.table import Stage
 from otp_core.model import Accept, Attempt, Mode, OpenChallenge, Policy, Silence, Verdict
+from otp_core.store.sqlite import driver
 from tests.core.bank import NOON, Bank
 from tests.core.batches import completed
 from tests.fakes import SwiftLoop
@@ -160,7 +160,7 @@ def test_while_logins_fail_it_is_not_healthy_and_finds_out_by_itself_that_they_w
 @contextlib.contextmanager
 def hidden(bank: Bank, table: str) -> Iterator[None]:
     """For the statements of a login it is not there."""
-    with contextlib.closing(sqlite3.connect(bank.database, isolation_level=None)) as other:
+    with contextlib.closing(driver.connect(bank.database, isolation_level=None)) as other:
         other.execute("PRAGMA legacy_alter_table = ON")
         other.execute(f"ALTER TABLE {table} RENAME TO away")
         yield

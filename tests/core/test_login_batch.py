@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import tempfile
 import threading
 from dataclasses import replace
@@ -25,6 +24,7 @@ from otp_core.model import (
     TokenState,
 )
 from otp_core.store.schema import profile
+from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.store.sqlite.login_batch import SqliteLoginBatch
 from tests.core.bank import NOON, Bank, rules
@@ -254,7 +254,7 @@ def test_a_store_that_was_replaced_while_it_was_open_is_not_touched_until_a_rest
     bank = Bank(tmp_path)
     taro = bank.customer()
     backup = tmp_path / "backup.db"
-    with contextlib.closing(sqlite3.connect(bank.database)) as connection:
+    with contextlib.closing(driver.connect(bank.database)) as connection:
         connection.execute("VACUUM INTO ?", (str(backup),))
     with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
         assert run_batch(bank, login_batch, [code_request(taro, taro.code(-1))]) == [Accept()]
@@ -302,12 +302,12 @@ def test_a_copy_in_another_journal_mode_waits_for_the_disk_in_its_commits(tmp_pa
     bank = Bank(tmp_path)
     taro = bank.customer()
     bank.store.engine.dispose()
-    with contextlib.closing(sqlite3.connect(bank.database)) as connection:
+    with contextlib.closing(driver.connect(bank.database)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     commits = SharedCommits(bank.store.engine)
     assert run_batch(bank, SqliteLoginBatch(commits), [code_request(taro, taro.code())]) == [Accept()]
-    with commits.guarded() as driver:
-        assert driver.execute("PRAGMA synchronous").fetchone() == (2,)
+    with commits.guarded() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     commits.close()
 
 

@@ -9,7 +9,8 @@ another; one soft token is unclaimed.
 from __future__ import annotations
 
 import shutil
-import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from otp_core.login.table import Finding, Stage
 from otp_core.model import Accept, Attempt, Language, OtpUse, Reject, StoreProblem, TokenSpec
 from otp_core.otp import code_at, step_at
 from otp_core.store.schema import REVISION
+from otp_core.store.sqlite import driver
 from otp_core.store.store import Store, initialise
 from tests.core.bank import CODE, NOON, Bank, Holder
 from tests.core.batches import login_batch_of, run_batch, second_round
@@ -40,7 +42,7 @@ _HANA = Principal("hana", PrincipalKind.CUSTOMER, "192.0.2.7", customer="hana")
 def _old_store(folder: Path) -> Path:
     """The store of 0.1.0, not yet migrated."""
     database = folder / "bank.db"
-    with closing(sqlite3.connect(database)) as connection:
+    with closing(driver.connect(database)) as connection:
         connection.executescript((_OLD / "store.sql").read_text())
     shutil.copy(_OLD / "master.key", folder)
     (folder / "master.key").chmod(0o600)
@@ -64,8 +66,10 @@ def _holder(bank: Bank, contract_id: str, token_id: str) -> Holder:
 
 
 def _dump(database: Path) -> list[str]:
-    with closing(sqlite3.connect(database)) as connection:
-        return list(connection.iterdump())
+    """As SQL, by Python's own SQLite in another process: pysqlite3 cannot dump."""
+    program = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).iterdump(), sep=chr(0), end='')"
+    command = [sys.executable, "-c", program, str(database)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
 
 
 def test_the_audit_trail_is_untouched(tmp_path: Path) -> None:
@@ -154,7 +158,7 @@ def test_a_migration_that_is_interrupted_leaves_the_store_as_it_was(
 
 def test_a_row_that_refers_to_nothing_is_named_and_the_store_left_as_it_was(tmp_path: Path) -> None:
     database = _old_store(tmp_path)
-    with closing(sqlite3.connect(database)) as connection:
+    with closing(driver.connect(database)) as connection:
         connection.execute("INSERT INTO handout VALUES (4711, '192.0.2.9')")
         connection.commit()
     before = _dump(database)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from otp_core.login.requests import Decision
 from otp_core.login.table import Finding
 from otp_core.model import Accept, Challenge, Language, OpenChallenge, OtpUse, Reject, StoreBusy, StoreUnavailable
 from otp_core.store.engine import LoginReader, Maintenance
+from otp_core.store.sqlite import driver
 from tests.core.bank import NOON, Bank, Holder
 from tests.core.batches import (
     code_request,
@@ -189,10 +189,10 @@ def test_every_question_to_a_store_that_is_gone_says_so(
 @pytest.mark.parametrize(
     ("action", "table"),
     [
-        (sqlite3.SQLITE_UPDATE, "token"),
-        (sqlite3.SQLITE_UPDATE, "customer"),
-        (sqlite3.SQLITE_INSERT, "challenge"),
-        (sqlite3.SQLITE_INSERT, "audit"),
+        (driver.SQLITE_UPDATE, "token"),
+        (driver.SQLITE_UPDATE, "customer"),
+        (driver.SQLITE_INSERT, "challenge"),
+        (driver.SQLITE_INSERT, "audit"),
     ],
 )
 def test_a_write_probe_does_all_that_a_login_does(tmp_path: Path, action: int, table: str) -> None:
@@ -201,9 +201,9 @@ def test_a_write_probe_does_all_that_a_login_does(tmp_path: Path, action: int, t
     bank.customer()
     before = bank.rows()
 
-    def refuse(connection: sqlite3.Connection, _record: object) -> None:
+    def refuse(connection: driver.Connection, _record: object) -> None:
         connection.set_authorizer(
-            lambda asked, first, *_: sqlite3.SQLITE_DENY if (asked, first) == (action, table) else sqlite3.SQLITE_OK
+            lambda asked, first, *_: driver.SQLITE_DENY if (asked, first) == (action, table) else driver.SQLITE_OK
         )
 
     with maintenance_of(bank) as maintenance:
@@ -220,7 +220,7 @@ def test_a_write_probe_sees_what_became_of_the_file_and_not_what_it_remembers(tm
     bank.customer()
     with maintenance_of(bank) as maintenance:
         maintenance.write_probe(["taro"])
-        with contextlib.closing(sqlite3.connect(bank.database)) as connection:
+        with contextlib.closing(driver.connect(bank.database)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with bank.database.open("r+b") as file:
             file.seek(4096)

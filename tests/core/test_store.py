@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from otp_core.model import (
 )
 from otp_core.sealing import KeyProblem, create_master_key
 from otp_core.store.schema import REVISION, metadata
+from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import file_of, open_engine
 from otp_core.store.store import Store, initialise
 from otp_core.store.unit_of_work import NewToken
@@ -39,7 +39,7 @@ def opened(folder: Path) -> Store:
 
 def sql(folder: Path, statement: str, *values: object) -> list[Any]:
     """Something done to the file behind the store's back."""
-    connection = sqlite3.connect(folder / "s.db", isolation_level=None)
+    connection = driver.connect(folder / "s.db", isolation_level=None)
     try:
         return connection.execute(statement, values).fetchall()
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +19,14 @@ from otp_core.model import (
     TokenState,
 )
 from otp_core.store.queries import newest_audit_id
+from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import damage, transaction, unavailable
 from otp_core.store.unit_of_work import NewToken
 from tests.core.bank import STAFF, Bank
 from tests.core.faulty import full, no_way_back, read_only
+
+_BUSY_SNAPSHOT = 517
+"""An extended code, which Python's own driver reports (https://sqlite.org/rescode.html)."""
 
 # What the database itself would refuse, whatever the code above it does.
 
@@ -122,16 +125,16 @@ def test_a_reader_of_a_damaged_store_is_told_so(tmp_path: Path) -> None:
         connection.execute(text("SELECT * FROM nowhere"))
 
 
-@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_FULL])
+@pytest.mark.parametrize("code", [driver.SQLITE_BUSY, _BUSY_SNAPSHOT, driver.SQLITE_FULL])
 def test_a_busy_store_is_told_apart_from_any_other_trouble(code: int) -> None:
-    error = sqlite3.OperationalError("as the driver has it")
+    error = driver.OperationalError("as the driver has it")
     error.sqlite_errorcode = code
-    assert (type(unavailable(error)) is StoreBusy) == (code != sqlite3.SQLITE_FULL)
+    assert (type(unavailable(error)) is StoreBusy) == (code != driver.SQLITE_FULL)
 
 
 def test_trouble_that_nobody_foresaw_keeps_its_text() -> None:
     assert str(unavailable(None)) == "store: None; see the text before"
-    assert str(unavailable(sqlite3.DatabaseError("odd"))) == "store: odd; see the text before"
+    assert str(unavailable(driver.DatabaseError("odd"))) == "store: odd; see the text before"
 
 
 def test_a_desk_that_cannot_roll_back_lets_the_connection_go(tmp_path: Path) -> None:

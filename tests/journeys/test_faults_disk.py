@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import sqlite3
 import struct
 import subprocess
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.model import StoreUnavailable
+from otp_core.store.sqlite import driver
 from tests.journeys.faults import (
     CODE,
     SILENT,
@@ -124,7 +124,7 @@ def test_a_log_that_nobody_reads_any_more(tmp_path: Path) -> None:
         os.close(reader)
         with Peers(sekisho.where, 4, CODE) as peers:
             customers = sekisho.crowd(8)
-            with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as other:
+            with contextlib.closing(driver.connect(sekisho.database, isolation_level=None)) as other:
                 other.execute("BEGIN EXCLUSIVE")
                 packets = [ask(one, one.code()) for one in customers]
                 assert names(peers.ask_all(packets, wait=0.5)) == [SILENT] * 8

@@ -8,7 +8,6 @@ import contextlib
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from otp_core.store.sqlite import driver
 from tests.radius_peer import ACCEPT, CHALLENGE, Packet, Peers, access_request, names, status_server
 from tests.sekisho import PASSWORD, SECRET, Customer, Sekisho, client_table, free_port
 
@@ -137,7 +137,7 @@ def check_books(sekisho: Sekisho, books: Books) -> None:
     """Everything acknowledged is in the audit trail; nothing is there that was not tried; the file is sound."""
     acknowledged = Counter(contract for contract, _ in books.accepted)
     assert sum(acknowledged.values()) > 1000
-    with contextlib.closing(sqlite3.connect(sekisho.database)) as store:
+    with contextlib.closing(driver.connect(sekisho.database)) as store:
         written = dict(store.execute("SELECT customer, count(*) FROM audit WHERE event = 'login.accepted' GROUP BY 1"))
         assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     for contract, times in acknowledged.items():
@@ -173,7 +173,7 @@ def reload(sekisho: Sekisho) -> None:
 
 
 def lock_the_store(sekisho: Sekisho) -> None:
-    with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None, timeout=5)) as other:
+    with contextlib.closing(driver.connect(sekisho.database, isolation_level=None, timeout=5)) as other:
         other.execute("BEGIN EXCLUSIVE")
         time.sleep(1)
 

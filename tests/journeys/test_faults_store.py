@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.health import BUSY_FOR
+from otp_core.store.sqlite import driver
 from tests.journeys.faults import (
     AUTO,
     CHALLENGING,
@@ -37,7 +37,7 @@ from tests.sekisho import PASSWORD, STAFF, Sekisho
 def test_a_store_that_another_process_has_locked(tmp_path: Path) -> None:
     with sekisho_and_peers(tmp_path) as (sekisho, peers):
         customers = sekisho.crowd(8)
-        with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as other:
+        with contextlib.closing(driver.connect(sekisho.database, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             line = "another process holds its write lock: is a backup, an import or a second server running?"
             asked = check_trouble(sekisho, peers, customers, line, bears=BUSY_FOR)
@@ -48,7 +48,7 @@ def test_a_short_lock_is_no_trouble_to_status_server(tmp_path: Path) -> None:
     """An import holds the lock for moments; front ends must not go elsewhere for that."""
     with sekisho_and_peers(tmp_path) as (sekisho, peers):
         since = len(sekisho.log_text())
-        with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as other:
+        with contextlib.closing(driver.connect(sekisho.database, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             time.sleep(1.1)  # an answer is remembered for a second
             assert answers_status(peers)
@@ -58,7 +58,7 @@ def test_a_short_lock_is_no_trouble_to_status_server(tmp_path: Path) -> None:
 def test_who_asks_during_a_short_lock_is_answered_after_it(tmp_path: Path) -> None:
     with sekisho_and_peers(tmp_path) as (sekisho, peers):
         packets = [ask(one, one.code()) for one in sekisho.crowd(8)]
-        other = sqlite3.connect(sekisho.database, isolation_level=None, check_same_thread=False)
+        other = driver.connect(sekisho.database, isolation_level=None, check_same_thread=False)
         other.execute("BEGIN EXCLUSIVE")
         threading.Timer(1.0, other.close).start()
         started = time.monotonic()
@@ -71,7 +71,7 @@ def test_who_asks_during_a_long_lock_hears_nothing_at_all(tmp_path: Path) -> Non
     with sekisho_and_peers(tmp_path, clients=CLIENTS.replace("3.0", "1.0")) as (sekisho, peers):
         (customer,) = sekisho.crowd(1)
         packet = ask(customer, customer.code())
-        with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as other:
+        with contextlib.closing(driver.connect(sekisho.database, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             assert peers.ask(packet, wait=1.6) is None
         assert comes_back(peers)
@@ -98,7 +98,7 @@ def test_pages_that_are_overwritten_while_it_runs(tmp_path: Path, table: str, oc
 
 def overwrite(sekisho: Sekisho, table: str, octet: bytes) -> bytes:
     """A table's page (its root), or all but the first, filled with one octet; what the file was before."""
-    with contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as connection:
+    with contextlib.closing(driver.connect(sekisho.database, isolation_level=None)) as connection:
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         (size,) = connection.execute("PRAGMA page_size").fetchone()
         roots = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchall()
@@ -180,7 +180,7 @@ def test_a_backup_put_in_place_of_a_running_store_waits_for_a_restart(tmp_path: 
         customers = sekisho.crowd(8)
         backup = back_up(sekisho)
         later = sekisho.crowd(400)
-        with contextlib.closing(sqlite3.connect(sekisho.database)) as store:
+        with contextlib.closing(driver.connect(sekisho.database)) as store:
             assert store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         assert names(peers.ask_all([ask(one, one.code()) for one in later[:3]])) == [ACCEPT] * 3
         backup.rename(sekisho.database)
@@ -214,5 +214,5 @@ def back_up(sekisho: Sekisho) -> Path:
 
 
 def check_whole(sekisho: Sekisho) -> None:
-    with contextlib.closing(sqlite3.connect(sekisho.database)) as store:
+    with contextlib.closing(driver.connect(sekisho.database)) as store:
         assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

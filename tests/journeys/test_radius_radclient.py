@@ -3,7 +3,6 @@ in Japanese and English. Neither program shares a line with Sekisho."""
 
 from __future__ import annotations
 
-import sqlite3
 import statistics
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from otp_core.audit import Event
 from otp_core.first_factor.hashes import hash_password
 from otp_core.messages import TEXTS, Text
 from otp_core.model import Language
+from otp_core.store.sqlite import driver
 from sekisho.settings import Settings, load
 from sekisho.wiring import cost_of
 from tests.radius.tools import counted, heard, login, oath, radclient, received
@@ -118,7 +118,7 @@ def test_an_english_client_is_asked_in_english_and_may_show_the_code(sekisho: Se
 
 def test_a_customers_own_language_goes_before_the_clients(sekisho: Sekisho) -> None:
     one = sekisho.customer()
-    with sqlite3.connect(sekisho.database) as store:
+    with driver.connect(sekisho.database) as store:
         store.execute("UPDATE customer SET language = 'en' WHERE contract_id = ?", (one.contract_id,))
     first = ask(sekisho, "challenge", one.contract_id, PASSWORD)
     assert received(first, "Reply-Message") == text(Language.EN, Text.CHALLENGE)
@@ -126,7 +126,7 @@ def test_a_customers_own_language_goes_before_the_clients(sekisho: Sekisho) -> N
 
 def test_a_refusal_is_in_the_clients_language_so_that_it_tells_of_no_customer(sekisho: Sekisho) -> None:
     one = sekisho.customer()
-    with sqlite3.connect(sekisho.database) as store:
+    with driver.connect(sekisho.database) as store:
         store.execute("UPDATE customer SET language = 'en' WHERE contract_id = ?", (one.contract_id,))
     for mode, user_password in (
         ("challenge", "x"),
@@ -320,7 +320,7 @@ def test_a_login_hears_nothing_while_the_store_is_locked_and_its_next_try_is_ans
 @contextmanager
 def locked(sekisho: Sekisho) -> Iterator[None]:
     """Another process holds the store's write lock."""
-    lock = sqlite3.connect(sekisho.database, isolation_level=None)
+    lock = driver.connect(sekisho.database, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     try:
         yield

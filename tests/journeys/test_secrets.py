@@ -12,7 +12,6 @@ import re
 import secrets
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from otp_core.model import TokenSpec
+from otp_core.store.sqlite import driver
 from tests.journeys.command_line import CommandLine
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Peers, access_request, names, status_server
 from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
@@ -319,7 +319,7 @@ def break_things(day: Day) -> None:
     sekisho = day.sekisho
     *victims, unharmed = [day.customer() for _ in range(len(DAMAGE) + 1)]
     with (
-        contextlib.closing(sqlite3.connect(sekisho.database, isolation_level=None)) as store,
+        contextlib.closing(driver.connect(sekisho.database, isolation_level=None)) as store,
         Peers(sekisho.where, 1, MODES["append"]) as peers,
     ):
         for one, damage in zip(victims, DAMAGE, strict=True):

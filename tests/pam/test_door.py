@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.model import Kind, TokenSpec
+from otp_core.store.sqlite import driver
 from pam_module.frames import Op, ResultCode
 from tests.pam.host import Host, Login, login, start, wait_for
 from tests.sekisho import PASSWORD, Customer, Sekisho, client_table
@@ -268,7 +268,7 @@ def test_what_a_profile_decides_waits_for_a_busy_store(
 ) -> None:
     sekisho, path = served
     before = len(sekisho.audit("backup"))
-    lock = sqlite3.connect(sekisho.database, isolation_level=None)
+    lock = driver.connect(sekisho.database, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(login, path, "backup", "", profile=profile, op=op)

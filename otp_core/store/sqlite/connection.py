@@ -1,4 +1,4 @@
-"""Connections of the sqlite3 driver itself, for the statements of a login. It holds no statement about customers.
+"""Connections of the driver itself, for the statements of a login. It holds no statement about customers.
 
 Theory of operation
 -------------------
@@ -24,33 +24,33 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
 from otp_core.model import StoreUnavailable
+from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import unavailable
 
 
 class DriverConnection:
-    """A sqlite3 connection that begins and ends its transactions itself. One thread at a time may use it."""
+    """A driver's connection that begins and ends its transactions itself. One thread at a time may use it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._file = engine.url.database or ""
         self._inode: int | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._connection: driver.Connection | None = None
 
     @contextmanager
-    def guarded(self) -> Iterator[sqlite3.Connection]:
+    def guarded(self) -> Iterator[driver.Connection]:
         """The connection. Whatever is raised inside, an open transaction is rolled back. Raises StoreUnavailable."""
         try:
             yield self._opened()
-        except sqlite3.Error as error:
+        except driver.Error as error:
             self._roll_back()
-            if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != sqlite3.SQLITE_BUSY:
+            if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != driver.SQLITE_BUSY:
                 self.close()  # anything worse than a lock: begin afresh
             raise unavailable(error) from error
         except BaseException:
@@ -63,7 +63,7 @@ class DriverConnection:
             self._connection.close()
             self._connection = None
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self) -> driver.Connection:
         there = _inode(self._file)
         if self._inode is not None and there not in (None, self._inode):
             # SQLite would play the old file's write-ahead log over the new one.
@@ -76,23 +76,23 @@ class DriverConnection:
             self.close()  # what is written into a deleted file would be lost
         if self._connection is None:
             connection = self._engine.raw_connection()
-            driver = connection.driver_connection
+            opened = connection.driver_connection
             connection.detach()
-            assert isinstance(driver, sqlite3.Connection)
-            driver.isolation_level = None
-            self._connection = driver
+            assert isinstance(opened, driver.Connection)
+            opened.isolation_level = None
+            self._connection = opened
             self._inode = there
-            self._prepare(driver)
+            self._prepare(opened)
         return self._connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: driver.Connection) -> None:
         """What a new connection needs before it is used."""
 
     def _roll_back(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")
-            except sqlite3.Error:
+            except driver.Error:
                 self.close()
 
 
@@ -137,7 +137,7 @@ class SharedCommits(DriverConnection):
             self._wal_descriptor = None
         super().close()
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: driver.Connection) -> None:
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             return  # a copy in another mode was put in the store's place: it stays at FULL
         connection.execute("PRAGMA user_version").fetchone()  # reads, and so opens the log

@@ -5,7 +5,6 @@ The room that knows which database this is. It holds no statement about customer
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from otp_core.model import StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.schema import REVISION
+from otp_core.store.sqlite import driver
 
 # A checkpoint copies pages back and syncs while everybody waits; 24,000 pages (96 MB) keep it rare under load.
 _PRAGMAS = (
@@ -41,7 +41,8 @@ def open_engine(url: str, *, busy_seconds: float) -> Engine:
     uri = f"{file.as_uri()}?mode={'rw' if file.exists() else 'rwc'}"
     engine = create_engine(
         _parsed(url),
-        creator=lambda: sqlite3.connect(uri, timeout=busy_seconds, check_same_thread=False, uri=True),
+        creator=lambda: driver.connect(uri, timeout=busy_seconds, check_same_thread=False, uri=True),
+        module=driver.MODULE,
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,  # an error's text must not hold a name or a hash
@@ -60,7 +61,7 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+def _prepare(connection: driver.Connection, _record: object) -> None:
     cursor = connection.cursor()
     try:
         for pragma in _PRAGMAS:
@@ -82,7 +83,7 @@ def transaction(connection: Connection) -> Iterator[Connection]:
     except BaseException as error:
         _roll_back(connection)
         if isinstance(error, OperationalError) or (
-            isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.DatabaseError) and _is_damage(error.orig)
+            isinstance(error, DBAPIError) and isinstance(error.orig, driver.DatabaseError) and _is_damage(error.orig)
         ):
             raise unavailable(error.orig) from error
         raise
@@ -90,20 +91,20 @@ def transaction(connection: Connection) -> Iterator[Connection]:
 
 def changes(connection: Connection) -> int:
     """How many rows were changed over this connection since it was opened."""
-    driver: Any = connection.connection.driver_connection
-    return int(driver.total_changes)
+    opened: Any = connection.connection.driver_connection
+    return int(opened.total_changes)
 
 
 def _is_damage(error: BaseException) -> bool:
-    return type(error) is sqlite3.DatabaseError
+    return type(error) is driver.DatabaseError
 
 
 def _roll_back(connection: Connection) -> None:
-    driver: Any = connection.connection.driver_connection
-    if driver.in_transaction:
+    opened: Any = connection.connection.driver_connection
+    if opened.in_transaction:
         try:
-            driver.execute("ROLLBACK")
-        except sqlite3.Error:
+            opened.execute("ROLLBACK")
+        except driver.Error:
             connection.invalidate()
 
 
@@ -113,15 +114,15 @@ def use_write_ahead_log(connection: Connection) -> None:
 
 
 _ADVICE = {
-    sqlite3.SQLITE_ERROR: "the file is no complete store: is a restore under way? Otherwise restore the newest backup",
-    sqlite3.SQLITE_BUSY: "another process holds its write lock: is a backup, an import or a second server running?",
-    sqlite3.SQLITE_LOCKED: "another process holds its write lock: is a backup, an import or a second server running?",
-    sqlite3.SQLITE_FULL: "the disk is full: make room; work goes on by itself",
-    sqlite3.SQLITE_READONLY: "the file or its folder cannot be written: check owner, rights and mount options",
-    sqlite3.SQLITE_IOERR: "the disk reports errors: check the kernel log and free space",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged: stop the server and restore the newest backup",
-    sqlite3.SQLITE_NOTADB: "the file is no SQLite database: restore the newest backup",
-    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: check the path, its folder, their rights and mount options",
+    driver.SQLITE_ERROR: "the file is no complete store: is a restore under way? Otherwise restore the newest backup",
+    driver.SQLITE_BUSY: "another process holds its write lock: is a backup, an import or a second server running?",
+    driver.SQLITE_LOCKED: "another process holds its write lock: is a backup, an import or a second server running?",
+    driver.SQLITE_FULL: "the disk is full: make room; work goes on by itself",
+    driver.SQLITE_READONLY: "the file or its folder cannot be written: check owner, rights and mount options",
+    driver.SQLITE_IOERR: "the disk reports errors: check the kernel log and free space",
+    driver.SQLITE_CORRUPT: "the file is damaged: stop the server and restore the newest backup",
+    driver.SQLITE_NOTADB: "the file is no SQLite database: restore the newest backup",
+    driver.SQLITE_CANTOPEN: "the file cannot be opened: check the path, its folder, their rights and mount options",
 }
 
 
@@ -129,7 +130,7 @@ def unavailable(error: BaseException | None) -> StoreUnavailable:
     """What an operator should read about a failing store."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
     advice = _ADVICE.get(code & 0xFF, "see the text before")
-    kind = StoreBusy if code & 0xFF == sqlite3.SQLITE_BUSY else StoreUnavailable
+    kind = StoreBusy if code & 0xFF == driver.SQLITE_BUSY else StoreUnavailable
     return kind(f"store: {error}; {advice}")
 
 

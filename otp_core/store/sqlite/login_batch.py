@@ -36,13 +36,13 @@ No statement here is written in SQLAlchemy: three or four serve a whole batch, a
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Collection, Iterable
 
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import Conflict, LoginRecord, OpenChallenge
 from otp_core.store import outbox
 from otp_core.store.login_record import COLUMNS, JOIN_TOKEN
+from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
 
 LOGIN_RECORDS = f"""
@@ -111,7 +111,7 @@ class SqliteLoginBatch:
         self._connection.close()
 
 
-def load(connection: sqlite3.Connection, customers: Iterable[str], states: Iterable[bytes]) -> Facts:
+def load(connection: driver.Connection, customers: Iterable[str], states: Iterable[bytes]) -> Facts:
     """What the store knows of these customers and States."""
     rows = connection.execute(LOGIN_RECORDS, (json.dumps(list(customers)),))
     challenges = {}
@@ -122,12 +122,12 @@ def load(connection: sqlite3.Connection, customers: Iterable[str], states: Itera
     return Facts({row[0]: LoginRecord(*row) for row in rows}, challenges)
 
 
-def _changed(connection: sqlite3.Connection) -> object:
+def _changed(connection: driver.Connection) -> object:
     """Another value after every transaction that is not a login batch."""
     return connection.execute(_CHANGED, (CHANGED,)).fetchone()
 
 
-def _apply(connection: sqlite3.Connection, decision: Decision) -> bool:
+def _apply(connection: driver.Connection, decision: Decision) -> bool:
     """False, with some of it written, if a row is not as it was read any more: another batch was faster."""
     conditional = (
         (_CONSUME, [(state,) for state in decision.challenges_consumed]),
