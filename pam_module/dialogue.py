@@ -53,8 +53,9 @@ class Backend(Protocol):
     def answer(self, attempt: Attempt) -> Awaitable[Verdict]:
         """The verdict on an attempt."""
 
-    async def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
-        """Whether this customer may have a session (the account phase), and the reason if not."""
+    async def account(self, customer: str, profile: Profile, today: date, *, exempt: bool) -> tuple[ResultCode, str]:
+        """Whether this customer may have a session (the account phase), and the reason if not. ``exempt``: they were
+        asked for nothing, so nothing is amiss if they have no token."""
 
     async def audit(self, event: Event, attempt: Attempt, reason: str) -> None:
         """Record a decision that the profile has made."""
@@ -228,14 +229,17 @@ class Dialogue:
     async def _account(self, disposition: Disposition) -> Result:
         """Whether this user may have a session. Nothing is asked."""
         backend = self._context.backend
+        unasked = disposition is Disposition.PASSWORD_ONLY and self._profile.ask_mode is AskMode.CODE
         if disposition is Disposition.STEP_ASIDE:
             return Result(ResultCode.IGNORE)
         if disposition is Disposition.REFUSE:
             code, reason = ResultCode.PERM_DENIED, "a network that the profile does not let in"
         else:
-            code, reason = await backend.account(self._attempt.customer, self._profile, self._context.today())
+            code, reason = await backend.account(
+                self._attempt.customer, self._profile, self._context.today(), exempt=unasked
+            )
         unknown = code in (ResultCode.USER_UNKNOWN, ResultCode.UNAVAILABLE)
-        if disposition is Disposition.PASSWORD_ONLY and unknown and self._profile.ask_mode is AskMode.CODE:
+        if unasked and unknown:
             return Result(ResultCode.SUCCESS)  # exempt in mode code: they need not be known to the Backend
         if code is not ResultCode.SUCCESS:
             await backend.audit(Event.ACCOUNT_REFUSED, self._attempt, reason)

@@ -68,7 +68,7 @@ class RadiusBackend:
         if len(self._accepted_at) > _MAX_SESSIONS:
             self._accepted_at.popitem(last=False)
 
-    async def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
+    async def account(self, customer: str, profile: Profile, today: date, *, exempt: bool) -> tuple[ResultCode, str]:
         """SUCCESS within SESSION_SECONDS of an accepted login. RADIUS has no account phase, so nothing is known of
         other customers."""
         if self._now() - self._accepted_at.get(customer, float("-inf")) <= SESSION_SECONDS:

@@ -15,9 +15,8 @@ from otp_core.settings.repeated import Remark, entries, repeated, tables
 from otp_core.settings.section import Section, count, seconds, yes_or_no
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.values import ClientName, Day, Network
+from otp_core.settings.without_token import Answer, unchecked_logins, without_token_key
 from pam_module.texts import TextName
-
-WithoutCode = Literal["password", "reject"]
 
 
 class AskMode(StrEnum):
@@ -98,15 +97,13 @@ class HostProfile(Section):
 class PamProfile(HostProfile):
     """A profile on the machine that holds the store."""
 
-    without_token: WithoutCode = Field(
-        default="password", description="A customer who never enrolled, or suspended: no code, or reject."
-    )
+    without_token: Answer = without_token_key("no code")
     without_password: Literal["code", "reject"] = Field(
         default="reject",
         description="A customer whose password is not kept here, where the mode asks for one: code alone, or reject.",
     )
-    suspended: WithoutCode | None = Field(default=None, description="Suspended, if it is to differ from without_token.")
-    lost: WithoutCode | None = Field(default=None, description="Token reported lost (left out: reject).")
+    suspended: Answer | None = Field(default=None, description="Suspended, if it is to differ from without_token.")
+    lost: Answer | None = Field(default=None, description="Token reported lost (left out: reject).")
     enrol_until: Day | None = Field(
         default=None,
         description="The last day on which customers who never enrolled need no code, and are told to enrol; then: "
@@ -158,9 +155,36 @@ def risks(pam: PamSettings) -> Iterator[Remark]:
     for index, profile in enumerate(pam.profiles):
         if profile.mode is AskMode.PASSWORD:
             yield ("pam", "profiles", index, "mode"), f"{profile.name} never asks for a code"
-        if profile.mode is AskMode.CODE and profile.without_token == "password" and profile.enrol_until is None:
+        yield from unchecked_logins(
+            profile.name,
+            profile.mode,
+            {"without_token": profile.without_token, "suspended": profile.suspended, "lost": profile.lost},
+            ("pam", "profiles", index),
+            _PASSWORD_CHECKED,
+        )
+        for key in _unasked(profile):
             yield (
-                ("pam", "profiles", index, "without_token"),
-                f"through {profile.name} whoever has no active token gets in with nothing checked here: is a module "
-                'that checks the password required before it? Otherwise write "reject"',
+                ("pam", "profiles", index, key),
+                f"in mode code this means that {profile.name} lets {_UNASKED[key]} in with nothing checked here: "
+                f"{_PASSWORD_CHECKED}",
             )
+
+
+_PASSWORD_CHECKED = "is a module that checks the password required before it?"
+
+_UNASKED = {
+    "exempt_users": "these users",
+    "exempt_groups": "the members of these groups",
+    "password_networks": "every login from these networks",
+    "enrol_until": "customers who never enrolled, until that day,",
+}
+
+
+def _unasked(profile: PamProfile) -> list[str]:
+    """The keys by which a profile of mode code asks some of its users for nothing at all."""
+    if profile.mode is not AskMode.CODE:
+        return []
+    keys = [key for key in ("password_networks", "enrol_until") if getattr(profile, key)]
+    if profile.exempt == "password":
+        keys += [key for key in ("exempt_users", "exempt_groups") if getattr(profile, key)]
+    return keys

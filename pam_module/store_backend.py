@@ -16,6 +16,8 @@ from otp_core.store.retry import retry_while_busy
 from pam_module.frames import ResultCode
 from pam_module.profiles import Profile
 
+_NO_TOKEN = (OtpUse.NONE, OtpUse.SUSPENDED)
+
 
 class StoreBackend:
     """Verdicts of this process's authenticator."""
@@ -29,7 +31,7 @@ class StoreBackend:
         self._services.authenticator.admit(attempt, verdict.resolve)
         return verdict
 
-    async def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
+    async def account(self, customer: str, profile: Profile, today: date, *, exempt: bool) -> tuple[ResultCode, str]:
         """The rules of a login that need no answer: a customer who could not log in has no session either. Raises
         StoreUnavailable."""
         record = await self._services.login_reader.login_record(customer)
@@ -38,7 +40,7 @@ class StoreBackend:
         if record.locked_at is not None:
             return ResultCode.PERM_DENIED, "locked"
         use = OtpUse(record.otp_use)
-        if use is OtpUse.ACTIVE or use in profile.policy(today).password_only:
+        if use is OtpUse.ACTIVE or use in profile.policy(today).password_only or (exempt and use in _NO_TOKEN):
             return ResultCode.SUCCESS, ""
         grace_is_over = use is OtpUse.NONE and profile.enrol_until is not None
         return ResultCode.ACCT_EXPIRED if grace_is_over else ResultCode.PERM_DENIED, f"no active token: {use}"

@@ -23,8 +23,8 @@ from otp_core.settings.values import (
     read_address,
     read_network,
 )
+from otp_core.settings.without_token import Answer, unchecked_logins, without_token_key
 
-Answer = Literal["password", "reject"]
 Prompt = Literal["no-echo", "echo", "none"]
 Charset = Literal["utf-8", "latin-1", "cp932"]
 _WIDE_PREFIX = {4: 8, 6: 32}
@@ -73,9 +73,7 @@ class ClientSettings(Section):
     limit_proxy_state: bool = yes_or_no(
         True, "Where Message-Authenticator may be missing: still drop requests that carry Proxy-State without it."
     )
-    without_token: Answer = Field(
-        default="password", description="A customer who never enrolled, or suspended: password only, or reject."
-    )
+    without_token: Answer = without_token_key("password only")
     without_password: Literal["code", "reject"] = Field(
         default="reject",
         description="A customer whose password is not kept here, where the mode asks for one: code alone, or reject.",
@@ -179,6 +177,13 @@ def risks(radius: RadiusSettings) -> Iterator[Remark]:
     for index, client in enumerate(radius.clients):
         for key, message in _client_risks(client):
             yield ("radius", "clients", index, key), message
+        yield from unchecked_logins(
+            client.name,
+            client.mode,
+            {"without_token": client.without_token, "suspended": client.suspended, "lost": client.lost},
+            ("radius", "clients", index),
+            "does that gateway check the password itself, before it asks?",
+        )
 
 
 def _client_risks(client: ClientSettings) -> Iterator[tuple[str, str]]:

@@ -207,6 +207,9 @@ class Authenticator:
             request.first = FirstFinding(right=False, reason=Finding.FIRST_FACTOR_ASKS)
             request.next_round = found
             return request
+        if found.right and found.held and not passwords[found.candidate]:
+            # Whatever a back end makes of an empty password (an imported hash of one, an unauthenticated LDAP bind).
+            found = FirstFinding(right=False)
         if found.right and found.held:
             request = readings[found.candidate][0]
         elif found.right:

@@ -44,6 +44,8 @@ def explain(error: ValidationError, read_in: frozenset[Location], schema: type[B
     messages: dict[Location, str] = {}
     for found in error.errors(include_url=False, include_input=False):
         location, kind = _location(found["loc"]), found["type"]
+        if kind == "default_factory_not_called":
+            continue  # a default that depends on other keys, one of which is reported
         if location in read_in:
             if kind == "missing":
                 continue

@@ -70,6 +70,20 @@ def test_an_old_hash_is_renewed_at_the_first_right_password_and_not_before(tmp_p
     assert (row.actor, row.customer) == ("sekisho", "taro")
 
 
+@pytest.mark.parametrize("mode", [AUTO, CHALLENGE, PASSWORD, APPEND])
+def test_an_empty_password_is_never_right_whatever_hash_was_imported(tmp_path: Path, mode: Policy) -> None:
+    bank, of_nothing = Bank(tmp_path), hash_password(b"", Cost(256, 1, 1))
+    taro = bank.customer(password_hash=of_nothing)
+    bank.customer("jiro", None, password_hash=of_nothing)
+
+    async def scene() -> None:
+        async with local(bank) as door:
+            for who, text in [("jiro", ""), ("taro", ""), ("taro", taro.code())]:
+                assert await door.why(who, text, mode) == Finding.WRONG_PASSWORD
+
+    run(scene)
+
+
 class CountingPool(HashPool):
     """Remembers how often it hashed."""
 

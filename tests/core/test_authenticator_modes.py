@@ -269,14 +269,19 @@ def test_mode_append_wants_both_right_and_counts_a_wrong_code_only_after_the_rig
     run(scene)
 
 
-@pytest.mark.parametrize("user_password", [PW, "", PW + "12345"])
-def test_mode_append_without_a_code_is_refused_and_not_counted(tmp_path: Path, user_password: str) -> None:
+@pytest.mark.parametrize(
+    ("user_password", "finding"),
+    [(PW, Finding.NOT_A_CODE), (PW + "12345", Finding.NOT_A_CODE), ("", Finding.WRONG_PASSWORD)],
+)
+def test_mode_append_without_a_code_is_refused_and_not_counted(
+    tmp_path: Path, user_password: str, finding: Finding
+) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
 
     async def scene() -> None:
         async with entrance(bank, knows(taro=user_password)) as door:
-            assert await door.why(taro, user_password, APPEND) == Finding.NOT_A_CODE
+            assert await door.why(taro, user_password, APPEND) == finding
 
     run(scene)
     assert bank.login_record().failures == 0

@@ -384,10 +384,3 @@ def test_profiles_are_checked_like_everything_else(tmp_path: Path) -> None:
         "sekisho.toml:14: pam.profiles[1].networks[0]: 10.1.2.3/8 has host bits set; write 10.0.0.0/8 or 10.1.2.3/32",
         "sekisho.toml:15: pam.profiles[1].texts_en: code needs 1 to 1024 octets of printable text, without line ends",
     ]
-
-
-def test_a_profile_that_lets_in_whoever_has_no_token_unchecked_is_a_risk(tmp_path: Path) -> None:
-    risky = good(tmp_path, STORE + '[pam]\n[[pam.profiles]]\nname = "a"\nmode = "code"\n')
-    assert "through a whoever has no active token gets in with nothing checked here" in str(risky.warnings[0])
-    safe = STORE + '[pam]\n[[pam.profiles]]\nname = "a"\nmode = "code"\nwithout_token = "reject"\n'
-    assert good(tmp_path, safe).warnings == ()

@@ -192,6 +192,20 @@ def test_a_customer_whose_password_is_not_kept_here_is_refused_where_one_is_aske
     assert verdict(sekisho, "code", one.contract_id, oath(one)) == ACCEPT, "none of it was an attempt at the code"
 
 
+def test_in_mode_code_nobody_without_a_token_gets_in(sekisho: Sekisho) -> None:
+    """The gateway says that it has checked the password; whether it has, nobody here can tell."""
+    never, suspended, lost = sekisho.customer(enrolled=False), sekisho.customer(), sekisho.customer()
+    sekisho.desk.enrolment.suspend(suspended.contract_id, None, STAFF)
+    sekisho.desk.enrolment.report_lost(lost.contract_id, STAFF)
+    for one in (never, suspended, lost):
+        for user_password in ("", "anything", PASSWORD, oath(one)):
+            assert verdict(sekisho, "code", one.contract_id, user_password) == REJECT
+    for one in (never, suspended):
+        assert verdict(sekisho, "challenge", one.contract_id, PASSWORD) == ACCEPT
+        for mode in ("challenge", "append", "auto", "password"):
+            assert verdict(sekisho, mode, one.contract_id, "") == REJECT
+
+
 def test_where_the_code_is_enough_it_is_asked_for_and_still_needed(sekisho: Sekisho) -> None:
     one, without_token = sekisho.customer(password=""), sekisho.customer(password="", enrolled=False)
     where = "Packet-Src-IP-Address=127.0.0.8,"

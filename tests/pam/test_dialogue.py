@@ -53,7 +53,7 @@ class FakeBackend:
             raise StoreUnavailable("the disk is full")
         return self.verdicts.pop(0)
 
-    async def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
+    async def account(self, customer: str, profile: Profile, today: date, *, exempt: bool) -> tuple[ResultCode, str]:
         return self.accounts.get(customer, (ResultCode.USER_UNKNOWN, "unknown customer"))
 
     async def audit(self, event: Event, attempt: Attempt, reason: str) -> None:

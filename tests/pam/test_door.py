@@ -17,7 +17,7 @@ from otp_core.model import Kind, TokenSpec
 from otp_core.store.sqlite import driver
 from pam_module.frames import Op, ResultCode
 from tests.pam.host import Host, Login, login, start, wait_for
-from tests.sekisho import PASSWORD, Customer, Sekisho, client_table
+from tests.sekisho import PASSWORD, STAFF, Customer, Sekisho, client_table
 
 PROFILES = """
 [[pam.profiles]]
@@ -37,8 +37,7 @@ mode = "together"
 name = "code"
 mode = "code"
 services = ["sudo"]
-without_token = "reject"
-exempt_users = ["backup"]
+exempt_users = ["backup", "taro9001", "taro9002"]
 [[pam.profiles]]
 name = "inside"
 networks = ["192.0.2.0/24", "2001:db8::/32"]
@@ -324,6 +323,26 @@ def test_the_account_phase_knows_the_customer(served: tuple[Sekisho, Path]) -> N
     assert login(path, taro.contract_id, op=Op.ACCT).code == ResultCode.SUCCESS
     assert login(path, "nobody-here", op=Op.ACCT).code == ResultCode.USER_UNKNOWN
     assert login(path, "backup", op=Op.ACCT, profile="code").code == ResultCode.SUCCESS
+
+
+def test_who_has_no_token_gets_no_session_in_mode_code_unless_they_are_exempt(served: tuple[Sekisho, Path]) -> None:
+    sekisho, path = served
+    never = sekisho.customer(enrolled=False)
+    suspended = sekisho.customer()
+    sekisho.desk.enrolment.suspend(suspended.contract_id, None, STAFF)
+    for one in (never, suspended):
+        for answer in ("", "123456", one.code(), PASSWORD):
+            assert login(path, one.contract_id, answer, profile="code").code == ResultCode.AUTH_ERR
+        assert login(path, one.contract_id, op=Op.ACCT, profile="code").code == ResultCode.PERM_DENIED
+        assert login(path, one.contract_id, op=Op.ACCT).code == ResultCode.SUCCESS, (
+            "another profile's password is enough"
+        )
+    sekisho.desk.customers.add("taro9001", STAFF)
+    sekisho.desk.customers.add("taro9002", STAFF)
+    sekisho.desk.customers.lock("taro9002", STAFF)
+    assert login(path, "taro9001", "", profile="code").code == ResultCode.SUCCESS
+    assert login(path, "taro9001", op=Op.ACCT, profile="code").code == ResultCode.SUCCESS
+    assert login(path, "taro9002", op=Op.ACCT, profile="code").code == ResultCode.PERM_DENIED
 
 
 def test_a_profile_that_is_not_there_lets_nobody_in(served: tuple[Sekisho, Path]) -> None:

@@ -25,7 +25,7 @@ class SilentBackend:
     async def answer(self, attempt: Attempt) -> Verdict:
         return self._silence
 
-    async def account(self, customer: str, profile: Profile, today: date) -> tuple[ResultCode, str]:
+    async def account(self, customer: str, profile: Profile, today: date, *, exempt: bool) -> tuple[ResultCode, str]:
         raise NotImplementedError
 
     async def audit(self, event: Event, attempt: Attempt, reason: str) -> None:

@@ -157,6 +157,9 @@ def test_settings_reach_the_client() -> None:
         ({"without_token": "reject", "suspended": "password"}, {OtpUse.SUSPENDED}),
         ({"suspended": "reject"}, {OtpUse.NONE}),
         ({"lost": "password"}, {OtpUse.NONE, OtpUse.SUSPENDED, OtpUse.LOST, OtpUse.REISSUE_PERMITTED}),
+        ({"mode": "code"}, set()),
+        ({"mode": "code", "suspended": "password"}, {OtpUse.SUSPENDED}),
+        ({"mode": "code", "without_token": "password"}, {OtpUse.NONE, OtpUse.SUSPENDED}),
     ],
 )
 def test_who_needs_no_code_is_as_it_is_set(said: dict[str, str], let_in: set[OtpUse]) -> None:
