@@ -49,6 +49,8 @@ class Event(StrEnum):
     NOTICE_FAILED = "notice.failed"
     REFUSED = "act.refused"
     CLOCK_TRUSTED = "clock.trusted"
+    LOST_TIME_VOIDED = "store.lost-time-voided"
+    PERMIT_VOIDED = "otp.permit-voided"
 
 
 NOTICED = frozenset(

@@ -27,6 +27,9 @@ _MODULUS: dict[int, int] = {digits: int(10**digits) for digits in DIGITS}
 LOOK_BACK = 3
 """Counters behind the last accepted one at which an old HOTP code is still recognised as reused."""
 
+RESYNC_NEEDED = 1
+"""The drift of a counter token that must be resynchronised before a single code of it is good again; otherwise 0."""
+
 
 class Fit(StrEnum):
     """The result of matching a code against a token."""
@@ -34,6 +37,7 @@ class Fit(StrEnum):
     FITS = "fits"
     REUSED = "reused"
     WRONG = "wrong"
+    RESYNC_NEEDED = "unsynchronised"
 
 
 def normalise_token_id(text: str) -> str:
@@ -123,10 +127,13 @@ def fit(
 
     ``last_step``: the last accepted step; a code of that step or an earlier one is reused (RFC 6238 section 5.2).
     TOTP: ``window`` steps on each side of the step of ``at_ms`` plus ``drift`` are tried. HOTP: ``look_ahead`` counters
-    beyond the next one are tried (RFC 4226 section 7.4), and LOOK_BACK accepted ones.
+    beyond the next one are tried (RFC 4226 section 7.4), and LOOK_BACK accepted ones; none where it must be
+    resynchronised first (RESYNC_NEEDED): whatever the code, the result says so.
     """
     if spec.kind == Kind.TOTP:
         steps: Iterable[int] = nearest_first(step_at(at_ms, spec.period) + drift, window)
+    elif drift == RESYNC_NEEDED:
+        return Fit.RESYNC_NEEDED, -1
     else:
         steps = (
             *range(last_step + 1, last_step + 2 + look_ahead),

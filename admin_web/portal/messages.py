@@ -92,6 +92,7 @@ MESSAGE_OF_REFUSAL: dict[Refusal, str] = {
     Refusal.WRONG_CODE: "code",
     # Same message as for a wrong code: a guesser must not learn that a code was right.
     Refusal.REUSED_CODE: "code",
+    Refusal.RESYNC_NEEDED: "code",
     Refusal.NOT_A_CODE: "code-form",
     Refusal.TOO_SOON: "too-soon",
     Refusal.TOKEN_OR_CODE: "token-or-code",

@@ -44,6 +44,8 @@ class Codes:
             found, step = _verified(given, code, record.token_id, record.verifier, record.last_step)
         if found is Fit.REUSED:
             raise Refused(Refusal.REUSED_CODE)
+        if found is Fit.RESYNC_NEEDED:
+            raise Refused(Refusal.RESYNC_NEEDED)
         if found is Fit.WRONG:
             self.count(work, record)
             raise Refused(Refusal.WRONG_CODE)

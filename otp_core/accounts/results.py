@@ -18,6 +18,7 @@ class Refusal(StrEnum):
     NOT_A_CODE = "not-a-code"
     WRONG_CODE = "wrong-code"
     REUSED_CODE = "reused-code"
+    RESYNC_NEEDED = "resync-needed"
     TOKEN_OR_CODE = "token-or-code"
     TOO_MANY = "too-many"
     WRONG_PERMIT = "wrong-permit"
@@ -34,6 +35,7 @@ REFUSAL_TEXT: dict[Refusal, str] = {
     Refusal.NOT_A_CODE: "not a code: the wrong number of digits",
     Refusal.WRONG_CODE: "wrong code",
     Refusal.REUSED_CODE: "this code was used before: wait for the next one",
+    Refusal.RESYNC_NEEDED: "this counter token must be resynchronised first, by two codes that follow one another",
     Refusal.TOKEN_OR_CODE: "the token ID or its code is not right",
     Refusal.TOO_MANY: "too many of them now",
     Refusal.WRONG_PERMIT: "the reissue permit is wrong, used or expired",

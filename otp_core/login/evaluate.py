@@ -75,7 +75,12 @@ class Evaluator:
         )
 
 
-_FIT = {Fit.FITS: Finding.FITS, Fit.REUSED: Finding.REUSED, Fit.WRONG: Finding.WRONG}
+_FIT = {
+    Fit.FITS: Finding.FITS,
+    Fit.REUSED: Finding.REUSED,
+    Fit.WRONG: Finding.WRONG,
+    Fit.RESYNC_NEEDED: Finding.RESYNC_NEEDED,
+}
 
 
 class _Evaluation:

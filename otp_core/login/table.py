@@ -41,6 +41,7 @@ class Finding(StrEnum):
     FITS = "right-code"
     REUSED = "reused-code"
     WRONG = "wrong-code"
+    RESYNC_NEEDED = "resync-needed"
 
 
 FINDING_TEXT: dict[Finding, str] = {
@@ -62,6 +63,7 @@ FINDING_TEXT: dict[Finding, str] = {
     Finding.FITS: "right code",
     Finding.REUSED: "reused code",
     Finding.WRONG: "wrong code",
+    Finding.RESYNC_NEEDED: "counter token that was not resynchronised since a restore",
 }
 """The reason that the audit trail gives."""
 
@@ -89,13 +91,15 @@ LOGIN: dict[tuple[Stage, Finding], Action] = {
     (Stage.FIRST_ROUND, Finding.WITHOUT_TOKEN): Action.ACCEPT,
     (Stage.FIRST_ROUND, Finding.CODE_DUE): Action.ASK,
     (Stage.FIRST_ROUND, Finding.FIRST_FACTOR_ASKS): Action.ASK_FIRST_FACTOR,
-    # The answer to the challenge. Something that is no code, or comes too soon, is not an attempt.
+    # The answer to the challenge. Something that is no code, or comes too soon, or whose token must
+    # be resynchronised first, is not an attempt.
     (Stage.SECOND_ROUND, Finding.REPEATED): Action.ACCEPT_AGAIN,
     (Stage.SECOND_ROUND, Finding.FITS): Action.SPEND_AND_ACCEPT,
     (Stage.SECOND_ROUND, Finding.WRONG): Action.COUNT_AND_ASK_AGAIN,
     (Stage.SECOND_ROUND, Finding.REUSED): Action.ASK_AGAIN,
     (Stage.SECOND_ROUND, Finding.NOT_A_CODE): Action.ASK_AGAIN,
     (Stage.SECOND_ROUND, Finding.TOO_SOON): Action.ASK_AGAIN,
+    (Stage.SECOND_ROUND, Finding.RESYNC_NEEDED): Action.ASK_AGAIN,
     # Password and code in one.
     (Stage.BOTH, Finding.FIRST_FACTOR_ASKS): Action.ASK_FIRST_FACTOR,
     (Stage.BOTH, Finding.REPEATED): Action.ACCEPT_AGAIN,

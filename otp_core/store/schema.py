@@ -48,6 +48,7 @@ token = Table(
     Column("period", SmallInteger, nullable=False, comment="seconds"),
     Column("state", Text, nullable=False),
     Column("last_step", _BIG, nullable=False, server_default=text("-1")),
+    # Of a counter token: 1 while it must be resynchronised (otp.RESYNC_NEEDED), otherwise 0.
     Column("drift", Integer, nullable=False, server_default=text("0")),
     Column("last_fingerprint", _BIG, nullable=False, server_default=text("0")),
     Column("last_at", _BIG, nullable=False, server_default=text("0")),

@@ -35,6 +35,7 @@ EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
         (Stage.SECOND_ROUND, Finding.REUSED),
         (Stage.SECOND_ROUND, Finding.NOT_A_CODE),
         (Stage.SECOND_ROUND, Finding.TOO_SOON),
+        (Stage.SECOND_ROUND, Finding.RESYNC_NEEDED),
     },
     Action.COUNT_AND_ASK_AGAIN: {(Stage.SECOND_ROUND, Finding.WRONG)},
     Action.COUNT_AND_REJECT: {(Stage.BOTH, Finding.WRONG), (Stage.CODE, Finding.WRONG)},
