@@ -14,11 +14,25 @@ from enum import StrEnum
 
 from otp_core.model import Algorithm, Kind, TokenSpec
 
-# Every kind of space, hyphen and dash that a phone's keyboard, a word processor or a paste can produce.
-_SEPARATORS = re.compile(
-    "[\\s\u00ad\u058a\u05be\u1400\u1806\u180e\u200b-\u200f\u2010-\u2015\u2043\u2060\u2212\u2500\u2e17\u2e1a\u2e3a\u2e3b"
-    "\u2e40\u2e5d\u301c\u3030\u30a0\u30fb\u30fc\u207b\u208b\ufe58\ufe63\uff0d\ufeff\U00010ead_-]+"
+LONGEST_TYPED = 256
+"""Characters of a typed ID or code that are looked at. A longer text is none: every ID is shorter (253 octets)."""
+
+# What nobody can see: Unicode's Default_Ignorable_Code_Point, and annotation marks. A paste brings them along.
+_INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+# Every kind of hyphen and dash that a phone's keyboard, a word processor or a paste can produce.
+_DASHES = (
+    "\u02d7\u058a\u05be\u1400\u1806\u2010-\u2015\u2043\u207b\u208b\u2212\u2500\u2501\u2796\u2e17\u2e1a\u2e3a\u2e3b"
+    "\u2e40\u2e5d\u301c\u3030\u30a0\ufe31\ufe32\ufe58\ufe63\uff0d\U00010d6e\U00010ead-"
+)
+# A Japanese keyboard's key beside the zero: a long vowel or a middle dot after kana and kanji, a dash after the rest.
+_KANA_DASHES = "\u30fb\u30fc"
+_ANY_SEPARATOR = re.compile(f"[\\s_{_INVISIBLE}{_KANA_DASHES}{_DASHES}]+")
+_ANY_INVISIBLE = re.compile(f"[{_INVISIBLE}]+")
+_ANY_DASH = re.compile(f"[{_DASHES}]|(?<![\u3041-\u30ff\u3400-\u9fff])[{_KANA_DASHES}]+")
+_BLANKS_ROUND_A_HYPHEN = re.compile("(?<=-)\\s+|(?<!\\s)\\s+(?=-)")
 
 DIGITS = range(6, 9)
 """How many digits a code may have."""
@@ -41,24 +55,38 @@ class Fit(StrEnum):
 
 
 def normalise_token_id(text: str) -> str:
-    """A token ID as stored: ``vsmt 1234-5678``, ``ＶＳＭＴ１２３４５６７８`` -> ``VSMT12345678``. May be empty."""
-    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text)).upper()
+    """A token ID as stored: ``vsmt 1234-5678``, ``ＶＳＭＴ１２３４５６７８`` -> ``VSMT12345678``. May be empty. Of a text
+    with more than LONGEST_TYPED characters, their beginning, which is no ID."""
+    if len(text) > LONGEST_TYPED:
+        return text[:LONGEST_TYPED]
+    return _ANY_SEPARATOR.sub("", unicodedata.normalize("NFKC", text)).upper()
 
 
 def normalise_code(text: str) -> str:
-    """A typed code with full-width digits made ASCII, and spaces and hyphens removed. The result need not be a code:
-    see ``is_code``."""
+    """A typed code with full-width digits made ASCII, and spaces, hyphens and invisible characters removed. The result
+    need not be a code: see ``is_code``. Of a text with more than LONGEST_TYPED characters, their beginning."""
+    if len(text) > LONGEST_TYPED:
+        return text[:LONGEST_TYPED]
     if text.isascii() and text.isdigit():
         return text
-    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text))
+    return _ANY_SEPARATOR.sub("", unicodedata.normalize("NFKC", text))
 
 
 def normalise_contract_id(text: str) -> str:
-    """A contract ID with full-width letters and digits made ASCII, and without surrounding white space; case is
-    kept."""
-    if text.isascii():
-        return text.strip()
-    return unicodedata.normalize("NFKC", text).strip()
+    """A contract ID as stored: full-width letters and digits are made ASCII, and every kind of dash a hyphen; blanks
+    around it and around a hyphen go, and so does what is invisible. Hyphens and case are kept. May be empty. Of a text
+    with more than LONGEST_TYPED characters, their beginning, which is no ID."""
+    if len(text) > LONGEST_TYPED:
+        return text[:LONGEST_TYPED]
+    if not text.isascii():
+        visible = _ANY_INVISIBLE.sub("", text)
+        text = _ANY_DASH.sub(_hyphens, unicodedata.normalize("NFKC", visible))
+    text = text.strip()
+    return _BLANKS_ROUND_A_HYPHEN.sub("", text) if "-" in text else text
+
+
+def _hyphens(dashes: re.Match[str]) -> str:
+    return "-" * len(dashes[0])
 
 
 def is_code(text: str, digits: int) -> bool:

@@ -22,6 +22,7 @@ FORM = "contract_id,password[,password_hash][,token_id][,name][,email][,language
 LONGEST_CONTRACT_ID = 253
 """Octets of a User-Name: an attribute holds at most 253 (RFC 2865 section 5)."""
 
+_DOES_NOT_COUNT = "width, kinds of dash, blanks around it and invisible characters do not count"
 _LONGEST_NAME = 200
 _LONGEST_EMAIL = 254
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -116,7 +117,7 @@ class _Reading:
             return contract_id
         first = self._contracts.setdefault(contract_id, line)
         if first != line:
-            self._wrong(line, "contract_id", f"is on line {first} already: write each customer once")
+            self._wrong(line, "contract_id", f"is on line {first} already ({_DOES_NOT_COUNT}): write each once")
         return contract_id
 
     def _password(self, line: int, text: str) -> str | None:

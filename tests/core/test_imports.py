@@ -262,6 +262,15 @@ def test_a_customer_who_comes_again_is_told_with_the_first_line() -> None:
     assert (fault.line, fault.column, "line 2" in fault.message) == (4, "contract_id", True)
 
 
+@pytest.mark.parametrize(
+    "again",
+    ["123-4567", "１２３−４５６７", "123-4567\u200b", "123 - 4567", "\ufeff123‐4567", "123ー4567", "\u3000123-4567"],
+)
+def test_two_spellings_of_one_contract_id_are_refused_with_both_lines(again: str) -> None:
+    fault = only_fault(customers("contract_id,name", "123-4567,Taro", "1234567,other", f"{again},Hanako")[1])
+    assert (fault.line, fault.column, "line 2" in fault.message) == (4, "contract_id", True)
+
+
 def test_one_token_goes_to_one_customer_unless_tokens_are_shared() -> None:
     lines = ("contract_id,token_id", "c1,VSMT12345678", "c2,vsmt 1234 5678")
     fault = only_fault(customers(*lines)[1])

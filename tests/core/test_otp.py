@@ -8,6 +8,7 @@ import hmac
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 
 import pyotp
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from otp_core.model import NEVER, Algorithm, Kind, TokenSpec
 from otp_core.otp import (
+    LONGEST_TYPED,
     LOOK_BACK,
     Fit,
     code_at,
@@ -430,15 +432,71 @@ def test_normalising_makes_no_code_out_of_something_else(text: str) -> None:
         ("\u3000ｔａｒｏ\u3000", "taro"),
         ("ta-ro", "ta-ro"),
         ("ta ro", "ta ro"),
+        ("ta_ro", "ta_ro"),
+        ("ta~ro", "ta~ro"),
+        ("-taro-", "-taro-"),
         ("ﾀﾛｳ", "タロウ"),
+        ("ﾀﾛｰ･ﾔﾏﾀﾞ", "タロー・ヤマダ"),
+        ("123-4567", "123-4567"),
+        ("123--4567", "123--4567"),
+        ("１２３\u2212４５６７", "123-4567"),
+        ("１２３－４５６７", "123-4567"),
+        ("123ー4567", "123-4567"),
+        ("１２３ｰ４５６７", "123-4567"),
+        ("123・4567", "123-4567"),
+        ("123-4567\u200b", "123-4567"),
+        ("\ufeff123\u00ad-\u20604567\u202c", "123-4567"),
+        ("123\ufe0f-4567\U000e0100", "123-4567"),
+        ("123 - 4567", "123-4567"),
+        ("123 -4567", "123-4567"),
+        ("123-\t 4567", "123-4567"),
+        ("１２３　－　４５６７", "123-4567"),
+        ("123 -- 4567", "123--4567"),
+        ("123 - - 4567", "123--4567"),
+        ("e\u200d\u0301", "é"),
     ],
 )
-def test_a_contract_id_loses_its_width_and_margins_and_nothing_else(text: str, meant: str) -> None:
+def test_a_contract_id_loses_its_width_its_margins_and_the_kind_of_its_dashes(text: str, meant: str) -> None:
     assert normalise_contract_id(text) == meant
 
 
+def invisible() -> list[str]:
+    """Format characters (Unicode's category Cf) but for those that are shown, and a few that are invisible as well."""
+    shown = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, *range(0x13430, 0x13440)}
+    named = [chr(n) for n in range(sys.maxunicode + 1) if unicodedata.category(chr(n)) == "Cf" and n not in shown]
+    return [*named, *"\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\ufe0e\ufe0f\U000e0100"]
+
+
+def test_every_kind_of_dash_is_a_hyphen_in_a_contract_id() -> None:
+    dashes = [chr(n) for n in range(sys.maxunicode + 1) if unicodedata.category(chr(n)) == "Pd"]
+    dashes += "\u02d7\u2043\u2212\u2500\u30fb\u30fc\uff65\uff70"
+    assert [hex(ord(one)) for one in dashes if set(normalise_contract_id(f"12{one}3")) != set("12-3")] == []
+
+
+def test_what_is_invisible_counts_for_nothing_in_ids_and_codes() -> None:
+    assert len(invisible()) > 100
+    for one in invisible():
+        assert normalise_contract_id(f"{one}12{one}-{one}3{one}") == "12-3", hex(ord(one))
+        assert normalise_token_id(f"{one}vsmt{one}1{one}") == "VSMT1", hex(ord(one))
+        assert normalise_code(f"{one}12{one}34{one}56{one}") == "123456", hex(ord(one))
+
+
+@pytest.mark.parametrize("normalise", [normalise_contract_id, normalise_token_id, normalise_code])
+@pytest.mark.parametrize("text", ["1" * 257, "a" + "\u0301" * 300, "\ufdfa" * 5000, " " * 300, "1-" * 200])
+def test_a_text_that_is_longer_than_any_id_is_cut_and_not_normalised(
+    normalise: Callable[[str], str], text: str
+) -> None:
+    assert normalise(text) == text[:LONGEST_TYPED]
+    assert len(text[:LONGEST_TYPED].encode()) > 253, "longer than any ID that can be stored"
+
+
+@pytest.mark.parametrize("normalise", [normalise_contract_id, normalise_token_id, normalise_code])
+def test_a_text_as_long_as_may_be_is_normalised(normalise: Callable[[str], str]) -> None:
+    assert normalise("１" * LONGEST_TYPED) == "1" * LONGEST_TYPED
+
+
 @settings(deadline=None)
-@given(st.text())
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from([*separators(), *invisible(), *"タa1\u0301\u3099"])))
 def test_normalising_a_contract_id_twice_changes_nothing(text: str) -> None:
     assert normalise_contract_id(normalise_contract_id(text)) == normalise_contract_id(text)
 
