@@ -55,7 +55,7 @@ class Fit(StrEnum):
 
 
 def normalise_token_id(text: str) -> str:
-    """A token ID as stored: ``vsmt 1234-5678``, ``ＶＳＭＴ１２３４５６７８`` -> ``VSMT12345678``. May be empty. Of a text
+    """A token ID as stored: ``vsmt 1234-5678``, ``ＶＳＭＴ 12345678`` -> ``VSMT12345678``. May be empty. Of a text
     with more than LONGEST_TYPED characters, their beginning, which is no ID."""
     if len(text) > LONGEST_TYPED:
         return text[:LONGEST_TYPED]

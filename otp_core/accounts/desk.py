@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 
 from otp_core.accounts.codes import Codes
+from otp_core.accounts.contract_ids import ContractIdService
 from otp_core.accounts.customers import CustomerService
 from otp_core.accounts.enrolment import EnrolmentService
 from otp_core.accounts.issuance import IssuanceService
@@ -23,7 +24,7 @@ class Desk:
     ``now``: milliseconds since the epoch; may raise ClockSetBack. ``draw``: a random number below n, for token IDs.
     ``permissions``: who may do what."""
 
-    __slots__ = ("customers", "enrolment", "issuance", "sessions", "tokens")
+    __slots__ = ("contract_ids", "customers", "enrolment", "issuance", "sessions", "tokens")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Desk:
     ) -> None:
         rules, transactions = evaluator.rules, Transactions(store, now, permissions)
         self.customers = CustomerService(transactions, one_customer_per_token=rules.one_customer_per_token)
+        self.contract_ids = ContractIdService(transactions)
         self.tokens = TokenService(transactions, draw)
         self.enrolment = EnrolmentService(
             transactions, Codes(transactions, evaluator), self.tokens, permit_hours=rules.permit_hours

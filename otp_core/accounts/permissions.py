@@ -16,6 +16,7 @@ class Act(StrEnum):
 
     ADD_CUSTOMER = "add a customer"
     IMPORT_CUSTOMERS = "import customers"
+    RENAME_CUSTOMER = "give a customer another contract ID"
     LOCK = "lock"
     UNLOCK = "unlock"
     RENEW_PASSWORD_HASH = "renew a password hash"
@@ -69,6 +70,7 @@ TABLE: Table = {
         {
             Act.ADD_CUSTOMER,
             Act.IMPORT_CUSTOMERS,
+            Act.RENAME_CUSTOMER,
             Act.LOCK,
             Act.UNLOCK,
             Act.IMPORT_TOKENS,

@@ -5,7 +5,7 @@ Every list pages by key. They change nothing, and no login needs them. On an eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -208,6 +208,11 @@ def counts(connection: Connection) -> dict[str, int]:
 def read_meta(connection: Connection, name: str) -> bytes | None:
     """A named value of the store itself."""
     return connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar()
+
+
+def contract_ids(connection: Connection) -> Iterator[str]:
+    """Every contract ID as it is stored. Reads them all: for `init` and `doctor` only."""
+    yield from connection.execute(select(customer.c.contract_id)).scalars()
 
 
 def known_contracts(connection: Connection, contract_ids: Sequence[str]) -> set[str]:

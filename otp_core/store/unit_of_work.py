@@ -161,6 +161,17 @@ class Work(SessionStatements):
             ],
         )
 
+    def set_contract_id(self, before: str, after: str) -> None:
+        """Give a customer another contract ID. Raises Conflict if it was taken, or the customer renamed, since they
+        were looked for."""
+        change = update(customer).where(customer.c.contract_id == before).values(contract_id=after)
+        try:
+            changed = self._connection.execute(change).rowcount
+        except IntegrityError:
+            changed = 0
+        if changed != 1:
+            raise Conflict(f"{before} or {after} was changed by somebody else just now")
+
     def set_otp_use(self, record: LoginRecord, after: OtpUse, token_key: int | None) -> bool:
         """Move a customer to another use of OTP, with this token. False if the use or the token is not the one in
         ``record`` any more."""

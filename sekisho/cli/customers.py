@@ -1,4 +1,4 @@
-"""``sekisho customer``: add, import, show, list, lock, unlock. Never shows a password or its hash."""
+"""``sekisho customer``: add, import, show, list, rename, lock, unlock. Never shows a password or its hash."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from otp_core.json_shapes import local_time
 from otp_core.model import Language, OtpUse
 from sekisho.cli.context import CliContext, principal
 from sekisho.cli.options import AsJson, ContractId, DryRun, FromStdin, ImportFile, Limit, Reason
+from sekisho.cli.options import contract_id as new_contract_id
 from sekisho.cli.output import hint, say, say_facts, say_json, say_rows
 
 if TYPE_CHECKING:
@@ -194,6 +195,29 @@ def list_(
             for one in lines
         )
         say_rows(headings, cells)
+
+
+@app.command("rename")
+def rename(
+    ctx: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD_ID", help="As stored, or as it is typed.", show_default=False)],
+    new: Annotated[
+        str, typer.Argument(parser=new_contract_id, metavar="NEW_ID", help="Not taken yet.", show_default=False)
+    ],
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Give a customer another contract ID. Password, token, locks and sessions: the first three stay, sessions end.
+
+    \b
+    Example:
+      sekisho customer rename 1234567 7654321 --reason "branch merged"
+    """
+    from sekisho.cli.acts import done
+
+    context: CliContext = ctx.obj
+    receipt = context.desk.contract_ids.rename(old, new, principal(reason))
+    done("customer.renamed", f"renamed {old} to {new}", receipt, as_json)
 
 
 @app.command("lock")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sekisho.cli.context import CliContext
+from sekisho.cli.contract_ids import fold_contract_ids
 from sekisho.cli.output import say
 
 
@@ -29,6 +30,7 @@ def init(ctx: typer.Context) -> None:
     context: CliContext = ctx.obj
     store = context.settings.store
     initialise(store.url, store.master_key_file, ids=Ids(), say=say)
+    fold_contract_ids(context)
 
 
 def serve(

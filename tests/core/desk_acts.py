@@ -68,6 +68,7 @@ Call = Callable[[Desk, Scene, Principal], object]
 CALLS: dict[Act, Call] = {
     Act.ADD_CUSTOMER: lambda desk, at, who: desk.customers.add("hanako", who),
     Act.IMPORT_CUSTOMERS: lambda desk, at, who: desk.customers.import_rows([NewCustomer("hanako", None)], [None], who),
+    Act.RENAME_CUSTOMER: lambda desk, at, who: desk.contract_ids.rename("taro", "hanako", who),
     Act.LOCK: lambda desk, at, who: desk.customers.lock("taro", who),
     Act.UNLOCK: lambda desk, at, who: desk.customers.unlock("taro", who),
     Act.RENEW_PASSWORD_HASH: lambda desk, at, who: desk.customers.renew_password_hash("taro", "old", "new"),

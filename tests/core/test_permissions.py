@@ -21,6 +21,7 @@ EVERYBODY = {"customer": TARO, "command": COMMAND, "system": SWEEP, "anonymous":
 EXPECTED: dict[Act, str] = {
     Act.ADD_CUSTOMER: "command",
     Act.IMPORT_CUSTOMERS: "command",
+    Act.RENAME_CUSTOMER: "command",
     Act.LOCK: "command",
     Act.UNLOCK: "command",
     Act.RENEW_PASSWORD_HASH: "system",
