@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,7 @@ from otp_core.login.table import Finding
 from otp_core.model import Accept, Kind, OtpUse, TokenSpec, TokenState
 from otp_core.otp import step_at
 from otp_core.store.lost_time import Voided, count_tokens, void_codes_of_lost_time
+from otp_core.store.sqlite import driver
 from tests.core.at_the_desk import login, reason, refused
 from tests.core.bank import STAFF, Bank, rules
 from tests.core.test_self_service import WEB, begun
@@ -45,7 +45,7 @@ def void(bank: Bank, **more: Any) -> Voided:
 def as_of_now(bank: Bank) -> Path:
     """A copy of the store, to be put back later."""
     copy = bank.folder / "copy.db"
-    with closing(sqlite3.connect(bank.database)) as connection:
+    with closing(driver.connect(bank.database)) as connection:
         connection.execute("VACUUM INTO ?", (str(copy),))
     return copy
 
@@ -147,7 +147,7 @@ def test_what_pages_and_staff_had_begun_is_void(bank: Bank) -> None:
     issued = bank.desk.enrolment.issue_for("jiro", session, "Bank", WEB_OF_JIRO)
     lost = bank.in_state(OtpUse.REISSUE_PERMITTED)
     unclaimed = bank.desk.issuance.issue_unclaimed(APP, QUOTA)
-    with closing(sqlite3.connect(bank.database, isolation_level=None)) as store:
+    with closing(driver.connect(bank.database, isolation_level=None)) as store:
         store.execute("INSERT INTO challenge VALUES (x'01', 1, 'gateway', 1, 1, NULL, NULL, NULL)")
     voided = void(bank)
     assert voided == Voided(timed=4, counters=0, challenges=1, sessions=1, permits=1, unclaimed=2)
@@ -172,7 +172,7 @@ def test_tokens_that_are_over_or_verified_elsewhere_are_left_alone(bank: Bank) -
     bank.token("VSMT00000001")
     bank.desk.tokens.retire("VSMT00000001", STAFF)
     bank.token("VSMT00000002")
-    with closing(sqlite3.connect(bank.database, isolation_level=None)) as store:
+    with closing(driver.connect(bank.database, isolation_level=None)) as store:
         store.execute("UPDATE token SET verifier = 'vip', seed = NULL WHERE token_id = 'VSMT00000002'")
     before = bank.rows()["token"]
     assert void(bank).timed == 0
@@ -201,7 +201,7 @@ def test_nothing_is_left_of_it_if_the_transaction_fails(bank: Bank) -> None:
 
 def test_the_progress_ends_at_the_number_of_tokens(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
-    with closing(sqlite3.connect(bank.database, isolation_level=None)) as store:
+    with closing(driver.connect(bank.database, isolation_level=None)) as store:
         store.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 45000) "
             "INSERT INTO token SELECT i, 'T' || i, x'00', 'local', 'totp', 'sha1', 6, 30, 'bound', -1, 0, 9, 0 FROM n"
@@ -210,6 +210,6 @@ def test_the_progress_ends_at_the_number_of_tokens(tmp_path: Path) -> None:
     assert void(bank, advance=told.append).timed == 45000
     with bank.store.read() as connection:
         assert told == [20000, 40000, count_tokens(connection)]
-    with closing(sqlite3.connect(bank.database)) as store:
+    with closing(driver.connect(bank.database)) as store:
         expected = step_at(int(bank.clock.now * 1000), 30) + Rules().window
         assert store.execute("SELECT DISTINCT last_step, last_fingerprint FROM token").fetchall() == [(expected, 0)]
