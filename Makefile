@@ -103,9 +103,9 @@ bench: system compiled  ## speed and memory beside FreeRADIUS and the other PAM 
 	@$(BIN)/python -m benchmarks.run --sekisho $(COMPILED)/bin/sekisho; radius=$$?; \
 		$(BIN)/python -m benchmarks.pam --sekisho $(COMPILED)/bin/sekisho && exit $$radius
 
-docs: install  ## the README's configuration table, from the settings' own schema
-	@sed -i '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' README.md
-	@$(BIN)/sekisho config schema --markdown | sed -i '/<!-- settings -->/r /dev/stdin' README.md
+docs: install  ## docs/settings.md's table, from the settings' own schema
+	@sed -i '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' docs/settings.md
+	@$(BIN)/sekisho config schema --markdown | sed -i '/<!-- settings -->/r /dev/stdin' docs/settings.md
 
 texts: dev  ## the portal's words: new sentences into the catalogue, the catalogue compiled
 	cd admin_web && ../$(BIN)/pybabel -q extract -F locale/babel.cfg -k gettext_noop --no-location --omit-header -o ../.venv/portal.pot .
