@@ -1,4 +1,4 @@
-"""Describes the settings: as JSON Schema, as the README's table, and the values in force, their secrets masked.
+"""Describes the settings: as JSON Schema, as docs/settings.md's table, and the values in force, their secrets masked.
 
 It reads no file, and never returns a secret.
 """

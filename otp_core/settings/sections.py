@@ -1,7 +1,7 @@
 """The core's own sections: store, login, password, throttle, log. Names, units, limits and defaults; reads no file.
 
-The README's table is made from the descriptions here, and config/sekisho.toml is tested against them. The doors'
-sections are defined in the doors' packages.
+The table in docs/settings.md is made from the descriptions here, and config/sekisho.toml is tested against them. The
+doors' sections are defined in the doors' packages.
 """
 
 from __future__ import annotations
