@@ -10,12 +10,21 @@ PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help install compiled demo test test-compiled lint soak tour bench fuzz mutants docs texts lock clean system dev
+.PHONY: help install rollback compiled demo test test-compiled lint soak tour bench fuzz mutants docs texts lock clean system dev
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
-install: $(BIN)/sekisho  ## .venv/bin/sekisho, with what the server needs and nothing else
+# Only from the command line: some environments have a PREFIX of their own.
+ifeq ($(origin PREFIX),command line)
+install:
+	@WHEEL="$(WHEEL)" DESTDIR="$(DESTDIR)" .ci/install "$(PYTHON)" "$(PREFIX)"
+else
+install: $(BIN)/sekisho  ## .venv/bin/sekisho; with PREFIX=/opt/sekisho a release there, with user, folders and units
+endif
+
+rollback:  ## back to the release that was installed before: make rollback PREFIX=/opt/sekisho
+	@.ci/install --rollback "$(PREFIX)"
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || \
