@@ -96,6 +96,12 @@ class Ids:
         self._tag = (int.from_bytes(os.urandom(2), "big") if tag is None else tag) & ((1 << TAG_BITS) - 1)
         self._last = 0
 
+    def follow(self, clock: Callable[[], float]) -> None:
+        """Number by this clock from now on, under another tag: so the numbers may begin again at an earlier time.
+        ``clock``: seconds since the epoch."""
+        self._clock, self._last = clock, 0
+        self._tag = int.from_bytes(os.urandom(2), "big") & ((1 << TAG_BITS) - 1)
+
     def next(self) -> int:
         """The next number."""
         self._last = max(int(self._clock() * 1_000_000), self._last + 1)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from otp_core.clock import ClockSetBack, GuardedClock
+from otp_core.clock import ClockWrong, GuardedClock
 from otp_core.model import StoreBusy, StoreUnavailable
 from otp_core.store.engine import Maintenance
 
@@ -55,7 +55,7 @@ class Health:
             try:
                 self._maintenance.expire_challenges(self._clock.now())
                 self.open_challenges = self._maintenance.count_challenges()
-            except (StoreUnavailable, ClockSetBack):
+            except (StoreUnavailable, ClockWrong):
                 pass  # the login queue reports it as soon as a login is concerned
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -69,7 +69,7 @@ class Health:
             self._maintenance.probe(self._clock.now())
             if self._queue.failing:
                 self._maintenance.write_probe(self._queue.failing)
-        except (StoreUnavailable, ClockSetBack) as cause:
+        except (StoreUnavailable, ClockWrong) as cause:
             if isinstance(cause, StoreBusy) and now < self._well_at + BUSY_FOR:
                 return True  # an import takes the lock for moments; logins wait for it, and so may this
             _log.error("not healthy", cause=str(cause))

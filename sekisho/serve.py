@@ -101,7 +101,10 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _reload, configuration, settings, doors)
-    chores = [loop.create_task(application.services.health.sweep())]
+    chores = [
+        loop.create_task(application.services.health.sweep()),
+        loop.create_task(application.timekeeper.run()),
+    ]
     if application.sender is not None:
         chores.append(loop.create_task(application.sender.run()))
     try:

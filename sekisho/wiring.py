@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass
 
 from otp_core.accounts import Desk
-from otp_core.audit import Event, Ids, ms_of
+from otp_core.audit import Ids
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.queue import LoginQueue
-from otp_core.clock import GuardedClock
+from otp_core.clock import ClockSetAhead, ClockSetBack, GuardedClock
 from otp_core.doors import Services
 from otp_core.first_factor import LOCAL_PASSWORD
 from otp_core.first_factor.hash_pool import HashPool
@@ -19,11 +19,12 @@ from otp_core.first_factor.hashes import Cost
 from otp_core.first_factor.local import LocalPassword
 from otp_core.first_factor.throttle import PasswordThrottle
 from otp_core.health import Health
+from otp_core.kernel_clock import KernelClock
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
 from otp_core.notices.sender import Sender
-from otp_core.store.queries import newest_audit_id, read_meta
 from otp_core.store.store import Store
+from otp_core.timekeeper import Timekeeper, known_time, trust_present_time
 from sekisho.settings import Settings
 
 BUSY_SECONDS = 0.1
@@ -43,6 +44,7 @@ class Application:
     queue: LoginQueue
     hash_pool: HashPool
     sender: Sender | None
+    timekeeper: Timekeeper
 
     async def close(self) -> None:
         """Close everything. Call it after the doors have closed."""
@@ -66,20 +68,24 @@ def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS
 
 def open_desk(settings: Settings, store: Store) -> Desk:
     """The desk alone, for a command. Raises StoreUnavailable."""
-    return Desk(store, _evaluator(settings, store), _clock(store).now)
+    clock = open_clock(store)
+    return Desk(store, _evaluator(settings, store), clock.now, settled=lambda: clock.settled)
 
 
 def open_application(settings: Settings, *, trust_clock: bool = False) -> Application:
-    """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``: accept
-    a clock that is behind the audit trail. Raises StoreProblem, KeyProblem or StoreUnavailable."""
+    """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``:
+    believe the clock as it stands. Raises StoreProblem, KeyProblem or StoreUnavailable."""
     store = open_store(settings, busy_seconds=BUSY_SECONDS)
+    clock = _guarded(store)
+    timekeeper = Timekeeper(store, clock, KernelClock())
+    timekeeper.warn_of_a_long_absence()
     if trust_clock:
-        _trust_clock(store)
-    clock = _clock(store)
+        trust_present_time(store, clock, actor="sekisho serve", reason="--trust-clock")
+    timekeeper.look()
     evaluator = _evaluator(settings, store)
     login_reader = store.login_reader()
     queue = LoginQueue(store.login_batch(), evaluator, clock, store.ids)
-    desk = Desk(store, evaluator, clock.now)
+    desk = Desk(store, evaluator, clock.now, settled=lambda: clock.settled)
     pool = HashPool(settings.password.hash_threads, settings.password.max_waiting)
     authenticator = Authenticator(
         queue,
@@ -94,7 +100,7 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
     )
     sender = Sender(store, settings.notices, clock.now) if settings.notices is not None else None
     services = Services(store, authenticator, desk, login_reader, Health(store.maintenance(), clock, queue))
-    return Application(settings, services, queue, pool, sender)
+    return Application(settings, services, queue, pool, sender, timekeeper)
 
 
 def cost_of(settings: Settings) -> Cost:
@@ -130,22 +136,22 @@ def _evaluator(settings: Settings, store: Store) -> Evaluator:
     return Evaluator(rules_of(settings), store.sealer.unseal, lambda: secrets.token_bytes(16))
 
 
-_TRUSTED = "clock trusted"
+def open_clock(store: Store) -> GuardedClock:
+    """The clock for a command, which believes the kernel for itself. Raises StoreUnavailable."""
+    clock = _guarded(store)
+    try:
+        clock.now()
+    except ClockSetAhead:
+        if KernelClock().synchronised():
+            clock.trust()
+    except ClockSetBack:
+        pass  # who asks for the time is told
+    return clock
 
 
-def _trust_clock(store: Store) -> None:
-    """Record that the clock is right now, so that audit rows with a later time no longer count: for this process, its
-    workers, every command and the next start."""
-    with store.work() as work:
-        work.put_meta(_TRUSTED, f"{int(time.time() * 1000)} {work.newest_id()}".encode())
-        work.audit(Event.CLOCK_TRUSTED, actor="sekisho serve", reason="--trust-clock")
-
-
-def _clock(store: Store) -> GuardedClock:
+def _guarded(store: Store) -> GuardedClock:
     with store.read() as connection:
-        newest, trusted = newest_audit_id(connection), read_meta(connection, _TRUSTED)
-    if trusted is not None:
-        at_ms, then_newest = map(int, trusted.split())
-        if newest <= then_newest:
-            return GuardedClock(time.time, at_ms)
-    return GuardedClock(time.time, ms_of(newest))
+        known = known_time(connection)
+    clock = GuardedClock(time.time, known.latest_ms, kernel=KernelClock(), anchor=known.anchor)
+    store.ids.follow(clock.best)
+    return clock

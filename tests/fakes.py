@@ -21,6 +21,35 @@ class HandClock:
         return self.now
 
 
+@dataclass
+class HandKernel:
+    """A machine whose clocks are moved by hand. ``clock``: its wall clock; ``up``: seconds since the boot; ``held``: a
+    time service holds the wall clock right."""
+
+    clock: HandClock
+    up: float | None = 1000.0
+    boot: str = "boot-1"
+    held: bool = False
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def uptime(self) -> float | None:
+        return self.up
+
+    def synchronised(self) -> bool:
+        return self.held
+
+    def pass_time(self, seconds: float) -> None:
+        """Both clocks go on, as they do while nobody sets one."""
+        self.clock.now += seconds
+        self.up = (self.up or 0.0) + seconds
+
+    def step(self, seconds: float) -> None:
+        """Somebody sets the wall clock."""
+        self.clock.now += seconds
+
+
 class SwiftLoop(asyncio.SelectorEventLoop):
     """An event loop whose time may be moved ``ahead`` by hand; it never stands still."""
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from admin_web.http.section import HttpSection
 from admin_web.http.server import MAX_CONNECTIONS, Listener, tls_problems
-from otp_core.clock import ClockSetBack
+from otp_core.clock import ClockWrong
 from otp_core.doors import Services
 from otp_core.model import StoreUnavailable
 from otp_core.settings import Problem
@@ -33,7 +33,7 @@ class HttpSite(Protocol):
 
     def sweep(self) -> None:
         """Tidy up some of what is over, in one transaction. Called again and again while the door is open. Raises
-        StoreUnavailable, ClockSetBack."""
+        StoreUnavailable, ClockWrong."""
 
 
 SiteFactory: TypeAlias = Callable[[Services, Callable[[], S]], HttpSite]
@@ -106,6 +106,6 @@ class HttpDoor(Generic[S]):
         while True:
             try:
                 await retry_while_busy(site.sweep)
-            except (StoreUnavailable, ClockSetBack) as cause:
+            except (StoreUnavailable, ClockWrong) as cause:
                 _log.debug("the sweep waits", door=self._name, cause=str(cause))
             await asyncio.sleep(self._sweep_seconds)

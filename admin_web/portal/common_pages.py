@@ -14,7 +14,7 @@ from admin_web.languages import COOKIE
 from admin_web.portal.principal import principal_of
 from admin_web.rendering import Renderer
 from otp_core.accounts import Desk, Refused
-from otp_core.clock import ClockSetBack
+from otp_core.clock import ClockWrong
 from otp_core.model import BackendSilent, Language
 from otp_core.store.retry import retry_while_busy
 
@@ -92,6 +92,6 @@ class CommonPages:
         """Nobody can be served now: 503 for the customer, and a line in the log with the cause."""
         try:
             return await handler(request)
-        except (BackendSilent, ClockSetBack, Refused) as cause:
+        except (BackendSilent, ClockWrong, Refused) as cause:
             _log.error("a page cannot be served", path=request.path, cause=str(cause))
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}) from None

@@ -61,5 +61,5 @@ class PortalSite:
 
     def sweep(self) -> None:
         """Delete some sessions that have ended, and retire the tokens that were not confirmed in them. Raises
-        StoreUnavailable, ClockSetBack."""
+        StoreUnavailable, ClockWrong."""
         self._desk.sessions.expire(self._sessions.limits)

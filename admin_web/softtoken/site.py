@@ -17,7 +17,7 @@ from admin_web.http.security import SOURCE, SitePolicy, security_middleware
 from admin_web.softtoken.files import app_files
 from admin_web.softtoken.settings import SoftTokenSettings
 from otp_core.accounts import Principal, PrincipalKind, Quota, Refused
-from otp_core.clock import ClockSetBack
+from otp_core.clock import ClockWrong
 from otp_core.doors import Services
 from otp_core.model import StoreUnavailable, TokenSpec
 from otp_core.store.retry import retry_while_busy
@@ -65,7 +65,7 @@ class SoftTokenSite:
         return app
 
     def sweep(self) -> None:
-        """Retire some of the tokens that nobody has enrolled in time. Raises StoreUnavailable, ClockSetBack."""
+        """Retire some of the tokens that nobody has enrolled in time. Raises StoreUnavailable, ClockWrong."""
         days = self._settings().unclaimed_days
         retired = self._desk.issuance.retire_unclaimed(
             days, Principal(ACTOR, PrincipalKind.SYSTEM, reason=f"not enrolled in {days} days")
@@ -94,7 +94,7 @@ class SoftTokenSite:
         except Refused as refused:
             self._log_refusal(source, refused)
             raise web.HTTPTooManyRequests(headers={"Retry-After": "3600"}) from None
-        except (StoreUnavailable, ClockSetBack) as cause:
+        except (StoreUnavailable, ClockWrong) as cause:
             _log.error("no new token", source=source, cause=str(cause))
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}) from None
         spec = TokenSpec()

@@ -73,7 +73,7 @@ class CustomerService:
             record = self._transactions.login_record(work, contract_id)
             if record.locked_at is not None:
                 raise Refused(Refusal.NOT_NOW, "the customer is locked already")
-            now = self._transactions.now()
+            now = self._transactions.stamp()
             self._transactions.set_failures(work, record, record.failures, now, now)
             self._transactions.end_sessions(work, record, principal)
             return self._transactions.record(

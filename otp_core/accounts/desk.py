@@ -21,8 +21,9 @@ from otp_core.store.store import Store
 class Desk:
     """Every act on customers and tokens, for the pages and the command line; the console comes.
 
-    ``now``: milliseconds since the epoch; may raise ClockSetBack. ``draw``: a random number below n, for token IDs.
-    ``permissions``: who may do what."""
+    ``now``: milliseconds since the epoch; may raise ClockWrong. ``draw``: a random number below n, for token IDs.
+    ``permissions``: who may do what. ``settled``: whether the clock has stood steady for so long that what lasts may be
+    done by it; until then nothing is retired or ended because of its age."""
 
     __slots__ = ("contract_ids", "customers", "enrolment", "issuance", "sessions", "tokens")
 
@@ -33,8 +34,9 @@ class Desk:
         now: Callable[[], int],
         draw: Callable[[int], int] = secrets.randbelow,
         permissions: Table = TABLE,
+        settled: Callable[[], bool] = lambda: True,
     ) -> None:
-        rules, transactions = evaluator.rules, Transactions(store, now, permissions)
+        rules, transactions = evaluator.rules, Transactions(store, now, permissions, settled)
         self.customers = CustomerService(transactions, one_customer_per_token=rules.one_customer_per_token)
         self.contract_ids = ContractIdService(transactions)
         self.tokens = TokenService(transactions, draw)

@@ -52,7 +52,10 @@ class IssuanceService:
 
     @rerun_on_conflict
     def retire_unclaimed(self, days: int, principal: Principal) -> int:
-        """Retire some of the tokens that were issued more than so many days ago and never enrolled; how many."""
+        """Retire some of the tokens that were issued more than so many days ago and never enrolled; how many. None
+        before the clock has settled: a retired token never comes back."""
+        if not self._transactions.settled():
+            return 0
         before = self._transactions.now() - days * _DAY_MS
         with self._transactions.act(Act.RETIRE_UNCLAIMED, principal) as work:
             unclaimed = work.take_overdue_unclaimed(before, SWEPT_AT_ONCE)

@@ -107,7 +107,9 @@ class SessionService:
     @rerun_on_conflict
     def expire(self, limits: SessionLimits) -> int:
         """Delete some sessions that are over, and retire the tokens that were not confirmed in them; how many
-        sessions."""
+        sessions. None before the clock has settled: a retired token never comes back."""
+        if not self._transactions.settled():
+            return 0
         store, now = self._transactions.store, self._transactions.now()
         idle_since = now - limits.idle * 1000
         with store.read() as connection:  # before the write lock is taken: mostly there is nothing to do

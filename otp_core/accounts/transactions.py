@@ -11,7 +11,7 @@ from otp_core.accounts.lifecycle import NotAllowed, TokenMove, token_after
 from otp_core.accounts.permissions import TABLE, Act, Table, is_allowed
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Receipt, Refusal, Refused
-from otp_core.audit import NOTICED, Event
+from otp_core.audit import NOTICED, Event, ms_of
 from otp_core.model import Conflict, LoginRecord, OtpUse, TokenState
 from otp_core.otp import normalise_contract_id
 from otp_core.store.store import Store
@@ -49,11 +49,21 @@ def rerun_on_conflict(act: Callable[P, R]) -> Callable[P, R]:
 
 
 class Transactions:
-    """The transactions of one desk. ``now`` gives milliseconds since the epoch and may raise ClockSetBack;
-    ``permissions``: who may do what."""
+    """The transactions of one desk. ``now`` gives milliseconds since the epoch and may raise ClockWrong;
+    ``permissions``: who may do what. ``settled``: see ``Desk``."""
 
-    def __init__(self, store: Store, now: Callable[[], int], permissions: Table = TABLE) -> None:
-        self.store, self.now, self._permissions = store, now, permissions
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], int],
+        permissions: Table = TABLE,
+        settled: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.store, self.now, self.settled, self._permissions = store, now, settled, permissions
+
+    def stamp(self) -> int:
+        """The moment (ms) for what must be possible while the clock is not believed: the audit trail's own."""
+        return ms_of(self.store.ids.next())
 
     @contextmanager
     def act(

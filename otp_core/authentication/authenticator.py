@@ -47,7 +47,7 @@ Fingerprint = Callable[..., int]
 
 class Authenticator:
     """Shared by all doors of a process. ``first_factors`` and ``verifiers`` by the names that policies and tokens have
-    for them; ``now_ms`` may raise ClockSetBack."""
+    for them; ``now_ms`` may raise ClockWrong."""
 
     def __init__(
         self,

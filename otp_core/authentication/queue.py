@@ -13,7 +13,7 @@ decision on the condition that the facts still hold. A verdict is delivered only
 which is after the commit is durable.
 
 *What happens on conflict.* ``Conflict``: the batch is run again, up to CONFLICT_RUNS times, then each request alone;
-one that still conflicts is answered with silence. ``StoreUnavailable``, ``ClockSetBack``: the batch goes back to the
+one that still conflicts is answered with silence. ``StoreUnavailable``, ``ClockWrong``: the batch goes back to the
 head of the queue in its order and is tried again after RETRY_SECONDS; a request whose deadline has passed gets silence
 instead, so that its gateway tries the next server. Any other exception: each request is run alone, so that a poisoned
 one does not take the others' verdicts with it, and is silence if it fails alone too.
@@ -34,7 +34,7 @@ from typing import Protocol
 import structlog
 
 from otp_core.audit import Ids
-from otp_core.clock import ClockSetBack, GuardedClock
+from otp_core.clock import ClockWrong, GuardedClock
 from otp_core.inline_task import InlineTask
 from otp_core.login.requests import Decision, Facts, LoginRequest, VerifierNeeded
 from otp_core.model import Conflict, Silence, StoreUnavailable, Verdict
@@ -121,7 +121,7 @@ class LoginQueue:
             outcomes = await self._decide(requests)
         except Conflict:
             pass
-        except (StoreUnavailable, ClockSetBack) as cause:
+        except (StoreUnavailable, ClockWrong) as cause:
             self._requeue(batch, str(cause))
             return
         except Exception:
@@ -134,7 +134,7 @@ class LoginQueue:
 
     async def _decide(self, requests: list[LoginRequest]) -> _Outcomes:
         """Run one batch; again, if somebody was faster. Raises Conflict if that goes on, StoreUnavailable,
-        ClockSetBack."""
+        ClockWrong."""
         customers = {request.attempt.customer for request in requests}
         states = {request.attempt.challenge for request in requests if request.attempt.challenge is not None}
         runs = 0
@@ -158,7 +158,7 @@ class LoginQueue:
             outcomes: _Outcomes
             try:
                 outcomes = await self._decide([request])
-            except (StoreUnavailable, ClockSetBack) as cause:
+            except (StoreUnavailable, ClockWrong) as cause:
                 if not isinstance(cause, Conflict):
                     self._requeue(batch[number:], str(cause))
                     return

@@ -15,7 +15,7 @@ import aiosmtplib
 import structlog
 
 from otp_core.audit import Event, ms_of
-from otp_core.clock import ClockSetBack
+from otp_core.clock import ClockWrong
 from otp_core.model import StoreUnavailable
 from otp_core.notices.templates import MailIdentity, render
 from otp_core.settings import NoticesSettings
@@ -48,7 +48,7 @@ class TemporaryFailure(Exception):
 
 
 class Sender:
-    """Sends the notices of one store; one in each process. ``now``: ms since the epoch, raises ClockSetBack."""
+    """Sends the notices of one store; one in each process. ``now``: ms since the epoch, raises ClockWrong."""
 
     def __init__(self, store: Store, settings: NoticesSettings, now: Callable[[], int]) -> None:
         self._store, self._settings, self._now = store, settings, now
@@ -63,7 +63,7 @@ class Sender:
         while True:
             try:
                 more = await self.deliver()
-            except (StoreUnavailable, ClockSetBack):
+            except (StoreUnavailable, ClockWrong):
                 more = False  # the login queue logs it
             except Exception:
                 _log.exception("notices could not be sent: tried again")
@@ -73,7 +73,7 @@ class Sender:
 
     async def deliver(self) -> bool:
         """Send one batch over one connection; returns whether more may be due. Raises StoreUnavailable
-        and ClockSetBack."""
+        and ClockWrong."""
         now = self._now()
         with self._store.read() as connection:
             if not outbox.is_due(connection, now):

@@ -142,13 +142,13 @@ def _code_of(error: Exception) -> ExitCode | None:
     if isinstance(error, ConfigProblems):
         return ExitCode.CONFIGURATION
     from otp_core.accounts import Refused
-    from otp_core.clock import ClockSetBack
+    from otp_core.clock import ClockWrong
     from otp_core.model import BackendSilent, StoreProblem
     from otp_core.sealing import KeyProblem
 
     if isinstance(error, Refused):
         return ExitCode.REFUSED
-    return ExitCode.UNUSABLE if isinstance(error, StoreProblem | KeyProblem | BackendSilent | ClockSetBack) else None
+    return ExitCode.UNUSABLE if isinstance(error, StoreProblem | KeyProblem | BackendSilent | ClockWrong) else None
 
 
 def _report(error: Exception, code: ExitCode, context: CliContext) -> None:

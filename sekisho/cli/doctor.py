@@ -148,17 +148,16 @@ def _disk(folder: Path) -> Iterator[CheckResult]:
 
 
 def _clock(store: Store) -> CheckResult:
-    from otp_core.audit import ms_of
-    from otp_core.clock import ClockSetBack, GuardedClock
-    from otp_core.store.queries import newest_audit_id
+    from otp_core.clock import ClockWrong
+    from otp_core.kernel_clock import KernelClock
+    from sekisho.wiring import open_clock
 
-    with store.read() as connection:
-        newest = ms_of(newest_audit_id(connection))
     try:
-        GuardedClock(time.time, newest).now()
-    except ClockSetBack as error:
+        open_clock(store).now()
+    except ClockWrong as error:
         return CheckResult(CheckState.FAIL, "clock", str(error))
-    return CheckResult(CheckState.OK, "clock", "is not behind the newest entry of the audit trail")
+    held = "says that it is synchronised" if KernelClock().synchronised() else "does not say that it is synchronised"
+    return CheckResult(CheckState.OK, "clock", f"is not behind what the store has seen; the kernel {held}")
 
 
 def _contents(store: Store, deep: bool) -> Iterator[CheckResult]:

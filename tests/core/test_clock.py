@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from otp_core.clock import TOLERANCE, ClockSetBack, GuardedClock
-from tests.fakes import HandClock
+from otp_core.clock import (
+    SMALL_STEP,
+    STEADY_SECONDS,
+    TOLERANCE,
+    Anchor,
+    ClockSetAhead,
+    ClockSetBack,
+    ClockWrong,
+    GuardedClock,
+    read_anchor,
+)
+from tests.fakes import HandClock, HandKernel
 
 NOON = 1_800_000_000.0
+DAY = 86_400.0
 
 
 def test_the_moment_is_told_in_milliseconds() -> None:
@@ -72,9 +85,175 @@ def test_the_text_stays_the_same_until_the_clock_is_right_and_then_is_forgotten(
         clock.now()
 
 
-def test_a_clock_may_leap_ahead() -> None:
+def test_a_clock_may_leap_ahead_where_nothing_tells_that_it_did() -> None:
     hand = HandClock(NOON)
     clock = GuardedClock(hand)
     clock.now()
     hand.now += 86_400 * 365
     assert clock.now() == hand.now * 1000
+
+
+# The time since the boot
+
+
+def machine() -> tuple[HandKernel, GuardedClock]:
+    kernel = HandKernel(HandClock(NOON))
+    return kernel, GuardedClock(kernel.clock, kernel=kernel)
+
+
+@pytest.mark.parametrize("seconds", [SMALL_STEP + 1, 9 * 3600, 15 * DAY, 365 * DAY])
+def test_a_large_step_ahead_is_not_believed_until_it_is_right_again(seconds: float) -> None:
+    kernel, clock = machine()
+    clock.now()
+    kernel.pass_time(3600)
+    kernel.step(seconds)
+    for _ in range(3):
+        with pytest.raises(ClockSetAhead, match=f"stands {seconds:.0f} s after.*--trust-clock"):
+            clock.now()
+        kernel.pass_time(65)
+    assert clock.best() == kernel.clock.now - seconds, "audit rows go on by the time since the boot"
+    kernel.step(-seconds)
+    assert clock.now() == kernel.clock.now * 1000, "nothing is left of it"
+
+
+@pytest.mark.parametrize("seconds", [-TOLERANCE, -5, 2, 30, SMALL_STEP])
+def test_a_small_step_lets_logins_go_on_and_sweeps_wait_until_it_is_steady(seconds: float) -> None:
+    kernel, clock = machine()
+    clock.now()
+    assert clock.settled
+    kernel.step(seconds)
+    assert clock.now() == kernel.clock.now * 1000
+    assert not clock.settled
+    kernel.pass_time(STEADY_SECONDS - 1)
+    assert not clock.settled
+    kernel.pass_time(1)
+    assert clock.settled
+    kernel.step(SMALL_STEP)
+    clock.now()  # counted from the time that was steady
+
+
+def test_small_steps_ahead_add_up() -> None:
+    kernel, clock = machine()
+    clock.now()
+    for _ in range(3):
+        kernel.step(30)
+        clock.now()
+        kernel.pass_time(60)
+    kernel.step(30)
+    with pytest.raises(ClockSetAhead):
+        clock.now()
+
+
+@pytest.mark.parametrize("seconds", [62, 9 * 3600, 15 * DAY])
+def test_a_machine_that_slept_or_a_process_that_stood_still_is_no_step(seconds: float) -> None:
+    kernel, clock = machine()
+    clock.now()
+    kernel.pass_time(seconds)
+    assert clock.now() == kernel.clock.now * 1000
+    assert clock.settled
+
+
+def test_a_pause_between_the_two_readings_is_no_step() -> None:
+    kernel = HandKernel(HandClock(NOON))
+    pauses = iter([0.0, 0.0, 0.0, 62.0])
+
+    def paused() -> float:
+        kernel.pass_time(next(pauses, 0.0))
+        return kernel.clock.now
+
+    clock = GuardedClock(paused, kernel=kernel)
+    for _ in range(6):
+        assert clock.now() == kernel.clock.now * 1000
+        assert clock.settled
+
+
+def test_a_step_back_is_told_by_the_time_since_the_boot_even_where_nothing_was_recorded_meanwhile() -> None:
+    kernel, clock = machine()
+    kernel.pass_time(7200)
+    kernel.step(-3600)
+    with pytest.raises(ClockSetBack, match="stands 3600 s before where the time since the boot"):
+        clock.now()
+    assert clock.best() == kernel.clock.now + 3600
+    kernel.step(3600)
+    clock.now()
+
+
+@pytest.mark.parametrize("seconds", [15 * DAY, -3600])
+def test_a_restart_in_the_same_boot_compares_with_what_was_kept(seconds: float) -> None:
+    kernel, clock = machine()
+    kept = read_anchor(clock.anchor().text)
+    kernel.pass_time(60)
+    kernel.step(seconds)
+    with pytest.raises(ClockWrong):
+        GuardedClock(kernel.clock, int(NOON * 1000) - 10**9, kernel=kernel, anchor=kept).now()
+
+
+def test_over_a_reboot_nothing_is_compared_but_sweeps_wait() -> None:
+    kernel, clock = machine()
+    kept = clock.anchor()
+    kernel.boot, kernel.up = "boot-2", 5.0
+    kernel.step(15 * DAY)
+    after = GuardedClock(kernel.clock, kept.at, kernel=kernel, anchor=kept)
+    assert after.now() == kernel.clock.now * 1000
+    assert not after.settled
+    kernel.pass_time(STEADY_SECONDS)
+    assert after.settled
+    kernel.step(-15 * DAY)
+    with pytest.raises(ClockSetBack):
+        after.now()
+
+
+def test_who_trusts_the_clock_believes_it_from_then_on_and_others_can_follow() -> None:
+    kernel, clock = machine()
+    other = GuardedClock(kernel.clock, kernel=kernel)
+    for seconds in (9 * 3600, -9 * 3600):
+        kernel.step(seconds)
+        for one in (clock, other):
+            with pytest.raises(ClockWrong):
+                one.now()
+        stale = Anchor(kernel.boot, 0, 0)
+        assert not other.follow(stale, 0)
+        anchor = clock.trust()
+        assert not other.follow(anchor, anchor.at + 31_000), "something later was recorded"
+        assert other.follow(anchor, anchor.at)
+        for one in (clock, other):
+            assert one.now() == kernel.clock.now * 1000
+            assert not one.settled, "a step is a step: what lasts waits"
+
+
+def test_where_the_time_since_the_boot_is_not_known_nothing_is_compared() -> None:
+    kernel = HandKernel(HandClock(NOON), up=None)
+    clock = GuardedClock(kernel.clock, kernel=kernel)
+    clock.now()
+    kernel.step(15 * DAY)
+    assert clock.now() == kernel.clock.now * 1000
+
+
+@pytest.mark.parametrize("text", ["", "a b c", "a 1", "a 1 2 3", "a -1 2", "a 1 ２", "a 1 " + "9" * 17])
+def test_an_anchor_that_is_none_is_not_read(text: str) -> None:
+    assert read_anchor(text) is None
+
+
+@given(at=st.integers(0, 10**15), uptime=st.integers(0, 10**12), boot=st.sampled_from(["", "0aa-1"]))
+def test_an_anchor_is_read_as_it_was_written(at: int, uptime: int, boot: str) -> None:
+    anchor = Anchor(boot, uptime, at)
+    assert read_anchor(anchor.text) == anchor
+
+
+@given(moves=st.lists(st.tuples(st.sampled_from(["pass", "step"]), st.floats(-1e6, 1e6)), max_size=30))
+def test_a_time_that_is_told_is_never_far_from_what_the_boot_says(moves: list[tuple[str, float]]) -> None:
+    """Whatever is done to the clocks: it raises, or is within the bounds of the last time that was steady."""
+    kernel, clock = machine()
+    right = kernel.clock.now - (kernel.up or 0)
+    for move, seconds in moves:
+        if move == "pass":
+            kernel.pass_time(min(abs(seconds), STEADY_SECONDS / 2))
+        else:
+            kernel.step(seconds)
+        try:
+            now = clock.now() / 1000
+            if clock.settled:
+                right = now - (kernel.up or 0)
+        except ClockWrong:
+            continue
+        assert -TOLERANCE - 2 <= now - (kernel.up or 0) - right <= SMALL_STEP + 2

@@ -209,6 +209,19 @@ def test_a_clock_that_was_set_back_stops_the_desk_and_nothing_is_written(tmp_pat
     assert (bank.rows(), bank.audit()) == (before, trail)
 
 
+def test_what_keeps_customers_safe_can_be_done_while_the_clock_is_not_believed(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer()
+    bank.customer("hana", "VSMT00000002")
+    bank.guarded.now()
+    bank.clock.now -= 3600
+    bank.desk.customers.lock("taro", STAFF)
+    bank.desk.enrolment.report_lost("hana", STAFF)
+    assert bank.login_record("taro").locked_at is not None
+    assert bank.login_record("hana").otp_use == OtpUse.LOST
+    bank.desk.customers.unlock("taro", STAFF)
+
+
 def test_a_seed_that_does_not_open_stops_the_act_and_nothing_is_written(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer("taro", None)

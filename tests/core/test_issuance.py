@@ -92,3 +92,15 @@ def test_an_enrolled_token_and_one_that_staff_issued_stay(bank: Bank) -> None:
 )
 def test_an_ipv6_network_counts_as_one(source: str, origin: str) -> None:
     assert origin_of(source) == origin
+
+
+def test_nothing_is_retired_before_the_clock_has_settled(bank: Bank) -> None:
+    """A clock that is 15 days ahead for a minute must not end what nothing brings back."""
+    steady: list[bool] = []
+    desk = Desk(bank.store, bank.evaluator, bank.guarded.now, settled=lambda: bool(steady))
+    unclaimed = desk.issuance.issue_unclaimed(APP, PLENTY).token_id
+    bank.clock.now += 15 * DAY
+    assert desk.issuance.retire_unclaimed(14, SWEEP) == 0
+    assert state(bank, unclaimed) == TokenState.AVAILABLE
+    steady.append(True)
+    assert desk.issuance.retire_unclaimed(14, SWEEP) == 1

@@ -242,3 +242,12 @@ def test_only_a_known_contract_id_is_written_down_when_a_password_was_wrong(bank
     bank.desk.sessions.audit_failed_sign_in("my-password", "wrong", NOBODY)
     assert [row.customer for row in bank.audit(event="pages.refused")] == ["taro", None]
     assert "my-password" not in str(bank.audit())
+
+
+def test_no_session_ends_because_of_its_age_before_the_clock_has_settled(bank: Bank) -> None:
+    bank.customer()
+    begun(bank)
+    desk = Desk(bank.store, bank.evaluator, bank.guarded.now, settled=lambda: False)
+    bank.clock.now += 7 * 86_400
+    assert desk.sessions.expire(BOUNDS) == 0
+    assert bank.desk.sessions.expire(BOUNDS) == 1

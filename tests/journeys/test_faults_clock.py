@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.journeys.faults import AUTO, CHALLENGING, SILENT, answers_status, ask, comes_back, sekisho_and_peers
+from otp_core.audit import ms_of
+from tests.journeys.faults import AUTO, CHALLENGING, CODE, SILENT, answers_status, ask, comes_back, sekisho_and_peers
 from tests.radius_peer import ACCEPT, REJECT, Peers, names
-from tests.sekisho import PASSWORD, free_port
+from tests.sekisho import PASSWORD, Sekisho, free_port
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 SET_BACK = "the clock was set back: it stands"
@@ -38,6 +42,24 @@ class Hand:
 
     def time(self) -> float:
         return time.time() + self.away
+
+
+def goes_silent(peers: Peers, seconds: float = 5.0) -> bool:
+    """A good answer is remembered for a second."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not answers_status(peers):
+            return True
+    return False
+
+
+def command(sekisho: Sekisho, hand: Hand, *words: str, code: int = 0) -> str:
+    """A command on the same machine, and so by the same clock; what it said. It has to end with this exit code."""
+    line = [sys.executable, "-m", "sekisho", "--config", str(sekisho.config), *words]
+    environment = {**os.environ, **hand.environment}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done
+    return done.stdout + done.stderr
 
 
 @with_faketime
@@ -126,15 +148,65 @@ def test_a_clock_set_back_between_two_runs(tmp_path: Path, workers: int) -> None
 
 @with_faketime
 @pytest.mark.parametrize("workers", [1, 2])
+def test_a_clock_set_ahead_while_it_runs_leaves_nothing_behind(tmp_path: Path, workers: int) -> None:
+    """15 days ahead for some seconds: silence, what the counter does still works, and then everything is as before."""
+    hand = Hand(tmp_path)
+    with sekisho_and_peers(tmp_path, environment=hand.environment, workers=workers) as (sekisho, peers):
+        customers = sekisho.crowd(4)
+        early, lost, *others = customers
+        code = early.code()
+        assert names([peers.ask(ask(early, code))]) == [ACCEPT]
+        hand.move(15 * 86_400)
+        since = len(sekisho.log_text())
+        asked = [ask(one, one.code(at=hand.time())) for one in others]
+        assert names(peers.ask_all(asked, wait=0.4)) == [SILENT] * len(others)
+        sekisho.wait_for_log("the clock was set ahead: it stands 12960", since=since)
+        sekisho.wait_for_log("the clock is not believed", since=since)
+        assert goes_silent(peers)
+        command(sekisho, hand, "report-lost", lost.contract_id)
+        hand.move(0)
+        assert comes_back(peers)
+        sekisho.wait_for_log("the clock is believed again", since=since)
+        assert names(peers.ask_all([ask(one, one.code()) for one in others])) == [ACCEPT] * len(others)
+        assert names([peers.ask(ask(early, code)), peers.ask(ask(lost, lost.code()))]) == [REJECT] * 2
+        newest = max(ms_of(row.id) for row in sekisho.audit())
+        assert newest < (time.time() + 60) * 1000, "no row has a time of the future"
+        assert sekisho.stop() == 0
+        with Peers(sekisho.start().where, 4, CODE) as anew:
+            assert names([anew.ask(ask(others[0], others[0].code(1)))]) == [ACCEPT]
+
+
+@with_faketime
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_operator_tells_the_running_server_that_the_clock_is_right(tmp_path: Path, workers: int) -> None:
+    hand = Hand(tmp_path)
+    with sekisho_and_peers(tmp_path, environment=hand.environment, workers=workers) as (sekisho, peers):
+        hand.move(7200)
+        assert goes_silent(peers)
+        (customer,) = sekisho.crowd(1)
+        assert "set ahead: it stands 7200 s" in command(sekisho, hand, "doctor", code=1)
+        said = command(sekisho, hand, "trust-clock", "--reason", "looked at the wall")
+        assert "the clock is taken to be right" in said
+        assert comes_back(peers)
+        assert names([peers.ask(ask(customer, customer.code(at=hand.time())))]) == [ACCEPT]
+        assert "--trust-clock" not in command(sekisho, hand, "doctor")
+        (row,) = sekisho.audit(event="clock.trusted")
+        assert row.reason == "looked at the wall"
+
+
+@with_faketime
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_clock_that_was_wrong_is_trusted_from_then_on(tmp_path: Path, workers: int) -> None:
-    """An hour ahead for a while, then right: `--trust-clock` once, and a restart later works without it."""
+    """An hour ahead for a while and believed, then right: `--trust-clock` once, and a restart later works without."""
     hand = Hand(tmp_path)
     listen = (f"127.0.0.1:{free_port()}",)
     with sekisho_and_peers(tmp_path, environment=hand.environment, workers=workers, listen=listen) as (sekisho, peers):
         early, *others = sekisho.crowd(6)
         code = early.code()
         assert names([peers.ask(ask(early, code))]) == [ACCEPT]
+        assert sekisho.stop() == 0
         hand.move(3600)
+        sekisho.start("--trust-clock")
         assert names([peers.ask(ask(others[0], others[0].code(at=hand.time())))]) == [ACCEPT]
         assert sekisho.stop() == 0
         hand.move(0)
@@ -144,4 +216,4 @@ def test_a_clock_that_was_wrong_is_trusted_from_then_on(tmp_path: Path, workers:
             assert names([peers.ask(ask(early, code))]) == [REJECT]
             assert answers_status(peers)
             assert sekisho.stop() == 0
-        assert len(sekisho.audit(event="clock.trusted")) == 1
+        assert len(sekisho.audit(event="clock.trusted")) == 2

@@ -1,0 +1,146 @@
+"""Keeps the guarded clock and the store in agreement: the anchor, and what operator or kernel say of the clock.
+
+One in each serving process looks every second; commands only read. The rules of time are in clock.py, the statements
+about stamps of the future in store/future_stamps.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import Connection
+
+from otp_core.audit import Event, ms_of
+from otp_core.clock import LONG_AWAY, Anchor, ClockSetAhead, ClockWrong, GuardedClock, Kernel, read_anchor
+from otp_core.model import StoreUnavailable
+from otp_core.store.queries import newest_audit_id, read_meta
+from otp_core.store.store import Store
+
+LOOK_SECONDS = 1.0
+KEEP_MS = 60_000
+"""How old the anchor in the store may be before it is written anew, in ms."""
+REMIND_SECONDS = 600.0
+"""How often the log says again that the clock is not believed."""
+_TRUSTED, _ANCHOR = "clock trusted", "clock anchor"
+_log = structlog.get_logger("clock")
+
+
+class KnownTime(NamedTuple):
+    """What a store knows of the time. ``latest_ms``: the latest moment that is recorded and was not taken back;
+    ``anchor``: the last one at which the clock was known to be right, if one was kept."""
+
+    latest_ms: int
+    anchor: Anchor | None
+
+
+def known_time(connection: Connection) -> KnownTime:
+    """What the store knows of the time. Audit rows that were there when the operator said that the clock is right count
+    no more."""
+    newest, trusted, kept = (
+        newest_audit_id(connection),
+        read_meta(connection, _TRUSTED),
+        read_meta(connection, _ANCHOR),
+    )
+    anchor = read_anchor(kept.decode(errors="replace")) if kept is not None else None
+    latest = ms_of(newest)
+    if trusted is not None:
+        at_ms, then_newest = map(int, trusted.split())
+        if newest <= then_newest:
+            latest = at_ms
+    return KnownTime(max(latest, anchor.at if anchor is not None else 0), anchor)
+
+
+def trust_present_time(store: Store, clock: GuardedClock, *, actor: str, reason: str) -> None:
+    """Believe the clock as it stands, and record that: for this process, its workers, every command and the next start.
+    Audit rows with a later time count no more. Raises StoreUnavailable, and then nothing is believed."""
+    anchor = clock.anchor()
+    store.ids.follow(lambda: clock.anchor().at / 1000)
+    try:
+        with store.work() as work:
+            newest = work.newest_id()
+            work.put_meta(_TRUSTED, f"{anchor.at} {newest}".encode())
+            work.put_meta(_ANCHOR, anchor.text.encode())
+            work.audit(Event.CLOCK_TRUSTED, actor=actor, reason=reason)
+        clock.trust()
+    finally:
+        store.ids.follow(clock.best)
+
+
+class Timekeeper:
+    """Looks after one process's clock. Belongs to its event loop."""
+
+    def __init__(self, store: Store, clock: GuardedClock, kernel: Kernel) -> None:
+        self._store, self._clock, self._kernel = store, clock, kernel
+        self._cause, self._reminded, self._kept_at = "", float("-inf"), 0
+
+    async def run(self) -> None:
+        """Look every second, without end."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Compare once. Says what is wrong, believes what the operator or the kernel says, and keeps the anchor. Never
+        raises: a store that is not there is the login queue's to report."""
+        try:
+            try:
+                settled = self._clock.settled
+            except ClockWrong as cause:
+                self._doubt(cause)
+                return
+            self._believed()
+            if settled or self._kernel.synchronised():
+                self._keep()
+        except StoreUnavailable:
+            pass
+
+    def warn_of_a_long_absence(self) -> None:
+        """Say so if the clock stands far ahead of the latest moment that the store knows. Raises StoreUnavailable."""
+        with self._store.read() as connection:
+            known = known_time(connection)
+        away = self._clock.anchor().at - known.latest_ms
+        if known.latest_ms and away > LONG_AWAY * 1000:
+            _log.warning(
+                "the clock stands far ahead of the last entry of the store: is it right?",
+                days=round(away / 86_400_000, 1),
+            )
+
+    def _doubt(self, cause: ClockWrong) -> None:
+        uptime = self._kernel.uptime() or 0.0
+        if str(cause) != self._cause or uptime > self._reminded + REMIND_SECONDS:
+            self._cause, self._reminded = str(cause), uptime
+            _log.error("the clock is not believed: no login is answered, nothing expires", cause=str(cause))
+        with self._store.read() as connection:
+            latest_ms, kept = known_time(connection)
+        if kept is not None and self._clock.follow(kept, latest_ms):
+            self._store.ids.follow(self._clock.best)
+            self._believed()
+        elif self._kernel.synchronised() and self._may_believe_the_kernel(cause, kept):
+            reason = f"the kernel says that the clock is synchronised; {cause.short}"
+            trust_present_time(self._store, self._clock, actor="sekisho", reason=reason)
+            self._believed()
+
+    def _may_believe_the_kernel(self, cause: ClockWrong, kept: Anchor | None) -> bool:
+        """Ahead: always. Back: only where no time that was known to be right comes again. So a machine that starts with
+        a wrong clock, which a time service then sets back, needs nobody."""
+        if isinstance(cause, ClockSetAhead):
+            return True
+        return kept is not None and self._clock.anchor().at > kept.at + 2 * KEEP_MS
+
+    def _believed(self) -> None:
+        if self._cause:
+            _log.warning("the clock is believed again", after=self._cause)
+            self._cause, self._reminded = "", float("-inf")
+
+    def _keep(self) -> None:
+        """Write the anchor if it is old. A process that waits for it reads it too (``_doubt``)."""
+        here = self._clock.anchor()
+        if not here.boot_id or here.at - self._kept_at < KEEP_MS:
+            return
+        with self._store.work() as work:
+            kept = read_anchor((work.meta(_ANCHOR) or b"").decode(errors="replace"))
+            if kept is None or kept.boot_id != here.boot_id or here.at - kept.at >= KEEP_MS:
+                work.put_meta(_ANCHOR, here.text.encode())
+        self._kept_at = here.at
