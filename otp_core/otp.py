@@ -15,7 +15,8 @@ from enum import StrEnum
 from otp_core.model import Algorithm, Kind, TokenSpec
 
 LONGEST_TYPED = 256
-"""Characters of a typed ID or code that are looked at. A longer text is none: every ID is shorter (253 octets)."""
+"""Characters of a typed ID or code, and of what it becomes. A longer text is none: every ID is shorter (253 octets).
+NFKC makes up to 18 characters of one, and takes the square of a row of combining marks (Unicode Standard Annex 15)."""
 
 # What nobody can see: Unicode's Default_Ignorable_Code_Point, and annotation marks. A paste brings them along.
 _INVISIBLE = (
@@ -54,35 +55,50 @@ class Fit(StrEnum):
     RESYNC_NEEDED = "unsynchronised"
 
 
-def normalise_token_id(text: str) -> str:
-    """A token ID as stored: ``vsmt 1234-5678``, ``ＶＳＭＴ 12345678`` -> ``VSMT12345678``. May be empty. Of a text
-    with more than LONGEST_TYPED characters, their beginning, which is no ID."""
+def compatibility_form(text: str) -> str | None:
+    """The text in Unicode's form NFKC: full-width letters and digits become ASCII. None for one that is longer than
+    LONGEST_TYPED, or becomes so: what a stranger sends is bounded before it is looked at. IDs and codes are normalised
+    nowhere else."""
     if len(text) > LONGEST_TYPED:
-        return text[:LONGEST_TYPED]
-    return _ANY_SEPARATOR.sub("", unicodedata.normalize("NFKC", text)).upper()
+        return None
+    form = unicodedata.normalize("NFKC", text)
+    return form if len(form) <= LONGEST_TYPED else None
+
+
+def normalise_token_id(text: str) -> str:
+    """A token ID as stored: ``vsmt 1234-5678``, ``ＶＳＭＴ 12345678`` -> ``VSMT12345678``. May be empty. A text that is
+    too long (see ``compatibility_form``) stays as it is, or too long by one character: it is no ID."""
+    form = compatibility_form(text)
+    return _cut(text) if form is None else _ANY_SEPARATOR.sub("", form).upper()
 
 
 def normalise_code(text: str) -> str:
     """A typed code with full-width digits made ASCII, and spaces, hyphens and invisible characters removed. The result
-    need not be a code: see ``is_code``. Of a text with more than LONGEST_TYPED characters, their beginning."""
-    if len(text) > LONGEST_TYPED:
-        return text[:LONGEST_TYPED]
+    need not be a code: see ``is_code``. A text that is too long stays as it is, or too long by one character."""
     if text.isascii() and text.isdigit():
-        return text
-    return _ANY_SEPARATOR.sub("", unicodedata.normalize("NFKC", text))
+        return _cut(text)
+    form = compatibility_form(text)
+    return _cut(text) if form is None else _ANY_SEPARATOR.sub("", form)
 
 
 def normalise_contract_id(text: str) -> str:
     """A contract ID as stored: full-width letters and digits are made ASCII, and every kind of dash a hyphen; blanks
-    around it and around a hyphen go, and so does what is invisible. Hyphens and case are kept. May be empty. Of a text
-    with more than LONGEST_TYPED characters, their beginning, which is no ID."""
+    around it and around a hyphen go, and so does what is invisible. Hyphens and case are kept. May be empty. A text
+    that is too long stays as it is, or too long by one character: it is no ID."""
     if len(text) > LONGEST_TYPED:
-        return text[:LONGEST_TYPED]
+        return _cut(text)
     if not text.isascii():
-        visible = _ANY_INVISIBLE.sub("", text)
-        text = _ANY_DASH.sub(_hyphens, unicodedata.normalize("NFKC", visible))
+        form = compatibility_form(_ANY_INVISIBLE.sub("", text))
+        if form is None:
+            return text
+        text = _ANY_DASH.sub(_hyphens, form)
     text = text.strip()
     return _BLANKS_ROUND_A_HYPHEN.sub("", text) if "-" in text else text
+
+
+def _cut(text: str) -> str:
+    """Long enough that normalising it once more changes nothing."""
+    return text[: LONGEST_TYPED + 1]
 
 
 def _hyphens(dashes: re.Match[str]) -> str:

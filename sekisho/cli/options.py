@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from otp_core.otp import normalise_contract_id, normalise_token_id
+from otp_core.otp import LONGEST_TYPED, normalise_contract_id, normalise_token_id
 
 
 def contract_id(text: str) -> str:
@@ -20,6 +20,8 @@ def token_id(text: str) -> str:
 
 
 def _text(text: str, form: str) -> str:
+    if len(text) > LONGEST_TYPED:
+        raise typer.BadParameter(f"is longer than {LONGEST_TYPED} characters: write {form}")
     if not text or not text.isprintable():  # an argument that is not UTF-8 is not printable either
         raise typer.BadParameter(f"write {form}")
     return text
