@@ -49,6 +49,14 @@ def risks(settings: Settings) -> Iterator[Remark]:
             "names nobody, so all that comes through the proxy in front counts as one address, and "
             "tokens_per_address is everybody's; write the proxy's address",
         )
+    portal = settings.web
+    if portal and portal.public_origin.startswith("https:") and not (portal.tls_certificate or portal.trusted_proxies):
+        yield (
+            ("web", "trusted_proxies"),
+            "names nobody, so all that comes through the proxy in front counts as one address, and "
+            "address_free_failures wrong passwords of one stranger slow everybody's sign-in down; write the proxy's "
+            "address",
+        )
     yield from radius_server.settings.risks(settings.radius)
     if settings.pam:
         yield from pam_module.settings.risks(settings.pam)

@@ -7,8 +7,10 @@ string, a form field or a cookie.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from hmac import compare_digest
 from time import perf_counter
 from urllib.parse import parse_qsl
 
@@ -18,10 +20,15 @@ from aiohttp.typedefs import Handler, Middleware
 
 from admin_web.http.client_address import client_address
 from admin_web.http.connection_limits import BODY_SECONDS, connection_of
+from admin_web.http.rare_log import RareLog
 from otp_core.settings.values import AnyNetwork
 
 MAX_BODY_BYTES = 16 * 1024
 """The largest form; a site gives it to ``web.Application`` as ``client_max_size``, or a smaller one."""
+
+MAX_FIELDS, MAX_FIELD = 20, 1024
+"""Fields of a form, and characters of one: more than any page of ours sends. They are bounded here, before anybody
+normalises, hashes or stores them."""
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
@@ -33,7 +40,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Referrer-Policy": "no-referrer",
+    # Not no-referrer: with that, browsers send "Origin: null" with a form (Fetch, "append a request Origin header").
+    "Referrer-Policy": "same-origin",
     "Server": "Sekisho",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -43,6 +51,10 @@ SECURITY_HEADERS = {
 SOURCE: web.RequestKey[str] = web.RequestKey("source", str)
 """The client's IP address, trusted proxies left out; set before any handler runs."""
 
+DOUBT_SECONDS = 3600.0
+"""Between two log lines about one reason to doubt the client's address."""
+
+_NOBODY = "0.0.0.0"  # noqa: S104  no address to listen at: that of a connection which ended before it was looked at
 _HSTS = "max-age=31536000; includeSubDomains"
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _log = structlog.get_logger("http")
@@ -69,13 +81,14 @@ def security_middleware(policy: SitePolicy) -> Middleware:
     """The middleware of a site. In this order: the client's address, the same-origin check, the whole body in time, the
     handler, error pages, headers, one log line for each request."""
 
+    log = RareLog("http", time.monotonic, DOUBT_SECONDS)
+
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         connection, started = connection_of(request), perf_counter()
         if connection is not None:
             connection.stop_timer()
-        forwarded = request.headers.getall("X-Forwarded-For", [])
-        request[SOURCE] = client_address(request.remote or "", forwarded, policy.trusted_proxies())
+        request[SOURCE] = _client_of(request, policy, log)
         response = await _answer(policy, request, handler)
         _add_headers(policy, response)
         _log.info(
@@ -104,14 +117,42 @@ def is_same_origin(headers: Mapping[str, str], origin: str) -> bool:
 
 async def form_of(request: web.Request) -> dict[str, str]:
     """The fields of a form as our pages send it: URL-encoded UTF-8, whatever charset the request claims. Of several
-    fields of one name the first counts. A body of any other type has no fields."""
+    fields of one name the first counts. A body of any other type has no fields. Raises HTTPRequestEntityTooLarge for
+    more than MAX_FIELDS, or one of more than MAX_FIELD characters."""
     if request.content_type != "application/x-www-form-urlencoded":
         return {}
     text = (await request.read()).decode("utf-8", "replace")
+    try:
+        sent = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise _too_large(len(text)) from None
     fields: dict[str, str] = {}
-    for name, value in parse_qsl(text, keep_blank_values=True):
+    for name, value in sent:
+        if max(len(name), len(value)) > MAX_FIELD:
+            raise _too_large(len(text))
         fields.setdefault(name, value)
     return fields
+
+
+def is_same_text(one: str, other: str) -> bool:
+    """Whether two texts are equal, in a time that does not tell where they differ. ``one`` may hold anything:
+    ``compare_digest`` alone refuses text that is not ASCII."""
+    return compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
+
+
+def _too_large(size: int) -> web.HTTPRequestEntityTooLarge:
+    return web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, size)
+
+
+def _client_of(request: web.Request, policy: SitePolicy, log: RareLog) -> str:
+    """The client's IP address. Says what makes it doubtful: once in a while, because strangers can cause it."""
+    peer, headers = request.remote or _NOBODY, request.headers
+    found = client_address(
+        peer, headers.getall("X-Forwarded-For", []), policy.trusted_proxies(), forwarded="Forwarded" in headers
+    )
+    if found.doubt is not None:
+        log.warn(found.doubt, peer=peer, origin=policy.origin)
+    return found.address
 
 
 async def _answer(policy: SitePolicy, request: web.Request, handler: Handler) -> web.StreamResponse:

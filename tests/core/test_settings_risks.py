@@ -47,3 +47,11 @@ def test_a_soft_token_behind_a_proxy_that_is_not_named_is_a_warning(tmp_path: Pa
     assert "soft_token.trusted_proxies: names nobody" in said
     assert good(tmp_path, text + 'trusted_proxies = ["10.0.0.1"]\n').warnings == ()
     assert good(tmp_path, STORE + "[soft_token]\n").warnings == ()
+
+
+def test_a_portal_behind_a_proxy_that_is_not_named_is_a_warning(tmp_path: Path) -> None:
+    text = STORE + '[web]\npublic_origin = "https://otp.example"\n'
+    (said,) = warnings(good(tmp_path, text), tmp_path)
+    assert "web.trusted_proxies: names nobody" in said
+    assert good(tmp_path, text + 'trusted_proxies = ["127.0.0.1"]\n').warnings == ()
+    assert good(tmp_path, STORE + "[web]\n").warnings == ()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_address
 from typing import cast
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
-from admin_web.http.client_address import client_address
+from admin_web.http.client_address import Doubt, Found, client_address
 from admin_web.http.door import HttpDoor
+from admin_web.http.rare_log import RareLog
 from admin_web.http.security import is_same_origin
 from admin_web.softtoken.settings import SoftTokenSettings
 from otp_core.clock import ClockSetBack
@@ -24,19 +28,73 @@ PROXIES = [read_network("10.0.0.0/8"), read_network("2001:db8::1")]
     ("peer", "forwarded", "address"),
     [
         ("192.0.2.1", [], "192.0.2.1"),
-        ("192.0.2.1", ["198.51.100.1"], "192.0.2.1"),
         ("10.0.0.1", [], "10.0.0.1"),
         ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
         ("10.0.0.1", ["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
         ("10.0.0.1", ["203.0.113.9", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
         ("2001:db8::1", ["2001:db8:5::7"], "2001:db8:5::7"),
-        ("10.0.0.1", ["unknown"], "10.0.0.1"),
-        ("10.0.0.1", [""], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.5:51234"], "203.0.113.5"),
+        ("10.0.0.1", ["[2001:db8:5::7]:443"], "2001:db8:5::7"),
+        ("10.0.0.1", ["[2001:db8:5::7]"], "2001:db8:5::7"),
+        ("10.0.0.1", ['"[2001:db8:5::7]:443"'], "2001:db8:5::7"),
+        ("10.0.0.1", ['"203.0.113.5"'], "203.0.113.5"),
+        ("10.0.0.1", ["fe80::7%eth0"], "fe80::7"),
+        ("10.0.0.1", ["[fe80::7%25eth0]:80"], "fe80::7"),
+        ("10.0.0.1", ["::ffff:203.0.113.5"], "203.0.113.5"),
+        ("10.0.0.1", ["[::ffff:203.0.113.5]:4711"], "203.0.113.5"),
+        ("10.0.0.1", ["203.0.113.5:1, 10.0.0.2:2", "[2001:db8::1]:3"], "203.0.113.5"),
+        ("::ffff:10.0.0.1", ["203.0.113.5"], "203.0.113.5"),
+        ("::ffff:192.0.2.1", [], "192.0.2.1"),
+        ("10.0.0.1", [", ".join(["rubbish"] * 500 + ["203.0.113.5"])], "203.0.113.5"),
     ],
 )
 def test_the_last_hop_that_is_not_a_trusted_proxy_counts(peer: str, forwarded: list[str], address: str) -> None:
     trusted: list[AnyNetwork] = PROXIES
-    assert client_address(peer, forwarded, trusted) == address
+    assert client_address(peer, forwarded, trusted) == Found(address, None)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("unknown", "_hidden", "", "203.0.113.5:", "203.0.113.5:x", "[203.0.113.5", "203.0.113.999"),
+        *("203.0.113.5%eth0", "[]:1", "é", "1" * 5000, "203.0.113.5;203.0.113.6", "2001:db8::5]:1", '"', "%"),
+    ],
+)
+def test_what_is_no_address_ends_the_search_at_the_proxy_and_is_said(entry: str) -> None:
+    assert client_address("10.0.0.1", [f"198.51.100.1, {entry}"], PROXIES) == Found("10.0.0.1", Doubt.UNREADABLE)
+
+
+def test_whoever_is_no_trusted_proxy_is_not_believed_and_that_is_said() -> None:
+    nobody = Found("192.0.2.1", Doubt.NOT_TRUSTED)
+    assert client_address("192.0.2.1", ["198.51.100.1"], PROXIES) == nobody
+    assert client_address("192.0.2.1", [], PROXIES, forwarded=True) == nobody
+
+
+def test_forwarded_is_not_read_and_a_proxy_that_sends_nothing_else_is_said() -> None:
+    assert client_address("10.0.0.1", [], PROXIES, forwarded=True) == Found("10.0.0.1", Doubt.NO_ADDRESS)
+    assert client_address("10.0.0.1", ["198.51.100.1"], PROXIES, forwarded=True) == Found("198.51.100.1", None)
+
+
+@given(
+    peer=st.sampled_from(["10.0.0.1", "192.0.2.1", "::ffff:10.0.0.1", "2001:db8::1"]),
+    forwarded=st.lists(
+        st.text(st.characters(), max_size=120) | st.from_regex(r"[0-9a-f:.%,\[\]\" ]{0,60}"), max_size=4
+    ),
+)
+def test_whatever_the_header_says_the_outcome_is_an_address(peer: str, forwarded: list[str]) -> None:
+    found = client_address(peer, forwarded, PROXIES)
+    assert str(ip_address(found.address)) == found.address and "%" not in found.address
+
+
+def test_a_thing_that_strangers_cause_is_logged_once_in_a_while(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    log = RareLog("http", lambda: now, 60.0)
+    for second in range(120):
+        now = float(second)
+        log.warn("too many", peer="192.0.2.1")
+        log.warn("too odd")
+    said = capsys.readouterr().out
+    assert said.count("too many") == said.count("too odd") == 2 and "times=60" in said
 
 
 def test_sec_fetch_site_outranks_origin() -> None:

@@ -8,7 +8,7 @@ from itertools import product
 
 import pyotp
 import pytest
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, Page, Request, Response, expect
 
 from tests.sekisho import STAFF, Customer
 from tests.web.browser import axe, browser_page, overflows, screenshot
@@ -246,3 +246,17 @@ def test_pages_fit_320_pixels_and_twice_the_size_of_letters(chromium: Browser, b
             if name in ("enrol", "app"):
                 screenshot(page, f"portal-{name}-{language}-320-twice")
         assert wide == []
+
+
+def test_a_browser_names_the_origin_of_a_form(chromium: Browser, bank: Portal) -> None:
+    """Older Safari sends no Sec-Fetch-Site, so its forms pass by Origin alone; with the policy no-referrer browsers
+    send "null" there."""
+    with browser_page(chromium) as page:
+        forms: list[Request] = []
+        page.on("request", lambda request: forms.append(request) if request.method == "POST" else None)
+        hand = Hand(page, bank.origin, "ja")
+        hand.sign_in(bank.sekisho.customer(), "suspend")
+        hand.is_at("/suspend/code")
+        hand.give("000000", "suspend")
+        hand.is_at("/suspend/code")
+        assert [one.all_headers()["origin"] for one in forms] == [bank.origin, bank.origin]

@@ -57,7 +57,7 @@ def test_every_answer_carries_the_headers(bank: Portal) -> None:
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
         assert "aiohttp" not in answer.headers["Server"]
         if "static" not in path:
             assert answer.headers["Cache-Control"] == "no-store"

@@ -128,7 +128,7 @@ def test_every_answer_carries_the_headers(server: SoftTokenServer, path: str) ->
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "same-origin"
     assert "Strict-Transport-Security" not in headers  # which is for https alone
     assert headers["Cache-Control"] == ("no-cache" if path in ("/", "/main.js") else "no-store")
 

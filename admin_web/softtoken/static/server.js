@@ -37,7 +37,7 @@ export async function clockOffset() {
 
 async function request(path, options) {
   try {
-    return await fetch(path, { cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", ...options });
+    return await fetch(path, { cache: "no-store", redirect: "error", ...options });
   } catch (error) {
     throw new Unreachable(error.message);
   }
