@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -26,6 +27,7 @@ MAX_CONNECTIONS = 1000
 MAX_LINE, MAX_HEADER = 4096, 8192
 """Octets of a request's first line, and of one of its header fields."""
 
+_Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _RESTART_KEYS = ("tls_certificate", "tls_key")
 _log = structlog.get_logger("http")
 
@@ -46,6 +48,7 @@ class Listener:
         await self._runner.setup()
         manager = self._runner.server
         assert manager is not None
+        manager.request_handler = _known_expectations(manager.request_handler)
         loop = asyncio.get_running_loop()
         options: dict[str, Any] = {
             "access_log": None,
@@ -111,10 +114,26 @@ class _HttpProtocol(web.RequestHandler):
         if status >= 500:
             return super().handle_error(request, status, exc, message)
         _log.info("a request could not be read", source=request.remote, status=status)
-        headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
-        response = web.Response(status=status, text="Bad Request", headers=headers)
-        response.force_close()
-        return response
+        return _bare(status, "Bad Request")
+
+
+def _bare(status: int, text: str) -> web.Response:
+    """An answer to a request that no site was asked about; the connection ends with it."""
+    response = web.Response(status=status, text=text, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
+    response.force_close()
+    return response
+
+
+def _known_expectations(handler: _Handle) -> _Handle:
+    """Answers 417 to what a request expects and is not 100-continue (RFC 9110 section 10.1.1). aiohttp repeats the
+    header in its own answer, before any middleware, and fails where it is not UTF-8."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+            return _bare(417, "Expectation Failed")
+        return await handler(request)
+
+    return handle
 
 
 def tls_context(section: HttpSection) -> ssl.SSLContext | None:

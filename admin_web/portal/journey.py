@@ -17,7 +17,7 @@ from typing import Any
 import segno
 from aiohttp import web
 
-from admin_web.http.security import form_of
+from admin_web.http.security import form_of, is_same_text
 from admin_web.http.sessions import Sessions
 from admin_web.portal.acts import ACTS, Outcome, Submission
 from admin_web.portal.messages import MESSAGE_OF_REFUSAL, MESSAGES
@@ -66,7 +66,7 @@ class Journey:
         async with self._sessions.lock:
             session = self._session(request)
             data = dict(session.data)
-            if request.path != data["stage"] or not secrets.compare_digest(form.get("key", ""), data["key"]):
+            if request.path != data["stage"] or not is_same_text(form.get("key", ""), data["key"]):
                 if data["stage"] not in ENDS:
                     data["notice"] = "already"
                     await retry_while_busy(lambda: self._desk.sessions.update(session, data))
