@@ -26,7 +26,7 @@ from otp_core.settings.values import (
 from otp_core.settings.without_token import Answer, unchecked_logins, without_token_key
 
 Prompt = Literal["no-echo", "echo", "none"]
-Charset = Literal["utf-8", "latin-1", "cp932"]
+Charset = Literal["utf-8", "latin-1", "cp1252", "cp932"]
 _WIDE_PREFIX = {4: 8, 6: 32}
 """By IP version: a client's network with this prefix length or a shorter one is a risk."""
 

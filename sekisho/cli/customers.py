@@ -87,9 +87,10 @@ def _checked(context: CliContext, **cells: str | None) -> CustomerRow:
 
 def _hashed(password: str, settings: Settings) -> str:
     from otp_core.first_factor.hashes import hash_password
+    from otp_core.first_factor.password_forms import canonical
     from sekisho.wiring import cost_of
 
-    return hash_password(password.encode(), cost_of(settings))
+    return hash_password(canonical(password), cost_of(settings))
 
 
 @app.command("import")

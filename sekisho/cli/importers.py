@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from otp_core.accounts import Desk, Principal
 from otp_core.doors import AttributeCheck
 from otp_core.first_factor.hash_pool import hash_many
+from otp_core.first_factor.password_forms import canonical
 from otp_core.imports import CustomerRow, RowProblem, TokenRow, read_customers, read_tokens
 from otp_core.model import TokenState, attributes_text
 from otp_core.store.queries import known_contracts, known_tokens
@@ -158,7 +159,7 @@ class CustomerImporter:
         return problems
 
     def _new(self, rows: Sequence[CustomerRow], keys: Mapping[str, int]) -> Iterator[NewCustomer]:
-        clear = [row.password.encode() for row in rows if row.password is not None]
+        clear = [canonical(row.password) for row in rows if row.password is not None]
         cost, threads = cost_of(self._settings), self._settings.password.hash_threads
         hashes = iter(list(hash_many(clear, cost, threads)) if clear else [])
         for row in rows:

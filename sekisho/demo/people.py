@@ -78,6 +78,7 @@ def fill_store(config: Path, people: list[Sample]) -> None:
     from otp_core.accounts import Principal, PrincipalKind
     from otp_core.audit import Ids
     from otp_core.first_factor.hashes import hash_password
+    from otp_core.first_factor.password_forms import canonical
     from otp_core.model import Language, TokenSpec
     from otp_core.store.store import initialise
     from sekisho.settings import load
@@ -92,7 +93,7 @@ def fill_store(config: Path, people: list[Sample]) -> None:
             known = work.login_record(one.contract_id) is not None
         if known:
             continue
-        hash_ = hash_password(one.password.encode(), cost_of(settings))
+        hash_ = hash_password(canonical(one.password), cost_of(settings))
         desk.customers.add(
             one.contract_id, principal, password_hash=hash_, name=one.name, language=Language(one.language)
         )

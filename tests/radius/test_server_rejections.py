@@ -23,11 +23,17 @@ MS_CHAP = craft.vendor(311, 25, bytes(50))
 
 @pytest.mark.parametrize(
     ("charset", "text"),
-    [("utf-8", "密é"), ("cp932", "密ｶﾅ～"), ("latin-1", "é÷\x80\xa0x"), ("utf-8", "\u2028\U0001f511")],
+    [
+        ("utf-8", "密é"),
+        ("cp932", "密ｶﾅ～"),
+        ("latin-1", "é÷\x80\xa0x"),
+        ("cp1252", "100€ é"),
+        ("utf-8", "\u2028\U0001f511"),
+    ],
 )
 @in_loop
 async def test_a_clients_charset_reads_its_names_and_passwords(charset: str, text: str) -> None:
-    name = "taroé" if charset == "latin-1" else "花子"
+    name = "taroé" if charset in ("latin-1", "cp1252") else "花子"
     async with open_door({}, settings_of({"charset": charset})) as door:
         peer = door.gateway()
         peer.send(crafted(user(name.encode(charset)), password(text.encode(charset))).octets)
@@ -36,7 +42,9 @@ async def test_a_clients_charset_reads_its_names_and_passwords(charset: str, tex
         assert (attempt.customer, attempt.user_password) == (name, text)
 
 
-@pytest.mark.parametrize(("charset", "octets"), [("utf-8", b"caf\xe9"), ("cp932", b"\x85"), ("cp932", b"\x81 ")])
+@pytest.mark.parametrize(
+    ("charset", "octets"), [("utf-8", b"caf\xe9"), ("cp932", b"\x85"), ("cp932", b"\x81 "), ("cp1252", b"\x81")]
+)
 @in_loop
 async def test_octets_that_are_no_text_are_refused_without_an_attempt(charset: str, octets: bytes) -> None:
     async with open_door(settings=settings_of({"charset": charset})) as door:
