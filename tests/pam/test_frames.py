@@ -178,6 +178,16 @@ def test_what_the_other_side_would_refuse_is_not_written(frame: Frame) -> None:
         encode(frame)
 
 
+def test_the_longest_frame_is_written_and_read() -> None:
+    short = Start(Op.AUTH, "x" * MAX_VALUE, "x" * MAX_VALUE, "x" * MAX_VALUE)
+    longest = dataclasses.replace(short, rhost="x" * (4 + MAX_FRAME - len(encode(short))))
+    assert len(encode(longest)) == 4 + MAX_FRAME
+    assert FrameDecoder("module").feed(encode(longest)) == [longest]
+    with pytest.raises(BadFrame) as refusal:
+        encode(dataclasses.replace(longest, rhost=longest.rhost + "x"))
+    assert refusal.value.fault is FrameFault.LENGTH
+
+
 def test_a_frame_s_memory_is_bounded() -> None:
     """A length over the bound is refused by itself: the decoder does not wait for what would follow."""
     stream = FrameDecoder("module")

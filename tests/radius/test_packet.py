@@ -109,6 +109,15 @@ def test_rfc2865_7_2_chap_is_refused_by_its_name() -> None:
         asked(CHAP_REQUEST)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(user(), "two User-Names"), (password("x"), "two User-Passwords"), (attribute(24, b"1") * 2, "two States")],
+)
+def test_rfc2865_5_44_what_may_stand_once_and_stands_twice_is_named(more: bytes, said: str) -> None:
+    with pytest.raises(Unservable, match=f"^{said}$"):
+        read_credentials(read_request(packet(user(), password("x"), more)), SECRET)
+
+
 def test_rfc2865_7_3_both_rounds_are_read() -> None:
     assert asked(CHALLENGE_REQUEST) == Credentials(b"mopsy", b"challenge", None, b"")
     assert asked(CHALLENGE_ANSWER) == Credentials(b"mopsy", b"99101462", b"32769430", b"")
@@ -118,6 +127,7 @@ def test_rfc2865_7_3_as_printed_overruns_and_is_dropped() -> None:
     with pytest.raises(Unreadable) as caught:
         read_request(octets(CHALLENGE_ANSWER.replace("18 0a", "18 10")))
     assert caught.value.reason is DropReason.BAD_ATTRIBUTE
+    assert str(caught.value) == DropReason.BAD_ATTRIBUTE.value
 
 
 def test_rfc5997_6_1_the_signature_of_a_status_server_is_verified() -> None:
