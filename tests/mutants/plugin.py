@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "mutants",
@@ -15,6 +15,7 @@ settings.register_profile(
     deadline=None,
     database=None,
     phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=tuple(HealthCheck),  # a slow machine must not kill a mutant
 )
 
 DURATIONS = Path("mutmut-stats.json")
