@@ -16,6 +16,7 @@ from otp_core.store.engine import LoginBatch, LoginReader, Maintenance
 from otp_core.store.queries import read_meta
 from otp_core.store.sqlite import database
 from otp_core.store.sqlite.connection import DriverConnection, SharedCommits
+from otp_core.store.sqlite.files import check_names, files_of
 from otp_core.store.sqlite.login_batch import CHANGED, SqliteLoginBatch
 from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.reader import SqliteLoginReader
@@ -39,6 +40,8 @@ class Store:
         file = database.file_of(url)
         if not file.is_file():
             raise StoreProblem(f"there is no store {file}: run `sekisho init` first")
+        check_names(file)
+        self._files = files_of(self.engine)
         with self.read() as connection:
             database.check_revision(connection)
             key_check = read_meta(connection, _KEY_CHECK)
@@ -50,7 +53,8 @@ class Store:
 
     @contextmanager
     def work(self) -> Iterator[Work]:
-        """One transaction. It is committed at the end, rolled back on any exception. Raises StoreUnavailable."""
+        """One transaction. It is committed at the end, rolled back on any exception. Raises StoreUnavailable, at the
+        end too: then it may not be told as done."""
         with self._connect() as connection, database.transaction(connection):
             before = database.changes(connection)
             work = Work(connection, self.ids, notices=self._notices)
@@ -81,12 +85,13 @@ class Store:
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
-        try:
-            connection = self.engine.connect()
-        except DBAPIError as error:
-            raise database.unavailable(error.orig) from error
-        with connection:
-            yield connection
+        with self._files.visit():
+            try:
+                connection = self.engine.connect()
+            except DBAPIError as error:
+                raise database.unavailable(error.orig) from error
+            with connection:
+                yield connection
 
 
 def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str], None]) -> None:

@@ -6,8 +6,9 @@ Theory of operation
 maintenance, each used by one thread. Other processes have their own. SQLite lets one of them write at a time, and all
 of them read meanwhile.
 
-*Opening.* A connection is opened when it is first used, and again after any trouble. The file's inode is remembered: a
-file that was replaced under the process is refused, because SQLite would play the old write-ahead log over it.
+*Opening.* A connection is opened when it is first used, and again after any trouble. From the first use to ``close``
+the files of the store are held (files.py): a store, a log or an index that was removed or replaced under the process is
+noticed before each use and, for a login batch, once more after its flush.
 
 *What happens on an error.* ``guarded`` rolls back whatever transaction is open, closes the connection unless the error
 was only a lock, and raises StoreUnavailable with the cause and what to do. Nothing of the transaction is left.
@@ -32,6 +33,7 @@ from sqlalchemy import Engine
 from otp_core.model import StoreUnavailable
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import unavailable
+from otp_core.store.sqlite.files import files_of
 
 
 class DriverConnection:
@@ -39,8 +41,8 @@ class DriverConnection:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._file = engine.url.database or ""
-        self._inode: int | None = None
+        self._files = files_of(engine)
+        self._held = False
         self._connection: driver.Connection | None = None
 
     @contextmanager
@@ -51,29 +53,34 @@ class DriverConnection:
         except driver.Error as error:
             self._roll_back()
             if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != driver.SQLITE_BUSY:
-                self.close()  # anything worse than a lock: begin afresh
+                self._let_go()  # anything worse than a lock: begin afresh
             raise unavailable(error) from error
         except BaseException:
             self._roll_back()
             raise
 
     def close(self) -> None:
-        """Let go of the connection; the next use opens another."""
+        """Let go of the connection and of the files; the next use opens another."""
+        self._let_go()
+        if self._held:
+            self._held = False
+            self._files.release()
+
+    def _let_go(self) -> None:
+        """Let go of the connection alone."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def _opened(self) -> driver.Connection:
-        there = _inode(self._file)
-        if self._inode is not None and there not in (None, self._inode):
-            # SQLite would play the old file's write-ahead log over the new one.
-            self.close()
-            raise StoreUnavailable(
-                f"store: {self._file} was replaced while the server runs; stop the server, remove {self._file}-wal and "
-                f"{self._file}-shm if they are the old one's, and start it again"
-            )
-        if there is None:
-            self.close()  # what is written into a deleted file would be lost
+        if not self._held:
+            self._files.hold()
+            self._held = True
+        try:
+            self._files.check()
+        except StoreUnavailable:
+            self._let_go()
+            raise
         if self._connection is None:
             connection = self._engine.raw_connection()
             opened = connection.driver_connection
@@ -81,7 +88,6 @@ class DriverConnection:
             assert isinstance(opened, driver.Connection)
             opened.isolation_level = None
             self._connection = opened
-            self._inode = there
             self._prepare(opened)
         return self._connection
 
@@ -93,7 +99,7 @@ class DriverConnection:
             try:
                 self._connection.execute("ROLLBACK")
             except driver.Error:
-                self.close()
+                self._let_go()
 
 
 class SharedCommits(DriverConnection):
@@ -121,32 +127,25 @@ class SharedCommits(DriverConnection):
                 fcntl.flock(self._wal_descriptor, fcntl.LOCK_UN)
 
     def flush(self) -> None:
-        """What was committed is on disk when this returns, everybody's. Raises StoreUnavailable."""
-        if self._wal_descriptor is None:
-            return
-        try:
-            os.fdatasync(self._wal_descriptor)
-        except OSError as error:
-            self.close()
-            raise StoreUnavailable(f"store: its log cannot be flushed: {error.strerror}; check the disk") from error
+        """What was committed is on disk when this returns, everybody's, and where the next start will look. Raises
+        StoreUnavailable."""
+        if self._wal_descriptor is not None:
+            try:
+                os.fdatasync(self._wal_descriptor)
+            except OSError as error:
+                self._let_go()
+                raise StoreUnavailable(f"store: its log cannot be flushed: {error.strerror}; check the disk") from error
+        self._files.check()
 
-    def close(self) -> None:
-        """Let go of the connection and of its write-ahead log."""
+    def _let_go(self) -> None:
         if self._wal_descriptor is not None:
             os.close(self._wal_descriptor)
             self._wal_descriptor = None
-        super().close()
+        super()._let_go()
 
     def _prepare(self, connection: driver.Connection) -> None:
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             return  # a copy in another mode was put in the store's place: it stays at FULL
         connection.execute("PRAGMA user_version").fetchone()  # reads, and so opens the log
-        self._wal_descriptor = os.open(f"{self._file}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._wal_descriptor = os.open(f"{self._files.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _inode(file: str) -> int | None:
-    try:
-        return os.stat(file).st_ino
-    except OSError:
-        return None

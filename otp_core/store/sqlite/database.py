@@ -5,6 +5,7 @@ The room that knows which database this is. It holds no statement about customer
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ _PRAGMAS = (
 )
 
 
+CONFIGURED = "configured"
+"""An engine's option: the path as the URL has it, absolute; the engine's own URL has the path without links."""
+
 # Kept in the file itself. Never set by opening alone: on a file that is empty for the moment of a restore, it writes.
 _JOURNAL_MODE = "PRAGMA journal_mode=WAL"
 
@@ -36,16 +40,17 @@ _JOURNAL_MODE = "PRAGMA journal_mode=WAL"
 def open_engine(url: str, *, busy_seconds: float) -> Engine:
     """An engine whose transactions begin with the write lock. ``busy_seconds``: how long a writer may wait for
     another process's. Raises StoreProblem for a URL it cannot serve."""
-    file = file_of(url).absolute()
+    file = file_of(url)
     # A file that was there and is gone is an error; an empty store in its place would hide that.
     uri = f"{file.as_uri()}?mode={'rw' if file.exists() else 'rwc'}"
     engine = create_engine(
-        _parsed(url),
+        _parsed(url).set(database=str(file)),
         creator=lambda: driver.connect(uri, timeout=busy_seconds, check_same_thread=False, uri=True),
         module=driver.MODULE,
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,  # an error's text must not hold a name or a hash
+        execution_options={CONFIGURED: os.path.abspath(_parsed(url).database or "")},
     )
     event.listen(engine, "connect", _prepare)
     return engine
@@ -135,8 +140,9 @@ def unavailable(error: BaseException | None) -> StoreUnavailable:
 
 
 def file_of(url: str) -> Path:
-    """The database file of a URL. Raises StoreProblem."""
-    return Path(_parsed(url).database or "")
+    """The database file of a URL, absolute and without links: SQLite keeps the log beside that one. Raises
+    StoreProblem."""
+    return Path(os.path.realpath(_parsed(url).database or ""))
 
 
 def upgrade(engine: Engine) -> None:

@@ -1,0 +1,240 @@
+"""Which files a store is made of: found once, and seen to be the same ones before anybody is told anything.
+
+Theory of operation
+-------------------
+*Why.* SQLite opens the log (``-wal``) and its index (``-shm``) by name and keeps them open. If a name is removed or
+given to another file, this process goes on writing where nobody will look after the next start, and a process that
+comes later works on other files: neither sees what the other commits (https://sqlite.org/howtocorrupt.html, 2.4).
+
+*One name.* The path of the store is resolved once, links of every kind included, because SQLite puts the log beside the
+file itself and not beside a link to it. A store with several hard links is refused: each name would have a log of its
+own.
+
+*Who holds the files.* Whoever answers logins keeps one idle connection besides those it works with (``hold``), so
+SQLite never takes the log away in between; the first such process records device and inode in the shared state, and
+whoever opens the store while one of them is there compares before and after.
+
+*When it is looked at.* Before each use of a connection; after each flush of a login batch, and after each commit of
+another transaction, before anybody is told.
+
+*What happens.* The store's file is missing: it was deleted or moved, and may come back: StoreUnavailable, as long as it
+lasts. It is another file: StoreUnavailable until a restart. The log or its index is missing or another: the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Engine
+
+from otp_core.model import StoreProblem, StoreUnavailable
+from otp_core.store.sqlite import driver
+from otp_core.store.sqlite.database import CONFIGURED
+from otp_core.store.sqlite.state import OPEN, SERVING, Identities, Identity, StoreState
+
+_NONE: Identity = (0, 0)
+
+
+class StoreFiles:
+    """The files of one store, for one engine. ``path``: resolved, as ``database.file_of`` gives it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.path = Path(engine.url.database or "")
+        self._names = [str(self.path), f"{self.path}-wal", f"{self.path}-shm"]
+        configured = str(engine.get_execution_options().get(CONFIGURED, self.path))
+        self._link = configured if configured != str(self.path) else None
+        self._state_path = self.path.with_name(f"{self.path.name}.state")
+        self._holders = 0
+        self._state: StoreState | None = None
+        self._anchor: driver.Connection | None = None
+        self._files: Identities = (_NONE, _NONE, _NONE)
+
+    # For as long as logins are answered
+
+    def hold(self) -> None:
+        """From now on the files must stay the same ones. To be ended by ``release``, as often as it was called. Raises
+        StoreUnavailable."""
+        if self._holders == 0:
+            state = StoreState(self._state_path, self.path)
+            try:
+                with state.exclusive():
+                    self._begin(state)
+            except BaseException:
+                self._let_go()
+                state.close()
+                raise
+            self._state = state
+        self._holders += 1
+
+    def release(self) -> None:
+        """The counterpart of ``hold``."""
+        self._holders -= 1
+        if self._holders == 0 and self._state is not None:
+            with self._state.exclusive():
+                self._let_go()
+            self._state.close()
+            self._state = None
+
+    def check(self) -> None:
+        """Raises StoreUnavailable unless the files are those that were opened. Inside ``hold``."""
+        self._compare(self._files)
+        if self._state is not None and _identity(str(self._state_path)) != self._state.identity:
+            raise StoreUnavailable(f"store: {self._state_path} was deleted or replaced: restart the server")
+        if self._link is not None and _identity(self._link) != self._files[0]:
+            raise StoreUnavailable(
+                f"store: the link {self._link} leads elsewhere since the server was started: restart the server"
+            )
+
+    def _begin(self, state: StoreState) -> None:
+        others = state.others(SERVING)
+        if others:
+            self._compare(state.files)
+        elif _size(self._names[0]) == 0:
+            raise self._empty()
+        self._anchor = self._connect()
+        self._files = self._found()
+        if others:
+            self._compare(state.files)
+        else:
+            state.record_files(self._files)
+        if not (state.join(OPEN) and state.join(SERVING)):
+            raise _being_repaired(self.path)
+
+    def _connect(self) -> driver.Connection:
+        connection = self._engine.raw_connection()
+        opened = connection.driver_connection
+        connection.detach()
+        assert isinstance(opened, driver.Connection)
+        try:
+            opened.execute("SELECT count(*) FROM sqlite_master").fetchone()  # reads, and so opens the log
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _let_go(self) -> None:
+        if self._anchor is not None:
+            self._anchor.close()
+            self._anchor = None
+
+    # For one transaction
+
+    @contextmanager
+    def visit(self) -> Iterator[None]:
+        """For one transaction or one question of a process that need not hold the files. Raises StoreUnavailable, at
+        the end too: then nobody may be told that it was done."""
+        if self._state is not None:
+            self.check()
+            yield
+            self.check()
+            return
+        if _identity(self._names[0]) == _NONE:
+            yield  # SQLite says best what is wrong
+            return
+        state = StoreState(self._state_path, self.path)
+        try:
+            if not state.join(OPEN):
+                raise _being_repaired(self.path)
+            self._compare_if_served(state)
+            yield
+            self._compare_if_served(state)
+        finally:
+            state.close()
+
+    def _compare_if_served(self, state: StoreState) -> None:
+        if state.others(SERVING):
+            self._compare(state.files)
+
+    # What is there
+
+    def _found(self) -> Identities:
+        return _identity(self._names[0]), _identity(self._names[1]), _identity(self._names[2])
+
+    def _empty(self) -> StoreUnavailable:
+        """Copied over, it is empty for a moment; SQLite would delete the log of an empty file when it opens it."""
+        return StoreUnavailable(
+            f"store: {self.path} is empty; the file is no complete store: is a restore under way? Otherwise restore "
+            "the newest backup"
+        )
+
+    def _compare(self, wanted: Identities) -> None:
+        found = self._found()
+        if found == wanted:
+            if _size(self._names[0]) == 0:
+                raise self._empty()
+            return
+        if found[0] == _NONE:
+            raise StoreUnavailable(
+                f"store: {self.path} is gone; the file cannot be opened: check the path, its folder, their rights and "
+                "mount options"
+            )
+        if found[0] != wanted[0]:
+            # SQLite would play the old file's write-ahead log over the new one.
+            raise StoreUnavailable(
+                f"store: {self.path} was replaced while the server runs; stop the server, remove {self.path}-wal and "
+                f"{self.path}-shm if they are the old one's, and start it again"
+            )
+        changed = self._names[1] if found[1] != wanted[1] else self._names[2]
+        raise StoreUnavailable(
+            f"store: {changed} was deleted or replaced while the server runs: it is part of the store; restart the "
+            "server"
+        )
+
+
+_OF: WeakKeyDictionary[Engine, StoreFiles] = WeakKeyDictionary()
+
+
+def files_of(engine: Engine) -> StoreFiles:
+    """The files that an engine works with: always the same object for one engine."""
+    found = _OF.get(engine)
+    if found is None:
+        found = _OF[engine] = StoreFiles(engine)
+    return found
+
+
+def check_names(path: Path) -> None:
+    """Raises StoreProblem for a store that another program could open under another name, or whose journal SQLite
+    would play into it."""
+    found = path.stat()
+    if found.st_nlink > 1:
+        raise StoreProblem(
+            f"the store {path} has {found.st_nlink} names (hard links), and each would get a log of its own: remove "
+            f"the others (find them with: find FOLDER -xdev -inum {found.st_ino})"
+        )
+    journal = Path(f"{path}-journal")
+    if journal.exists() and journal.stat().st_size and _is_write_ahead(path):
+        raise StoreProblem(
+            f"{journal} lies beside the store, and SQLite would play it into the store, which never writes one itself: "
+            "stop what else opens the store; if nothing does, move that file away"
+        )
+
+
+def _is_write_ahead(path: Path) -> bool:
+    """By the file's header: https://sqlite.org/fileformat2.html, section 1.3.3."""
+    with path.open("rb") as file:
+        return file.read(20)[18:] == b"\2\2"
+
+
+def _being_repaired(path: Path) -> StoreUnavailable:
+    return StoreUnavailable(f"store: {path} is being repaired or put back; try again when that is done")
+
+
+def _size(name: str) -> int:
+    """Octets; -1: there is no such file."""
+    try:
+        return os.stat(name).st_size
+    except OSError:
+        return -1
+
+
+def _identity(name: str) -> Identity:
+    try:
+        found = os.stat(name)
+    except OSError:
+        return _NONE
+    return found.st_dev, found.st_ino

@@ -1,0 +1,221 @@
+"""The files of a store: one name, and the same ones for as long as logins are answered."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from otp_core.audit import AuditRow, Ids
+from otp_core.login.requests import Decision
+from otp_core.model import Accept, StoreProblem, StoreUnavailable
+from otp_core.store.sqlite.connection import SharedCommits
+from otp_core.store.sqlite.database import file_of
+from otp_core.store.sqlite.state import SIZE
+from otp_core.store.store import Store
+from tests.core.bank import STAFF, Bank
+from tests.core.batches import code_request, completed, login_batch_of, reader_of, run_batch
+
+# One name
+
+
+@pytest.mark.parametrize("kind", ["the file", "its folder", "a chain", "relative"])
+def test_a_store_that_is_reached_by_a_link_is_flushed_where_sqlite_writes(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    bank = Bank(real)
+    taro = bank.customer()
+    url = f"sqlite:///{_link(tmp_path, bank.database, kind)}"
+    monkeypatch.chdir(tmp_path)
+    store = Store(url, bank.key_file, ids=Ids(), busy_seconds=1)
+    monkeypatch.chdir("/")
+    login_batch = store.login_batch()
+    assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
+    opened = {os.readlink(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd") if _is_link(one)}
+    assert f"{bank.database}-wal" in opened
+    assert not any("other" in one for one in opened), "nothing beside the link"
+    login_batch.close()
+
+
+def _link(folder: Path, database: Path, kind: str) -> str:
+    if kind == "its folder":
+        (folder / "other").symlink_to(database.parent)
+        return str(folder / "other" / database.name)
+    (folder / "other.db").symlink_to(database)
+    if kind == "a chain":
+        (folder / "another.db").symlink_to("other.db")
+        return str(folder / "another.db")
+    return "other.db" if kind == "relative" else str(folder / "other.db")
+
+
+def _is_link(number: str) -> bool:
+    try:
+        return bool(os.readlink(f"/proc/self/fd/{number}"))
+    except OSError:
+        return False
+
+
+def test_the_file_of_a_url_is_absolute_and_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path)
+    assert file_of("sqlite:///link/s.db") == tmp_path / "real" / "s.db"
+
+
+def test_a_link_that_leads_elsewhere_while_logins_are_answered_is_noticed(tmp_path: Path) -> None:
+    """Commands would work on the other store, and the server on this one."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    link = tmp_path / "link.db"
+    link.symlink_to(bank.database)
+    login_batch = Store(f"sqlite:///{link}", bank.key_file, ids=Ids(), busy_seconds=1).login_batch()
+    assert run_batch(bank, login_batch, [code_request(taro, taro.code(-1))]) == [Accept()]
+    shutil.copy(bank.database, tmp_path / "copy.db")
+    link.unlink()
+    link.symlink_to(tmp_path / "copy.db")
+    with pytest.raises(StoreUnavailable, match="leads elsewhere since the server was started"):
+        run_batch(bank, login_batch, [code_request(taro, taro.code())])
+    login_batch.close()
+
+
+def test_a_store_with_two_names_is_refused(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    os.link(bank.database, tmp_path / "other.db")
+    with pytest.raises(StoreProblem, match=r"has 2 names \(hard links\).* -inum"):
+        bank.open_store()
+    (tmp_path / "other.db").unlink()
+    bank.open_store()
+
+
+def test_a_journal_that_is_not_the_stores_own_is_not_played_into_it(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    journal = Path(f"{bank.database}-journal")
+    journal.write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(504))
+    before = bank.database.read_bytes()
+    with pytest.raises(StoreProblem, match="move that file away"):
+        bank.open_store()
+    assert (bank.database.read_bytes(), journal.stat().st_size) == (before, 512)
+    journal.write_bytes(b"")  # left behind by a switch of modes: nothing is in it
+    bank.open_store()
+
+
+# The same files
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def replace(path: Path) -> None:
+    shutil.copy(path, path.with_name("copy"))
+    path.with_name("copy").rename(path)
+
+
+@pytest.mark.parametrize("change", [delete, replace])
+@pytest.mark.parametrize("ending", ["-wal", "-shm", ".state"])
+def test_a_file_that_is_lost_while_logins_are_answered_is_noticed_by_everybody(
+    tmp_path: Path, ending: str, change: Callable[[Path], None]
+) -> None:
+    """By the next login before it is written, by a reader, by the desk of the server and of a command."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    command = bank.open_desk(bank.open_store())[1]
+    with login_batch_of(bank) as login_batch, reader_of(bank) as login_reader:
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code(-1))]) == [Accept()]
+        change(Path(f"{bank.database}{ending}"))
+        noticed = pytest.raises(StoreUnavailable, match=f"{ending} was deleted or replaced")
+        with noticed:
+            run_batch(bank, login_batch, [code_request(taro, taro.code())])
+        with noticed:
+            completed(login_reader.login_record("taro"))
+        with noticed:
+            bank.desk.customers.lock("taro", STAFF)
+        if ending != ".state":
+            with noticed:
+                command.customers.lock("taro", STAFF)
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm"])
+def test_nobody_is_told_of_what_was_written_into_a_file_that_was_lost_meanwhile(tmp_path: Path, ending: str) -> None:
+    """The file vanishes after the last look and before the commit: noticed behind the flush."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    with login_batch_of(bank) as login_batch:
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code(-1))]) == [Accept()]
+        lost = Path(f"{bank.database}{ending}")
+        with pytest.raises(StoreUnavailable, match=r"was deleted or replaced|is gone"):
+            run_batch(bank, login_batch, [code_request(taro, taro.code())], meanwhile=lost.unlink)
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+def test_an_act_of_the_desk_that_was_written_into_a_lost_file_is_not_done(tmp_path: Path, ending: str) -> None:
+    bank = Bank(tmp_path)
+    bank.customer()
+    with reader_of(bank) as login_reader:
+        completed(login_reader.login_record("taro"))
+        for store in (bank.store, bank.open_store()):
+            lost = Path(f"{bank.database}{ending}")
+            with pytest.raises(StoreUnavailable, match="was deleted or replaced"), store.work():
+                kept = lost.rename(tmp_path / "kept")
+            kept.rename(lost)
+
+
+def test_a_process_that_comes_later_does_not_serve_other_files_than_the_first(tmp_path: Path) -> None:
+    """SQLite in another process makes a new log and a new index, and sees nothing of what the first one commits."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    later = bank.open_store()
+    with login_batch_of(bank) as login_batch:
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code(-1))]) == [Accept()]
+        for ending in ("-wal", "-shm"):
+            Path(f"{bank.database}{ending}").unlink()
+        _read_elsewhere(bank.database)
+        commits = SharedCommits(later.engine)
+        with pytest.raises(StoreUnavailable, match="-wal was deleted or replaced"), commits.guarded():
+            raise AssertionError("it was opened")
+        commits.close()
+
+
+def _read_elsewhere(database: Path) -> None:
+    """Another program opens the store, writes, and dies: its log stays."""
+    text = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        "c.execute(\"INSERT INTO meta VALUES ('elsewhere', '')\"); c.commit(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", text, str(database)], check=True)
+
+
+def test_the_log_stays_the_same_however_often_a_connection_begins_afresh(tmp_path: Path) -> None:
+    """SQLite removes the log when the last connection closes; that must not look like a loss."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    before = bank.rows()
+    with login_batch_of(bank) as login_batch:
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code(-1))]) == [Accept()]
+        log = Path(f"{bank.database}-wal").stat().st_ino
+        with pytest.raises(StoreUnavailable, match="UNIQUE constraint failed"):
+            completed(login_batch.run(["taro"], [], lambda _: _twice(bank)))
+        assert Path(f"{bank.database}-wal").stat().st_ino == log
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
+    assert not Path(f"{bank.database}-wal").exists(), "after the last one SQLite has put everything into the store"
+    assert before != bank.rows()
+
+
+def _twice(bank: Bank) -> Decision:
+    row = AuditRow(bank.store.ids.next(), "login.rejected", "gateway", None, None, "", "")
+    return Decision(audit=[row, row])
+
+
+def test_the_state_is_one_whole_block_of_the_owners_alone(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    state = bank.database.with_name("bank.db.state")
+    found = state.stat()
+    assert (found.st_size, found.st_mode & 0o777) == (SIZE, 0o600)
+    assert found.st_blocks * 512 >= SIZE, "allocated, so that a full disk cannot refuse it"
