@@ -1,120 +1,226 @@
-"""Limits for the connections of a listener: how many there are, and how long a client may take to send a request.
+"""Limits for the connections of a listener: how many there are, from whom, and who has to go when they are too many.
 
-aiohttp waits for ever for the first line of a request. ``LimitedConnection`` stands between the socket and aiohttp and
-aborts a connection whose request does not arrive in time; the security middleware tells it when a request has arrived
-and when it has been answered. Nothing here reads HTTP.
+A connection is counted from its accept on, TLS handshake included. It owes a complete request from its start, or from
+its last answer, until headers and body have arrived. When there are too many, the one that has owed longest goes, not
+the newcomer: so whoever holds connections without asking for anything keeps nobody else out. Nothing here reads HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import resource
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
-import structlog
 from aiohttp import web
 
+from admin_web.http.rare_log import RareLog
+
 HEADER_SECONDS = 10.0
-"""From the start of a connection, or from its last answer, until the headers of a request are complete."""
+"""From the accept of a connection, or from its last answer, until the headers of a request are complete."""
 
 BODY_SECONDS = 10.0
 """For the body of a form."""
 
-MAX_PER_ADDRESS = 100
-"""Connections at once from one address that is not a trusted proxy."""
+MAX_PER_NETWORK = 100
+"""Connections at once from one network (an IPv4 address, an IPv6 /64) that is not a trusted proxy."""
 
+PATIENT_SECONDS = 3.0
+"""Somebody with few connections is not sent away for having owed less than this, as long as others hold more: a
+handshake over a slow line takes as long as that."""
+
+SPARE_FILES = 256
+"""File descriptors that are left to everything but a listener's connections."""
+
+SITES = 2
+"""Listeners that share a process and its files: the portal and the soft token."""
+
+_PROXIES = "trusted proxies"
 LOG_INTERVAL = 60.0
-"""Seconds between two log lines about refused connections, so that opening many does not fill the log."""
-
-_log = structlog.get_logger("http")
+"""Seconds between two log lines about connections that had to go, so that opening many does not fill the log."""
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
+class Network:
+    """The connections that count together. ``owing``: those that owe a request, and since when, the one that has owed
+    longest first; ``busy``: those that are being answered, likewise."""
+
+    name: str
+    is_proxy: bool
+    owing: OrderedDict[Connection, float] = field(default_factory=OrderedDict)
+    busy: OrderedDict[Connection, float] = field(default_factory=OrderedDict)
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.owing) + len(self.busy)
+
+    def first(self) -> Connection | None:
+        """The one to go first: it owes longest, or, if none owes, it is being answered longest."""
+        return next(iter(self.owing or self.busy), None)
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    """One accepted connection in the limiter's books. ``drop`` ends it at once."""
+
+    network: Network
+    drop: Callable[[], None]
+    timer: asyncio.TimerHandle | None = None
+    open: bool = True
+
+
 class ConnectionLimiter:
-    """Counts all connections of one listener.
+    """Counts the connections of one listener. ``most``: at once, from everybody; ``is_proxy``: whether an address is a
+    trusted proxy, which may have more than MAX_PER_NETWORK. ``clock``: the loop's."""
 
-    ``max_connections``: at once, from all addresses. ``is_proxy``: whether an address is a trusted proxy, which may
-    have more than MAX_PER_ADDRESS. ``header_seconds``: see HEADER_SECONDS.
-    """
+    def __init__(
+        self,
+        door: str,
+        most: int,
+        is_proxy: Callable[[str], bool],
+        loop: asyncio.AbstractEventLoop,
+        header_seconds: float = HEADER_SECONDS,
+    ) -> None:
+        self.most, self.header_seconds = most, header_seconds
+        self._door, self._is_proxy, self._loop = door, is_proxy, loop
+        self._networks: dict[str, Network] = {}
+        self._owing: OrderedDict[Connection, float] = OrderedDict()
+        self._busy: OrderedDict[Connection, float] = OrderedDict()
+        self._log = RareLog("http", loop.time, LOG_INTERVAL)
 
-    max_connections: int
-    is_proxy: Callable[[str], bool]
-    header_seconds: float = HEADER_SECONDS
-    open_connections: int = 0
-    per_address: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
-    logged_at: float = float("-inf")
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._owing) + len(self._busy)
 
-    def admits(self, address: str) -> bool:
-        """Whether one more connection from this address is within the limits."""
-        return self.open_connections < self.max_connections and (
-            self.per_address[address] < MAX_PER_ADDRESS or self.is_proxy(address)
-        )
+    def admit(self, address: str, drop: Callable[[], None]) -> Connection | None:
+        """Count a connection that was just accepted from this address; it owes a request. Another one is dropped for
+        it, if they are too many. None, if all the others were complete requests a moment ago: this one has to go."""
+        is_proxy = self._is_proxy(address)
+        name = _PROXIES if is_proxy else network_of(address)
+        network = self._networks.get(name)
+        if network is None:
+            network = self._networks[name] = Network(name, is_proxy)
+        if not network.is_proxy and network.size >= MAX_PER_NETWORK:
+            self._evict(network.first(), "too many connections from one network")
+        while self.count >= self.most:
+            if not self._evict(self._to_go(), "too many connections"):
+                return None
+        self._networks[name] = network  # it was forgotten if its only connection has just gone
+        connection = Connection(network, drop)
+        self._owes(connection)
+        return connection
 
-    def opened(self, address: str) -> None:
-        """Count a connection that was admitted."""
-        self.open_connections += 1
-        self.per_address[address] += 1
+    def make_room(self) -> bool:
+        """Drop one connection, for want of file descriptors. False: there is none."""
+        return self._evict(self._to_go(), "too many open files")
 
-    def closed(self, address: str) -> None:
-        """Count a connection that was admitted and has ended."""
-        self.open_connections -= 1
-        self.per_address[address] -= 1
-        if not self.per_address[address]:
-            del self.per_address[address]
+    def request_begun(self, connection: Connection) -> None:
+        """Its headers are complete. It still owes the body, which has a time limit of its own."""
+        self._stop_timer(connection)
 
-    def refuse(self, address: str, now: float) -> None:
-        """Count a refused connection; log the count, at most once in LOG_INTERVAL. ``now``: the loop's time."""
-        self.refused += 1
-        if now >= self.logged_at + LOG_INTERVAL:
-            _log.warning(
-                "too many connections", at_once=self.open_connections, source=address, turned_away=self.refused
-            )
-            self.refused, self.logged_at = 0, now
+    def request_complete(self, connection: Connection) -> None:
+        """The whole request has arrived and is being answered: it owes nothing."""
+        if connection.open:
+            self._remove(connection)
+            connection.network.busy[connection] = self._busy[connection] = self._loop.time()
+
+    def answered(self, connection: Connection) -> None:
+        """From now on it owes the next request, and has to take its answer."""
+        if connection.open:
+            self._remove(connection)
+            self._owes(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """It has ended. May be called again."""
+        if not connection.open:
+            return
+        connection.open = False
+        self._remove(connection)
+        if not connection.network.size:
+            self._networks.pop(connection.network.name, None)
+
+    def _owes(self, connection: Connection) -> None:
+        connection.network.owing[connection] = self._owing[connection] = self._loop.time()
+        connection.timer = self._loop.call_later(self.header_seconds, self._end, connection)
+
+    def _remove(self, connection: Connection) -> None:
+        self._stop_timer(connection)
+        for one in (self._owing, self._busy, connection.network.owing, connection.network.busy):
+            one.pop(connection, None)
+
+    def _to_go(self) -> Connection | None:
+        """Who has owed longest. If that is not long: who has owed longest of the network that has most connections.
+        Only if nobody owes: who is being answered longest, if that is long. None: nobody."""
+        now = self._loop.time()
+        longest = next(iter(self._owing), None)
+        if longest is None:
+            busy = next(iter(self._busy), None)
+            return busy if busy is not None and now >= self._busy[busy] + PATIENT_SECONDS else None
+        if now >= self._owing[longest] + PATIENT_SECONDS:
+            return longest
+        networks = (network for network in self._networks.values() if network.owing and not network.is_proxy)
+        crowd = max(networks, key=lambda network: network.size, default=longest.network)
+        return next(iter(crowd.owing)) if crowd.size > 1 else longest
+
+    def _evict(self, connection: Connection | None, why: str) -> bool:
+        source = "all are being answered" if connection is None else connection.network.name
+        self._log.warn(why, door=self._door, at_once=self.count, source=source)
+        if connection is None:
+            return False
+        self._end(connection)
+        return True
+
+    def _end(self, connection: Connection) -> None:
+        self.closed(connection)
+        connection.drop()
+
+    @staticmethod
+    def _stop_timer(connection: Connection) -> None:
+        if connection.timer is not None:
+            connection.timer.cancel()
+            connection.timer = None
 
 
 class LimitedConnection(asyncio.Protocol):
-    """One connection: passes everything on to ``inner`` (aiohttp's protocol), within the limits."""
+    """Stands between a connection and ``inner`` (aiohttp's protocol), and tells the limiter of its end. ``place`` is
+    set when the connection is accepted; ``abort`` ends it, whether its transport is made already or not."""
 
     def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol) -> None:
         self._limiter, self._inner = limiter, inner
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._address = ""
-        self._admitted = False
+        self._aborted = False
+        self.place: Connection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit the connection and start its timer, or abort it."""
+        """The handshake, if there is one, is done."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        peer = transport.get_extra_info("peername")
-        self._address = peer[0] if peer else ""
-        if not self._limiter.admits(self._address):
-            self._limiter.refuse(self._address, asyncio.get_running_loop().time())
+        if self._aborted:
             transport.abort()
-            return
-        self._admitted = True
-        self._limiter.opened(self._address)
-        self.start_timer()
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give its place in the limits back."""
-        if not self._admitted:
-            return
-        self.stop_timer()
-        self._limiter.closed(self._address)
+        self.closed()
         self._inner.connection_lost(exc)
 
+    def closed(self) -> None:
+        """The connection has ended, perhaps before it was made."""
+        if self.place is not None:
+            self._limiter.closed(self.place)
+
     def data_received(self, data: bytes) -> None:
-        """Pass on; what a refused connection still sends is dropped."""
-        if self._admitted:
+        """Pass on; what a connection that was aborted still sends is dropped."""
+        if not self._aborted:
             self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         """Pass on."""
-        return self._inner.eof_received() if self._admitted else None
+        return self._inner.eof_received()
 
     def pause_writing(self) -> None:
         """Pass on."""
@@ -124,20 +230,26 @@ class LimitedConnection(asyncio.Protocol):
         """Pass on."""
         self._inner.resume_writing()
 
-    def start_timer(self) -> None:
-        """A request is due from now on: abort the connection if its headers are not complete in ``header_seconds``."""
-        self.stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(self._limiter.header_seconds, self._abort)
+    def abort(self) -> None:
+        """End the connection now."""
+        self._aborted = True
+        if self._transport is not None:
+            self._transport.abort()
 
-    def stop_timer(self) -> None:
-        """A request has arrived and is being answered."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def request_begun(self) -> None:
+        """The headers of a request are complete."""
+        if self.place is not None:
+            self._limiter.request_begun(self.place)
 
-    def _abort(self) -> None:
-        assert self._transport is not None
-        self._transport.abort()
+    def request_complete(self) -> None:
+        """A whole request has arrived."""
+        if self.place is not None:
+            self._limiter.request_complete(self.place)
+
+    def answered(self) -> None:
+        """A request has been answered."""
+        if self.place is not None:
+            self._limiter.answered(self.place)
 
 
 def connection_of(request: web.BaseRequest) -> LimitedConnection | None:
@@ -145,3 +257,28 @@ def connection_of(request: web.BaseRequest) -> LimitedConnection | None:
     transport = request.transport
     protocol = transport.get_protocol() if isinstance(transport, asyncio.Transport) else None
     return protocol if isinstance(protocol, LimitedConnection) else None
+
+
+def network_of(address: str) -> str:
+    """What counts as one for a connection's IP address: for IPv6 its /64, because a host there has every address of it;
+    an IPv4 address that is mapped into IPv6 is itself. A text that is no address is one network."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((found, 64), strict=False))
+
+
+def connections_within_files(most: int) -> int:
+    """``most``, or as many connections as this process may have files for (RLIMIT_NOFILE), which is raised as far as it
+    may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = SITES * most + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return most if soft == resource.RLIM_INFINITY else max(1, min(most, (soft - SPARE_FILES) // SITES))

@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from admin_web.http.client_address import client_address
-from admin_web.http.connection_limits import BODY_SECONDS, connection_of
+from admin_web.http.connection_limits import BODY_SECONDS, LimitedConnection, connection_of
 from admin_web.http.rare_log import RareLog
 from otp_core.settings.values import AnyNetwork
 
@@ -87,9 +87,9 @@ def security_middleware(policy: SitePolicy) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         connection, started = connection_of(request), perf_counter()
         if connection is not None:
-            connection.stop_timer()
+            connection.request_begun()
         request[SOURCE] = _client_of(request, policy, log)
-        response = await _answer(policy, request, handler)
+        response = await _answer(policy, request, handler, connection)
         _add_headers(policy, response)
         _log.info(
             "request",
@@ -100,7 +100,7 @@ def security_middleware(policy: SitePolicy) -> Middleware:
             ms=round((perf_counter() - started) * 1000, 1),
         )
         if connection is not None:
-            connection.start_timer()
+            connection.answered()
         return response
 
     return middleware
@@ -155,13 +155,17 @@ def _client_of(request: web.Request, policy: SitePolicy, log: RareLog) -> str:
     return found.address
 
 
-async def _answer(policy: SitePolicy, request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer(
+    policy: SitePolicy, request: web.Request, handler: Handler, connection: LimitedConnection | None
+) -> web.StreamResponse:
     try:
         if request.method not in _SAFE_METHODS:
             if not is_same_origin(request.headers, policy.origin):
                 return await policy.error_page(request, 403)
             async with asyncio.timeout(BODY_SECONDS):
                 await _read_body(request)
+        if connection is not None:
+            connection.request_complete()
         return await handler(request)
     except TimeoutError:
         response = await policy.error_page(request, 408)

@@ -14,8 +14,9 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from admin_web.http.acceptor import Acceptor, bind_tcp
 from admin_web.http.client_address import is_in
-from admin_web.http.connection_limits import ConnectionLimiter, LimitedConnection
+from admin_web.http.connection_limits import ConnectionLimiter, LimitedConnection, connections_within_files
 from admin_web.http.section import HttpSection
 from admin_web.http.security import SECURITY_HEADERS
 from otp_core.settings import Address, Problem
@@ -38,7 +39,7 @@ class Listener:
     def __init__(self, door: str, listen: Address, section: HttpSection, max_connections: int) -> None:
         self._door, self._listen, self._section, self._max_connections = door, listen, section, max_connections
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._tls: ssl.SSLContext | None = None
 
     async def open(self, app: web.Application, *, shared: bool) -> None:
@@ -57,22 +58,32 @@ class Listener:
             "max_line_size": MAX_LINE,
             "max_field_size": MAX_HEADER,
         }
-        limiter = ConnectionLimiter(self._max_connections, self._is_proxy)
-        self._tls = tls_context(self._section)
         try:
-            self._server = await loop.create_server(
-                lambda: LimitedConnection(limiter, _HttpProtocol(manager, loop=loop, **options)),
-                self._listen.host,
-                self._listen.port,
-                ssl=self._tls,
-                ssl_handshake_timeout=None if self._tls is None else limiter.header_seconds,
-                reuse_port=shared or None,
-            )
+            self._tls = tls_context(self._section)
+            listening = bind_tcp(self._listen, shared=shared)
         except OSError:
             await self.close()
             raise
-        host, port = self._server.sockets[0].getsockname()[:2]
+        limiter = ConnectionLimiter(self._door, self._most_connections(), self._is_proxy, loop)
+        self._acceptor = Acceptor(
+            listening,
+            limiter,
+            lambda: LimitedConnection(limiter, _HttpProtocol(manager, loop=loop, **options)),
+            self._tls,
+        )
+        host, port = listening.getsockname()[:2]
         _log.info("listening", door=self._door, at=str(Address(host, port)), tls=self._tls is not None)
+
+    def _most_connections(self) -> int:
+        most = connections_within_files(self._max_connections)
+        if most < self._max_connections:
+            _log.warning(
+                "fewer connections than the settings allow: raise the limit of open files (LimitNOFILE, ulimit -n)",
+                door=self._door,
+                at_once=most,
+                wanted=self._max_connections,
+            )
+        return most
 
     def reload(self, section: HttpSection) -> None:
         """Use other proxies from the next request on, and a renewed certificate from the next connection on. Other
@@ -86,9 +97,9 @@ class Listener:
 
     async def close(self) -> None:
         """Accept no new connection, and answer the requests under way."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._acceptor is not None:
+            await self._acceptor.close()
+            self._acceptor = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -41,9 +41,15 @@ class Portal:
 
 @contextmanager
 def portal(
-    folder: Path, *, terms: bool = False, more: str = "", login: str = "", scheme: str = "http"
+    folder: Path,
+    *,
+    terms: bool = False,
+    more: str = "",
+    login: str = "",
+    scheme: str = "http",
+    prefix: tuple[str, ...] = (),
 ) -> Iterator[Portal]:
-    """``more``: lines of [web]; ``login``: lines of other tables."""
+    """``more``: lines of [web]; ``login``: lines of other tables; ``prefix``: see Sekisho."""
     port = free_port(socket.SOCK_STREAM)
     lines = [f'listen = "127.0.0.1:{port}"', f'public_origin = "{scheme}://localhost:{port}"', more]
     if terms:
@@ -51,7 +57,7 @@ def portal(
         (folder / "terms.en.txt").write_text(TERMS_EN, encoding="utf-8")
         lines += ['terms_file = "terms.txt"', 'terms_file_en = "terms.en.txt"']
     web = "\n".join(["[web]", *lines, login])
-    sekisho = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "challenge"), more=web)
+    sekisho = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "challenge"), more=web, prefix=prefix)
     try:
         yield Portal(sekisho.start(), port, scheme)
     finally:
