@@ -183,7 +183,8 @@ def _timed_server(application: Application, watch: Stopwatch) -> RadiusServer:
     services, settings, loop = application.services, application.settings, asyncio.get_running_loop()
     store = services.store
     clock = GuardedClock(time.time)
-    evaluator = Evaluator(rules_of(settings), store.sealer.unseal, lambda: secrets.token_bytes(16))
+    sealer = store.sealer
+    evaluator = Evaluator(rules_of(settings), sealer.unseal, lambda: secrets.token_bytes(16), sealer.name_fingerprint)
     queue = LoginQueue(TimedLoginBatch(store.login_batch(), watch), TimedEvaluator(evaluator, watch), clock, store.ids)
     throttle = PasswordThrottle(Delays(), loop.time, 1000)
     authenticator = Authenticator(

@@ -1,4 +1,4 @@
-"""The events of the audit trail, its rows, and the numbers that order them. A row never holds a secret.
+"""The events of the audit trail, and the numbers that order its rows (``model.AuditRow``). A row never holds a secret.
 
 A row says when something happened, what, who did it, to which customer, with which token, from where, and why.
 """
@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class Event(StrEnum):
@@ -70,18 +69,6 @@ NOTICED = frozenset(
 
 TAG_BITS = 10
 """Low bits of an id, which differ between processes that make one in the same microsecond."""
-
-
-class AuditRow(NamedTuple):
-    """One row. ``id`` orders rows by time and tells the time (see ``Ids``). ``event``: an Event's value."""
-
-    id: int
-    event: str
-    actor: str
-    customer: str | None
-    token: str | None
-    source: str
-    reason: str
 
 
 class Ids:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -104,6 +104,19 @@ class LoginRecord:
     last_at: int
 
 
+class AuditRow(NamedTuple):
+    """One row of the audit trail. ``id`` orders rows by time and tells the time (``audit.Ids``). ``event``: an
+    ``audit.Event``'s value. ``customer``: a contract ID, or the fingerprint of a name that is no customer's."""
+
+    id: int
+    event: str
+    actor: str
+    customer: str | None
+    token: str | None
+    source: str
+    reason: str
+
+
 class OpenChallenge(NamedTuple):
     """A challenge that was sent and not answered yet. In the order of the table's columns.
 
@@ -161,31 +174,41 @@ class Attempt(NamedTuple):
         return f"Attempt(customer={self.customer!r}, client={self.client!r}, source={self.source!r})"
 
 
+NearMiss = Callable[[], str]
+"""In words how a wrong code misses ("correct code, 3 steps late"), empty for one that fits nowhere near. It is worked
+out when it is asked for: after the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Let in. ``attributes``: reply attributes by their names in the dictionary."""
+    """Let in. ``attributes``: reply attributes by their names in the dictionary. ``row``: what the audit trail says."""
 
     attributes: Mapping[str, object] | None = None
+    row: AuditRow | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """Ask for the code; ``again`` after one that was not accepted. ``prompt``: the first factor asks a question of its
-    own, with this text."""
+    own, with this text. ``row`` and ``near_miss``: as for Accept and Reject."""
 
     state: bytes = field(repr=False)
     language: Language
     again: bool = False
     prompt: str | None = None
+    row: AuditRow | None = field(default=None, compare=False, repr=False)
+    near_miss: NearMiss | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
     """``reason``: the code of a Finding, or for a request that was no attempt, words for the log. The customer never
-    learns it."""
+    learns it. ``row``: what the audit trail says, None where it says nothing."""
 
     reason: str
     language: Language
+    row: AuditRow | None = field(default=None, compare=False, repr=False)
+    near_miss: NearMiss | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from pam_module.texts import TEXTS, TextName, texts_with
 Groups = Callable[[str], Collection[str]]
 """The groups of a user of this machine, by name."""
 
+EXEMPT_USER, EXEMPT_MEMBER = "an exempt user", "a member of an exempt group"
+"""Reasons for which a login was exempt whose user is known to the settings or to this machine: by name."""
+
 _POLICY_MODES = {
     AskMode.AUTO: Mode.AUTO,
     AskMode.CHALLENGE: Mode.CHALLENGE,
@@ -66,9 +69,9 @@ class Profile:
         if self.networks and start.rhost and not _in_any(start.rhost, self.networks):
             return Disposition.REFUSE, "a network that the profile does not let in"
         if start.user in self.exempt_users:
-            return self.exempt, "an exempt user"
+            return self.exempt, EXEMPT_USER
         if self.exempt_groups and not self.exempt_groups.isdisjoint(groups(start.user)):
-            return self.exempt, "a member of an exempt group"
+            return self.exempt, EXEMPT_MEMBER
         if _in_any(start.rhost, self.password_networks):
             return Disposition.PASSWORD_ONLY, "a network without codes"
         return Disposition.ASK, ""

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from datetime import date
 
+from otp_core.accounts.typed_names import customer_to_keep
 from otp_core.audit import Event
 from otp_core.doors import Services
 from otp_core.inline_task import Deferred
 from otp_core.model import Attempt, OtpUse, Verdict
 from otp_core.store.retry import retry_while_busy
 from pam_module.frames import ResultCode
-from pam_module.profiles import Profile
+from pam_module.profiles import EXEMPT_MEMBER, EXEMPT_USER, Profile
 
 _NO_TOKEN = (OtpUse.NONE, OtpUse.SUSPENDED)
+_BY_NAME = (EXEMPT_USER, EXEMPT_MEMBER)
+"""Reasons of rows that name a user who is no customer: the name is one of the settings' or the machine's."""
 
 
 class StoreBackend:
@@ -50,13 +53,14 @@ class StoreBackend:
         await retry_while_busy(lambda: self._write_audit(event, attempt, reason))
 
     def _write_audit(self, event: Event, attempt: Attempt, reason: str) -> None:
-        with self._services.store.work() as work:
+        store, name = self._services.store, attempt.customer
+        with store.work() as work:
             work.audit(
                 event,
                 actor=attempt.client,
                 source=attempt.calling_station_id or attempt.source,
                 reason=reason,
-                customer=attempt.customer,
+                customer=name if reason in _BY_NAME else customer_to_keep(work, store.sealer, name),
             )
 
     async def never_enrolled(self, customer: str) -> bool:

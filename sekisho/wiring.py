@@ -133,7 +133,9 @@ def _password_delays(settings: Settings) -> Delays:
 
 
 def _evaluator(settings: Settings, store: Store) -> Evaluator:
-    return Evaluator(rules_of(settings), store.sealer.unseal, lambda: secrets.token_bytes(16))
+    return Evaluator(
+        rules_of(settings), store.sealer.unseal, lambda: secrets.token_bytes(16), store.sealer.name_fingerprint
+    )
 
 
 def open_clock(store: Store) -> GuardedClock:

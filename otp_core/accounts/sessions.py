@@ -12,6 +12,7 @@ from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.transactions import SWEPT_AT_ONCE, SYSTEM, Transactions, rerun_on_conflict
+from otp_core.accounts.typed_names import customer_to_keep
 from otp_core.audit import Event
 from otp_core.store.unit_of_work import Work
 
@@ -122,12 +123,13 @@ class SessionService:
 
     @rerun_on_conflict
     def audit_failed_sign_in(self, contract_id: str, reason: str, principal: Principal) -> None:
-        """Record that a password was not right, or not looked at. Only a known contract ID is named: a password that
-        was typed into the wrong field must not get into the audit trail."""
+        """Record that a password was not right, or not looked at. Only a known contract ID is named, any other by its
+        fingerprint: a password that was typed into the wrong field must not get into the audit trail."""
         with self._transactions.act(Act.RECORD_FAILED_SIGN_IN, principal) as work:
             record = work.login_record(contract_id)
             fields = {**principal.audit_fields, "reason": reason if record else f"{reason}: unknown customer"}
-            work.audit(Event.PAGES_REFUSED, **fields, customer=record.contract_id if record else None)
+            kept = customer_to_keep(work, self._transactions.store.sealer, contract_id)
+            work.audit(Event.PAGES_REFUSED, **fields, customer=kept)
 
     def _sealed(self, digest: bytes, data: Mapping[str, Any]) -> bytes:
         return self._transactions.store.sealer.seal_data(json.dumps(data).encode(), digest)

@@ -11,6 +11,7 @@ from otp_core.accounts.lifecycle import NotAllowed, TokenMove, token_after
 from otp_core.accounts.permissions import TABLE, Act, Table, is_allowed
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Receipt, Refusal, Refused
+from otp_core.accounts.typed_names import refusal_to_keep
 from otp_core.audit import NOTICED, Event, ms_of
 from otp_core.model import Conflict, LoginRecord, OtpUse, TokenState
 from otp_core.otp import normalise_contract_id
@@ -96,8 +97,8 @@ class Transactions:
                         raise
                     refused = error
             if refused is not None:
-                fields = {**principal.audit_fields, "reason": str(refused)}
-                work.audit(Event.REFUSED, **fields, customer=contract_id, token=token)
+                kept = refusal_to_keep(work, self.store.sealer, refused, contract_id, token)
+                work.audit(Event.REFUSED, **{**principal.audit_fields, **kept})
         if refused is not None:
             raise refused
 

@@ -53,7 +53,7 @@ class LocalPassword:
         hashes = max(len(forms(attempt.user_password)), *map(len, spellings))
         right = matched = None
         for number, texts in enumerate(spellings):
-            matched = await self._first_match(texts, hashes, hash_ or self._dummy, attempt)
+            matched = await self._first_match(texts, hashes, hash_, attempt)
             if matched is not None:
                 right = number
                 break
@@ -70,28 +70,33 @@ class LocalPassword:
             self._renew_later(attempt.customer, hash_, new)
         return FirstFinding(right=True, candidate=right)
 
-    async def _first_match(self, texts: tuple[str, ...], hashes: int, hash_: str, attempt: Attempt) -> str | None:
+    async def _first_match(
+        self, texts: tuple[str, ...], hashes: int, hash_: str | None, attempt: Attempt
+    ) -> str | None:
         """The first of the texts that has this hash. Always as many hashes as are given: an early end would tell by its
         time that the password is right, even where the code is not."""
         found = [text for text in texts if await self._matches(text, hash_, attempt)]
         for _ in range(hashes - len(texts)):
-            await self._matches(texts[0], self._dummy, attempt)
+            await self._matches(texts[0], None, attempt)
         return found[0] if found else None
 
     async def _pad(self, question: Question, hashes: int) -> None:
         """As many hashes as the mode can ask for: fewer would tell that the customer has no token."""
         for _ in range(hashes * (question.most_candidates - len(question.candidates))):
-            await self._matches(question.candidates[0], self._dummy, question.attempt)
+            await self._matches(question.candidates[0], None, question.attempt)
 
-    async def _matches(self, password: str, hash_: str, attempt: Attempt) -> bool:
+    async def _matches(self, password: str, hash_: str | None, attempt: Attempt) -> bool:
+        """``hash_``: None where none is held; as much is computed."""
         try:
-            return await self._pool.run(check, password.encode(), hash_, deadline=attempt.deadline)
+            return await self._pool.run(check, password.encode(), hash_ or self._dummy, deadline=attempt.deadline)
         except PoolFull as error:
             raise Overloaded("more passwords wait to be checked than [password] max_waiting allows") from error
         except TooLate as error:
             raise Overloaded("a password waited longer to be checked than the gateway would") from error
         except (CannotHash, UnknownHash) as error:
-            raise BackendSilent(f"the password hash of {attempt.customer} cannot be checked: {error}") from error
+            # A name that is no customer's is not repeated: it may be a password.
+            whose = "that nobody holds" if hash_ is None else f"of {attempt.customer}"
+            raise BackendSilent(f"the password hash {whose} cannot be checked: {error}") from error
 
     def _renew_later(self, customer: str, before: str, password: bytes) -> None:
         """Beside the login, which must not take longer for it."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import partial
 from typing import assert_never
 
-from otp_core.audit import AuditRow, Event, Ids
+from otp_core.audit import Event, Ids
+from otp_core.login.code_fit import fit_record, near_miss
 from otp_core.login.lockout import failures_after, lock_reason, too_soon
 from otp_core.login.policy import Rules
 from otp_core.login.requests import (
@@ -27,29 +28,35 @@ from otp_core.login.requests import (
 from otp_core.login.table import FINDING_TEXT, Action, Finding, Stage, action_for
 from otp_core.model import (
     Accept,
-    Algorithm,
+    AuditRow,
     Challenge,
     Kind,
     Language,
     LoginRecord,
+    NearMiss,
     OpenChallenge,
     OtpUse,
     Reject,
-    TokenSpec,
     Verdict,
     attributes_text,
 )
-from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
+from otp_core.otp import Fit, is_code, learn_drift, normalise_code, step_at
 
 
 class Evaluator:
     """The rules, and what they need from outside. ``unseal(sealed seed, token ID)`` gives the seed, ``new_state()`` a
-    fresh State (RFC 2865 section 5.24)."""
+    fresh State (RFC 2865 section 5.24), ``name_fingerprint(name)`` what is kept of a name that is no customer's: it may
+    be a password that was typed into the wrong field."""
 
-    def __init__(self, rules: Rules, unseal: Callable[[bytes, str], bytes], new_state: Callable[[], bytes]) -> None:
-        self.rules = rules
-        self._unseal = unseal
-        self.new_state = new_state
+    def __init__(
+        self,
+        rules: Rules,
+        unseal: Callable[[bytes, str], bytes],
+        new_state: Callable[[], bytes],
+        name_fingerprint: Callable[[str], str],
+    ) -> None:
+        self.rules, self._unseal = rules, unseal
+        self.new_state, self.name_fingerprint = new_state, name_fingerprint
 
     def evaluate(self, requests: Sequence[LoginRequest], facts: Facts, now: int, ids: Ids) -> Decision:
         """Decide every request at the moment ``now`` (ms). Changes ``facts`` as it goes, so that each request sees what
@@ -60,19 +67,16 @@ class Evaluator:
         return decision
 
     def fit(self, record: LoginRecord, code: str, now: int) -> tuple[Fit, int]:
-        """How a code stands to the customer's own token, whose seed is in the store, and its step. Raises
-        KeyProblem."""
+        """How a code stands to the customer's own token (its seed is in the store), and its step. Raises KeyProblem."""
+        return fit_record(record, self._seed(record), code, now, self.rules.window, self.rules.look_ahead)
+
+    def near_miss(self, record: LoginRecord, code: str, now: int) -> str:
+        """How a code misses that ``fit`` called wrong, in words for the log; see ``code_fit``. Raises KeyProblem."""
+        return near_miss(record, self._seed(record), code, now, self.rules.window, self.rules.look_ahead)
+
+    def _seed(self, record: LoginRecord) -> bytes:
         assert record.seed is not None and record.token_id is not None
-        return fit(
-            self._unseal(record.seed, record.token_id),
-            token_spec(record),
-            code,
-            at_ms=now,
-            last_step=record.last_step,
-            drift=record.drift,
-            window=self.rules.window,
-            look_ahead=self.rules.look_ahead,
-        )
+        return self._unseal(record.seed, record.token_id)
 
 
 _FIT = {
@@ -247,10 +251,10 @@ class _Evaluation:
 
     def _accept(self, finding: Finding, event: Event) -> Accept:
         assert self.record is not None
-        self._audit(event, finding)
+        row = self._audit(event, finding)
         brought = self._brought_attributes()
         own = json.loads(self.record.attributes) if self.record.attributes else None
-        return Accept(own if brought is None else {**brought, **(own or {})})
+        return Accept(own if brought is None else {**brought, **(own or {})}, row)
 
     def _brought_attributes(self) -> Mapping[str, object] | None:
         """What the first factor brought along, in this round or in the one before the challenge. The customer's own
@@ -261,9 +265,16 @@ class _Evaluation:
         return self.request.first.attributes
 
     def _reject(self, finding: Finding) -> Reject:
-        self._audit(Event.LOGIN_REJECTED, finding)
+        row = self._audit(Event.LOGIN_REJECTED, finding)
         # In the client's language: the customer's own language would tell that this customer exists.
-        return Reject(finding.value, self.request.attempt.policy.language)
+        return Reject(finding.value, self.request.attempt.policy.language, row, self._near_miss(finding))
+
+    def _near_miss(self, finding: Finding) -> NearMiss | None:
+        """Of a wrong code whose seed is here, how it misses. Nothing is computed before it is called."""
+        record, code = self.record, self.request.code
+        if finding is not Finding.WRONG or record is None or code is None or record.verifier != LOCAL_VERIFIER:
+            return None
+        return partial(self.evaluator.near_miss, record, normalise_code(code), self.now)
 
     def _ask(self, finding: Finding, tries_left: int, *, again: bool = False) -> Challenge:
         """Ask for the code."""
@@ -277,16 +288,16 @@ class _Evaluation:
                 attributes_text(self.request.first.attributes) if asked_before is None else asked_before.attributes
             ),
         )
-        self._audit(Event.LOGIN_CHALLENGED, finding)
-        return Challenge(challenge.state, self._language(), again=again)
+        row, near = self._audit(Event.LOGIN_CHALLENGED, finding), self._near_miss(finding)
+        return Challenge(challenge.state, self._language(), again=again, row=row, near_miss=near)
 
     def _ask_first_factor(self, finding: Finding) -> Challenge:
         """Pass the first factor's own question on."""
         asked = self.request.next_round
         assert asked is not None
         challenge = self._open_challenge(1, first_factor_state=asked.state)
-        self._audit(Event.LOGIN_CHALLENGED, finding)
-        return Challenge(challenge.state, self._language(), prompt=asked.prompt)
+        row = self._audit(Event.LOGIN_CHALLENGED, finding)
+        return Challenge(challenge.state, self._language(), prompt=asked.prompt, row=row)
 
     def _open_challenge(
         self,
@@ -358,8 +369,7 @@ class _Evaluation:
         record.failed_at, record.failed_fingerprint = self.now, self.fingerprint
         if locked_at is None:
             return False
-        self._audit(Event.CUSTOMER_LOCKED, Finding.WRONG, reason=lock_reason(failures))
-        self.decision.locked.append(self.decision.audit[-1])
+        self.decision.locked.append(self._audit(Event.CUSTOMER_LOCKED, Finding.WRONG, reason=lock_reason(failures)))
         return True
 
     def _update_failures(
@@ -380,26 +390,16 @@ class _Evaluation:
         wish = self.record.language if self.record else None
         return Language(wish) if wish else self.request.attempt.policy.language
 
-    def _audit(self, event: Event, finding: Finding, reason: str | None = None) -> None:
+    def _audit(self, event: Event, finding: Finding, reason: str | None = None) -> AuditRow:
         attempt, record = self.request.attempt, self.record
-        self.decision.audit.append(
-            AuditRow(
-                self.ids.next(),
-                event.value,
-                attempt.client,
-                attempt.customer,
-                record.token_id if record else None,
-                attempt.calling_station_id or attempt.source,
-                FINDING_TEXT[finding] if reason is None else reason,
-            )
+        row = AuditRow(
+            self.ids.next(),
+            event.value,
+            attempt.client,
+            self.evaluator.name_fingerprint(attempt.customer) if record is None else record.contract_id,
+            None if record is None else record.token_id,
+            attempt.calling_station_id or attempt.source,
+            FINDING_TEXT[finding] if reason is None else reason,
         )
-
-
-def token_spec(record: LoginRecord) -> TokenSpec:
-    """The token's arithmetic as the store's row has it."""
-    return _spec(record.kind, record.algorithm, record.digits, record.period)
-
-
-@lru_cache(maxsize=256)
-def _spec(kind: str, algorithm: str, digits: int, period: int) -> TokenSpec:
-    return TokenSpec(Kind(kind), Algorithm(algorithm), digits, period)
+        self.decision.audit.append(row)
+        return row

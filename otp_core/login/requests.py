@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from otp_core.audit import AuditRow
 from otp_core.login.table import Finding, Stage
-from otp_core.model import Attempt, LoginRecord, OpenChallenge, Verdict
+from otp_core.model import Attempt, AuditRow, LoginRecord, OpenChallenge, Verdict
 from otp_core.otp import Fit
 
 LOCAL_VERIFIER = "local"

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 
-from otp_core.audit import AuditRow
-from otp_core.model import Conflict
+from otp_core.model import AuditRow, Conflict
 from otp_core.store.schema import customer, outbox
 
 PENDING, FAILED = "pending", "failed"

@@ -62,7 +62,8 @@ class AuditLine(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """Which audit rows: every condition that is given has to hold. ``event``: an event or the beginning of some;
-    ``after`` and ``before``: ids (audit.id_at), both exclusive."""
+    ``after`` and ``before``: ids (audit.id_at), both exclusive. ``customer_fingerprint``, ``token_fingerprint``: what
+    stands in the place of these names where they were nobody's (``Sealer.name_fingerprint``)."""
 
     customer: str | None = None
     token: str | None = None
@@ -70,6 +71,8 @@ class AuditFilter:
     actor: str | None = None
     after: int = 0
     before: int | None = None
+    customer_fingerprint: str | None = None
+    token_fingerprint: str | None = None
 
 
 def customers(
@@ -175,9 +178,9 @@ def audit_rows(
     if wanted.event is not None:
         query = query.where(audit.c.event.startswith(wanted.event, autoescape=True))
     for name in ("customer", "token", "actor"):
-        value = getattr(wanted, name)
+        value, fingerprint = getattr(wanted, name), getattr(wanted, f"{name}_fingerprint", None)
         if value is not None:
-            query = query.where(audit.c[name] == value)
+            query = query.where(audit.c[name].in_([value] if fingerprint is None else [value, fingerprint]))
     order = audit.c.id.desc() if newest_first else audit.c.id.asc()
     return [AuditLine(*row) for row in connection.execute(query.order_by(order).limit(limit))]
 

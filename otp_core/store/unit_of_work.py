@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from otp_core.audit import AuditRow, Event, Ids, id_at
-from otp_core.model import Conflict, LoginRecord, OtpUse, TokenSpec, TokenState
+from otp_core.audit import Event, Ids, id_at
+from otp_core.model import AuditRow, Conflict, LoginRecord, OtpUse, TokenSpec, TokenState
 from otp_core.store import outbox
 from otp_core.store.login_record import COLUMNS, JOIN_TOKEN
 from otp_core.store.queries import newest_audit_id, read_meta

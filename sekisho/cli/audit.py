@@ -67,8 +67,15 @@ def _event(text: str) -> str:
     return text
 
 
-Customer = Annotated[str | None, typer.Option(parser=read_contract_id, metavar="CONTRACT_ID")]
-Token = Annotated[str | None, typer.Option(parser=read_token_id, metavar="TOKEN_ID")]
+Customer = Annotated[
+    str | None,
+    typer.Option(
+        parser=read_contract_id,
+        metavar="CONTRACT_ID",
+        help="Or any other name that was typed as one: of those that are no customer's the trail keeps fingerprints.",
+    ),
+]
+Token = Annotated[str | None, typer.Option(parser=read_token_id, metavar="TOKEN_ID", help="Unknown ones too.")]
 EventName = Annotated[
     str | None, typer.Option(parser=_event, metavar="EVENT", help="Or its beginning: login, otp., customer.locked")
 ]
@@ -115,10 +122,20 @@ def audit(
     if as_json and as_csv:
         raise typer.BadParameter("choose one of the two", param_hint="--json and --csv")
     after, before = 0 if since is None else id_at(since) - 1, None if until is None else id_at(until)
-    wanted = AuditFilter(customer, token, event, actor, after, before)
+    context: CliContext = ctx.obj
+    fingerprint = context.store.sealer.name_fingerprint
+    wanted = AuditFilter(
+        customer,
+        token,
+        event,
+        actor,
+        after,
+        before,
+        None if customer is None else fingerprint(customer),
+        None if token is None else fingerprint(token),
+    )
     if limit is None:
         limit = _NEWEST if since is None else 0
-    context: CliContext = ctx.obj
     if as_csv:
         typer.echo(csv_line(_HEADINGS), nl=False)
     _show(context.store, wanted, limit, follow, _show_json if as_json else _show_csv if as_csv else _show_text)

@@ -102,7 +102,9 @@ class Bank:
         return Store(self.url, self.key_file, ids=Ids(self.clock, next(_TAGS)), busy_seconds=wait)
 
     def open_desk(self, store: Store) -> tuple[Evaluator, Desk]:
-        evaluator = Evaluator(self.rules, store.sealer.unseal, lambda: secrets.token_bytes(16))
+        evaluator = Evaluator(
+            self.rules, store.sealer.unseal, lambda: secrets.token_bytes(16), store.sealer.name_fingerprint
+        )
         return evaluator, Desk(store, evaluator, self.guarded.now)
 
     # Who and what there is

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from otp_core.audit import AuditRow, Event, Ids
+from otp_core.audit import Event, Ids
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Rules
 from otp_core.login.requests import GATEWAY_CHECKED, LOCAL_VERIFIER, Decision, Facts, FirstFinding, LoginRequest
@@ -14,6 +14,7 @@ from otp_core.login.table import Stage
 from otp_core.model import (
     NEVER,
     Attempt,
+    AuditRow,
     Challenge,
     Kind,
     LoginRecord,
@@ -72,7 +73,9 @@ class Harness:
 
     def __post_init__(self) -> None:
         self._states = itertools.count(1)
-        self.evaluator = Evaluator(self.rules, SEALER.unseal, lambda: next(self._states).to_bytes(16, "big"))
+        self.evaluator = Evaluator(
+            self.rules, SEALER.unseal, lambda: next(self._states).to_bytes(16, "big"), SEALER.name_fingerprint
+        )
         self._ids = Ids(HandClock(NOON / 1000), 0)
 
     def customer(self, contract_id: str = "taro", token: int | None = 1, spec: TokenSpec = TOTP) -> LoginRecord:

@@ -9,9 +9,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
-from otp_core.audit import AuditRow
 from otp_core.login.requests import Decision, Facts
-from otp_core.model import Conflict, LoginRecord, OpenChallenge, StoreUnavailable
+from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge, StoreUnavailable
 
 
 @dataclass

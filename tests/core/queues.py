@@ -72,7 +72,8 @@ class CountingEvaluator:
     """An evaluator that counts how often it was asked."""
 
     def __init__(self, bank: Bank) -> None:
-        self._evaluator = Evaluator(bank.rules, bank.store.sealer.unseal, lambda: b"state")
+        sealer = bank.store.sealer
+        self._evaluator = Evaluator(bank.rules, sealer.unseal, lambda: b"state", sealer.name_fingerprint)
         self.times = 0
 
     def evaluate(self, *arguments: Any) -> Any:

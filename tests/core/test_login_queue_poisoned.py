@@ -59,7 +59,8 @@ def test_a_poisoned_request_hears_silence_and_takes_nobody_with_it(
     assert "VSMT00000002 does not open with this master key" in said
 
 
-def test_a_name_that_no_database_can_hold_is_silence(tmp_path: Path) -> None:
+def test_a_name_that_no_database_can_hold_is_a_stranger_s(tmp_path: Path) -> None:
+    """The audit trail keeps a fingerprint of it, and that it can hold."""
     bank = Bank(tmp_path)
     taro = bank.customer()
     half = Holder("\ud800", taro.token_id, taro.seed, taro.spec, taro.clock)
@@ -67,7 +68,7 @@ def test_a_name_that_no_database_can_hold_is_silence(tmp_path: Path) -> None:
     async def scene() -> None:
         async with queue_of(bank) as queue:
             assert await verdicts(queue, request(half), request(taro)) == [
-                Silence("UnicodeEncodeError while the login was evaluated"),
+                Reject(Finding.UNKNOWN_CUSTOMER, Language.JA),
                 Accept(),
             ]
 

@@ -250,7 +250,8 @@ def test_code_alone_behind_another_module(served: tuple[Sekisho, Path]) -> None:
     assert login(path, hanako.contract_id, "123456", service="sudo").code == ResultCode.AUTH_ERR
     went = login(path, "backup", "", profile="code")
     assert (went.code, went.roles) == (ResultCode.SUCCESS, [])
-    assert sekisho.audit("backup")[-1].event == "login.exempt"
+    row = sekisho.audit("backup")[-1]
+    assert (row.event, row.customer) == ("login.exempt", "backup"), "who needs no code is named in the settings"
     assert login(path, "backup", "", profile="aside").code == ResultCode.IGNORE
 
 
@@ -322,6 +323,8 @@ def test_the_account_phase_knows_the_customer(served: tuple[Sekisho, Path]) -> N
     taro = sekisho.customer()
     assert login(path, taro.contract_id, op=Op.ACCT).code == ResultCode.SUCCESS
     assert login(path, "nobody-here", op=Op.ACCT).code == ResultCode.USER_UNKNOWN
+    assert "nobody-here" not in repr(sekisho.audit())
+    assert sekisho.audit("nobody-here")[-1].event == "account.refused"
     assert login(path, "backup", op=Op.ACCT, profile="code").code == ResultCode.SUCCESS
 
 

@@ -1,0 +1,62 @@
+"""How a code stands to the token of a customer whose seed is in the store, and how a wrong one misses. Pure.
+
+The near miss is for the log alone: no verdict depends on it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from otp_core.model import Algorithm, Kind, LoginRecord, TokenSpec
+from otp_core.otp import LOOK_BACK, Fit, fit, is_code, step_at, truncated
+
+NEAR_STEPS = 20
+"""Steps or counters on each side in which a wrong code is looked for."""
+
+
+def fit_record(record: LoginRecord, seed: bytes, code: str, now: int, window: int, look_ahead: int) -> tuple[Fit, int]:
+    """The fit and the step of a code at the moment ``now`` (ms); see ``otp.fit``. ``seed``: the token's, unsealed."""
+    return fit(
+        seed,
+        token_spec(record),
+        code,
+        at_ms=now,
+        last_step=record.last_step,
+        drift=record.drift,
+        window=window,
+        look_ahead=look_ahead,
+    )
+
+
+def near_miss(record: LoginRecord, seed: bytes, code: str, now: int, window: int, look_ahead: int) -> str:
+    """How a wrong code misses: "correct code, 3 steps late"; empty if it fits nowhere within NEAR_STEPS of where it was
+    expected. Every step is tried, so that the time does not tell whether one fits."""
+    spec = token_spec(record)
+    if not is_code(code, spec.digits):
+        return ""
+    if spec.kind == Kind.TOTP:
+        expected, unit, words = step_at(now, spec.period) + record.drift, "step", ("late", "early")
+        away = [*range(-NEAR_STEPS, -window), *range(window + 1, NEAR_STEPS + 1)]
+    else:
+        expected, unit, words = record.last_step + 1, "counter", ("behind", "ahead")
+        away = [*range(-NEAR_STEPS, -LOOK_BACK), *range(look_ahead + 1, look_ahead + NEAR_STEPS + 1)]
+    number = int(code)
+    fits = [
+        one
+        for one in away
+        if expected + one >= 0 and truncated(seed, expected + one, spec.digits, spec.algorithm) == number
+    ]
+    if not fits:
+        return ""
+    nearest = min(fits, key=abs)
+    return f"correct code, {abs(nearest)} {unit}{'' if abs(nearest) == 1 else 's'} {words[nearest > 0]}"
+
+
+def token_spec(record: LoginRecord) -> TokenSpec:
+    """The token's arithmetic as the store's row has it."""
+    return _spec(record.kind, record.algorithm, record.digits, record.period)
+
+
+@lru_cache(maxsize=256)
+def _spec(kind: str, algorithm: str, digits: int, period: int) -> TokenSpec:
+    return TokenSpec(Kind(kind), Algorithm(algorithm), digits, period)
