@@ -14,7 +14,7 @@ from otp_core.messages import TEXTS, Text
 from otp_core.model import Language, Policy
 from otp_core.radius.codec import Attribute, AttributeType, text_attributes
 from otp_core.radius.dictionary import Dictionary
-from radius_server.settings import ClientSettings, RadiusSettings
+from radius_server.settings import ClientSettings, RadiusSettings, ReturnUserName
 
 _PROMPTS = {
     "no-echo": [(int(AttributeType.PROMPT), bytes(4))],
@@ -47,6 +47,7 @@ class Client:
     prompt: list[Attribute]
     texts: Mapping[tuple[Language, Text], list[Attribute]]
     accept_attributes: list[Attribute]
+    return_user_name: ReturnUserName
 
     @property
     def at_risk(self) -> bool:
@@ -112,6 +113,7 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         prompt=_PROMPTS[settings.prompt],
         texts=texts,
         accept_attributes=texts[settings.language, Text.ACCEPT] + dictionary.encode_all(settings.reply_attributes),
+        return_user_name=settings.return_user_name,
     )
 
 

@@ -27,6 +27,7 @@ from otp_core.settings.without_token import Answer, unchecked_logins, without_to
 
 Prompt = Literal["no-echo", "echo", "none"]
 Charset = Literal["utf-8", "latin-1", "cp1252", "cp932"]
+ReturnUserName = Literal["when-different", "always", "never"]
 _WIDE_PREFIX = {4: 8, 6: 32}
 """By IP version: a client's network with this prefix length or a shorter one is a risk."""
 
@@ -87,6 +88,11 @@ class ClientSettings(Section):
     )
     reject_delay: float = seconds(
         1.0, 0, 10, "Seconds from a request until its Access-Reject is sent (left out: as in [radius])."
+    )
+    return_user_name: ReturnUserName = Field(
+        default="when-different",
+        description="Whether an Access-Accept names the customer as they are stored (User-Name, RFC 2865 §5.1): where "
+        "the request named them differently, always, or never.",
     )
     reply_max: int = count(1024, 256, 4096, "Octets of the longest reply it can read (pam_radius_auth: 1024).")
     prompt: Prompt = Field(

@@ -55,11 +55,16 @@ class Replies:
         attributes = exchange.client.accept_attributes
         if verdict.attributes:
             try:
-                attributes = attributes + self.dictionary.encode_all(verdict.attributes)
+                own = self.dictionary.encode_all(verdict.attributes)
             except ValueError as error:
                 # No Accept without it: the attribute may be the one that restricts the customer.
                 self._drop(exchange, f"a customer's reply attribute cannot be encoded: {error}")
                 return
+            if _has(own, AttributeType.USER_NAME):  # it may occur once, and the customer's outranks the client's
+                attributes = [one for one in attributes if one[0] != AttributeType.USER_NAME]
+            attributes = attributes + own
+        if verdict.row is not None and exchange.client.return_user_name != "never":
+            attributes = _with_user_name(exchange, attributes, verdict.row.customer or "")
         self._reply(exchange, PacketCode.ACCESS_ACCEPT, attributes)
 
     def _reject(self, exchange: Exchange, verdict: Reject) -> None:
@@ -100,6 +105,25 @@ class Replies:
             self._counters.counts["reply not sent"] += 1
 
 
+def _with_user_name(exchange: Exchange, attributes: list[Attribute], customer: str) -> list[Attribute]:
+    """The attributes with the customer's name as it is stored, so that the gateway calls them by that one name (RFC
+    2865 section 5.1). Not where the settings give a User-Name, and not where it would make the reply too long."""
+    client = exchange.client
+    name = customer.encode(client.charset, "replace")
+    if name == exchange.request.found.get(AttributeType.USER_NAME) and client.return_user_name != "always":
+        return attributes
+    if _has(attributes, AttributeType.USER_NAME):
+        return attributes
+    with_name = [(int(AttributeType.USER_NAME), name), *attributes]
+    needed = [one for one in with_name if one[0] != AttributeType.REPLY_MESSAGE]
+    fixed, limit = _room(exchange)
+    return with_name if fixed + encoded_size(needed) <= limit else attributes
+
+
+def _has(attributes: list[Attribute], wanted: int) -> bool:
+    return any(type_ == wanted for type_, _ in attributes)
+
+
 def _challenge_attributes(client: Client, verdict: Challenge) -> list[Attribute]:
     if verdict.prompt is None:
         texts = client.texts[verdict.language, Text.CHALLENGE_AGAIN if verdict.again else Text.CHALLENGE]
@@ -113,12 +137,18 @@ def _shortened(exchange: Exchange, attributes: list[Attribute]) -> list[Attribut
     Other attributes always stay."""
     if not attributes:
         return attributes
-    proxy_states = exchange.request.values(AttributeType.PROXY_STATE)
-    fixed = SIGNED_HEADER + sum(len(value) + 2 for value in proxy_states)
-    limit = min(max(exchange.client.reply_max, fixed), MAX_PACKET)
+    fixed, limit = _room(exchange)
     while fixed + encoded_size(attributes) > limit:
         texts = [at for at, (type_, _) in enumerate(attributes) if type_ == AttributeType.REPLY_MESSAGE]
         if not texts:
             return attributes
         attributes = attributes[: texts[-1]] + attributes[texts[-1] + 1 :]
     return attributes
+
+
+def _room(exchange: Exchange) -> tuple[int, int]:
+    """The octets of a reply that are no attributes of its own (header, signature, the request's Proxy-States), and the
+    longest that it may be."""
+    proxy_states = exchange.request.values(AttributeType.PROXY_STATE)
+    fixed = SIGNED_HEADER + sum(len(value) + 2 for value in proxy_states)
+    return fixed, min(max(exchange.client.reply_max, fixed), MAX_PACKET)

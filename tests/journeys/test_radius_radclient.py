@@ -192,6 +192,25 @@ def test_a_customer_whose_password_is_not_kept_here_is_refused_where_one_is_aske
     assert verdict(sekisho, "code", one.contract_id, oath(one)) == ACCEPT, "none of it was an attempt at the code"
 
 
+@pytest.mark.parametrize("mode", ["append", "code"])
+def test_an_alias_is_answered_with_the_name_as_it_is_stored(sekisho: Sekisho, mode: str) -> None:
+    one = sekisho.customer()
+    opening = "" if mode == "code" else PASSWORD
+    wide = one.contract_id.translate({ord("t"): "ｔ", ord("1"): "１"})
+    aliased = ask(sekisho, mode, f" {wide} ", opening + oath(one))
+    assert (heard(aliased), received(aliased, "User-Name")) == (ACCEPT, [one.contract_id])
+    plain = ask(sekisho, mode, one.contract_id, opening + one.next_code(oath(one)))
+    assert (heard(plain), received(plain, "User-Name")) == (ACCEPT, [])
+
+
+def test_a_password_typed_as_the_name_stays_nowhere(sekisho: Sekisho) -> None:
+    for mode in MODES:
+        assert verdict(sekisho, mode, PASSWORD, "123456") == REJECT
+    rows = sekisho.audit(PASSWORD)
+    assert {row.actor for row in rows} == set(MODES)
+    assert PASSWORD not in repr(sekisho.audit())
+
+
 def test_in_mode_code_nobody_without_a_token_gets_in(sekisho: Sekisho) -> None:
     """The gateway says that it has checked the password; whether it has, nobody here can tell."""
     never, suspended, lost = sekisho.customer(enrolled=False), sekisho.customer(), sekisho.customer()

@@ -8,11 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from otp_core.messages import TEXTS, Text
-from otp_core.model import Accept, Challenge, Language, Verdict
+from otp_core.model import Accept, AuditRow, Challenge, Language, Verdict
 from tests.fakes_radius import ASK, NO, STATE_OCTETS, ask_as, crafted, in_loop, open_door, settings_of
 from tests.radius import craft
-from tests.radius.craft import PROXY_STATE, SECRET, STATE, attribute, password, user
-from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet
+from tests.radius.craft import PROXY_STATE, SECRET, STATE, USER_NAME, attribute, password, user
+from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Reply
 
 # Attempts and replies.
 
@@ -148,6 +148,67 @@ async def test_replies_are_signed_for_clients_that_do_not_sign_themselves() -> N
         assert door.server.counters.share_protected("client 0") == 0.0
         await door.ask(ask_as("yes"))
         assert door.server.counters.share_protected("client 0") == 0.25
+
+
+# The customer's own name (RFC 2865 section 5.1).
+
+
+def known(customer: str = "taro", attributes: dict[str, object] | None = None) -> Accept:
+    """An acceptance of this customer, as the evaluator gives it."""
+    return Accept(attributes, AuditRow(1, "login.accepted", "vpn", customer, None, "192.0.2.1", "right code"))
+
+
+def names(reply: Reply) -> list[bytes]:
+    return [value for type_, value in reply.attributes if type_ == USER_NAME]
+
+
+@pytest.mark.parametrize(
+    ("setting", "exact", "alias"),
+    [(None, [], [b"taro"]), ("when-different", [], [b"taro"]), ("always", [b"taro"], [b"taro"]), ("never", [], [])],
+)
+@in_loop
+async def test_an_acceptance_names_the_customer_as_they_are_stored(
+    setting: str | None, exact: list[bytes], alias: list[bytes]
+) -> None:
+    settings = settings_of({} if setting is None else {"return_user_name": setting})
+    async with open_door({"taro": [known()], "no": [NO], "ask": [ASK]}, settings) as door:
+        assert names(await door.ask(ask_as("taro"))) == exact
+        for typed in (" taro", "ｔａｒｏ", "taro　"):
+            reply = await door.ask(ask_as(typed))
+            assert (reply.name, names(reply)) == (ACCEPT, alias)
+        assert names(await door.ask(ask_as(" no"))) == names(await door.ask(ask_as(" ask"))) == []
+
+
+@in_loop
+async def test_the_name_is_in_the_clients_charset() -> None:
+    async with open_door({"太郎": [known("太郎")]}, settings_of({"charset": "cp932"})) as door:
+        assert names(await door.ask(crafted(user("太郎".encode("cp932")), password("x")))) == []
+        assert names(await door.ask(crafted(user(" 太郎".encode("cp932")), password("x")))) == ["太郎".encode("cp932")]
+
+
+@in_loop
+async def test_a_user_name_of_the_settings_or_of_the_customer_wins_and_is_the_only_one() -> None:
+    settings = settings_of(
+        {"reply_attributes": {"User-Name": "shared", "Filter-Id": "a"}, "return_user_name": "always"}
+    )
+    verdicts: dict[str, list[Verdict]] = {"taro": [known()], "jiro": [known("jiro", {"User-Name": "jiro@branch"})]}
+    async with open_door(verdicts, settings) as door:
+        assert (await door.ask(ask_as(" taro"))).attributes[1:] == ((1, b"shared"), (11, b"a"))
+        assert (await door.ask(ask_as(" jiro"))).attributes[1:] == ((11, b"a"), (1, b"jiro@branch"))
+
+
+@pytest.mark.parametrize("octets", [1, 100, 212, 213, 253])
+@in_loop
+async def test_a_name_counts_for_the_longest_reply_and_gives_way_after_the_texts(octets: int) -> None:
+    name = "n" * octets
+    settings = settings_of({"reply_max": 256, "return_user_name": "always", "reply_messages": {"accept": "x" * 200}})
+    async with open_door({name: [known(name)]}, settings) as door:
+        peer = door.gateway()
+        peer.send(ask_as(name).octets)
+        reply = await door.octets(peer)
+        assert len(reply) <= 256
+        assert (name.encode() in reply) is (38 + 2 + octets <= 256)
+        assert (b"x" * 200 in reply) is (38 + 2 + octets + 202 <= 256 or 38 + 2 + octets > 256)
 
 
 # Texts that do not fit.
