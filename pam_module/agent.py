@@ -39,9 +39,10 @@ def run(read: Callable[[], LoadedAgent]) -> int:
     Raises ConfigProblems or OSError."""
     loaded = read()
     logs.configure(loaded.log.level, loaded.log.format)
-    for warning in loaded.warnings:
-        _log.warning("settings", warning=str(warning))
-    return asyncio.run(_serve(read, loaded.agent))
+    with logs.everything():
+        for warning in loaded.warnings:
+            _log.warning("settings", warning=str(warning))
+        return asyncio.run(_serve(read, loaded.agent))
 
 
 def _servers_of(agent: AgentSettings) -> RadiusClient:

@@ -58,6 +58,12 @@ def _run(configuration: Configuration, *, trust_clock: bool) -> int:
     loaded = configuration.read()
     settings = loaded.settings
     logs.configure(settings.log.level, settings.log.format)
+    with logs.everything():
+        return _run_logged(configuration, loaded, trust_clock=trust_clock)
+
+
+def _run_logged(configuration: Configuration, loaded: Loaded[Settings], *, trust_clock: bool) -> int:
+    settings = loaded.settings
     for warning in loaded.warnings:
         _log.warning("settings", warning=str(warning))
     workers = _workers(settings)

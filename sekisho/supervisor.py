@@ -14,8 +14,10 @@ from collections.abc import Callable
 
 import structlog
 
+from otp_core import logs
 from otp_core.model import BackendSilent, StoreProblem
 from otp_core.sealing import KeyProblem
+from sekisho.parent import end_with
 
 _log = structlog.get_logger("sekisho")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -66,6 +68,7 @@ def _fork(work: Callable[[bool], int], running: set[int], *, reload_first: Calla
     """Start one worker. Signals are blocked until its process ID is in ``running``, so that each is passed on to it.
     ``reload_first`` is asked in the worker, after every signal that was not passed on to it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         running.add(pid)
@@ -73,6 +76,7 @@ def _fork(work: Callable[[bool], int], running: set[int], *, reload_first: Calla
         return
     code = 1
     try:
+        end_with(parent)
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # still blocked: the worker unblocks them when it is ready
         code = work(reload_first())
@@ -81,4 +85,5 @@ def _fork(work: Callable[[bool], int], running: set[int], *, reload_first: Calla
     except Exception:
         _log.exception("a worker could not go on")
     finally:
+        logs.flush()
         os._exit(code)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import typer
+
+from sekisho.parent import end_with
 
 _START_SECONDS = 60.0
 _END_SECONDS = 15.0
@@ -18,9 +22,11 @@ _END_SECONDS = 15.0
 @contextlib.contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process while the body runs. It has a session of its own, so that ^C at the terminal reaches only the demo,
-    which then ends it."""
+    which then ends it; it does not outlive a demo that was killed."""
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, start_new_session=True, preexec_fn=partial(end_with, os.getpid())
+        )
     try:
         yield process
     finally:

@@ -78,6 +78,7 @@ def say(format_: str, level: str = "info") -> None:
         login("himi" + "tsu")
     except ZeroDivisionError:
         log.exception("failed")
+    logs.flush(20)
 
 
 def test_text_is_for_people_and_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +111,7 @@ def test_only_lines_of_the_level_or_above_are_written(level: str, capsys: pytest
     log = structlog.get_logger("test")
     for name in ("debug", "info", "warning", "error"):
         getattr(log, name)(name)
+    logs.flush(20)
     written = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
     numbers = logging.getLevelNamesMapping()
     assert written == [
