@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.audit import AuditRow, Ids
+from otp_core.audit import Ids
 from otp_core.login.requests import Decision
-from otp_core.model import Accept, StoreProblem, StoreUnavailable
+from otp_core.model import Accept, AuditRow, StoreProblem, StoreUnavailable
 from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.store.sqlite.database import file_of
 from otp_core.store.sqlite.state import SIZE
