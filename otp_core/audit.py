@@ -49,6 +49,8 @@ class Event(StrEnum):
     NOTICE_FAILED = "notice.failed"
     REFUSED = "act.refused"
     CLOCK_TRUSTED = "clock.trusted"
+    STORE_BACKED_UP = "store.backed-up"
+    STORE_RESTORED = "store.restored"
     LOST_TIME_VOIDED = "store.lost-time-voided"
     PERMIT_VOIDED = "otp.permit-voided"
 

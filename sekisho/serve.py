@@ -110,6 +110,7 @@ async def _serve(
     chores = [
         loop.create_task(application.services.health.sweep()),
         loop.create_task(application.timekeeper.run()),
+        loop.create_task(application.watch.run()),
     ]
     if application.sender is not None:
         chores.append(loop.create_task(application.sender.run()))

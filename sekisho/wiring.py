@@ -23,6 +23,7 @@ from otp_core.kernel_clock import KernelClock
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
 from otp_core.notices.sender import Sender
+from otp_core.store.put_back import PutBackWatch
 from otp_core.store.store import Store
 from otp_core.timekeeper import Timekeeper, known_time, trust_present_time
 from sekisho.settings import Settings
@@ -45,6 +46,7 @@ class Application:
     hash_pool: HashPool
     sender: Sender | None
     timekeeper: Timekeeper
+    watch: PutBackWatch
 
     async def close(self) -> None:
         """Close everything. Call it after the doors have closed."""
@@ -53,6 +55,7 @@ class Application:
         self.queue.close()
         self.services.login_reader.close()
         self.services.health.close()
+        self.watch.close()
 
 
 def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS) -> Store:
@@ -76,6 +79,10 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
     """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``:
     believe the clock as it stands. Raises StoreProblem, KeyProblem or StoreUnavailable."""
     store = open_store(settings, busy_seconds=BUSY_SECONDS)
+    watch = PutBackWatch(
+        store, window=settings.login.code_window, now_ms=lambda: int(time.time() * 1000), trust_clock=trust_clock
+    )
+    watch.begin()
     clock = _guarded(store)
     timekeeper = Timekeeper(store, clock, KernelClock())
     timekeeper.warn_of_a_long_absence()
@@ -100,7 +107,7 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
     )
     sender = Sender(store, settings.notices, clock.now) if settings.notices is not None else None
     services = Services(store, authenticator, desk, login_reader, Health(store.maintenance(), clock, queue))
-    return Application(settings, services, queue, pool, sender, timekeeper)
+    return Application(settings, services, queue, pool, sender, timekeeper, watch)
 
 
 def cost_of(settings: Settings) -> Cost:

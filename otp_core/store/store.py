@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from otp_core.audit import Ids
+from otp_core.audit import AuditRow, Ids
 from otp_core.model import StoreProblem
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
+from otp_core.store.acts import ActsJournal
 from otp_core.store.engine import LoginBatch, LoginReader, Maintenance
+from otp_core.store.mark import mark_path
 from otp_core.store.queries import read_meta
 from otp_core.store.sqlite import database
+from otp_core.store.sqlite.backup import KEY_CHECK
 from otp_core.store.sqlite.connection import DriverConnection, SharedCommits
 from otp_core.store.sqlite.files import check_names, files_of
 from otp_core.store.sqlite.login_batch import CHANGED, SqliteLoginBatch
@@ -22,7 +26,7 @@ from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.reader import SqliteLoginReader
 from otp_core.store.unit_of_work import Work
 
-_KEY_CHECK = "key check"
+_log = structlog.get_logger("store")
 
 
 class Store:
@@ -37,14 +41,15 @@ class Store:
         self.ids = ids
         self._notices = notices
         self.engine = database.open_engine(url, busy_seconds=busy_seconds)
-        file = database.file_of(url)
+        self.file = file = database.file_of(url)
+        self.acts: ActsJournal | None = ActsJournal(file)
         if not file.is_file():
             raise StoreProblem(f"there is no store {file}: run `sekisho init` first")
         check_names(file)
         self._files = files_of(self.engine)
         with self.read() as connection:
             database.check_revision(connection)
-            key_check = read_meta(connection, _KEY_CHECK)
+            key_check = read_meta(connection, KEY_CHECK)
             database.use_write_ahead_log(connection)
         if key_check is None or not self.sealer.opens(key_check):
             raise KeyProblem(
@@ -53,14 +58,23 @@ class Store:
 
     @contextmanager
     def work(self) -> Iterator[Work]:
-        """One transaction. It is committed at the end, rolled back on any exception. Raises StoreUnavailable, at the
-        end too: then it may not be told as done."""
+        """One transaction. It is committed at the end, rolled back on any exception; then its acts are noted in the
+        journal beside the store. Raises StoreUnavailable, at the end too: then it may not be told as done."""
         with self._connect() as connection, database.transaction(connection):
             before = database.changes(connection)
             work = Work(connection, self.ids, notices=self._notices)
             yield work
             if database.changes(connection) != before:
                 work.put_meta(CHANGED, self.ids.next().to_bytes(8, "big"))
+        self._note(work.recorded)
+
+    def _note(self, rows: list[AuditRow]) -> None:
+        if self.acts is None:
+            return
+        try:
+            self.acts.add(rows)
+        except OSError as error:  # what was done is done, and on disk: only a restore would miss it
+            _log.error("an act is missing in the journal beside the store", file=str(self.acts.path), cause=str(error))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -110,6 +124,9 @@ def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str]
         file.parent.mkdir(parents=True, exist_ok=True)
         existed = file.exists()
         if not existed:
+            # What lies here belonged to another store: this one was not put back in its place.
+            mark_path(file).unlink(missing_ok=True)
+            ActsJournal(file).give_up()
             file.touch(mode=0o600)
         database.upgrade(engine)
     except OSError as error:
@@ -117,8 +134,8 @@ def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str]
     except DBAPIError as error:
         raise StoreProblem(str(database.unavailable(error.orig))) from None
     with engine.connect() as connection, database.transaction(connection):
-        if read_meta(connection, _KEY_CHECK) is None:
-            Work(connection, ids).put_meta(_KEY_CHECK, sealer.key_check())
+        if read_meta(connection, KEY_CHECK) is None:
+            Work(connection, ids).put_meta(KEY_CHECK, sealer.key_check())
     say(f"{'checked' if existed else 'created'} the store {file}")
     Store(url, master_key_file, ids=ids, busy_seconds=5.0)
 
@@ -126,6 +143,6 @@ def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str]
 def _has_key_check(engine: Engine) -> bool:
     try:
         with engine.connect() as connection:
-            return read_meta(connection, _KEY_CHECK) is not None
+            return read_meta(connection, KEY_CHECK) is not None
     except DBAPIError:
         return False

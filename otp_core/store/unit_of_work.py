@@ -92,6 +92,8 @@ class Work(SessionStatements):
         self._connection = connection
         self._ids = ids
         self._notices = notices
+        self.recorded: list[AuditRow] = []
+        """The audit rows of this transaction."""
 
     @property
     def connection(self) -> Connection:
@@ -353,6 +355,7 @@ class Work(SessionStatements):
 
     def audit_all(self, rows: Sequence[AuditRow]) -> None:
         """Write audit rows."""
+        self.recorded += rows
         self._connection.execute(insert(audit), [row._asdict() for row in rows])
 
     def notify(self, row: AuditRow) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from sekisho import demo
-from sekisho.cli import acts, audit, clock, config, customers, doctor, notices, pam, server, sessions, tokens
+from sekisho.cli import acts, audit, backup, clock, config, customers, doctor, notices, pam, server, sessions, tokens
 from sekisho.cli.context import CliContext, Commands, default_config
 
 __all__ = ["app", "main"]
@@ -92,6 +92,7 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
 acts.add_to(app)
 audit.add_to(app)
+backup.add_to(app)
 clock.add_to(app)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(notices.app, name="notice")

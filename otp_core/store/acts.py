@@ -1,0 +1,220 @@
+"""The journal of acts: what was done to customers and tokens lately, kept beside the store, so that it is known after
+the store was put back. One line of JSON for each audit row of such an act; no secrets, as in the audit trail.
+
+A line is on disk before the act is answered, and after its commit. Bounded: two files of about a megabyte each; the
+older one is given up when the newer is full. It is never read to decide a login.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from otp_core.audit import AuditRow, Event
+
+JOURNALED = frozenset(
+    {
+        Event.CUSTOMER_ADDED,
+        Event.CUSTOMER_LOCKED,
+        Event.CUSTOMER_UNLOCKED,
+        Event.TOKEN_IMPORTED,
+        Event.TOKEN_RETIRED,
+        Event.TOKEN_RESYNCHRONISED,
+        Event.ENROLLED,
+        Event.SUSPENDED,
+        Event.RESUMED,
+        Event.DEVICE_CHANGED,
+        Event.REPORTED_LOST,
+        Event.REISSUE_PERMITTED,
+        Event.OFFLINE_ISSUED,
+    }
+)
+"""Events whose loss somebody has to hear of."""
+
+MOST_OCTETS = 1_000_000
+"""Of one of the two files."""
+
+_MOST_LINES = 20
+"""Rows of one transaction that are written one by one; an import, which has more, gets one line for each event."""
+
+_END = 16_000
+"""Octets at the end of the file that hold a few lines."""
+
+SWEEPER = "sekisho"
+"""Who retires what nobody has confirmed in time: it does so again by itself."""
+
+_TEXT = 200
+"""Characters of a text that are kept."""
+
+
+class KnownAct(NamedTuple):
+    """An act of the journal, or of an audit trail. ``id`` tells the time (audit.ms_of). ``number``: how many audit rows
+    it stands for; ``customer`` and ``token`` are the last one's then."""
+
+    id: int
+    event: str
+    actor: str
+    customer: str | None
+    token: str | None
+    reason: str
+    number: int = 1
+
+
+class ActsJournal:
+    """The journal of one store. Every process that writes to the store appends to it."""
+
+    def __init__(self, store_file: Path) -> None:
+        self.path = store_file.with_name(store_file.name + ".acts")
+        self._older = store_file.with_name(store_file.name + ".acts.1")
+        self._store_file = store_file
+
+    def add(self, rows: Iterable[AuditRow]) -> None:
+        """Append the rows of one committed transaction that are to be kept, and flush. Raises OSError."""
+        self.add_known(_condensed([row for row in rows if _is_kept(row)]))
+
+    def add_known(self, acts: Iterable[KnownAct]) -> None:
+        """Append acts, and flush. Raises OSError."""
+        lines = "".join(json.dumps(act._asdict()) + "\n" for act in acts)
+        if not lines:
+            return
+        descriptor = self._opened()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_size > MOST_OCTETS and _is_at(descriptor, self.path):
+                self.path.replace(self._older)
+                os.close(descriptor)
+                descriptor = self._opened()
+            os.write(descriptor, lines.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def known(self, after: int = 0) -> list[KnownAct]:
+        """The acts with an id above ``after``, in the order of time. A line that is damaged is left out. Raises
+        OSError."""
+        found = {}
+        for path in (self._older, self.path):
+            try:
+                with path.open("rb") as file:
+                    octets = file.read(4 * MOST_OCTETS)
+            except FileNotFoundError:
+                continue
+            for line in octets.splitlines():
+                act = _parsed(line)
+                if act is not None and act.id > after:
+                    found[act.id, act.event] = act
+        return [found[key] for key in sorted(found)]
+
+    def newest(self) -> int:
+        """The id of the act that was noted last, 0 for none. Reads the end of the newer file only. Raises OSError."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _END))
+                lines = file.read(_END).splitlines()
+        except FileNotFoundError:
+            return 0
+        acts = (_parsed(line) for line in reversed(lines))
+        return next((one.id for one in acts if one is not None), 0)
+
+    def give_up(self) -> None:
+        """Another store begins in the place of the one whose acts these are: they are the older file from now on.
+        Raises OSError."""
+        if self.path.exists():
+            self.path.replace(self._older)
+
+    def _opened(self) -> int:
+        is_new = not self.path.exists()
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if is_new:
+            if os.geteuid() == 0:
+                owner = self._store_file.stat()
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        return descriptor
+
+
+_AGAIN = {
+    Event.CUSTOMER_ADDED: "sekisho customer add {customer}",
+    Event.CUSTOMER_LOCKED: "sekisho customer lock {customer}",
+    Event.CUSTOMER_UNLOCKED: "sekisho customer unlock {customer}",
+    Event.TOKEN_RETIRED: "sekisho token retire {token}",
+    Event.TOKEN_RESYNCHRONISED: "sekisho resync {customer}",
+    Event.ENROLLED: "sekisho enrol {customer} {token}",
+    Event.SUSPENDED: "sekisho suspend {customer}",
+    Event.RESUMED: "sekisho resume {customer}",
+    # The old token is the customer's again, and may be in other hands: the new one is let in by a permit.
+    Event.DEVICE_CHANGED: "sekisho report-lost {customer}",
+    Event.REPORTED_LOST: "sekisho report-lost {customer}",
+    Event.REISSUE_PERMITTED: "sekisho permit-reissue {customer}",
+    Event.OFFLINE_ISSUED: "sekisho pam-offline issue --host HOST --user {customer}",
+}
+_AGAIN_MANY = {
+    Event.CUSTOMER_ADDED: "sekisho customer import FILE.csv",
+    Event.ENROLLED: "sekisho customer import FILE.csv",
+    Event.TOKEN_IMPORTED: "sekisho token import FILE.csv",
+}
+
+
+def enter_again(act: KnownAct) -> str | None:
+    """The command by which staff enters an act again; None: there is nothing to do, or no command for it."""
+    if act.event == Event.TOKEN_RETIRED and act.customer is not None:
+        return None  # a part of an enrolment or a device change, which has a line of its own
+    many = act.number > 1 or act.event == Event.TOKEN_IMPORTED
+    form = next((text for event, text in (_AGAIN_MANY if many else _AGAIN).items() if event == act.event), None)
+    return form and form.format(customer=shlex.quote(act.customer or ""), token=shlex.quote(act.token or ""))
+
+
+def of_rows(rows: Iterable[Sequence[Any]]) -> list[KnownAct]:
+    """The acts of rows of an audit trail (id, event, actor, customer, token, reason). Rows that an import wrote are
+    one act."""
+    acts: list[KnownAct] = []
+    for row in rows:
+        act = KnownAct(*row)
+        before = acts[-1] if acts and act.event in _AGAIN_MANY else None
+        if before and (before.event, before.actor, before.reason) == (act.event, act.actor, act.reason):
+            acts[-1] = act._replace(number=before.number + 1)
+        else:
+            acts.append(act)
+    return acts
+
+
+def _is_kept(row: AuditRow) -> bool:
+    return row.event in JOURNALED and not (row.event == Event.TOKEN_RETIRED and row.actor == SWEEPER)
+
+
+def _condensed(rows: Sequence[AuditRow]) -> list[KnownAct]:
+    if len(rows) <= _MOST_LINES:
+        return [_act(row, 1) for row in rows]
+    last = {row.event: row for row in rows}
+    return [_act(row, sum(one.event == event for one in rows)) for event, row in last.items()]
+
+
+def _act(row: AuditRow, number: int) -> KnownAct:
+    return KnownAct(row.id, row.event, row.actor, row.customer, row.token, row.reason[:_TEXT], number)
+
+
+def _parsed(line: bytes) -> KnownAct | None:
+    try:
+        value = json.loads(line)
+        act = KnownAct(**value)
+    except (ValueError, TypeError):
+        return None
+    texts = (act.event, act.actor, act.reason, act.customer or "", act.token or "")
+    sound = all(isinstance(one, str) for one in texts) and type(act.id) is int and type(act.number) is int
+    return act if sound else None
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False

@@ -1,0 +1,246 @@
+"""Notices a store that was put back without `sekisho restore`, and voids the codes of the lost time before they count.
+
+At the start and every second it compares the store with its mark (mark.py) and with the journal of acts (acts.py): both
+lie outside the database and name rows of the audit trail that were on disk. A store without such a row is an older one.
+One without the mark that it had was copied, perhaps without its log. What is lost cannot be put back: staff is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import Connection, func, select
+
+from otp_core.audit import ms_of
+from otp_core.clock import TOLERANCE
+from otp_core.model import BackendSilent, StoreBusy, StoreProblem
+from otp_core.store.acts import ActsJournal, KnownAct, enter_again
+from otp_core.store.lost_time import COUNTER_RESERVE, void_codes_of_lost_time
+from otp_core.store.mark import Mark, MarkFile
+from otp_core.store.queries import newest_audit_id, read_meta
+from otp_core.store.schema import audit
+from otp_core.store.store import Store
+from otp_core.store.unit_of_work import Work
+
+IDENTITY = "identity"
+"""Key in ``meta``: the store's own random name. Made when it is served for the first time, and anew after each time
+that it was put back."""
+
+LOST_TIME = "lost time"
+"""Key in ``meta``: between which ids of the audit trail acts were lost, the last time that the store was put back."""
+
+SECONDS = 1.0
+_TRIES = 50
+_MOST_LINES = 100
+"""Lost acts that are logged one by one."""
+
+_log = structlog.get_logger("store")
+
+
+class LostTime(NamedTuple):
+    """Rows of the audit trail behind ``after`` and up to ``until`` were lost."""
+
+    after: int
+    until: int
+
+
+class PutBackWatch:
+    """For one process that serves a store. ``now_ms``: the time in ms since the epoch. ``window``: steps, as for a
+    login. ``trust_clock``: the clock is right, though it is behind the mark."""
+
+    def __init__(self, store: Store, *, window: int, now_ms: Callable[[], int], trust_clock: bool = False) -> None:
+        self._store, self._window, self._now_ms, self._trust_clock = store, window, now_ms, trust_clock
+        self._file = MarkFile(store.file)
+        self._last = Mark("", 0)
+
+    def begin(self) -> None:
+        """Before anything is served: hold the store, see whether it was put back, and treat it. Raises StoreProblem
+        (a restore is under way, or the clock is behind) and StoreUnavailable."""
+        try:
+            self._file.hold()
+            for _ in range(_TRIES):
+                with suppress(StoreBusy):
+                    return self._compare(self._file.read())
+                time.sleep(SECONDS / 10)
+            self._compare(self._file.read())
+        except BaseException:
+            self._file.close()
+            raise
+
+    async def run(self) -> None:
+        """Every second, without end: compare again, and move the mark on."""
+        while True:
+            await asyncio.sleep(SECONDS)
+            try:
+                self._compare(self._last)
+            except (BackendSilent, StoreProblem, OSError) as cause:
+                _log.debug("the mark stays where it is", cause=str(cause))
+
+    def close(self) -> None:
+        """Move the mark to the end, and let go of it. Call it when nothing is written any more."""
+        try:
+            with suppress(BackendSilent, StoreProblem, OSError):
+                self._compare(self._last)
+                self._file.write(self._last)
+        finally:
+            self._file.close()
+
+    def _compare(self, known: Mark | None) -> None:
+        """Compare the store with ``known``, and write that as the mark once the next comparison has found it."""
+        with self._store.read() as connection:
+            identity, newest = _identity(connection), newest_audit_id(connection)
+            cause = put_back_cause(connection, known, self._store.acts)
+        if cause is not None:
+            self._treat(cause, known)
+        elif identity is None:
+            self._name()
+        else:
+            if known is not None and known == self._last:
+                self._file.write(known)  # a second old: what it names is on disk by now
+            self._last = Mark(identity, newest)
+
+    def _name(self) -> None:
+        """The first start: give the store its name."""
+        with self._store.work() as work:
+            if work.meta(IDENTITY) is None:
+                work.put_meta(IDENTITY, new_identity())
+                _log.info("first start of this store with a mark beside it", mark=str(self._file.path))
+            newest, identity = work.newest_id(), (work.meta(IDENTITY) or b"").decode()
+        self._settle(Mark(identity, newest))
+
+    def _settle(self, mark: Mark) -> None:
+        self._last = mark
+        self._file.write(mark, flush=True)
+        # A copy of the file alone, without its log, has to know its name.
+        with self._store.read() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _treat(self, cause: str, known: Mark | None) -> None:
+        """Void the codes of the lost time, and say so."""
+        now, journal = self._now_ms(), self._store.acts
+        with self._store.read() as connection:
+            known_until = max(known.newest_id if known else 0, _newest(journal)) or None
+            latest = max(known_until or 0, newest_audit_id(connection))
+        if now < ms_of(latest) - TOLERANCE * 1000 and not self._trust_clock:
+            raise StoreProblem(
+                f"the store was put back, and the clock stands {(ms_of(latest) - now) / 1000:.0f} s before its mark: "
+                "codes that were used would fit again. Check the time service; if the clock is right now, start with "
+                "`sekisho serve --trust-clock`"
+            )
+        with self._store.work() as work:
+            if put_back_cause(work.connection, known, journal) is None or self._file.read() not in (known, None):
+                mark = self._file.read()  # another process was faster
+            else:
+                mark = None
+                lost = void_lost_time(work, now, known_until, window=self._window, actor="sekisho serve", reason=cause)
+                acts = lost_acts(work.connection, lost, journal)
+                self._file.write(Mark((work.meta(IDENTITY) or b"").decode(), 0))
+        if mark is not None:
+            self._last = mark
+            return
+        with self._store.read() as connection:
+            self._settle(Mark(_identity(connection) or "", newest_audit_id(connection)))
+        _say(cause, lost, acts)
+
+
+def put_back_cause(connection: Connection, known: Mark | None, journal: ActsJournal | None) -> str | None:
+    """Why the store is taken to have been put back; None: it was not. ``known``: its mark."""
+    identity = _identity(connection)
+    if known is None:
+        return None if identity is None else "the store was served before, and the mark beside it is missing"
+    if known.identity != identity:
+        return "the mark beside the store is another one's"
+    lost = lost_time(connection)
+    act = _newest(journal)
+    for id_ in (known.newest_id, 0 if lost and act <= lost.until else act):
+        if id_ and connection.execute(select(audit.c.id).where(audit.c.id == id_)).first() is None:
+            return f"an entry of the audit trail of {_time(id_)} is missing"
+    return None
+
+
+def void_lost_time(
+    work: Work,
+    now_ms: int,
+    latest: int | None,
+    *,
+    window: int,
+    counter_reserve: int = COUNTER_RESERVE,
+    actor: str,
+    reason: str,
+    advance: Callable[[int], None] = lambda done: None,
+) -> LostTime:
+    """Void the codes of the lost time, give the store a new name, and note which time was lost. ``latest``: an id that
+    the store had before it was put back; None: nothing is known."""
+    newest = select(func.max(audit.c.id))
+    if latest is not None:
+        newest = newest.where(audit.c.id <= latest)
+    after = work.connection.execute(newest).scalar() or 0
+    void_codes_of_lost_time(
+        work, now_ms, window=window, counter_reserve=counter_reserve, actor=actor, reason=reason, advance=advance
+    )
+    lost = LostTime(after, max(work.newest_id(), latest or 0))
+    work.put_meta(IDENTITY, new_identity())
+    work.put_meta(LOST_TIME, f"{lost.after} {lost.until}".encode())
+    return lost
+
+
+def lost_time(connection: Connection) -> LostTime | None:
+    """Which time was lost the last time that the store was put back; None: it never was."""
+    value = read_meta(connection, LOST_TIME)
+    return LostTime(*map(int, value.split())) if value else None
+
+
+def lost_acts(connection: Connection, lost: LostTime, journal: ActsJournal | None) -> list[KnownAct]:
+    """The acts of the lost time that the journal knows, that the store does not, and that staff can enter again."""
+    if journal is None:
+        return []
+    try:
+        known = [one for one in journal.known(lost.after) if one.id <= lost.until and enter_again(one)]
+    except OSError as error:
+        _log.error("the journal beside the store cannot be read", file=str(journal.path), cause=str(error))
+        return []
+    there: set[int] = set()
+    for at in range(0, len(known), 500):
+        ids = [one.id for one in known[at : at + 500]]
+        there |= set(connection.execute(select(audit.c.id).where(audit.c.id.in_(ids))).scalars())
+    return [one for one in known if one.id not in there]
+
+
+def new_identity() -> bytes:
+    """A random name for a store."""
+    return secrets.token_hex(16).encode()
+
+
+def _identity(connection: Connection) -> str | None:
+    value = read_meta(connection, IDENTITY)
+    return value.decode() if value else None
+
+
+def _newest(journal: ActsJournal | None) -> int:
+    """The id of the journal's last act, 0 for none."""
+    with suppress(OSError):
+        return journal.newest() if journal else 0
+    return 0
+
+
+def _say(cause: str, lost: LostTime, acts: list[KnownAct]) -> None:
+    _log.error(
+        "the store was put back without `sekisho restore`: every code that may have been used since is void",
+        cause=cause,
+        lost_since=_time(lost.after),
+    )
+    for one in acts[:_MOST_LINES]:
+        _log.error("this act was lost: enter it again", act=one.event, at=_time(one.id), command=enter_again(one))
+    if len(acts) > _MOST_LINES:
+        _log.error("further acts were lost: `sekisho doctor` lists them", number=len(acts) - _MOST_LINES)
+
+
+def _time(id_: int) -> str:
+    return datetime.fromtimestamp(ms_of(id_) / 1000, UTC).isoformat(timespec="seconds")
