@@ -173,6 +173,13 @@ def enter_again(act: KnownAct) -> str | None:
     return form and form.format(customer=shlex.quote(act.customer or ""), token=shlex.quote(act.token or ""))
 
 
+def entered_by(act: KnownAct) -> tuple[str, ...]:
+    """The events, of the same customer or token, that show that an act was entered again."""
+    if act.event == Event.DEVICE_CHANGED:
+        return (Event.DEVICE_CHANGED, Event.REPORTED_LOST)
+    return (act.event,)
+
+
 def of_rows(rows: Iterable[Sequence[Any]]) -> list[KnownAct]:
     """The acts of rows of an audit trail (id, event, actor, customer, token, reason). Rows that an import wrote are
     one act."""

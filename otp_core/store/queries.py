@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, or_, select
 
+from otp_core.model import Kind, TokenState
+from otp_core.otp import RESYNC_NEEDED
 from otp_core.store.schema import audit, customer, meta, profile, token
 
 
@@ -193,6 +195,19 @@ def reply_attributes(connection: Connection) -> list[tuple[str, str, int]]:
         .group_by(customer.c.attributes)
     )
     return [(text, contract_id, number) for text, contract_id, number in connection.execute(query)]
+
+
+def unsynchronised(connection: Connection) -> tuple[int, str | None]:
+    """How many counter tokens must be resynchronised before a single code of theirs is good, and a customer of one."""
+    waiting = (
+        token.c.kind == Kind.HOTP,
+        token.c.drift == RESYNC_NEEDED,
+        token.c.state.in_((TokenState.AVAILABLE, TokenState.BOUND)),
+    )
+    joined = token.outerjoin(customer, customer.c.token_key == token.c.key)
+    query = select(func.count(token.c.key.distinct()), func.min(customer.c.contract_id)).select_from(joined)
+    number, contract_id = connection.execute(query.where(*waiting)).one()
+    return number, contract_id
 
 
 def newest_audit_id(connection: Connection) -> int:

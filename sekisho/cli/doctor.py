@@ -20,6 +20,7 @@ import typer
 from otp_core.checks import CheckResult, CheckState
 from sekisho.cli.context import CliContext, ExitCode
 from sekisho.cli.contract_ids import examine_contract_ids
+from sekisho.cli.doctor_backup import examine_backups
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import say, say_json
 
@@ -117,6 +118,7 @@ def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[Chec
         yield from _disk(file.absolute().parent)
         yield _clock(store)
         yield from _contents(store, deep)
+        yield from examine_backups(store)
         yield from examine_contract_ids(context)
         yield from _reply_attributes(store, settings)
         yield from _notices(store, settings)

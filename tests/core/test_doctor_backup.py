@@ -1,0 +1,89 @@
+"""What `sekisho doctor` says about backups and about a store that was put back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from otp_core.checks import CheckState
+from otp_core.model import Kind, TokenSpec
+from otp_core.store.backup import note
+from sekisho.cli.doctor_backup import examine_backups
+from tests.core.bank import STAFF, Bank
+from tests.core.test_put_back import copied, put_back, served
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    return Bank(tmp_path)
+
+
+def serve(bank: Bank) -> None:
+    with served(bank):
+        pass
+
+
+def found(bank: Bank, check: str) -> list[tuple[CheckState, str]]:
+    return [(one.state, one.text) for one in examine_backups(bank.store) if one.check == check]
+
+
+@pytest.mark.parametrize(("hours", "state"), [(0, CheckState.OK), (25.9, CheckState.OK), (26.1, CheckState.WARN)])
+def test_the_newest_backups_age(bank: Bank, hours: float, state: CheckState) -> None:
+    ((never, text),) = found(bank, "backup")
+    assert never is CheckState.WARN and "none was ever made: `sekisho backup FILE`" in text
+    bank.clock.now = time.time() - hours * 3600
+    note(bank.store, Path("/backups/one.db"), actor="root", source="cli", reason="")
+    ((now, text),) = found(bank, "backup")
+    assert now is state and f"made {hours:.1f} hours ago: /backups/one.db" in text
+
+
+def test_a_store_that_was_put_back_fails_until_it_was_treated(bank: Bank) -> None:
+    assert found(bank, "put back") == [], "never served"
+    bank.customer()
+    serve(bank)
+    assert found(bank, "put back") == [(CheckState.OK, "the store is the one that was served last")]
+    copy = copied(bank)
+    bank.clock.now += 60
+    bank.desk.enrolment.report_lost("taro", STAFF)
+    serve(bank)
+    put_back(bank, copy)
+    before = {one.name: one.read_bytes() for one in bank.folder.iterdir() if one.is_file() and "-shm" not in one.name}
+    ((state, text),) = found(bank, "put back")
+    assert state is CheckState.FAIL and "is missing: it was put back; the next start voids" in text
+    for name, octets in before.items():
+        assert (bank.folder / name).read_bytes() == octets, name
+    serve(bank)
+    assert found(bank, "put back")[0][0] is CheckState.OK
+
+
+def test_a_lost_act_is_listed_until_it_was_entered_again(bank: Bank) -> None:
+    bank.customer()
+    serve(bank)
+    copy = copied(bank)
+    bank.clock.now += 60
+    bank.desk.enrolment.report_lost("taro", STAFF)
+    put_back(bank, copy)
+    assert found(bank, "lost act") == []
+    serve(bank)
+    ((state, text),) = found(bank, "lost act")
+    assert state is CheckState.WARN and text.endswith(": sekisho report-lost taro") and "by staff" in text
+    bank.clock.now += 60
+    bank.desk.enrolment.report_lost("taro", STAFF)
+    assert found(bank, "lost act") == []
+
+
+def test_counter_tokens_that_wait_are_counted(bank: Bank) -> None:
+    taro = bank.customer(spec=TokenSpec(Kind.HOTP))
+    serve(bank)
+    copy = copied(bank)
+    bank.clock.now += 60
+    bank.desk.customers.lock("taro", STAFF)
+    put_back(bank, copy)
+    assert found(bank, "counter tokens") == []
+    serve(bank)
+    ((state, text),) = found(bank, "counter tokens")
+    assert state is CheckState.WARN and text.startswith("1 counter tokens") and "sekisho resync taro" in text
+    bank.desk.enrolment.resynchronise("taro", taro.code(30), taro.code(31), STAFF)
+    assert found(bank, "counter tokens") == []
