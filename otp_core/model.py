@@ -62,6 +62,24 @@ class Language(StrEnum):
     EN = "en"
 
 
+class SeedForm(StrEnum):
+    """How a seed is written in a file; the values are the names of columns."""
+
+    HEX = "hexkey"
+    BASE32 = "base32"
+
+
+class Encoding(StrEnum):
+    """The encodings that a file to import may be in; the values are Python's names."""
+
+    UTF_8 = "utf-8"
+    UTF_16_LE = "utf-16-le"
+    UTF_16_BE = "utf-16-be"
+    CP932 = "cp932"
+    CP1252 = "cp1252"
+    EUC_JP = "euc-jp"
+
+
 class TokenSpec(NamedTuple):
     """How a token makes its codes. ``period`` is in seconds and means nothing for a counter."""
 

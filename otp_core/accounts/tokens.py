@@ -6,7 +6,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import pyotp
 
@@ -16,7 +17,7 @@ from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import IssuedToken, Receipt, Refusal, Refused
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
-from otp_core.model import Kind, TokenSpec, TokenState
+from otp_core.model import NEVER, Kind, TokenSpec, TokenState
 from otp_core.otp import normalise_token_id
 from otp_core.store.unit_of_work import NewToken, Work
 
@@ -33,11 +34,21 @@ class TokenService:
         self._transactions, self._draw = transactions, draw
 
     @rerun_on_conflict
-    def import_rows(self, new: Sequence[tuple[str, bytes, TokenSpec]], principal: Principal) -> None:
-        """Add the tokens of checked rows of a file (token ID, seed, spec), all or none. Raises StoreUnavailable when
-        one was added by somebody else since the file was checked."""
+    def import_rows(
+        self,
+        new: Sequence[tuple[str, bytes, TokenSpec]],
+        principal: Principal,
+        *,
+        last_steps: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """Add the tokens of checked rows of a file (token ID, seed, spec), all or none. ``last_steps``: by token ID,
+        the last step or counter whose code is not to be accepted any more. Raises StoreUnavailable when one was added
+        by somebody else since the file was checked."""
         seal = self._transactions.store.sealer.seal
-        sealed = [NewToken(token_id, seal(seed, token_id), spec) for token_id, seed, spec in new]
+        sealed = [
+            NewToken(token_id, seal(seed, token_id), spec, last_step=last_steps.get(token_id, NEVER))
+            for token_id, seed, spec in new
+        ]
         with self._transactions.act(Act.IMPORT_TOKENS, principal) as work:
             work.add_tokens(sealed)
             fields = principal.audit_fields

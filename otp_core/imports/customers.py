@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from otp_core.first_factor.hashes import CannotHash, UnknownHash, validate
-from otp_core.imports.table import Columns, Record, RowProblem, has_control, header_of, records
+from otp_core.imports.damage import Cell, damage
+from otp_core.imports.table import Columns, Record, RowProblem, has_control, header_of, problems_of, records
 from otp_core.imports.tokens import wrong_token_id
 from otp_core.model import Language
 from otp_core.otp import normalise_contract_id, normalise_token_id
@@ -23,6 +24,14 @@ LONGEST_CONTRACT_ID = 253
 """Octets of a User-Name: an attribute holds at most 253 (RFC 2865 section 5)."""
 
 _DOES_NOT_COUNT = "width, kinds of dash, blanks around it and invisible characters do not count"
+_KINDS = {
+    "contract_id": Cell.ID,
+    "token_id": Cell.ID,
+    "password": Cell.SECRET,
+    "password_hash": Cell.TEXT,
+}
+"""Of columns that are no mere text, for damage."""
+
 _LONGEST_NAME = 200
 _LONGEST_EMAIL = 254
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -45,29 +54,34 @@ class CustomerRow:
     attributes: Mapping[str, object] | None = field(repr=False)
 
 
-def read_customers(lines: Iterable[str], *, shared_tokens: bool = False) -> Iterator[CustomerRow | RowProblem]:
+def read_customers(
+    lines: Iterable[str], *, shared_tokens: bool = False, as_typed: bool = False, encoding: str = "utf-8"
+) -> Iterator[CustomerRow | RowProblem]:
     """Every row, or its problems. A contract ID that is given twice is a problem, and so is a token ID unless
-    ``shared_tokens``. After a header with a problem no row is read."""
+    ``shared_tokens``. ``as_typed``: cells that look damaged are right. After a header with a problem only problems
+    come."""
     columns: Columns | None = None
-    reading = _Reading(shared_tokens=shared_tokens)
-    for record in records(lines):
+    header_is_wrong = False
+    reading = _Reading(shared_tokens=shared_tokens, as_typed=as_typed)
+    for record in records(lines, encoding):
         if isinstance(record, RowProblem):
             yield record
         elif columns is None:
-            found = header_of(record, COLUMNS, COLUMNS[:1], FORM)
-            if isinstance(found, RowProblem):
-                yield found
+            columns, problems = header_of(record, COLUMNS, COLUMNS[:1], FORM)
+            header_is_wrong = bool(problems)
+            yield from problems
+            if not any(name in columns for name in COLUMNS):
                 return
-            columns = found
-        elif len(record.cells) != columns.count:
-            yield RowProblem(record.line, "", f"{len(record.cells)} columns, but the header names {columns.count}")
         else:
-            yield from reading.row(record, columns)
+            found = reading.row(record, columns)
+            yield from problems_of(found, columns) if header_is_wrong else found
 
 
 def read_customer(**cells: str) -> CustomerRow:
     """One customer, from cells by their columns' names. Raises ValueError with all problems."""
-    found = list(_Reading(shared_tokens=False).row(Record(1, list(cells.values())), Columns(list(cells))))
+    found = list(
+        _Reading(shared_tokens=False, as_typed=True).row(Record(1, list(cells.values())), Columns(list(cells)))
+    )
     problems = [f"{one.column} {one.message}" for one in found if isinstance(one, RowProblem)]
     if problems:
         raise ValueError("; ".join(problems))
@@ -79,8 +93,8 @@ def read_customer(**cells: str) -> CustomerRow:
 class _Reading:
     """The state of reading one file: the first line of each ID, and the problems of the current row."""
 
-    def __init__(self, *, shared_tokens: bool) -> None:
-        self._shared_tokens = shared_tokens
+    def __init__(self, *, shared_tokens: bool, as_typed: bool) -> None:
+        self._shared_tokens, self._as_typed = shared_tokens, as_typed
         self._contracts: dict[str, int] = {}
         self._tokens: dict[str, int] = {}
         self._problems: list[RowProblem] = []
@@ -89,6 +103,9 @@ class _Reading:
         def cell(name: str) -> str:
             return columns.cell(record, name)
 
+        if (problem := columns.problem(record)) is not None:
+            yield problem
+            return
         line = record.line
         row = CustomerRow(
             line,
@@ -101,9 +118,12 @@ class _Reading:
             self._language(line, cell("language").strip()),
             self._attributes(line, cell("attributes").strip()),
         )
-        if self._problems:
-            yield from self._problems
-            self._problems = []
+        hurt = [] if self._as_typed else _damaged(record, columns)
+        columns_hurt = {problem.column for problem in hurt}
+        problems = hurt + [problem for problem in self._problems if problem.column not in columns_hurt]
+        self._problems = []
+        if problems:
+            yield from problems
         else:
             yield row
 
@@ -177,6 +197,11 @@ class _Reading:
         except ValueError as error:
             self._wrong(line, "attributes", str(error))
             return None
+
+
+def _damaged(record: Record, columns: Columns) -> list[RowProblem]:
+    cells = ((name, damage(columns.cell(record, name), _KINDS.get(name, Cell.TEXT))) for name in COLUMNS)
+    return [RowProblem(record.line, name, problem) for name, problem in cells if problem]
 
 
 def wrong_contract_id(contract_id: str) -> str | None:

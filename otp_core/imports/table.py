@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
+from otp_core.otp import normalise_contract_id
+
+# Lone surrogates, and what Python reads from octets that are none in CP932 (A0, FD, FE, FF).
+_UNREADABLE = re.compile("[\ud800-\udfff\uf8f0-\uf8f3]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """A problem with a file, and the right form. ``line``: from 1; ``column``: empty for a problem with the whole
-    line."""
+    """A problem with a file, and the right form. ``line``: from 1; ``column``: its name, or its number in a header;
+    empty for a problem with the whole line."""
 
     line: int
     column: str
@@ -34,35 +40,71 @@ class Record(NamedTuple):
 
 
 class Columns:
-    """The position of each column, from a header or in the usual order. ``count``: how many there are."""
+    """The position of each column, from a header or in the usual order. A name that is empty stands for a column that
+    has to be empty."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._places = {name: place for place, name in enumerate(names)}
-        self.count = len(names)
+        self._names = tuple(names)
+        self._places = {name: place for place, name in reversed(list(enumerate(names))) if name}
 
     def __contains__(self, name: str) -> bool:
         return name in self._places
 
     def cell(self, record: Record, name: str) -> str:
-        """The cell; empty if the file has no such column."""
+        """The cell; empty if the file has no such column, or the row is too short."""
         place = self._places.get(name)
         return record.cells[place] if place is not None and place < len(record.cells) else ""
 
-
-def header_of(record: Record, known: Sequence[str], required: Sequence[str], form: str) -> Columns | RowProblem:
-    """The columns that a header names, in any order. A problem for a name that is not ``known``, is given twice, or is
-    missing though ``required``; ``form``: the right header, for the message."""
-    names = [cell.strip().lower() for cell in record.cells]
-    strange = [str(place) for place, name in enumerate(names, 1) if name not in known]
-    if strange:
+    def problem(self, record: Record) -> RowProblem | None:
+        """The problem with the number of a row's cells. Missing ones are empty, and empty ones too many do no harm, but
+        for those behind a password, which may end in commas itself."""
+        named = len(self._names)
+        extra = next((place for place, cell in enumerate(record.cells) if cell and not self._name(place)), None)
+        if extra is None and len(record.cells) > named and self._names[-1] == "password":
+            extra = named
+        if extra is None:
+            return None
         return RowProblem(
-            record.line, "", f"column {', '.join(strange)}: no name of a column that is known; the header is {form}"
+            record.line,
+            "",
+            f"{len(record.cells)} columns, but the header names {sum(map(bool, self._names))}: put a cell that holds a "
+            f"comma into quotes (cell {extra + 1} stands under no name)",
         )
-    if len(set(names)) < len(names):
-        return RowProblem(record.line, "", f"a column is named twice; the header is {form}")
-    if missing := [name for name in required if name not in names]:
-        return RowProblem(record.line, "", f"the column {', '.join(missing)} is missing; the header is {form}")
-    return Columns(names)
+
+    def _name(self, place: int) -> str:
+        return self._names[place] if place < len(self._names) else ""
+
+
+def header_of(
+    record: Record, known: Sequence[str], required: Sequence[str], form: str
+) -> tuple[Columns, list[RowProblem]]:
+    """The columns that a header names, in any order, and every problem with it: a name that is not ``known``, is given
+    twice, or is missing though ``required``. ``form``: the right header, for the messages."""
+    names = [column_name(cell) for cell in record.cells]
+    if not set(names) & set(known):
+        text = f"names no column that is known; the header is {form}, separated by commas"
+        return Columns([]), [RowProblem(record.line, "", text)]
+    problems = []
+    for place, name in enumerate(names, 1):
+        if name in names[: place - 1] and name in known:
+            text = f"names {name} again: the header names each column once"
+            problems.append(RowProblem(record.line, str(place), text))
+        elif name and name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.75)
+            hint = f"did you mean {near[0]}? " if near else ""
+            text = f"is no name of a column that is known; {hint}the header is {form}"
+            problems.append(RowProblem(record.line, str(place), text))
+    problems += [
+        RowProblem(record.line, name, f"is missing from the header; the header is {form}")
+        for name in required
+        if name not in names
+    ]
+    return Columns([name if name in known or not name else f"?{place}" for place, name in enumerate(names)]), problems
+
+
+def column_name(cell: str) -> str:
+    """The name that a header's cell stands for: ``Contract ID``, ``contract-id`` -> ``contract_id``."""
+    return normalise_contract_id(cell).lower().replace(" ", "_").replace("-", "_")
 
 
 def has_control(text: str) -> bool:
@@ -70,11 +112,15 @@ def has_control(text: str) -> bool:
     return not text.isprintable() and _CONTROL.search(text) is not None
 
 
-def records(lines: Iterable[str]) -> Iterator[Record | RowProblem]:
-    """The records of a file without blank ones, and the problems with its form. What is not UTF-8 has to be given as
-    lone surrogates (``errors="surrogateescape"``). The first line may begin with a byte order mark."""
+def records(lines: Iterable[str], encoding: str) -> Iterator[Record | RowProblem]:
+    """The records of a file without blank ones, and the problems with its form. Cells are separated by commas; by tabs
+    where the first line has tabs and no comma (Excel's Unicode text). What is none in the file's ``encoding`` has to be
+    given as lone surrogates. The first line may begin with a byte order mark."""
     problems: deque[RowProblem] = deque()
-    reader = csv.reader(_readable(lines, problems), strict=True)
+    readable = _readable(lines, encoding, problems)
+    first = next(readable, "")
+    delimiter = "\t" if "\t" in first and "," not in first else ","
+    reader = csv.reader(chain([first], readable), strict=True, delimiter=delimiter)
     while True:
         line = reader.line_num + 1
         try:
@@ -96,20 +142,40 @@ def records(lines: Iterable[str]) -> Iterator[Record | RowProblem]:
     yield from problems
 
 
-def _readable(lines: Iterable[str], problems: deque[RowProblem]) -> Iterator[str]:
+def problems_of(found: Iterable[object], columns: Columns) -> Iterator[RowProblem]:
+    """The problems with a row under a header that is wrong: those with columns that it names."""
+    for one in found:
+        if isinstance(one, RowProblem) and one.column in columns:
+            yield one
+
+
+def first_text(lines: Iterable[str]) -> tuple[str, Iterator[str]]:
+    """The first line that is not blank, without what surrounds it, and all lines once more."""
+    rest = iter(lines)
+    begun: list[str] = []
+    for line in rest:
+        begun.append(line)
+        if text := line.removeprefix("\ufeff").strip():
+            return text, chain(begun, rest)
+    return "", iter(begun)
+
+
+def _readable(lines: Iterable[str], encoding: str, problems: deque[RowProblem]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
-        if line.isascii():
-            yield line
-        elif _is_text(line):
+        if is_text(line):
             yield line.removeprefix("\ufeff") if number == 1 else line
         else:
-            problems.append(RowProblem(number, "", "is not UTF-8: save the file as UTF-8 (in Excel: CSV UTF-8)"))
+            problems.append(RowProblem(number, "", not_in(encoding)))
             yield "\n"
 
 
-def _is_text(line: str) -> bool:
-    try:
-        line.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def is_text(line: str) -> bool:
+    """Whether all of a line could be read in its file's encoding."""
+    return line.isascii() or not _UNREADABLE.search(line)
+
+
+def not_in(encoding: str) -> str:
+    """The problem with a line that is not."""
+    return (
+        f"is not {encoding.upper()}: save the file as UTF-8 (in Excel: CSV UTF-8), or name its encoding with --encoding"
+    )

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, literal, select,
 from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import Event, Ids, id_at
-from otp_core.model import AuditRow, Conflict, LoginRecord, OtpUse, TokenSpec, TokenState
+from otp_core.model import NEVER, AuditRow, Conflict, LoginRecord, OtpUse, TokenSpec, TokenState
 from otp_core.store import outbox
 from otp_core.store.login_record import COLUMNS, JOIN_TOKEN
 from otp_core.store.queries import newest_audit_id, read_meta
@@ -77,12 +77,14 @@ class NewCustomer:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token to be added, available. ``seed`` is sealed; None with a ``verifier`` other than LOCAL_VERIFIER."""
+    """A token to be added, available. ``seed`` is sealed; None with a ``verifier`` other than LOCAL_VERIFIER.
+    ``last_step``: as if a code of this step or counter had been accepted last."""
 
     token_id: str
     seed: bytes | None
     spec: TokenSpec
     verifier: str = LOCAL_VERIFIER
+    last_step: int = NEVER
 
 
 class Work(SessionStatements):
@@ -228,6 +230,7 @@ class Work(SessionStatements):
                     "digits": one.spec.digits,
                     "period": one.spec.period,
                     "state": TokenState.AVAILABLE,
+                    "last_step": one.last_step,
                 }
                 for one in new
             ],

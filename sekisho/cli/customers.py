@@ -10,7 +10,17 @@ from otp_core import json_shapes
 from otp_core.json_shapes import local_time
 from otp_core.model import Language, OtpUse
 from sekisho.cli.context import CliContext, principal
-from sekisho.cli.options import AsJson, ContractId, DryRun, FromStdin, ImportFile, Limit, Reason
+from sekisho.cli.options import (
+    AcceptAsTyped,
+    AsJson,
+    ContractId,
+    DryRun,
+    FileEncoding,
+    FromStdin,
+    ImportFile,
+    Limit,
+    Reason,
+)
 from sekisho.cli.options import contract_id as new_contract_id
 from sekisho.cli.output import hint, say, say_facts, say_json, say_rows
 
@@ -101,6 +111,8 @@ def import_(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave customers who exist untouched: to finish an import.")
     ] = False,
+    encoding: FileEncoding = None,
+    accept_as_typed: AcceptAsTyped = False,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
@@ -127,9 +139,14 @@ def import_(
 
     context: CliContext = ctx.obj
     importer = CustomerImporter(
-        context.store, context.desk, context.settings, principal(reason or f"file {file}"), skip_existing
+        context.store,
+        context.desk,
+        context.settings,
+        principal(reason or f"file {file}"),
+        skip_existing,
+        as_typed=accept_as_typed,
     )
-    run_import(importer, file, dry_run=dry_run, as_json=as_json)
+    run_import(importer, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
 
 
 @app.command("show")

@@ -13,7 +13,7 @@ from otp_core.doors import AttributeCheck
 from otp_core.first_factor.hash_pool import hash_many
 from otp_core.first_factor.password_forms import canonical
 from otp_core.imports import CustomerRow, RowProblem, TokenRow, read_customers, read_tokens
-from otp_core.model import TokenState, attributes_text
+from otp_core.model import SeedForm, TokenState, attributes_text
 from otp_core.store.queries import known_contracts, known_tokens
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import NewCustomer
@@ -37,8 +37,8 @@ class Importer(Protocol, Generic[Row]):
 
     noun: str
 
-    def read(self, lines: Iterable[str]) -> Iterator[Row | RowProblem]:
-        """The rows of a file, and the problems that can be found without the store."""
+    def read(self, lines: Iterable[str], encoding: str) -> Iterator[Row | RowProblem]:
+        """The rows of a file in this encoding, and the problems that can be found without the store."""
 
     def check(self, rows: Sequence[Row]) -> tuple[list[RowProblem], int]:
         """The problems that only the store can tell, and how many rows are to be skipped. Raises StoreUnavailable."""
@@ -55,12 +55,22 @@ class TokenImporter:
 
     noun = "token"
 
-    def __init__(self, store: Store, desk: Desk, principal: Principal, skip_existing: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        desk: Desk,
+        principal: Principal,
+        skip_existing: bool,
+        *,
+        seeds: SeedForm = SeedForm.HEX,
+        as_typed: bool = False,
+    ) -> None:
         self._store, self._desk, self._principal, self._skip_existing = store, desk, principal, skip_existing
+        self._seeds, self._as_typed = seeds, as_typed
 
-    def read(self, lines: Iterable[str]) -> Iterator[TokenRow | RowProblem]:
+    def read(self, lines: Iterable[str], encoding: str) -> Iterator[TokenRow | RowProblem]:
         """See ``Importer.read``."""
-        return read_tokens(lines)
+        return read_tokens(lines, seeds=self._seeds, as_typed=self._as_typed, encoding=encoding)
 
     def check(self, rows: Sequence[TokenRow]) -> tuple[list[RowProblem], int]:
         """See ``Importer.check``."""
@@ -76,7 +86,9 @@ class TokenImporter:
             known = self._known(rows)
             rows = [row for row in rows if row.token_id not in known]
         if rows:
-            self._desk.tokens.import_rows([(row.token_id, row.seed, row.spec) for row in rows], self._principal)
+            new = [(row.token_id, row.seed, row.spec) for row in rows]
+            last_steps = {row.token_id: row.last_step for row in rows}
+            self._desk.tokens.import_rows(new, self._principal, last_steps=last_steps)
         return len(rows)
 
     def per_transaction(self) -> int:
@@ -93,16 +105,25 @@ class CustomerImporter:
 
     noun = "customer"
 
-    def __init__(self, store: Store, desk: Desk, settings: Settings, principal: Principal, skip_existing: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        desk: Desk,
+        settings: Settings,
+        principal: Principal,
+        skip_existing: bool,
+        *,
+        as_typed: bool = False,
+    ) -> None:
         self._store, self._desk, self._settings, self._principal = store, desk, settings, principal
-        self._skip_existing = skip_existing
+        self._skip_existing, self._as_typed = skip_existing, as_typed
         self._shared_tokens = not settings.login.one_customer_per_token
         self._clear_passwords = 0
         self._attribute_check: AttributeCheck | None = None
 
-    def read(self, lines: Iterable[str]) -> Iterator[CustomerRow | RowProblem]:
+    def read(self, lines: Iterable[str], encoding: str) -> Iterator[CustomerRow | RowProblem]:
         """See ``Importer.read``."""
-        return read_customers(lines, shared_tokens=self._shared_tokens)
+        return read_customers(lines, shared_tokens=self._shared_tokens, as_typed=self._as_typed, encoding=encoding)
 
     def check(self, rows: Sequence[CustomerRow]) -> tuple[list[RowProblem], int]:
         """See ``Importer.check``."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from otp_core.model import Encoding
 from otp_core.otp import LONGEST_TYPED, normalise_contract_id, normalise_token_id
 
 
@@ -44,7 +45,14 @@ FromStdin = Annotated[
     bool, typer.Option("--stdin", help="Read secrets from standard input, a line each, even at a terminal.")
 ]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many (0: all).")]
-ImportFile = Annotated[
-    str, typer.Argument(metavar="FILE.csv", help="UTF-8; - reads standard input.", show_default=False)
+ImportFile = Annotated[str, typer.Argument(metavar="FILE.csv", help="CSV; - reads standard input.", show_default=False)]
+FileEncoding = Annotated[
+    Encoding | None,
+    typer.Option(
+        "--encoding", help="Of the file; left out, it is found out (UTF-8, UTF-16 or CP932).", show_default=False
+    ),
+]
+AcceptAsTyped = Annotated[
+    bool, typer.Option("--accept-as-typed", help="Cells that look damaged by a spreadsheet are right as they stand.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the whole file and change nothing.")]

@@ -12,13 +12,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import TextIOWrapper
 from typing import BinaryIO, TypeVar
 
 import typer
 
-from otp_core.imports import RowProblem
-from otp_core.model import StoreUnavailable
+from otp_core.imports import RowProblem, encoding_of, lines_of
+from otp_core.model import Encoding, StoreUnavailable
 from sekisho.cli.context import ExitCode, Stopped
 from sekisho.cli.importers import PER_TRANSACTION, Importer
 from sekisho.cli.output import complain, hint, say, say_json
@@ -49,21 +48,18 @@ class ImportReport:
 
 
 class Source:
-    """A file that can be read twice. ``size``: in octets."""
+    """A file that can be read twice. ``size``: in octets; ``encoding``: the one given, or the one it is found to have;
+    ``was_found``: the latter."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, encoding: Encoding | None = None) -> None:
         self._file = file
         self.size = file.seek(0, os.SEEK_END)
+        self.was_found = encoding is None
+        self.encoding = encoding or encoding_of(file)
 
     def lines(self) -> Iterator[str]:
-        """The lines from the beginning. What is not UTF-8 comes as lone surrogates."""
-        self._file.seek(0)
-        text = TextIOWrapper(self._file, "utf-8", "surrogateescape", newline="")
-        try:
-            for line in text:  # noqa: UP028  `yield from` would close the file with this generator
-                yield line
-        finally:
-            text.detach()
+        """The lines from the beginning. What is none in the encoding comes as lone surrogates."""
+        return lines_of(self._file, self.encoding)
 
     @property
     def position(self) -> int:
@@ -72,34 +68,47 @@ class Source:
 
 
 @contextmanager
-def opened(name: str) -> Iterator[Source]:
-    """Open a file, or standard input for ``-``. A pipe, which cannot be read twice, is copied into memory and not to
-    disk, because it holds seeds or passwords. Raises typer.BadParameter for a file that cannot be read."""
+def opened(name: str, encoding: Encoding | None = None) -> Iterator[Source]:
+    """Open a file in this encoding (None: it is found out), or standard input for ``-``. A pipe, which cannot be read
+    twice, is copied into memory and not to disk, because it holds seeds or passwords. Raises typer.BadParameter for a
+    file that cannot be read."""
     try:
         file = open(sys.stdin.fileno() if name == "-" else name, "rb", closefd=name != "-")  # noqa: SIM115
     except OSError as error:
         raise typer.BadParameter(f"cannot be read: {error.strerror}", param_hint=name) from None
     with file:
         if file.seekable():
-            yield Source(file)
+            yield Source(file, encoding)
             return
         with os.fdopen(os.memfd_create("sekisho-import"), "w+b") as kept:
             shutil.copyfileobj(file, kept)
-            yield Source(kept)
+            yield Source(kept, encoding)
 
 
-def run_import(importer: Importer[Row], name: str, *, dry_run: bool, as_json: bool) -> None:
-    """Import a file and print the outcome. Raises typer.Exit for a file with problems, Stopped if the import did not
-    come to its end."""
+def run_import(
+    importer: Importer[Row], name: str, *, dry_run: bool, as_json: bool, encoding: Encoding | None = None
+) -> None:
+    """Import a file and print the outcome. ``encoding`` None: it is found out. Raises typer.Exit for a file with
+    problems, Stopped if the import did not come to its end."""
     begun = time.monotonic()
-    with opened(name) as source:
+    with opened(name, encoding) as source:
+        _tell_encoding(source, name)
         report = _check(importer, source)
         if report.problem_count:
             _refuse(report, name, as_json)
         written = 0 if dry_run else _write(importer, source, report.rows)
     skipped = report.to_skip if dry_run else report.rows - written
     if as_json:
-        say_json({"rows": report.rows, "imported": written, "skipped": skipped, "dry_run": dry_run, "problems": []})
+        say_json(
+            {
+                "encoding": source.encoding,
+                "rows": report.rows,
+                "imported": written,
+                "skipped": skipped,
+                "dry_run": dry_run,
+                "problems": [],
+            }
+        )
         return
     left = f"; {skipped:,} left as they are" if skipped else ""
     if dry_run:
@@ -108,11 +117,18 @@ def run_import(importer: Importer[Row], name: str, *, dry_run: bool, as_json: bo
         say(f"imported {_counted(written, importer.noun)} in {time.monotonic() - begun:.1f} s{left}")
 
 
+def _tell_encoding(source: Source, name: str) -> None:
+    """On standard error, where a script's JSON does not mind. UTF-8 goes without saying."""
+    if source.was_found and source.encoding is not Encoding.UTF_8:
+        also = " (Shift_JIS)" if source.encoding is Encoding.CP932 else ""
+        hint(f"{name}: read as {source.encoding.upper()}{also}: if that is wrong, name its encoding with --encoding")
+
+
 def _check(importer: Importer[Row], source: Source) -> ImportReport:
     report = ImportReport()
     try:
         with progress(f"checking {importer.noun}s", source.size) as advance:
-            for chunk in _chunks(importer.read(source.lines()), PER_TRANSACTION):
+            for chunk in _chunks(importer.read(source.lines(), source.encoding), PER_TRANSACTION):
                 problems, rows = _separated(chunk)
                 against, to_skip = importer.check(rows)
                 report.add(problems + against)
@@ -140,7 +156,7 @@ def _write(importer: Importer[Row], source: Source, total: int) -> int:
     written = done = 0
     try:
         with progress(f"importing {importer.noun}s", total) as advance:
-            for chunk in _chunks(importer.read(source.lines()), importer.per_transaction()):
+            for chunk in _chunks(importer.read(source.lines(), source.encoding), importer.per_transaction()):
                 problems, rows = _separated(chunk)
                 if problems:
                     raise StoreUnavailable("the file was changed while it was read")

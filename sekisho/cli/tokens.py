@@ -8,9 +8,9 @@ import typer
 
 from otp_core import json_shapes
 from otp_core.json_shapes import local_time
-from otp_core.model import Algorithm, Kind, TokenState
+from otp_core.model import Algorithm, Kind, SeedForm, TokenState
 from sekisho.cli.context import CliContext, principal
-from sekisho.cli.options import AsJson, DryRun, ImportFile, Limit, Reason, TokenId
+from sekisho.cli.options import AcceptAsTyped, AsJson, DryRun, FileEncoding, ImportFile, Limit, Reason, TokenId
 from sekisho.cli.output import hint, say_facts, say_json, say_rows
 
 app = typer.Typer(help="Tokens: what shows the codes.", no_args_is_help=True)
@@ -24,14 +24,20 @@ def import_(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave tokens that exist untouched: to finish an import.")
     ] = False,
+    seeds: Annotated[
+        SeedForm, typer.Option(help="The second column of a file without a header. A header names it itself.")
+    ] = SeedForm.HEX,
+    encoding: FileEncoding = None,
+    accept_as_typed: AcceptAsTyped = False,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Add the tokens of a file: all of them, or none and a list of everything that is wrong with the file.
 
-    The columns are token_id, hexkey (the seed, 32 hexadecimal digits or more), kind (totp or hotp), digits (6 to 8),
-    step (seconds; empty for hotp) and, optionally, algorithm (sha1, sha256, sha512). A header is not needed. Destroy
-    the file afterwards: it holds the seeds.
+    The columns are token_id, hexkey (the seed, 32 hexadecimal digits or more; or base32 in its place), kind (totp or
+    hotp), digits (6 to 8), step (seconds; empty for hotp) and, optionally, algorithm (sha1, sha256, sha512) and counter
+    (hotp: of the next code). A header is needed only for another order. Or a file of otpauth:// URIs, one a line; the
+    account is the token ID. Destroy the file afterwards: it holds the seeds.
 
     \b
     Examples:
@@ -41,14 +47,21 @@ def import_(
     \b
     tokens.csv:
       VSMT12345678,3132333435363738393031323334353637383930,totp,6,30
-      VSMH00000001,3132333435363738393031323334353637383930,hotp,6,
+      VSMH00000001,3132333435363738393031323334353637383930,hotp,6,,sha1,2500
     """
     from sekisho.cli.importers import TokenImporter
     from sekisho.cli.run_import import run_import
 
     context: CliContext = ctx.obj
-    importer = TokenImporter(context.store, context.desk, principal(reason or f"file {file}"), skip_existing)
-    run_import(importer, file, dry_run=dry_run, as_json=as_json)
+    importer = TokenImporter(
+        context.store,
+        context.desk,
+        principal(reason or f"file {file}"),
+        skip_existing,
+        seeds=seeds,
+        as_typed=accept_as_typed,
+    )
+    run_import(importer, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
 
 
 @app.command("issue")

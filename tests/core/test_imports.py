@@ -75,6 +75,16 @@ def test_a_sixth_cell_names_the_algorithm() -> None:
     assert [row.spec.algorithm for row in rows] == ["sha256", "sha512", "sha1"]
 
 
+def test_a_counter_token_begins_where_its_counter_is() -> None:
+    rows, faults = tokens(
+        f"A1,{SEED},hotp,6,,,2500", f"A2,{SEED},hotp,6,,sha1,0", f"A3,{SEED},hotp,6", "A4,xx,totp,6,30,,0"
+    )
+    assert [row.last_step for row in rows] == [2499, -1, -1]
+    assert only_fault(faults).column == "hexkey"
+    rows, _ = tokens("token_id,hexkey,kind,digits,step,counter", f"A1,{SEED},hotp,6,,7", f"A2,{SEED},totp,6,30")
+    assert [row.last_step for row in rows] == [6, -1]
+
+
 def test_a_counter_token_needs_no_step() -> None:
     rows, faults = tokens(f"A1,{SEED},hotp,6,", f"A2,{SEED},HOTP,8,0", f"A3,{SEED},hotp,6,30")
     assert [row.spec.kind for row in rows] == [Kind.HOTP] * 3
@@ -124,7 +134,11 @@ def test_an_empty_file_has_no_rows_and_no_faults() -> None:
         (f"A1,{SEED},hotp,6,9999", "step", "leave it empty"),
         (f"A1,{SEED},totp,6,30,md5", "algorithm", "sha1, sha256 or sha512"),
         (f"A1,{SEED},totp,6", "", "5 or 6"),
-        (f"A1,{SEED},totp,6,30,sha1,more", "", "5 or 6"),
+        (f"A1,{SEED},totp,6,30,sha1,more", "counter", "leave it empty"),
+        (f"A1,{SEED},totp,6,30,sha1,7", "counter", "leave it empty"),
+        (f"A1,{SEED},hotp,6,,sha1,-1", "counter", "from 0"),
+        (f"A1,{SEED},hotp,6,,sha1,{10**13}", "counter", "from 0"),
+        (f"A1,{SEED},totp,6,30,sha1,,more", "", "5 or 6"),
         (f"A1;{SEED};totp;6;30", "", "token_id,hexkey,kind,digits,step"),
     ],
 )
@@ -170,12 +184,35 @@ def test_a_quote_that_is_never_closed_is_told_with_the_line_it_begins_on() -> No
 
 
 @pytest.mark.parametrize(
-    "header", ["token_id,hexkey,kind,digits", "token_id,hexkey,kind,digits,step,colour", "token_id,token_id,hexkey"]
+    ("header", "places"),
+    [
+        ("token_id,hexkey,kind,digits", ["step"]),
+        ("token_id,hexkey,kind,digits,step,colour", ["6"]),
+        ("token_id,token_id,hexkey", ["2", "kind", "digits", "step"]),
+        ("token_id,kind,colour,steps,colour", ["3", "4", "5", "digits", "step", "hexkey"]),
+    ],
 )
-def test_a_header_that_cannot_be_understood_ends_the_reading(header: str) -> None:
+def test_every_problem_of_a_header_is_told_and_no_row_is_taken(header: str, places: list[str]) -> None:
     rows, faults = tokens(header, f"A1,{SEED},totp,6,30")
     assert not rows
-    assert "token_id,hexkey,kind,digits,step" in only_fault(faults).message
+    assert [(fault.line, fault.column) for fault in faults if fault.line == 1] == [(1, place) for place in places]
+    assert all("the header" in fault.message for fault in faults if fault.line == 1)
+
+
+def test_the_rows_below_a_wrong_header_are_checked_as_far_as_it_goes() -> None:
+    rows, faults = customers(
+        "contract_id,e-mail,mail,language", "c1,taro,taro,fr", "c1,,,ja", "=A1,,,xx", "c2,a@b,x,en"
+    )
+    assert not rows
+    assert [(fault.line, fault.column) for fault in faults] == [
+        (1, "2"),
+        (1, "3"),
+        (2, "language"),
+        (3, "contract_id"),
+        (4, "contract_id"),
+        (4, "language"),
+    ]
+    assert "did you mean email?" in faults[0].message
 
 
 # Customers
@@ -190,13 +227,13 @@ def test_a_customer_needs_no_more_than_a_contract_id() -> None:
 def test_every_column_is_read_in_any_order() -> None:
     rows, faults = customers(
         "Attributes,language,email,name,token_id,password,contract_id",
-        "Filter-Id=gold;Class=a;Class=b,EN,taro@example.jp,山田太郎,vsmt-1234-5678, two  words ,c1",
+        "Filter-Id=gold;Class=a;Class=b,EN,taro@example.jp,山田太郎,vsmt-1234-5678,two  words,c1",
     )
     assert rows == [
         CustomerRow(
             2,
             "c1",
-            " two  words ",
+            "two  words",
             None,
             "VSMT12345678",
             "山田太郎",
@@ -325,8 +362,8 @@ def test_no_text_is_too_strange_to_be_answered(lines: list[str]) -> None:
     st.integers(10, 300),
 )
 def test_what_is_written_is_what_is_read(token_id: str, seed: bytes, algorithm: str, digits: int, step: int) -> None:
-    rows, faults = tokens(f"{token_id},{seed.hex()},totp,{digits},{step},{algorithm}")
-    assert rows == [TokenRow(1, token_id, seed, TokenSpec(Kind.TOTP, Algorithm(algorithm), digits, step))]
+    rows, faults = tokens(f"X{token_id},{seed.hex()},totp,{digits},{step},{algorithm}")
+    assert rows == [TokenRow(1, f"X{token_id}", seed, TokenSpec(Kind.TOTP, Algorithm(algorithm), digits, step))]
     assert not faults
 
 

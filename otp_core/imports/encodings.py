@@ -1,0 +1,76 @@
+"""Which encoding a file is in: by its byte order mark, by the NULs of UTF-16, by whether it is UTF-8, else CP932.
+
+Pure but for the file that it is given to read. What is told apart for certain is taken; what is not has to be named.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from otp_core.imports.table import is_text
+from otp_core.model import Encoding
+
+_CHUNK = 1 << 20
+_MARKED = "sekisho.undecodable"
+UNDECODABLE = "\udcff"
+"""Stands for octets that are none in the encoding: a lone surrogate, which no decoder makes."""
+
+
+_MARKS = (
+    (codecs.BOM_UTF8, Encoding.UTF_8),
+    (codecs.BOM_UTF16_LE, Encoding.UTF_16_LE),
+    (codecs.BOM_UTF16_BE, Encoding.UTF_16_BE),
+)
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return UNDECODABLE, error.end
+
+
+codecs.register_error(_MARKED, _mark)
+
+
+def encoding_of(file: BinaryIO) -> Encoding:
+    """The encoding of a file, which is read from its beginning: that of its byte order mark; UTF-16 if every second
+    octet of its beginning is NUL; UTF-8 if all of it is; CP932 if all of it is; otherwise UTF-8, of which some lines
+    are then wrong."""
+    file.seek(0)
+    head = file.read(4)
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    nul = [not octet for octet in head]
+    if nul[:2] == [False, True] and nul[3:] in ([True], []):
+        return Encoding.UTF_16_LE
+    if nul[:2] == [True, False] and nul[2:3] in ([True], []):
+        return Encoding.UTF_16_BE
+    return next((one for one in (Encoding.UTF_8, Encoding.CP932) if _is(file, one)), Encoding.UTF_8)
+
+
+def lines_of(file: BinaryIO, encoding: Encoding) -> Iterator[str]:
+    """The lines of a file from its beginning, with their ends. Octets that are none in this encoding come as
+    UNDECODABLE. The file stays open."""
+    file.seek(0)
+    text = io.TextIOWrapper(file, encoding, _MARKED, newline="")
+    try:
+        for line in text:  # noqa: UP028  `yield from` would close the file with this generator
+            yield line
+    finally:
+        text.detach()
+
+
+def _is(file: BinaryIO, encoding: Encoding) -> bool:
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        while chunk := file.read(_CHUNK):
+            if not is_text(decoder.decode(chunk)):
+                return False
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,147 @@
+"""Files as they come from a bank's spreadsheet, through the command line: read if they are certain, otherwise refused
+with line and column, and then the store is as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyotp
+import pytest
+
+from otp_core.accounts import Principal, PrincipalKind
+from otp_core.first_factor.hashes import check
+from otp_core.model import Kind, TokenSpec
+from otp_core.otp import code_at
+from tests.journeys.command_line import CommandLine
+from tests.journeys.test_cli_import import counted, hash_of
+from tests.sekisho import Sekisho
+
+SEED = b"12345678901234567890"
+BASE32 = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+HOTP = TokenSpec(Kind.HOTP)
+TEXT = "contract_id,password,name,,,\r\n123－4567,パス－ワード～,山田太郎,,,\r\n1234568,x\r\n"
+"""As Excel writes it: full width, rows without their last cells, commas at the end of the header."""
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[CommandLine]:
+    sekisho = Sekisho(tmp_path)
+    yield CommandLine(sekisho)
+    sekisho.close()
+
+
+def octets(at: CommandLine, content: bytes) -> str:
+    path = at.folder / "file.csv"
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [("utf-8", ""), ("utf-8-sig", ""), ("cp932", "CP932"), ("utf-16", "UTF-16-LE"), ("utf-16-be", "UTF-16-BE")],
+)
+def test_a_spreadsheets_file_is_read_in_its_encoding_which_is_told(at: CommandLine, encoding: str, told: str) -> None:
+    name = octets(at, TEXT.encode(encoding))
+    said = at.run("customer", "import", name)
+    assert "imported 2 customers" in said.out
+    assert (told in said.err and "--encoding" in said.err) if told else said.err == ""
+    assert json.loads(at.run("customer", "show", "123-4567", "--json").out)["name"] == "山田太郎"
+    assert check("パス－ワード～".encode(), hash_of(at, "123-4567"))
+
+
+def test_an_encoding_can_be_named(at: CommandLine) -> None:
+    name = octets(at, "contract_id,name\n1,Zürich €\n".encode("cp1252"))
+    assert json.loads(at.run("customer", "import", name, "--encoding", "cp1252", "--json").out)["encoding"] == "cp1252"
+    assert json.loads(at.run("customer", "show", "1", "--json").out)["name"] == "Zürich €"
+    said = at.run("customer", "import", name, "--encoding", "utf-8", code=1)
+    assert "line 2: is not UTF-8" in said.err
+
+
+DAMAGED = (
+    "contract_id,password,colour",
+    "1.23457E+11,geheim1",
+    '"=""00000012353""",geheim2',
+    "'00000012354,geheim3",
+    "4,##########",
+    "5, geheim4",
+    "5,",
+    "TRUE,",
+    "2026/11/29,geheim5,,,",
+)
+
+
+def test_everything_that_a_spreadsheet_damaged_is_named_at_once_and_the_store_is_as_it_was(at: CommandLine) -> None:
+    before = counted(at)
+    name = at.file("c.csv", *DAMAGED)
+    said = at.run("customer", "import", name, code=1)
+    places = [line.partition(f"{name}: ")[2].split(":")[0] for line in said.err.splitlines()[:-1]]
+    assert places == [
+        "line 1, column 3",
+        "line 2, column contract_id",
+        "line 3, column contract_id",
+        "line 4, column contract_id",
+        "line 5, column password",
+        "line 6, column password",
+        "line 7, column contract_id",
+        "line 8, column contract_id",
+        "line 9, column contract_id",
+    ]
+    assert counted(at) == before
+    assert "--accept-as-typed" in said.err
+    assert not any(f"geheim{number}" in said.err for number in range(1, 6))
+
+
+def test_what_looks_damaged_is_taken_as_it_stands_only_if_that_is_said(at: CommandLine) -> None:
+    name = at.file("c.csv", "contract_id,password", "1, mit rand ", "TRUE,'x")
+    at.run("customer", "import", name, code=1)
+    assert "imported 2 customers" in at.run("customer", "import", name, "--accept-as-typed").out
+    assert check(b" mit rand ", hash_of(at, "1"))
+    assert check(b"'x", hash_of(at, "TRUE"))
+
+
+def test_two_spellings_of_one_contract_id_are_refused_with_both_lines(at: CommandLine) -> None:
+    name = at.file("c.csv", "contract_id", "123-4567", "１２３−４５６７", "123 - 4567\u200b")
+    said = at.run("customer", "import", name, code=1).err
+    assert "line 3, column contract_id: is on line 2 already" in said
+    assert "line 4, column contract_id: is on line 2 already" in said
+    at.run("customer", "add", "123-4567")
+    assert (
+        "in the store already" in at.run("customer", "import", at.file("c.csv", "contract_id", "123—4567"), code=1).err
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (f"HW-1,{SEED.hex()},hotp,6,,,2500",),
+        ("token_id,base32,kind,digits,step,counter", f"HW-1,{BASE32},hotp,6,,2500"),
+        (pyotp.HOTP(BASE32, initial_count=2500).provisioning_uri(name="HW1", issuer_name="Bank"),),
+    ],
+)
+def test_a_counter_token_that_has_made_many_codes_can_be_enrolled_and_resynchronised(
+    at: CommandLine, lines: tuple[str, ...]
+) -> None:
+    assert "imported 1 token" in at.run("token", "import", at.file("t.csv", *lines)).out
+    at.run("customer", "add", "c1")
+    at.run("enrol", "c1", "HW1", user_password=f"{code_at(SEED, 2499, HOTP)}\n", code=1)
+    at.run("enrol", "c1", "HW1", user_password=f"{code_at(SEED, 2500, HOTP)}\n")
+    at.run("resync", "c1", user_password=f"{code_at(SEED, 2520, HOTP)}\n{code_at(SEED, 2521, HOTP)}\n")
+    staff = Principal("staff", PrincipalKind.COMMAND)
+    at.sekisho.desk.enrolment.suspend("c1", code_at(SEED, 2522, HOTP), staff)
+
+
+def test_tokens_whose_second_column_is_base32_without_a_header(at: CommandLine) -> None:
+    name = at.file("t.csv", f"A1,{BASE32},totp,6,30", f"A2,{'ABCDEF23' * 5},totp,6,30")
+    said = at.run("token", "import", name, code=1).err
+    assert "line 1, column hexkey" in said and "--seeds base32" in said
+    assert "imported 2 tokens" in at.run("token", "import", name, "--seeds", "base32").out
+
+
+def test_a_file_of_uris_is_refused_as_a_whole_and_tells_no_secret(at: CommandLine) -> None:
+    good, bad = f"otpauth://totp/A1?secret={BASE32}", f"otpauth://totp/A2?secret={BASE32}1&digits=9"
+    said = at.run("token", "import", at.file("t.txt", good, bad), code=1)
+    assert "line 2, column secret: is not Base32" in said.err
+    assert BASE32 not in said.err + said.out
+    assert counted(at) == (0, 0, 0)
