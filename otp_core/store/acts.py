@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otp_core.audit import AuditRow, Event
+from otp_core.audit import Event
+from otp_core.model import AuditRow
 
 JOURNALED = frozenset(
     {

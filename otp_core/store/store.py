@@ -10,8 +10,8 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from otp_core.audit import AuditRow, Ids
-from otp_core.model import StoreProblem
+from otp_core.audit import Ids
+from otp_core.model import AuditRow, StoreProblem
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
 from otp_core.store.acts import ActsJournal
 from otp_core.store.engine import LoginBatch, LoginReader, Maintenance

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.audit import AuditRow, Event
-from otp_core.model import OtpUse
+from otp_core.audit import Event
+from otp_core.model import AuditRow, OtpUse
 from otp_core.store import acts as room
 from otp_core.store.acts import ActsJournal, KnownAct, enter_again, of_rows
 from tests.core.at_the_desk import ME
