@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from otp_core.accounts.results import REFUSAL_TEXT, Refused
+from otp_core.accounts.results import REFUSAL_TEXT, Refusal, Refused
 from otp_core.sealing import Sealer
 from otp_core.store.unit_of_work import Work
 
@@ -34,5 +34,6 @@ def refusal_to_keep(
     kept_customer = None if customer is None else customer_to_keep(work, sealer, customer)
     kept_token = None if token is None else token_to_keep(work, sealer, token)
     as_typed = kept_customer == customer and kept_token == token
-    reason = str(refused) if as_typed else REFUSAL_TEXT[refused.refusal]
+    ours = refused.refusal is Refusal.NOT_PERMITTED  # names the act and the principal alone
+    reason = str(refused) if as_typed or ours else REFUSAL_TEXT[refused.refusal]
     return {"customer": kept_customer, "token": kept_token, "reason": reason}

@@ -6,11 +6,10 @@ Pure. It names the kind of damage and what would be right, and never repeats the
 from __future__ import annotations
 
 import re
-import unicodedata
 from enum import Enum, auto
 from typing import NamedTuple
 
-from otp_core.otp import LONGEST_TYPED
+from otp_core.otp import LONGEST_TYPED, compatibility_form
 
 OVERRIDE = "if it is right as it stands, import with --accept-as-typed"
 
@@ -99,7 +98,7 @@ def damage(cell: str, kind: Cell) -> str | None:
         return f"{_BLANKS}; {OVERRIDE}"
     if cell.isascii() and cell.isalnum() and not cell.isalpha():
         return None
-    text = unicodedata.normalize("NFKC", cell).strip()
+    text = (compatibility_form(cell) or cell).strip()
     for one in _KINDS:
         if kind in one.cells and one.pattern.fullmatch(text):
             return f"{one.message}; {OVERRIDE}"

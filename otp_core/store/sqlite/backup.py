@@ -179,7 +179,7 @@ def new_file(target: Path, ending: str, owner: tuple[int, int] | None = None) ->
         with contextlib.suppress(OSError):
             if os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor)):
                 path.unlink()
-        for end in ("-wal", "-shm", "-journal"):
+        for end in ("-wal", "-shm", "-journal", ".state"):
             path.with_name(path.name + end).unlink(missing_ok=True)
         os.close(descriptor)
 
