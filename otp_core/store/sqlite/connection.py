@@ -17,13 +17,12 @@ was only a lock, and raises StoreUnavailable with the cause and what to do. Noth
 flush it. ``flush`` calls fdatasync on the same log after the lock is free; no verdict may be told before it returned.
 If it fails, the connection is closed and StoreUnavailable raised.
 
-*Turns.* Before the write lock, ``turn`` takes an exclusive flock on the log. The kernel wakes the next process up;
-SQLite's own lock is asked for in a loop with pauses, and is left to commands and imports.
+*Turns.* Whoever writes takes the writers' turn first (turn.py): the kernel wakes the next process up, where SQLite's
+own lock is asked for in a loop with pauses.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from otp_core.model import StoreUnavailable
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import unavailable
 from otp_core.store.sqlite.files import files_of
+from otp_core.store.sqlite.turn import Turn
 
 
 class DriverConnection:
@@ -44,6 +44,7 @@ class DriverConnection:
         self._files = files_of(engine)
         self._held = False
         self._connection: driver.Connection | None = None
+        self._turn = Turn(str(self._files.path))
 
     @contextmanager
     def guarded(self) -> Iterator[driver.Connection]:
@@ -59,9 +60,15 @@ class DriverConnection:
             self._roll_back()
             raise
 
+    def turn(self) -> Turn:
+        """``with connection.turn():`` one writer at a time among all processes of the store. Inside ``guarded``, and
+        around whatever writes. Raises StoreBusy."""
+        return self._turn
+
     def close(self) -> None:
         """Let go of the connection and of the files; the next use opens another."""
         self._let_go()
+        self._turn.close()
         if self._held:
             self._held = False
             self._files.release()
@@ -107,24 +114,10 @@ class SharedCommits(DriverConnection):
 
     With ``synchronous=FULL`` SQLite flushes its write-ahead log inside COMMIT, while every other worker waits. Here
     COMMIT only writes (NORMAL), and ``flush`` flushes the same file afterwards: no verdict may be told before
-    that. Writers of several processes take turns by a lock of the kernel's on that file, which wakes the next one
-    up; SQLite's own lock is asked for in a loop with pauses, and is left to commands and imports.
+    that.
     """
 
     _wal_descriptor: int | None = None
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """One writer at a time among those that use this class. Inside ``guarded``."""
-        if self._wal_descriptor is None:
-            yield
-            return
-        fcntl.flock(self._wal_descriptor, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            if self._wal_descriptor is not None:  # trouble closes it, and so ends the turn
-                fcntl.flock(self._wal_descriptor, fcntl.LOCK_UN)
 
     def flush(self) -> None:
         """What was committed is on disk when this returns, everybody's, and where the next start will look. Raises

@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 from otp_core.model import StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.schema import REVISION
 from otp_core.store.sqlite import driver
+from otp_core.store.sqlite.turn import Turn
 
 # A checkpoint copies pages back and syncs while everybody waits; 24,000 pages (96 MB) keep it rare under load.
 _PRAGMAS = (
@@ -29,6 +30,8 @@ _PRAGMAS = (
     "temp_store=MEMORY",
 )
 
+BUSY_SECONDS = "busy_seconds"
+"""An engine's option: how long its writers wait for other processes."""
 
 CONFIGURED = "configured"
 """An engine's option: the path as the URL has it, absolute; the engine's own URL has the path without links."""
@@ -50,7 +53,7 @@ def open_engine(url: str, *, busy_seconds: float) -> Engine:
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,  # an error's text must not hold a name or a hash
-        execution_options={CONFIGURED: os.path.abspath(_parsed(url).database or "")},
+        execution_options={BUSY_SECONDS: busy_seconds, CONFIGURED: os.path.abspath(_parsed(url).database or "")},
     )
     event.listen(engine, "connect", _prepare)
     return engine
@@ -77,7 +80,17 @@ def _prepare(connection: driver.Connection, _record: object) -> None:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[Connection]:
-    """One writing transaction, from the lock to the commit. Raises StoreUnavailable if the store cannot do it now."""
+    """One writing transaction, from the lock to the commit, in the writers' turn. Raises StoreUnavailable if the store
+    cannot do it now."""
+    turn = Turn(connection.engine.url.database or "", seconds=connection.get_execution_options().get(BUSY_SECONDS, 0.0))
+    try:
+        with turn:
+            yield from _locked(connection)
+    finally:
+        turn.close()
+
+
+def _locked(connection: Connection) -> Iterator[Connection]:
     try:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     except DBAPIError as error:

@@ -28,7 +28,7 @@ would, but for one thing: a wrong code that another worker counts while a right 
 the next right one. tests/core/test_overtaken.py has every case.
 
 *When it is durable.* COMMIT only writes; the log is flushed afterwards, outside the lock (connection.SharedCommits),
-and ``run`` returns after the flush. Workers take turns by a kernel lock, which wakes the next one.
+and ``run`` returns after the flush. Whoever writes takes turns (turn.py).
 
 No statement here is written in SQLAlchemy: three or four serve a whole batch, and their cost is most of a login's.
 """

@@ -30,7 +30,8 @@ class SqliteMaintenance:
             # Looked for before the write lock is taken: usually there is nothing to delete.
             if connection.execute(_EXPIRED, (now,)).fetchone() is None:
                 return 0
-            return connection.execute(_EXPIRE, (now,)).rowcount
+            with self._connection.turn():
+                return connection.execute(_EXPIRE, (now,)).rowcount
 
     def count_challenges(self) -> int:
         """See ``store.engine.Maintenance``."""
@@ -40,13 +41,13 @@ class SqliteMaintenance:
 
     def probe(self, now: int) -> None:
         """See ``store.engine.Maintenance``."""
-        with self._connection.guarded() as connection:
+        with self._connection.guarded() as connection, self._connection.turn():
             connection.execute(_PROBE, (now.to_bytes(8, "big"),))
 
     def write_probe(self, customers: Iterable[str]) -> None:
         """See ``store.engine.Maintenance``."""
         self._connection.close()  # pages that this connection has cached would hide what became of the file
-        with self._connection.guarded() as connection:
+        with self._connection.guarded() as connection, self._connection.turn():
             connection.execute("BEGIN IMMEDIATE")
             known = load(connection, customers, [_WRITE_PROBE]).records.values()
             connection.executemany(_TOUCH_TOKEN, [(one.token_key,) for one in known])
