@@ -117,7 +117,7 @@ class GuardedClock:
         self._latest = latest_ms
         self._found_back = self._found_ahead = 0
         self._right = self._seen = 0  # wall - uptime in ms: when the time was right; when it was looked at last
-        self._stepped_at = -STEADY_SECONDS * 1000  # uptime in ms
+        self._stepped_at = -int(STEADY_SECONDS * 1000)  # uptime in ms
         self.boot_id = kernel.boot_id() if kernel is not None else ""
         self._compares = bool(self.boot_id) and kernel is not None and kernel.uptime() is not None
         self._begin(anchor)

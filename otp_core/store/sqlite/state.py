@@ -60,7 +60,7 @@ class StoreState:
                 "and mount options"
             ) from error
         self._memory = mmap.mmap(self._descriptor, SIZE)
-        self._thread = threading.Lock()
+        self._mutex = threading.Lock()
         found = os.fstat(self._descriptor)
         self.identity: Identity = (found.st_dev, found.st_ino)
 
@@ -72,7 +72,7 @@ class StoreState:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Alone among all processes and threads, for moments."""
-        with self._thread:
+        with self._mutex:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             try:
                 yield
