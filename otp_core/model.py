@@ -97,6 +97,7 @@ class LoginRecord:
     The token's fields are None for a customer without one; ``seed`` is sealed, and None also for a token whose codes
     are verified elsewhere (``verifier``). ``last_fingerprint`` belongs to the request whose code was accepted last,
     ``failed_fingerprint`` to the one that failed last; 0: none. ``attributes``: reply attributes as JSON.
+    ``spent_ahead``: steps that were accepted while the clock stood in the future (login/spent_ahead.py).
     """
 
     contract_id: str
@@ -120,6 +121,7 @@ class LoginRecord:
     drift: int
     last_fingerprint: int
     last_at: int
+    spent_ahead: str | None = None
 
 
 class AuditRow(NamedTuple):

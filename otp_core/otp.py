@@ -166,13 +166,15 @@ def fit(
     drift: int,
     window: int,
     look_ahead: int,
+    spent_ahead: str | None = None,
 ) -> tuple[Fit, int]:
     """Match ``code`` against a token: the result, and the step of the code (-1 for a wrong one).
 
     ``last_step``: the last accepted step; a code of that step or an earlier one is reused (RFC 6238 section 5.2).
     TOTP: ``window`` steps on each side of the step of ``at_ms`` plus ``drift`` are tried. HOTP: ``look_ahead`` counters
     beyond the next one are tried (RFC 4226 section 7.4), and LOOK_BACK accepted ones; none where it must be
-    resynchronised first (RESYNC_NEEDED): whatever the code, the result says so.
+    resynchronised first (RESYNC_NEEDED): whatever the code, the result says so. ``spent_ahead``: spans of steps that
+    were accepted while the clock stood in the future (login/spent_ahead.py); their codes are reused ones.
     """
     if spec.kind == Kind.TOTP:
         steps: Iterable[int] = nearest_first(step_at(at_ms, spec.period) + drift, window)
@@ -186,7 +188,23 @@ def fit(
     step = find_step(seed, spec, code, steps)
     if step is None:
         return Fit.WRONG, -1
+    if spent_ahead is not None and is_spent_ahead(spent_ahead, step):
+        return Fit.REUSED, step
     return (Fit.FITS if step > last_step else Fit.REUSED), step
+
+
+def spans_of(text: str | None) -> list[tuple[int, int]]:
+    """The spans of steps in the text of ``token.spent_ahead``: (first, last), both of them spent."""
+    found = []
+    for span in (text or "").split():
+        first, _, last = span.partition("-")
+        found.append((int(first), int(last)))
+    return found
+
+
+def is_spent_ahead(text: str | None, step: int) -> bool:
+    """Whether a step lies in one of these spans."""
+    return any(first <= step <= last for first, last in spans_of(text))
 
 
 def learn_drift(drift: int, step: int, now_step: int, bound: int) -> int:
@@ -207,10 +225,11 @@ def resynchronise(
     last_step: int,
     window: int,
     look_ahead: int,
+    spent_ahead: str | None = None,
 ) -> int | None:
     """The step of ``second``, if the two codes belong to consecutive steps near ``at_ms`` (TOTP, ``window`` on each
-    side) or ahead of the counter (HOTP, ``look_ahead``; RFC 4226 section 7.4) and neither was accepted before; else
-    None."""
+    side) or ahead of the counter (HOTP, ``look_ahead``; RFC 4226 section 7.4) and neither was accepted before, nor lies
+    in ``spent_ahead`` (see ``fit``); else None."""
     if not (is_code(first, spec.digits) and is_code(second, spec.digits)):
         return None
     if spec.kind == Kind.TOTP:
@@ -223,7 +242,8 @@ def resynchronise(
             truncated(seed, step, spec.digits, spec.algorithm),
             truncated(seed, step + 1, spec.digits, spec.algorithm),
         ):
-            return step + 1
+            spent = is_spent_ahead(spent_ahead, step) or is_spent_ahead(spent_ahead, step + 1)
+            return None if spent else step + 1
     return None
 
 

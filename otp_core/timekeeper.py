@@ -7,6 +7,7 @@ about stamps of the future in store/future_stamps.py.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
@@ -14,7 +15,9 @@ from sqlalchemy import Connection
 
 from otp_core.audit import Event, ms_of
 from otp_core.clock import LONG_AWAY, Anchor, ClockSetAhead, ClockWrong, GuardedClock, Kernel, read_anchor
+from otp_core.login.policy import Rules
 from otp_core.model import StoreUnavailable
+from otp_core.store.future_stamps import Repaired, repair_all
 from otp_core.store.queries import newest_audit_id, read_meta
 from otp_core.store.store import Store
 
@@ -23,6 +26,8 @@ KEEP_MS = 60_000
 """How old the anchor in the store may be before it is written anew, in ms."""
 REMIND_SECONDS = 600.0
 """How often the log says again that the clock is not believed."""
+TOLD_CUSTOMERS = 20
+"""How many customers are named in one line."""
 _TRUSTED, _ANCHOR = "clock trusted", "clock anchor"
 _log = structlog.get_logger("clock")
 
@@ -52,9 +57,12 @@ def known_time(connection: Connection) -> KnownTime:
     return KnownTime(max(latest, anchor.at if anchor is not None else 0), anchor)
 
 
-def trust_present_time(store: Store, clock: GuardedClock, *, actor: str, reason: str) -> None:
+def trust_present_time(
+    store: Store, clock: GuardedClock, rules: Rules, *, actor: str, reason: str, source: str = ""
+) -> list[Repaired]:
     """Believe the clock as it stands, and record that: for this process, its workers, every command and the next start.
-    Audit rows with a later time count no more. Raises StoreUnavailable, and then nothing is believed."""
+    Audit rows with a later time count no more, and stamps of the future are taken back: returns whom they concerned.
+    Raises StoreUnavailable, and then nothing is believed."""
     anchor = clock.anchor()
     store.ids.follow(lambda: clock.anchor().at / 1000)
     try:
@@ -62,17 +70,30 @@ def trust_present_time(store: Store, clock: GuardedClock, *, actor: str, reason:
             newest = work.newest_id()
             work.put_meta(_TRUSTED, f"{anchor.at} {newest}".encode())
             work.put_meta(_ANCHOR, anchor.text.encode())
-            work.audit(Event.CLOCK_TRUSTED, actor=actor, reason=reason)
+            work.audit(Event.CLOCK_TRUSTED, actor=actor, source=source, reason=reason)
+            repaired = repair_all(work, anchor.at, rules, {"actor": actor, "source": source})
         clock.trust()
     finally:
         store.ids.follow(clock.best)
+    return repaired
+
+
+def log_repaired(repaired: Sequence[Repaired]) -> None:
+    """Say whom the stamps of the future concerned; all of them are in the audit trail."""
+    if repaired:
+        customers = sorted({one.contract_id for one in repaired if one.contract_id is not None})
+        _log.warning(
+            "stamps of the future were taken back: `sekisho audit --event clock.repaired` lists them",
+            customers=customers[:TOLD_CUSTOMERS],
+            more=max(0, len(customers) - TOLD_CUSTOMERS),
+        )
 
 
 class Timekeeper:
     """Looks after one process's clock. Belongs to its event loop."""
 
-    def __init__(self, store: Store, clock: GuardedClock, kernel: Kernel) -> None:
-        self._store, self._clock, self._kernel = store, clock, kernel
+    def __init__(self, store: Store, clock: GuardedClock, kernel: Kernel, rules: Rules) -> None:
+        self._store, self._clock, self._kernel, self._rules = store, clock, kernel, rules
         self._cause, self._reminded, self._kept_at = "", float("-inf"), 0
 
     async def run(self) -> None:
@@ -119,7 +140,7 @@ class Timekeeper:
             self._believed()
         elif self._kernel.synchronised() and self._may_believe_the_kernel(cause, kept):
             reason = f"the kernel says that the clock is synchronised; {cause.short}"
-            trust_present_time(self._store, self._clock, actor="sekisho", reason=reason)
+            log_repaired(trust_present_time(self._store, self._clock, self._rules, actor="sekisho", reason=reason))
             self._believed()
 
     def _may_believe_the_kernel(self, cause: ClockWrong, kept: Anchor | None) -> bool:

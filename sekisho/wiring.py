@@ -25,7 +25,7 @@ from otp_core.login.policy import Delays, Rules
 from otp_core.notices.sender import Sender
 from otp_core.store.put_back import PutBackWatch
 from otp_core.store.store import Store
-from otp_core.timekeeper import Timekeeper, known_time, trust_present_time
+from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
 from sekisho.settings import Settings
 
 BUSY_SECONDS = 0.1
@@ -79,15 +79,19 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
     """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``:
     believe the clock as it stands. Raises StoreProblem, KeyProblem or StoreUnavailable."""
     store = open_store(settings, busy_seconds=BUSY_SECONDS)
+    clock = _guarded(store)
     watch = PutBackWatch(
-        store, window=settings.login.code_window, now_ms=lambda: int(time.time() * 1000), trust_clock=trust_clock
+        store,
+        window=settings.login.code_window,
+        now_ms=lambda: int((time.time() if trust_clock else clock.best()) * 1000),
+        trust_clock=trust_clock,
     )
     watch.begin()
-    clock = _guarded(store)
-    timekeeper = Timekeeper(store, clock, KernelClock())
+    timekeeper = Timekeeper(store, clock, KernelClock(), rules_of(settings))
     timekeeper.warn_of_a_long_absence()
     if trust_clock:
-        trust_present_time(store, clock, actor="sekisho serve", reason="--trust-clock")
+        rules = rules_of(settings)
+        log_repaired(trust_present_time(store, clock, rules, actor="sekisho serve", reason="--trust-clock"))
     timekeeper.look()
     evaluator = _evaluator(settings, store)
     login_reader = store.login_reader()

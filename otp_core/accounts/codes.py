@@ -7,10 +7,12 @@ from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.transactions import Transactions
 from otp_core.accounts.verification import Code, VerificationNeeded, VerifiedCode
 from otp_core.audit import Event
+from otp_core.clock import ClockWrong
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.lockout import failures_after, lock_reason, too_soon
 from otp_core.model import Conflict, Kind, LoginRecord, OtpUse, TokenState
 from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, resynchronise, step_at
+from otp_core.store.future_stamps import repair_token
 from otp_core.store.unit_of_work import TokenRecord, Work
 from otp_core.verifier import LOCAL_VERIFIER
 
@@ -92,12 +94,28 @@ class Codes:
             drift = self._learnt_drift(token.kind, token.period, token.drift, step, now)
         self._spend(work, record, token.key, step, drift, now)
 
-    def resynchronise(self, work: Work, record: LoginRecord, first: str, second: str) -> None:
-        """Spend two consecutive codes of the customer's own token, and learn its drift or counter from them. Raises
-        Refused (wrong codes are counted) or Conflict."""
+    def forget_future(self, work: Work, record: LoginRecord, principal: Principal) -> bool:
+        """Take back a last step of the customer's token that lies in the future (future_stamps.py), in ``record`` too.
+        False: it does not, or the clock is not believed. Raises Conflict."""
+        token = work.token(record.token_id) if record.token_id is not None else None
+        try:
+            now = self._transactions.now()
+        except ClockWrong:
+            return False
+        if token is None or not repair_token(work, token, now, self._rules, principal.audit_fields):
+            return False
+        fresh = work.token(token.token_id)
+        assert fresh is not None
+        record.last_step, record.spent_ahead = fresh.last_step, fresh.spent_ahead
+        return True
+
+    def resynchronise(self, work: Work, record: LoginRecord, first: str, second: str, principal: Principal) -> None:
+        """Spend two consecutive codes of the customer's own token, and learn its drift or counter from them. A last
+        step in the future is taken back first. Raises Refused (wrong codes are counted) or Conflict."""
         if record.otp_use != OtpUse.ACTIVE or record.token_id is None:
             raise Refused(Refusal.NOT_NOW, f"the customer's use of one-time passwords is {record.otp_use}")
         self.refuse_locked(record)
+        self.forget_future(work, record, principal)
         token = work.token(record.token_id)
         assert token is not None
         if token.verifier != LOCAL_VERIFIER:
@@ -113,6 +131,7 @@ class Codes:
             last_step=token.last_step,
             window=self._rules.resync_window,
             look_ahead=self._rules.resync_look_ahead,
+            spent_ahead=token.spent_ahead,
         )
         if step is None:
             self.count(work, record)
@@ -152,6 +171,7 @@ class Codes:
             drift=token.drift,
             window=self._rules.window,
             look_ahead=self._rules.look_ahead,
+            spent_ahead=token.spent_ahead,
         )
 
     def _spend(self, work: Work, record: LoginRecord, token_key: int, step: int, drift: int, now: int) -> None:

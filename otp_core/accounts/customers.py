@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from otp_core.accounts.codes import Codes
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Receipt, Refusal, Refused
@@ -19,8 +20,9 @@ from otp_core.store.unit_of_work import NewCustomer, Work
 class CustomerService:
     """The acts on customers. ``one_customer_per_token``: no import may bind a token that is bound."""
 
-    def __init__(self, transactions: Transactions, *, one_customer_per_token: bool) -> None:
-        self._transactions, self._one_customer_per_token = transactions, one_customer_per_token
+    def __init__(self, transactions: Transactions, codes: Codes, *, one_customer_per_token: bool) -> None:
+        self._transactions, self._codes = transactions, codes
+        self._one_customer_per_token = one_customer_per_token
 
     def login_record(self, contract_id: str) -> LoginRecord:
         """A customer as of now. Raises Refused (UNKNOWN_CUSTOMER)."""
@@ -82,10 +84,12 @@ class CustomerService:
 
     @rerun_on_conflict
     def unlock(self, contract_id: str, principal: Principal) -> Receipt:
-        """End a lock, and forgive the wrong codes that led to it."""
+        """End a lock, and forgive the wrong codes that led to it; also those that only delay the next code. A last step
+        in the future is taken back. Raises Refused (NOT_NOW) where there is nothing of this."""
         with self._transactions.act(Act.UNLOCK, principal, customer=contract_id) as work:
             record = self._transactions.login_record(work, contract_id)
-            if record.locked_at is None:
+            repaired = self._codes.forget_future(work, record, principal)
+            if record.locked_at is None and not record.failures and not repaired:
                 raise Refused(Refusal.NOT_NOW, "the customer is not locked")
             self._transactions.set_failures(work, record, 0, 0, None)
             return self._transactions.record(

@@ -37,11 +37,10 @@ class Desk:
         settled: Callable[[], bool] = lambda: True,
     ) -> None:
         rules, transactions = evaluator.rules, Transactions(store, now, permissions, settled)
-        self.customers = CustomerService(transactions, one_customer_per_token=rules.one_customer_per_token)
+        codes = Codes(transactions, evaluator)
+        self.customers = CustomerService(transactions, codes, one_customer_per_token=rules.one_customer_per_token)
         self.contract_ids = ContractIdService(transactions)
         self.tokens = TokenService(transactions, draw)
-        self.enrolment = EnrolmentService(
-            transactions, Codes(transactions, evaluator), self.tokens, permit_hours=rules.permit_hours
-        )
+        self.enrolment = EnrolmentService(transactions, codes, self.tokens, permit_hours=rules.permit_hours)
         self.sessions = SessionService(transactions)
         self.issuance = IssuanceService(transactions, self.tokens)

@@ -198,7 +198,7 @@ class EnrolmentService:
         section 6)."""
         with self._transactions.act(Act.RESYNCHRONISE, principal, customer=contract_id) as work:
             record = self._transactions.login_record(work, contract_id)
-            self._codes.resynchronise(work, record, first, second)
+            self._codes.resynchronise(work, record, first, second, principal)
             return self._transactions.record(
                 work, Event.TOKEN_RESYNCHRONISED, principal, record.contract_id, record.token_id
             )

@@ -25,6 +25,7 @@ def fit_record(record: LoginRecord, seed: bytes, code: str, now: int, window: in
         drift=record.drift,
         window=window,
         look_ahead=look_ahead,
+        spent_ahead=record.spent_ahead,
     )
 
 

@@ -25,6 +25,7 @@ from otp_core.login.requests import (
     StepUpdate,
     VerifierNeeded,
 )
+from otp_core.login.spent_ahead import GRACE_MS
 from otp_core.login.table import FINDING_TEXT, Action, Finding, Stage, action_for
 from otp_core.model import (
     Accept,
@@ -161,9 +162,9 @@ class _Evaluation:
         return self._recent(record.last_at) and record.otp_use == OtpUse.ACTIVE and record.locked_at is None
 
     def _recent(self, at: int) -> bool:
-        """Whether a fingerprint of ``at`` (ms) still recognises the same login."""
+        """Whether a fingerprint of ``at`` (ms) still recognises the same login. Not one of a clock that was wrong."""
         seconds = self.request.attempt.policy.repeated_login_seconds or self.evaluator.rules.remember_seconds
-        return at > self.now - seconds * 1000
+        return self.now - seconds * 1000 < at <= self.now + GRACE_MS
 
     def _find_challenge(self, record: LoginRecord, *, of_first_factor: bool) -> bool:
         """Find the open challenge of this State and keep it in ``self.challenge``, which uses it up whatever the

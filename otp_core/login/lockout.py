@@ -6,11 +6,15 @@ NIST SP 800-63B-4 section 3.2.2; PCI DSS 4 8.3.4. The numbers are in ``Rules``.
 from __future__ import annotations
 
 from otp_core.login.policy import Rules
+from otp_core.login.spent_ahead import GRACE_MS
 from otp_core.model import LoginRecord
 
 
 def too_soon(record: LoginRecord, now: int, rules: Rules) -> bool:
-    """Whether the delay after this customer's wrong codes is still running at ``now`` (ms)."""
+    """Whether the delay after this customer's wrong codes is still running at ``now`` (ms). A wrong code of the future
+    was typed while the clock was wrong: it counts, and delays nobody."""
+    if record.failed_at > now + GRACE_MS:
+        return False
     return now < record.failed_at + rules.code_delays.after(record.failures) * 1000
 
 

@@ -32,6 +32,7 @@ _EXPRESSIONS = {
     "drift": "coalesce(t.drift, 0)",
     "last_fingerprint": "coalesce(t.last_fingerprint, 0)",
     "last_at": "coalesce(t.last_at, 0)",
+    "spent_ahead": "t.spent_ahead",
 }
 COLUMNS = ", ".join(_EXPRESSIONS[field.name] for field in fields(LoginRecord))
 """In the order of LoginRecord's fields: ``LoginRecord(*row)``."""

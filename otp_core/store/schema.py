@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -52,6 +52,7 @@ token = Table(
     Column("drift", Integer, nullable=False, server_default=text("0")),
     Column("last_fingerprint", _BIG, nullable=False, server_default=text("0")),
     Column("last_at", _BIG, nullable=False, server_default=text("0")),
+    Column("spent_ahead", Text, comment="spans of steps that were accepted while the clock stood in the future"),
     CheckConstraint("state IN ('available', 'bound', 'retired', 'lost')", name="state"),
     CheckConstraint("seed IS NOT NULL OR verifier != 'local'", name="local_has_seed"),
 )

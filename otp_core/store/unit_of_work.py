@@ -29,7 +29,8 @@ _LOGIN_RECORD = text(f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKEN} WHERE c.
 
 class TokenRecord(NamedTuple):
     """A token in the inventory. ``seed`` is sealed; None for a token whose codes are verified elsewhere
-    (``verifier``). ``period`` in seconds; ``last_step`` -1: no code was accepted yet; ``drift`` in steps."""
+    (``verifier``). ``period`` in seconds; ``last_step`` -1: no code was accepted yet; ``drift`` in steps;
+    ``spent_ahead``: see ``otp.fit``."""
 
     key: int
     token_id: str
@@ -42,6 +43,7 @@ class TokenRecord(NamedTuple):
     state: str
     last_step: int
     drift: int
+    spent_ahead: str | None = None
 
     @property
     def spec(self) -> TokenSpec:

@@ -24,7 +24,7 @@ from otp_core.first_factor.hashes import Cost
 
 _HEAD = "sekisho-offline-cache 1 "
 _NONCE = 12
-_VERIFIER = 16
+VERIFIER_OCTETS = 16
 
 
 class BadCache(Exception):
@@ -79,7 +79,9 @@ class Cache:
 def verifier(serial: str, token_id: str, step: int, code: str, cost: Cost) -> bytes:
     """The hash of a token's code of one time step. The salt is derived from the arguments, so it needs no place."""
     salt = hashlib.sha256(f"{serial} {token_id} {step}".encode()).digest()[:16]
-    return hash_secret_raw(code.encode(), salt, cost.time_cost, cost.memory_kib, cost.parallelism, _VERIFIER, Type.ID)
+    return hash_secret_raw(
+        code.encode(), salt, cost.time_cost, cost.memory_kib, cost.parallelism, VERIFIER_OCTETS, Type.ID
+    )
 
 
 def seal(cache: Cache, key: bytes) -> bytes:
@@ -145,7 +147,7 @@ def _user_codes(token_id: str, digits: int, period: int, drift: int, first_step:
 
 def _split(text: str) -> tuple[bytes, ...]:
     octets = base64.b64decode(text)
-    return tuple(octets[at : at + _VERIFIER] for at in range(0, len(octets), _VERIFIER))
+    return tuple(octets[at : at + VERIFIER_OCTETS] for at in range(0, len(octets), VERIFIER_OCTETS))
 
 
 def encode_key(key: bytes) -> bytes:

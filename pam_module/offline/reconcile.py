@@ -16,12 +16,12 @@ from otp_core.audit import Event, id_at
 from otp_core.first_factor.hashes import Cost
 from otp_core.login.policy import Rules
 from otp_core.model import Kind, LoginRecord, OtpUse, TokenState
-from otp_core.otp import code_at, normalise_contract_id, step_at
+from otp_core.otp import code_at, is_spent_ahead, normalise_contract_id, step_at
 from otp_core.store.queries import AuditFilter, audit_rows
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import TokenRecord, Work
 from otp_core.verifier import LOCAL_VERIFIER
-from pam_module.offline.cache import Cache, UserCodes, seal, verifier
+from pam_module.offline.cache import VERIFIER_OCTETS, Cache, UserCodes, seal, verifier
 from pam_module.offline.journal import BadJournal, Entry, host_in, read_journal
 
 
@@ -99,6 +99,8 @@ def _codes(store: Store, rules: Rules, cost: Cost, serial: str, one: LoginRecord
     last = step_at(until, one.period) + one.drift + rules.window
 
     def made(step: int) -> bytes:
+        if is_spent_ahead(record.spent_ahead, step):
+            return secrets.token_bytes(VERIFIER_OCTETS)  # which is no code's
         return verifier(serial, token_id, step, code_at(seed, step, record.spec), cost)
 
     with ThreadPoolExecutor() as pool:

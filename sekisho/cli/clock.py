@@ -15,7 +15,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def trust_clock(ctx: typer.Context, reason: Reason = "") -> None:
-    """Say that this machine's clock is right now, after it was wrong. Running servers go on within a second.
+    """Say that this machine's clock is right now, after it was wrong. Running servers go on within a second. What still
+    has a time of the future is put right, and each customer whom it concerned is listed.
 
     \b
     Example:
@@ -23,10 +24,12 @@ def trust_clock(ctx: typer.Context, reason: Reason = "") -> None:
     """
     from otp_core.json_shapes import local_time
     from otp_core.timekeeper import trust_present_time
-    from sekisho.wiring import open_clock
+    from sekisho.wiring import open_clock, rules_of
 
     context: CliContext = ctx.obj
-    store = context.store
+    store, rules = context.store, rules_of(context.settings)
     clock, who = open_clock(store), principal(reason)
-    trust_present_time(store, clock, actor=who.name, reason=who.reason)
+    repaired = trust_present_time(store, clock, rules, **who.audit_fields)
     say(f"the clock is taken to be right: {local_time(clock.now())}")
+    for one in repaired:
+        say(f"{one.contract_id or '(nobody)'}  {one.token_id or ''}  {one.what}; taken back")

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _LEAST_MB, _LITTLE_MB = 100, 1000
 _NOTICE_SECONDS = 600.0
+_MOST_NAMED = 20
+"""Customers in one line."""
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -116,7 +118,7 @@ def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[Chec
         )
         yield from _files(file)
         yield from _disk(file.absolute().parent)
-        yield _clock(store)
+        yield from _clock(store, settings)
         yield from _contents(store, deep)
         yield from examine_backups(store)
         yield from examine_contract_ids(context)
@@ -149,17 +151,29 @@ def _disk(folder: Path) -> Iterator[CheckResult]:
     yield CheckResult(state, "disk", f"{free:,} MB are free in {folder}{advice}")
 
 
-def _clock(store: Store) -> CheckResult:
+def _clock(store: Store, settings: Settings) -> Iterator[CheckResult]:
     from otp_core.clock import ClockWrong
     from otp_core.kernel_clock import KernelClock
-    from sekisho.wiring import open_clock
+    from otp_core.store.future_stamps import refused_by_stamps
+    from sekisho.wiring import open_clock, rules_of
 
     try:
-        open_clock(store).now()
+        now = open_clock(store).now()
     except ClockWrong as error:
-        return CheckResult(CheckState.FAIL, "clock", str(error))
+        yield CheckResult(CheckState.FAIL, "clock", str(error))
+        return
     held = "says that it is synchronised" if KernelClock().synchronised() else "does not say that it is synchronised"
-    return CheckResult(CheckState.OK, "clock", f"is not behind what the store has seen; the kernel {held}")
+    yield CheckResult(CheckState.OK, "clock", f"is not behind what the store has seen; the kernel {held}")
+    with store.read() as connection:
+        refused = refused_by_stamps(connection, now, rules_of(settings))
+    if refused:
+        named = ", ".join(refused[:_MOST_NAMED]) + (", …" if len(refused) > _MOST_NAMED else "")
+        yield CheckResult(
+            CheckState.FAIL,
+            "clock",
+            f"{len(refused):,} customers are refused because their last code was accepted while the clock stood in the "
+            f"future ({named}): `sekisho trust-clock` puts that right for all, `sekisho customer unlock` for one",
+        )
 
 
 def _contents(store: Store, deep: bool) -> Iterator[CheckResult]:

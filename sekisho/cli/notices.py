@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -76,8 +75,10 @@ def retry(
       sekisho notice retry 1887453412345678
     """
     from otp_core.store import outbox
+    from sekisho.wiring import open_clock
 
     context: CliContext = ctx.obj
+    now = open_clock(context.store).now()
     with context.store.work() as work:
-        number = outbox.retry(work.connection, references or None, int(time.time() * 1000))
+        number = outbox.retry(work.connection, references or None, now)
     say(f"{number} {'notice is' if number == 1 else 'notices are'} due again")

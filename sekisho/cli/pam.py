@@ -83,10 +83,8 @@ def issue(
     Example:
       sekisho pam-offline issue --host web1 --user taro --logins 3 --hours 12 > cache
     """
-    import time
-
     from pam_module.offline.reconcile import issue
-    from sekisho.wiring import cost_of, rules_of
+    from sekisho.wiring import cost_of, open_clock, rules_of
 
     context = _context(ctx)
     octets = issue(
@@ -97,7 +95,7 @@ def issue(
         users=user,
         logins=logins,
         hours=hours,
-        now=int(time.time() * 1000),
+        now=open_clock(context.store).now(),
         principal=principal(reason),
     )
     _out(octets, "a cache")

@@ -204,7 +204,9 @@ def test_the_progress_ends_at_the_number_of_tokens(tmp_path: Path) -> None:
     with closing(driver.connect(bank.database, isolation_level=None)) as store:
         store.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 45000) "
-            "INSERT INTO token SELECT i, 'T' || i, x'00', 'local', 'totp', 'sha1', 6, 30, 'bound', -1, 0, 9, 0 FROM n"
+            "INSERT INTO token "
+            "(key, token_id, seed, verifier, kind, algorithm, digits, period, state, last_step, last_fingerprint) "
+            "SELECT i, 'T' || i, x'00', 'local', 'totp', 'sha1', 6, 30, 'bound', -1, 9 FROM n"
         )
     told: list[int] = []
     assert void(bank, advance=told.append).timed == 45000

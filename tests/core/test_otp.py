@@ -235,8 +235,7 @@ def test_the_window_follows_the_drift(drift: int) -> None:
 def test_the_last_three_codes_of_a_counter_token_are_reused_and_older_ones_wrong(behind: int, found: Fit) -> None:
     seed, spec = b"12345678901234567890", TokenSpec(Kind.HOTP)
     code = code_at(seed, 50 - behind, spec)
-    bounds = {"at_ms": 0, "last_step": 50, "drift": 0, "window": 1, "look_ahead": 10}
-    assert fit(seed, spec, code, **bounds)[0] is found
+    assert fit(seed, spec, code, at_ms=0, last_step=50, drift=0, window=1, look_ahead=10)[0] is found
 
 
 def test_a_step_at_or_before_the_last_accepted_one_is_reused_not_wrong() -> None:

@@ -31,7 +31,7 @@ class Machine:
             known = known_time(connection)
         clock = GuardedClock(self.bank.clock, known.latest_ms, kernel=self.kernel, anchor=known.anchor)
         store.ids.follow(clock.best)
-        return clock, Timekeeper(store, clock, self.kernel)
+        return clock, Timekeeper(store, clock, self.kernel, self.bank.rules)
 
     def look(self, seconds: float = 1.0) -> None:
         self.kernel.pass_time(seconds)
@@ -137,7 +137,7 @@ def test_what_one_process_is_told_the_others_and_the_next_start_believe(tmp_path
         for clock in (machine.clock, other):
             with pytest.raises(ClockWrong):
                 clock.now()
-        trust_present_time(machine.bank.store, other, actor="staff", reason="looked at the wall")
+        trust_present_time(machine.bank.store, other, machine.bank.rules, actor="staff", reason="the wall")
         machine.look()
         for clock in (machine.clock, other, machine.process()[0]):
             assert clock.now() == machine.bank.clock.now * 1000

@@ -217,3 +217,38 @@ def test_a_clock_that_was_wrong_is_trusted_from_then_on(tmp_path: Path, workers:
             assert answers_status(peers)
             assert sekisho.stop() == 0
         assert len(sekisho.audit(event="clock.trusted")) == 2
+
+
+@with_faketime
+@pytest.mark.parametrize("by_command", [False, True])
+def test_after_a_time_in_the_future_nobody_stays_refused(tmp_path: Path, by_command: bool) -> None:
+    """Nine hours ahead, and believed: one logs in, one types a wrong code. Then the clock is right again."""
+    hand = Hand(tmp_path)
+    listen = (f"127.0.0.1:{free_port()}",)
+    waiting = "[throttle]\nfree_failures = 0\n"
+    with sekisho_and_peers(tmp_path, environment=hand.environment, listen=listen, more=waiting) as (sekisho, peers):
+        right, wrong, bystander = sekisho.crowd(3)
+        assert sekisho.stop() == 0
+        hand.move(9 * 3600)
+        sekisho.start("--trust-clock")
+        ahead = right.code(at=hand.time())
+        assert names([peers.ask(ask(right, ahead)), peers.ask(ask(wrong, "000000"))]) == [ACCEPT, REJECT]
+        assert sekisho.stop() == 0
+        hand.move(0)
+        assert "--trust-clock" in command(sekisho, hand, "doctor", code=1)
+        since = len(sekisho.log_text())
+        if by_command:
+            sekisho.start()
+            assert not answers_status(peers)
+            said = command(sekisho, hand, "trust-clock")
+            assert f"{right.contract_id}  {right.token_id}  the token's last step stood 9.0 h ahead" in said
+            assert f"{wrong.contract_id}  " in said and bystander.contract_id not in said
+        else:
+            sekisho.start("--trust-clock")
+            told = sekisho.wait_for_log("stamps of the future were taken back", since=since)[since:]
+            assert right.contract_id in told and wrong.contract_id in told and bystander.contract_id not in told
+        assert comes_back(peers)
+        assert names(peers.ask_all([ask(one, one.code()) for one in (right, wrong, bystander)])) == [ACCEPT] * 3
+        assert "trust-clock" not in command(sekisho, hand, "doctor")
+        listed = {row.customer for row in sekisho.audit(event="clock.repaired")}
+        assert listed == {right.contract_id, wrong.contract_id}
