@@ -55,7 +55,7 @@ class WebSettings(HttpSection):
         50_000,
         10,
         10_000_000,
-        "Sessions kept at once, half of them only for customers who have signed in; more are asked to wait.",
+        "Sessions of customers who have signed in, at once (at most 5 of one customer); more are asked to wait.",
     )
     max_connections: int = count(1000, 10, 100_000, "Connections at once.")
     address_free_failures: int = count(

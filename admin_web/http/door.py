@@ -21,6 +21,9 @@ from otp_core.settings import Problem
 from otp_core.settings.reload import take_over_optional
 from otp_core.store.retry import retry_while_busy
 
+MORE_SECONDS = 0.2
+"""Between two sweeps while there is more to do: others want to write, too."""
+
 S = TypeVar("S", bound=HttpSection)
 _log = structlog.get_logger("http")
 
@@ -31,9 +34,9 @@ class HttpSite(Protocol):
     def application(self) -> web.Application:
         """The routes, with the security middleware outermost."""
 
-    def sweep(self) -> None:
-        """Tidy up some of what is over, in one transaction. Called again and again while the door is open. Raises
-        StoreUnavailable, ClockWrong."""
+    def sweep(self) -> bool:
+        """Tidy up some of what is over, in one transaction; whether there may be more. Called again and again while the
+        door is open, and soon if there is more. Raises StoreUnavailable, ClockWrong."""
 
 
 SiteFactory: TypeAlias = Callable[[Services, Callable[[], S]], HttpSite]
@@ -104,8 +107,9 @@ class HttpDoor(Generic[S]):
     async def _sweep(self, site: HttpSite) -> None:
         """Until cancelled."""
         while True:
+            more = False
             try:
-                await retry_while_busy(site.sweep)
+                more = await retry_while_busy(site.sweep)
             except (StoreUnavailable, ClockWrong) as cause:
                 _log.debug("the sweep waits", door=self._name, cause=str(cause))
-            await asyncio.sleep(self._sweep_seconds)
+            await asyncio.sleep(min(MORE_SECONDS, self._sweep_seconds) if more else self._sweep_seconds)

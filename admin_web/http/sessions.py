@@ -45,9 +45,9 @@ class Sessions:
         id_ = _decode(request.cookies.get(self._name, ""))
         return None if id_ is None else self._desk.sessions.find(id_, self.limits)
 
-    def begin(self, contract_id: str | None, data: Mapping[str, Any], principal: Principal) -> tuple[Session, str]:
-        """A new session under a new id, and the value of its cookie. ``contract_id``: the customer who has signed in,
-        None before that. Raises Refused if there are too many sessions, StoreUnavailable."""
+    def begin(self, contract_id: str, data: Mapping[str, Any], principal: Principal) -> tuple[Session, str]:
+        """A new session under a new id, and the value of its cookie. ``contract_id``: the customer who has signed in.
+        Raises Refused if there are too many sessions, StoreUnavailable."""
         id_ = secrets.token_bytes(_ID_BYTES)
         session = self._desk.sessions.begin(id_, contract_id, data, self.limits, principal)
         return session, base64.urlsafe_b64encode(id_).decode().rstrip("=")

@@ -58,7 +58,7 @@ class CommonPages:
     async def session(self, request: web.Request) -> web.Response:
         """The session is about to end: go on? Showing this page does not keep the session alive."""
         session = self._sessions.session(request)
-        if session is None or session.customer is None:
+        if session is None:
             raise web.HTTPSeeOther("/expired")
         idle_until = session.seen_at + self._sessions.limits.idle * 1000
         left = max(1, (min(session.expires_at, idle_until) - int(time.time() * 1000)) // 1000)
@@ -71,7 +71,7 @@ class CommonPages:
         """Keep the session alive, and go back to the page that it is at."""
         async with self._sessions.lock:
             session = self._sessions.session(request)
-            if session is None or session.customer is None:
+            if session is None:
                 raise web.HTTPSeeOther("/expired")
             await retry_while_busy(lambda: self._desk.sessions.update(session, {**session.data, "notice": "extended"}))
         raise web.HTTPSeeOther(str(session.data["stage"]))

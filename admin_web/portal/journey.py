@@ -85,7 +85,7 @@ class Journey:
         that the step is done: the session goes on behind it.
         """
         session = self._sessions.session(request)
-        if session is None or session.customer is None:
+        if session is None:
             raise self._signed_out(request)
         if session.data["stage"] == OLD_CODE and session.proof_until is not None:
             return replace(session, data={**session.data, "stage": TERMS if session.data["with_terms"] else TOKEN})
@@ -95,7 +95,6 @@ class Journey:
         act = ACTS.get(request.path)
         if act is None:  # a page without a form
             return Outcome(request.path)
-        assert session.customer is not None
         submission = Submission(
             self._desk, session, session.customer, form, principal_of(request, session.customer), self._settings()
         )

@@ -6,19 +6,19 @@ A wrong password and an unknown contract ID get the same page after the same tim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from aiohttp import web
 
 from admin_web.http.security import form_of
 from admin_web.http.sessions import Sessions
+from admin_web.portal.form_notice import FormNotices
 from admin_web.portal.journey import initial_data
 from admin_web.portal.messages import MESSAGES
 from admin_web.portal.principal import ACTOR, principal_of
 from admin_web.rendering import Renderer
 from admin_web.settings import WebSettings
-from otp_core.accounts import Principal, Refused
+from otp_core.accounts import Principal
 from otp_core.accounts.issuance import origin_of
 from otp_core.doors import Services
 from otp_core.first_factor.throttle import PasswordThrottle
@@ -29,9 +29,6 @@ from otp_core.store.retry import retry_while_busy
 
 PASSWORD_SECONDS = 10.0
 """For the check of a password, delays of the throttles included."""
-
-_MAX_CONTRACT_ID_SHOWN = 256
-"""Characters of a contract ID that the form shows again."""
 
 _PASSWORD_ONLY = Policy(Mode.PASSWORD)
 
@@ -44,18 +41,23 @@ class SignIn:
     ) -> None:
         self._services, self._sessions = services, sessions
         self._renderer, self._settings = renderer, settings
+        self._notices = FormNotices(settings().public_origin)
         delays = Delays(settings().address_free_failures, 1.0, 60.0)
         self._addresses = PasswordThrottle(delays, asyncio.get_running_loop().time, 100_000)
 
     async def show(self, request: web.Request) -> web.Response:
-        """The form; after a mistake once with its message."""
-        async with self._sessions.lock:
-            session = self._sessions.session(request)
-            data = session.data if session and session.customer is None else {}
-            if session is not None and data.get("notice") is not None:
-                without = {name: value for name, value in data.items() if name != "notice"}
-                await retry_while_busy(lambda: self._services.desk.sessions.update(session, without))
-        return self._form(request, data)
+        """The form; after a mistake once with its message. The store is not asked."""
+        message, contract_id = self._notices.read(request) or (None, "")
+        response = self._renderer.render(
+            request,
+            "portal/sign_in.html",
+            journey=request.path.strip("/"),
+            message=MESSAGES.get(message or ""),
+            contract_id=contract_id,
+        )
+        if message is not None:
+            self._notices.forget(response)
+        return response
 
     async def submit(self, request: web.Request) -> web.Response:
         """Check the pair: on to the first page of the journey, or back to the form with a message."""
@@ -68,8 +70,9 @@ class SignIn:
         if message is None:
             message = await self._check(contract_id, password, principal)
         if message is not None:
-            shown_again = {"notice": message, "contract_id": contract_id[:_MAX_CONTRACT_ID_SHOWN]}
-            return await self._back_to_form(request, shown_again, principal)
+            response = web.HTTPSeeOther(request.path)
+            self._notices.send(response, message, contract_id)
+            return response
         return await self._start_journey(request, journey, contract_id)
 
     async def _check(self, contract_id: str, password: str, principal: Principal) -> str | None:
@@ -100,30 +103,6 @@ class SignIn:
     async def _audit_failure(self, contract_id: str, reason: str, principal: Principal) -> None:
         await retry_while_busy(
             lambda: self._services.desk.sessions.audit_failed_sign_in(contract_id, reason, principal)
-        )
-
-    async def _back_to_form(self, request: web.Request, data: Mapping[str, Any], principal: Principal) -> web.Response:
-        """303 to the form, with ``data`` in a session; the form itself, if there are too many sessions for that."""
-        response = web.HTTPSeeOther(request.path)
-        async with self._sessions.lock:
-            session = self._sessions.session(request)
-            if session is not None and session.customer is None:
-                await retry_while_busy(lambda: self._services.desk.sessions.update(session, data))
-                return response
-            try:
-                _, cookie = await retry_while_busy(lambda: self._sessions.begin(None, data, principal))
-            except Refused:
-                return self._form(request, data)
-        self._sessions.set_cookie(response, cookie)
-        return response
-
-    def _form(self, request: web.Request, data: Mapping[str, Any]) -> web.Response:
-        return self._renderer.render(
-            request,
-            "portal/sign_in.html",
-            journey=request.path.strip("/"),
-            message=MESSAGES.get(data.get("notice") or ""),
-            contract_id=data.get("contract_id", ""),
         )
 
     async def _start_journey(self, request: web.Request, journey: str, contract_id: str) -> web.Response:

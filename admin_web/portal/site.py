@@ -59,7 +59,7 @@ class PortalSite:
             router.add_post(path, self._journey.submit)
         return app
 
-    def sweep(self) -> None:
-        """Delete some sessions that have ended, and retire the tokens that were not confirmed in them. Raises
-        StoreUnavailable, ClockWrong."""
-        self._desk.sessions.expire(self._sessions.limits)
+    def sweep(self) -> bool:
+        """Delete some sessions that have ended, and retire the tokens that were not confirmed in them; whether there
+        were any. Raises StoreUnavailable, ClockWrong."""
+        return self._desk.sessions.expire(self._sessions.limits) > 0

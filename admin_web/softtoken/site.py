@@ -64,14 +64,16 @@ class SoftTokenSite:
             app.router.add_get(path, self._file)
         return app
 
-    def sweep(self) -> None:
-        """Retire some of the tokens that nobody has enrolled in time. Raises StoreUnavailable, ClockWrong."""
+    def sweep(self) -> bool:
+        """Retire some of the tokens that nobody has enrolled in time; whether there were any. Raises StoreUnavailable,
+        ClockWrong."""
         days = self._settings().unclaimed_days
         retired = self._desk.issuance.retire_unclaimed(
             days, Principal(ACTOR, PrincipalKind.SYSTEM, reason=f"not enrolled in {days} days")
         )
         if retired:
             _log.info("retired tokens that nobody enrolled", tokens=retired)
+        return retired > 0
 
     async def _file(self, request: web.Request) -> web.Response:
         file = self._files[request.path]

@@ -89,9 +89,7 @@ TABLE: Table = {
         }
     ),
     (PrincipalKind.SYSTEM, ""): frozenset({Act.RENEW_PASSWORD_HASH, Act.EXPIRE_SESSIONS, Act.RETIRE_UNCLAIMED}),
-    (PrincipalKind.ANONYMOUS, ""): frozenset(
-        {Act.BEGIN_SESSION, Act.END_SESSION, Act.RECORD_FAILED_SIGN_IN, Act.ISSUE_UNCLAIMED}
-    ),
+    (PrincipalKind.ANONYMOUS, ""): frozenset({Act.RECORD_FAILED_SIGN_IN, Act.ISSUE_UNCLAIMED}),
 }
 
 _ON_THEMSELVES_ONLY = (PrincipalKind.CUSTOMER, PrincipalKind.ANONYMOUS)

@@ -1,11 +1,11 @@
 """The customers' sessions on their pages: begun, found, ended, expired. No cookies here; see
-admin_web/http/sessions.py."""
+admin_web/http/sessions.py. Only who has signed in has a session, so strangers cannot use them up."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from otp_core.accounts.permissions import Act
@@ -14,18 +14,22 @@ from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.transactions import SWEPT_AT_ONCE, SYSTEM, Transactions, rerun_on_conflict
 from otp_core.accounts.typed_names import customer_to_keep
 from otp_core.audit import Event
+from otp_core.model import LoginRecord
 from otp_core.store.unit_of_work import Work
+
+MOST_OF_ONE_CUSTOMER = 5
+"""Sessions at once of one customer. With one more, the oldest ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as the pages see it. Times are ms since the epoch. ``customer``: the contract ID that signed in; None:
-    nobody has. ``data``: what the pages put there. ``proof_until``: the old token's code was given here, and a new
-    token may be brought until then."""
+    """A session as the pages see it. Times are ms since the epoch. ``customer``: the contract ID that signed in.
+    ``data``: what the pages put there. ``proof_until``: the old token's code was given here, and a new token may be
+    brought until then."""
 
     key: int
     digest: bytes = field(repr=False)
-    customer: str | None
+    customer: str
     seen_at: int
     expires_at: int
     data: Mapping[str, Any] = field(repr=False)
@@ -34,7 +38,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """How long sessions last in seconds, without use and at most, and how many there may be."""
+    """How long sessions last in seconds, without use and at most, and how many there may be of all customers."""
 
     idle: int
     longest: int
@@ -49,24 +53,41 @@ class SessionService:
 
     @rerun_on_conflict
     def begin(
-        self, id_: bytes, contract_id: str | None, data: Mapping[str, Any], limits: SessionLimits, principal: Principal
+        self, id_: bytes, contract_id: str, data: Mapping[str, Any], limits: SessionLimits, principal: Principal
     ) -> Session:
-        """Begin a session under an id that only the browser keeps; ``contract_id``: whose password was right, None:
-        nobody has signed in.
+        """Begin a session under an id that only the browser keeps; ``contract_id``: whose password was right. A
+        customer with MOST_OF_ONE_CUSTOMER sessions loses the oldest.
 
-        Raises Refused (TOO_MANY) when there are as many as there may be, and leaves nothing then. Half of them are kept
-        for customers who have signed in, because anybody can begin the others as fast as forms can be sent."""
+        Raises Refused (TOO_MANY) when there are as many as there may be, and leaves nothing then. Those that have ended
+        do not count, whether they have been swept or not."""
         store, now = self._transactions.store, self._transactions.now()
         digest, expires_at = store.sealer.session_digest(id_), now + limits.longest * 1000
         with self._transactions.act(Act.BEGIN_SESSION, principal, customer=contract_id, record_refusal=False) as work:
-            if work.count_sessions() >= (limits.most // 2 if contract_id is None else limits.most):
+            record = self._transactions.login_record(work, contract_id)
+            self._end_oldest(work, record, principal)
+            if work.count_sessions() >= limits.most and not self._drop_ended(work, limits, now):
                 raise Refused(Refusal.TOO_MANY, "sessions")
-            record = None if contract_id is None else self._transactions.login_record(work, contract_id)
-            owner = record.customer_key if record else None
-            key = work.add_session(digest, owner, principal.source, now, expires_at, self._sealed(digest, data))
-            if record is not None:
-                self._transactions.record(work, Event.PAGES_ENTERED, principal, record.contract_id, record.token_id)
-        return Session(key, digest, record.contract_id if record else None, now, expires_at, dict(data), None)
+            sealed = self._sealed(digest, data)
+            key = work.add_session(digest, record.customer_key, principal.source, now, expires_at, sealed)
+            self._transactions.record(work, Event.PAGES_ENTERED, principal, record.contract_id, record.token_id)
+        return Session(key, digest, record.contract_id, now, expires_at, dict(data), None)
+
+    def _end_oldest(self, work: Work, record: LoginRecord, principal: Principal) -> None:
+        """Leave room for one more session of this customer."""
+        keys = work.sessions_of(record.customer_key)[: 1 - MOST_OF_ONE_CUSTOMER]
+        if not keys:
+            return
+        self._transactions.retire_reserved(work, keys, 0)
+        work.drop_sessions(keys)
+        why = replace(principal, reason=f"more than {MOST_OF_ONE_CUSTOMER} sessions: the oldest ends")
+        self._transactions.record(work, Event.SESSION_ENDED, why, record.contract_id, None)
+
+    def _drop_ended(self, work: Work, limits: SessionLimits, now: int) -> int:
+        """Delete some sessions that are over, and retire the tokens that were not confirmed in them; how many
+        sessions."""
+        keys = work.ended_sessions(now, now - limits.idle * 1000, SWEPT_AT_ONCE)
+        self._transactions.retire_reserved(work, keys, now)
+        return work.drop_sessions(keys)
 
     def find(self, id_: bytes, limits: SessionLimits) -> Session | None:
         """The session of an id; None: there is none, or it has ended. Raises KeyProblem if its data do not open."""
@@ -74,7 +95,7 @@ class SessionService:
         digest = store.sealer.session_digest(id_)
         with store.read() as connection:
             row = Work(connection, store.ids).session(digest)
-        if row is None or now >= row.expires_at or now >= row.seen_at + limits.idle * 1000:
+        if row is None or row.contract_id is None or now >= row.expires_at or now >= row.seen_at + limits.idle * 1000:
             return None
         data = json.loads(store.sealer.unseal_data(row.data, digest))
         proof_until = row.proof_until if row.proof_until and row.proof_until > now else None
@@ -118,8 +139,7 @@ class SessionService:
         if not keys:
             return 0
         with self._transactions.act(Act.EXPIRE_SESSIONS, SYSTEM) as work:
-            self._transactions.retire_reserved(work, keys, now)
-            return work.drop_sessions(keys)
+            return self._drop_ended(work, limits, now)
 
     @rerun_on_conflict
     def audit_failed_sign_in(self, contract_id: str, reason: str, principal: Principal) -> None:

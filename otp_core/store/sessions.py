@@ -92,10 +92,9 @@ class SessionStatements:
         return self._connection.execute(delete(session).where(session.c.key.in_(keys))).rowcount
 
     def sessions_of(self, customer_key: int) -> list[int]:
-        """The keys of a customer's sessions."""
-        return list(
-            self._connection.execute(select(session.c.key).where(session.c.customer_key == customer_key)).scalars()
-        )
+        """The keys of a customer's sessions, the oldest first."""
+        query = select(session.c.key).where(session.c.customer_key == customer_key).order_by(session.c.key)
+        return list(self._connection.execute(query).scalars())
 
     def ended_sessions(self, now: int, idle_since: int, limit: int) -> list[int]:
         """The keys of some sessions that are past their end at ``now``, or that nobody has used since

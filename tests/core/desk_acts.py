@@ -32,14 +32,12 @@ _USE = {
 
 @dataclass
 class Scene:
-    """A bank in which an act succeeds: customer taro, a token in their hand, a new token, sessions with and without a
-    customer."""
+    """A bank in which an act succeeds: customer taro, a token in their hand, a new token, their session."""
 
     bank: Bank
     taro: Holder
     new: Holder
     session: Session
-    anonymous: Session
 
 
 def scene(folder: Path, act: Act) -> Scene:
@@ -50,7 +48,6 @@ def scene(folder: Path, act: Act) -> Scene:
     taro = bank.customer(password_hash="old") if use is OtpUse.ACTIVE else bank.in_state(use)
     new, sessions, enrolment = bank.token(NEW), bank.desk.sessions, bank.desk.enrolment
     session = sessions.begin(b"t" * 32, "taro", {}, LIMITS, TARO)
-    anonymous = sessions.begin(b"a" * 32, None, {}, LIMITS, NOBODY)
     if act is Act.UNLOCK:
         bank.desk.customers.lock("taro", STAFF)
     if act is Act.CHANGE_BY_PROOF:
@@ -60,7 +57,7 @@ def scene(folder: Path, act: Act) -> Scene:
     if act is Act.RETIRE_UNCLAIMED:
         bank.desk.issuance.issue_unclaimed(NOBODY, Quota(10, 10))
         bank.clock.now += 15 * DAY
-    return Scene(bank, taro, new, session, anonymous)
+    return Scene(bank, taro, new, session)
 
 
 Call = Callable[[Desk, Scene, Principal], object]
@@ -97,8 +94,8 @@ CALLS: dict[Act, Call] = {
         "taro", at.taro.code(50), at.taro.code(51), who
     ),
     Act.ISSUE_FOR_CUSTOMER: lambda desk, at, who: desk.enrolment.issue_for("taro", at.session, "Bank", who),
-    Act.BEGIN_SESSION: lambda desk, at, who: desk.sessions.begin(b"n" * 32, who.customer, {}, LIMITS, who),
-    Act.END_SESSION: lambda desk, at, who: desk.sessions.end(at.session if who.customer else at.anonymous, who),
+    Act.BEGIN_SESSION: lambda desk, at, who: desk.sessions.begin(b"n" * 32, "taro", {}, LIMITS, who),
+    Act.END_SESSION: lambda desk, at, who: desk.sessions.end(at.session, who),
     Act.END_SESSIONS_OF: lambda desk, at, who: desk.sessions.end_of("taro", who),
     Act.EXPIRE_SESSIONS: lambda desk, at, who: desk.sessions.expire(LIMITS),
     Act.RECORD_FAILED_SIGN_IN: lambda desk, at, who: desk.sessions.audit_failed_sign_in("taro", "wrong", who),

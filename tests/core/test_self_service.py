@@ -10,6 +10,7 @@ import pyotp
 import pytest
 
 from otp_core.accounts import Desk, Principal, PrincipalKind, Refusal, Refused, Session, SessionLimits
+from otp_core.accounts.sessions import MOST_OF_ONE_CUSTOMER
 from otp_core.model import OtpUse
 from otp_core.sealing import KeyProblem
 from otp_core.store.schema import session
@@ -27,9 +28,8 @@ def bank(tmp_path: Path) -> Bank:
     return Bank(tmp_path)
 
 
-def begun(bank: Bank, contract_id: str | None = "taro", id_: bytes = ID) -> Session:
-    principal = NOBODY if contract_id is None else replace(WEB, customer=contract_id)
-    return bank.desk.sessions.begin(id_, contract_id, {"stage": "/x"}, BOUNDS, principal)
+def begun(bank: Bank, contract_id: str = "taro", id_: bytes = ID) -> Session:
+    return bank.desk.sessions.begin(id_, contract_id, {"stage": "/x"}, BOUNDS, replace(WEB, customer=contract_id))
 
 
 def test_a_session_is_found_by_its_id_and_by_nothing_that_the_store_holds(bank: Bank) -> None:
@@ -69,20 +69,44 @@ def test_what_a_session_remembers_opens_for_no_other_session(bank: Bank) -> None
         bank.desk.sessions.find(b"k" * 32, BOUNDS)
 
 
-def test_there_are_no_more_sessions_than_there_may_be_and_half_are_for_who_signed_in(bank: Bank) -> None:
-    bank.customer()
-    for number in range(2):
-        begun(bank, None, bytes([number]) * 32)
+def test_there_are_no_more_sessions_than_there_may_be_and_those_that_ended_do_not_count(bank: Bank) -> None:
+    for name in ("taro", "hanako", "jiro", "saburo", "shiro"):
+        bank.customer(name, None)
+    for number, name in enumerate(("taro", "hanako", "jiro", "saburo")):
+        begun(bank, name, bytes([number]) * 32)
+    before = bank.rows()
     with pytest.raises(Refused) as caught:
-        begun(bank, None)
-    assert caught.value.refusal is Refusal.TOO_MANY
-    for number in (2, 3):
-        begun(bank, "taro", bytes([number]) * 32)
-    with pytest.raises(Refused):
-        begun(bank)
-    bank.clock.now += 700
-    assert bank.desk.sessions.expire(BOUNDS) == 4
-    begun(bank, None)
+        begun(bank, "shiro")
+    assert caught.value.refusal is Refusal.TOO_MANY and bank.rows() == before
+    bank.clock.now += 601  # nobody has swept
+    begun(bank, "shiro")
+    with bank.store.read() as connection:
+        assert [line.contract_id for line in session_lines(connection)] == ["shiro"]
+
+
+def test_one_customer_takes_no_places_from_the_others(bank: Bank) -> None:
+    bank.customer("taro", None)
+    bank.customer("hanako", None)
+    limits, many = replace(BOUNDS, most=7), [bytes([number]) * 32 for number in range(20)]
+    first = bank.desk.sessions.begin(b"f" * 32, "taro", {}, limits, WEB)
+    issued = bank.desk.enrolment.issue_for("taro", first, "Bank", WEB)
+    theirs = bank.desk.sessions.begin(ID, "hanako", {}, limits, replace(WEB, customer="hanako"))
+    for id_ in many:
+        bank.desk.sessions.begin(id_, "taro", {}, limits, WEB)
+    found = [id_ for id_ in many if bank.desk.sessions.find(id_, limits)]
+    assert found == many[-MOST_OF_ONE_CUSTOMER:] and bank.desk.sessions.find(b"f" * 32, limits) is None
+    assert bank.desk.sessions.find(ID, limits) == theirs
+    assert bank.token_line(issued.token_id).state == "retired", "it was for the session that ended"
+    rows = bank.audit(event="session.ended")
+    assert len(rows) == 21 - MOST_OF_ONE_CUSTOMER and {row.customer for row in rows} == {"taro"}
+
+
+def test_a_session_of_nobody_that_an_older_version_began_is_none(bank: Bank) -> None:
+    bank.customer()
+    begun(bank)
+    with bank.store.engine.begin() as connection:
+        connection.execute(session.update().values(customer_key=None))
+    assert bank.desk.sessions.find(ID, BOUNDS) is None
 
 
 def test_the_old_code_is_spent_at_once_and_proves_for_a_while(bank: Bank) -> None:
@@ -185,11 +209,12 @@ def test_terms_are_accepted_once_a_version(bank: Bank) -> None:
 
 def test_sessions_are_listed_and_revoked(bank: Bank) -> None:
     bank.customer()
+    bank.customer("hanako", None)
     begun(bank)
-    begun(bank, None, b"k" * 32)
+    begun(bank, "hanako", b"k" * 32)
     with bank.store.read() as connection:
         lines = session_lines(connection)
-        assert [line.contract_id for line in lines] == ["taro", None]
+        assert [line.contract_id for line in lines] == ["taro", "hanako"]
         assert [line.key for line in session_lines(connection, after=lines[0].key)] == [lines[1].key]
         assert len(session_lines(connection, contract_id="taro")) == 1
     assert bank.desk.sessions.end_of("taro", STAFF) == 1

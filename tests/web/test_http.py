@@ -122,11 +122,12 @@ class Site:
     def application(self) -> web.Application:
         return web.Application()
 
-    def sweep(self) -> None:
+    def sweep(self) -> bool:
         self.sweeps += 1
         if self._failures:
             raise self._failures.pop(0)
         self.swept.set()
+        return False
 
 
 def door(site: Site, section: SoftTokenSettings | None) -> HttpDoor[SoftTokenSettings]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.store.queries import customer_line
+from otp_core.store.sessions import session_lines
 from tests.sekisho import STAFF
 from tests.web.portal import Portal, PortalClient, next_code, portal
 
@@ -162,14 +163,39 @@ def send(bank: Portal, octets: bytes) -> bytes:
         return connection.recv(65536)
 
 
-def test_forms_without_a_password_take_no_session_from_customers_who_sign_in(tmp_path: Path) -> None:
+def test_neither_strangers_nor_one_customer_take_the_sessions_of_those_who_sign_in(tmp_path: Path) -> None:
     with portal(tmp_path, more="max_sessions = 10") as opened:
-        one, said = opened.sekisho.customer(), set()
+        one, other, said = opened.sekisho.customer(), opened.sekisho.customer(), set()
+        signed_in = PortalClient(opened)
+        signed_in.sign_in(one, "suspend")
         for _ in range(12):
             answer = PortalClient(opened).post("/enrol", contract_id="stranger", password="")
             said.add((answer.status, answer.wrong))
+            assert PortalClient(opened).sign_in(other, "suspend").path == "/suspend/code"
         assert said == {(200, "Enter your login password.")}
-        assert PortalClient(opened).sign_in(one, "suspend").path == "/suspend/code"
+        assert PortalClient(opened).sign_in(opened.sekisho.customer(), "suspend").path == "/suspend/code"
+        assert signed_in.get("/suspend/code").path == "/suspend/code"
+        with opened.sekisho.store.read() as connection:
+            assert len(session_lines(connection)) == 7, "one, five of the other, and the last"
+
+
+def test_a_mistake_is_shown_once_and_leaves_no_session(bank: Portal) -> None:
+    client = PortalClient(bank)
+    answer = client.post("/resync", contract_id="＜taro＞é", password="")
+    assert answer.wrong == "Enter your login password." and 'value="&lt;taro&gt;é"' in answer.text
+    assert client.cookies == {}
+    again = client.get("/resync")
+    assert again.wrong == "" and "taro" not in again.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["e30", "W10", "x", "W1tdLFtdXQ", "WyJub3doZXJlIiwgIngiXQ", "WyJ3cm9uZy1wYWlyIiwgMV0", "W" * 4000, "%%", "é"],
+)
+def test_a_made_up_notice_is_not_shown(bank: Portal, value: str) -> None:
+    client = PortalClient(bank, {"notice": value.encode().decode("latin-1")})
+    answer = client.get("/enrol")
+    assert answer.status in (200, 400) and answer.wrong == ""
 
 
 def test_a_connection_without_a_complete_request_is_closed(bank: Portal) -> None:
