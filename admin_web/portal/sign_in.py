@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from admin_web.http.connection_limits import network_of
 from admin_web.http.security import form_of
 from admin_web.http.sessions import Sessions
 from admin_web.portal.form_notice import FormNotices
@@ -19,7 +20,6 @@ from admin_web.portal.principal import ACTOR, principal_of
 from admin_web.rendering import Renderer
 from admin_web.settings import WebSettings
 from otp_core.accounts import Principal
-from otp_core.accounts.issuance import origin_of
 from otp_core.doors import Services
 from otp_core.first_factor.throttle import PasswordThrottle
 from otp_core.login.policy import Delays
@@ -77,7 +77,7 @@ class SignIn:
 
     async def _check(self, contract_id: str, password: str, principal: Principal) -> str | None:
         """The name of the message for a wrong pair; None if it is correct. Raises BackendSilent."""
-        address = origin_of(principal.source)
+        address = network_of(principal.source)
         try:
             if not await self._addresses.enter("", address, PASSWORD_SECONDS):
                 await self._audit_failure(contract_id, "too many wrong passwords from this address", principal)

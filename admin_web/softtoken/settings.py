@@ -22,6 +22,17 @@ class SoftTokenSettings(HttpSection):
         description="Scheme, host and port as browsers see them; another one than the portal's, and never changed: "
         "passkeys and tokens belong to it.",
     )
-    tokens_per_address: int = count(20, 1, 1_000_000, "New tokens an hour for one source address (IPv6: one /64).")
-    tokens_per_hour: int = count(500, 1, 1_000_000, "New tokens an hour for everybody together.")
+    tokens_per_address: int = count(
+        20,
+        1,
+        1_000_000,
+        "New tokens an hour for one source address (IPv6: one /64); for a /56 twice, for a /48 and an IPv4 /24 four "
+        "times as many.",
+    )
+    tokens_per_hour: int = count(
+        500,
+        1,
+        1_000_000,
+        "New tokens an hour for everybody together, the last quarter of them only for networks that had none in it.",
+    )
     unclaimed_days: int = count(14, 1, 365, "Days until a token that nobody has enrolled is retired.")

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, delete, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Table, case, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import Event, Ids, id_at
@@ -268,12 +268,14 @@ class Work(SessionStatements):
         key = select(token.c.key, literal(origin)).where(token.c.token_id == token_id)
         self._connection.execute(insert(unclaimed_token).from_select(["token_key", "origin"], key))
 
-    def count_unclaimed(self, at: int, origin: str | None = None) -> int:
-        """How many tokens were issued by self-service since ``at`` (ms), to one origin or to all."""
-        query = select(func.count()).select_from(unclaimed_token).where(unclaimed_token.c.token_key >= id_at(at))
-        if origin is not None:
-            query = query.where(unclaimed_token.c.origin == origin)
-        return self._connection.execute(query).scalar_one()
+    def count_unclaimed(self, at: int, origin: str, prefixes: Sequence[str]) -> list[int]:
+        """How many tokens were issued by self-service since ``at`` (ms): in all, to this origin, and for each prefix to
+        those that begin with it."""
+        column = unclaimed_token.c.origin
+        which = (column == origin, *(column.startswith(prefix, autoescape=True) for prefix in prefixes))
+        counts = [func.count(case((one, 1))) for one in which]
+        query = select(func.count(), *counts).select_from(unclaimed_token)
+        return list(self._connection.execute(query.where(unclaimed_token.c.token_key >= id_at(at))).one())
 
     def take_overdue_unclaimed(self, before: int, limit: int) -> list[TokenRecord]:
         """Delete the notes on some tokens that were issued before a moment (ms); of these, the tokens that are still

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from otp_core.accounts import Desk, Principal, PrincipalKind, Quota, Refusal, Refused
-from otp_core.accounts.issuance import origin_of
+from otp_core.accounts.issuance import networks_of
 from otp_core.audit import Ids
 from otp_core.model import TokenState
 from tests.core.bank import STAFF, Bank
@@ -80,27 +81,61 @@ def test_an_enrolled_token_and_one_that_staff_issued_stay(bank: Bank) -> None:
     assert (state(bank, issued.token_id), state(bank, by_staff)) == (TokenState.BOUND, TokenState.AVAILABLE)
 
 
+def issued(bank: Bank, sources: Iterable[str], quota: Quota) -> int:
+    """How many of them get a token."""
+    got = 0
+    for source in sources:
+        try:
+            bank.desk.issuance.issue_unclaimed(Principal("soft token", PrincipalKind.ANONYMOUS, source), quota)
+            got += 1
+        except Refused:
+            pass
+    return got
+
+
+@pytest.mark.parametrize(
+    ("sources", "got"),
+    [
+        ([f"2001:db8::{host:x}" for host in range(30)], 2),
+        ([f"2001:db8:0:{subnet:x}::1" for subnet in range(30)], 4),
+        ([f"2001:db8:0:{subnet:x}00::1" for subnet in range(30)], 8),
+        ([f"2001:db8:{site:x}::1" for site in range(30)], 30),
+        (["192.0.2.1"] * 30, 2),
+        ([f"192.0.2.{host}" for host in range(30)], 8),
+        ([f"::ffff:192.0.2.{host}" for host in range(30)], 8),
+        ([f"192.0.{net}.1" for net in range(30)], 30),
+        (["192.0.2.1", "192.0.2.10", "192.0.2.100", "192.0.2.11"], 4),
+    ],
+)
+def test_a_wider_network_has_a_few_shares_and_not_one_for_each_address(
+    bank: Bank, sources: list[str], got: int
+) -> None:
+    assert issued(bank, sources, Quota(2, 1000)) == got
+
+
+def test_some_networks_do_not_use_up_the_hour_of_those_that_had_none(bank: Bank) -> None:
+    """26 networks of 64 bits with 20 each were the 500 of an hour."""
+    quota = Quota(20, 100)
+    flood = [f"2001:db8:0:{subnet:x}00::1" for subnet in range(26) for _ in range(20)]
+    assert issued(bank, flood, quota) == 75
+    assert issued(bank, [f"192.0.{net}.1" for net in range(20)], quota) == 20
+    assert issued(bank, [f"192.0.{net}.1" for net in range(20)], quota) == 0, "they had theirs"
+    assert issued(bank, flood, quota) == 0
+    assert issued(bank, [f"2001:db8:{site:x}::1" for site in range(16, 40)], quota) == 5, "the hour has no more"
+    bank.clock.now += 3601
+    assert issued(bank, flood[:20], quota) == 20
+
+
 @pytest.mark.parametrize(
     ("source", "origin"),
     [
         ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8::1", "2001:db8::/64"),
-        ("2001:db8:0:0:ffff::2", "2001:db8::/64"),
-        ("::1", "::/64"),
+        ("2001:db8::1", "2001:0db8:0000:0000"),
+        ("2001:db8:0:0:ffff::2", "2001:0db8:0000:0000"),
+        ("::1", "0000:0000:0000:0000"),
+        ("fe80::1%eth0", "fe80:0000:0000:0000"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
     ],
 )
 def test_an_ipv6_network_counts_as_one(source: str, origin: str) -> None:
-    assert origin_of(source) == origin
-
-
-def test_nothing_is_retired_before_the_clock_has_settled(bank: Bank) -> None:
-    """A clock that is 15 days ahead for a minute must not end what nothing brings back."""
-    steady: list[bool] = []
-    desk = Desk(bank.store, bank.evaluator, bank.guarded.now, settled=lambda: bool(steady))
-    unclaimed = desk.issuance.issue_unclaimed(APP, PLENTY).token_id
-    bank.clock.now += 15 * DAY
-    assert desk.issuance.retire_unclaimed(14, SWEEP) == 0
-    assert state(bank, unclaimed) == TokenState.AVAILABLE
-    steady.append(True)
-    assert desk.issuance.retire_unclaimed(14, SWEEP) == 1
+    assert networks_of(source)[0].prefix == origin
