@@ -35,7 +35,13 @@ _KINDS = {
 _LONGEST_NAME = 200
 _LONGEST_EMAIL = 254
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_ATTRIBUTES_FORM = 'write Name=value;Name=value, or a JSON object: {"Filter-Id": "gold"}'
+_LONGEST_ATTRIBUTES = 16_384
+_PAIR = re.compile(
+    r"\s*(?P<name>[A-Za-z0-9][A-Za-z0-9._:-]*)\s*="
+    r'(?:\s*"(?P<quoted>(?:[^"]|"")*)"\s*(?:;|$)|(?P<value>.*?)(?:;(?=\s*[A-Za-z0-9][A-Za-z0-9._:-]*\s*=)|$))',
+    re.DOTALL,
+)
+_ATTRIBUTES_FORM = 'write Name=value;Name="value with a ;", or a JSON object: {"Filter-Id": "gold"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +226,8 @@ def read_attributes(text: str) -> Mapping[str, object] | None:
     text. Raises ValueError with the right form; its text repeats no value."""
     if not text:
         return None
+    if len(text) > _LONGEST_ATTRIBUTES:
+        raise ValueError(f"is too long: no reply holds attributes of more than {_LONGEST_ATTRIBUTES:,} characters")
     found = _from_json(text) if text.startswith("{") else _from_pairs(text)
     for name, value in found.items():
         attribute_name(name)
@@ -229,16 +237,39 @@ def read_attributes(text: str) -> Mapping[str, object] | None:
 
 def _from_json(text: str) -> dict[str, object]:
     try:
-        return dict(json.loads(text))
+        return dict(json.loads(text, object_pairs_hook=_each_once))
+    except _Twice:
+        raise ValueError('names an attribute twice: write a list, {"Class": ["a", "b"]}') from None
     except (ValueError, RecursionError):
         raise ValueError(f"is no JSON object: {_ATTRIBUTES_FORM}") from None
 
 
+class _Twice(ValueError):
+    """A JSON object with a name that is given twice, of which the decoder would drop the first."""
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise _Twice
+    return dict(pairs)
+
+
 def _from_pairs(text: str) -> dict[str, object]:
+    """``Name=value;Name="value; with any letter"``. A semicolon separates where a name and ``=`` follow it; any other
+    belongs to the value: ``Class=OU=Sales;`` is how some gateways want it."""
     found: dict[str, list[str]] = {}
-    for pair in text.strip(";").split(";"):
-        name, equals, value = pair.partition("=")
-        if not equals or not value.strip():
+    at = 0
+    while at < len(text):
+        match = _PAIR.match(text, at)
+        if match is None:
             raise ValueError(f"is not understood: {_ATTRIBUTES_FORM}")
-        found.setdefault(name.strip(), []).append(value.strip())
+        value = match["value"].strip() if match["quoted"] is None else match["quoted"].replace('""', '"')
+        if not value:
+            raise ValueError(f"is not understood: {_ATTRIBUTES_FORM}")
+        if match["quoted"] is None and value.startswith('"'):
+            raise ValueError('has a quote that is not closed: write Name="value", and a quote inside twice')
+        if match["quoted"] is None and value.endswith(";") and "=" not in value:
+            raise ValueError('ends a value with a semicolon: write Name="value;" if it belongs to it, or leave it out')
+        found.setdefault(match["name"], []).append(value)
+        at = match.end()
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}

@@ -1,7 +1,7 @@
 """Reply attributes by name: pyrad's dictionary and value codecs behind strict checks. No other module imports pyrad.
 
 pyrad encodes numbers, addresses and dates. Octets and strings are encoded here, because pyrad 2.6 changes octets that
-look like digits or start with ``0x``. Encrypted, tagged and nested attributes are refused.
+look like digits or start with ``0x``; so are tags (RFC 2868). Encrypted and nested attributes are refused.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ _RESERVED = {
     "User-Password", "CHAP-Password", "CHAP-Challenge",
 }  # fmt: skip
 """Attributes that the server writes itself, or that have no place in a reply."""
+
+LARGEST_TAG = 31
+"""RFC 2868 section 3.1."""
 
 _NUMBER_TYPES = ("integer", "byte", "short", "signed", "integer64", "date")
 _TEXT_OR_NUMBER = "write text or a whole number"
@@ -50,8 +53,8 @@ class Dictionary:
             raise ValueError(f"cannot read the dictionary: {error}") from None
 
     def __contains__(self, name: str) -> bool:
-        """Whether an attribute of this name is defined, whether or not it can be encoded."""
-        return name in self._names.attributes
+        """Whether an attribute of this name is defined, with or without a tag, whether or not it can be encoded."""
+        return untagged(name) in self._names.attributes
 
     def encode_all(self, attributes: Mapping[str, object]) -> list[Attribute]:
         """The attributes in the order given; a list of values gives one attribute for each. Raises CannotEncode."""
@@ -63,11 +66,14 @@ class Dictionary:
 
     def encode(self, name: str, value: object) -> Attribute:
         """One attribute with a str or int value. A vendor's attribute comes wrapped in Vendor-Specific (RFC 2865
-        section 5.26). Raises CannotEncode."""
+        section 5.26); ``Name:1`` has the tag 1 (RFC 2868 section 3). Raises CannotEncode."""
         definition = self._definition(name)
+        tag = _tag(name, definition)
         if type(value) not in (str, int):  # excludes bool, which isinstance would let through as an int
             raise CannotEncode(name, _TEXT_OR_NUMBER, f"{value!r}; {_TEXT_OR_NUMBER}")
         octets, longest = _encode_value(name, definition, value), 247 if definition.vendor else 253
+        if definition.has_tag:
+            octets = _tagged(name, definition, tag, octets)
         if not 1 <= len(octets) <= longest:
             raise CannotEncode(name, f"{len(octets)} octets; it holds 1 to {longest}")
         if not definition.vendor:
@@ -77,15 +83,16 @@ class Dictionary:
         return int(AttributeType.VENDOR_SPECIFIC), head + octets
 
     def _definition(self, name: str) -> Definition:
-        if name not in self:
+        name = untagged(name)
+        if name not in self._names.attributes:
             near = difflib.get_close_matches(name, list(self._names.attributes), n=1)
             hint = f"did you mean {near[0]}?" if near else "add its file with radius.dictionary"
             raise CannotEncode(name, f"not in the dictionary; {hint}")
         if name in _RESERVED:
             raise CannotEncode(name, "the server writes this attribute itself")
         definition: Definition = self._names.attributes[name]
-        if definition.encrypt or definition.has_tag:
-            raise CannotEncode(name, "encrypted and tagged attributes are not supported")
+        if definition.encrypt:
+            raise CannotEncode(name, "encrypted attributes are not supported")
         if definition.type == "tlv" or definition.is_sub_attribute:
             raise CannotEncode(name, "attributes within attributes are not supported")
         if not 1 <= definition.code <= 255:
@@ -93,6 +100,37 @@ class Dictionary:
         if not 0 <= self._names.vendors.GetForward(definition.vendor) < 2**32:
             raise CannotEncode(name, f"the number of its vendor, {definition.vendor}, does not fit into four octets")
         return definition
+
+
+def untagged(name: str) -> str:
+    """The name without its tag: ``Tunnel-Type:1`` -> ``Tunnel-Type``."""
+    return name.partition(":")[0]
+
+
+def _tag(name: str, definition: Definition) -> int:
+    """The tag of ``Name:tag``, 0 for a name without one. Raises CannotEncode."""
+    base, colon, text = name.partition(":")
+    if not colon:
+        return 0
+    if not definition.has_tag:
+        raise CannotEncode(name, f"this attribute has no tags (RFC 2868): write {base}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 2 and 1 <= int(text) <= LARGEST_TAG):
+        raise CannotEncode(name, f"a tag is a number from 1 to {LARGEST_TAG}: write {base}:1")
+    return int(text)
+
+
+def _tagged(name: str, definition: Definition, tag: int, octets: bytes) -> bytes:
+    """A value with its tag: in the place of the first of four octets, or before a text (RFC 2868 sections 3.1, 3.3).
+    A text without a tag must not begin with an octet that is one."""
+    if definition.type == "integer":
+        if octets[0]:
+            raise CannotEncode(name, "its number has to be less than 16,777,216: three octets are left beside the tag")
+        return bytes((tag,)) + octets[1:]
+    if tag:
+        return bytes((tag,)) + octets if octets else octets
+    if octets and octets[0] <= LARGEST_TAG:
+        raise CannotEncode(name, f"begins with a control character, which would be read as a tag: write {name}:1")
+    return octets
 
 
 def _encode_value(name: str, definition: Definition, value: object) -> bytes:

@@ -18,7 +18,7 @@ AnyNetwork = IPv4Network | IPv6Network
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_ATTRIBUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ATTRIBUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?::[1-9]|:[12][0-9]|:3[01])?")
 _HERE = ("localhost", "127.0.0.1", "[::1]")
 
 SECRET_OCTETS = 16
@@ -145,8 +145,9 @@ def attribute_name(name: str) -> str:
     """Check the name of a RADIUS attribute that may be set, because the server does not set it itself. Raises
     ValueError."""
     if not _ATTRIBUTE.fullmatch(name):
-        raise ValueError('is not an attribute\'s name: write it as the dictionary does, "Filter-Id"')
-    if name.lower() in _WRITTEN_BY_THE_SERVER:
+        tagged = ', with a tag of 1 to 31 where it has one, "Tunnel-Type:1"' if ":" in name else ""
+        raise ValueError(f'is not an attribute\'s name: write it as the dictionary does, "Filter-Id"{tagged}')
+    if name.partition(":")[0].lower() in _WRITTEN_BY_THE_SERVER:
         raise ValueError("is written by the server itself, and cannot be set here")
     return name
 

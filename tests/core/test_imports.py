@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from otp_core.first_factor.hashes import Cost, hash_password
 from otp_core.imports import CustomerRow, RowProblem, TokenRow, read_customer, read_customers, read_tokens
+from otp_core.imports.customers import read_attributes
 from otp_core.model import Algorithm, Kind, Language, TokenSpec
 
 SEED = "3132333435363738393031323334353637383930"
@@ -258,8 +259,45 @@ def test_attributes_may_be_a_json_object() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("Class=OU=Sales;", {"Class": "OU=Sales;"}),
+        ("Class=OU=Sales;;Filter-Id=gold", {"Class": "OU=Sales;", "Filter-Id": "gold"}),
+        ("Filter-Id=gold;Class=OU=Sales;", {"Filter-Id": "gold", "Class": "OU=Sales;"}),
+        ("Class=OU=Sales", {"Class": "OU=Sales"}),
+        ('Class="OU=Sales;OU=Other;";Filter-Id=gold', {"Class": "OU=Sales;OU=Other;", "Filter-Id": "gold"}),
+        ('Class="say ""x"" ; y" ; Filter-Id = a b ', {"Class": 'say "x" ; y', "Filter-Id": "a b"}),
+        ("Cisco-AVPair=shell:priv-lvl=15;Cisco-AVPair=a", {"Cisco-AVPair": ["shell:priv-lvl=15", "a"]}),
+        ("Cisco-AVPair=permit ip any; any", {"Cisco-AVPair": "permit ip any; any"}),
+        (
+            "Tunnel-Type:1=VLAN;Tunnel-Medium-Type:1=IEEE-802;Tunnel-Private-Group-Id:1=42",
+            {"Tunnel-Type:1": "VLAN", "Tunnel-Medium-Type:1": "IEEE-802", "Tunnel-Private-Group-Id:1": "42"},
+        ),
+    ],
+)
+def test_no_attribute_loses_a_letter(text: str, meant: dict[str, object]) -> None:
+    quoted = text.replace('"', '""')
+    rows, faults = customers("contract_id,attributes", f'c1,"{quoted}"')
+    assert faults == []
+    assert rows[0].attributes == meant
+
+
+@given(st.dictionaries(st.sampled_from(["Class", "Filter-Id", "Tunnel-Type:1"]), st.text(min_size=1), min_size=1))
+def test_quoted_attributes_are_read_as_they_are_written(attributes: dict[str, str]) -> None:
+    text = ";".join(f'{name}="{value.replace(chr(34), chr(34) * 2)}"' for name, value in attributes.items())
+    assert read_attributes(text) == attributes
+
+
+@pytest.mark.parametrize(
     ("header", "line", "column", "form"),
     [
+        ("contract_id,attributes", "1,Filter-Id=gold;", "attributes", 'Name="value;"'),
+        ("contract_id,attributes", '1,"Class=""x"', "attributes", "not closed"),
+        ("contract_id,attributes", '1,"Class=""x""y"', "attributes", "not closed"),
+        ("contract_id,attributes", '1,"{""Class"": ""a"", ""Class"": ""b""}"', "attributes", "twice"),
+        ("contract_id,attributes", f"1,Class={'x' * 20_000}", "attributes", "too long"),
+        ("contract_id,attributes", "1,Tunnel-Type:32=VLAN", "attributes", "a tag of 1 to 31"),
+        ("contract_id,attributes", "1,State:1=x", "attributes", "written by the server"),
         ("contract_id,password", ",geheim", "contract_id", "contract ID"),
         ("contract_id", '"c\t1"', "contract_id", "nobody can type"),
         ("contract_id", f"{'あ' * 85}", "contract_id", "253 octets"),

@@ -86,6 +86,11 @@ def test_costs_that_cannot_be_hashed_are_a_problem(tmp_path: Path, lines: str, e
         ("reply_attributes.Class = [1.5]", "reply_attributes.Class: needs text, a whole number, or a list of those"),
         ('reply_attributes.State = "x"', "reply_attributes.State: is written by the server itself, and cannot be set "
          "here"),
+        (
+            'reply_attributes."Tunnel-Type:32" = "VLAN"',
+            "reply_attributes.Tunnel-Type:32: is not an attribute's name: write it as the dictionary does, "
+            '"Filter-Id", with a tag of 1 to 31 where it has one, "Tunnel-Type:1"',
+        ),
         ('reply_attributes."A B" = "x"', "reply_attributes.A B: is not an attribute's name: write it as the dictionary "
          'does, "Filter-Id"'),
         ("secret_file = 5", "secret_file: needs the name of a file, in quotes"),

@@ -14,6 +14,7 @@ import pytest
 from otp_core.accounts import Desk
 from otp_core.audit import Event
 from otp_core.first_factor.hashes import hash_password
+from otp_core.imports.customers import read_attributes
 from otp_core.messages import TEXTS, Text
 from otp_core.model import Language
 from otp_core.store.sqlite import driver
@@ -27,7 +28,8 @@ MODES = {"challenge": 1, "append": 2, "auto": 3, "code": 4, "password": 5}
 """The client of each mode is 127.0.0.<number>; 127.0.0.6 speaks English, ::1 is a client as well."""
 
 ATTRIBUTES = (
-    'reply_attributes = { "Cisco-AVPair" = ["shell:priv-lvl=15", "ip:addr-pool=kinko"], "Filter-Id" = "営業店" }\n'
+    'reply_attributes = { "Cisco-AVPair" = ["shell:priv-lvl=15", "ip:addr-pool=kinko"], "Filter-Id" = "営業店", '
+    '"Tunnel-Type:1" = "VLAN", "Tunnel-Medium-Type:1" = "IEEE-802", "Tunnel-Private-Group-Id:1" = "42" }\n'
 )
 ACCEPT, REJECT, CHALLENGE = "Access-Accept", "Access-Reject", "Access-Challenge"
 
@@ -260,6 +262,8 @@ def test_reply_attributes_arrive_as_they_are_set_vendors_included(sekisho: Sekis
     second = ask(sekisho, "english", one.contract_id, oath(one), received(first, "State")[0])
     assert received(second, "Cisco-AVPair") == ["shell:priv-lvl=15", "ip:addr-pool=kinko"]
     assert received(second, "Filter-Id") == ["営業店"]
+    vlan = {"Tunnel-Type:1": "VLAN", "Tunnel-Medium-Type:1": "IEEE-802", "Tunnel-Private-Group-Id:1": "42"}
+    assert {name: received(second, name) for name in vlan} == {name: [value] for name, value in vlan.items()}
 
 
 def test_a_customers_own_attributes_come_with_the_acceptance_and_with_nothing_else(sekisho: Sekisho) -> None:
@@ -269,6 +273,17 @@ def test_a_customers_own_attributes_come_with_the_acceptance_and_with_nothing_el
     assert (received(printed, "Class"), received(printed, "Session-Timeout")) == (["0x00ff"], ["3600"])
     printed = ask(sekisho, "password", name, "x")
     assert (heard(printed), received(printed, "Class")) == (REJECT, [])
+
+
+def test_what_an_import_says_of_class_and_vlan_arrives_letter_by_letter(sekisho: Sekisho) -> None:
+    text = "Class=OU=Sales;;Tunnel-Type:2=VLAN;Tunnel-Private-Group-Id:2=営業"
+    attributes = read_attributes(text)
+    assert attributes is not None
+    add_customer(sekisho.desk, sekisho.settings, "in-a-vlan", dict(attributes))
+    printed = ask(sekisho, "password", "in-a-vlan", PASSWORD)
+    assert received(printed, "Class") == ["0x" + b"OU=Sales;".hex()]
+    assert received(printed, "Tunnel-Type:2") == ["VLAN"]
+    assert received(printed, "Tunnel-Private-Group-Id:2") == ["営業"]
 
 
 def add_customer(desk: Desk, settings: Settings, name: str, attributes: dict[str, object]) -> None:

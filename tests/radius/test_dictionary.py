@@ -26,6 +26,7 @@ ATTRIBUTE Local-Ether 235 ether
 ATTRIBUTE Local-Octets 236 octets
 ATTRIBUTE Local-Encrypted 237 string encrypt=2
 ATTRIBUTE Local-Tagged 238 string has_tag
+ATTRIBUTE Local-Both 239 string has_tag,encrypt=2
 ATTRIBUTE Local-Large 300 string
 ATTRIBUTE Local-Zero 0 string
 ATTRIBUTE Local-TLV 240 tlv
@@ -85,6 +86,14 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Dictionary:
         ("Termination-Action", "Default", 29, bytes(4)),
         ("Framed-IP-Address", "10.1.2.3", 8, b"\x0a\1\2\3"),
         ("Login-IPv6-Host", "2001:db8::1", 98, bytes.fromhex("20010db8" + "0" * 23 + "1")),
+        ("Tunnel-Type", "VLAN", 64, b"\0\0\0\x0d"),
+        ("Tunnel-Type:1", "VLAN", 64, b"\1\0\0\x0d"),
+        ("Tunnel-Type:31", 13, 64, b"\x1f\0\0\x0d"),
+        ("Tunnel-Medium-Type:1", "IEEE-802", 65, b"\1\0\0\6"),
+        ("Tunnel-Private-Group-Id:1", "42", 81, b"\00142"),
+        ("Tunnel-Private-Group-Id", "42", 81, b"42"),
+        ("Tunnel-Private-Group-Id:2", "営業", 81, b"\2" + "営業".encode()),
+        ("Tunnel-Preference:3", 2**24 - 1, 83, b"\3\xff\xff\xff"),
         ("Framed-IPv6-Prefix", "2001:db8::/32", 97, bytes.fromhex("002020010db8" + "0" * 24)),
     ],
 )
@@ -122,6 +131,8 @@ def test_vendors_attributes_are_wrapped_as_rfc2865_5_26_has_it(name: str, value:
         ("Local-Date", "1700000000", (1_700_000_000).to_bytes(4, "big")),
         ("Local-Ether", "00:11:22:aa:BB:cc", bytes.fromhex("001122aabbcc")),
         ("Local-Octets", "Word", b"Word"),
+        ("Local-Tagged", "x", b"x"),
+        ("Local-Tagged:31", "x", b"\x1fx"),
         ("Plain-Number", "Two", b"\0\0\xfd\xe8\x09\x06\0\0\0\2"),
         ("Plain-Octets", "0x30783431", b"\0\0\xfd\xe8\x0a\x060x41"),
     ],
@@ -153,8 +164,20 @@ def test_a_list_stands_for_the_attribute_several_times_in_order() -> None:
         ("Prompt", 1, "the server writes this attribute itself"),
         ("EAP-Message", "x", "the server writes this attribute itself"),
         ("User-Password", "x", "the server writes this attribute itself"),
-        ("Local-Encrypted", "x", "encrypted and tagged attributes are not supported"),
-        ("Local-Tagged", "x", "encrypted and tagged attributes are not supported"),
+        ("Local-Encrypted", "x", "encrypted attributes are not supported"),
+        ("Local-Both:1", "x", "encrypted attributes are not supported"),
+        ("Filter-Id:1", "x", "Filter-Id:1: this attribute has no tags (RFC 2868): write Filter-Id"),
+        ("State:1", "x", "the server writes this attribute itself"),
+        ("Tunnel-Type:0", "VLAN", "a tag is a number from 1 to 31: write Tunnel-Type:1"),
+        ("Tunnel-Type:32", "VLAN", "a tag is a number from 1 to 31"),
+        ("Tunnel-Type:", "VLAN", "a tag is a number from 1 to 31"),
+        ("Tunnel-Type:x", "VLAN", "a tag is a number from 1 to 31"),
+        ("Tunnel-Type:1", "vlan", "write a number or one of ESP, GRE, L2TP, PPTP, VLAN"),
+        ("Tunnel-Type:1", 2**24, "less than 16,777,216"),
+        ("Tunnel-Private-Group-Id", "\x01x", "would be read as a tag: write Tunnel-Private-Group-Id:1"),
+        ("Tunnel-Private-Group-Id:1", "", "Tunnel-Private-Group-Id:1: 0 octets"),
+        ("Tunnel-Private-Group-Id:1", "x" * 253, "254 octets; it holds 1 to 253"),
+        ("Tunnel-Typ:1", "VLAN", "not in the dictionary; did you mean Tunnel-Type?"),
         ("Local-Large", "x", "Local-Large: its number is 300; one octet holds 1 to 255"),
         ("Local-Zero", "x", "Local-Zero: its number is 0; one octet holds 1 to 255"),
         ("Plain-Large", "x", "Plain-Large: its number is 300; one octet holds 1 to 255"),
@@ -255,7 +278,18 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = st.sampled_from(["Filter-Id", "Class", "Session-Timeout", "Service-Type", "Framed-IP-Address", "Cisco-AVPair"])
+NAMES = st.sampled_from(
+    [
+        "Tunnel-Type:1",
+        "Tunnel-Private-Group-Id:1",
+        "Filter-Id",
+        "Class",
+        "Session-Timeout",
+        "Service-Type",
+        "Framed-IP-Address",
+        "Cisco-AVPair",
+    ]
+)
 
 
 @given(st.dictionaries(NAMES | st.text(max_size=10), JSON, max_size=4))
