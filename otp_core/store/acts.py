@@ -73,6 +73,8 @@ class ActsJournal:
         self.path = store_file.with_name(store_file.name + ".acts")
         self._older = store_file.with_name(store_file.name + ".acts.1")
         self._store_file = store_file
+        self._latest: Sequence[int] = ()
+        self._version = (0, 0, 0)
 
     def add(self, rows: Iterable[AuditRow]) -> None:
         """Append the rows of one committed transaction that are to be kept, and flush. Raises OSError."""
@@ -111,16 +113,20 @@ class ActsJournal:
                     found[act.id, act.event] = act
         return [found[key] for key in sorted(found)]
 
-    def newest(self) -> int:
-        """The id of the act that was noted last, 0 for none. Reads the end of the newer file only. Raises OSError."""
+    def latest(self) -> Sequence[int]:
+        """The ids of the acts that were noted last, some dozens, the newest one last. Reads the end of the newer file,
+        if that has changed. Raises OSError."""
         try:
             with self.path.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _END))
-                lines = file.read(_END).splitlines()
+                status = os.fstat(file.fileno())
+                version = (status.st_ino, status.st_size, status.st_mtime_ns)
+                if version != self._version:
+                    file.seek(max(0, status.st_size - _END))
+                    acts = map(_parsed, file.read(_END).splitlines())
+                    self._latest, self._version = [one.id for one in acts if one is not None], version
         except FileNotFoundError:
-            return 0
-        acts = (_parsed(line) for line in reversed(lines))
-        return next((one.id for one in acts if one is not None), 0)
+            return ()
+        return self._latest
 
     def give_up(self) -> None:
         """Another store begins in the place of the one whose acts these are: they are the older file from now on.

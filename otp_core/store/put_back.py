@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, select
 
 from otp_core.audit import ms_of
 from otp_core.clock import TOLERANCE
-from otp_core.model import BackendSilent, StoreBusy, StoreProblem
+from otp_core.model import BackendSilent, StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.acts import JOURNALED, ActsJournal, KnownAct, enter_again, entered_by
 from otp_core.store.lost_time import COUNTER_RESERVE, void_codes_of_lost_time
 from otp_core.store.mark import Mark, MarkFile
@@ -44,8 +44,17 @@ _MOST_LINES = 100
 _log = structlog.get_logger("store")
 
 
+class PutBack(NamedTuple):
+    """A store that was put back: why it is taken for one, and the oldest and the newest entry that it lacks, 0 where
+    none is known."""
+
+    cause: str
+    oldest: int = 0
+    newest: int = 0
+
+
 class LostTime(NamedTuple):
-    """Rows of the audit trail behind ``after`` and up to ``until`` were lost."""
+    """Behind ``after`` and up to ``until``, entries of the audit trail that the store does not have were lost."""
 
     after: int
     until: int
@@ -58,7 +67,7 @@ class PutBackWatch:
     def __init__(self, store: Store, *, window: int, now_ms: Callable[[], int], trust_clock: bool = False) -> None:
         self._store, self._window, self._now_ms, self._trust_clock = store, window, now_ms, trust_clock
         self._file = MarkFile(store.file)
-        self._last = Mark("", 0)
+        self._last: Mark | None = None
 
     def begin(self) -> None:
         """Before anything is served: hold the store, see whether it was put back, and treat it. Raises StoreProblem
@@ -79,7 +88,7 @@ class PutBackWatch:
         while True:
             await asyncio.sleep(SECONDS)
             try:
-                self._compare(self._last)
+                self._compare(self._last or self._file.read())
             except (BackendSilent, StoreProblem, OSError) as cause:
                 _log.debug("the mark stays where it is", cause=str(cause))
 
@@ -87,8 +96,9 @@ class PutBackWatch:
         """Move the mark to the end, and let go of it. Call it when nothing is written any more."""
         try:
             with suppress(BackendSilent, StoreProblem, OSError):
-                self._compare(self._last)
-                self._file.write(self._last)
+                self._compare(self._last or self._file.read())
+                if self._last is not None:
+                    self._file.write(self._last)
         finally:
             self._file.close()
 
@@ -96,9 +106,9 @@ class PutBackWatch:
         """Compare the store with ``known``, and write that as the mark once the next comparison has found it."""
         with self._store.read() as connection:
             identity, newest = _identity(connection), newest_audit_id(connection)
-            cause = put_back_cause(connection, known, self._store.acts)
-        if cause is not None:
-            self._treat(cause, known)
+            found = put_back(connection, known, self._store.acts)
+        if found is not None:
+            self._treat(found, known)
         elif identity is None:
             self._name()
         else:
@@ -107,13 +117,21 @@ class PutBackWatch:
             self._last = Mark(identity, newest)
 
     def _name(self) -> None:
-        """The first start: give the store its name."""
-        with self._store.work() as work:
-            if work.meta(IDENTITY) is None:
-                work.put_meta(IDENTITY, new_identity())
-                _log.info("first start of this store with a mark beside it", mark=str(self._file.path))
-            newest, identity = work.newest_id(), (work.meta(IDENTITY) or b"").decode()
+        """The first start: give the store its name. One that cannot be written gets it when it can."""
+        try:
+            with self._store.work() as work:
+                first = work.meta(IDENTITY) is None
+                if first:
+                    work.put_meta(IDENTITY, new_identity())
+                newest, identity = work.newest_id(), (work.meta(IDENTITY) or b"").decode()
+        except StoreBusy:
+            raise
+        except StoreUnavailable as cause:
+            _log.debug("the store has no name yet", cause=str(cause))
+            return
         self._settle(Mark(identity, newest))
+        if first:
+            _log.info("first start of this store with a mark beside it", mark=str(self._file.path))
 
     def _settle(self, mark: Mark) -> None:
         self._last = mark
@@ -122,12 +140,12 @@ class PutBackWatch:
         with self._store.read() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
-    def _treat(self, cause: str, known: Mark | None) -> None:
+    def _treat(self, found: PutBack, known: Mark | None) -> None:
         """Void the codes of the lost time, and say so."""
         now, journal = self._now_ms(), self._store.acts
         with self._store.read() as connection:
-            known_until = max(known.newest_id if known else 0, _newest(journal)) or None
-            latest = max(known_until or 0, newest_audit_id(connection))
+            latest = max(found.newest, newest_audit_id(connection))
+            before, since = lost_time(connection), _newest_before(connection, found.oldest)
         if now < ms_of(latest) - TOLERANCE * 1000 and not self._trust_clock:
             raise StoreProblem(
                 f"the store was put back, and the clock stands {(ms_of(latest) - now) / 1000:.0f} s before its mark: "
@@ -135,40 +153,43 @@ class PutBackWatch:
                 "`sekisho serve --trust-clock`"
             )
         with self._store.work() as work:
-            if put_back_cause(work.connection, known, journal) is None or self._file.read() not in (known, None):
+            if put_back(work.connection, known, journal) is None or self._file.read() not in (known, None):
                 mark = self._file.read()  # another process was faster
             else:
                 mark = None
-                lost = void_lost_time(work, now, known_until, window=self._window, actor="sekisho serve", reason=cause)
+                lost = LostTime(before.until if before else 0, latest)
+                lost = void_lost_time(work, now, lost, window=self._window, actor="sekisho serve", reason=found.cause)
                 acts = lost_acts(work.connection, lost, journal)
                 self._file.write(Mark((work.meta(IDENTITY) or b"").decode(), 0))
         if mark is not None:
             self._last = mark
             return
+        _say(found.cause, since, acts)
         with self._store.read() as connection:
             self._settle(Mark(_identity(connection) or "", newest_audit_id(connection)))
-        _say(cause, lost, acts)
 
 
-def put_back_cause(connection: Connection, known: Mark | None, journal: ActsJournal | None) -> str | None:
-    """Why the store is taken to have been put back; None: it was not. ``known``: its mark."""
-    identity = _identity(connection)
+def put_back(connection: Connection, known: Mark | None, journal: ActsJournal | None) -> PutBack | None:
+    """Whether the store was put back; None: it was not. ``known``: its mark."""
+    identity, lost = _identity(connection), lost_time(connection)
+    ids = {id_ for id_ in _latest(journal) if lost is None or id_ > lost.until}
+    if known is not None and known.newest_id:
+        ids.add(known.newest_id)
+    missing = ids - set(connection.execute(select(audit.c.id).where(audit.c.id.in_(ids))).scalars())
+    ends = (min(missing), max(missing)) if missing else (0, 0)
     if known is None:
-        return None if identity is None else "the store was served before, and the mark beside it is missing"
+        if identity is None:
+            return None
+        return PutBack("the store was served before, and the mark beside it is missing", *ends)
     if known.identity != identity:
-        return "the mark beside the store is another one's"
-    lost = lost_time(connection)
-    act = _newest(journal)
-    for id_ in (known.newest_id, 0 if lost and act <= lost.until else act):
-        if id_ and connection.execute(select(audit.c.id).where(audit.c.id == id_)).first() is None:
-            return f"an entry of the audit trail of {_time(id_)} is missing"
-    return None
+        return PutBack("the mark beside the store is another one's", *ends)
+    return PutBack(f"an entry of the audit trail of {_time(ends[1])} is missing", *ends) if missing else None
 
 
 def void_lost_time(
     work: Work,
     now_ms: int,
-    latest: int | None,
+    lost: LostTime,
     *,
     window: int,
     counter_reserve: int = COUNTER_RESERVE,
@@ -176,16 +197,12 @@ def void_lost_time(
     reason: str,
     advance: Callable[[int], None] = lambda done: None,
 ) -> LostTime:
-    """Void the codes of the lost time, give the store a new name, and note which time was lost. ``latest``: an id that
-    the store had before it was put back; None: nothing is known."""
-    newest = select(func.max(audit.c.id))
-    if latest is not None:
-        newest = newest.where(audit.c.id <= latest)
-    after = work.connection.execute(newest).scalar() or 0
+    """Void the codes of the lost time, give the store a new name, and note which time was lost: ``lost``, or until now
+    where that is later."""
     void_codes_of_lost_time(
         work, now_ms, window=window, counter_reserve=counter_reserve, actor=actor, reason=reason, advance=advance
     )
-    lost = LostTime(after, max(work.newest_id(), latest or 0))
+    lost = LostTime(lost.after, max(lost.until, work.newest_id()))
     work.put_meta(IDENTITY, new_identity())
     work.put_meta(LOST_TIME, f"{lost.after} {lost.until}".encode())
     return lost
@@ -233,18 +250,22 @@ def _identity(connection: Connection) -> str | None:
     return value.decode() if value else None
 
 
-def _newest(journal: ActsJournal | None) -> int:
-    """The id of the journal's last act, 0 for none."""
+def _latest(journal: ActsJournal | None) -> Sequence[int]:
     with suppress(OSError):
-        return journal.newest() if journal else 0
-    return 0
+        return journal.latest() if journal else ()
+    return ()
 
 
-def _say(cause: str, lost: LostTime, acts: list[KnownAct]) -> None:
+def _newest_before(connection: Connection, id_: int) -> int:
+    newest = select(func.max(audit.c.id))
+    return connection.execute(newest.where(audit.c.id < id_) if id_ else newest).scalar() or 0
+
+
+def _say(cause: str, since: int, acts: list[KnownAct]) -> None:
     _log.error(
         "the store was put back without `sekisho restore`: every code that may have been used since is void",
         cause=cause,
-        lost_since=_time(lost.after),
+        lost_since=_time(since),
     )
     for one in acts[:_MOST_LINES]:
         _log.error("this act was lost: enter it again", act=one.event, at=_time(one.id), command=enter_again(one))

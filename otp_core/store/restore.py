@@ -25,7 +25,7 @@ from otp_core.sealing import KeyProblem, Sealer, read_master_key
 from otp_core.store.acts import JOURNALED, ActsJournal, KnownAct, enter_again, of_rows
 from otp_core.store.lost_time import COUNTER_RESERVE
 from otp_core.store.mark import Mark, MarkFile, users_of
-from otp_core.store.put_back import IDENTITY, void_lost_time
+from otp_core.store.put_back import IDENTITY, LostTime, void_lost_time
 from otp_core.store.schema import REVISION
 from otp_core.store.sqlite import backup as files
 from otp_core.store.sqlite import database, driver
@@ -174,7 +174,7 @@ def _marked(mark: MarkFile) -> int:
 
 def _noted(journal: ActsJournal) -> int:
     with contextlib.suppress(OSError):
-        return journal.newest()
+        return max(journal.latest(), default=0)
     return 0
 
 
@@ -243,11 +243,12 @@ def _void(order: Order, new: Path, old: _Old, latest: int, ids: Ids, advance: Ca
     store = Store(_url(new), order.key_file, ids=ids, busy_seconds=5.0)
     store.acts = None
     with store.work() as work:
-        as_of = _local(ms_of(work.newest_id()))
+        contents_id = work.newest_id()
+        as_of = _local(ms_of(contents_id))
         void_lost_time(
             work,
             order.now_ms,
-            latest,
+            LostTime(contents_id, latest),
             window=order.window,
             counter_reserve=order.counter_reserve,
             actor=order.actor,

@@ -45,13 +45,13 @@ def _age(store: Store) -> CheckResult:
 
 def _mark(store: Store) -> Iterator[CheckResult]:
     from otp_core.store.mark import read_mark
-    from otp_core.store.put_back import put_back_cause
+    from otp_core.store.put_back import put_back
 
     known = read_mark(store.file)  # before the store: it may go on meanwhile
     with store.read() as connection:
-        cause = put_back_cause(connection, known, store.acts)
-    if cause is not None:
-        text = f"{cause}: it was put back; the next start voids every code that may have been used since"
+        found = put_back(connection, known, store.acts)
+    if found is not None:
+        text = f"{found.cause}: it was put back; the next start voids every code that may have been used since"
         yield CheckResult(CheckState.FAIL, "put back", f"{text}. `sekisho restore FILE` is the way to do that")
     elif known is not None:
         yield CheckResult(CheckState.OK, "put back", "the store is the one that was served last")

@@ -117,6 +117,24 @@ def test_an_old_copy_is_noticed_though_a_command_has_written_to_it(bank: Bank) -
     assert said(bank)[0] == PUT_BACK
 
 
+def test_no_lost_act_is_forgotten_though_new_ones_were_noted_after_it_was_put_back(bank: Bank) -> None:
+    for name, number in (("taro", 1), ("jiro", 2)):
+        bank.customer(name, f"VSMT0000000{number}")
+    said(bank)
+    copy = copied(bank)
+    bank.clock.now += 60
+    bank.desk.enrolment.report_lost("taro", STAFF)
+    put_back(bank, copy)
+    bank.clock.now += 60
+    bank.desk.customers.lock("jiro", STAFF)
+    assert said(bank) == [PUT_BACK, "this act was lost: enter it again"]
+    with bank.store.read() as connection:
+        lost = lost_time(connection)
+        assert lost is not None
+        assert [one.customer for one in lost_acts(connection, lost, bank.store.acts)] == ["taro"]
+    assert said(bank) == []
+
+
 def test_the_file_alone_without_its_log_is_noticed(bank: Bank) -> None:
     taro = bank.customer()
     with closing(driver.connect(str(bank.database), isolation_level=None)) as other:

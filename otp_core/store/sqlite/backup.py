@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -179,8 +180,8 @@ def new_file(target: Path, ending: str, owner: tuple[int, int] | None = None) ->
         with contextlib.suppress(OSError):
             if os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor)):
                 path.unlink()
-        for end in ("-wal", "-shm", "-journal", ".state"):
-            path.with_name(path.name + end).unlink(missing_ok=True)
+        for beside in path.parent.glob(f"{glob.escape(path.name)}?*"):  # what was made beside it when it was opened
+            beside.unlink(missing_ok=True)
         os.close(descriptor)
 
 
