@@ -187,8 +187,21 @@ class ModuleConnection:
             except TimeoutError as error:
                 raise Gone(f"no frame within {seconds:g} s") from error
         self._wait_at = self._loop.time() + QUIET_SECONDS
+        self._refuse_who_has_gone()
         self._count_frame()
         return self._arrived.pop(0)
+
+    def _refuse_who_has_gone(self) -> None:
+        """Raise Gone if the module has closed behind its last frame: this process stood still for longer than it waits,
+        and the code in that frame would be judged at an hour that is not its own, and counted as wrong."""
+        try:
+            left = self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise Gone("the module has closed") from error
+        if not left:
+            raise Gone("the module has closed")
 
     async def _arrival(self) -> None:
         """Return when at least one whole frame is there."""

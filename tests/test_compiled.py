@@ -32,6 +32,7 @@ LOGIN_PATH = [
 """Where a login enters a part of the program. The parts meet in the wiring, not by imports."""
 
 NOT_COMPILED = {
+    "otp_core.kernel_clock": "asks the kernel by ctypes, and only for datagrams that may have waited",
     "otp_core.model": "its records are made from rows, which do not keep to the annotations that mypyc would enforce",
     "otp_core.first_factor": "a Protocol and the values it exchanges",
     "otp_core.first_factor.throttle": "for passwords only, whose hash takes a thousand times as long",

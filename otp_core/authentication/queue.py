@@ -15,7 +15,8 @@ which is after the commit is durable.
 *What happens on conflict.* ``Conflict``: the batch is run again, up to CONFLICT_RUNS times, then each request alone;
 one that still conflicts is answered with silence. ``StoreUnavailable``, ``ClockWrong``: the batch goes back to the
 head of the queue in its order and is tried again after RETRY_SECONDS; a request whose deadline has passed gets silence
-instead, so that its gateway tries the next server. Any other exception: each request is run alone, so that a poisoned
+instead, so that its gateway tries the next server; so does one that is more than LATE_SECONDS past it when its turn
+comes. Any other exception: each request is run alone, so that a poisoned
 one does not take the others' verdicts with it, and is silence if it fails alone too.
 
 *Codes that are verified elsewhere.* The evaluator may answer ``VerifierNeeded`` in the place of a verdict; nothing was
@@ -47,6 +48,8 @@ BATCH = 256
 """Requests in one batch at most."""
 RETRY_SECONDS = 0.05
 """The pause before a batch that could not be written is tried again."""
+LATE_SECONDS = 1.0
+"""How long after its deadline a request may still be evaluated."""
 REMIND_SECONDS = 10.0
 """How often the log says again that no login can be answered, while the cause is the same."""
 CONFLICT_RUNS = 10
@@ -101,12 +104,24 @@ class LoginQueue:
         if self._under_way >= self._login_batch.concurrency:
             return  # the batch that ends next begins another
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        batch = self._in_time(batch)
         self._under_way += 1
         # No Task: an engine that does not wait is done before this call returns, and a Task would cost a turn of the
         # loop.
         InlineTask(self._run_batch(batch), self._batch_ended).begin()
         if self._waiting:
             self._schedule()
+
+    def _in_time(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Those that are not long past their deadline; the others get silence. After a pause of the whole process their
+        codes would be judged at an hour that was never theirs, and counted as wrong."""
+        oldest = asyncio.get_running_loop().time() - LATE_SECONDS
+        if all(request.attempt.deadline > oldest for request, _ in batch):
+            return batch
+        for request, on_verdict in batch:
+            if request.attempt.deadline <= oldest:
+                _deliver(on_verdict, Silence("the server stood still until after the deadline"))
+        return [one for one in batch if one[0].attempt.deadline > oldest]
 
     def _batch_ended(self) -> None:
         self._under_way -= 1

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
+from otp_core.kernel_clock import kernel_time
 from otp_core.settings.values import Address
 from radius_server.listen.ports import bind_udp
 
@@ -18,9 +20,16 @@ MAX_DRAINED = 64
 _MAX_DATAGRAM = 4096 + 1
 """Octets read of a datagram: one more than RADIUS allows, so that a longer one can be recognised."""
 
-_CONTROL_SIZE = socket.CMSG_SPACE(20)
+AT_ONCE = 0.5
+"""Seconds since this process last found the socket empty within which no datagram is asked when it came: it was no
+earlier, and being told costs a microsecond."""
+
+_CONTROL_SIZE = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 """Older Pythons lack the constant; 8 is its value on Linux."""
+
+_SO_TIMESTAMPNS = 35
+"""The kernel tells when a datagram came (socket(7)); the value on Linux, but for SPARC and PA-RISC."""
 
 Peer = Any
 """A socket address as the kernel gives it: (host, port) or (host, port, flow, scope)."""
@@ -29,17 +38,48 @@ Receive = Callable[["Listener", bytes, Peer, bytes], None]
 """Takes the listener, a datagram, its peer, and the local address it was sent to."""
 
 
+def kernel_seconds() -> float:
+    """The kernel's own wall clock, by which it stamps datagrams, in seconds since the epoch. (``time.time`` may be
+    another one: libfaketime.)"""
+    read = kernel_time()
+    return time.time() if read is None else read[0]
+
+
+def uptime_seconds() -> float:
+    """Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def _is_stamped(made: socket.socket) -> bool:
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    except OSError:
+        return False
+    return struct.calcsize("l") == 8  # elsewhere the stamp has another form
+
+
 class Listener:
     """One bound UDP socket; a wildcard address (0.0.0.0 or ::) listens at every address of the machine.
 
     ``local`` is the local address that a datagram was sent to, packed as the control data of its reply. It is
-    empty for a socket that is bound to one address. Raises OSError (PortTaken).
+    empty for a socket that is bound to one address. ``waited``: for how many seconds the datagram that is being passed
+    on lay in the socket, at least; 0 where that is less than AT_ONCE. ``stamp_time`` and ``uptime``: the clock of the
+    kernel's time stamps, and one that nobody sets, in seconds. Raises OSError (PortTaken).
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(
+        self,
+        address: Address,
+        stamp_time: Callable[[], float] = kernel_seconds,
+        uptime: Callable[[], float] = uptime_seconds,
+    ) -> None:
         self._family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self.socket = bind_udp(self._family, address)
         self.socket.setblocking(False)
+        self.waited = 0.0
+        self._stamp_time, self._uptime = stamp_time, uptime
+        self._empty_at = uptime()
+        self._stamped = _is_stamped(self.socket)
         self._wildcard = ip_address(address.host).is_unspecified
         if self._wildcard:
             option = (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO) if self._v6 else (socket.IPPROTO_IP, _IP_PKTINFO)
@@ -58,16 +98,46 @@ class Listener:
     def drain(self, receive: Receive) -> None:
         """Pass what has arrived to ``receive``, up to MAX_DRAINED datagrams. One event of the loop for each datagram
         would cost more than the datagram itself."""
+        since_empty = self._uptime() - self._empty_at
+        if since_empty >= AT_ONCE and self._stamped:
+            self._drain_what_waited(receive, since_empty)
+            return
         read = self._read_with_local_address if self._wildcard else self._read
         try:
             for _ in range(MAX_DRAINED):
                 receive(self, *read())
         except BlockingIOError:
-            return
+            self._empty_at = self._uptime()
         except OSError as error:
             # ECONNREFUSED reports that a reply met a closed port; it does not concern the datagrams that wait.
             if error.errno not in (errno.ECONNREFUSED, errno.EINTR):
                 raise
+
+    def _drain_what_waited(self, receive: Receive, since_empty: float) -> None:
+        """As ``drain``, when datagrams may have waited: this process stood still, or does not keep up. (Or nothing came
+        for a while: then the first one is asked too.)"""
+        try:
+            for _ in range(MAX_DRAINED):
+                datagram, control, _flags, peer = self.socket.recvmsg(_MAX_DATAGRAM, _CONTROL_SIZE)
+                waited = min(self._age(control), since_empty)
+                self.waited = waited if waited >= AT_ONCE else 0.0
+                receive(self, datagram, peer, self._local_address(control) if self._wildcard else b"")
+        except BlockingIOError:
+            self._empty_at = self._uptime()
+        except OSError as error:
+            if error.errno not in (errno.ECONNREFUSED, errno.EINTR):
+                raise
+        finally:
+            self.waited = 0.0
+
+    def _age(self, control: list[tuple[int, int, bytes]]) -> float:
+        """Seconds since a datagram came; 0 where that is not known."""
+        for level, kind, value in control:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(value) >= 16:
+                seconds, nanoseconds = struct.unpack("=qq", value[:16])
+                came: float = seconds + nanoseconds / 1e9
+                return max(0.0, self._stamp_time() - came)
+        return 0.0
 
     def send(self, datagram: bytes, peer: Peer, local: bytes) -> bool:
         """Send one datagram to ``peer`` from ``local``. False if the kernel did not take it: the datagram is

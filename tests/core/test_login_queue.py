@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from pathlib import Path
 
 import pytest
 
-from otp_core.authentication.queue import BATCH, RETRY_SECONDS
-from otp_core.login.table import Finding
-from otp_core.model import Accept, Language, Reject, Verdict
-from tests.core.bank import STAFF, Bank, rules
+from otp_core.authentication.queue import BATCH, RETRY_SECONDS, LoginQueue
+from otp_core.login.requests import LoginRequest
+from otp_core.login.table import Finding, Stage
+from otp_core.model import Accept, Attempt, Language, Reject, Silence, Verdict
+from tests.core.bank import CODE, STAFF, Bank, rules
 from tests.core.entrance import SOON, run
 from tests.core.queues import CountingEvaluator, later, locked, queue_of, request, seal_breaks, verdicts
 
@@ -198,3 +200,31 @@ def test_one_code_one_login_while_the_desk_and_two_queues_use_the_store_at_once(
         stop.set()
         clerk.join()
     assert len(bank.audit(event="login.accepted")) == len(holders)
+
+
+def test_a_request_long_past_its_deadline_is_silence_and_counts_nothing(tmp_path: Path) -> None:
+    """The whole process stood still: a code that was right when it was sent must not be counted as wrong."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    hana = bank.customer("hana", "VSMT00000002")
+    sent, late = taro.code(), []
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        queue = LoginQueue(bank.store.login_batch(), bank.evaluator, bank.guarded, bank.store.ids)
+        verdicts: dict[str, Verdict] = {}
+        bank.clock.now += 62
+        for holder, code, deadline in ((taro, sent, loop.time() - 59), (hana, hana.code(), loop.time() + 3)):
+            attempt = Attempt(holder.contract_id, code, CODE, "gateway", deadline=deadline)
+            request = LoginRequest(attempt, Stage.CODE, code=code)
+            queue.submit(request, functools.partial(verdicts.__setitem__, holder.contract_id))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        late.append(verdicts["taro"])
+        assert verdicts["hana"] == Accept()
+        queue.close()
+
+    asyncio.run(scene())
+    (verdict,) = late
+    assert isinstance(verdict, Silence) and "stood still" in verdict.reason
+    assert bank.login_record().failures == 0

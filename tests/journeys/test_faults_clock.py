@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -252,3 +253,20 @@ def test_after_a_time_in_the_future_nobody_stays_refused(tmp_path: Path, by_comm
         assert "trust-clock" not in command(sekisho, hand, "doctor")
         listed = {row.customer for row in sekisho.audit(event="clock.repaired")}
         assert listed == {right.contract_id, wrong.contract_id}
+
+
+@pytest.mark.parametrize(("workers", "listen"), [(1, "127.0.0.1:0"), (2, "0.0.0.0:0")])
+def test_logins_that_waited_while_the_server_stood_still_are_silence(tmp_path: Path, workers: int, listen: str) -> None:
+    """Their gateways have gone elsewhere, and later their codes would count as wrong ones. No restart, no clock."""
+    with sekisho_and_peers(tmp_path, workers=workers, listen=(listen,)) as (sekisho, peers):
+        customers = sekisho.crowd(6)
+        assert sekisho.process is not None
+        os.killpg(sekisho.process.pid, signal.SIGSTOP)
+        try:
+            asked = [ask(one, one.code()) for one in customers]
+            assert names(peers.ask_all(asked, wait=4.5)) == [SILENT] * 6
+        finally:
+            os.killpg(sekisho.process.pid, signal.SIGCONT)
+        assert comes_back(peers)
+        assert [sekisho.audit(one.contract_id, "login") for one in customers] == [[]] * 6
+        assert names(peers.ask_all([ask(one, one.code()) for one in customers])) == [ACCEPT] * 6

@@ -11,7 +11,7 @@ import pytest
 
 from otp_core.settings import Address
 from radius_server.listen.ports import PortTaken
-from radius_server.listen.udp import MAX_DRAINED, Listener
+from radius_server.listen.udp import MAX_DRAINED, Listener, kernel_seconds
 
 Heard = list[tuple[bytes, Any, bytes]]
 
@@ -154,3 +154,69 @@ def test_what_cannot_be_sent_is_lost_and_nothing_worse() -> None:
     assert not listener.send(bytes(70_000), ("127.0.0.1", 9), b"")
     listener.close()
     assert not listener.send(b"x", ("127.0.0.1", 9), b"")
+
+
+# How long a datagram waited
+
+
+class Clocks:
+    """The kernel's own clock, and an uptime that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.up = 1000.0
+        self.set = 0.0
+        """By how much the clock of the stamps was set ahead meanwhile."""
+
+    def stamp_time(self) -> float:
+        return kernel_seconds() + self.set
+
+    def uptime(self) -> float:
+        return self.up
+
+
+def waits(listener: Listener) -> list[float]:
+    found: list[float] = []
+    assert select.select([listener.socket], [], [], 3)[0]
+    listener.drain(lambda one, *_: found.append(one.waited))
+    return found
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_a_datagram_that_lay_in_the_socket_is_passed_on_with_its_age(listen: str) -> None:
+    clocks = Clocks()
+    listener = Listener(Address(listen, 0), clocks.stamp_time, clocks.uptime)
+    with peer(listener, "::1" if ":" in listen else "127.0.0.1") as gateway:
+        gateway.send(b"before the process stood still")
+        assert waits(listener) == [0.0]
+        gateway.send(b"while it stands still")
+        clocks.set = clocks.up = 62.0
+        clocks.up += 1000
+        (waited,) = waits(listener)
+        assert 61.9 < waited < 65
+        assert listener.waited == 0.0
+        gateway.send(b"afterwards")
+        assert waits(listener) == [0.0], "the socket was empty a moment ago"
+    listener.close()
+
+
+def test_a_clock_that_was_set_makes_no_datagram_older_than_the_socket_was_unread() -> None:
+    clocks = Clocks()
+    listener = Listener(Address("127.0.0.1", 0), clocks.stamp_time, clocks.uptime)
+    with peer(listener, "127.0.0.1") as gateway:
+        for ahead in (9 * 3600, -9 * 3600):
+            gateway.send(b"?")
+            clocks.set += ahead
+            clocks.up += 0.6
+            (waited,) = waits(listener)
+            assert waited == (pytest.approx(0.6) if ahead > 0 else 0.0)
+    listener.close()
+
+
+def test_a_datagram_that_comes_after_a_quiet_hour_did_not_wait() -> None:
+    clocks = Clocks()
+    listener = Listener(Address("127.0.0.1", 0), clocks.stamp_time, clocks.uptime)
+    with peer(listener, "127.0.0.1") as gateway:
+        clocks.up += 3600
+        gateway.send(b"?")
+        assert waits(listener) == [0.0]
+    listener.close()
