@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bank import Bank
+from bank import Bank, known_expectations
 from radius_client import Gateway, Server
 from sessions import Sessions
 
@@ -101,6 +101,8 @@ async def _serve(options: argparse.Namespace) -> None:
     bank = Bank(gateway, Sessions(options.idle), portal=options.portal)
     runner = web.AppRunner(bank.application(), access_log=None)
     await runner.setup()
+    assert runner.server is not None
+    runner.server.request_handler = known_expectations(runner.server.request_handler)
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as problem:

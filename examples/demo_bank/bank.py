@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -105,7 +106,7 @@ class Bank:
         session = request[SESSION]
         if isinstance(session.login, LoggedIn):
             return _to("/top")
-        session.login = None  # a challenge that was left unanswered is given up
+        self._sessions.give_up(session)  # a challenge that was left unanswered
         return self._page(session, "login")
 
     async def _code_page(self, request: web.Request) -> web.StreamResponse:
@@ -143,7 +144,7 @@ class Bank:
     async def _login(self, request: web.Request) -> web.StreamResponse:
         session = request[SESSION]
         form = await _form(request)
-        customer, password = str(form.get("contract_id", "")).strip(), str(form.get("password", ""))
+        customer, password = form.get("contract_id", "").strip(), form.get("password", "")
         async with session.lock:
             if isinstance(session.login, LoggedIn):
                 return _to("/top")  # the second click of two
@@ -157,7 +158,7 @@ class Bank:
     async def _code(self, request: web.Request) -> web.StreamResponse:
         session = request[SESSION]
         form = await _form(request)
-        code = str(form.get("code", "")).strip()
+        code = form.get("code", "").strip()
         async with session.lock:
             challenge = session.login
             if not isinstance(challenge, Challenge):
@@ -171,7 +172,7 @@ class Bank:
         try:
             reply = await self._gateway.send(request, server)
         except NoReply:
-            session.login = None
+            self._sessions.give_up(session)
             return _back(session, "/", "silence")
         return self._follow(session, request, reply)
 
@@ -183,10 +184,11 @@ class Bank:
                 self._sessions.log_in(session, request.user, with_code=was_challenged)
                 return _to("/top")
             case ReplyCode.CHALLENGE:
-                session.login = Challenge(request.user, reply.state, reply.server, reply.message, was_challenged)
+                asked = Challenge(request.user, reply.state, reply.server, reply.message, was_challenged)
+                self._sessions.challenge(session, asked)
                 return _to("/code")
             case ReplyCode.REJECT:
-                session.login = None
+                self._sessions.give_up(session)
                 return _back(session, "/", "refused-code" if was_challenged else "refused", reply.message)
 
     async def _log_out(self, request: web.Request) -> web.StreamResponse:
@@ -197,11 +199,29 @@ class Bank:
         return _to("/")
 
 
-async def _form(request: web.Request) -> Mapping[str, object]:
+async def _form(request: web.Request) -> Mapping[str, str]:
+    """URL-encoded UTF-8, as our pages send it. Nothing else is read: some charsets make text that no UTF-8 can hold."""
     try:
-        return await request.post()
-    except (ValueError, LookupError, web.RequestPayloadError):  # unknown charset, malformed part, not UTF-8
+        if request.content_type != "application/x-www-form-urlencoded" or (request.charset or "utf-8") != "utf-8":
+            raise ValueError
+        text = (await request.read()).decode()
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=10, errors="strict"))
+    except (ValueError, web.RequestPayloadError):  # or too many fields, or malformed chunks
         raise web.HTTPBadRequest(text="the form cannot be read") from None
+
+
+def known_expectations(
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    """417 for an Expect header other than 100-continue: aiohttp repeats it in its own answer, and fails where it is not
+    UTF-8."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+            return web.Response(status=417, text="expectation failed", headers=_HEADERS)
+        return await handler(request)
+
+    return handle
 
 
 def _is_same_origin(request: web.Request) -> bool:
