@@ -6,6 +6,7 @@ A wrong password and an unknown contract ID get the same page after the same tim
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from aiohttp import web
@@ -29,6 +30,11 @@ from otp_core.store.retry import retry_while_busy
 
 PASSWORD_SECONDS = 10.0
 """For the check of a password, delays of the throttles included."""
+
+REFUSAL_SECONDS = 1.0
+"""From the arrival of a wrong pair until its answer, as RADIUS has its reject_delay: imported hashes take several times
+as long to check as our own, and the time would tell whose password is one. What takes longer is answered after the next
+whole number of these, so that it tells little."""
 
 _PASSWORD_ONLY = Policy(Mode.PASSWORD)
 
@@ -61,7 +67,7 @@ class SignIn:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Check the pair: on to the first page of the journey, or back to the form with a message."""
-        form = await form_of(request)
+        form, arrived = await form_of(request), asyncio.get_running_loop().time()
         journey = request.path.strip("/")
         contract_id = normalise_contract_id(form.get("contract_id", ""))
         password = form.get("password", "")
@@ -69,6 +75,8 @@ class SignIn:
         message = _missing(contract_id, password)
         if message is None:
             message = await self._check(contract_id, password, principal)
+            if message == "wrong-pair":
+                await _until_refusal(arrived)
         if message is not None:
             response = web.HTTPSeeOther(request.path)
             self._notices.send(response, message, contract_id)
@@ -119,6 +127,12 @@ class SignIn:
         response = web.HTTPSeeOther(str(session.data["stage"]))
         self._sessions.set_cookie(response, cookie)
         return response
+
+
+async def _until_refusal(arrived: float) -> None:
+    """Wait until a refusal may leave. ``arrived``: the loop's time."""
+    taken = asyncio.get_running_loop().time() - arrived
+    await asyncio.sleep(max(1, math.ceil(taken / REFUSAL_SECONDS)) * REFUSAL_SECONDS - taken)
 
 
 def _missing(contract_id: str, password: str) -> str | None:
