@@ -16,7 +16,7 @@ from pam_module.frontend import PamFrontend
 from pam_module.profiles import profiles_of
 from pam_module.settings import PamSettings
 from pam_module.store_backend import StoreBackend
-from pam_module.unix_socket import SocketTaken
+from pam_module.unix_socket import SocketTaken, UnixListener
 
 STAND_BY_SECONDS = 1.0
 """How often a worker without the socket tries to get it."""
@@ -38,7 +38,10 @@ class PamDoor:
         return []
 
     def bind(self) -> None:
-        """Nothing: workers do not share this socket; one of them binds it in ``open``."""
+        """Only try it: workers do not share this socket; one of them binds it in ``open``. Raises SocketTaken or
+        another OSError."""
+        if self._pam is not None:
+            UnixListener(self._pam.socket, mode=0o600).close()
 
     async def open(self, services: Services, *, shared: bool) -> None:
         """Listen, if the settings have a section [pam]. ``shared``: if another worker has the socket, wait for it in

@@ -6,7 +6,8 @@ section part of the schema (settings.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from admin_web.portal.door import WebDoor
@@ -19,23 +20,58 @@ from sekisho.settings import Settings
 
 
 class Entry(NamedTuple):
-    """``section``: an attribute of Settings; ``make`` takes its value, which is None for a section that is left out."""
+    """``section``: an attribute of Settings; ``make`` takes its value, which is None for a section that is left out.
+    ``asked_for_as``: its name for ``serve --doors``; the doors of one name share a process."""
 
     section: str
     make: Callable[[Any], Door[Any]]
+    asked_for_as: str
 
 
 DOORS: dict[str, Entry] = {
-    "pam": Entry("pam", PamDoor),
-    "radius": Entry("radius", RadiusDoor),
-    "soft_token": Entry("soft_token", SoftTokenDoor),
-    "web": Entry("web", WebDoor),
+    "pam": Entry("pam", PamDoor, "pam"),
+    "radius": Entry("radius", RadiusDoor, "radius"),
+    "soft_token": Entry("soft_token", SoftTokenDoor, "web"),
+    "web": Entry("web", WebDoor, "web"),
 }
 
+NAMES = tuple(dict.fromkeys(entry.asked_for_as for entry in DOORS.values()))
+"""What ``serve --doors`` takes."""
 
-def make_doors(settings: Settings) -> dict[str, Door[Any]]:
-    """Every door, made from these settings and not opened yet."""
-    return {name: entry.make(getattr(settings, entry.section)) for name, entry in DOORS.items()}
+
+class Process(NamedTuple):
+    """One process of the server. ``name``: in the log and the list of processes; ``doors``: names in DOORS.
+    ``essential``: the server is not worth running without it."""
+
+    name: str
+    doors: tuple[str, ...]
+    essential: bool = True
+
+
+def processes(settings: Settings, asked_for: Collection[str] = NAMES, *, apart: bool = True) -> list[Process]:
+    """Which doors share a process. What a browser sends may not delay a gateway, so the web doors have a process of
+    their own; the modules of this machine are served by the RADIUS workers. ``asked_for``: of NAMES. ``apart``: several
+    processes may write. Empty if there is nothing to serve."""
+    of = {
+        name: tuple(
+            door
+            for door, entry in DOORS.items()
+            if name == entry.asked_for_as and name in asked_for and getattr(settings, entry.section) is not None
+        )
+        for name in NAMES
+    }
+    if not apart:
+        together = of["radius"] + of["pam"] + of["web"]
+        return [Process("radius" if of["radius"] else "doors", together)] if together else []
+    workers = (settings.radius.workers or os.cpu_count() or 1) if of["radius"] else 1
+    found = [Process("radius" if of["radius"] else "pam", of["radius"] + of["pam"])] * workers
+    found = [one for one in found if one.doors]
+    return [*found, Process("web", of["web"], essential=not found)] if of["web"] else found
+
+
+def make_doors(settings: Settings, names: Collection[str] = tuple(DOORS)) -> dict[str, Door[Any]]:
+    """These doors, made from these settings and not opened yet."""
+    return {name: entry.make(getattr(settings, entry.section)) for name, entry in DOORS.items() if name in names}
 
 
 def reload_doors(doors: dict[str, Door[Any]], settings: Settings) -> None:

@@ -1,4 +1,5 @@
-"""The life of one server process: start, signals, reload, drain. Several workers: supervisor.py.
+"""The server: which processes there are, and the life of each: start, signals, reload, drain. Who looks after them:
+supervisor.py.
 
 SIGTERM and SIGINT drain and end it, SIGHUP reloads the settings. It knows no door by name.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import structlog
 
 from otp_core import logs
 from otp_core.doors import Door
-from otp_core.settings import ConfigProblems, Loaded
+from otp_core.settings import ConfigProblems, Loaded, Problem
 from otp_core.store.sqlite import driver
-from sekisho.doors import door_problems, make_doors, reload_doors
+from sekisho.doors import NAMES, Process, door_problems, make_doors, processes, reload_doors
+from sekisho.heartbeat import Heartbeat
+from sekisho.notify import Notifier
 from sekisho.settings import Settings, load
-from sekisho.supervisor import SIGNALS, supervise
+from sekisho.supervisor import SIGNALS, Role, supervise
 from sekisho.wiring import open_application
 
 _log = structlog.get_logger("sekisho")
@@ -42,120 +45,116 @@ class Configuration:
         return loaded
 
 
-def run(configuration: Configuration, *, trust_clock: bool = False) -> int:
+def run(configuration: Configuration, *, trust_clock: bool = False, doors: Collection[str] = NAMES) -> int:
     """Serve until a signal ends it; returns the exit code. ``trust_clock``: accept a clock behind the audit trail.
+    ``doors``: which ones, of NAMES.
 
     Raises ConfigProblems, StoreProblem, KeyProblem, StoreUnavailable and OSError if it cannot start."""
-    # Blocked until their handlers are there: SIGHUP without a handler would end the process.
+    # Blocked until somebody takes them: SIGHUP without a handler would end the process.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        return _run(configuration, trust_clock=trust_clock)
+        loaded = configuration.read()
+        logs.configure(loaded.settings.log.level, loaded.settings.log.format)
+        with logs.everything():
+            return _run(configuration, loaded, doors, trust_clock=trust_clock)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _run(configuration: Configuration, *, trust_clock: bool) -> int:
-    loaded = configuration.read()
-    settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format)
-    with logs.everything():
-        return _run_logged(configuration, loaded, trust_clock=trust_clock)
-
-
-def _run_logged(configuration: Configuration, loaded: Loaded[Settings], *, trust_clock: bool) -> int:
+def _run(
+    configuration: Configuration, loaded: Loaded[Settings], asked_for: Collection[str], *, trust_clock: bool
+) -> int:
     settings = loaded.settings
     for warning in loaded.warnings:
         _log.warning("settings", warning=str(warning))
-    workers = _workers(settings)
-    doors = make_doors(settings)
-    if workers == 1:
-        return asyncio.run(_serve(configuration, settings, doors, trust_clock=trust_clock, shared=False))
-    asyncio.run(_try_once(settings, trust_clock=trust_clock))
+    apart = driver.resets_safely()
+    if not apart:
+        _log.warning("store", warning=driver.FAULT)
+    plan = processes(settings, asked_for, apart=apart)
+    if not plan:
+        raise ConfigProblems([Problem("", "serve --doors", f"the settings have no section for {', '.join(asked_for)}")])
+    asyncio.run(_try_store(settings, trust_clock=trust_clock))
+    doors = make_doors(settings, {name for process in plan for name in process.doors})
     for door in doors.values():
         door.bind()
-
-    def worker(reload_first: bool) -> int:
-        return asyncio.run(
-            _serve(configuration, settings, doors, trust_clock=False, shared=True, reload_first=reload_first)
-        )
-
-    return supervise(workers, worker)
+    return supervise([_role(configuration, settings, doors, process) for process in plan], Notifier(os.environ))
 
 
-def _workers(settings: Settings) -> int:
-    """How many workers serve: one where several would not be safe for the store, which is said."""
-    if not driver.resets_safely():
-        _log.warning("store", warning=driver.FAULT)
-        return 1
-    return settings.radius.workers or os.cpu_count() or 1
+def _role(configuration: Configuration, settings: Settings, doors: Mapping[str, Door[Any]], process: Process) -> Role:
+    own = {name: doors[name] for name in process.doors}
+
+    def work(heartbeat: Heartbeat, reload_first: bool) -> int:
+        server = ServerProcess(process.name, configuration, settings, own, heartbeat)
+        return asyncio.run(server.serve(reload_first=reload_first))
+
+    return Role(process.name, work, process.essential)
 
 
-async def _serve(
-    configuration: Configuration,
-    settings: Settings,
-    doors: dict[str, Door[Any]],
-    *,
-    trust_clock: bool,
-    shared: bool,
-    reload_first: bool = False,
-) -> int:
-    """One server process, from opening to the end of draining; returns the exit code. ``shared``: it is one of several
-    workers. ``reload_first``: the settings were reloaded after ``settings`` were read, so it reloads them at once."""
-    application = open_application(settings, trust_clock=trust_clock)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, configuration, settings, doors)
-    chores = [
-        loop.create_task(application.services.health.sweep()),
-        loop.create_task(application.timekeeper.run()),
-        loop.create_task(application.watch.run()),
-    ]
-    if application.sender is not None:
-        chores.append(loop.create_task(application.sender.run()))
-    try:
-        for door in doors.values():
-            await door.open(application.services, shared=shared)
-        if reload_first:
-            _reload(configuration, settings, doors)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        _log.info("ready", pid=os.getpid())
-        await stop.wait()
-        _log.info("draining")
-    finally:
-        for door in doors.values():
-            await door.close()
-        for chore in chores:
-            chore.cancel()
-        await asyncio.gather(*chores, return_exceptions=True)
-        await application.close()
-    _log.info("stopped")
-    return 0
+class ServerProcess:
+    """One process with some of the doors. ``name``: in the log."""
+
+    def __init__(
+        self,
+        name: str,
+        configuration: Configuration,
+        settings: Settings,
+        doors: dict[str, Door[Any]],
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._name, self._configuration, self._settings = name, configuration, settings
+        self._doors, self._heartbeat = doors, heartbeat
+
+    async def serve(self, *, reload_first: bool) -> int:
+        """From opening to the end of draining; returns the exit code. ``reload_first``: the settings were reloaded
+        after ``settings`` were read, so it reloads them at once."""
+        application = open_application(self._settings)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        chores = [
+            loop.create_task(self._heartbeat.keep()),
+            loop.create_task(application.services.health.sweep()),
+            loop.create_task(application.timekeeper.run()),
+            loop.create_task(application.watch.run()),
+        ]
+        if application.sender is not None:
+            chores.append(loop.create_task(application.sender.run()))
+        try:
+            for door in self._doors.values():
+                await door.open(application.services, shared=self._name != "web")
+            if reload_first:
+                self._reload()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            self._heartbeat.is_ready()
+            _log.info("ready", role=self._name, pid=os.getpid())
+            await stop.wait()
+            _log.info("draining", role=self._name)
+        finally:
+            for door in self._doors.values():
+                await door.close()
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+            await application.close()
+        _log.info("stopped", role=self._name)
+        return 0
+
+    def _reload(self) -> None:
+        try:
+            loaded = self._configuration.read()
+        except ConfigProblems as problems:
+            _log.error("not reloaded: the old settings stay in force", problems=str(problems))
+        else:
+            reload_doors(self._doors, loaded.settings)
+            for name in _RESTART_SECTIONS:
+                if getattr(loaded.settings, name) != getattr(self._settings, name):
+                    _log.warning("a changed section waits for a restart", section=name)
+            _log.info("reloaded", role=self._name, file=str(self._configuration.path))
+        self._heartbeat.has_reloaded()
 
 
-def _reload(configuration: Configuration, started: Settings, doors: dict[str, Door[Any]]) -> None:
-    try:
-        loaded = configuration.read()
-    except ConfigProblems as problems:
-        _log.error("not reloaded: the old settings stay in force", problems=str(problems))
-        return
-    reload_doors(doors, loaded.settings)
-    for name in _RESTART_SECTIONS:
-        if getattr(loaded.settings, name) != getattr(started, name):
-            _log.warning("a changed section waits for a restart", section=name)
-    _log.info("reloaded", file=str(configuration.path))
-
-
-async def _try_once(settings: Settings, *, trust_clock: bool) -> None:
-    """Open everything once without sharing ports: a worker, which shares its ports, would not notice another program
-    that has them."""
-    application = open_application(settings, trust_clock=trust_clock)
-    doors = make_doors(settings).values()
-    try:
-        for door in doors:
-            await door.open(application.services, shared=False)
-    finally:
-        for door in doors:
-            await door.close()
-        await application.close()
+async def _try_store(settings: Settings, *, trust_clock: bool) -> None:
+    """Open everything but the doors once, before there are processes: what is wrong with the store ends the start."""
+    await open_application(settings, trust_clock=trust_clock).close()

@@ -147,10 +147,11 @@ workers = {self.workers}
     # The server process
 
     def start(self, *arguments: str) -> Sekisho:
-        """Start the server and wait until it listens."""
+        """Start the server and wait until all its processes serve."""
         since = len(self.log_text())
         self.spawn(*arguments)
-        self.wait_for_log("ready", times=max(1, self.workers), since=since)
+        self.wait_for_log("serving", since=since)
+        self.wait_for_log("ready ", times=len(self.children), since=since)  # each process writes its own lines
         return self
 
     def spawn(self, *arguments: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
@@ -183,18 +184,25 @@ workers = {self.workers}
             time.sleep(0.005)
 
     @property
-    def workers_pids(self) -> list[int]:
-        """The processes that answer: the server's children if there are several, otherwise itself."""
+    def children(self) -> list[int]:
+        """The processes that serve: those that the first one has started."""
         assert self.process is not None
         pid = self.process.pid
-        if self.workers == 1:
-            return [pid]
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
+    def pids(self, role: str) -> list[int]:
+        """The processes that have this role: radius, web, pam."""
+        return [pid for pid in self.children if _comm(pid) == f"sekisho {role}"]
+
+    @property
+    def workers_pids(self) -> list[int]:
+        """The processes that answer RADIUS."""
+        return self.pids("radius")
+
     def cpu_seconds(self) -> float:
-        """What the processes that answer have used so far."""
+        """What the processes that serve have used so far."""
         ticks = 0
-        for pid in self.workers_pids:
+        for pid in self.children:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
@@ -206,8 +214,8 @@ workers = {self.workers}
         return (self.cpu_seconds() - before) / (time.monotonic() - started)
 
     def resident_kib(self) -> int:
-        """The memory that the processes that answer hold, in KiB."""
-        status = (Path(f"/proc/{pid}/status").read_text() for pid in self.workers_pids)
+        """The memory that the processes that serve hold, in KiB."""
+        status = (Path(f"/proc/{pid}/status").read_text() for pid in self.children)
         return sum(int(found[1]) for text in status if (found := re.search(r"VmRSS:\s+(\d+)", text)))
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -294,6 +302,12 @@ def _running_in(group: int) -> list[int]:
             if int(its_group) == group and state not in "ZX":
                 found.append(int(name.split()[0]))
     return found
+
+
+def _comm(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def free_port(kind: int = socket.SOCK_DGRAM) -> int:

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from admin_web.http.section import HttpSection
-from admin_web.http.server import MAX_CONNECTIONS, Listener, tls_problems
+from admin_web.http.server import MAX_CONNECTIONS, Listener, tls_problems, try_to_bind
 from otp_core.clock import ClockWrong
 from otp_core.doors import Services
 from otp_core.model import StoreUnavailable
@@ -71,7 +71,10 @@ class HttpDoor(Generic[S]):
         return [] if self._section is None else tls_problems(self._name, self._section)
 
     def bind(self) -> None:
-        """Nothing: each worker has a socket of its own (SO_REUSEPORT)."""
+        """Only try it: the process that serves binds its socket itself, and so does the next one in its place. Raises
+        OSError."""
+        if self._section is not None:
+            try_to_bind(self._section.listen)
 
     async def open(self, services: Services, *, shared: bool) -> None:
         """Listen. ``shared``: other workers listen at the same address. Raises OSError."""

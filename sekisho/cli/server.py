@@ -41,14 +41,25 @@ def serve(
             "--trust-clock", help="The clock is right now, though it is behind the audit trail: after a repair."
         ),
     ] = False,
+    doors: Annotated[
+        str, typer.Option(metavar="NAMES", help="Serve these doors alone: radius, web, pam, separated by commas.")
+    ] = "",
 ) -> None:
-    """Run the server until SIGTERM or SIGINT. SIGHUP reads the settings again.
+    """Run the server until SIGTERM or SIGINT. SIGHUP reads the settings again. The web doors have a process of their
+    own beside the RADIUS workers; with --doors several units on one machine can share the work.
 
     \b
-    Example:
+    Examples:
       sekisho --config /etc/sekisho/sekisho.toml serve
+      sekisho --config /etc/sekisho/sekisho.toml serve --doors radius,pam
     """
+    from sekisho.doors import NAMES
     from sekisho.serve import run
 
     context: CliContext = ctx.obj
-    raise typer.Exit(run(context.configuration, trust_clock=trust_clock))
+    asked_for = [name.strip() for name in doors.split(",")] if doors else NAMES
+    if unknown := [name for name in asked_for if name not in NAMES]:
+        raise typer.BadParameter(
+            f"{unknown[0]!r} is no door: write one or more of {', '.join(NAMES)}", param_hint="--doors"
+        )
+    raise typer.Exit(run(context.configuration, trust_clock=trust_clock, doors=asked_for))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from sekisho.parent import end_with
+from sekisho.child import end_with
 
 _START_SECONDS = 60.0
 _END_SECONDS = 15.0

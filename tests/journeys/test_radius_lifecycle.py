@@ -135,7 +135,7 @@ def test_a_broken_file_keeps_the_old_settings_and_says_where_it_is_broken(start:
     for broken, told in BROKEN.items():
         since = len(sekisho.log_text())
         reload(sekisho, broken, outcome="not reloaded: the old settings stay in force")
-        assert told in sekisho.log_text()[since:]
+        sekisho.wait_for_log(told, since=since)
         assert heard(radclient(sekisho.port, login(one.contract_id, PASSWORD))) == ACCEPT
     assert "tooweak" not in sekisho.log_text()
 
@@ -310,7 +310,7 @@ def test_a_server_without_clients_says_that_its_door_is_shut(start: Start) -> No
     assert "no [[radius.clients]] are configured: the RADIUS door stays shut" in sekisho.log_text()
     assert "listening" not in sekisho.log_text()
     reload(sekisho, client_table("gateway", "127.0.0.1", "password"))
-    assert "the RADIUS door is shut: restart to open it" in sekisho.log_text()
+    sekisho.wait_for_log("the RADIUS door is shut: restart to open it")
 
 
 def test_a_client_at_risk_is_named_with_the_share_of_its_signed_requests(start: Start) -> None:
@@ -339,7 +339,7 @@ def test_with_too_many_open_challenges_first_rounds_are_silent_and_answers_are_h
     assert [heard(one) for one in printed] == ["Access-Challenge"] * 2
     time.sleep(2.2)  # they are counted once a second
     assert heard(radclient(sekisho.port, login(third.contract_id, PASSWORD), wait=0.5)) == "silence"
-    assert "too many open challenges" in sekisho.log_text()
+    sekisho.wait_for_log("too many open challenges")
     for one, asked in zip((first, second), printed, strict=True):
         answer = login(one.contract_id, oath(one), received(asked, "State")[0])
         assert heard(radclient(sekisho.port, answer)) == ACCEPT

@@ -116,7 +116,7 @@ def test_a_dead_server_is_skipped_until_it_answers_again(tmp_path: Path) -> None
                 found = host.result()
                 assert found is not None and found.code == ResultCode.UNAVAILABLE
             assert login(web1.path, jiro.contract_id, PASSWORD + jiro.code()).code == ResultCode.SUCCESS
-            assert f"server=127.0.0.1:{ports[0]}" in web1.log_text()
+            web1.wait_for_log(f"server=127.0.0.1:{ports[0]}")
             first.start()
             web1.wait_for_log("a RADIUS server answers again")
             saburo = first.customer()
@@ -134,7 +134,7 @@ def test_an_outage_is_told_to_the_user_and_the_cause_to_the_log(tmp_path: Path) 
             ResultCode.UNAVAILABLE,
             ["The login cannot be checked just now. Try again later."],
         )
-        assert "nobody listens there" in web1.log_text()
+        web1.wait_for_log("nobody listens there")
 
 
 def test_a_wrong_secret_is_an_outage_and_named_as_likely(sekisho: Sekisho, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_wrong_secret_is_an_outage_and_named_as_likely(sekisho: Sekisho, tmp_p
     ) as web1:
         taro = sekisho.customer()
         assert login(web1.path, taro.contract_id, PASSWORD + taro.code()).code == ResultCode.UNAVAILABLE
-        assert "nothing after 1 tries" in web1.log_text()
+        web1.wait_for_log("nothing after 1 tries")
 
 
 # Servers that lie.

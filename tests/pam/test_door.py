@@ -354,7 +354,7 @@ def test_a_profile_that_is_not_there_lets_nobody_in(served: tuple[Sekisho, Path]
         login(path, sekisho.customer(enrolled=False).contract_id, PASSWORD, profile="ssh").code
         == ResultCode.PERM_DENIED
     )
-    assert "there is no such profile" in sekisho.log_text()
+    sekisho.wait_for_log("there is no such profile")
 
 
 def test_no_secret_is_logged(served: tuple[Sekisho, Path]) -> None:

@@ -1,4 +1,4 @@
-"""A child process that must not outlive its parent: Linux ends it when the parent ends, however that ended."""
+"""What a forked process does first: it has a name in the list of processes, and it does not outlive its parent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
 def end_with(parent: int) -> None:
@@ -19,3 +19,8 @@ def end_with(parent: int) -> None:
         raise OSError(ctypes.get_errno(), "the kernel does not tell of the parent's end (prctl, PR_SET_PDEATHSIG)")
     if os.getppid() != parent:  # it ended between the fork and the line above
         os._exit(1)
+
+
+def be_called(name: str) -> None:
+    """Show ``name`` (at most 15 octets) where ps and top show the program's."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
