@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, func, or_, select
 
 from otp_core.model import Kind, TokenState
-from otp_core.otp import RESYNC_NEEDED
+from otp_core.otp import RESYNC_NEEDED, normalise_contract_id, normalise_token_id
 from otp_core.store.schema import audit, customer, meta, profile, token
 
 
@@ -87,17 +87,16 @@ def customers(
     locked: bool = False,
 ) -> list[CustomerLine]:
     """A page in the order of contract IDs, of those after ``after``. ``search``: part of a contract ID, a name or a
-    token ID, in which ``%`` and ``_`` are ordinary characters. ``use``: an OtpUse; ``locked``: only these."""
+    token ID, the IDs as they are typed; ``%`` and ``_`` are ordinary characters. ``use``: an OtpUse; ``locked``: only
+    these."""
     query = _customer_lines().where(customer.c.contract_id > after)
     if search:
-        query = query.where(
-            or_(
-                *(
-                    c.contains(search, autoescape=True)
-                    for c in (customer.c.contract_id, profile.c.name, token.c.token_id)
-                )
-            )
+        wanted = (
+            (customer.c.contract_id, normalise_contract_id(search) or search),
+            (profile.c.name, search),
+            (token.c.token_id, normalise_token_id(search) or search),
         )
+        query = query.where(or_(*(column.contains(text, autoescape=True) for column, text in wanted)))
     if use:
         query = query.where(customer.c.otp_use == use)
     if locked:

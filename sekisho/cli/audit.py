@@ -20,7 +20,7 @@ from sekisho.cli.options import AsJson
 from sekisho.cli.options import contract_id as read_contract_id
 from sekisho.cli.options import token_id as read_token_id
 from sekisho.cli.output import say, say_json, visible
-from sekisho.cli.spreadsheet import csv_line
+from sekisho.cli.spreadsheet import AsCsv, AsExcel, CsvPrinter, one_form
 
 if TYPE_CHECKING:
     from otp_core.store.queries import AuditFilter, AuditLine
@@ -39,6 +39,7 @@ _FIRST_YEAR, _LAST_YEAR = 1971, 2199
 _AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _HEADINGS = ("id", "time", "event", "actor", "customer", "token", "source", "reason")
+_IDS = ("id", "customer", "token")
 
 
 def moment(text: str, now: datetime) -> int:
@@ -86,9 +87,6 @@ Newest = Annotated[
     int | None, typer.Option(min=0, metavar="N", help="The newest N (0: all). [default: 100, or all with --since]")
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on as rows come, until ^C.")]
-AsCsv = Annotated[
-    bool, typer.Option("--csv", help="For a spreadsheet; a cell it might run as a formula begins with '.")
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -108,6 +106,7 @@ def audit(
     follow: Follow = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    as_excel: AsExcel = False,
 ) -> None:
     """Show the audit trail, the newest entries last. JSON: one object a line.
 
@@ -115,12 +114,11 @@ def audit(
     Examples:
       sekisho audit --customer 1234567 --since 7d
       sekisho audit --event login.rejected --follow
-      sekisho audit --since 2026-04-01 --until 2026-05-01 --csv > april.csv
+      sekisho audit --since 2026-04-01 --until 2026-05-01 --excel > april.csv
     """
     from otp_core.store.queries import AuditFilter
 
-    if as_json and as_csv:
-        raise typer.BadParameter("choose one of the two", param_hint="--json and --csv")
+    one_form(as_json, as_csv, as_excel)
     after, before = 0 if since is None else id_at(since) - 1, None if until is None else id_at(until)
     context: CliContext = ctx.obj
     fingerprint = context.store.sealer.name_fingerprint
@@ -136,9 +134,8 @@ def audit(
     )
     if limit is None:
         limit = _NEWEST if since is None else 0
-    if as_csv:
-        typer.echo(csv_line(_HEADINGS), nl=False)
-    _show(context.store, wanted, limit, follow, _show_json if as_json else _show_csv if as_csv else _show_text)
+    show = _show_json if as_json else _csv_show(as_excel) if as_csv or as_excel else _show_text
+    _show(context.store, wanted, limit, follow, show)
 
 
 def _show(store: Store, wanted: AuditFilter, limit: int, follow: bool, show: Callable[[AuditLine], None]) -> None:
@@ -218,8 +215,9 @@ def _show_json(line: AuditLine) -> None:
     say_json(json_shapes.audit_row(line))
 
 
-def _show_csv(line: AuditLine) -> None:
-    typer.echo(csv_line((str(line.id), _time(line), *line[1:])), nl=False)
+def _csv_show(excel: bool) -> Callable[[AuditLine], None]:
+    table = CsvPrinter(_HEADINGS, _IDS, excel=excel)
+    return lambda line: table.row((line.id, _time(line), *line[1:]))
 
 
 def _time(line: AuditLine) -> str:

@@ -22,7 +22,8 @@ from sekisho.cli.options import (
     Reason,
 )
 from sekisho.cli.options import contract_id as new_contract_id
-from sekisho.cli.output import hint, say, say_facts, say_json, say_rows
+from sekisho.cli.output import hint, say, say_facts, say_json
+from sekisho.cli.spreadsheet import AsCsv, AsExcel, one_form, say_list
 
 if TYPE_CHECKING:
     from otp_core.imports import CustomerRow
@@ -182,6 +183,8 @@ def list_(
     after: Annotated[str, typer.Option(metavar="CONTRACT_ID", help="Begin after this one.")] = "",
     limit: Limit = 100,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    as_excel: AsExcel = False,
 ) -> None:
     """List customers in the order of their contract IDs. JSON: one object a line.
 
@@ -193,6 +196,7 @@ def list_(
     from otp_core.store.queries import customers
     from sekisho.cli.pages import pages
 
+    one_form(as_json, as_csv, as_excel)
     context: CliContext = ctx.obj
     lines = pages(
         context.store,
@@ -212,7 +216,7 @@ def list_(
             (one.contract_id, one.otp_use, one.token_id, one.locked_at and "locked", one.name, local_time(one.last_at))
             for one in lines
         )
-        say_rows(headings, cells)
+        say_list(headings, cells, ids=("contract ID", "token"), as_csv=as_csv, as_excel=as_excel)
 
 
 @app.command("rename")

@@ -11,7 +11,8 @@ from otp_core.json_shapes import local_time
 from otp_core.model import Algorithm, Kind, SeedForm, TokenState
 from sekisho.cli.context import CliContext, principal
 from sekisho.cli.options import AcceptAsTyped, AsJson, DryRun, FileEncoding, ImportFile, Limit, Reason, TokenId
-from sekisho.cli.output import hint, say_facts, say_json, say_rows
+from sekisho.cli.output import hint, say_facts, say_json
+from sekisho.cli.spreadsheet import AsCsv, AsExcel, one_form, say_list
 
 app = typer.Typer(help="Tokens: what shows the codes.", no_args_is_help=True)
 
@@ -123,6 +124,8 @@ def list_(
     after: Annotated[str, typer.Option(metavar="TOKEN_ID", help="Begin after this one.")] = "",
     limit: Limit = 100,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    as_excel: AsExcel = False,
 ) -> None:
     """List tokens in the order of their IDs. JSON: one object a line.
 
@@ -134,6 +137,7 @@ def list_(
     from otp_core.store.queries import tokens
     from sekisho.cli.pages import pages
 
+    one_form(as_json, as_csv, as_excel)
     context: CliContext = ctx.obj
     wanted = normalise_token_id(search)
     lines = pages(
@@ -155,7 +159,7 @@ def list_(
             )
             for one in lines
         )
-        say_rows(headings, cells)
+        say_list(headings, cells, ids=("token ID", "customer"), as_csv=as_csv, as_excel=as_excel)
 
 
 @app.command("retire")
