@@ -263,6 +263,10 @@ class StoreBusy(StoreUnavailable):
     """Another process holds the write lock: usually for a moment only."""
 
 
+class StoreStopped(StoreUnavailable):
+    """What was written may be lost: nobody may be told anything until a start of the server has put the store right."""
+
+
 class Conflict(StoreUnavailable):
     """Somebody else was faster; nothing was written. Run the act again."""
 

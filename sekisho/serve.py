@@ -23,6 +23,7 @@ from sekisho.doors import NAMES, Process, door_problems, make_doors, processes, 
 from sekisho.heartbeat import Heartbeat
 from sekisho.notify import Notifier
 from sekisho.settings import Settings, load
+from sekisho.store_watch import STORE_STOPPED, end_with_store, put_store_right
 from sekisho.supervisor import SIGNALS, Role, supervise
 from sekisho.wiring import open_application
 
@@ -67,6 +68,7 @@ def _run(
     settings = loaded.settings
     for warning in loaded.warnings:
         _log.warning("settings", warning=str(warning))
+    put_store_right(settings, trust_clock=trust_clock)
     apart = driver.resets_safely()
     if not apart:
         _log.warning("store", warning=driver.FAULT)
@@ -118,6 +120,7 @@ class ServerProcess:
             loop.create_task(application.services.health.sweep()),
             loop.create_task(application.timekeeper.run()),
             loop.create_task(application.watch.run()),
+            loop.create_task(end_with_store(application.services.store, stop)),
         ]
         if application.sender is not None:
             chores.append(loop.create_task(application.sender.run()))
@@ -137,9 +140,10 @@ class ServerProcess:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+            code = STORE_STOPPED if application.services.store.has_to_stop() else 0
             await application.close()
         _log.info("stopped", role=self._name)
-        return 0
+        return code
 
     def _reload(self) -> None:
         try:

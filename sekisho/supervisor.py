@@ -20,7 +20,7 @@ from typing import NamedTuple
 import structlog
 
 from otp_core import logs
-from otp_core.model import BackendSilent, StoreProblem
+from otp_core.model import BackendSilent, StoreProblem, StoreStopped
 from otp_core.sealing import KeyProblem
 from sekisho.child import be_called, end_with
 from sekisho.heartbeat import Heartbeat, heartbeats
@@ -32,6 +32,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Blocked in a process until it unblocks them."""
 _HEARD = (*SIGNALS, signal.SIGCHLD)
 RESTART_SECONDS = 1.0
+ALL_END = 5
+"""The exit code of a process after which none may go on: all of them end, and the server with that code."""
 GIVE_UP_AFTER, GIVE_UP_SECONDS = 5, 60.0
 """Give up when GIVE_UP_AFTER processes of one name more than there are of them have ended within GIVE_UP_SECONDS."""
 PAUSE_SECONDS = 30.0
@@ -94,7 +96,8 @@ class _Supervisor:
         self._notifier, self._stands_still, self._look_seconds = notifier, stands_still, stands_still / LOOKS
         names = Counter(role.name for role in roles)
         self._deaths: dict[str, deque[float]] = {name: deque(maxlen=n + GIVE_UP_AFTER) for name, n in names.items()}
-        self._stopping = self._failed = self._reloaded = self._serving = False
+        self._exit_code = 0
+        self._stopping = self._reloaded = self._serving = False
         self._looked_at = self._fair_from = time.monotonic()
         self._reloading_until: float | None = None
 
@@ -103,7 +106,7 @@ class _Supervisor:
         while True:
             self._start(time.monotonic())
             if self._stopping and not any(child.pid for child in self._children):
-                return 1 if self._failed else 0
+                return self._exit_code
             select.select([self._heard], [], [], self._pause(time.monotonic()))
             with contextlib.suppress(BlockingIOError):
                 for number in os.read(self._heard, 4096):
@@ -152,6 +155,9 @@ class _Supervisor:
 
     def _ended(self, child: _Child, status: int, now: float) -> None:
         role, pid, child.pid = child.role, child.pid, 0
+        if os.waitstatus_to_exitcode(status) == ALL_END and self._exit_code != ALL_END:
+            self._exit_code = ALL_END
+            self._pass_on(signal.SIGTERM)
         if self._stopping or child.killed:
             child.due = now
             return
@@ -161,7 +167,7 @@ class _Supervisor:
         keeps_ending = len(deaths) == deaths.maxlen and now < deaths[0] + GIVE_UP_SECONDS
         if keeps_ending and role.essential:
             _log.error("workers keep ending: the lines before say why", role=role.name, deaths=len(deaths))
-            self._failed = True
+            self._exit_code = 1
             self._pass_on(signal.SIGTERM)
             return
         pause = PAUSE_SECONDS if keeps_ending else RESTART_SECONDS
@@ -252,6 +258,9 @@ def _fork(child: _Child, *, reload_first: bool) -> int:
             signal.signal(number, signal.SIG_DFL)  # SIG_IGN would throw away one that has come already
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
         code = child.role.work(child.heartbeat, reload_first)
+    except StoreStopped as problem:
+        _log.error("a worker could not go on", role=child.role.name, problem=str(problem))
+        code = ALL_END
     except (StoreProblem, KeyProblem, BackendSilent, OSError) as problem:
         _log.error("a worker could not go on", role=child.role.name, problem=str(problem))
     except BaseException:

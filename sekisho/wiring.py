@@ -80,12 +80,7 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
     believe the clock as it stands. Raises StoreProblem, KeyProblem or StoreUnavailable."""
     store = open_store(settings, busy_seconds=BUSY_SECONDS)
     clock = _guarded(store)
-    watch = PutBackWatch(
-        store,
-        window=settings.login.code_window,
-        now_ms=lambda: int((time.time() if trust_clock else clock.best()) * 1000),
-        trust_clock=trust_clock,
-    )
+    watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)
     watch.begin()
     timekeeper = Timekeeper(store, clock, KernelClock(), rules_of(settings))
     timekeeper.warn_of_a_long_absence()
@@ -112,6 +107,16 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
     sender = Sender(store, settings.notices, clock.now) if settings.notices is not None else None
     services = Services(store, authenticator, desk, login_reader, Health(store.maintenance(), clock, queue))
     return Application(settings, services, queue, pool, sender, timekeeper, watch)
+
+
+def open_put_back_watch(settings: Settings, store: Store, clock: GuardedClock, *, trust_clock: bool) -> PutBackWatch:
+    """What notices that the store is an older one, and voids the codes of the lost time. Raises StoreProblem."""
+    return PutBackWatch(
+        store,
+        window=settings.login.code_window,
+        now_ms=lambda: int((time.time() if trust_clock else clock.best()) * 1000),
+        trust_clock=trust_clock,
+    )
 
 
 def cost_of(settings: Settings) -> Cost:

@@ -42,6 +42,7 @@ NOT_COMPILED = {
     "otp_core.store.login_record": "SQL text only",
     "otp_core.store.outbox": "SQL text; its functions send notices, outside of logins",
     "otp_core.store.sqlite.database": "opens the store, at start",
+    "otp_core.store.sqlite.repair": "puts a store right, at start or at the end",
     "otp_core.store.sqlite.driver": "names only",
     "otp_core.verifier": "a Protocol only",
     "radius_server.listen.ports": "binds sockets, at start",

@@ -16,8 +16,8 @@ which is after the commit is durable.
 one that still conflicts is answered with silence. ``StoreUnavailable``, ``ClockWrong``: the batch goes back to the
 head of the queue in its order and is tried again after RETRY_SECONDS; a request whose deadline has passed gets silence
 instead, so that its gateway tries the next server; so does one that is more than LATE_SECONDS past it when its turn
-comes. Any other exception: each request is run alone, so that a poisoned
-one does not take the others' verdicts with it, and is silence if it fails alone too.
+comes. ``StoreStopped``: all get silence at once, because only the next start helps. Any other exception: each request
+is run alone, so that a poisoned one does not take the others' verdicts with it, and is silence if it fails alone too.
 
 *Codes that are verified elsewhere.* The evaluator may answer ``VerifierNeeded`` in the place of a verdict; nothing was
 changed for that request. It is handed to ``on_verifier_needed``, which submits it again with the finding.
@@ -38,7 +38,7 @@ from otp_core.audit import Ids
 from otp_core.clock import ClockWrong, GuardedClock
 from otp_core.inline_task import InlineTask
 from otp_core.login.requests import Decision, Facts, LoginRequest, VerifierNeeded
-from otp_core.model import Conflict, Silence, StoreUnavailable, Verdict
+from otp_core.model import Conflict, Silence, StoreStopped, StoreUnavailable, Verdict
 from otp_core.store.engine import LoginBatch
 
 OnVerdict = Callable[[Verdict], None]
@@ -137,7 +137,7 @@ class LoginQueue:
         except Conflict:
             pass
         except (StoreUnavailable, ClockWrong) as cause:
-            self._requeue(batch, str(cause))
+            self._requeue(batch, cause)
             return
         except Exception:
             _log.exception("a batch could not be evaluated", requests=len(requests))
@@ -175,7 +175,7 @@ class LoginQueue:
                 outcomes = await self._decide([request])
             except (StoreUnavailable, ClockWrong) as cause:
                 if not isinstance(cause, Conflict):
-                    self._requeue(batch[number:], str(cause))
+                    self._requeue(batch[number:], cause)
                     return
                 outcomes = [Silence("others were faster each time")]
             except Exception as error:
@@ -184,9 +184,11 @@ class LoginQueue:
                 self._recover()
             self._deliver_all([(request, on_verdict)], outcomes)
 
-    def _requeue(self, batch: list[_Waiting], cause: str) -> None:
-        """Back to the head of the queue, in order; requests whose deadline has passed get silence."""
+    def _requeue(self, batch: list[_Waiting], trouble: Exception) -> None:
+        """Back to the head of the queue, in order; requests whose deadline has passed get silence, and all of them
+        where nobody can be told anything before the next start."""
         loop_time = asyncio.get_running_loop().time()
+        cause, in_vain = str(trouble), isinstance(trouble, StoreStopped)
         if cause != self._reminded_of or loop_time > self._reminded + REMIND_SECONDS:
             self._reminded, self._reminded_of = loop_time, cause
             _log.error("no login can be answered", cause=cause, waiting=len(batch) + len(self._waiting))
@@ -194,7 +196,7 @@ class LoginQueue:
         self.failing = frozenset(request.attempt.customer for request, _ in batch)
         late = []
         for request, on_verdict in reversed(batch):
-            if request.attempt.deadline <= loop_time:
+            if in_vain or request.attempt.deadline <= loop_time:
                 late.append(on_verdict)
             else:
                 self._waiting.appendleft((request, on_verdict))

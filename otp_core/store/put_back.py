@@ -74,11 +74,12 @@ class PutBackWatch:
         (a restore is under way, or the clock is behind) and StoreUnavailable."""
         try:
             self._file.hold()
+            flushed = self._store.flushed_id()
             for _ in range(_TRIES):
                 with suppress(StoreBusy):
-                    return self._compare(self._file.read())
+                    return self._compare(self._file.read(), flushed)
                 time.sleep(SECONDS / 10)
-            self._compare(self._file.read())
+            self._compare(self._file.read(), flushed)
         except BaseException:
             self._file.close()
             raise
@@ -102,13 +103,23 @@ class PutBackWatch:
         finally:
             self._file.close()
 
-    def _compare(self, known: Mark | None) -> None:
-        """Compare the store with ``known``, and write that as the mark once the next comparison has found it."""
+    def void(self, cause: str) -> None:
+        """Void the codes of the lost time though no missing entry tells of one. ``cause``: what happened. Raises as
+        ``begin``, and does not take its place."""
+        self._file.hold()
+        try:
+            self._treat(PutBack(cause), self._file.read(), certain=True)
+        finally:
+            self._file.close()
+
+    def _compare(self, known: Mark | None, flushed: int = 0) -> None:
+        """Compare the store with ``known``, and write that as the mark once the next comparison has found it.
+        ``flushed``: as in ``put_back``."""
         with self._store.read() as connection:
             identity, newest = _identity(connection), newest_audit_id(connection)
-            found = put_back(connection, known, self._store.acts)
+            found = put_back(connection, known, self._store.acts, flushed)
         if found is not None:
-            self._treat(found, known)
+            self._treat(found, known, flushed)
         elif identity is None:
             self._name()
         else:
@@ -140,8 +151,8 @@ class PutBackWatch:
         with self._store.read() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
-    def _treat(self, found: PutBack, known: Mark | None) -> None:
-        """Void the codes of the lost time, and say so."""
+    def _treat(self, found: PutBack, known: Mark | None, flushed: int = 0, *, certain: bool = False) -> None:
+        """Void the codes of the lost time, and say so. ``certain``: whatever another process found."""
         now, journal = self._now_ms(), self._store.acts
         with self._store.read() as connection:
             latest = max(found.newest, newest_audit_id(connection))
@@ -153,7 +164,8 @@ class PutBackWatch:
                 "`sekisho serve --trust-clock`"
             )
         with self._store.work() as work:
-            if put_back(work.connection, known, journal) is None or self._file.read() not in (known, None):
+            needed = certain or put_back(work.connection, known, journal, flushed) is not None
+            if not needed or self._file.read() not in (known, None):
                 mark = self._file.read()  # another process was faster
             else:
                 mark = None
@@ -164,17 +176,23 @@ class PutBackWatch:
         if mark is not None:
             self._last = mark
             return
-        _say(found.cause, since, acts)
+        what = "may have lost what came last" if certain else "was put back without `sekisho restore`"
+        _say(what, found.cause, since, acts)
         with self._store.read() as connection:
             self._settle(Mark(_identity(connection) or "", newest_audit_id(connection)))
 
 
-def put_back(connection: Connection, known: Mark | None, journal: ActsJournal | None) -> PutBack | None:
-    """Whether the store was put back; None: it was not. ``known``: its mark."""
+def put_back(
+    connection: Connection, known: Mark | None, journal: ActsJournal | None, flushed: int = 0
+) -> PutBack | None:
+    """Whether the store was put back; None: it was not. ``known``: its mark. ``flushed``: a further entry of the audit
+    trail that it must have (``Store.flushed_id``), 0 for none."""
     identity, lost = _identity(connection), lost_time(connection)
     ids = {id_ for id_ in _latest(journal) if lost is None or id_ > lost.until}
     if known is not None and known.newest_id:
         ids.add(known.newest_id)
+    if flushed:
+        ids.add(flushed)
     missing = ids - set(connection.execute(select(audit.c.id).where(audit.c.id.in_(ids))).scalars())
     ends = (min(missing), max(missing)) if missing else (0, 0)
     if known is None:
@@ -261,9 +279,9 @@ def _newest_before(connection: Connection, id_: int) -> int:
     return connection.execute(newest.where(audit.c.id < id_) if id_ else newest).scalar() or 0
 
 
-def _say(cause: str, since: int, acts: list[KnownAct]) -> None:
+def _say(what: str, cause: str, since: int, acts: list[KnownAct]) -> None:
     _log.error(
-        "the store was put back without `sekisho restore`: every code that may have been used since is void",
+        f"the store {what}: every code that may have been used since is void",
         cause=cause,
         lost_since=_time(since),
     )

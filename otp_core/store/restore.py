@@ -30,6 +30,7 @@ from otp_core.store.schema import REVISION
 from otp_core.store.sqlite import backup as files
 from otp_core.store.sqlite import database, driver
 from otp_core.store.sqlite.backup import Contents
+from otp_core.store.sqlite.repair import is_new_now
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import Work
 
@@ -119,6 +120,7 @@ def _restore(
             journal.add_known(one for one in acts if one.id not in noted)
         kept = _put_in_place(new, file, order.now_ms)
         mark.write(reached, flush=True)
+        is_new_now(file)
     return Restored(contents, kept, old.readable, [one for one in acts if enter_again(one)])
 
 

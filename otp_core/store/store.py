@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import structlog
@@ -17,13 +17,14 @@ from otp_core.store.acts import ActsJournal
 from otp_core.store.engine import LoginBatch, LoginReader, Maintenance
 from otp_core.store.mark import mark_path
 from otp_core.store.queries import read_meta
-from otp_core.store.sqlite import database
+from otp_core.store.sqlite import database, driver
 from otp_core.store.sqlite.backup import KEY_CHECK
 from otp_core.store.sqlite.connection import DriverConnection, SharedCommits
 from otp_core.store.sqlite.files import check_names, files_of
 from otp_core.store.sqlite.login_batch import CHANGED, SqliteLoginBatch
 from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.reader import SqliteLoginReader
+from otp_core.store.sqlite.state import StoreState
 from otp_core.store.unit_of_work import Work
 
 _log = structlog.get_logger("store")
@@ -60,12 +61,13 @@ class Store:
     def work(self) -> Iterator[Work]:
         """One transaction. It is committed at the end, rolled back on any exception; then its acts are noted in the
         journal beside the store. Raises StoreUnavailable, at the end too: then it may not be told as done."""
-        with self._connect() as connection, database.transaction(connection):
-            before = database.changes(connection)
+        with self._connect() as (connection, state):
             work = Work(connection, self.ids, notices=self._notices)
-            yield work
-            if database.changes(connection) != before:
-                work.put_meta(CHANGED, self.ids.next().to_bytes(8, "big"))
+            with database.transaction(connection, self._committing(state, work)):
+                before = database.changes(connection)
+                yield work
+                if database.changes(connection) != before:
+                    work.put_meta(CHANGED, self.ids.next().to_bytes(8, "big"))
         self._note(work.recorded)
 
     def _note(self, rows: list[AuditRow]) -> None:
@@ -79,7 +81,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for the questions of queries.py and sessions.py. Raises StoreUnavailable."""
-        with self._connect() as connection:
+        with self._connect() as (connection, _):
             try:
                 yield connection
             except DBAPIError as error:
@@ -97,15 +99,40 @@ class Store:
         """For tidying, and for the health of the store."""
         return SqliteMaintenance(DriverConnection(self.engine))
 
+    def flushed_id(self) -> int:
+        """The ID of an audit row that is on disk, as all that came before it: the newest one that is known to be; 0 for
+        none. It is known outside the database, so a store without that row is an older one, or has lost its log."""
+        return self._files.flushed_id()
+
+    def has_to_stop(self) -> bool:
+        """Whether this process has to end, because what is written may be lost: then nobody is told anything any more.
+        For who answers logins, several times a second."""
+        return self._files.has_to_stop()
+
+    def rescue(self) -> None:
+        """Before it ends: copy what only this process can still read, if there is such a thing. May be slow; for a
+        thread of its own."""
+        self._files.rescue()
+
     @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        with self._files.visit():
+    def _connect(self) -> Iterator[tuple[Connection, StoreState | None]]:
+        with self._files.visit() as state:
             try:
                 connection = self.engine.connect()
             except DBAPIError as error:
                 raise database.unavailable(error.orig) from error
             with connection:
-                yield connection
+                yield connection, state
+
+    def _committing(self, state: StoreState | None, work: Work) -> database.Committing:
+        """What the COMMIT of a transaction is done in."""
+
+        def committing(connection: driver.Connection) -> AbstractContextManager[None]:
+            if state is None:
+                return nullcontext()
+            return self._files.committing(connection, state, lambda: work.recorded[-1].id if work.recorded else 0)
+
+        return committing
 
 
 def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str], None]) -> None:

@@ -32,6 +32,8 @@ Exit codes:
   2    the command line itself is not right
   3    the settings are not right: `sekisho config check` tells where
   4    the store, its key, a file, a port or the clock cannot be used now
+  5    serve ended, because what it writes may be lost; start it again, and it
+       puts the store right
   130  interrupted
 
 Passwords, codes and permits are asked for without echo, or read from standard

@@ -15,7 +15,8 @@ was only a lock, and raises StoreUnavailable with the cause and what to do. Noth
 
 *When a commit is durable.* ``SharedCommits`` commits with ``synchronous=NORMAL``: COMMIT writes the log and does not
 flush it. ``flush`` calls fdatasync on the same log after the lock is free; no verdict may be told before it returned.
-If it fails, the connection is closed and StoreUnavailable raised.
+One fdatasync serves everybody whose commit came before it. If it fails, what was written may be lost although the next
+one succeeds: StoreStopped, in every process, until the next start has put the store right (state.py, repair.py).
 
 *Turns.* Whoever writes takes the writers' turn first (turn.py): the kernel wakes the next process up, where SQLite's
 own lock is asked for in a loop with pauses.
@@ -23,7 +24,6 @@ own lock is asked for in a loop with pauses.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -52,6 +52,8 @@ class DriverConnection:
         try:
             yield self._opened()
         except driver.Error as error:
+            if self._connection is not None and driver.is_failed_flush(self._connection, error):
+                self._files.stop(error)
             self._roll_back()
             if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != driver.SQLITE_BUSY:
                 self._let_go()  # anything worse than a lock: begin afresh
@@ -64,6 +66,11 @@ class DriverConnection:
         """``with connection.turn():`` one writer at a time among all processes of the store. Inside ``guarded``, and
         around whatever writes. Raises StoreBusy."""
         return self._turn
+
+    def commit(self, connection: driver.Connection) -> None:
+        """COMMIT with ``synchronous=FULL``: it is on the disk when this returns. Inside ``guarded`` and the turn."""
+        with self._files.committing(connection):
+            connection.execute("COMMIT")
 
     def close(self) -> None:
         """Let go of the connection and of the files; the next use opens another."""
@@ -117,28 +124,21 @@ class SharedCommits(DriverConnection):
     that.
     """
 
-    _wal_descriptor: int | None = None
+    _number = 0
+    """Of the commit that was made last."""
+
+    def committed(self, audit_id: int) -> None:
+        """A batch was committed just now; within the turn. ``audit_id``: of one of its audit rows, 0 for none."""
+        self._number = self._files.committed(audit_id)
 
     def flush(self) -> None:
-        """What was committed is on disk when this returns, everybody's, and where the next start will look. Raises
-        StoreUnavailable."""
-        if self._wal_descriptor is not None:
-            try:
-                os.fdatasync(self._wal_descriptor)
-            except OSError as error:
-                self._let_go()
-                raise StoreUnavailable(f"store: its log cannot be flushed: {error.strerror}; check the disk") from error
+        """What was committed is on disk when this returns, and where the next start will look. Raises
+        StoreUnavailable, and StoreStopped after a failed flush of anybody's."""
+        if self._files.log is not None:
+            self._files.flush(self._number)
         self._files.check()
-
-    def _let_go(self) -> None:
-        if self._wal_descriptor is not None:
-            os.close(self._wal_descriptor)
-            self._wal_descriptor = None
-        super()._let_go()
 
     def _prepare(self, connection: driver.Connection) -> None:
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             return  # a copy in another mode was put in the store's place: it stays at FULL
-        connection.execute("PRAGMA user_version").fetchone()  # reads, and so opens the log
-        self._wal_descriptor = os.open(f"{self._files.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         connection.execute("PRAGMA synchronous=NORMAL")

@@ -6,8 +6,8 @@ The room that knows which database this is. It holds no statement about customer
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -78,26 +78,36 @@ def _prepare(connection: driver.Connection, _record: object) -> None:
         cursor.close()
 
 
+Committing = Callable[[driver.Connection], AbstractContextManager[None]]
+"""What the COMMIT of a connection has to be done in."""
+
+
+def _alone(_connection: driver.Connection) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @contextmanager
-def transaction(connection: Connection) -> Iterator[Connection]:
+def transaction(connection: Connection, committing: Committing = _alone) -> Iterator[Connection]:
     """One writing transaction, from the lock to the commit, in the writers' turn. Raises StoreUnavailable if the store
     cannot do it now."""
     turn = Turn(connection.engine.url.database or "", seconds=connection.get_execution_options().get(BUSY_SECONDS, 0.0))
     try:
         with turn:
-            yield from _locked(connection)
+            yield from _locked(connection, committing)
     finally:
         turn.close()
 
 
-def _locked(connection: Connection) -> Iterator[Connection]:
+def _locked(connection: Connection, committing: Committing) -> Iterator[Connection]:
     try:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     except DBAPIError as error:
         raise unavailable(error.orig) from error
     try:
         yield connection
-        connection.exec_driver_sql("COMMIT")
+        opened: Any = connection.connection.driver_connection
+        with committing(opened):
+            connection.exec_driver_sql("COMMIT")
     except BaseException as error:
         _roll_back(connection)
         if isinstance(error, OperationalError) or (

@@ -4,10 +4,13 @@ Whatever opens a store takes its driver from here, and nothing else imports ``sq
 SQLite libraries in one process break each other's POSIX locks, because closing one's descriptor drops the other's locks
 (https://sqlite.org/howtocorrupt.html, section 2.2.1). Both drivers have the same interface; their errors are not the
 same classes, and pysqlite3's carry the primary result code alone (``SQLITE_BUSY``, never ``SQLITE_BUSY_SNAPSHOT``).
+Where it matters whether a write or a flush failed, ``is_failed_flush`` asks the library itself.
 """
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -60,3 +63,29 @@ FAULT = (
     "radius.workers says; install pysqlite3 or a newer SQLite"
 )
 """What an operator reads where ``resets_safely`` says no."""
+
+
+def is_failed_flush(connection: Connection, error: Error) -> bool:
+    """Whether an error says that a flush (fsync) failed, and not a write. To be asked before the connection is used for
+    anything else. True where it cannot be known."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    if code & 0xFF != SQLITE_IOERR:
+        return False
+    return (code if code > 0xFF else _extended_code(connection)) in _FAILED_FLUSH
+
+
+_FAILED_FLUSH = (SQLITE_IOERR, SQLITE_IOERR | 4 << 8, SQLITE_IOERR | 5 << 8)
+"""I/O error of an unknown kind, SQLITE_IOERR_FSYNC, SQLITE_IOERR_DIR_FSYNC (https://sqlite.org/rescode.html)."""
+
+
+def _extended_code(connection: Connection) -> int:
+    """The extended code of the last error. Both drivers keep the pointer to SQLite's connection right behind the header
+    that every Python object has, and pysqlite3 has SQLite's functions within itself: tests/core/test_driver.py."""
+    try:
+        library = ctypes.CDLL(importlib.import_module(f"{_driver.__name__.partition('.')[0]}._sqlite3").__file__)
+        ask = library.sqlite3_extended_errcode
+    except (ImportError, OSError, AttributeError):
+        return SQLITE_IOERR
+    ask.argtypes, ask.restype = [ctypes.c_void_p], ctypes.c_int
+    code: int = ask(ctypes.c_void_p.from_address(id(connection) + object.__basicsize__).value)
+    return code

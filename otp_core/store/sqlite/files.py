@@ -17,25 +17,37 @@ whoever opens the store while one of them is there compares before and after.
 *When it is looked at.* Before each use of a connection; after each flush of a login batch, and after each commit of
 another transaction, before anybody is told.
 
+*After a failed flush*, whoever's it was, nobody is told anything any more (state.py).
+
 *What happens.* The store's file is missing: it was deleted or moved, and may come back: StoreUnavailable, as long as it
-lasts. It is another file: StoreUnavailable until a restart. The log or its index is missing or another: the same.
+lasts. It is another file: StoreUnavailable until a restart. The log, its index or the shared state is missing or
+another: StoreUnavailable, and if that lasts (``has_to_stop``, which is asked several times a second), everybody has to
+stop. The process that noticed it copies what it still sees (``rescue``); the next start puts the copy in place.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+import structlog
 from sqlalchemy import Engine
 
-from otp_core.model import StoreProblem, StoreUnavailable
+from otp_core.model import StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import CONFIGURED
-from otp_core.store.sqlite.state import OPEN, SERVING, Identities, Identity, StoreState
+from otp_core.store.sqlite.repair import rescue
+from otp_core.store.sqlite.state import OPEN, SERVING, Identities, Identity, Stop, StoreState
 
+LOST_SECONDS = 0.25
+"""How long a part of the store may be missing before it counts as lost: a folder is moved file by file."""
+
+_log = structlog.get_logger("store")
 _NONE: Identity = (0, 0)
 
 
@@ -52,6 +64,11 @@ class StoreFiles:
         self._holders = 0
         self._state: StoreState | None = None
         self._anchor: driver.Connection | None = None
+        self._log: int | None = None
+        self._opened_ns = 0
+        self._lost_since: float | None = None
+        self._noticed = False
+        self._rescuing = threading.Lock()
         self._files: Identities = (_NONE, _NONE, _NONE)
 
     # For as long as logins are answered
@@ -75,13 +92,16 @@ class StoreFiles:
         """The counterpart of ``hold``."""
         self._holders -= 1
         if self._holders == 0 and self._state is not None:
-            with self._state.exclusive():
+            with self._rescuing, self._state.exclusive():
                 self._let_go()
             self._state.close()
             self._state = None
 
     def check(self) -> None:
-        """Raises StoreUnavailable unless the files are those that were opened. Inside ``hold``."""
+        """Raises StoreUnavailable unless the files are those that were opened, and StoreStopped if nobody may be told
+        anything. Inside ``hold``."""
+        if self._state is not None:
+            self._state.raise_if_stopped()
         self._compare(self._files)
         if self._state is not None and _identity(str(self._state_path)) != self._state.identity:
             raise StoreUnavailable(f"store: {self._state_path} was deleted or replaced: restart the server")
@@ -90,7 +110,141 @@ class StoreFiles:
                 f"store: the link {self._link} leads elsewhere since the server was started: restart the server"
             )
 
+    # Flushes
+
+    @property
+    def log(self) -> int | None:
+        """The descriptor of the log; None: the store has none, or the files are not held."""
+        return self._log
+
+    def committed(self, audit_id: int) -> int:
+        """See ``StoreState.committed``. Inside ``hold``."""
+        assert self._state is not None
+        return self._state.committed(audit_id)
+
+    def flush(self, number: int) -> None:
+        """Have the commit with this number on the disk, and all before it. Inside ``hold``. Raises StoreStopped."""
+        assert self._state is not None
+        with self._state.exclusive():
+            self._settle(self._state)
+            self._state.raise_if_stopped()
+            if not self._state.is_flushed(number):
+                with self._state.flushing():
+                    self._flush_log(self._state)
+
+    @contextmanager
+    def committing(
+        self,
+        connection: driver.Connection,
+        visited: StoreState | None = None,
+        audit_id: Callable[[], int] = lambda: 0,
+    ) -> Iterator[None]:
+        """Around a COMMIT that flushes by itself; nobody goes on if that flush fails. ``visited``: what ``visit``
+        gave, otherwise inside ``hold``. ``audit_id``: gives that of an audit row of the transaction, or 0. Raises
+        StoreStopped."""
+        state = visited or self._state
+        assert state is not None
+        with state.exclusive():
+            self._settle(state)
+            state.raise_if_stopped()
+            with state.flushing():
+                try:
+                    yield
+                except Exception as error:
+                    cause = getattr(error, "orig", error)
+                    if isinstance(cause, driver.Error) and driver.is_failed_flush(connection, cause):
+                        _stop(state, cause)
+                    raise
+                if number := audit_id():
+                    state.flushed_too(number)
+
+    def stop(self, error: driver.Error) -> None:
+        """SQLite could not flush a file: everybody has to stop. Inside ``hold``. Raises StoreStopped."""
+        assert self._state is not None
+        _stop(self._state, error)
+
+    def flushed_id(self) -> int:
+        """See ``StoreState.flushed_id``; 0 for a store that was never served."""
+        if self._state is not None:
+            return self._state.flushed_id
+        with closing(StoreState(self._state_path, self.path)) as state:
+            return state.flushed_id
+
+    # For who serves, several times a second
+
+    def has_to_stop(self) -> bool:
+        """Whether this process has to end: somebody's flush failed, or a part of the store is lost for good. Inside
+        ``hold``."""
+        state = self._state
+        if state is None:
+            return False
+        with suppress(StoreBusy):
+            if state.left_behind is not None:
+                with state.exclusive():
+                    self._settle(state)
+            self._look_for_losses(state)
+        return state.stopped is not None
+
+    def _look_for_losses(self, state: StoreState) -> None:
+        lost = self._lost(state)
+        if lost is None or self._lost_since is None:
+            self._lost_since = None if lost is None else time.monotonic()
+        elif time.monotonic() > self._lost_since + LOST_SECONDS:
+            with state.exclusive():
+                self._noticed = self._noticed or state.stopped is None
+                state.stop(Stop.FILES_LOST, lost)
+
+    def rescue(self) -> None:
+        """Copy what is seen here and nowhere else any more, if it was this process that noticed the loss; may be slow.
+        Inside ``hold``; another thread may call it."""
+        with self._rescuing:
+            if not self._noticed or self._anchor is None:
+                return
+            try:
+                rescue(self._anchor, self.path)
+            except (driver.Error, OSError, StoreProblem) as error:
+                _log.error("what was in the lost log could not be copied", cause=str(error))
+            else:
+                _log.warning("what was in the lost log is copied: the next start puts it in place")
+
+    def _lost(self, state: StoreState) -> str | None:
+        """What part of the store is lost, though the store itself is there; None: nothing is."""
+        found = self._found()
+        if found[0] != self._files[0]:
+            return None  # it may come back, or was replaced: those who ask are told
+        if found == self._files:
+            changed = None if _identity(str(self._state_path)) == state.identity else str(self._state_path)
+        else:
+            changed = self._names[1] if found[1] != self._files[1] else self._names[2]
+        return changed and f"{changed} was deleted or replaced while the server ran"
+
+    def _settle(self, state: StoreState) -> None:
+        """Find out what became of a flush whose process was killed. Linux tells each descriptor that was open before of
+        a failure, once; this process's may be younger, and then nobody can know."""
+        left = state.left_behind
+        if left is None:
+            return
+        process, since = left
+        if self._log is not None and self._opened_ns < since:
+            self._flush_log(state)
+        else:
+            state.stop(
+                Stop.FLUSH_FAILED, f"process {process} ended while it flushed the log, and how that ended is not known"
+            )
+        state.forget_flush()
+
+    def _flush_log(self, state: StoreState) -> None:
+        assert self._log is not None
+        try:
+            os.fdatasync(self._log)
+        except OSError as error:
+            state.stop(Stop.FLUSH_FAILED, f"its log cannot be flushed: {error.strerror}; check the disk")
+            state.raise_if_stopped()
+
+    # Opening and closing
+
     def _begin(self, state: StoreState) -> None:
+        state.raise_if_stopped()
         others = state.others(SERVING)
         if others:
             self._compare(state.files)
@@ -98,6 +252,9 @@ class StoreFiles:
             raise self._empty()
         self._anchor = self._connect()
         self._files = self._found()
+        if self._anchor.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            self._opened_ns = time.monotonic_ns()
+            self._log = os.open(self._names[1], os.O_RDONLY | os.O_CLOEXEC)
         if others:
             self._compare(state.files)
         else:
@@ -121,27 +278,30 @@ class StoreFiles:
         if self._anchor is not None:
             self._anchor.close()
             self._anchor = None
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
 
     # For one transaction
 
     @contextmanager
-    def visit(self) -> Iterator[None]:
+    def visit(self) -> Iterator[StoreState | None]:
         """For one transaction or one question of a process that need not hold the files. Raises StoreUnavailable, at
         the end too: then nobody may be told that it was done."""
         if self._state is not None:
             self.check()
-            yield
+            yield self._state
             self.check()
             return
         if _identity(self._names[0]) == _NONE:
-            yield  # SQLite says best what is wrong
+            yield None  # SQLite says best what is wrong
             return
         state = StoreState(self._state_path, self.path)
         try:
             if not state.join(OPEN):
                 raise _being_repaired(self.path)
             self._compare_if_served(state)
-            yield
+            yield state
             self._compare_if_served(state)
         finally:
             state.close()
@@ -195,6 +355,11 @@ def files_of(engine: Engine) -> StoreFiles:
     if found is None:
         found = _OF[engine] = StoreFiles(engine)
     return found
+
+
+def _stop(state: StoreState, error: driver.Error) -> None:
+    state.stop(Stop.FLUSH_FAILED, f"one of its files cannot be flushed ({error}); check the disk")
+    state.raise_if_stopped()
 
 
 def check_names(path: Path) -> None:

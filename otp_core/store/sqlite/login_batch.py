@@ -103,6 +103,7 @@ class SqliteLoginBatch:
                 if decision.locked and self._notices:
                     connection.executemany(outbox.PUT, [row._asdict() for row in decision.locked])
                 connection.execute("COMMIT")
+                self._connection.committed(decision.audit[-1].id if decision.audit else 0)
             self._connection.flush()
             return decision
 

@@ -31,7 +31,10 @@ class SqliteMaintenance:
             if connection.execute(_EXPIRED, (now,)).fetchone() is None:
                 return 0
             with self._connection.turn():
-                return connection.execute(_EXPIRE, (now,)).rowcount
+                connection.execute("BEGIN IMMEDIATE")
+                expired = connection.execute(_EXPIRE, (now,)).rowcount
+                self._connection.commit(connection)
+                return expired
 
     def count_challenges(self) -> int:
         """See ``store.engine.Maintenance``."""
@@ -42,7 +45,9 @@ class SqliteMaintenance:
     def probe(self, now: int) -> None:
         """See ``store.engine.Maintenance``."""
         with self._connection.guarded() as connection, self._connection.turn():
+            connection.execute("BEGIN IMMEDIATE")
             connection.execute(_PROBE, (now.to_bytes(8, "big"),))
+            self._connection.commit(connection)
 
     def write_probe(self, customers: Iterable[str]) -> None:
         """See ``store.engine.Maintenance``."""

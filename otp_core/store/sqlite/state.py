@@ -6,11 +6,27 @@ Theory of operation
 what one process writes there every other one sees at once, and the next start too. It is never replaced.
 
 *What is in it.* Which three files the serving processes have open (device and inode of the store, its log ``-wal`` and
-the log's index ``-shm``), and whether everybody has to stop, and why.
+the log's index ``-shm``); how many commits of login batches there were, and how many of them are flushed; and whether
+everybody has to stop, and why.
 
-*Locks.* ``exclusive`` (flock) is held for moments: opening, closing, every flush of the log. Locks on the file's
-octets, which the kernel drops when a process ends, say who is there: ``SERVING`` is held by every process that answers
-logins, ``OPEN`` by everybody who has the store open.
+*After one failed flush* nothing that is written into that log can be trusted: Linux counts the pages that it could not
+write as clean, so the next flush succeeds over the hole (https://wiki.postgresql.org/wiki/Fsync_Errors). So ``stop``
+raises a flag that only a start of the server takes away again (repair.py). The flag is raised under the lock under
+which every flush is done, and read behind each flush, before anybody is told: whoever flushed at the same time cannot
+tell over pages that another one's flush has lost. If the block itself cannot be flushed, the flag still stops all who
+run. What was told before the flag was flushed without an error before.
+
+*A flush is shared.* Commits are numbered in the order in which they are in the log; a flush covers all that were
+numbered before it began, so whoever waited for the lock behind it need not flush again.
+
+*A process that is killed while it flushes* leaves its mark (``under way``). Linux tells an error once to each open
+descriptor, so a descriptor that was opened before the mark hears of it at its own flush; another one cannot know, and
+raises the flag. At the start nobody is left, and the log is written anew (repair.py).
+
+*Locks.* ``exclusive`` (flock) is held for moments: opening, closing, every flush of the log. Whoever has it waits for
+no other lock, so it comes last: turn, SQLite's write lock, this one. Locks on the file's octets, which the kernel drops
+when a process ends, say who is there: ``SERVING`` is held by every process that answers logins, ``OPEN`` by everybody
+who has the store open.
 
 It knows no customer, no statement, and nothing of SQLite.
 """
@@ -22,27 +38,72 @@ import mmap
 import os
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
-from otp_core.model import StoreUnavailable
+import structlog
+
+from otp_core.model import StoreStopped, StoreUnavailable
+from otp_core.store.sqlite.turn import Turn
 
 SIZE = 4096
 SERVING, OPEN = 0, 1
 """The octets of the file whose locks say who is there."""
 
+_log = structlog.get_logger("store")
 _MAGIC = b"Sekisho1"
+_STOP = struct.Struct("<IIQ16s")
+"""Why (Stop), how long the text is, when (ms since the epoch), boot ID."""
+_LENGTH = struct.Struct("<I")
+_STOP_AT, _TEXT_AT, _LOST_AT, _TEXT = 16, 256, 2048, 1024
+_COMMITS = struct.Struct("<QQ")
+"""Number of a commit, ID of an audit row of it (0: of none yet)."""
+_COMMITTED_AT, _FLUSHED_AT = 64, 80
+_UNDER_WAY = struct.Struct("<QQ16s")
+"""Process that flushes (0: none), since when (monotonic ns), boot ID."""
+_UNDER_WAY_AT = 96
 _IDENTITIES = struct.Struct("<6Q")
-_IDENTITIES_AT = 64
+_IDENTITIES_AT = 128
 _LOCK = struct.Struct("hhqqi4x")
 """``struct flock`` of Linux: type, whence, start, length, process ID."""
+
+
+def _read_boot_id() -> bytes:
+    try:
+        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""))
+    except (OSError, ValueError):
+        return bytes(16)
+
+
+_BOOT_ID = _read_boot_id()
+"""16 octets that are others after each start of the machine."""
 
 Identity = tuple[int, int]
 """Device and inode of a file; (0, 0): there is none."""
 
 Identities = tuple[Identity, Identity, Identity]
 """Of the store, its log and the log's index."""
+
+
+class Stop(IntEnum):
+    """Why everybody has to stop."""
+
+    NO = 0
+    FLUSH_FAILED = 1
+    FILES_LOST = 2
+
+
+class Stopped(NamedTuple):
+    """``text``: for the operator. ``at_ms``: since the epoch. ``rebooted``: the machine was started anew since."""
+
+    why: Stop
+    text: str
+    at_ms: int
+    rebooted: bool
 
 
 class StoreState:
@@ -60,19 +121,21 @@ class StoreState:
                 "and mount options"
             ) from error
         self._memory = mmap.mmap(self._descriptor, SIZE)
-        self._mutex = threading.Lock()
+        self._mutex, self._turn = threading.Lock(), Turn(str(path))
         found = os.fstat(self._descriptor)
         self.identity: Identity = (found.st_dev, found.st_ino)
 
     def close(self) -> None:
         """Let go of it, and of its locks."""
+        self._turn.close()
         self._memory.close()
         os.close(self._descriptor)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Alone among all processes and threads, for moments."""
-        with self._mutex:
+        """Alone among all processes and threads, for moments. One that is stopped meanwhile keeps nobody waiting
+        (turn.py). Raises StoreBusy if another one is at it for longer."""
+        with self._mutex, self._turn:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             try:
                 yield
@@ -89,6 +152,119 @@ class StoreState:
         """The first serving process says which files it opened. Inside ``exclusive``."""
         _IDENTITIES.pack_into(self._memory, _IDENTITIES_AT, *files[0], *files[1], *files[2])
 
+    # Whether everybody has to stop
+
+    def stop(self, why: Stop, text: str) -> None:
+        """Nobody may be told anything from now on, by any process. The first reason stays. Inside ``exclusive`` where
+        that can be had: a flush that was under way meanwhile must not be told."""
+        if self._memory[_STOP_AT] != Stop.NO:
+            return
+        octets = text.encode()[:_TEXT]
+        self._memory[_TEXT_AT : _TEXT_AT + len(octets)] = octets
+        _STOP.pack_into(self._memory, _STOP_AT, why, len(octets), int(time.time() * 1000), _BOOT_ID)
+        try:
+            self.save()
+        except OSError as error:
+            _log.error("the mark of a stopped store cannot be flushed", file=str(self.path), cause=error.strerror)
+        _log.critical("nothing is acknowledged any more", cause=text)
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why everybody has to stop; None: nobody has to."""
+        if self._memory[_STOP_AT] == Stop.NO:
+            return None
+        why, length, at_ms, boot = _STOP.unpack_from(self._memory, _STOP_AT)
+        text = bytes(self._memory[_TEXT_AT : _TEXT_AT + min(length, _TEXT)]).decode(errors="replace")
+        return Stopped(Stop(why) if why in (1, 2) else Stop.FLUSH_FAILED, text, at_ms, boot != _BOOT_ID)
+
+    def raise_if_stopped(self) -> None:
+        """Raises StoreStopped if everybody has to stop."""
+        if self._memory[_STOP_AT] != Stop.NO:
+            found = self.stopped
+            raise StoreStopped(f"store: {found.text if found else ''}; the next start of the server puts it right")
+
+    def go_on(self, lost: str | None = None) -> None:
+        """The store was put right: take the flag away, and all that was known of the old log. ``lost``: why something
+        that was acknowledged may be missing in it. Raises OSError."""
+        octets = (lost or "").encode()[:_TEXT]
+        self._memory[_LOST_AT + 4 : _LOST_AT + 4 + len(octets)] = octets
+        _LENGTH.pack_into(self._memory, _LOST_AT, len(octets))
+        _COMMITS.pack_into(self._memory, _COMMITTED_AT, 0, 0)
+        _COMMITS.pack_into(self._memory, _FLUSHED_AT, 0, 0)
+        _UNDER_WAY.pack_into(self._memory, _UNDER_WAY_AT, 0, 0, b"")
+        _STOP.pack_into(self._memory, _STOP_AT, Stop.NO, 0, 0, b"")
+        self.save()
+
+    @property
+    def lost(self) -> str | None:
+        """Why the codes of a lost time have to be voided before anybody is served; None: they need not be."""
+        length = _LENGTH.unpack_from(self._memory, _LOST_AT)[0]
+        octets = bytes(self._memory[_LOST_AT + 4 : _LOST_AT + 4 + min(length, _TEXT)])
+        return octets.decode(errors="replace") or None
+
+    def forget_lost(self) -> None:
+        """They were voided. Raises OSError."""
+        _LENGTH.pack_into(self._memory, _LOST_AT, 0)
+        self.save()
+
+    def save(self) -> None:
+        """Have the block on the disk. Raises OSError."""
+        self._memory.flush()
+        os.fsync(self._descriptor)
+
+    # Commits and flushes
+
+    def committed(self, audit_id: int) -> int:
+        """Number a commit of a login batch, in the order of the log: in the writers' turn. ``audit_id``: of one of its
+        rows, 0 for none."""
+        number, before = _COMMITS.unpack_from(self._memory, _COMMITTED_AT)
+        _COMMITS.pack_into(self._memory, _COMMITTED_AT, number + 1, audit_id or before)
+        return int(number) + 1
+
+    @property
+    def flushed_id(self) -> int:
+        """The ID of an audit row that is on disk with all that was committed before it: the newest one that is known to
+        be; 0 for none."""
+        return int(_COMMITS.unpack_from(self._memory, _FLUSHED_AT)[1])
+
+    def flushed_too(self, audit_id: int) -> None:
+        """A commit that flushed by itself had this audit row. Inside ``flushing``, behind the flush."""
+        number = _COMMITS.unpack_from(self._memory, _FLUSHED_AT)[0]
+        _COMMITS.pack_into(self._memory, _FLUSHED_AT, number, audit_id)
+
+    def is_flushed(self, number: int) -> bool:
+        """Whether the commit with this number is on the disk."""
+        return int(_COMMITS.unpack_from(self._memory, _FLUSHED_AT)[0]) >= number
+
+    @contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Around a flush of the log. Unless it raises, all that was committed before is on the disk. Inside
+        ``exclusive``."""
+        number, audit_id = _COMMITS.unpack_from(self._memory, _COMMITTED_AT)
+        known = self.flushed_id
+        _UNDER_WAY.pack_into(self._memory, _UNDER_WAY_AT, os.getpid(), time.monotonic_ns(), _BOOT_ID)
+        try:
+            yield
+            flushed, newest = _COMMITS.unpack_from(self._memory, _FLUSHED_AT)
+            if flushed < number:
+                # A row of a commit that flushed by itself just now is newer than all numbered ones.
+                _COMMITS.pack_into(self._memory, _FLUSHED_AT, number, audit_id if newest == known else newest)
+        finally:
+            self.forget_flush()
+
+    @property
+    def left_behind(self) -> tuple[int, int] | None:
+        """A flush that nobody knows the end of, since its process was killed: process ID, and since when (monotonic
+        ns). Inside ``exclusive``."""
+        process, since, boot = _UNDER_WAY.unpack_from(self._memory, _UNDER_WAY_AT)
+        return (process, since) if process and boot == _BOOT_ID else None
+
+    def forget_flush(self) -> None:
+        """No flush is under way, or it is known what became of it."""
+        _UNDER_WAY.pack_into(self._memory, _UNDER_WAY_AT, 0, 0, b"")
+
+    # Who is there
+
     def join(self, octet: int) -> bool:
         """Be there, until ``close``. False: somebody wants to be alone with the store."""
         return self._lock(fcntl.F_OFD_SETLK, fcntl.F_RDLCK, octet) is not None
@@ -98,8 +274,12 @@ class StoreState:
         found = self._lock(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, octet)
         return found is None or _LOCK.unpack(found)[0] != fcntl.F_UNLCK
 
-    def _lock(self, command: int, kind: int, octet: int) -> bytes | None:
-        wanted = _LOCK.pack(kind, os.SEEK_SET, octet, 1, 0)
+    def alone(self) -> bool:
+        """Keep everybody else away until ``close``; False if somebody is there."""
+        return self._lock(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, SERVING, 2) is not None
+
+    def _lock(self, command: int, kind: int, octet: int, length: int = 1) -> bytes | None:
+        wanted = _LOCK.pack(kind, os.SEEK_SET, octet, length, 0)
         try:
             return fcntl.fcntl(self._descriptor, command, wanted)
         except (BlockingIOError, PermissionError):
