@@ -16,6 +16,8 @@ from otp_core.store.future_stamps import repair_token
 from otp_core.store.unit_of_work import TokenRecord, Work
 from otp_core.verifier import LOCAL_VERIFIER
 
+_NOT_CONSECUTIVE = "the two codes do not follow one another near the present"
+
 
 class Codes:
     """What an act asks of a code. A wrong code is counted even though the act is refused; nothing is spent before every
@@ -120,7 +122,30 @@ class Codes:
         assert token is not None
         if token.verifier != LOCAL_VERIFIER:
             raise Refused(Refusal.NOT_NOW, f"{token.verifier} verifies this token's codes and keeps its clock")
-        now, codes = self._transactions.now(), (normalise_code(first), normalise_code(second))
+        now = self._transactions.now()
+        found = self._second_step(token, first, second, now)
+        if found is None:
+            self.count(work, record)
+            raise Refused(Refusal.WRONG_CODE, _NOT_CONSECUTIVE)
+        self._spend(work, record, token.key, *found, now)
+
+    def resynchronise_free(self, work: Work, token: TokenRecord, first: str, second: str) -> None:
+        """The same for a token that nobody holds, in staff's hands: no wrong code is counted, because there is nobody
+        to count it for. Raises Refused or Conflict."""
+        if token.state != TokenState.AVAILABLE or token.verifier != LOCAL_VERIFIER:
+            detail = f"token {token.token_id} is {token.state}; a customer's is resynchronised by `sekisho resync`"
+            raise Refused(Refusal.NOT_NOW, detail)
+        now = self._transactions.now()
+        found = self._second_step(token, first, second, now)
+        if found is None:
+            raise Refused(Refusal.WRONG_CODE, _NOT_CONSECUTIVE)
+        if not work.spend_step(token.key, *found, now, state=TokenState.AVAILABLE):
+            raise Conflict(f"token {token.token_id} was changed by somebody else just now: try again")
+
+    def _second_step(self, token: TokenRecord, first: str, second: str, now: int) -> tuple[int, int] | None:
+        """The step of the second of two consecutive codes, and the drift that they show; None: they are none. Raises
+        Refused (NOT_A_CODE)."""
+        codes = (normalise_code(first), normalise_code(second))
         if not all(is_code(code, token.digits) for code in codes):
             raise Refused(Refusal.NOT_A_CODE)
         step = resynchronise(
@@ -134,10 +159,8 @@ class Codes:
             spent_ahead=token.spent_ahead,
         )
         if step is None:
-            self.count(work, record)
-            raise Refused(Refusal.WRONG_CODE, "the two codes do not follow one another near the present")
-        drift = step - step_at(now, token.period) if token.kind == Kind.TOTP else 0
-        self._spend(work, record, token.key, step, drift, now)
+            return None
+        return step, step - step_at(now, token.period) if token.kind == Kind.TOTP else 0
 
     def count(self, work: Work, record: LoginRecord) -> None:
         """Count a wrong code or permit; after too many, lock the customer. Raises Conflict."""

@@ -203,6 +203,18 @@ class EnrolmentService:
                 work, Event.TOKEN_RESYNCHRONISED, principal, record.contract_id, record.token_id
             )
 
+    @rerun_on_conflict
+    def resynchronise_free(self, token_id: str, first: str, second: str, principal: Principal) -> Receipt:
+        """The same for a token that nobody holds: a counter token after a restore is enrolled by no single code before.
+        For staff with the token in their hands."""
+        token_id = normalise_token_id(token_id)
+        with self._transactions.act(Act.RESYNCHRONISE_TOKEN, principal, token=token_id) as work:
+            token = work.token(token_id)
+            if token is None:
+                raise Refused(Refusal.UNKNOWN_TOKEN, token_id)
+            self._codes.resynchronise_free(work, token, first, second)
+            return self._transactions.record(work, Event.TOKEN_RESYNCHRONISED, principal, None, token_id)
+
     # What these acts share
 
     def _allowed(self, work: Work, contract_id: str, move: Move) -> LoginRecord:

@@ -36,6 +36,7 @@ class Act(StrEnum):
     REPORT_LOST = "report a token lost"
     PERMIT_REISSUE = "permit a reissue"
     RESYNCHRONISE = "resynchronise"
+    RESYNCHRONISE_TOKEN = "resynchronise a token that nobody holds"
     ISSUE_FOR_CUSTOMER = "issue a token for a customer"
     BEGIN_SESSION = "begin a session"
     END_SESSION = "end a session"
@@ -85,6 +86,7 @@ TABLE: Table = {
             Act.REPORT_LOST,
             Act.PERMIT_REISSUE,
             Act.RESYNCHRONISE,
+            Act.RESYNCHRONISE_TOKEN,
             Act.END_SESSIONS_OF,
         }
     ),

@@ -175,6 +175,8 @@ def enter_again(act: KnownAct) -> str | None:
     """The command by which staff enters an act again; None: there is nothing to do, or no command for it."""
     if act.event == Event.TOKEN_RETIRED and act.customer is not None:
         return None  # a part of an enrolment or a device change, which has a line of its own
+    if act.event == Event.TOKEN_RESYNCHRONISED and act.customer is None:
+        return f"sekisho token resync {shlex.quote(act.token or '')}"
     many = act.number > 1 or act.event == Event.TOKEN_IMPORTED
     form = next((text for event, text in (_AGAIN_MANY if many else _AGAIN).items() if event == act.event), None)
     return form and form.format(customer=shlex.quote(act.customer or ""), token=shlex.quote(act.token or ""))

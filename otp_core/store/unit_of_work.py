@@ -251,12 +251,14 @@ class Work(SessionStatements):
         )
         return self._connection.execute(change).rowcount
 
-    def spend_step(self, token_key: int, step: int, drift: int, at: int) -> bool:
-        """Spend a step (RFC 6238 section 5.2) of a bound token at ``at`` (ms): of two acts with one code, one gets
-        True. The fingerprint of a login is cleared, so that no retransmission can claim the code."""
+    def spend_step(
+        self, token_key: int, step: int, drift: int, at: int, *, state: TokenState = TokenState.BOUND
+    ) -> bool:
+        """Spend a step (RFC 6238 section 5.2) of a token in this state at ``at`` (ms): of two acts with one code, one
+        gets True. The fingerprint of a login is cleared, so that no retransmission can claim the code."""
         change = (
             update(token)
-            .where(token.c.key == token_key, token.c.state == TokenState.BOUND, token.c.last_step < step)
+            .where(token.c.key == token_key, token.c.state == state, token.c.last_step < step)
             .values(last_step=step, drift=drift, last_fingerprint=0, last_at=at)
         )
         return self._connection.execute(change).rowcount == 1

@@ -79,4 +79,5 @@ def _counters(store: Store) -> Iterator[CheckResult]:
         number, customer = unsynchronised(connection)
     if number:
         text = f"{number:,} counter tokens are refused until they are resynchronised, since a restore"
-        yield CheckResult(CheckState.WARN, "counter tokens", f"{text}: `sekisho resync {customer or 'CONTRACT_ID'}`")
+        command = f"sekisho resync {customer}" if customer else "sekisho token resync TOKEN_ID"
+        yield CheckResult(CheckState.WARN, "counter tokens", f"{text}: `{command}`")

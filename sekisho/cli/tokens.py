@@ -10,7 +10,17 @@ from otp_core import json_shapes
 from otp_core.json_shapes import local_time
 from otp_core.model import Algorithm, Kind, SeedForm, TokenState
 from sekisho.cli.context import CliContext, principal
-from sekisho.cli.options import AcceptAsTyped, AsJson, DryRun, FileEncoding, ImportFile, Limit, Reason, TokenId
+from sekisho.cli.options import (
+    AcceptAsTyped,
+    AsJson,
+    DryRun,
+    FileEncoding,
+    FromStdin,
+    ImportFile,
+    Limit,
+    Reason,
+    TokenId,
+)
 from sekisho.cli.output import hint, say_facts, say_json
 from sekisho.cli.spreadsheet import AsCsv, AsExcel, one_form, say_list
 
@@ -174,3 +184,26 @@ def retire(ctx: typer.Context, token_id: TokenId, reason: Reason = "", as_json: 
 
     context: CliContext = ctx.obj
     done("token.retired", f"retired {token_id}", context.desk.tokens.retire(token_id, principal(reason)), as_json)
+
+
+@app.command("resync")
+def resync(
+    ctx: typer.Context, token_id: TokenId, reason: Reason = "", stdin: FromStdin = False, as_json: AsJson = False
+) -> None:
+    """Resynchronise a token that nobody holds, by two codes that follow one another: a counter token after a restore.
+
+    A customer's token: `sekisho resync CONTRACT_ID`.
+
+    \b
+    Examples:
+      sekisho token resync VSMH00000001
+      ./form | sekisho token resync VSMH00000001
+    """
+    from sekisho.cli.acts import done
+    from sekisho.cli.secret_input import ask
+
+    context: CliContext = ctx.obj
+    desk = context.desk
+    first, second = ask("code that the token shows", "next code, as soon as it shows", from_stdin=stdin)
+    receipt = desk.enrolment.resynchronise_free(token_id, first, second, principal(reason))
+    done("token.resynchronised", f"resynchronised {token_id}", receipt, as_json)

@@ -93,6 +93,9 @@ CALLS: dict[Act, Call] = {
     Act.RESYNCHRONISE: lambda desk, at, who: desk.enrolment.resynchronise(
         "taro", at.taro.code(50), at.taro.code(51), who
     ),
+    Act.RESYNCHRONISE_TOKEN: lambda desk, at, who: desk.enrolment.resynchronise_free(
+        NEW, at.new.code(50), at.new.code(51), who
+    ),
     Act.ISSUE_FOR_CUSTOMER: lambda desk, at, who: desk.enrolment.issue_for("taro", at.session, "Bank", who),
     Act.BEGIN_SESSION: lambda desk, at, who: desk.sessions.begin(b"n" * 32, "taro", {}, LIMITS, who),
     Act.END_SESSION: lambda desk, at, who: desk.sessions.end(at.session, who),

@@ -158,6 +158,7 @@ def test_an_act_that_cannot_be_noted_is_done_all_the_same(bank: Bank) -> None:
         (row(1, "otp.device-changed"), "sekisho report-lost c1"),
         (row(1, "otp.reissue-permitted"), "sekisho permit-reissue c1"),
         (row(1, "token.resynchronised"), "sekisho resync c1"),
+        (row(1, "token.resynchronised")._replace(customer=None), "sekisho token resync T1"),
         (row(1, "customer.added"), "sekisho customer add c1"),
         (row(1, "token.imported"), "sekisho token import FILE.csv"),
         (row(1, "offline.issued", source="web1"), "sekisho pam-offline issue --host HOST --user c1"),

@@ -133,6 +133,30 @@ def test_a_counter_token_that_was_free_is_enrolled_by_no_single_code(bank: Bank)
     assert bank.login_record().failures == 0
 
 
+def test_staff_resynchronises_a_free_counter_token_and_then_it_is_enrolled(bank: Bank) -> None:
+    bank.customer("taro", None)
+    token = bank.token(spec=HOTP)
+    void(bank)
+    resynchronise = bank.desk.enrolment.resynchronise_free
+    for first, second, refusal in (
+        (0, 1, Refusal.WRONG_CODE),
+        (19, 20, Refusal.WRONG_CODE),
+        (30, 32, Refusal.WRONG_CODE),
+        ("", "1", Refusal.NOT_A_CODE),
+    ):
+        codes = [one if isinstance(one, str) else token.code(one) for one in (first, second)]
+        assert refused(partial(resynchronise, token.token_id, *codes, STAFF)).refusal is refusal
+    receipt = resynchronise("vsmt 0000-0001", token.code(30), token.code(31), STAFF)
+    assert (receipt.customer, receipt.token) == (None, token.token_id)
+    for counter in (30, 31):
+        act = refused(partial(bank.desk.enrolment.enrol, "taro", token.token_id, token.code(counter), STAFF))
+        assert act.refusal is Refusal.TOKEN_OR_CODE
+    bank.desk.enrolment.enrol("taro", token.token_id, token.code(32), STAFF)
+    act = refused(partial(resynchronise, token.token_id, token.code(40), token.code(41), STAFF))
+    assert act.refusal is Refusal.NOT_NOW and "sekisho resync" in str(act)
+    assert refused(partial(resynchronise, "NONE", "1", "2", STAFF)).refusal is Refusal.UNKNOWN_TOKEN
+
+
 def test_suspending_with_a_counter_tokens_single_code_says_what_to_do(bank: Bank) -> None:
     taro = bank.customer(spec=HOTP)
     void(bank)

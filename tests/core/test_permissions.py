@@ -41,6 +41,7 @@ EXPECTED: dict[Act, str] = {
     Act.REPORT_LOST: "command",
     Act.PERMIT_REISSUE: "command",
     Act.RESYNCHRONISE: "customer command",
+    Act.RESYNCHRONISE_TOKEN: "command",
     Act.ISSUE_FOR_CUSTOMER: "customer",
     Act.BEGIN_SESSION: "customer",
     Act.END_SESSION: "customer",

@@ -1,0 +1,123 @@
+"""docs/operations.md keeps its word: every command of it is run, in its order, and the units do what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.command_line import CommandLine
+from tests.sekisho import Sekisho, client_table
+
+ROOT = Path(__file__).parents[2]
+UNITS = ROOT / "config" / "systemd"
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+BACKUPS = "/var/backups/sekisho"
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[CommandLine]:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    sekisho = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "code"))
+    (tmp_path / "backups").mkdir()
+    try:
+        yield CommandLine(sekisho)
+    finally:
+        sekisho.close()
+
+
+def commands_under(*headings: str) -> list[str]:
+    """The indented lines of these sections of the page."""
+    found = []
+    for heading in headings:
+        section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+        assert section is not None, heading
+        found += re.findall(r"^    (\S.*)$", section[1], re.MULTILINE)
+    return found
+
+
+def test_every_command_about_backups_is_run_in_its_order(at: CommandLine, tmp_path: Path) -> None:
+    at.sekisho.crowd(2)
+    for contract_id in ("1234567", "1234568"):
+        at.run("customer", "add", contract_id)
+        token = at.spare_token()
+        code = token.previous_code()
+        at.run("enrol", contract_id, token.token_id, "--stdin", user_password=f"{code}\n")
+    at.sekisho.start()
+    run = []
+    for line in commands_under("Backup", "Restore", "A store that was put back without the command"):
+        words = shlex.split(line.replace(BACKUPS, str(tmp_path / "backups")))
+        if words[0] == "systemctl":
+            systemctl(at.sekisho, words[1:])
+        else:
+            assert words[0] == "sekisho", line
+            at.run(*words[1:])
+        run.append(" ".join(words[:2]))
+    assert {"sekisho backup", "sekisho restore", "sekisho doctor", "systemctl stop"} <= set(run)
+    assert at.sekisho.process is not None, "it serves at the end"
+
+
+def systemctl(sekisho: Sekisho, words: list[str]) -> None:
+    match words:
+        case ["stop", "sekisho"]:
+            assert sekisho.stop() == 0
+        case ["start", "sekisho"]:
+            sekisho.start()
+        case ["enable", "--now", unit]:
+            assert (UNITS / unit).is_file()
+        case _:
+            raise AssertionError(words)
+
+
+def test_every_unit_that_the_page_names_exists() -> None:
+    for name in re.findall(r"config/systemd/([a-z.-]+)", PAGE):
+        assert (UNITS / name).is_file(), name
+
+
+def value(unit: str, key: str) -> str:
+    found = re.search(rf"^{key}=(.*)$", (UNITS / unit).read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def test_the_nightly_backup_is_the_day_of_the_weeks_and_replaced(at: CommandLine, tmp_path: Path) -> None:
+    """The very line of the unit, with a test's paths; twice, as in the week after."""
+    program = " ".join(map(shlex.quote, at.command()[:3]))
+    line = value("sekisho-backup.service", "ExecStart").replace("%%", "%")
+    line = line.replace("/opt/sekisho/bin/sekisho", program).replace(
+        "/etc/sekisho/sekisho.toml", str(at.sekisho.config)
+    )
+    line = line.replace(BACKUPS, str(tmp_path / "backups"))
+    for customers in (1, 2):
+        at.sekisho.crowd(1)
+        done = subprocess.run(
+            shlex.split(line), env={**os.environ, "LC_ALL": "C"}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert f": {customers} customers" in done.stdout
+        (file,) = (tmp_path / "backups").iterdir()
+        assert re.fullmatch(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)\.db", file.name)
+    assert at.sekisho.audit(event="store.backed-up")[-1].reason == f"nightly; {file}"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_the_units_of_the_backup(tmp_path: Path) -> None:
+    for name in ("sekisho-backup.service", "sekisho-backup.timer"):
+        text = (UNITS / name).read_text().replace("User=sekisho", "User=root").replace("Group=sekisho", "Group=root")
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "sekisho-backup.timer")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )
+    about_ours = [line for line in done.stderr.splitlines() if "sekisho-backup" in line]
+    assert about_ours == [], done.stderr
