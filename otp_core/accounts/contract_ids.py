@@ -30,6 +30,12 @@ class FoldReport:
     renamed: Sequence[tuple[str, str]]
     colliding: Sequence[tuple[str, ...]]
 
+    @property
+    def spellings(self) -> dict[str, str]:
+        """A stored ID for each form that is looked for, where that is another."""
+        found = {normalise_contract_id(together[-1]): together[-1] for together in self.colliding}
+        return found | {after: before for before, after in self.renamed}
+
 
 class ContractIdService:
     """The acts on contract IDs themselves."""

@@ -5,7 +5,7 @@ token ID by mistake.
 """
 
 from otp_core.imports.customers import CustomerRow, read_customer, read_customers
-from otp_core.imports.encodings import encoding_of, lines_of
+from otp_core.imports.encodings import encoding_named, encoding_of, foreign_form, lines_of
 from otp_core.imports.table import RowProblem
 from otp_core.imports.tokens import TokenRow, read_tokens
 
@@ -13,7 +13,9 @@ __all__ = [
     "CustomerRow",
     "RowProblem",
     "TokenRow",
+    "encoding_named",
     "encoding_of",
+    "foreign_form",
     "lines_of",
     "read_customer",
     "read_customers",

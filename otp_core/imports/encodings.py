@@ -24,6 +24,21 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, Encoding.UTF_16_LE),
     (codecs.BOM_UTF16_BE, Encoding.UTF_16_BE),
 )
+_ALSO = {
+    "utf-8-sig": Encoding.UTF_8,
+    "ascii": Encoding.UTF_8,
+    "shift_jis": Encoding.CP932,
+    "iso8859-1": Encoding.CP1252,
+    "euc_jp": Encoding.EUC_JP,
+}
+_FORMS = (
+    (b"PK\x03\x04", "an Excel workbook, or another archive: save the sheet as CSV UTF-8"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save the sheet as CSV UTF-8"),
+    (b"\x1f\x8b", "compressed: gunzip it first"),
+    (b"%PDF", "a PDF"),
+    (b"{\\rtf", "a text with formats: save it as plain text"),
+    (b"-----BEGIN PGP", "encrypted: gpg -d FILE | sekisho … import -"),
+)
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -49,6 +64,28 @@ def encoding_of(file: BinaryIO) -> Encoding:
     if nul[:2] == [True, False] and nul[2:3] in ([True], []):
         return Encoding.UTF_16_BE
     return next((one for one in (Encoding.UTF_8, Encoding.CP932) if _is(file, one)), Encoding.UTF_8)
+
+
+def encoding_named(name: str) -> Encoding | None:
+    """The encoding that a name means, as Python and operators have it; None for UTF-16 without a byte order, which the
+    file itself has to tell. Raises ValueError for one that is not read here."""
+    try:
+        canonical = codecs.lookup(name).name
+    except LookupError:
+        canonical = ""
+    if canonical == "utf-16":
+        return None
+    try:
+        return Encoding(_ALSO.get(canonical, canonical))
+    except ValueError:
+        raise ValueError(f"write one of utf-16, {', '.join(Encoding)}") from None
+
+
+def foreign_form(file: BinaryIO) -> str | None:
+    """What a file is that holds no lines of text, by its first octets; None for any other."""
+    file.seek(0)
+    head = file.read(8)
+    return next((form for octets, form in _FORMS if head.startswith(octets)), None)
 
 
 def lines_of(file: BinaryIO, encoding: Encoding) -> Iterator[str]:

@@ -15,6 +15,8 @@ from otp_core.otp import normalise_contract_id
 
 # Lone surrogates, and what Python reads from octets that are none in CP932 (A0, FD, FE, FF).
 _UNREADABLE = re.compile("[\ud800-\udfff\uf8f0-\uf8f3]")
+_EXCELS_SEPARATOR = re.compile("sep=([,;\t])", re.IGNORECASE)
+_FIRST_COLUMNS = frozenset({"contract_id", "token_id"})
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -113,14 +115,14 @@ def has_control(text: str) -> bool:
 
 
 def records(lines: Iterable[str], encoding: str) -> Iterator[Record | RowProblem]:
-    """The records of a file without blank ones, and the problems with its form. Cells are separated by commas; by tabs
-    where the first line has tabs and no comma (Excel's Unicode text). What is none in the file's ``encoding`` has to be
-    given as lone surrogates. The first line may begin with a byte order mark."""
+    """The records of a file without blank ones, and the problems with its form. Cells are separated as the first line
+    says: see ``_delimiter``. What is none in the file's ``encoding`` has to be given as lone surrogates. The first line
+    may begin with a byte order mark."""
     problems: deque[RowProblem] = deque()
     readable = _readable(lines, encoding, problems)
     first = next(readable, "")
-    delimiter = "\t" if "\t" in first and "," not in first else ","
-    reader = csv.reader(chain([first], readable), strict=True, delimiter=delimiter)
+    delimiter, is_row = _delimiter(first)
+    reader = csv.reader(chain([first if is_row else "\n"], readable), strict=True, delimiter=delimiter)
     while True:
         line = reader.line_num + 1
         try:
@@ -140,6 +142,19 @@ def records(lines: Iterable[str], encoding: str) -> Iterator[Record | RowProblem
         while problems:
             yield problems.popleft()
     yield from problems
+
+
+def _delimiter(first: str) -> tuple[str, bool]:
+    """What separates the cells, by the first line, and whether that is a row itself: what Excel's ``sep=;`` says; tabs
+    (Excel's Unicode text) or semicolons (Excel in much of Europe) in a header without a comma; commas."""
+    if match := _EXCELS_SEPARATOR.fullmatch(first.strip(" \r\n")):
+        return match[1], False
+    if "," in first:
+        return ",", True
+    if "\t" in first:
+        return "\t", True
+    names = {column_name(cell) for cell in first.split(";")}
+    return ";" if ";" in first and names & _FIRST_COLUMNS else ",", True
 
 
 def problems_of(found: Iterable[object], columns: Columns) -> Iterator[RowProblem]:

@@ -23,6 +23,8 @@ from sekisho.wiring import cost_of
 
 _IN_THE_STORE = "is in the store already: take the row out, or leave such rows untouched with --skip-existing"
 
+_IN_ANOTHER_FORM = "is in the store already, in another form: run `sekisho init`, which says more"
+
 PER_TRANSACTION = 1000
 """Rows in one transaction: how long a server that runs at the same time may have to wait for the write lock."""
 
@@ -120,6 +122,7 @@ class CustomerImporter:
         self._shared_tokens = not settings.login.one_customer_per_token
         self._clear_passwords = 0
         self._attribute_check: AttributeCheck | None = None
+        self._stored_otherwise: Mapping[str, str] | None = None
 
     def read(self, lines: Iterable[str], encoding: str) -> Iterator[CustomerRow | RowProblem]:
         """See ``Importer.read``."""
@@ -131,7 +134,7 @@ class CustomerImporter:
         existing = [row for row in rows if row.contract_id in known]
         new = [row for row in rows if row.contract_id not in known]
         self._clear_passwords += sum(row.password is not None for row in new)
-        problems = self._token_problems(new) + self._attribute_problems(new)
+        problems = self._token_problems(new) + self._attribute_problems(new) + self._spelling_problems(new)
         if self._skip_existing:
             return problems, len(existing)
         return problems + [RowProblem(row.line, "contract_id", _IN_THE_STORE) for row in existing], 0
@@ -169,6 +172,18 @@ class CustomerImporter:
                     RowProblem(row.line, "token_id", f"cannot be bound: that token is {state}, not available")
                 )
         return problems
+
+    def _spelling_problems(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
+        """Contract IDs that are in the store in a form that is read as the same one."""
+        if self._stored_otherwise is None:
+            self._stored_otherwise = self._desk.contract_ids.stored_otherwise().spellings
+        return [
+            RowProblem(
+                row.line, "contract_id", "is in the store already, in another form: run `sekisho init`, which says more"
+            )
+            for row in rows
+            if row.contract_id in self._stored_otherwise
+        ]
 
     def _attribute_problems(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
         problems = []

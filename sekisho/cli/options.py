@@ -46,10 +46,25 @@ FromStdin = Annotated[
 ]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many (0: all).")]
 ImportFile = Annotated[str, typer.Argument(metavar="FILE.csv", help="CSV; - reads standard input.", show_default=False)]
+
+
+def _encoding(text: str) -> Encoding | None:
+    from otp_core.imports import encoding_named
+
+    try:
+        return encoding_named(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 FileEncoding = Annotated[
     Encoding | None,
     typer.Option(
-        "--encoding", help="Of the file; left out, it is found out (UTF-8, UTF-16 or CP932).", show_default=False
+        "--encoding",
+        parser=_encoding,
+        metavar="NAME",
+        help="Of the file; left out, it is found out (UTF-8, UTF-16 or CP932).",
+        show_default=False,
     ),
 ]
 AcceptAsTyped = Annotated[

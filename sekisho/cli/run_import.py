@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 
 import typer
 
-from otp_core.imports import RowProblem, encoding_of, lines_of
+from otp_core.imports import RowProblem, encoding_of, foreign_form, lines_of
 from otp_core.model import Encoding, StoreUnavailable
 from sekisho.cli.context import ExitCode, Stopped
 from sekisho.cli.importers import PER_TRANSACTION, Importer
@@ -78,11 +78,18 @@ def opened(name: str, encoding: Encoding | None = None) -> Iterator[Source]:
         raise typer.BadParameter(f"cannot be read: {error.strerror}", param_hint=name) from None
     with file:
         if file.seekable():
+            _refuse_foreign(file, name)
             yield Source(file, encoding)
             return
         with os.fdopen(os.memfd_create("sekisho-import"), "w+b") as kept:
             shutil.copyfileobj(file, kept)
+            _refuse_foreign(kept, name)
             yield Source(kept, encoding)
+
+
+def _refuse_foreign(file: BinaryIO, name: str) -> None:
+    if (form := foreign_form(file)) is not None:
+        raise typer.BadParameter(f"is no CSV but {form}", param_hint=name)
 
 
 def run_import(

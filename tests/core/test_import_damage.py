@@ -340,3 +340,19 @@ def test_no_problem_with_a_uri_repeats_its_secret(text: str) -> None:
         for one in read_tokens([line]):
             assert isinstance(one, RowProblem | TokenRow)
             assert "kq7zr2wx9vn4" not in repr(one).lower()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("sep=;", "contract_id;password", "c1;ge,heim"),
+        ("sep=,", "contract_id,password", 'c1,"ge,heim"'),
+        ("\ufeffsep=\t", "contract_id\tpassword", "c1\tge,heim"),
+        ("contract_id;password", "c1;ge,heim"),
+        ("Contract ID;Password;", "c1;ge,heim;"),
+    ],
+)
+def test_cells_are_separated_as_the_first_line_says(lines: tuple[str, ...]) -> None:
+    rows, problems = customers(*lines)
+    assert problems == []
+    assert [(row.line, row.contract_id, row.password) for row in rows] == [(len(lines), "c1", "ge,heim")]

@@ -14,6 +14,7 @@ from otp_core.accounts import Principal, PrincipalKind
 from otp_core.first_factor.hashes import check
 from otp_core.model import Kind, TokenSpec
 from otp_core.otp import code_at
+from otp_core.store.unit_of_work import NewCustomer
 from tests.journeys.command_line import CommandLine
 from tests.journeys.test_cli_import import counted, hash_of
 from tests.sekisho import Sekisho
@@ -57,6 +58,38 @@ def test_an_encoding_can_be_named(at: CommandLine) -> None:
     assert json.loads(at.run("customer", "show", "1", "--json").out)["name"] == "Zürich €"
     said = at.run("customer", "import", name, "--encoding", "utf-8", code=1)
     assert "line 2: is not UTF-8" in said.err
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("UTF-16", "utf-16"), ("utf-16-be", "utf-16-be"), ("Shift_JIS", "cp932"), ("euc-jp", "euc-jp"), ("utf8", "utf-8")],
+)
+def test_encodings_have_the_names_that_operators_know(at: CommandLine, name: str, encoding: str) -> None:
+    file = octets(at, "contract_id,name\n1,山田\n".encode(encoding))
+    at.run("customer", "import", file, "--encoding", name)
+    assert json.loads(at.run("customer", "show", "1", "--json").out)["name"] == "山田"
+
+
+def test_an_encoding_that_is_not_read_here_is_told_with_those_that_are(at: CommandLine) -> None:
+    for name in ("klingon", "utf-32", "rot13"):
+        said = at.run("customer", "import", octets(at, b"contract_id\n"), "--encoding", name, code=2).err
+        assert "utf-16" in said and "cp932" in said
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04\x14\0", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"\x1f\x8b\x08"])
+def test_a_workbook_is_no_csv(at: CommandLine, content: bytes) -> None:
+    assert "is no CSV but" in at.run("customer", "import", octets(at, content + bytes(100)), code=2).err
+
+
+def test_a_customer_who_is_stored_in_another_form_is_not_added_again(at: CommandLine) -> None:
+    with at.sekisho.store.work() as work:
+        work.add_customers(
+            [NewCustomer("123\u22124567", None), NewCustomer("9\u20148", None), NewCustomer("9\u20138", None)]
+        )
+    said = at.run("customer", "import", at.file("c.csv", "contract_id", "123-4567", "9-8", "1"), code=1).err
+    assert "line 2, column contract_id: is in the store already, in another form" in said
+    assert "line 3, column contract_id: is in the store already, in another form" in said
+    assert "2 problems" in said
 
 
 DAMAGED = (
