@@ -144,8 +144,8 @@ def test_staff_resynchronises_a_free_counter_token_and_then_it_is_enrolled(bank:
         (30, 32, Refusal.WRONG_CODE),
         ("", "1", Refusal.NOT_A_CODE),
     ):
-        codes = [one if isinstance(one, str) else token.code(one) for one in (first, second)]
-        assert refused(partial(resynchronise, token.token_id, *codes, STAFF)).refusal is refusal
+        one, other = (code if isinstance(code, str) else token.code(code) for code in (first, second))
+        assert refused(partial(resynchronise, token.token_id, one, other, STAFF)).refusal is refusal
     receipt = resynchronise("vsmt 0000-0001", token.code(30), token.code(31), STAFF)
     assert (receipt.customer, receipt.token) == (None, token.token_id)
     for counter in (30, 31):
