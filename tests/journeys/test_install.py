@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,18 +23,99 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@dataclass
+class Host:
+    """What a machine is on the page: opt/ for /opt/sekisho, host/ for its /etc and /var, one server for systemd."""
+
+    folder: Path
+    server: subprocess.Popen[bytes] | None = None
+    run: list[str] = field(default_factory=list)
+
+    def do(self, line: str) -> None:
+        """One command of the page."""
+        self.run.append(line)
+        match line.partition("  #")[0].split():
+            case ["make", target, _, *more]:
+                done = make(target, f"PREFIX={self.folder}/opt", f"DESTDIR={self.folder}/host", *more)
+                assert done.returncode == 0, done.stdout + done.stderr
+            case ["sekisho", *words]:
+                assert self.sekisho(*words).wait() == 0, line
+            case ["systemctl", "enable", "--now", "sekisho"] | ["systemctl", "start", "sekisho"]:
+                assert self.server is None
+                self.server = self.sekisho("serve")
+                wait_for(lambda: b"ready" in (self.folder / "log").read_bytes())
+            case ["systemctl", "stop", "sekisho"]:
+                self.stop()
+            case ["chown", "sekisho:sekisho", files]:
+                assert list(self.folder.glob(f"host{files}"))
+            case words:
+                raise AssertionError(words)
+
+    def sekisho(self, *words: str) -> subprocess.Popen[bytes]:
+        """The installed command, with the settings that stand in host/etc."""
+        words = tuple(word.replace("/var/backups", str(self.folder)) for word in words)
+        settings = self.folder / "host" / "etc" / "sekisho" / "sekisho.toml"
+        command = [str(self.folder / "opt" / "bin" / "sekisho"), "--config", str(settings), *words]
+        with (self.folder / "log").open("wb") as log:
+            return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
+
+    def stop(self) -> None:
+        """End the server, if one runs."""
+        if self.server is not None:
+            self.server.terminate()
+            assert self.server.wait(30) == 0
+            self.server = None
+
+
+def commands_under(heading: str) -> list[str]:
+    """The indented lines of a section of docs/operations.md."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## )", page, re.MULTILINE | re.DOTALL)
+    assert section is not None, heading
+    return re.findall(r"^    (\S.*)$", section[1], re.MULTILINE)
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder: two releases in opt/, what would stand in /etc and /var in host/; settings changed between the two."""
-    folder = tmp_path_factory.mktemp("install")
-    for at in range(2):
-        done = make("install", f"PREFIX={folder}/opt", f"DESTDIR={folder}/host")
-        assert done.returncode == 0, done.stdout + done.stderr
-        if at == 0:
-            settings = folder / "host" / "etc" / "sekisho" / "sekisho.toml"
-            assert settings.read_text() == (ROOT / "config" / "sekisho.toml").read_text()
-            settings.write_text("# mine\n")
-    return folder
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which every command of "Install" and of "Upgrade" was run in its order; those of the way back were
+    not."""
+    host = Host(tmp_path_factory.mktemp("install"))
+    (host.folder / "sekisho").mkdir()
+    try:
+        for line in commands_under("Install"):
+            host.do(line)
+            if line.startswith("make"):
+                settings = host.folder / "host" / "etc" / "sekisho" / "sekisho.toml"
+                assert settings.read_text() == (ROOT / "config" / "sekisho.toml").read_text()
+                settings.write_text(settings_of(host.folder))
+        for line in commands_under("Upgrade, and the way back"):
+            if line == "systemctl stop sekisho" and "make install" not in host.run[-1]:
+                break
+            host.do(line)
+        assert [line for line in host.run if line.startswith("make install")] == [
+            "make install PREFIX=/opt/sekisho"
+        ] * 2
+        assert host.server is not None
+        yield host.folder
+    finally:
+        host.stop()
+
+
+def settings_of(folder: Path) -> str:
+    """The smallest that work: no port is opened."""
+    return f"""# mine
+[store]
+url = "sqlite:///{folder}/host/var/lib/sekisho/sekisho.db"
+master_key_file = "{folder}/host/etc/sekisho/master.key"
+"""
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """At most 30 seconds."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def releases(place: Path) -> list[str]:
@@ -61,13 +146,14 @@ def test_settings_folders_units_and_completion_are_there(place: Path) -> None:
 
 
 def test_settings_that_are_there_are_left_alone_by_an_upgrade(place: Path) -> None:
-    assert (place / "host" / "etc" / "sekisho" / "sekisho.toml").read_text() == "# mine\n"
+    assert (place / "host" / "etc" / "sekisho" / "sekisho.toml").read_text() == settings_of(place)
 
 
-def test_rollback_goes_back_a_release_and_removes_none(place: Path) -> None:
+def test_the_way_back_is_to_the_release_before_and_removes_none(place: Path) -> None:
     older, newer = releases(place)
     link = place / "opt" / "bin"
     assert link.resolve().parent.name == newer
+    assert commands_under("Upgrade, and the way back")[-2] == "make rollback PREFIX=/opt/sekisho"
     done = make("rollback", f"PREFIX={place}/opt")
     assert (done.returncode, link.resolve().parent.name) == (0, older), done.stderr
     assert "systemctl restart sekisho" in done.stdout
