@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from admin_web.http.section import HttpSection
 from otp_core.settings.section import ExistingPath, count
-from otp_core.settings.values import Address, Listen, Origin
+from otp_core.settings.values import Address, Issuer, Listen, Origin, PageUrl
 
 
 class WebSettings(HttpSection):
@@ -26,9 +26,8 @@ class WebSettings(HttpSection):
         default="当金庫", min_length=1, max_length=60, description="The bank's name, at the head of every page."
     )
     bank_name_en: str = Field(default="Our bank", min_length=1, max_length=60, description="The same on English pages.")
-    login_url: str = Field(
+    login_url: PageUrl = Field(
         default="/",
-        pattern=r"^(/|https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/])[^\s\"<>]*$",
         description="Where customers log in: the way back from every page (https, or a path of this origin).",
     )
     contact: str = Field(
@@ -45,9 +44,7 @@ class WebSettings(HttpSection):
     terms_file_en: ExistingPath | None = Field(
         default=None, description="Their English translation, shown on English pages."
     )
-    issuer: str = Field(
-        default="Sekisho", min_length=1, max_length=40, description="What an authenticator app calls the bank."
-    )
+    issuer: Issuer = Field(default="Sekisho", description="What an authenticator app calls the bank, without a colon.")
     idle_seconds: int = count(600, 180, 3600, "Seconds without a click until a customer's session ends.")
     session_seconds: int = count(1800, 180, 14_400, "Seconds until a session ends in any case.")
     proof_seconds: int = count(900, 60, 3600, "Seconds for which the old token's code lets a new token in.")

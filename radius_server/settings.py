@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
@@ -178,9 +179,24 @@ def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
     yield from repeated([entry for entry in listen if not str(entry[1]).endswith(":0")], read_address, sources)
 
 
+def problems(radius: RadiusSettings) -> Iterator[Remark]:
+    """Addresses to listen at that one machine cannot have together."""
+    for (_, first), (index, second) in combinations(enumerate(radius.listen), 2):
+        if first != second and first.overlaps(second, dual_stack=False):
+            yield ("radius", "listen", index), f"{second} and {first} overlap: leave one of the two out"
+
+
 def risks(radius: RadiusSettings) -> Iterator[Remark]:
     """Settings that are valid but weaken the door, each with its place and what to do."""
+    heard = {6 if ":" in address.host else 4 for address in radius.listen}
     for index, client in enumerate(radius.clients):
+        if heard and client.network.version not in heard:
+            missing = "0.0.0.0:1812" if client.network.version == 4 else "[::]:1812"
+            yield (
+                ("radius", "clients", index, "network"),
+                f"{client.name} is not heard: no address of radius.listen takes IPv{client.network.version} "
+                f'([::] takes IPv6 only); add "{missing}" there',
+            )
         for key, message in _client_risks(client):
             yield ("radius", "clients", index, key), message
         yield from unchecked_logins(

@@ -36,6 +36,11 @@ def problems(settings: Settings) -> Iterator[Remark]:
             ("soft_token", "public_origin"),
             "is [web]'s too: the soft token needs an origin of its own, so that no page of the portal reads it",
         )
+    if settings.web and settings.soft_token:
+        first, second = settings.web.listen, settings.soft_token.listen
+        if first.overlaps(second, dual_stack=True):
+            yield ("soft_token", "listen"), f"{second} and web.listen, {first}, overlap: write another port"
+    yield from radius_server.settings.problems(settings.radius)
 
 
 def risks(settings: Settings) -> Iterator[Remark]:

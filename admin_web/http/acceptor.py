@@ -124,7 +124,7 @@ def bind_tcp(address: Address, *, shared: bool) -> socket.socket:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address.host != "::")
-        made.bind(socket.getaddrinfo(address.host, address.port, family, flags=socket.AI_NUMERICHOST)[0][4])
+        made.bind(address.for_socket())
     except OSError as error:
         made.close()
         raise OSError(error.errno, f"cannot listen at {address}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""The types of single values in the settings: addresses, networks, secrets, origins. Pure; opens no file.
+"""The types of single values in the settings: secrets, names, days; those of addresses.py too. Pure; opens no file.
 
 Each function checks what a file or a variable gave, and raises ValueError with the right form. No message repeats a
 secret.
@@ -7,21 +7,19 @@ secret.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, SecretBytes, WithJsonSchema
 
-AnyNetwork = IPv4Network | IPv6Network
+from otp_core.settings.addresses import Address, AnyNetwork, page_url, read_address, read_network, web_origin
 
-_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
-_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+__all__ = ["Address", "AnyNetwork", "read_address", "read_network"]
+
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?::[1-9]|:[12][0-9]|:3[01])?")
-_HERE = ("localhost", "127.0.0.1", "[::1]")
 
 SECRET_OCTETS = 16
+LONGEST_ISSUER = 40
 HOW_TO_MAKE_A_SECRET = "make one with: openssl rand -base64 24"
 _WELL_KNOWN = frozenset(
     b"testing123 secret radius radsec password changeme replace-me sharedsecret shared-secret radiussecret "
@@ -30,61 +28,6 @@ _WELL_KNOWN = frozenset(
 _WRITTEN_BY_THE_SERVER = frozenset(
     ("message-authenticator", "proxy-state", "state", "reply-message", "eap-message", "prompt")
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An IP address and a port. ``str()`` is the form of the settings file: ``[::]:1812``."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _text(value: object, example: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"needs text in quotes: {example}")  # noqa: TRY004  pydantic collects ValueErrors only
-    return value
-
-
-def _is_ip(host: str, version: int) -> bool:
-    try:
-        return ip_address(host).version == version
-    except ValueError:
-        return False
-
-
-def read_address(value: object) -> Address:
-    """The address of ``0.0.0.0:1812`` or ``[::]:1812``. Port 0: any free one. Raises ValueError."""
-    if isinstance(value, Address):
-        return value
-    text = _text(value, '"0.0.0.0:1812"')
-    if "[" not in text and text.count(":") > 1:
-        raise ValueError(f'{text} needs brackets around the IPv6 address, and a port: "[2001:db8::1]:1812"')
-    match = _ADDRESS.fullmatch(text)
-    if match is None or not (_is_ip(match["v6"], 6) if match["v6"] else _is_ip(match["v4"], 4)):
-        raise ValueError(f'{text} is not an IP address and port: write "0.0.0.0:1812" or "[::]:1812"')
-    if int(match["port"]) > 65535:
-        raise ValueError(f"{text}: a port is 1 to 65535 (0: any free one)")
-    return Address(match["v6"] or match["v4"], int(match["port"]))
-
-
-def read_network(value: object) -> AnyNetwork:
-    """The network of ``10.1.0.0/16``, ``2001:db8::/32`` or one address. Raises ValueError."""
-    if isinstance(value, IPv4Network | IPv6Network):
-        return value
-    text = _text(value, '"10.1.0.0/16"')
-    try:
-        found = ip_interface(text)
-    except ValueError:
-        raise ValueError(
-            f'{text} is not a network: write "10.1.0.0/16", "2001:db8::/32" or one address, "10.1.2.3"'
-        ) from None
-    if found.ip != found.network.network_address:
-        raise ValueError(f"{text} has host bits set; write {found.network} or {found.ip}/{found.max_prefixlen}")
-    return found.network
 
 
 def strong_secret(secret: SecretBytes) -> SecretBytes:
@@ -113,15 +56,13 @@ def store_url(url: str) -> str:
     return url
 
 
-def web_origin(origin: str) -> str:
-    """Check an origin: scheme, host and port as in a browser's Origin header (RFC 6454 section 6.2). Raises
-    ValueError."""
-    match = _ORIGIN.fullmatch(origin)
-    if match is None:
-        raise ValueError(f"{origin} is not an origin: write https://HOST or https://HOST:PORT, with nothing after it")
-    if match["scheme"] == "http" and match["host"] not in _HERE:
-        raise ValueError(f"{origin} is open to eavesdroppers: write https (http is for localhost only)")
-    return origin
+def app_issuer(name: str) -> str:
+    """Check the name that an authenticator app shows. Raises ValueError."""
+    if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= LONGEST_ISSUER:
+        raise ValueError(f"needs 1 to {LONGEST_ISSUER} printable characters, with no space at either end")
+    if ":" in name or "%3a" in name.lower():
+        raise ValueError('holds a colon, where apps end the name and begin the token\'s: write "Example Bank, Tokyo"')
+    return name
 
 
 def read_day(value: object) -> date:
@@ -187,6 +128,8 @@ Day = Annotated[
 Secret = Annotated[SecretBytes, AfterValidator(strong_secret)]
 StoreUrl = Annotated[str, AfterValidator(store_url)]
 Origin = Annotated[str, AfterValidator(web_origin)]
+PageUrl = Annotated[str, AfterValidator(page_url)]
+Issuer = Annotated[str, AfterValidator(app_issuer)]
 ClientName = Annotated[str, AfterValidator(client_name)]
 AttributeName = Annotated[str, AfterValidator(attribute_name)]
 AttributeValue = Annotated[

@@ -26,7 +26,7 @@ def bind_udp(family: int, address: Address) -> socket.socket:
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        made.bind((address.host, address.port))
+        made.bind(address.for_socket())
     except OSError as error:
         made.close()
         if error.errno == errno.EADDRINUSE:

@@ -259,7 +259,7 @@ def _listening(address: Address) -> CheckResult:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind((address.host, address.port))
+            probe.bind(address.for_socket())
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return CheckResult(CheckState.OK, name, "is in use: by the server, if it runs")

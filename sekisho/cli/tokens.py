@@ -27,6 +27,15 @@ from sekisho.cli.spreadsheet import AsCsv, AsExcel, one_form, say_list
 app = typer.Typer(help="Tokens: what shows the codes.", no_args_is_help=True)
 
 
+def _issuer(text: str) -> str:
+    from otp_core.settings.values import app_issuer
+
+    try:
+        return app_issuer(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @app.command("import")
 def import_(
     ctx: typer.Context,
@@ -82,7 +91,7 @@ def issue(
     algorithm: Annotated[Algorithm, typer.Option(help="Many authenticator apps know sha1 only.")] = Algorithm.SHA1,
     digits: Annotated[int, typer.Option(min=6, max=8)] = 6,
     step: Annotated[int, typer.Option(min=10, max=300, metavar="SECONDS")] = 30,
-    issuer: Annotated[str, typer.Option(metavar="TEXT", help="What the app calls us.")] = "Sekisho",
+    issuer: Annotated[str, typer.Option(parser=_issuer, metavar="TEXT", help="What the app calls us.")] = "Sekisho",
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
