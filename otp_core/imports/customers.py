@@ -24,13 +24,10 @@ LONGEST_CONTRACT_ID = 253
 """Octets of a User-Name: an attribute holds at most 253 (RFC 2865 section 5)."""
 
 _DOES_NOT_COUNT = "width, kinds of dash, blanks around it and invisible characters do not count"
-_KINDS = {
-    "contract_id": Cell.ID,
-    "token_id": Cell.ID,
-    "password": Cell.SECRET,
-    "password_hash": Cell.TEXT,
-}
-"""Of columns that are no mere text, for damage."""
+_KINDS = tuple(
+    (name, Cell.ID if name.endswith("_id") else Cell.SECRET if name == "password" else Cell.TEXT) for name in COLUMNS
+)
+"""What each column holds, as far as damage goes."""
 
 _LONGEST_NAME = 200
 _LONGEST_EMAIL = 254
@@ -206,8 +203,9 @@ class _Reading:
 
 
 def _damaged(record: Record, columns: Columns) -> list[RowProblem]:
-    cells = ((name, damage(columns.cell(record, name), _KINDS.get(name, Cell.TEXT))) for name in COLUMNS)
-    return [RowProblem(record.line, name, problem) for name, problem in cells if problem]
+    cells = ((name, columns.cell(record, name), kind) for name, kind in _KINDS if name in columns)
+    found = ((name, damage(cell, kind)) for name, cell, kind in cells if cell)
+    return [RowProblem(record.line, name, problem) for name, problem in found if problem]
 
 
 def wrong_contract_id(contract_id: str) -> str | None:

@@ -37,8 +37,8 @@ _AS_TEXT = "make the column text (Format Cells, Text) before anything is typed o
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
 _TIME = "(?:[ T][0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: ?[ap]m)?)?"
 _DATES = (
-    f"[0-9]{{4}}([-/.])[0-9]{{1,2}}\\1[0-9]{{1,2}}{_TIME}",
-    f"[0-9]{{1,2}}([/.])[0-9]{{1,2}}\\2(?:[0-9]{{4}}|[0-9]{{2}}){_TIME}",
+    *(f"[0-9]{{4}}{by}[0-9]{{1,2}}{by}[0-9]{{1,2}}{_TIME}" for by in ("-", "/", "[.]")),
+    *(f"[0-9]{{1,2}}{by}[0-9]{{1,2}}{by}(?:[0-9]{{4}}|[0-9]{{2}}){_TIME}" for by in ("/", "[.]")),
     f"[0-9]{{1,2}}[- ]{_MONTH}(?:[- ][0-9]{{2,4}})?",
     f"{_MONTH}[- ][0-9]{{1,4}}",
     "(?:[0-9]{2,4}年)?[0-9]{1,2}月(?:[0-9]{1,2}日)?",
@@ -83,6 +83,10 @@ _KINDS = (
         _IDS,
     ),
 )
+_ANY = {
+    kind: re.compile("|".join(one.pattern.pattern for one in _KINDS if kind in one.cells), re.IGNORECASE | re.DOTALL)
+    for kind in Cell
+}
 _INVISIBLE_ENDS = "\ufeff\u200b\u200c\u200d\u2060\u00ad\u200e\u200f"
 _BLANKS = (
     "has a blank or something invisible at its beginning or end, which came from somewhere else as a rule: take it away"
@@ -99,7 +103,7 @@ def damage(cell: str, kind: Cell) -> str | None:
     if cell.isascii() and cell.isalnum() and not cell.isalpha():
         return None
     text = (compatibility_form(cell) or cell).strip()
-    for one in _KINDS:
-        if kind in one.cells and one.pattern.fullmatch(text):
-            return f"{one.message}; {OVERRIDE}"
-    return None
+    if not _ANY[kind].fullmatch(text):
+        return None
+    found = next(one for one in _KINDS if kind in one.cells and one.pattern.fullmatch(text))
+    return f"{found.message}; {OVERRIDE}"
