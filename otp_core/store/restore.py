@@ -37,6 +37,8 @@ from otp_core.store.unit_of_work import Work
 _FARTHEST = 10_000
 """Steps behind now beyond which an old store's last step came from a wrong clock: about three days."""
 
+_TOKENS_AT_ONCE = 5_000
+
 _ENDINGS = ("", "-wal", "-shm", "-journal")
 
 
@@ -69,12 +71,12 @@ class Restored(NamedTuple):
 
 
 class _Old(NamedTuple):
-    """What is known of the store that is replaced. ``steps``: (key, token ID, kind, last step)."""
+    """What is known of the store that is replaced. ``connection``: to read its tokens by, None if it cannot be read."""
 
     readable: bool = False
     newest_id: int = 0
     acts: tuple[KnownAct, ...] = ()
-    steps: tuple[tuple[int, str, str, int], ...] = ()
+    connection: driver.Connection | None = None
 
 
 def restore(order: Order, *, ids: Ids, advance: Callable[[str, int, int], None]) -> Restored:
@@ -213,11 +215,10 @@ def _read_old(connection: driver.Connection | None, after: int) -> _Old:
             f"WHERE id > ? AND event IN ({events}) ORDER BY id",
             (after,),
         ).fetchall()
-        steps = connection.execute("SELECT key, token_id, kind, last_step FROM token WHERE last_step >= 0").fetchall()
         (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM audit").fetchone()
     except driver.Error:
         return _Old()
-    return _Old(True, newest, tuple(of_rows(rows)), tuple(steps))
+    return _Old(True, newest, tuple(of_rows(rows)), connection)
 
 
 def _acts(old: _Old, journal: ActsJournal, after: int) -> list[KnownAct]:
@@ -257,7 +258,7 @@ def _void(order: Order, new: Path, old: _Old, latest: int, ids: Ids, advance: Ca
             reason="restored",
             advance=advance,
         )
-        _take_steps(work, old, order.now_ms)
+        _take_steps(work, old.connection)
         reason = f"{order.reason}; " if order.reason else ""
         work.audit(
             Event.STORE_RESTORED,
@@ -270,16 +271,34 @@ def _void(order: Order, new: Path, old: _Old, latest: int, ids: Ids, advance: Ca
     return mark
 
 
-def _take_steps(work: Work, old: _Old, now_ms: int) -> None:
-    """Where the old store could be read, its last steps are known: also those of a drift that was learnt since, and of
-    counters beyond the reserve."""
+def _take_steps(work: Work, old: driver.Connection | None) -> None:
+    """Where the old store can be read, its last steps are known: also those of a drift that was learnt since, of
+    counters beyond the reserve, and of codes that were accepted while the clock stood in the future."""
+    if old is None:
+        return
     ahead = text(
         "UPDATE token SET last_step = :step WHERE key = :key AND token_id = :token_id AND last_step < :step "
         "AND (kind = 'hotp' OR :step < last_step + :farthest)"
     )
-    rows = [{"key": key, "token_id": id_, "step": step, "farthest": _FARTHEST} for key, id_, _, step in old.steps]
-    if rows:
-        work.connection.execute(ahead, rows)
+    spans = text("UPDATE token SET spent_ahead = :spans WHERE key = :key AND token_id = :token_id")
+    try:
+        try:
+            rows = old.execute("SELECT key, token_id, last_step, spent_ahead FROM token")
+        except driver.OperationalError:  # an older schema
+            rows = old.execute("SELECT key, token_id, last_step, NULL FROM token")
+        while some := rows.fetchmany(_TOKENS_AT_ONCE):
+            named = [
+                {"key": key, "token_id": id_, "step": step, "spans": kept, "farthest": _FARTHEST}
+                for key, id_, step, kept in some
+            ]
+            for statement, ones in (
+                (ahead, [one for one in named if one["step"] >= 0]),
+                (spans, [one for one in named if one["spans"] is not None]),
+            ):
+                if ones:
+                    work.connection.execute(statement, ones)
+    except driver.Error:
+        return  # a damaged one: the reserve has to do
 
 
 def _check(new: Path) -> None:

@@ -18,6 +18,7 @@ from otp_core.audit import ms_of
 from otp_core.model import Accept, StoreProblem
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
 from otp_core.store.backup import back_up, last_backup, note
+from otp_core.store.schema import REVISION
 from otp_core.store.sqlite import backup as files
 from otp_core.store.sqlite import driver
 from tests.core.at_the_desk import login
@@ -272,6 +273,20 @@ def test_a_backup_is_noted_in_the_store_with_who_made_it(bank: Bank, tmp_path: P
     (row,) = bank.audit(event="store.backed-up")
     assert (row.actor, row.source, row.reason) == ("hanako", "cli", f"before the upgrade; {tmp_path / 'one.db'}")
     assert abs(ms_of(row.id) - found.at_ms) < 10
+
+
+def test_a_store_of_an_older_version_is_backed_up_before_its_upgrade(tmp_path: Path) -> None:
+    """As the message says that such a store gets: back it up and run `sekisho init`."""
+    old = Path(__file__).parent / "store_0_1_0"
+    with closing(driver.connect(str(tmp_path / "s.db"))) as connection:
+        connection.executescript((old / "store.sql").read_text())
+    shutil.copy(old / "master.key", tmp_path)
+    (tmp_path / "master.key").chmod(0o600)
+    sealer = Sealer(read_master_key(tmp_path / "master.key"))
+    contents = back_up(
+        tmp_path / "s.db", tmp_path / "one.db", sealer, keep=(), replace=False, advance=lambda octets: None
+    )
+    assert contents.revision < REVISION and contents.customers > 0
 
 
 def test_logins_go_on_behind_a_backup(bank: Bank, tmp_path: Path) -> None:

@@ -113,6 +113,17 @@ def test_an_old_store_that_can_be_read_tells_counters_and_drifts_beyond_the_rese
     assert reason(login(bank, jiro, jiro.code(0))) == Finding.REUSED, "it was spent, 25 minutes before its time"
 
 
+def test_codes_that_were_spent_ahead_of_their_time_stay_spent(bank: Bank) -> None:
+    taro = bank.customer()
+    backup = backup_of(bank)
+    with bank.store.work() as work:
+        work.connection.exec_driver_sql("UPDATE token SET spent_ahead = '70000000-70000001'")
+    restored(bank, backup)
+    with bank.store.work() as work:
+        record = work.token(taro.token_id)
+    assert record is not None and record.spent_ahead == "70000000-70000001"
+
+
 def test_a_step_of_a_wrong_clock_is_not_taken_over(bank: Bank) -> None:
     taro = bank.customer()
     backup = backup_of(bank)
