@@ -37,6 +37,9 @@ STEADY_SECONDS = 600.0
 UNNOTICED = 1.0
 """Seconds; a smaller step is none. Leap seconds and the time between two readings stay below."""
 
+SHORT_AWAY = 86_400.0
+"""Seconds; a store that has no anchor yet (a new one, or one of an older version) is not suspected for less."""
+
 LONG_AWAY = 30 * 86_400.0
 """Seconds; a start further ahead of the last known moment is told."""
 
@@ -132,7 +135,7 @@ class GuardedClock:
             self._right = anchor.at - anchor.uptime_ms
             if abs(self._seen - self._right) >= UNNOTICED * 1000:
                 self._stepped_at = here.uptime_ms
-        elif self._latest:
+        elif anchor is not None or (self._latest and here.at - self._latest > SHORT_AWAY * 1000):
             # Nothing tells how long the machine was away: sweeps wait until this time has stood for a while.
             self._stepped_at = here.uptime_ms
 

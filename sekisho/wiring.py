@@ -60,13 +60,15 @@ class Application:
 
 def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS) -> Store:
     """The opened store. Raises StoreProblem or KeyProblem, and StoreUnavailable if it cannot be read now."""
-    return Store(
+    store = Store(
         settings.store.url,
         settings.store.master_key_file,
         ids=Ids(),
         busy_seconds=busy_seconds,
         notices=settings.notices is not None,
     )
+    _guarded(store)  # whoever writes audit rows does so by the best known time
+    return store
 
 
 def open_desk(settings: Settings, store: Store) -> Desk:
@@ -104,7 +106,9 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
         store.sealer.fingerprint,
         clock.now,
     )
-    sender = Sender(store, settings.notices, clock.now) if settings.notices is not None else None
+    sender = None
+    if settings.notices is not None:
+        sender = Sender(store, settings.notices, clock.now, settled=lambda: clock.settled)
     services = Services(store, authenticator, desk, login_reader, Health(store.maintenance(), clock, queue))
     return Application(settings, services, queue, pool, sender, timekeeper, watch)
 
@@ -168,6 +172,7 @@ def open_clock(store: Store) -> GuardedClock:
 
 
 def _guarded(store: Store) -> GuardedClock:
+    """The clock by what the store knows of the time; the store's ids follow it. Raises StoreUnavailable."""
     with store.read() as connection:
         known = known_time(connection)
     clock = GuardedClock(time.time, known.latest_ms, kernel=KernelClock(), anchor=known.anchor)

@@ -14,6 +14,7 @@ from otp_core.accounts.results import IssuedToken, Refusal, Refused
 from otp_core.accounts.tokens import TokenService
 from otp_core.accounts.transactions import SWEPT_AT_ONCE, Transactions, rerun_on_conflict
 from otp_core.audit import Event
+from otp_core.login.spent_ahead import GRACE_MS
 from otp_core.model import TokenSpec
 
 _HOUR_MS = 3_600_000
@@ -55,11 +56,11 @@ class IssuanceService:
         addresses in few networks do not use up everybody's.
 
         Raises Refused (TOO_MANY), which leaves nothing: a flood must not fill the audit trail either."""
-        since = self._transactions.now() - _HOUR_MS
+        now = self._transactions.now()
         networks = networks_of(principal.source)
         with self._transactions.act(Act.ISSUE_UNCLAIMED, principal, record_refusal=False) as work:
             origin, *wider = (network.prefix for network in networks)
-            total, *counts = work.count_unclaimed(since, origin, wider)
+            total, *counts = work.count_unclaimed(now - _HOUR_MS, origin, wider, until=now + GRACE_MS)
             for network, count in zip(networks, counts, strict=True):
                 if count >= quota.one_origin * network.shares:
                     raise Refused(Refusal.TOO_MANY, f"from {network.name}")

@@ -73,7 +73,16 @@ def taken_back(token: TokenSteps, uses: Sequence[Use], now: int, rules: Rules) -
         if resynchronised:
             away += rules.resync_window + rules.max_drift  # it may have been anywhere in between
         spans.append((max(centre - away, last + 1), min(centre + away, token.last_step)))
-    return last, " ".join(f"{first}-{final}" for first, final in _joined(spans, last))
+    return last, _text(spans, last)
+
+
+def with_step(token: TokenSteps, last: int) -> str:
+    """The token's spans with its ``last_step`` as one more; only what lies beyond the step ``last``."""
+    return _text([*spans_of(token.spent_ahead), (token.last_step, token.last_step)], last)
+
+
+def _text(spans: Sequence[tuple[int, int]], last: int) -> str:
+    return " ".join(f"{first}-{final}" for first, final in _joined(spans, last))
 
 
 def _joined(spans: Sequence[tuple[int, int]], last: int) -> list[tuple[int, int]]:

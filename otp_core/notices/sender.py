@@ -48,10 +48,17 @@ class TemporaryFailure(Exception):
 
 
 class Sender:
-    """Sends the notices of one store; one in each process. ``now``: ms since the epoch, raises ClockWrong."""
+    """Sends the notices of one store; one in each process. ``now``: ms since the epoch, raises ClockWrong. ``settled``:
+    whether the clock has stood steady for so long that a notice may be given up because of its age."""
 
-    def __init__(self, store: Store, settings: NoticesSettings, now: Callable[[], int]) -> None:
-        self._store, self._settings, self._now = store, settings, now
+    def __init__(
+        self,
+        store: Store,
+        settings: NoticesSettings,
+        now: Callable[[], int],
+        settled: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._store, self._settings, self._now, self._settled = store, settings, now, settled
         reply_to = mail_address(settings.reply_to) if settings.reply_to else None
         sender = mail_address(settings.sender)
         self._identity = MailIdentity(sender, reply_to, settings.contact, zone(settings.time_zone))
@@ -158,7 +165,7 @@ class Sender:
 
     async def _postpone(self, notice: Waiting, error: str) -> None:
         settings, now = self._settings, self._now()
-        if now - ms_of(notice.key) > settings.give_up_hours * 3_600_000:
+        if now - ms_of(notice.key) > settings.give_up_hours * 3_600_000 and self._settled():
             await self._give_up(notice, f"not delivered within {settings.give_up_hours} hours; at last: {error}")
             return
         wait = min(settings.longest_retry, settings.first_retry * 2.0 ** min(notice.attempts, 30))

@@ -263,6 +263,10 @@ class Work(SessionStatements):
         )
         return self._connection.execute(change).rowcount == 1
 
+    def put_spent_ahead(self, token_key: int, spans: str) -> None:
+        """Keep the spans of steps that were accepted for a time that is still to come (login/spent_ahead.py)."""
+        self._connection.execute(update(token).where(token.c.key == token_key).values(spent_ahead=spans))
+
     # Unclaimed tokens (self-service issuance)
 
     def add_unclaimed(self, token_id: str, origin: str) -> None:
@@ -270,14 +274,15 @@ class Work(SessionStatements):
         key = select(token.c.key, literal(origin)).where(token.c.token_id == token_id)
         self._connection.execute(insert(unclaimed_token).from_select(["token_key", "origin"], key))
 
-    def count_unclaimed(self, at: int, origin: str, prefixes: Sequence[str]) -> list[int]:
-        """How many tokens were issued by self-service since ``at`` (ms): in all, to this origin, and for each prefix to
-        those that begin with it."""
+    def count_unclaimed(self, at: int, origin: str, prefixes: Sequence[str], *, until: int) -> list[int]:
+        """How many tokens were issued by self-service since ``at`` and before ``until`` (ms): in all, to this origin,
+        and for each prefix to those that begin with it."""
         column = unclaimed_token.c.origin
         which = (column == origin, *(column.startswith(prefix, autoescape=True) for prefix in prefixes))
         counts = [func.count(case((one, 1))) for one in which]
         query = select(func.count(), *counts).select_from(unclaimed_token)
-        return list(self._connection.execute(query.where(unclaimed_token.c.token_key >= id_at(at))).one())
+        key = unclaimed_token.c.token_key
+        return list(self._connection.execute(query.where(key >= id_at(at), key < id_at(until))).one())
 
     def take_overdue_unclaimed(self, before: int, limit: int) -> list[TokenRecord]:
         """Delete the notes on some tokens that were issued before a moment (ms); of these, the tokens that are still

@@ -15,6 +15,7 @@ from otp_core.accounts import Principal, Refusal, Refused, rerun_on_conflict
 from otp_core.audit import Event, id_at
 from otp_core.first_factor.hashes import Cost
 from otp_core.login.policy import Rules
+from otp_core.login.spent_ahead import TokenSteps, is_ahead, with_step
 from otp_core.model import Kind, LoginRecord, OtpUse, TokenState
 from otp_core.otp import code_at, is_spent_ahead, normalise_contract_id, step_at
 from otp_core.store.queries import AuditFilter, audit_rows
@@ -110,8 +111,11 @@ def _codes(store: Store, rules: Rules, cost: Cost, serial: str, one: LoginRecord
 
 
 @rerun_on_conflict
-def reconcile(store: Store, octets: bytes, rules: Rules, principal: Principal) -> list[Reconciled]:
-    """Spend the codes of a journal in the store. ``octets``: the journal's file.
+def reconcile(
+    store: Store, octets: bytes, rules: Rules, principal: Principal, now: int | None = None
+) -> list[Reconciled]:
+    """Spend the codes of a journal in the store. ``octets``: the journal's file. ``now``: ms since the epoch; a code of
+    a time that is still to come (the host's clock was ahead) is spent for that time, and refuses nobody until then.
 
     Returns the entries that are new. Those that were reconciled before are skipped, so the same journal may be given
     again, also when it has grown. Raises BadJournal, also for a journal that has lost or changed lines that were
@@ -127,7 +131,7 @@ def reconcile(store: Store, octets: bytes, rules: Rules, principal: Principal) -
         if digest and digest != journal.digests[done].hex().encode():
             raise BadJournal("its lines are not those that were reconciled before: was an older file put back there?")
         for entry in journal.entries[done:]:
-            outcome = _reconcile(store, work, entry, rules)
+            outcome = _reconcile(store, work, entry, rules, now)
             reconciled.append(Reconciled(entry, outcome))
             work.audit(
                 _EVENTS[outcome],
@@ -150,12 +154,18 @@ _EVENTS = {
 }
 
 
-def _reconcile(store: Store, work: Work, entry: Entry, rules: Rules) -> Outcome:
+def _reconcile(store: Store, work: Work, entry: Entry, rules: Rules, now: int | None) -> Outcome:
     if not entry.spent:
         return Outcome.WRONG
     token = work.token(entry.token_id)
     if token is None or token.state != TokenState.BOUND:
         return Outcome.GONE
+    steps = TokenSteps(token.period, entry.step, token.drift, token.spent_ahead)
+    if now is not None and is_ahead(steps, now, rules):
+        if is_spent_ahead(token.spent_ahead, entry.step):
+            return Outcome.CONFLICT
+        work.put_spent_ahead(token.key, with_step(steps, token.last_step))
+        return Outcome.SPENT
     if work.spend_step(token.key, entry.step, token.drift, entry.at):
         return Outcome.SPENT
     twice = token.last_step == entry.step or _accepted_near(store, token, entry, rules)

@@ -117,11 +117,12 @@ def reconcile(
     from otp_core.json_shapes import local_time
     from pam_module.offline.journal import BadJournal
     from pam_module.offline.reconcile import Outcome, reconcile
-    from sekisho.wiring import rules_of
+    from sekisho.wiring import open_clock, rules_of
 
     context = _context(ctx)
+    rules, now = rules_of(context.settings), open_clock(context.store).now()
     try:
-        reconciled = reconcile(context.store, journal.read_bytes(), rules_of(context.settings), principal(reason))
+        reconciled = reconcile(context.store, journal.read_bytes(), rules, principal(reason), now)
     except BadJournal as error:
         from sekisho.cli.output import complain
 

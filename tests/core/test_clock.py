@@ -203,6 +203,13 @@ def test_over_a_reboot_nothing_is_compared_but_sweeps_wait() -> None:
         after.now()
 
 
+@pytest.mark.parametrize(("away", "settled"), [(0, True), (DAY, True), (DAY + 1, False), (15 * DAY, False)])
+def test_a_store_without_an_anchor_is_suspected_after_a_day_only(away: float, settled: bool) -> None:
+    kernel = HandKernel(HandClock(NOON + away))
+    assert GuardedClock(kernel.clock, int(NOON * 1000), kernel=kernel).settled is settled
+    assert GuardedClock(kernel.clock, 0, kernel=kernel).settled
+
+
 def test_who_trusts_the_clock_believes_it_from_then_on_and_others_can_follow() -> None:
     kernel, clock = machine()
     other = GuardedClock(kernel.clock, kernel=kernel)

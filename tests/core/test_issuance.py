@@ -139,3 +139,17 @@ def test_some_networks_do_not_use_up_the_hour_of_those_that_had_none(bank: Bank)
 )
 def test_an_ipv6_network_counts_as_one(source: str, origin: str) -> None:
     assert networks_of(source)[0].prefix == origin
+
+
+def test_tokens_of_a_time_in_the_future_use_up_nobodys_hour(bank: Bank) -> None:
+    quota = Quota(2, 1000)
+    bank.clock.now += 15 * DAY
+    for _ in range(2):
+        bank.desk.issuance.issue_unclaimed(APP, quota)
+    bank.clock.now -= 15 * DAY
+    bank.store.ids.follow(bank.clock)
+    desk = Desk(bank.store, bank.evaluator, lambda: int(bank.clock.now * 1000))
+    for _ in range(2):
+        desk.issuance.issue_unclaimed(APP, quota)
+    with pytest.raises(Refused):
+        desk.issuance.issue_unclaimed(APP, quota)
