@@ -13,7 +13,8 @@ from pydantic import AfterValidator, Field
 from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section, count, seconds
 
 _SERVER = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
-_SENDER = re.compile(r"(?:(?P<name>[^<>\"\r\n]+?) *<(?P<inside>[^<>@\s]+@[^<>@\s]+)>|(?P<alone>[^<>@\s]+@[^<>@\s]+))")
+_LONGEST_SENDER = 400
+_SENDER = re.compile(r"(?:(?P<name>[^<>\"\r\n]+)<(?P<inside>[^<>@\s]+@[^<>@\s]+)>|(?P<alone>[^<>@\s]+@[^<>@\s]+))")
 
 
 def read_server(text: str) -> str:
@@ -33,14 +34,14 @@ def read_sender(text: str) -> str:
 
 def mail_address(text: str) -> MailAddress:
     """A sender as name and address. Raises ValueError with the right form."""
-    match = _SENDER.fullmatch(text.strip())
+    match = _SENDER.fullmatch(text.strip()) if len(text) <= _LONGEST_SENDER else None
     try:
         if match is None:
             raise ValueError
-        return MailAddress(match["name"] or "", addr_spec=match["inside"] or match["alone"])
+        return MailAddress((match["name"] or "").rstrip(), addr_spec=match["inside"] or match["alone"])
     except ValueError:
         raise ValueError(
-            f'{text} is no sender: write "no-reply@example.jp" or "Example Bank <no-reply@example.jp>"'
+            f'{text[:80]} is no sender: write "no-reply@example.jp" or "Example Bank <no-reply@example.jp>"'
         ) from None
 
 
