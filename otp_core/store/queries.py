@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, or_, select
 
+from otp_core.audit import Event
 from otp_core.model import Kind, TokenState
 from otp_core.otp import RESYNC_NEEDED, normalise_contract_id, normalise_token_id
 from otp_core.store.schema import audit, customer, meta, profile, token
@@ -65,7 +66,8 @@ class AuditLine(NamedTuple):
 class AuditFilter:
     """Which audit rows: every condition that is given has to hold. ``event``: an event or the beginning of some;
     ``after`` and ``before``: ids (audit.id_at), both exclusive. ``customer_fingerprint``, ``token_fingerprint``: what
-    stands in the place of these names where they were nobody's (``Sealer.name_fingerprint``)."""
+    stands in the place of these names where they were nobody's (``Sealer.name_fingerprint``). ``former``: the
+    customer's former contract IDs (``former_contract_ids``)."""
 
     customer: str | None = None
     token: str | None = None
@@ -75,6 +77,7 @@ class AuditFilter:
     before: int | None = None
     customer_fingerprint: str | None = None
     token_fingerprint: str | None = None
+    former: tuple[str, ...] = ()
 
 
 def customers(
@@ -181,9 +184,29 @@ def audit_rows(
     for name in ("customer", "token", "actor"):
         value, fingerprint = getattr(wanted, name), getattr(wanted, f"{name}_fingerprint", None)
         if value is not None:
-            query = query.where(audit.c[name].in_([value] if fingerprint is None else [value, fingerprint]))
+            names = [value, *(wanted.former if name == "customer" else ())]
+            query = query.where(audit.c[name].in_(names if fingerprint is None else [*names, fingerprint]))
     order = audit.c.id.desc() if newest_first else audit.c.id.asc()
     return [AuditLine(*row) for row in connection.execute(query.order_by(order).limit(limit))]
+
+
+def former_contract_ids(connection: Connection, contract_id: str) -> tuple[str, ...]:
+    """The contract IDs that this customer had before, which their older rows have, as far as the audit trail tells; the
+    newest first."""
+    found: list[str] = []
+    wanted = contract_id
+    while wanted not in found[:-1]:
+        query = (
+            select(audit.c.reason)
+            .where(audit.c.event == Event.CUSTOMER_RENAMED, audit.c.customer == wanted)
+            .order_by(audit.c.id.desc())
+            .limit(1)
+        )
+        reason: str | None = connection.execute(query).scalar()
+        if reason is None:
+            break
+        found.append(wanted := reason.rpartition("was ")[2])
+    return tuple(found)
 
 
 def reply_attributes(connection: Connection) -> list[tuple[str, str, int]]:

@@ -131,11 +131,19 @@ def audit(
         before,
         None if customer is None else fingerprint(customer),
         None if token is None else fingerprint(token),
+        () if customer is None else _former(context.store, customer),
     )
     if limit is None:
         limit = _NEWEST if since is None else 0
     show = _show_json if as_json else _csv_show(as_excel) if as_csv or as_excel else _show_text
     _show(context.store, wanted, limit, follow, show)
+
+
+def _former(store: Store, customer: str) -> tuple[str, ...]:
+    from otp_core.store.queries import former_contract_ids
+
+    with store.read() as connection:
+        return former_contract_ids(connection, customer)
 
 
 def _show(store: Store, wanted: AuditFilter, limit: int, follow: bool, show: Callable[[AuditLine], None]) -> None:

@@ -73,6 +73,22 @@ def test_a_collision_is_ended_by_another_id_and_init_does_the_rest(at: CommandLi
     assert kept(at) == ["9-8", "98-2"]
 
 
+def test_the_audit_trail_of_a_customer_goes_back_beyond_another_id(at: CommandLine) -> None:
+    at.run("customer", "add", "first")
+    at.run("customer", "rename", "first", "second")
+    at.run("customer", "rename", "second", "third", "--reason", "was wrong")
+    at.run("customer", "lock", "third")
+    lines = [json.loads(line) for line in at.run("audit", "--customer", "third", "--json").out.splitlines()]
+    assert [(line["event"], line["customer"]) for line in lines] == [
+        ("customer.added", "first"),
+        ("customer.renamed", "second"),
+        ("customer.renamed", "third"),
+        ("customer.locked", "third"),
+    ]
+    at.run("customer", "rename", "third", "first")
+    assert len(at.run("audit", "--customer", "first").out.splitlines()) == 5
+
+
 def test_renaming_keeps_token_and_password_and_takes_no_id_that_is_taken(at: CommandLine) -> None:
     one, other = at.customer(), at.customer()
     assert "taken" in at.run("customer", "rename", one.contract_id, other.contract_id, code=1).err
