@@ -159,7 +159,9 @@ class Policy:
     """What one client or PAM profile is asked for. ``password_only``: the uses of OTP for which the password alone is
     enough; any other is refused. ``repeated_login_seconds``: a gateway that sends one login twice gets the first
     verdict again within that time. ``code_is_enough``: for customers whose password is not kept here, where the mode
-    asks for one. ``first_factor``: the name of the back end that checks the password.
+    asks for one. ``first_factor``: the name of the back end that checks the password. ``separator`` and ``code_first``:
+    how password and code stand in one text (``login.splitting``). ``fold_case``: a contract ID is also found if it is
+    typed in another case.
     """
 
     mode: Mode
@@ -168,6 +170,9 @@ class Policy:
     repeated_login_seconds: int = 0
     code_is_enough: bool = False
     first_factor: str = "local"
+    separator: str = ""
+    code_first: bool = False
+    fold_case: bool = False
 
 
 class Attempt(NamedTuple):

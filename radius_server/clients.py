@@ -1,20 +1,21 @@
 """The clients (gateways) that may send requests, found by source address. No sockets.
 
-Only the source address identifies a client: NAS-IP-Address and NAS-Identifier can be chosen freely by the sender.
+Only the source address says who may send: NAS-IP-Address and NAS-Identifier can be chosen freely by the sender. Of
+several clients on one network NAS-Identifier chooses; then the shared secret has to be that one's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from otp_core.login.policy import password_only
 from otp_core.messages import TEXTS, Text
-from otp_core.model import Language, Policy
-from otp_core.radius.codec import Attribute, AttributeType, text_attributes
+from otp_core.model import Language, Mode, Policy
+from otp_core.radius.codec import Attribute, AttributeType, Packet, PacketCode, text_attributes
 from otp_core.radius.dictionary import Dictionary
-from radius_server.settings import ClientSettings, RadiusSettings, ReturnUserName
+from radius_server.settings import ClientSettings, RadiusSettings, Realm, ReturnUserName
 
 _PROMPTS = {
     "no-echo": [(int(AttributeType.PROMPT), bytes(4))],
@@ -32,7 +33,8 @@ class Client:
     """One client, with the attributes of its replies already encoded.
 
     ``texts``: the Reply-Messages by language and text. ``accept_attributes``: what every Access-Accept carries.
-    ``reject_delay``: seconds. ``reply_max``: octets. The rest is as in the settings.
+    ``reject_delay``: seconds. ``reply_max``: octets. ``challenges``: whether it may be asked a question. ``shared``:
+    there are others on its network, so ``Clients.choose`` has to be asked. The rest is as in the settings.
     """
 
     name: str
@@ -48,6 +50,12 @@ class Client:
     texts: Mapping[tuple[Language, Text], list[Attribute]]
     accept_attributes: list[Attribute]
     return_user_name: ReturnUserName
+    user_name_charset: str
+    realm: Realm
+    cut_at_nul: bool
+    nas_identifier: bytes | None
+    challenges: bool
+    shared: bool = False
 
     @property
     def at_risk(self) -> bool:
@@ -63,10 +71,14 @@ class Clients:
         self._clients = sorted(clients, key=lambda client: client.network.prefixlen, reverse=True)
         self._found: dict[str, Client] = {}
         self._by_prefix: dict[tuple[int, int], dict[int, Client]] = {}
+        self._on_network: dict[IPv4Network | IPv6Network, dict[bytes | None, Client]] = {}
         for client in self._clients:
-            network = client.network
+            self._on_network.setdefault(client.network, {})[client.nas_identifier] = client
+        for network, by_identifier in self._on_network.items():
             prefix = self._by_prefix.setdefault((network.version, network.prefixlen), {})
-            prefix[int(network.network_address)] = client
+            first = by_identifier.get(None) or next(iter(by_identifier.values()))
+            alone = None in by_identifier and len(by_identifier) == 1
+            prefix[int(network.network_address)] = first if alone else replace(first, shared=True)
 
     def __iter__(self) -> Iterator[Client]:
         """The clients, longest prefix first."""
@@ -78,6 +90,20 @@ class Clients:
             return self._found[address]
         except KeyError:
             return self._search(address)
+
+    def choose(self, found: Client, request: Packet) -> Client | None:
+        """Of the clients on the network of ``found``, the one that the request's NAS-Identifier names, otherwise the
+        one without the key ``nas_identifier``; None if there is none. The request is not verified yet.
+
+        A Status-Server (RFC 5997) asks for no policy, and proxies put any NAS-Identifier into it: where all clients of
+        the network have one secret, any of them answers it."""
+        by_identifier = self._on_network[found.network]
+        named = request.found.get(AttributeType.NAS_IDENTIFIER, b"").rstrip(b"\0")
+        chosen = by_identifier.get(named) or by_identifier.get(None)
+        if chosen is None and request.code == PacketCode.STATUS_SERVER:
+            one_secret = all(client.secret == found.secret for client in by_identifier.values())
+            return found if one_secret else None
+        return chosen
 
     def _search(self, address: str) -> Client | None:
         """One look-up for each prefix length in use. Only addresses of clients are remembered: unknown sources can be
@@ -114,6 +140,11 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         texts=texts,
         accept_attributes=texts[settings.language, Text.ACCEPT] + dictionary.encode_all(settings.reply_attributes),
         return_user_name=settings.return_user_name,
+        user_name_charset=settings.user_name_charset or settings.charset,
+        realm=settings.realm,
+        cut_at_nul=settings.cut_at_nul,
+        nas_identifier=None if settings.nas_identifier is None else settings.nas_identifier.encode(),
+        challenges=settings.mode in (Mode.CHALLENGE, Mode.AUTO),
     )
 
 
@@ -124,6 +155,9 @@ def _policy(settings: ClientSettings) -> Policy:
         language=settings.language,
         repeated_login_seconds=settings.repeated_login_seconds,
         code_is_enough=settings.without_password == "code",
+        separator=settings.separator or "",
+        code_first=settings.code_position == "before",
+        fold_case=settings.fold_case,
     )
 
 

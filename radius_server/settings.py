@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from otp_core.settings.renamed import FormerName
 from otp_core.settings.repeated import Remark, entries, repeated, tables
 from otp_core.settings.section import ExistingPath, ReadSecretPath, Section, count, seconds, yes_or_no
 from otp_core.settings.sources import SourceMap
+from otp_core.settings.toml_lines import Location
 from otp_core.settings.values import (
     Address,
     AttributeName,
@@ -27,8 +29,11 @@ from otp_core.settings.values import (
 from otp_core.settings.without_token import Answer, unchecked_logins, without_token_key
 
 Prompt = Literal["no-echo", "echo", "none"]
-Charset = Literal["utf-8", "latin-1", "cp1252", "cp932"]
+Charset = Literal["utf-8", "latin-1", "cp1252", "cp932", "euc-jp"]
+Realm = Literal["keep", "strip", "reject"]
 ReturnUserName = Literal["when-different", "always", "never"]
+_LONGEST_VALUE = 253
+"""Octets in an attribute (RFC 2865 section 5)."""
 _WIDE_PREFIX = {4: 8, 6: 32}
 """By IP version: a client's network with this prefix length or a shorter one is a risk."""
 
@@ -58,6 +63,13 @@ class ClientSettings(Section):
 
     name: ClientName = Field(description="Its name in logs, metrics and audit rows.")
     network: Network = Field(description="Its source address or network; of several that fit, the longest prefix wins.")
+    nas_identifier: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="The NAS-Identifier of its requests, for several clients on one network (left out: whatever names "
+        "none of the others).",
+    )
     secret: Secret = Field(repr=False, description="The shared secret, 16 octets or more. Either this or secret_file.")
     secret_file: ReadSecretPath | None = Field(
         default=None,
@@ -82,7 +94,28 @@ class ClientSettings(Section):
     )
     suspended: Answer | None = Field(default=None, description="Suspended, if it is to differ from without_token.")
     lost: Answer | None = Field(default=None, description="Token reported lost (left out: reject).")
+    separator: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=3,
+        description="What stands between password and code in modes append and auto (left out: nothing).",
+    )
+    code_position: Literal["after", "before"] = Field(
+        default="after",
+        description="Whether the code stands after or before the password, in modes append and auto.",
+    )
     charset: Charset = Field(default="utf-8", description="The encoding of its user names and passwords.")
+    user_name_charset: Charset | None = Field(
+        default=None, description="The encoding of its user names, if it is another than that of its passwords."
+    )
+    realm: Realm = Field(
+        default="keep",
+        description="A realm in the user name (BANK\\id, id@realm): part of the contract ID, taken off, or rejected.",
+    )
+    fold_case: bool = yes_or_no(
+        False, "Find a contract ID in any case, if it is stored in lower case, in upper case or capitalised."
+    )
+    cut_at_nul: bool = yes_or_no(False, "Cut user name and password off at the first NUL, with whatever is behind it.")
     language: Language = Field(default=Language.JA, description="The language of its Reply-Messages.")
     repeated_login_seconds: Annotated[int, FormerName("join_seconds")] = count(
         0, 0, 60, "Seconds in which a login that is sent again gets the first verdict again (0: never; weakens 'once')."
@@ -107,6 +140,20 @@ class ClientSettings(Section):
         repr=False,
         description="Attributes of its Access-Accepts by their dictionary names: text, a whole number, or a list.",
     )
+
+    @field_validator("separator")
+    @classmethod
+    def _tells_code_from_password(cls, separator: str | None) -> str | None:
+        if separator is not None and (not separator.isprintable() or any(map(str.isdigit, separator))):
+            raise ValueError('needs 1 to 3 printable characters, none of them a digit: ","')
+        return separator
+
+    @field_validator("nas_identifier")
+    @classmethod
+    def _fits_into_an_attribute(cls, identifier: str | None) -> str | None:
+        if identifier is not None and (not identifier.isprintable() or len(identifier.encode()) > _LONGEST_VALUE):
+            raise ValueError(f"needs printable text of at most {_LONGEST_VALUE} octets")
+        return identifier
 
 
 class RadiusSettings(Section):
@@ -163,7 +210,7 @@ def _with_inherited(client: ClientSettings, radius: dict[str, Any]) -> ClientSet
 
 
 def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
-    """Client names, networks and listen addresses that an earlier entry has already.
+    """Client names, networks (with one nas_identifier) and listen addresses that an earlier entry has already.
 
     ``values``: the file's values, not validated yet. ``sources``: where each stands. Entries that cannot be read are
     skipped, because validation reports them.
@@ -174,9 +221,19 @@ def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
     clients = tables(radius.get("clients"), ("radius", "clients"))
     listen = entries(radius.get("listen"), ("radius", "listen"))
     yield from repeated([((*location, "name"), client.get("name")) for location, client in clients], str, sources)
-    networks = [((*location, "network"), client.get("network")) for location, client in clients]
-    yield from repeated(networks, read_network, sources)
+    by_identifier: dict[Any, list[tuple[Location, Any]]] = {}
+    for location, client in clients:
+        at = ((*location, "network"), client.get("network"))
+        by_identifier.setdefault(_text_of(client.get("nas_identifier")), []).append(at)
+    for identifier, networks in by_identifier.items():
+        named = "" if identifier is None else f" with nas_identifier {json.dumps(identifier, ensure_ascii=False)}"
+        for location, message in repeated(networks, read_network, sources):
+            yield location, message.replace(" is given twice", f"{named} is given twice")
     yield from repeated([entry for entry in listen if not str(entry[1]).endswith(":0")], read_address, sources)
+
+
+def _text_of(identifier: object) -> str | None:
+    return identifier if isinstance(identifier, str) else None
 
 
 def problems(radius: RadiusSettings) -> Iterator[Remark]:
@@ -221,6 +278,13 @@ def _client_risks(client: ClientSettings) -> Iterator[tuple[str, str]]:
             f"{client.name} is at risk: Proxy-State without Message-Authenticator is how replies are forged "
             "(CVE-2024-3596); write true",
         )
+    if client.mode not in (Mode.APPEND, Mode.AUTO):
+        for key in ("separator", "code_position"):
+            if key in client.model_fields_set:
+                yield (
+                    key,
+                    f"changes nothing in mode {client.mode}: only append and auto split a text",
+                )
     if client.repeated_login_seconds:
         yield (
             "repeated_login_seconds",

@@ -19,6 +19,7 @@ from otp_core.first_factor import FirstFactor, Question
 from otp_core.first_factor.throttle import PasswordThrottle
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.requests import FirstFinding, LoginRequest, NextRound, VerifierNeeded
+from otp_core.login.splitting import split
 from otp_core.login.table import Finding, Stage
 from otp_core.model import (
     Accept,
@@ -32,13 +33,15 @@ from otp_core.model import (
     Silence,
     Verdict,
 )
-from otp_core.otp import Fit, code_at_the_end, is_code, normalise_code
+from otp_core.otp import Fit, is_code, normalise_code
 from otp_core.store.engine import LoginReader
 from otp_core.verifier import LOCAL_VERIFIER, Verifier
 
 CANCEL_AFTER_SECONDS = 1.0
 """How long after an attempt's deadline a first factor or verifier may still say itself what is wrong."""
 _log = structlog.get_logger("authenticator")
+_ASKING = (Mode.CHALLENGE, Mode.AUTO)
+"""Modes that ask for the code."""
 _USUAL_DIGITS = 6
 """Of a code, where no token says how many."""
 
@@ -69,13 +72,38 @@ class Authenticator:
     def admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
         """Begin an attempt. ``on_verdict`` is called once, in the loop, when the verdict is durable. A code alone goes
         straight into the queue; anything with a password is checked in a task first."""
-        policy = attempt.policy
-        if attempt.challenge is not None:
-            if self._first_factors[policy.first_factor].has_rounds:
-                self._start(self._answer_challenge(attempt, attempt.challenge, on_verdict))
-            else:
-                self._submit(self._second_round(attempt), on_verdict)
-        elif policy.mode is Mode.CODE:
+        if attempt.policy.fold_case:
+            self._start(self._fold_and_admit(attempt, on_verdict))
+        else:
+            self._admit(attempt, on_verdict)
+
+    async def _fold_and_admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
+        try:
+            customer = await self._in_stored_case(attempt.customer)
+        except BackendSilent as error:
+            on_verdict(Silence(str(error)))
+        else:
+            self._admit(attempt._replace(customer=customer), on_verdict)
+
+    async def _in_stored_case(self, name: str) -> str:
+        """The contract ID as it is stored: as it was typed, or else the one that is all in lower case, all in upper
+        case or capitalised. The name itself if there is none, or more than one. Raises BackendSilent."""
+        if await self._login_reader.login_record(name) is not None:
+            return name
+        others = dict.fromkeys((name.lower(), name.upper(), name.capitalize()))
+        found = [other for other in others if await self._login_reader.login_record(other) is not None]
+        return found[0] if len(found) == 1 else name
+
+    def _admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
+        if attempt.challenge is None:
+            self._first_round(attempt, on_verdict)
+        elif attempt.policy.mode in _ASKING and not self._first_factors[attempt.policy.first_factor].has_rounds:
+            self._submit(self._second_round(attempt), on_verdict)
+        else:
+            self._start(self._answer_challenge(attempt, attempt.challenge, on_verdict))
+
+    def _first_round(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
+        if attempt.policy.mode is Mode.CODE:
             self._submit(LoginRequest(attempt, Stage.CODE, code=attempt.user_password), on_verdict)
         else:
             self._start(self._check_and_submit(attempt, None, on_verdict))
@@ -136,13 +164,18 @@ class Authenticator:
     # First factors
 
     async def _answer_challenge(self, attempt: Attempt, state: bytes, on_verdict: OnVerdict) -> None:
-        """The State may be one of the first factor's own rounds, or one that asks for the code."""
+        """The State may be one of the first factor's own rounds, or one that asks for the code. In a mode that never
+        asks, one that is not ours is ignored: gateways repeat what other servers gave them."""
         try:
             challenge = await self._login_reader.open_challenge(state)
         except BackendSilent as error:
             on_verdict(Silence(str(error)))
             return
-        if challenge is None or challenge.first_factor_state is None:
+        policy = attempt.policy
+        may_ask = policy.mode in _ASKING or self._first_factors[policy.first_factor].has_rounds
+        if not may_ask and (challenge is None or challenge.client != attempt.client):
+            self._first_round(attempt._replace(challenge=None), on_verdict)
+        elif challenge is None or challenge.first_factor_state is None:
             self._submit(self._second_round(attempt), on_verdict)
         else:
             await self._check_and_submit(attempt, challenge.first_factor_state, on_verdict)
@@ -230,20 +263,20 @@ class Authenticator:
         whole = LoginRequest(attempt, stage, text_fingerprint=fingerprint), text
         if mode is Mode.CHALLENGE:
             return [whole], 1
-        length = code_at_the_end(text, digits or _USUAL_DIGITS)
-        most = 2 if length and mode is Mode.AUTO else 1
+        parts = split(text, digits or _USUAL_DIGITS, attempt.policy.separator, attempt.policy.code_first)
+        most = 2 if parts and mode is Mode.AUTO else 1
         if record is None or digits is None:
             return [whole], most
-        if not length:
+        if parts is None:
             return [whole if mode is Mode.AUTO else (LoginRequest(attempt, Stage.BOTH, code=""), text)], most
-        password, tail = text[:-length], text[-length:]
+        password, code = parts
         # A code equal to the password is a client that repeats one answer: not an attempt.
-        split = LoginRequest(attempt, Stage.BOTH, code="" if tail == password else tail), password
+        both = LoginRequest(attempt, Stage.BOTH, code="" if code == password else code), password
         if mode is Mode.APPEND:
-            return [split], most
+            return [both], most
         # Mode auto: the likelier reading first, the other if its password is wrong. So a wrong code behind the right
         # password is counted as one, and a text with a wrong password takes as long whether its code fits or not.
-        return [split, whole] if self._may_fit(record, normalise_code(tail)) else [whole, split], most
+        return [both, whole] if self._may_fit(record, normalise_code(code)) else [whole, both], most
 
     def _may_fit(self, record: LoginRecord, code: str) -> bool:
         """Whether this looks like the code that is due; of a token verified elsewhere, nobody here can say no."""

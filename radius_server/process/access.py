@@ -14,10 +14,8 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from otp_core.authentication.queue import OnVerdict
-from otp_core.first_factor import LOCAL_PASSWORD
-from otp_core.model import Attempt, Mode, Reject, Silence, Verdict
-from otp_core.otp import normalise_contract_id
-from otp_core.radius.codec import AttributeType, Packet, PacketCode, Unreadable, Unservable
+from otp_core.model import Attempt, Reject, Silence, Verdict
+from otp_core.radius.codec import AttributeType, PacketCode, Unreadable, Unservable
 from otp_core.radius.dictionary import Dictionary
 from otp_core.radius.requests import read_credentials, read_request, verify_request
 from radius_server.clients import Clients
@@ -26,6 +24,7 @@ from radius_server.duplicates import Admission, Duplicates
 from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
 from radius_server.process.replies import Replies
+from radius_server.process.spelling import read_customer, read_password
 from radius_server.process.status import StatusServer
 
 _DELAYED_PER_PLACE = 10
@@ -110,6 +109,11 @@ class RadiusServer:
             self.counters.dropped("waited too long to be read: the server stood still, or cannot keep up", peer[0])
             return
         request = read_request(datagram)
+        if client.shared:
+            client = self.clients.choose(client, request)
+            if client is None:
+                self.counters.dropped("no client of this network has this NAS-Identifier", peer[0])
+                return
         verify_request(
             request,
             client.secret,
@@ -127,7 +131,7 @@ class RadiusServer:
     def _access_request(self, exchange: Exchange) -> None:
         """Admit a new request; answer or drop a duplicate (RFC 5080 section 2.2.2)."""
         request = exchange.request
-        room = self.in_flight < self._limits.max_in_flight or self._keeps_place(request)
+        room = self.in_flight < self._limits.max_in_flight or self._keeps_place(exchange)
         admitted = self._duplicates.admit(exchange.key, request.octets, self._loop.time(), room=room)
         if admitted is Admission.NEW:
             try:
@@ -143,10 +147,11 @@ class RadiusServer:
             self.counters.counts["duplicate answered again"] += 1
             exchange.listener.send(admitted, exchange.peer, exchange.local)
 
-    def _keeps_place(self, request: Packet) -> bool:
+    def _keeps_place(self, exchange: Exchange) -> bool:
         """Over the bound, answers to challenges are still admitted, up to twice the bound: those customers are in the
         middle of a login."""
-        return AttributeType.STATE in request.found and self.in_flight < 2 * self._limits.max_in_flight
+        answers = exchange.client.challenges and AttributeType.STATE in exchange.request.found
+        return answers and self.in_flight < 2 * self._limits.max_in_flight
 
     def _begin(self, exchange: Exchange) -> None:
         policy = exchange.client.policy
@@ -156,8 +161,7 @@ class RadiusServer:
             self.counters.warn("refused without an attempt", str(error), exchange.client.name)
             self._replies.answer(exchange, Reject(str(error), policy.language))
             return
-        asks = policy.mode in (Mode.CHALLENGE, Mode.AUTO) or policy.first_factor != LOCAL_PASSWORD
-        if attempt.challenge is None and asks and self._challenges_full():
+        if attempt.challenge is None and exchange.client.challenges and self._challenges_full():
             self._replies.answer(exchange, Silence("too many open challenges"))
             return
         self.in_flight += 1
@@ -172,11 +176,7 @@ class RadiusServer:
         """The login attempt that an Access-Request asks for. Raises Unservable."""
         client, request = exchange.client, exchange.request
         asked = read_credentials(request, client.secret)
-        try:
-            customer = normalise_contract_id(asked.user_name.decode(client.charset))
-            user_password = asked.password.decode(client.charset)
-        except UnicodeDecodeError:
-            raise Unservable(f"octets that are no {client.charset}: wrong secret, or another charset?") from None
+        customer, user_password = read_customer(client, asked.user_name), read_password(client, asked.password)
         # Includes the password: a client that repeats its authenticators must not get one code's verdict for another.
         request_id = bytes((request.identifier,)) + request.authenticator
         fingerprint = self._fingerprint(b"request", client.name.encode(), request_id, user_password.encode())

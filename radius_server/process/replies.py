@@ -109,7 +109,7 @@ def _with_user_name(exchange: Exchange, attributes: list[Attribute], customer: s
     """The attributes with the customer's name as it is stored, so that the gateway calls them by that one name (RFC
     2865 section 5.1). Not where the settings give a User-Name, and not where it would make the reply too long."""
     client = exchange.client
-    name = customer.encode(client.charset, "replace")
+    name = customer.encode(client.user_name_charset, "replace")
     if name == exchange.request.found.get(AttributeType.USER_NAME) and client.return_user_name != "always":
         return attributes
     if _has(attributes, AttributeType.USER_NAME):

@@ -76,7 +76,7 @@ def test_costs_that_cannot_be_hashed_are_a_problem(tmp_path: Path, lines: str, e
         (f'secret = "{"a" * 40}"', "secret: is the same piece again and again; make one with: openssl rand -base64 24"),
         ('secret = "testing123testing123"', "secret: is the same piece again and again; make one with: "
          "openssl rand -base64 24"),
-        ('charset = "utf8"', "charset: is not known; write 'utf-8', 'latin-1', 'cp1252' or 'cp932'"),
+        ('charset = "utf8"', "charset: is not known; write 'utf-8', 'latin-1', 'cp1252', 'cp932' or 'euc-jp'"),
         ('mode = "both"', "mode: is not known; write 'challenge', 'append', 'auto', 'code' or 'password'"),
         ('lost = "accept"', "lost: is not known; write 'password' or 'reject'"),
         ("limit_proxy_state = 0", "limit_proxy_state: needs true or false, without quotes"),

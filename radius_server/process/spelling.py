@@ -1,0 +1,48 @@
+"""How a gateway writes names and passwords: octets in, text out, as the client's settings say. It decides nothing about
+customers.
+"""
+
+from __future__ import annotations
+
+from otp_core.otp import normalise_contract_id
+from otp_core.radius.codec import Unservable
+from radius_server.clients import Client
+
+_BACKSLASHES = str.maketrans("¥", "\\")
+"""The yen sign stands on the backslash's key of a Japanese keyboard, and phones send it as it looks."""
+
+
+def read_customer(client: Client, octets: bytes) -> str:
+    """The contract ID in a User-Name. Raises Unservable for octets that are no text in the client's charset, and for a
+    name with a realm where that is refused."""
+    if client.cut_at_nul:
+        octets = octets.partition(b"\0")[0]
+    try:
+        name = normalise_contract_id(octets.decode(client.user_name_charset))
+    except UnicodeDecodeError:
+        raise Unservable(f"a User-Name of octets that are no {client.user_name_charset}: another charset?") from None
+    if client.realm != "keep":
+        without = _without_realm(name)
+        if client.realm == "reject" and without != name:
+            raise Unservable("a User-Name with a realm")
+        name = without
+    if not name:
+        raise Unservable("no User-Name")
+    return name
+
+
+def _without_realm(name: str) -> str:
+    r"""``BANK\id`` and ``id@realm`` without the realm, as RFC 7542 and Windows write them."""
+    user = name.translate(_BACKSLASHES).rpartition("\\")[2]
+    before, at, _ = user.rpartition("@")
+    return normalise_contract_id(before if at else user)
+
+
+def read_password(client: Client, octets: bytes) -> str:
+    """The text of a User-Password. Raises Unservable for octets that are none in the client's charset."""
+    if client.cut_at_nul:
+        octets = octets.partition(b"\0")[0]
+    try:
+        return octets.decode(client.charset)
+    except UnicodeDecodeError:
+        raise Unservable(f"octets that are no {client.charset}: wrong secret likely, or another charset") from None
