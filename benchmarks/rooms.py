@@ -22,7 +22,7 @@ from otp_core.audit import Ids
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import GuardedClock
-from otp_core.first_factor.throttle import PasswordThrottle
+from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays
 from otp_core.login.requests import Decision, Facts
@@ -186,7 +186,8 @@ def _timed_server(application: Application, watch: Stopwatch) -> RadiusServer:
     sealer = store.sealer
     evaluator = Evaluator(rules_of(settings), sealer.unseal, lambda: secrets.token_bytes(16), sealer.name_fingerprint)
     queue = LoginQueue(TimedLoginBatch(store.login_batch(), watch), TimedEvaluator(evaluator, watch), clock, store.ids)
-    throttle = PasswordThrottle(Delays(), loop.time, 1000)
+    throttle = PasswordThrottle(Delays(), loop.time, services.failures, sealer.fingerprint)
+    stations = StationThrottle(Delays(), loop.time, services.failures, sealer.fingerprint)
     authenticator = Authenticator(
         queue,
         services.login_reader,
@@ -195,6 +196,7 @@ def _timed_server(application: Application, watch: Stopwatch) -> RadiusServer:
         throttle,
         store.sealer.fingerprint,
         clock.now,
+        stations=stations,
     )
     dictionary = Dictionary()
     return RadiusServer(

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from otp_core.accounts import Desk
 from otp_core.authentication.authenticator import Authenticator
+from otp_core.first_factor.failures import FailureTable
 from otp_core.health import Health
 from otp_core.settings import Problem
 from otp_core.store.engine import LoginReader
@@ -22,13 +23,15 @@ Section = TypeVar("Section", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a door is given: the core's services, shared by all doors of a process."""
+    """What a door is given: the core's services, shared by all doors of a process. ``failures``: wrong passwords,
+    counted by all processes of the store."""
 
     store: Store
     authenticator: Authenticator
     desk: Desk
     login_reader: LoginReader
     health: Health
+    failures: FailureTable
 
 
 class Door(Protocol[Section]):

@@ -19,6 +19,7 @@ from otp_core.audit import Event
 from otp_core.login.table import Finding
 from otp_core.model import Accept, Attempt, BackendSilent, Challenge, Language, Reject, Silence, Verdict
 from otp_core.otp import normalise_contract_id
+from otp_core.station import readable
 from pam_module.frames import MAX_DELAY_MS, Op, Result, ResultCode, Role, Start, Style
 from pam_module.profiles import Disposition, Groups, Profile
 from pam_module.settings import AskMode
@@ -92,7 +93,7 @@ class Dialogue:
             policy=profile.policy(context.today()),
             client=f"pam:{profile.name}",
             source=start.service[:64],
-            calling_station_id=start.rhost[:64],
+            calling_station_id=readable(start.rhost),
         )
 
     async def run(self) -> Result:

@@ -17,6 +17,7 @@ import structlog
 
 from otp_core import logs
 from otp_core.doors import Door
+from otp_core.first_factor.failures import FailureTable
 from otp_core.settings import ConfigProblems, Loaded, Problem
 from otp_core.store.sqlite import driver
 from sekisho.doors import NAMES, Process, door_problems, make_doors, processes, reload_doors
@@ -25,7 +26,7 @@ from sekisho.notify import Notifier
 from sekisho.settings import Settings, load
 from sekisho.store_watch import STORE_STOPPED, end_with_store, put_store_right
 from sekisho.supervisor import SIGNALS, Role, supervise
-from sekisho.wiring import open_application
+from sekisho.wiring import open_application, open_failures
 
 _log = structlog.get_logger("sekisho")
 _RESTART_SECTIONS = ("store", "login", "password", "throttle", "notices", "log")
@@ -76,17 +77,26 @@ def _run(
     if not plan:
         raise ConfigProblems([Problem("", "serve --doors", f"the settings have no section for {', '.join(asked_for)}")])
     asyncio.run(_try_store(settings, trust_clock=trust_clock))
+    failures = open_failures(settings)
     doors = make_doors(settings, {name for process in plan for name in process.doors})
     for door in doors.values():
         door.bind()
-    return supervise([_role(configuration, settings, doors, process) for process in plan], Notifier(os.environ))
+    return supervise(
+        [_role(configuration, settings, doors, process, failures) for process in plan], Notifier(os.environ)
+    )
 
 
-def _role(configuration: Configuration, settings: Settings, doors: Mapping[str, Door[Any]], process: Process) -> Role:
+def _role(
+    configuration: Configuration,
+    settings: Settings,
+    doors: Mapping[str, Door[Any]],
+    process: Process,
+    failures: FailureTable,
+) -> Role:
     own = {name: doors[name] for name in process.doors}
 
     def work(heartbeat: Heartbeat, reload_first: bool) -> int:
-        server = ServerProcess(process.name, configuration, settings, own, heartbeat)
+        server = ServerProcess(process.name, configuration, settings, own, heartbeat, failures)
         return asyncio.run(server.serve(reload_first=reload_first))
 
     return Role(process.name, work, process.essential)
@@ -102,14 +112,15 @@ class ServerProcess:
         settings: Settings,
         doors: dict[str, Door[Any]],
         heartbeat: Heartbeat,
+        failures: FailureTable,
     ) -> None:
         self._name, self._configuration, self._settings = name, configuration, settings
-        self._doors, self._heartbeat = doors, heartbeat
+        self._doors, self._heartbeat, self._failures = doors, heartbeat, failures
 
     async def serve(self, *, reload_first: bool) -> int:
         """From opening to the end of draining; returns the exit code. ``reload_first``: the settings were reloaded
         after ``settings`` were read, so it reloads them at once."""
-        application = open_application(self._settings)
+        application = open_application(self._settings, failures=self._failures)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from dataclasses import dataclass
@@ -14,16 +13,23 @@ from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import ClockSetAhead, ClockSetBack, GuardedClock
 from otp_core.doors import Services
 from otp_core.first_factor import LOCAL_PASSWORD
+from otp_core.first_factor.failures import FailureTable
 from otp_core.first_factor.hash_pool import HashPool
 from otp_core.first_factor.hashes import Cost
 from otp_core.first_factor.local import LocalPassword
-from otp_core.first_factor.throttle import PasswordThrottle
+from otp_core.first_factor.throttle import (
+    STATION_FIRST_DELAY,
+    STATION_LONGEST_DELAY,
+    PasswordThrottle,
+    StationThrottle,
+)
 from otp_core.health import Health
 from otp_core.kernel_clock import KernelClock
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
 from otp_core.notices.sender import Sender
 from otp_core.store.put_back import PutBackWatch
+from otp_core.store.sqlite.database import file_of
 from otp_core.store.store import Store
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
 from sekisho.settings import Settings
@@ -55,6 +61,7 @@ class Application:
         self.queue.close()
         self.services.login_reader.close()
         self.services.health.close()
+        self.services.failures.close()
         self.watch.close()
 
 
@@ -77,9 +84,19 @@ def open_desk(settings: Settings, store: Store) -> Desk:
     return Desk(store, _evaluator(settings, store), clock.now, settled=lambda: clock.settled)
 
 
-def open_application(settings: Settings, *, trust_clock: bool = False) -> Application:
+def open_failures(settings: Settings) -> FailureTable:
+    """Where wrong passwords are counted: a file beside the store, shared by all processes that serve it. Open it before
+    they are forked. Raises StoreProblem for a URL that is none."""
+    file = file_of(settings.store.url)
+    return FailureTable(settings.throttle.password_max_tracked, file.with_name(f"{file.name}-failures"))
+
+
+def open_application(
+    settings: Settings, *, trust_clock: bool = False, failures: FailureTable | None = None
+) -> Application:
     """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``:
-    believe the clock as it stands. Raises StoreProblem, KeyProblem or StoreUnavailable."""
+    believe the clock as it stands. ``failures``: opened before the fork; None: open it here. Raises StoreProblem,
+    KeyProblem or StoreUnavailable."""
     store = open_store(settings, busy_seconds=BUSY_SECONDS)
     clock = _guarded(store)
     watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)
@@ -90,6 +107,7 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
         rules = rules_of(settings)
         log_repaired(trust_present_time(store, clock, rules, actor="sekisho serve", reason="--trust-clock"))
     timekeeper.look()
+    failures = failures or open_failures(settings)
     evaluator = _evaluator(settings, store)
     login_reader = store.login_reader()
     queue = LoginQueue(store.login_batch(), evaluator, clock, store.ids)
@@ -100,16 +118,15 @@ def open_application(settings: Settings, *, trust_clock: bool = False) -> Applic
         login_reader,
         evaluator,
         {LOCAL_PASSWORD: LocalPassword(login_reader, pool, cost_of(settings), desk.customers.renew_password_hash)},
-        PasswordThrottle(
-            _password_delays(settings), asyncio.get_running_loop().time, settings.throttle.password_max_tracked
-        ),
+        PasswordThrottle(_password_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         store.sealer.fingerprint,
         clock.now,
+        stations=StationThrottle(_station_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
     )
     sender = None
     if settings.notices is not None:
         sender = Sender(store, settings.notices, clock.now, settled=lambda: clock.settled)
-    services = Services(store, authenticator, desk, login_reader, Health(store.maintenance(), clock, queue))
+    services = Services(store, authenticator, desk, login_reader, Health(store.maintenance(), clock, queue), failures)
     return Application(settings, services, queue, pool, sender, timekeeper, watch)
 
 
@@ -150,6 +167,10 @@ def rules_of(settings: Settings) -> Rules:
 def _password_delays(settings: Settings) -> Delays:
     throttle = settings.throttle
     return Delays(throttle.password_free_failures, throttle.password_first_delay, throttle.password_max_delay)
+
+
+def _station_delays(settings: Settings) -> Delays:
+    return Delays(settings.throttle.station_free_failures, STATION_FIRST_DELAY, STATION_LONGEST_DELAY)
 
 
 def _evaluator(settings: Settings, store: Store) -> Evaluator:

@@ -33,6 +33,7 @@ LOGIN_PATH = [
 
 NOT_COMPILED = {
     "otp_core.kernel_clock": "asks the kernel by ctypes, and only for datagrams that may have waited",
+    "otp_core.station": "for passwords only; of its text every login takes a slice",
     "otp_core.model": "its records are made from rows, which do not keep to the annotations that mypyc would enforce",
     "otp_core.first_factor": "a Protocol and the values it exchanges",
     "otp_core.first_factor.throttle": "for passwords only, whose hash takes a thousand times as long",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 
 from aiohttp import web
 
-from admin_web.http.connection_limits import network_of
 from admin_web.http.security import form_of
 from admin_web.http.sessions import Sessions
 from admin_web.portal.form_notice import FormNotices
@@ -22,10 +22,11 @@ from admin_web.rendering import Renderer
 from admin_web.settings import WebSettings
 from otp_core.accounts import Principal
 from otp_core.doors import Services
-from otp_core.first_factor.throttle import PasswordThrottle
+from otp_core.first_factor.throttle import STATION_FIRST_DELAY, STATION_LONGEST_DELAY, StationThrottle
 from otp_core.login.policy import Delays
 from otp_core.model import Attempt, Mode, Policy
 from otp_core.otp import normalise_contract_id
+from otp_core.station import station_of
 from otp_core.store.retry import retry_while_busy
 
 PASSWORD_SECONDS = 10.0
@@ -48,8 +49,8 @@ class SignIn:
         self._services, self._sessions = services, sessions
         self._renderer, self._settings = renderer, settings
         self._notices = FormNotices(settings().public_origin)
-        delays = Delays(settings().address_free_failures, 1.0, 60.0)
-        self._addresses = PasswordThrottle(delays, asyncio.get_running_loop().time, 100_000)
+        delays = Delays(settings().address_free_failures, STATION_FIRST_DELAY, STATION_LONGEST_DELAY)
+        self._addresses = StationThrottle(delays, time.monotonic, services.failures, services.store.sealer.fingerprint)
 
     async def show(self, request: web.Request) -> web.Response:
         """The form; after a mistake once with its message. The store is not asked."""
@@ -85,7 +86,7 @@ class SignIn:
 
     async def _check(self, contract_id: str, password: str, principal: Principal) -> str | None:
         """The name of the message for a wrong pair; None if it is correct. Raises BackendSilent."""
-        address = network_of(principal.source)
+        address = station_of(principal.source)
         try:
             if not await self._addresses.enter("", address, PASSWORD_SECONDS):
                 await self._audit_failure(contract_id, "too many wrong passwords from this address", principal)

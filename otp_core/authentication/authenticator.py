@@ -16,7 +16,7 @@ import structlog
 
 from otp_core.authentication.queue import LoginQueue, OnVerdict
 from otp_core.first_factor import FirstFactor, Question
-from otp_core.first_factor.throttle import PasswordThrottle
+from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.requests import FirstFinding, LoginRequest, NextRound, VerifierNeeded
 from otp_core.login.splitting import split
@@ -34,6 +34,7 @@ from otp_core.model import (
     Verdict,
 )
 from otp_core.otp import Fit, is_code, normalise_code
+from otp_core.station import station_of
 from otp_core.store.engine import LoginReader
 from otp_core.verifier import LOCAL_VERIFIER, Verifier
 
@@ -50,7 +51,8 @@ Fingerprint = Callable[..., int]
 
 class Authenticator:
     """Shared by all doors of a process. ``first_factors`` and ``verifiers`` by the names that policies and tokens have
-    for them; ``now_ms`` may raise ClockWrong."""
+    for them; ``now_ms`` may raise ClockWrong. ``throttle``: for a customer at a station; ``stations``: for a station
+    over all customers."""
 
     def __init__(
         self,
@@ -62,10 +64,12 @@ class Authenticator:
         fingerprint: Fingerprint,
         now_ms: Callable[[], int],
         verifiers: Mapping[str, Verifier] | None = None,
+        *,
+        stations: StationThrottle,
     ) -> None:
         self._queue, self._login_reader, self._evaluator = queue, login_reader, evaluator
         self._first_factors, self._verifiers = first_factors, verifiers or {}
-        self._throttle, self._fingerprint, self._now_ms = throttle, fingerprint, now_ms
+        self._throttle, self._stations, self._fingerprint, self._now_ms = throttle, stations, fingerprint, now_ms
         self._tasks: set[asyncio.Task[None]] = set()
         queue.on_verifier_needed = self._ask_verifier
 
@@ -182,10 +186,8 @@ class Authenticator:
 
     async def _check_and_submit(self, attempt: Attempt, state: bytes | None, on_verdict: OnVerdict) -> None:
         """Throttle, first factor, queue. The throttle hears of the verdict, whatever it is."""
-        customer, calling_station = attempt.customer, _calling_station(attempt)
-        max_wait = attempt.deadline - asyncio.get_running_loop().time()
         try:
-            if not await self._throttle.enter(customer, calling_station, max_wait):
+            if not await self._enter(attempt):
                 # Refused without a look at the password, so the answer tells nothing about it.
                 unseen = FirstFinding(right=False, reason=Finding.TOO_SOON)
                 self._submit(LoginRequest(attempt, Stage.FIRST_ROUND, unseen), on_verdict)
@@ -194,7 +196,7 @@ class Authenticator:
             on_verdict(Silence("a password waited longer in line than the gateway would", busy=True))
             return
         with contextlib.ExitStack() as entered:
-            entered.callback(self._throttle.leave, customer, calling_station)
+            entered.callback(self._leave, attempt)
             try:
                 request = await self._checked(attempt, state)
             except BackendSilent as error:
@@ -210,10 +212,42 @@ class Authenticator:
             with until_verdict:
                 if isinstance(verdict, Accept | Challenge):
                     # By the verdict, not by the password: otherwise the next delay would tell that it was right.
-                    self._throttle.passed(customer, calling_station)
+                    self._passed(attempt)
             on_verdict(verdict)
 
         self._submit(request, deliver)
+
+    async def _enter(self, attempt: Attempt) -> bool:
+        """Wait until the throttles let this attempt through, the station's first. False and TimeoutError: see
+        PasswordThrottle. Who is refused by the second one has not failed at the first."""
+        loop, entered = asyncio.get_running_loop(), False
+        station = self._station_over_all(attempt)
+        if station and not await self._stations.enter("", station, attempt.deadline - loop.time()):
+            return False
+        try:
+            max_wait = attempt.deadline - loop.time()
+            entered = await self._throttle.enter(attempt.customer, _calling_station(attempt), max_wait)
+        finally:
+            if station and not entered:
+                self._stations.passed("", station)
+                self._stations.leave("", station)
+        return entered
+
+    def _leave(self, attempt: Attempt) -> None:
+        self._throttle.leave(attempt.customer, _calling_station(attempt))
+        if station := self._station_over_all(attempt):
+            self._stations.leave("", station)
+
+    def _passed(self, attempt: Attempt) -> None:
+        self._throttle.passed(attempt.customer, _calling_station(attempt))
+        if station := self._station_over_all(attempt):
+            self._stations.passed("", station)
+
+    def _station_over_all(self, attempt: Attempt) -> str:
+        """The station whose failures count over all customers. Empty where the gateway names none, or itself: behind
+        that address are all of the bank's customers."""
+        station = station_of(attempt.calling_station_id)
+        return "" if station == station_of(attempt.source) else station
 
     async def _ask_first_factor(self, question: Question) -> FirstFinding | NextRound:
         """What the first factor of the attempt's policy found. Raises BackendSilent, also
@@ -324,4 +358,4 @@ def _cancelled_at(attempt: Attempt) -> float | None:
 
 
 def _calling_station(attempt: Attempt) -> str:
-    return attempt.calling_station_id or attempt.client
+    return station_of(attempt.calling_station_id) or attempt.client

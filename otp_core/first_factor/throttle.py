@@ -1,33 +1,44 @@
-"""Wrong passwords are slowed down: delays for each customer and calling station that grow, and end by themselves.
-Never a lock.
+"""Wrong passwords are slowed down: delays for each customer and calling station, and for each station over all
+customers, that grow, and end by themselves. Never a lock.
 
-The counts are kept in memory and bounded. A restart forgets them: a guesser gains a few tries.
+The counts are shared by all processes of a store (failures.py) and bounded. A boot forgets them: a guesser gains a few
+tries.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from otp_core.first_factor.failures import NONE, Failures, FailureTable
 from otp_core.login.policy import Delays
 
 FORGET_SECONDS = 3600.0
 """Failures older than this no longer delay anything."""
 
+FAR_SECONDS = 3 * 3600.0
+"""No delay ends so late: the longest that can be set is an hour, and one more may be under way."""
+
+STATION_FIRST_DELAY, STATION_LONGEST_DELAY = 1.0, 60.0
+"""Seconds of the delays of a station."""
+
+FADE_SECONDS = 60.0
+"""Of a station's failures one is forgotten each time it has been quiet for so long: many share an address."""
+
 MAX_WAITING = 256
 """Attempts that may wait for one customer and calling station. Further ones are refused without a check."""
 
+LOOK_AGAIN_SECONDS = 0.5
+"""How often the first in line looks whether somebody has passed at another process."""
 
-class _Failures(NamedTuple):
-    failures: int
-    free_at: float
+_NOTHING = 1e-6
+"""A delay of fewer seconds is over."""
 
-
-_NO_FAILURES = _Failures(0, 0.0)
+Fingerprint = Callable[..., int]
+"""The store's keyed fingerprint over several byte strings."""
 
 
 @dataclass(slots=True)
@@ -44,15 +55,17 @@ class _WaitingLine:
 class PasswordThrottle:
     """Delays the check of a password after failures. An attempt counts as failed until ``passed``, and the next delay
     begins where its own ends, so that many wrong attempts at once gain nothing. Many right ones at once are let
-    through as fast as the ones before them pass. Belongs to one event loop.
+    through as fast as the ones before them pass. Belongs to one event loop; ``table`` may be shared by many.
 
-    ``delays``: seconds by failures in a row. ``clock``: seconds. ``max_tracked``: pairs of customer and calling station
-    that are remembered; the oldest are forgotten first."""
+    ``delays``: seconds by failures in a row. ``clock``: seconds, the same clock in all processes. ``customer`` in its
+    methods: a contract ID. ``calling_station``: see station.station_of. Passing clears what is counted for that
+    customer at that station, and for nobody else."""
 
-    def __init__(self, delays: Delays, clock: Callable[[], float], max_tracked: int) -> None:
-        self._delays, self._clock, self._max_tracked = delays, clock, max_tracked
-        self._failures: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
-        self._lines: dict[tuple[str, str], _WaitingLine] = {}
+    def __init__(
+        self, delays: Delays, clock: Callable[[], float], table: FailureTable, fingerprint: Fingerprint
+    ) -> None:
+        self._delays, self._clock, self._table, self._fingerprint = delays, clock, table, fingerprint
+        self._lines: dict[int, _WaitingLine] = {}
 
     async def enter(self, customer: str, calling_station: str, max_wait: float = math.inf) -> bool:
         """Wait until this password may be checked. Call ``leave`` when its verdict is known.
@@ -60,65 +73,108 @@ class PasswordThrottle:
         False: refuse it without a check, because MAX_WAITING wait already, or because the delay is longer than
         ``max_wait`` (seconds) and no attempt inside can end it. Such a refusal makes no other wait longer. Raises
         TimeoutError if ``max_wait`` ends while attempts inside may still end the delay."""
-        line = self._lines.setdefault((customer, calling_station), _WaitingLine())
+        key = self._key(customer, calling_station)
+        line = self._lines.setdefault(key, _WaitingLine())
         if line.waiting >= MAX_WAITING:
             return False
         end = self._clock() + max_wait
         line.waiting += 1
         try:
             async with asyncio.timeout(None if math.isinf(max_wait) else max(0.0, max_wait)), line.head:
-                if not await self._wait_for_turn(line, customer, calling_station, end):
+                if not await self._wait_for_turn(line, key, end):
                     return False
-                self.failed(customer, calling_station)
                 line.inside += 1
                 return True
         finally:
             line.waiting -= 1
-            self._forget(line, customer, calling_station)
+            self._forget(line, key)
 
-    async def _wait_for_turn(self, line: _WaitingLine, customer: str, calling_station: str, end: float) -> bool:
-        """For the first in line: until the delay is over, or somebody before them has passed."""
-        while (wait := self._recent(customer, calling_station, now := self._clock()).free_at - now) > 0:
-            if not line.inside and wait > min(self._delays.longest, end - now):
+    async def _wait_for_turn(self, line: _WaitingLine, key: int, end: float) -> bool:
+        """For the first in line: until the delay is over, or somebody before them has passed. Counts a failure."""
+        while (wait := self._claim(key)) > 0:
+            if not line.inside and wait > min(self._delays.longest, end - self._clock()):
                 return False
             line.moved.clear()
-            try:
-                await asyncio.wait_for(line.moved.wait(), wait)
-            except TimeoutError:
-                return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(line.moved.wait(), min(wait, LOOK_AGAIN_SECONDS))
         return True
+
+    def _claim(self, key: int) -> float:
+        """Count a failure if the delay is over, before any other process does. The seconds still to wait, otherwise."""
+        now, wait = self._clock(), 0.0
+
+        def claim(found: Failures) -> Failures:
+            nonlocal wait
+            before = self._as_of(now, found)
+            wait = before.free_at - now
+            if wait > _NOTHING:
+                return found
+            wait = 0.0
+            return self._after_one_more(now, before)
+
+        self._table.change(key, claim)
+        return wait
 
     def leave(self, customer: str, calling_station: str) -> None:
         """The verdict is known, or there will be none. Say ``passed`` before, if they did."""
-        line = self._lines[customer, calling_station]
+        key = self._key(customer, calling_station)
+        line = self._lines[key]
         line.inside -= 1
         line.moved.set()
-        self._forget(line, customer, calling_station)
+        self._forget(line, key)
 
-    def _forget(self, line: _WaitingLine, customer: str, calling_station: str) -> None:
+    def _forget(self, line: _WaitingLine, key: int) -> None:
         if not line.waiting and not line.inside:
-            del self._lines[customer, calling_station]
+            del self._lines[key]
 
     def failed(self, customer: str, calling_station: str) -> None:
         """Count one more failure: ``enter`` does so for each one that it lets through."""
         now = self._clock()
-        turn = self._recent(customer, calling_station, now)
-        self._count(customer, calling_station, turn.failures + 1, max(turn.free_at, now))
+        self._table.change(
+            self._key(customer, calling_station), lambda found: self._after_one_more(now, self._as_of(now, found))
+        )
 
-    def _count(self, customer: str, calling_station: str, failures: int, since: float) -> None:
-        self._failures[customer, calling_station] = _Failures(failures, since + self._delays.after(failures))
-        self._failures.move_to_end((customer, calling_station))
-        if len(self._failures) > self._max_tracked:
-            self._failures.popitem(last=False)
+    def _after_one_more(self, now: float, before: Failures) -> Failures:
+        number = before.number + 1
+        return Failures(number, max(before.free_at, now) + self._delays.after(int(number)))
 
     def failures(self, customer: str, calling_station: str) -> int:
         """How often in a row, lately."""
-        return self._recent(customer, calling_station, self._clock()).failures
+        return int(self._as_of(self._clock(), self._table.recent(self._key(customer, calling_station))).number)
 
     def passed(self, customer: str, calling_station: str) -> None:
         """Let in, or on to the next question."""
-        self._failures.pop((customer, calling_station), None)
+        self._table.change(self._key(customer, calling_station), lambda _: NONE)
 
-    def _recent(self, customer: str, calling_station: str, now: float) -> _Failures:
-        turn = self._failures.get((customer, calling_station), _NO_FAILURES)
-        return turn if turn.free_at > now - FORGET_SECONDS else _NO_FAILURES
+    def _key(self, customer: str, calling_station: str) -> int:
+        return self._fingerprint(b"password failures", customer.encode(), calling_station.encode())
+
+    def _as_of(self, now: float, found: Failures) -> Failures:
+        """What is left of it now. A delay that ends in a far future was written by a clock that is not ours."""
+        return found if -FORGET_SECONDS < found.free_at - now < FAR_SECONDS else NONE
+
+
+class StationThrottle(PasswordThrottle):
+    """The same for a station, over all customers; ``customer`` is not looked at. Whoever passes takes back their own
+    attempt alone: a right password to one's own account buys no guesses at others'. Instead failures fade away, one in
+    FADE_SECONDS of quiet."""
+
+    def passed(self, customer: str, calling_station: str) -> None:
+        """Let in: this attempt was no failure. Nor was one that was refused elsewhere without a look."""
+        now = self._clock()
+
+        def take_back(found: Failures) -> Failures:
+            before = self._as_of(now, found)
+            if before.number < 1:
+                return before
+            return Failures(before.number - 1, before.free_at - self._delays.after(int(before.number)))
+
+        self._table.change(self._key(customer, calling_station), take_back)
+
+    def _key(self, customer: str, calling_station: str) -> int:
+        return self._fingerprint(b"station failures", calling_station.encode())
+
+    def _as_of(self, now: float, found: Failures) -> Failures:
+        quiet = max(0.0, now - found.free_at)
+        left = found.number - quiet / FADE_SECONDS
+        return NONE if left <= 0 or found.free_at - now >= FAR_SECONDS else Failures(left, max(found.free_at, now))

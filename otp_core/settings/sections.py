@@ -78,6 +78,14 @@ class ThrottleSettings(Section):
         100_000, 1, 10_000_000, "Customers and calling stations whose wrong passwords are counted."
     )
 
+    station_free_failures: int = count(
+        30,
+        1,
+        100_000,
+        "Wrong passwords from one calling station, for any customer, that cost it no delay (RADIUS with "
+        "Calling-Station-Id, PAM; the pages: web.address_free_failures). Raise it where a gateway sends one for all.",
+    )
+
     @field_validator("max_delay", "password_max_delay")
     @classmethod
     def _not_below_the_first(cls, longest: float, info: ValidationInfo) -> float:

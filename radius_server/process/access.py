@@ -18,6 +18,7 @@ from otp_core.model import Attempt, Reject, Silence, Verdict
 from otp_core.radius.codec import AttributeType, PacketCode, Unreadable, Unservable
 from otp_core.radius.dictionary import Dictionary
 from otp_core.radius.requests import read_credentials, read_request, verify_request
+from otp_core.station import readable
 from radius_server.clients import Clients
 from radius_server.counters import Counters
 from radius_server.duplicates import Admission, Duplicates
@@ -186,7 +187,7 @@ class RadiusServer:
             policy=client.policy,
             client=client.name,
             source=exchange.peer[0],
-            calling_station_id=asked.calling_station_id.decode(errors="replace")[:64],
+            calling_station_id=readable(asked.calling_station_id.decode(errors="replace")),
             challenge=asked.state,
             fingerprint=fingerprint,
             deadline=exchange.received + self._limits.request_seconds,

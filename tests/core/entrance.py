@@ -11,7 +11,8 @@ from typing import Any
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.queue import LoginQueue
 from otp_core.first_factor import FirstFactor
-from otp_core.first_factor.throttle import PasswordThrottle
+from otp_core.first_factor.failures import FailureTable
+from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.policy import Delays
 from otp_core.model import Attempt, Challenge, Policy, Reject, Verdict
 from otp_core.verifier import Verifier
@@ -63,14 +64,18 @@ async def entrance(
     clock: Callable[[], float] | None = None,
     more_factors: Mapping[str, FirstFactor] | None = None,
     verifiers: Mapping[str, Verifier] | None = None,
+    station_delays: Delays = NO_DELAYS,
+    failures: FailureTable | None = None,
 ) -> AsyncIterator[Entrance]:
     login_reader = bank.store.login_reader()
     queue = LoginQueue(bank.store.login_batch(), bank.evaluator, bank.guarded, bank.store.ids)
-    throttle = PasswordThrottle(delays, clock or asyncio.get_running_loop().time, 1000)
     fingerprint, now = bank.store.sealer.fingerprint, bank.guarded.now
+    clock, failures = clock or asyncio.get_running_loop().time, failures or FailureTable(1000)
+    throttle = PasswordThrottle(delays, clock, failures, fingerprint)
+    stations = StationThrottle(station_delays, clock, failures, fingerprint)
     first_factors = {"local": first_factor, **(more_factors or {})}
     authenticator = Authenticator(
-        queue, login_reader, bank.evaluator, first_factors, throttle, fingerprint, now, verifiers
+        queue, login_reader, bank.evaluator, first_factors, throttle, fingerprint, now, verifiers, stations=stations
     )
     try:
         yield Entrance(bank, authenticator, throttle, queue)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from otp_core.first_factor.failures import FailureTable
 from otp_core.login.policy import Delays
 from otp_core.login.table import Finding
 from otp_core.model import Accept, OtpUse, Silence
@@ -140,5 +143,101 @@ def test_wrong_passwords_never_lock_anybody(tmp_path: Path) -> None:
                 for _ in range(5):
                     await door.why(taro, "wrong" + taro.code(), policy)
             assert await door.says(taro, PW + taro.code(), APPEND) == Accept()
+
+    run(scene)
+
+
+# Stations.
+
+
+def test_a_spray_over_customers_from_one_station_is_slowed_however_it_is_spelled(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    names = [bank.customer(f"c{n}", f"VSMT{n:08d}").contract_id for n in range(20)]
+    factor = KnownPasswords(dict.fromkeys(names, PW))
+    spellings = ["198.51.100.7:{n}", "198.51.100.7\0", " 198.51.100.7", "::ffff:198.51.100.7", "198.51.100.7"]
+
+    async def scene() -> None:
+        delays = Delays(free=5, first=100.0, longest=100.0)
+        async with entrance(bank, factor, station_delays=delays, clock=HandClock(1.0)) as door:
+            soon = asyncio.get_running_loop().time() + 30
+            found = [
+                await door.why(
+                    name, "wrong", PASSWORD, calling_station_id=spellings[n % 5].format(n=40000 + n), deadline=soon
+                )
+                for n, name in enumerate(names)
+            ]
+            assert found == [Finding.WRONG_PASSWORD] * 6 + [Finding.TOO_SOON] * 14
+            assert await door.says(names[0], PW, PASSWORD, calling_station_id="198.51.100.8") == Accept()
+
+    run(scene)
+    assert len(factor.asked) == 7
+
+
+@pytest.mark.parametrize("calling_station_id", ["", "192.0.2.1", "192.0.2.1:1812"])
+def test_a_gateway_that_names_no_station_or_itself_is_not_slowed(tmp_path: Path, calling_station_id: str) -> None:
+    """All of the bank's customers are behind its address."""
+    bank = Bank(tmp_path)
+    names = [bank.customer(f"c{n}", f"VSMT{n:08d}").contract_id for n in range(20)]
+
+    async def scene() -> None:
+        delays = Delays(free=1, first=100.0, longest=100.0)
+        factor = KnownPasswords(dict.fromkeys(names, PW))
+        async with entrance(bank, factor, station_delays=delays, clock=HandClock(1.0)) as door:
+            for name in names:
+                why = await door.why(name, "wrong", PASSWORD, calling_station_id=calling_station_id)
+                assert why == Finding.WRONG_PASSWORD
+            assert await door.says(names[0], PW, PASSWORD, calling_station_id=calling_station_id) == Accept()
+
+    run(scene)
+
+
+def test_signing_in_to_ones_own_account_clears_ones_own_failures_alone(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    names = [bank.customer(f"c{n}", f"VSMT{n:08d}").contract_id for n in range(12)]
+    factor = KnownPasswords(dict.fromkeys(names, PW))
+
+    async def scene() -> None:
+        delays = Delays(free=5, first=100.0, longest=100.0)
+        async with entrance(bank, factor, station_delays=delays, clock=HandClock(1.0)) as door:
+            here = {"calling_station_id": "198.51.100.7", "deadline": asyncio.get_running_loop().time() + 30}
+            for name in names[1:6]:
+                assert await door.why(name, "wrong", PASSWORD, **here) == Finding.WRONG_PASSWORD
+                assert await door.says(names[0], PW, PASSWORD, **here) == Accept()
+            assert await door.why(names[6], "wrong", PASSWORD, **here) == Finding.WRONG_PASSWORD
+            for name in names[7:]:
+                assert await door.why(name, "wrong", PASSWORD, **here) == Finding.TOO_SOON
+
+    run(scene)
+
+
+def test_who_is_refused_for_their_own_failures_adds_none_to_the_station(tmp_path: Path) -> None:
+    bank, factor = Bank(tmp_path), knows()
+    taro = bank.customer()
+
+    async def scene() -> None:
+        slow = Delays(free=0, first=100.0, longest=100.0)
+        delays = Delays(free=5, first=100.0, longest=100.0)
+        async with entrance(bank, factor, delays=slow, station_delays=delays, clock=HandClock(1.0)) as door:
+            here = {"calling_station_id": "198.51.100.7", "deadline": asyncio.get_running_loop().time() + 30}
+            assert await door.why(taro, "wrong", PASSWORD, **here) == Finding.WRONG_PASSWORD
+            for _ in range(20):
+                assert await door.why(taro, "wrong", PASSWORD, **here) == Finding.TOO_SOON
+            assert await door.why("hanako", "wrong", PASSWORD, **here) != Finding.TOO_SOON
+
+    run(scene)
+
+
+def test_several_processes_count_one_customers_failures_together(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        failures, delays = FailureTable(100), Delays(free=2, first=100.0, longest=100.0)
+        found = []
+        for _ in range(4):
+            async with entrance(bank, knows(), delays=delays, clock=HandClock(1.0), failures=failures) as door:
+                soon = asyncio.get_running_loop().time() + 30
+                found += [await door.why(taro, "wrong", PASSWORD, deadline=soon) for _ in range(2)]
+        assert found == [Finding.WRONG_PASSWORD] * 3 + [Finding.TOO_SOON] * 5
 
     run(scene)
