@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from otp_core.model import Language
 from otp_core.settings.renamed import FormerName
@@ -30,10 +31,24 @@ class AskMode(StrEnum):
     PASSWORD = "password"
 
 
+_LONGEST_SOCKET = 98
+"""Octets: unix(7) has 108, and the socket is made under a longer name first."""
+
+
+def _socket_path(path: Path) -> Path:
+    if len(os.fsencode(path.absolute())) > _LONGEST_SOCKET:
+        raise ValueError(
+            f"is too long: a socket has at most {_LONGEST_SOCKET} octets here, as in /run/sekisho/pam.sock"
+        )
+    return path
+
+
 class PamSocket(Section):
     """The socket for the PAM modules of this machine: the same settings for the door and for the agent."""
 
-    socket: Path = Field(default=Path("/run/sekisho/pam.sock"), description="The Unix socket.")
+    socket: Annotated[Path, AfterValidator(_socket_path)] = Field(
+        default=Path("/run/sekisho/pam.sock"), description="The Unix socket."
+    )
     allow_all_users: Annotated[bool, FormerName("open")] = yes_or_no(
         False,
         "Let every user of this machine connect (0666 in place of 0600), for screen lockers; each for their own "

@@ -12,8 +12,9 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import structlog
 from aiohttp import web
 
+from admin_web.http.acceptor import bind_tcp
 from admin_web.http.section import HttpSection
-from admin_web.http.server import MAX_CONNECTIONS, Listener, tls_problems, try_to_bind
+from admin_web.http.server import MAX_CONNECTIONS, Listener, tls_problems
 from otp_core.clock import ClockWrong
 from otp_core.doors import Services
 from otp_core.model import StoreUnavailable
@@ -74,7 +75,7 @@ class HttpDoor(Generic[S]):
         """Only try it: the process that serves binds its socket itself, and so does the next one in its place. Raises
         OSError."""
         if self._section is not None:
-            try_to_bind(self._section.listen)
+            bind_tcp(self._section.listen, shared=False).close()
 
     async def open(self, services: Services, *, shared: bool) -> None:
         """Listen. ``shared``: other workers listen at the same address. Raises OSError."""

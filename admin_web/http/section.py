@@ -28,7 +28,7 @@ class HttpSection(Section):
     trusted_proxies: tuple[Network, ...] = Field(
         default=(),
         description="Proxies whose X-Forwarded-For is believed, as addresses or networks: the last hop that is none of "
-        "them is the browser's address.",
+        "them is the browser's address. Forwarded (RFC 7239) is never read.",
     )
     listen: Listen
     public_origin: Origin

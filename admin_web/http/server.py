@@ -7,8 +7,6 @@ to a ``Listener``.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -108,15 +106,6 @@ class Listener:
 
     def _is_proxy(self, address: str) -> bool:
         return is_in(address, self._section.trusted_proxies)
-
-
-def try_to_bind(address: Address) -> None:
-    """Raises OSError, with the address in its text, if nobody could listen there now."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        socket.create_server((address.host, address.port), family=family).close()
-    except OSError as error:
-        raise OSError(error.errno, f"cannot listen at {address}: {os.strerror(error.errno or 0)}") from None
 
 
 class _HttpProtocol(web.RequestHandler):

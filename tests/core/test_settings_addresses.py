@@ -265,3 +265,11 @@ def test_what_is_mapped_into_ipv6_is_served_from_end_to_end(tmp_path: Path) -> N
         assert log.count("source=203.0.113.7") == 1 and "source=::1" in log, "only the first came by the proxy"
     finally:
         sekisho.close()
+
+
+def test_a_socket_that_no_path_leads_to_is_a_problem(tmp_path: Path) -> None:
+    (said,) = report(tmp_path, f'{STORE}[pam]\nsocket = "/run/{"x" * 100}"\n')
+    assert said == (
+        "sekisho.toml:5: pam.socket: is too long: a socket has at most 98 octets here, as in /run/sekisho/pam.sock"
+    )
+    good(tmp_path, f'{STORE}[pam]\nsocket = "/run/{"x" * 93}"\n')

@@ -102,6 +102,12 @@ def test_errors_are_pages_in_the_customers_language(
 def test_too_much_is_refused(bank: Portal) -> None:
     client = PortalClient(bank)
     assert client.ask("POST", "/enrol", {"contract_id": "a" * 20_000, "password": "b"}).status == 413
+    assert client.ask("POST", "/enrol", {"contract_id": "a", "password": "b" * 1025}).status == 413
+    assert client.ask("POST", "/enrol", {str(number): "" for number in range(21)}).status == 413
+    marks = f"contract_id=a{chr(0x300) * 8000}&password=b".encode()
+    head = f"POST /enrol HTTP/1.1\r\nHost: localhost\r\nOrigin: {bank.origin}\r\nContent-Length: {len(marks)}\r\n"
+    answer = send(bank, head.encode() + b"Content-Type: " + FORM + b"\r\n\r\n" + marks)
+    assert b" 413 " in answer, "normalising it would have taken a quarter of a second"
     assert client.ask("GET", "/" + "a" * 10_000, None).status == 400
     assert client.ask("GET", "/", None, X_Long="a" * 20_000).status == 400
     assert client.get("/").status == 200
