@@ -208,6 +208,7 @@ def _timed_server(application: Application, watch: Stopwatch) -> RadiusServer:
         store.sealer.fingerprint,
         lambda: True,
         lambda: False,
+        services.verdict_log,
     )
 
 

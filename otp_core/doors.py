@@ -16,6 +16,7 @@ from otp_core.health import Health
 from otp_core.settings import Problem
 from otp_core.store.engine import LoginReader
 from otp_core.store.store import Store
+from otp_core.verdict_log import VerdictLog
 
 Section = TypeVar("Section", contravariant=True)
 """A door's section of the settings."""
@@ -32,6 +33,7 @@ class Services:
     login_reader: LoginReader
     health: Health
     failures: FailureTable
+    verdict_log: VerdictLog
 
 
 class Door(Protocol[Section]):

@@ -12,9 +12,12 @@ from collections.abc import Callable
 import structlog
 
 from otp_core import logs
+from otp_core.audit import Ids
 from otp_core.radius.client import RadiusClient, RetryPolicy
-from otp_core.settings import ConfigProblems
+from otp_core.sealing import Sealer
+from otp_core.settings import ConfigProblems, LogSettings
 from otp_core.settings.reload import take_over
+from otp_core.verdict_log import VerdictLog
 from pam_module.agent_settings import AgentSettings, LoadedAgent
 from pam_module.frontend import PamFrontend
 from pam_module.offline.verifier import OfflineVerifier
@@ -42,7 +45,7 @@ def run(read: Callable[[], LoadedAgent]) -> int:
     with logs.everything():
         for warning in loaded.warnings:
             _log.warning("settings", warning=str(warning))
-        return asyncio.run(_serve(read, loaded.agent))
+        return asyncio.run(_serve(read, loaded.agent, _verdict_log(loaded.log)))
 
 
 def _servers_of(agent: AgentSettings) -> RadiusClient:
@@ -54,11 +57,19 @@ def _servers_of(agent: AgentSettings) -> RadiusClient:
     )
 
 
-async def _serve(read: Callable[[], LoadedAgent], agent: AgentSettings) -> int:
+def _verdict_log(log: LogSettings) -> VerdictLog:
+    """All verdicts, unless the settings say otherwise: there is no audit trail on this host. Fingerprints of names are
+    this process's own, because the host has no key of the store."""
+    wanted = log.verdicts if "verdicts" in log.model_fields_set else "all"
+    fingerprints = Sealer(os.urandom(32))
+    return VerdictLog(wanted, fingerprints.name_fingerprint, Ids().next)
+
+
+async def _serve(read: Callable[[], LoadedAgent], agent: AgentSettings, verdict_log: VerdictLog) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     servers = _servers_of(agent)
     offline = OfflineVerifier(agent.offline_folder, agent.nas_identifier, lambda: int(time.time() * 1000))
-    backend = RadiusBackend(servers, offline, loop.time)
+    backend = RadiusBackend(servers, offline, verdict_log, loop.time)
     backend.reload(agent)
     frontend = PamFrontend(agent, profiles_of(agent.profiles), backend)
 

@@ -217,7 +217,15 @@ class Dialogue:
         return Result(code, min(MAX_DELAY_MS, max(0, math.ceil(left * 1000))))
 
     async def _unavailable(self, cause: str, code: ResultCode = ResultCode.UNAVAILABLE) -> Result:
-        _log.error("a login could not be checked", user=self._start.user, service=self._start.service, cause=cause)
+        # Without the name: nobody could look whether it is a customer's, and it may be a password.
+        _log.error(
+            "a login could not be checked",
+            door="pam",
+            client=self._attempt.client,
+            nas=self._start.service,
+            source=self._attempt.calling_station_id or self._attempt.source,
+            reason=cause,
+        )
         await self._conversation.say(self._profile.text(TextName.UNAVAILABLE), Style.ERROR)
         return Result(code)
 

@@ -20,7 +20,8 @@ Groups = Callable[[str], Collection[str]]
 """The groups of a user of this machine, by name."""
 
 EXEMPT_USER, EXEMPT_MEMBER = "an exempt user", "a member of an exempt group"
-"""Reasons for which a login was exempt whose user is known to the settings or to this machine: by name."""
+BY_NAME = (EXEMPT_USER, EXEMPT_MEMBER)
+"""Reasons for which a login was exempt whose user the settings or this machine know by name."""
 
 _POLICY_MODES = {
     AskMode.AUTO: Mode.AUTO,

@@ -202,7 +202,7 @@ class Service:
         try:
             start = await connection.receive_start()
             if not self._may_ask_for(peer, start.user):
-                _log.warning("a user may not ask for another", uid=peer.uid, user=start.user, pid=peer.pid)
+                _log.warning("a user may not ask for another", uid=peer.uid, pid=peer.pid)
                 return Result(ResultCode.PERM_DENIED)
             return await self._converse(start, connection)
         except BadFrame as error:

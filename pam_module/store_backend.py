@@ -5,6 +5,7 @@ It writes audit rows alone; everything else that a login changes is the authenti
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import date
 
@@ -15,11 +16,9 @@ from otp_core.inline_task import Deferred
 from otp_core.model import Attempt, OtpUse, Verdict
 from otp_core.store.retry import retry_while_busy
 from pam_module.frames import ResultCode
-from pam_module.profiles import EXEMPT_MEMBER, EXEMPT_USER, Profile
+from pam_module.profiles import BY_NAME, Profile
 
 _NO_TOKEN = (OtpUse.NONE, OtpUse.SUSPENDED)
-_BY_NAME = (EXEMPT_USER, EXEMPT_MEMBER)
-"""Reasons of rows that name a user who is no customer: the name is one of the settings' or the machine's."""
 
 
 class StoreBackend:
@@ -30,9 +29,16 @@ class StoreBackend:
 
     def answer(self, attempt: Attempt) -> Awaitable[Verdict]:
         """The verdict, once the login batch with it is committed."""
-        verdict: Deferred[Verdict] = Deferred()
-        self._services.authenticator.admit(attempt, verdict.resolve)
-        return verdict
+        deferred: Deferred[Verdict] = Deferred()
+        time = asyncio.get_running_loop().time
+        begun = time()
+
+        def on_verdict(verdict: Verdict) -> None:
+            deferred.resolve(verdict)
+            self._services.verdict_log.write("pam", attempt, verdict, time() - begun, nas=attempt.source)
+
+        self._services.authenticator.admit(attempt, on_verdict)
+        return deferred
 
     async def account(self, customer: str, profile: Profile, today: date, *, exempt: bool) -> tuple[ResultCode, str]:
         """The rules of a login that need no answer: a customer who could not log in has no session either. Raises
@@ -60,7 +66,7 @@ class StoreBackend:
                 actor=attempt.client,
                 source=attempt.calling_station_id or attempt.source,
                 reason=reason,
-                customer=name if reason in _BY_NAME else customer_to_keep(work, store.sealer, name),
+                customer=name if reason in BY_NAME else customer_to_keep(work, store.sealer, name),
             )
 
     async def never_enrolled(self, customer: str) -> bool:

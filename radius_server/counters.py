@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
@@ -20,6 +19,7 @@ MAX_LINES = 50
 """Log lines of one cause in QUIET_SECONDS, from all sources together: source addresses can be forged."""
 
 _MAX_REMEMBERED = 1000
+_MAX_CAUSES, _OTHER_CAUSES = 50, "other causes"
 _log = structlog.get_logger("radius")
 
 
@@ -36,26 +36,38 @@ class Counters:
         """By cause and source: when it was logged last, and how many were left out since then."""
         self._since, self._lines = clock(), Counter[str]()
         """Log lines by cause since the beginning of the current QUIET_SECONDS."""
+        self._drops = Counter[str]()
+        """Dropped datagrams by cause since the last ``report_drops``."""
 
-    def dropped(self, cause: str, source: str, **fields: Any) -> None:
-        """Count a datagram that is answered with silence, and warn. ``source``: an address, or a client's name."""
+    def dropped(self, cause: str, *, source: str = "", client: str = "") -> None:
+        """Count a datagram that is answered with silence, and warn. ``source``: its address, ``client``: the name of
+        the client whose it is, as far as they are known."""
         self.counts[f"dropped: {cause}"] += 1
-        self.warn("dropped", cause, source, **fields)
+        self._drops[cause if len(self._drops) < _MAX_CAUSES or cause in self._drops else _OTHER_CAUSES] += 1
+        self._warn(cause, source, client)
 
-    def warn(self, event: str, cause: str, source: str, **fields: Any) -> None:
-        """Log a warning, unless the same cause and source were logged less than QUIET_SECONDS ago. The next line then
-        says how many were left out."""
+    def report_drops(self) -> None:
+        """Log how many datagrams were dropped since the last call, by cause; nothing if there were none."""
+        if self._drops:
+            _log.warning("dropped in the last minute", door="radius", drops=dict(self._drops))
+            self._drops = Counter()
+
+    def _warn(self, cause: str, source: str, client: str) -> None:
+        left_out = self.left_out(cause, source or client)
+        if left_out is not None:
+            about = {"client": client, "source": source, "left_out": left_out}
+            _log.warning("dropped", door="radius", reason=cause, **{name: one for name, one in about.items() if one})
+
+    def left_out(self, cause: str, whose: str) -> int | None:
+        """Whether there may be a log line about this cause and source: None if one was logged less than QUIET_SECONDS
+        ago, otherwise how many were left out since then."""
         now = self._clock()
-        last, left_out = self._warned.pop((cause, source), (-QUIET_SECONDS, 0))
-        if now < last + QUIET_SECONDS or self._too_many_lines(cause, now):
-            self._warned[cause, source] = (last, left_out + 1)
-        else:
-            if left_out:
-                fields["left_out"] = left_out
-            _log.warning(event, cause=cause, source=source, **fields)
-            self._warned[cause, source] = (now, 0)
+        last, left_out = self._warned.pop((cause, whose), (-QUIET_SECONDS, 0))
+        quiet = now < last + QUIET_SECONDS or self._too_many_lines(cause, now)
+        self._warned[cause, whose] = (last, left_out + 1) if quiet else (now, 0)
         if len(self._warned) > _MAX_REMEMBERED:
             self._warned.popitem(last=False)
+        return None if quiet else left_out
 
     def _too_many_lines(self, cause: str, now: float) -> bool:
         if now >= self._since + QUIET_SECONDS:

@@ -24,6 +24,9 @@ from radius_server.settings import ClientSettings, RadiusSettings
 REPORT_SECONDS = 3600.0
 """Between two log lines about each client at risk."""
 
+DROPS_SECONDS = 60.0
+"""Between two log lines about what was dropped."""
+
 _RESTART_KEYS = (
     "listen", "workers", "max_in_flight", "max_open_challenges", "request_seconds", "status_rate", "duplicate_seconds",
     "duplicate_entries",
@@ -39,6 +42,7 @@ class RadiusDoor:
         self._listeners: list[Listener] = []
         self._server: RadiusServer | None = None
         self._report: asyncio.TimerHandle | None = None
+        self._drops: asyncio.TimerHandle | None = None
 
     def problems(self) -> Sequence[Problem]:
         """Dictionaries that cannot be read, and clients' reply attributes that cannot be encoded or do not fit into a
@@ -107,6 +111,7 @@ class RadiusDoor:
             services.store.sealer.fingerprint,
             services.health.healthy,
             lambda: services.health.open_challenges >= radius.max_open_challenges,
+            services.verdict_log,
         )
         loop = asyncio.get_running_loop()
         if not self._listeners:
@@ -117,6 +122,7 @@ class RadiusDoor:
         self._server = server
         self._warn_of_risk(server.clients)
         self._report = loop.call_later(REPORT_SECONDS, self._report_again)
+        self._report_drops_later()
 
     def _listen(self) -> None:
         try:
@@ -150,12 +156,19 @@ class RadiusDoor:
         for listener in self._listeners:
             listener.close()
         self._listeners = []
-        if self._report is not None:
-            self._report.cancel()
+        for timer in (self._report, self._drops):
+            if timer is not None:
+                timer.cancel()
         if self._server is not None:
+            self._server.counters.report_drops()
             self._report_risk()
             unanswered = self._server.in_flight + self._server.delayed
             _log.info("closed", door="radius", unanswered=unanswered, counts=self._server.counters.named())
+
+    def _report_drops_later(self) -> None:
+        assert self._server is not None
+        self._server.counters.report_drops()
+        self._drops = asyncio.get_running_loop().call_later(DROPS_SECONDS, self._report_drops_later)
 
     def _report_again(self) -> None:
         self._report_risk()

@@ -32,6 +32,7 @@ from otp_core.store.put_back import PutBackWatch
 from otp_core.store.sqlite.database import file_of
 from otp_core.store.store import Store
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
+from otp_core.verdict_log import VerdictLog
 from sekisho.settings import Settings
 
 BUSY_SECONDS = 0.1
@@ -126,7 +127,9 @@ def open_application(
     sender = None
     if settings.notices is not None:
         sender = Sender(store, settings.notices, clock.now, settled=lambda: clock.settled)
-    services = Services(store, authenticator, desk, login_reader, Health(store.maintenance(), clock, queue), failures)
+    health = Health(store.maintenance(), clock, queue)
+    verdict_log = VerdictLog(settings.log.verdicts, store.sealer.name_fingerprint, store.ids.next)
+    services = Services(store, authenticator, desk, login_reader, health, failures, verdict_log)
     return Application(settings, services, queue, pool, sender, timekeeper, watch)
 
 

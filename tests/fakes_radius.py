@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -19,6 +20,7 @@ from otp_core.model import Accept, Attempt, Challenge, Language, Reject, Silence
 from otp_core.radius.dictionary import Dictionary
 from otp_core.sealing import Sealer
 from otp_core.settings import Address
+from otp_core.verdict_log import VerdictLog, Wanted
 from radius_server.clients import clients_of
 from radius_server.duplicates import Duplicates
 from radius_server.listen.udp import Listener
@@ -168,6 +170,7 @@ async def open_door(
     limits: Limits = Limits(max_in_flight=1000, request_seconds=5.0, status_rate=20),  # noqa: B008  a frozen value
     duplicates: Duplicates | None = None,
     authenticator: FakeAuthenticator | None = None,
+    verdicts_logged: Wanted = "refused",
 ) -> AsyncIterator[Door]:
     """A running server that accepts taro unless told otherwise. At the end nothing may be in flight but the attempts
     that wait for ``release``."""
@@ -185,6 +188,7 @@ async def open_door(
         Sealer(bytes(32)).fingerprint,
         lambda: door.healthy,
         lambda: door.full,
+        VerdictLog(verdicts_logged, Sealer(bytes(32)).name_fingerprint, itertools.count(1).__next__),
     )
     door = Door(server, listener, authenticator, kept)
     asyncio.get_running_loop().add_reader(listener.socket, listener.drain, server.receive)

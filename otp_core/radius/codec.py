@@ -51,6 +51,7 @@ class AttributeType(IntEnum):
     USER_NAME = 1
     USER_PASSWORD = 2
     CHAP_PASSWORD = 3
+    NAS_IP_ADDRESS = 4
     REPLY_MESSAGE = 18
     STATE = 24
     VENDOR_SPECIFIC = 26
@@ -60,6 +61,7 @@ class AttributeType(IntEnum):
     PROMPT = 76
     EAP_MESSAGE = 79
     MESSAGE_AUTHENTICATOR = 80
+    NAS_IPV6_ADDRESS = 95
 
 
 _MESSAGE_AUTHENTICATOR = int(AttributeType.MESSAGE_AUTHENTICATOR)
@@ -76,7 +78,7 @@ class DropReason(StrEnum):
     WRONG_CODE = "neither Access-Request nor Status-Server"
     BAD_MESSAGE_AUTHENTICATOR = "two Message-Authenticators, or one of the wrong size"
     NO_MESSAGE_AUTHENTICATOR = "no Message-Authenticator"
-    WRONG_MESSAGE_AUTHENTICATOR = "wrong Message-Authenticator: is the shared secret right?"
+    WRONG_MESSAGE_AUTHENTICATOR = "wrong Message-Authenticator: wrong secret likely"
     PROXY_STATE_UNPROTECTED = "Proxy-State without Message-Authenticator (CVE-2024-3596)"
     EAP_UNPROTECTED = "EAP-Message without Message-Authenticator, or together with User-Password"
 

@@ -102,3 +102,7 @@ class LogSettings(Section):
         default="info", description="The least important lines that are written."
     )
     format: Literal["text", "json"] = Field(default="text", description="Lines for people, or one JSON object a line.")
+    verdicts: Literal["all", "refused", "none"] = Field(
+        default="refused",
+        description="A line for each verdict at every door: all, only what was refused, or none (docs/radius.md).",
+    )

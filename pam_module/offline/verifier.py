@@ -63,8 +63,10 @@ class OfflineVerifier:
     async def _accepts(self, user: str, code: str, source: str) -> bool:
         cache, journal = self._open()
         codes, now = cache.users.get(user), self._now_ms()
-        if codes is None or not is_code(code, codes.digits):
-            return self._refuse(user, "no code, or a user whom the cache does not know")
+        if codes is None:
+            return self._refuse(None, "a user whom the cache does not know")  # not by name: it may be a password
+        if not is_code(code, codes.digits):
+            return self._refuse(user, "no code")
         if now >= cache.until:
             return self._refuse(user, "the cache is too old: issue a new one")
         entries = [entry for entry in journal.entries if entry.serial == cache.serial and entry.user == user]
@@ -80,12 +82,12 @@ class OfflineVerifier:
         journal.add(entry if step is None else replace(entry, step=step, spent=True))
         if step is None:
             return self._refuse(user, "wrong code")
-        _log.warning("accepted by the offline cache: reconcile the journal when a server answers again", user=user)
+        _log.warning("accepted by the offline cache: reconcile the journal when a server answers again", customer=user)
         return True
 
     @staticmethod
-    def _refuse(user: str, reason: str) -> bool:
-        _log.warning("refused by the offline cache", user=user, reason=reason)
+    def _refuse(customer: str | None, reason: str) -> bool:
+        _log.warning("refused by the offline cache", customer=customer, reason=reason)
         return False
 
     def _open(self) -> tuple[Cache, Journal]:

@@ -19,6 +19,7 @@ from otp_core.radius.codec import AttributeType, PacketCode, Unreadable, Unserva
 from otp_core.radius.dictionary import Dictionary
 from otp_core.radius.requests import read_credentials, read_request, verify_request
 from otp_core.station import readable
+from otp_core.verdict_log import VerdictLog
 from radius_server.clients import Clients
 from radius_server.counters import Counters
 from radius_server.duplicates import Admission, Duplicates
@@ -27,6 +28,7 @@ from radius_server.process.exchange import Exchange, Transport
 from radius_server.process.replies import Replies
 from radius_server.process.spelling import read_customer, read_password
 from radius_server.process.status import StatusServer
+from radius_server.process.verdicts import VerdictLines
 
 _DELAYED_PER_PLACE = 10
 """Delayed Access-Rejects allowed for each request that may be in flight."""
@@ -70,6 +72,7 @@ class RadiusServer:
         fingerprint: Callable[..., int],
         healthy: Callable[[], bool],
         challenges_full: Callable[[], bool],
+        verdict_log: VerdictLog,
     ) -> None:
         self.clients = clients
         self._authenticator, self._duplicates, self._limits = authenticator, duplicates, limits
@@ -78,6 +81,7 @@ class RadiusServer:
         self.counters = Counters(self._loop.time)
         self._replies = Replies(dictionary, duplicates, self.counters, _DELAYED_PER_PLACE * limits.max_in_flight)
         self._status = StatusServer(limits.status_rate, healthy, self.counters, self._loop.time)
+        self._lines = VerdictLines(verdict_log, self._loop.time)
         self.in_flight = 0
 
     @property
@@ -94,26 +98,29 @@ class RadiusServer:
         try:
             self._receive(listener, datagram, peer, local)
         except Unreadable as error:
-            self.counters.dropped(error.reason.value, peer[0])
+            found = self.clients.find(peer[0])
+            client = found.name if found is not None and not found.shared else ""
+            self.counters.dropped(error.reason.value, source=peer[0], client=client)
         except Exception:
-            self.counters.dropped("an error of our own", peer[0])
+            self.counters.dropped("an error of our own", source=peer[0])
             _log.exception("a datagram could not be handled", source=peer[0], octets=len(datagram))
 
     def _receive(self, listener: Transport, datagram: bytes, peer: Peer, local: bytes) -> None:
         client = self.clients.find(peer[0])
         if client is None:
-            self.counters.dropped("no client has this address: is it missing in [[radius.clients]]?", peer[0])
+            self.counters.dropped("no client has this address: is it missing in [[radius.clients]]?", source=peer[0])
             return
         # Tests' transports do not know it. Whoever asked so long ago has gone, and their code with them.
         waited: float = getattr(listener, "waited", 0.0)
         if waited >= self._limits.request_seconds:
-            self.counters.dropped("waited too long to be read: the server stood still, or cannot keep up", peer[0])
+            cause = "waited too long to be read: the server stood still, or cannot keep up"
+            self.counters.dropped(cause, source=peer[0], client="" if client.shared else client.name)
             return
         request = read_request(datagram)
         if client.shared:
             client = self.clients.choose(client, request)
             if client is None:
-                self.counters.dropped("no client of this network has this NAS-Identifier", peer[0])
+                self.counters.dropped("no client of this network has this NAS-Identifier", source=peer[0])
                 return
         verify_request(
             request,
@@ -141,7 +148,7 @@ class RadiusServer:
                 self._duplicates.forget(exchange.key, request.octets)
                 raise
         elif admitted is Admission.NO_ROOM:
-            self.counters.dropped("too many requests in flight", exchange.peer[0])
+            self.counters.dropped("too many requests in flight", source=exchange.peer[0], client=exchange.client.name)
         elif admitted is Admission.IN_PROGRESS:
             self.counters.counts["duplicate in progress"] += 1
         elif isinstance(admitted, bytes):
@@ -159,25 +166,35 @@ class RadiusServer:
         try:
             attempt = self._attempt(exchange)
         except Unservable as error:
-            self.counters.warn("refused without an attempt", str(error), exchange.client.name)
+            self.counters.counts["refused without an attempt"] += 1
             self._replies.answer(exchange, Reject(str(error), policy.language))
+            self._say_refused(exchange, str(error))
             return
         if attempt.challenge is None and exchange.client.challenges and self._challenges_full():
             self._replies.answer(exchange, Silence("too many open challenges"))
             return
         self.in_flight += 1
         try:
-            self._authenticator.admit(attempt, partial(self._on_verdict, exchange))
+            self._authenticator.admit(attempt, partial(self._on_verdict, exchange, attempt))
         except Exception:
             # No verdict will come: without this the request would count as in flight for ever.
             self.in_flight -= 1
             raise
 
+    def _say_refused(self, exchange: Exchange, reason: str) -> None:
+        """A line for each where Message-Authenticator says whose it is; otherwise it may be forged, and one in a
+        while is enough."""
+        signed = exchange.request.message_authenticator_at is not None
+        left_out = 0 if signed else self.counters.left_out(reason, exchange.client.name)
+        if left_out is not None:
+            self._lines.refused(exchange, reason, left_out)
+
     def _attempt(self, exchange: Exchange) -> Attempt:
         """The login attempt that an Access-Request asks for. Raises Unservable."""
         client, request = exchange.client, exchange.request
         asked = read_credentials(request, client.secret)
-        customer, user_password = read_customer(client, asked.user_name), read_password(client, asked.password)
+        customer = read_customer(client, asked.user_name)
+        user_password = read_password(client, asked.password, request.message_authenticator_at is not None)
         # Includes the password: a client that repeats its authenticators must not get one code's verdict for another.
         request_id = bytes((request.identifier,)) + request.authenticator
         fingerprint = self._fingerprint(b"request", client.name.encode(), request_id, user_password.encode())
@@ -193,7 +210,8 @@ class RadiusServer:
             deadline=exchange.received + self._limits.request_seconds,
         )
 
-    def _on_verdict(self, exchange: Exchange, verdict: Verdict) -> None:
-        """The verdict is durable: answer."""
+    def _on_verdict(self, exchange: Exchange, attempt: Attempt, verdict: Verdict) -> None:
+        """The verdict is durable: answer, then say so."""
         self.in_flight -= 1
         self._replies.answer(exchange, verdict)
+        self._lines.write(exchange, attempt, verdict)

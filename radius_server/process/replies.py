@@ -89,7 +89,7 @@ class Replies:
 
     def _drop(self, exchange: Exchange, cause: str) -> None:
         """Stay silent, and let a retransmission be a new request."""
-        self._counters.dropped(cause, exchange.client.name)
+        self._counters.dropped(cause, source=exchange.peer[0], client=exchange.client.name)
         self._duplicates.forget(exchange.key, exchange.request.octets)
 
     def _reply(self, exchange: Exchange, code: PacketCode, attributes: list[Attribute]) -> None:

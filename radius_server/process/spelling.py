@@ -38,11 +38,13 @@ def _without_realm(name: str) -> str:
     return normalise_contract_id(before if at else user)
 
 
-def read_password(client: Client, octets: bytes) -> str:
-    """The text of a User-Password. Raises Unservable for octets that are none in the client's charset."""
+def read_password(client: Client, octets: bytes, signed: bool) -> str:
+    """The text of a User-Password. Raises Unservable for octets that are none in the client's charset. ``signed``: the
+    request had a right Message-Authenticator, so the secret is right."""
     if client.cut_at_nul:
         octets = octets.partition(b"\0")[0]
     try:
         return octets.decode(client.charset)
     except UnicodeDecodeError:
-        raise Unservable(f"octets that are no {client.charset}: wrong secret likely, or another charset") from None
+        why = "another charset?" if signed else "wrong secret likely, or another charset"
+        raise Unservable(f"a User-Password of octets that are no {client.charset}: {why}") from None

@@ -29,9 +29,11 @@ class StatusServer:
         asked = asked + 1 if last_second == second else 1
         self._asked[client.name] = (second, asked)
         if asked > self._rate:
-            self._counters.dropped("more Status-Server than status_rate", client.name)
+            self._counters.dropped("more Status-Server than status_rate", source=exchange.peer[0], client=client.name)
         elif not self._healthy():
-            self._counters.dropped("Status-Server while logins cannot be answered", client.name)
+            self._counters.dropped(
+                "Status-Server while logins cannot be answered", source=exchange.peer[0], client=client.name
+            )
         else:
             reply = write_reply(exchange.request, PacketCode.ACCESS_ACCEPT, [], client.secret)
             self._counters.counts["Status-Server answered"] += 1

@@ -25,14 +25,14 @@ def test_one_line_a_cause_and_source_and_then_how_many_were_left_out() -> None:
     counters = Counters(clock)
     with capture_logs() as lines:
         for _ in range(100):
-            counters.dropped("cause", "source")
+            counters.dropped("cause", source="source")
         clock.now += QUIET_SECONDS - 0.1
-        counters.dropped("cause", "source")
+        counters.dropped("cause", source="source")
         assert len(lines) == 1
         clock.now += 0.1
-        counters.dropped("cause", "source")
+        counters.dropped("cause", source="source")
         clock.now += QUIET_SECONDS
-        counters.dropped("cause", "source")
+        counters.dropped("cause", source="source")
     assert [line.get("left_out") for line in lines] == [None, 100, None]
     assert counters.counts["dropped: cause"] == 103
 
@@ -42,8 +42,8 @@ def test_causes_and_sources_do_not_silence_one_another() -> None:
     with capture_logs() as lines:
         for cause in ("one", "other"):
             for source in ("here", "there"):
-                counters.dropped(cause, source)
-    assert [(line["cause"], line["source"]) for line in lines] == [
+                counters.dropped(cause, source=source)
+    assert [(line["reason"], line["source"]) for line in lines] == [
         ("one", "here"), ("one", "there"), ("other", "here"), ("other", "there"),
     ]  # fmt: skip
 
@@ -53,14 +53,14 @@ def test_one_cause_from_a_thousand_sources_leaves_room_for_another() -> None:
     counters = Counters(clock)
     with capture_logs() as lines:
         for number in range(5000):
-            counters.dropped("forged", str(number))
-        counters.dropped("another", "somebody")
-    assert len([line for line in lines if line["cause"] == "forged"]) == MAX_LINES
-    assert lines[-1]["cause"] == "another"
+            counters.dropped("forged", source=str(number))
+        counters.dropped("another", source="somebody")
+    assert len([line for line in lines if line["reason"] == "forged"]) == MAX_LINES
+    assert lines[-1]["reason"] == "another"
     assert counters.counts["dropped: forged"] == 5000
     clock.now += QUIET_SECONDS
     with capture_logs() as lines:
-        counters.dropped("forged", "4999")
+        counters.dropped("forged", source="4999")
     assert [line["left_out"] for line in lines] == [1]
 
 
@@ -68,7 +68,7 @@ def test_what_is_remembered_is_bounded() -> None:
     counters = Counters(Clock())
     with capture_logs():
         for number in range(5000):
-            counters.dropped("forged", str(number))
+            counters.dropped("forged", source=str(number))
     assert max(collections_of(counters)) <= 1000
 
 

@@ -144,7 +144,7 @@ async def test_strangers_from_everywhere_cannot_fill_the_log() -> None:
             assert (await door.ask(ask_as("taro"))).name == ACCEPT
             cause = "no client has this address: is it missing in [[radius.clients]]?"
             assert door.counts[f"dropped: {cause}"] == 1000
-    assert 1 <= len([line for line in lines if line.get("cause") == cause]) <= 100
+    assert 1 <= len([line for line in lines if line.get("reason") == cause]) <= 100
 
 
 @in_loop
@@ -155,7 +155,7 @@ async def test_one_source_is_named_once_and_then_with_how_often() -> None:
             assert await door.silent(peer, *[b"?"] * 50, wait=0.05)
             assert door.counts["dropped: under 20 octets"] == 50
     (line,) = [line for line in lines if line["event"] == "dropped"]
-    assert (line["cause"], line["source"]) == ("under 20 octets", "127.0.0.1")
+    assert (line["reason"], line["source"]) == ("under 20 octets", "127.0.0.1")
 
 
 @in_loop

@@ -123,8 +123,8 @@ async def test_a_customers_attribute_that_cannot_be_encoded_is_silence_and_never
             assert (await door.ask(asked, peer)).attributes[1:] == ((27, b"\0\0\0<"),), "once it is put right"
     (line,) = [line for line in lines if line["event"] == "dropped"]
     (name,) = broken
-    assert line["cause"].startswith(f"a customer's reply attribute cannot be encoded: {name}: ")
-    assert line["source"] == "client 0"
+    assert line["reason"].startswith(f"a customer's reply attribute cannot be encoded: {name}: ")
+    assert (line["client"], line["source"]) == ("client 0", "127.0.0.1")
 
 
 @pytest.mark.parametrize("verdict", [Accept({"Filter-Id": "a"}), NO, ASK])
