@@ -91,7 +91,8 @@ def security_middleware(policy: SitePolicy) -> Middleware:
         request[SOURCE] = _client_of(request, policy, log)
         response = await _answer(policy, request, handler, connection)
         _add_headers(policy, response)
-        _log.info(
+        say = _log.debug if _is_file(request, response) else _log.info
+        say(
             "request",
             method=request.method,
             path=request.path,
@@ -104,6 +105,15 @@ def security_middleware(policy: SitePolicy) -> Middleware:
         return response
 
     return middleware
+
+
+def _is_file(request: web.Request, response: web.StreamResponse) -> bool:
+    """Whether this is a style sheet, a picture or a script that a page has: a dozen of them for one click."""
+    return (
+        request.method in ("GET", "HEAD")
+        and response.status in (200, 206, 304)
+        and (response.content_type != "text/html")
+    )
 
 
 def is_same_origin(headers: Mapping[str, str], origin: str) -> bool:

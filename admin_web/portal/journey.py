@@ -27,6 +27,7 @@ from admin_web.portal.terms import terms, version_of
 from admin_web.rendering import Renderer, request_language
 from admin_web.settings import WebSettings
 from otp_core.accounts import Desk, Refusal, Refused, Session
+from otp_core.doors import Services
 from otp_core.model import LoginRecord, OtpUse
 from otp_core.store.retry import retry_while_busy
 
@@ -37,8 +38,11 @@ WARN_SECONDS = 120
 class Journey:
     """The handlers of all pages behind the sign-in. ``settings`` is asked for every page."""
 
-    def __init__(self, desk: Desk, sessions: Sessions, renderer: Renderer, settings: Callable[[], WebSettings]) -> None:
-        self._desk, self._sessions, self._renderer, self._settings = desk, sessions, renderer, settings
+    def __init__(
+        self, services: Services, sessions: Sessions, renderer: Renderer, settings: Callable[[], WebSettings]
+    ) -> None:
+        self._desk, self._verdict_log = services.desk, services.verdict_log
+        self._sessions, self._renderer, self._settings = sessions, renderer, settings
 
     async def show(self, request: web.Request) -> web.Response:
         """The page that the session is at. What is shown once (a message, a seed) leaves the session's data now.
@@ -98,9 +102,12 @@ class Journey:
         submission = Submission(
             self._desk, session, session.customer, form, principal_of(request, session.customer), self._settings()
         )
+        begun = time.monotonic()
         try:
             return await retry_while_busy(lambda: act(submission))
         except Refused as refused:
+            if refused.row is not None:
+                self._verdict_log.write_row("web", "rejected", refused.row, time.monotonic() - begun)
             return self._refused(submission, request.path, refused.refusal)
 
     def _refused(self, submission: Submission, page: str, refusal: Refusal) -> Outcome:

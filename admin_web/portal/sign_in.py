@@ -20,11 +20,12 @@ from admin_web.portal.messages import MESSAGES
 from admin_web.portal.principal import ACTOR, principal_of
 from admin_web.rendering import Renderer
 from admin_web.settings import WebSettings
-from otp_core.accounts import Principal
+from otp_core.accounts import Principal, Session
+from otp_core.audit import Event
 from otp_core.doors import Services
 from otp_core.first_factor.throttle import STATION_FIRST_DELAY, STATION_LONGEST_DELAY, StationThrottle
 from otp_core.login.policy import Delays
-from otp_core.model import Attempt, Mode, Policy
+from otp_core.model import Attempt, AuditRow, Mode, Policy
 from otp_core.otp import normalise_contract_id
 from otp_core.station import station_of
 from otp_core.store.retry import retry_while_busy
@@ -75,27 +76,28 @@ class SignIn:
         principal = principal_of(request, None)
         message = _missing(contract_id, password)
         if message is None:
-            message = await self._check(contract_id, password, principal)
+            message = await self._check(contract_id, password, principal, arrived)
             if message == "wrong-pair":
                 await _until_refusal(arrived)
         if message is not None:
             response = web.HTTPSeeOther(request.path)
             self._notices.send(response, message, contract_id)
             return response
-        return await self._start_journey(request, journey, contract_id)
+        return await self._start_journey(request, journey, contract_id, arrived)
 
-    async def _check(self, contract_id: str, password: str, principal: Principal) -> str | None:
-        """The name of the message for a wrong pair; None if it is correct. Raises BackendSilent."""
+    async def _check(self, contract_id: str, password: str, principal: Principal, arrived: float) -> str | None:
+        """The name of the message for a wrong pair; None if it is correct. ``arrived``: the loop's time at which the
+        form did. Raises BackendSilent."""
         address = station_of(principal.source)
         try:
             if not await self._addresses.enter("", address, PASSWORD_SECONDS):
-                await self._audit_failure(contract_id, "too many wrong passwords from this address", principal)
+                await self._audit_failure(contract_id, "too many wrong passwords from this address", principal, arrived)
                 return "too-many-here"
         except TimeoutError:
             return "too-many-here"
         try:
             if not await self._is_correct(contract_id, password, principal):
-                await self._audit_failure(contract_id, "wrong password, or too soon after one", principal)
+                await self._audit_failure(contract_id, "wrong password, or too soon after one", principal, arrived)
                 return "wrong-pair"
             self._addresses.passed("", address)
         finally:
@@ -109,12 +111,15 @@ class SignIn:
         )
         return await self._services.authenticator.check_password(attempt)
 
-    async def _audit_failure(self, contract_id: str, reason: str, principal: Principal) -> None:
-        await retry_while_busy(
+    async def _audit_failure(self, contract_id: str, reason: str, principal: Principal, arrived: float) -> None:
+        row = await retry_while_busy(
             lambda: self._services.desk.sessions.audit_failed_sign_in(contract_id, reason, principal)
         )
+        self._services.verdict_log.write_row("web", "rejected", row, asyncio.get_running_loop().time() - arrived)
 
-    async def _start_journey(self, request: web.Request, journey: str, contract_id: str) -> web.Response:
+    async def _start_journey(
+        self, request: web.Request, journey: str, contract_id: str, arrived: float
+    ) -> web.Response:
         """A session under a new id, against session fixation; the browser's previous session ends."""
         async with self._sessions.lock:
             before = self._sessions.session(request)
@@ -125,9 +130,15 @@ class SignIn:
             if before is not None:
                 previous = principal_of(request, before.customer)
                 await retry_while_busy(lambda: self._services.desk.sessions.end(before, previous))
+        self._say_entered(session, record.token_id, principal, asyncio.get_running_loop().time() - arrived)
         response = web.HTTPSeeOther(str(session.data["stage"]))
         self._sessions.set_cookie(response, cookie)
         return response
+
+    def _say_entered(self, session: Session, token_id: str | None, principal: Principal, seconds: float) -> None:
+        id_ = session.entered.reference if session.entered is not None else 0
+        row = AuditRow(id_, Event.PAGES_ENTERED, ACTOR, session.customer, token_id, principal.source, "right password")
+        self._services.verdict_log.write_row("web", "accepted", row, seconds)
 
 
 async def _until_refusal(arrived: float) -> None:

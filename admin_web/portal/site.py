@@ -29,7 +29,7 @@ class PortalSite:
         limits = SessionLimits(at_start.idle_seconds, at_start.session_seconds, at_start.max_sessions)
         self._sessions = Sessions(services.desk, limits, at_start.public_origin)
         self._sign_in = SignIn(services, self._sessions, self._renderer, settings)
-        self._journey = Journey(services.desk, self._sessions, self._renderer, settings)
+        self._journey = Journey(services, self._sessions, self._renderer, settings)
         self._common = CommonPages(services.desk, self._sessions, self._renderer)
 
     def application(self) -> web.Application:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from otp_core.model import AuditRow
+
 
 class Refusal(StrEnum):
     """Why an act was refused: stable codes. A customer's page must not tell TOKEN_OR_CODE's cases apart."""
@@ -52,6 +54,8 @@ class Refused(Exception):
         super().__init__(f"{text}: {detail}" if detail else text)
         self.refusal = refusal
         self.detail = detail
+        self.row: AuditRow | None = None
+        """What the audit trail says of it, once it does."""
 
 
 @dataclass(frozen=True, slots=True)

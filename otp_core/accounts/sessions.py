@@ -10,11 +10,11 @@ from typing import Any
 
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
-from otp_core.accounts.results import Refusal, Refused
+from otp_core.accounts.results import Receipt, Refusal, Refused
 from otp_core.accounts.transactions import SWEPT_AT_ONCE, SYSTEM, Transactions, rerun_on_conflict
 from otp_core.accounts.typed_names import customer_to_keep
 from otp_core.audit import Event
-from otp_core.model import LoginRecord
+from otp_core.model import AuditRow, LoginRecord
 from otp_core.store.unit_of_work import Work
 
 MOST_OF_ONE_CUSTOMER = 5
@@ -25,7 +25,7 @@ MOST_OF_ONE_CUSTOMER = 5
 class Session:
     """A session as the pages see it. Times are ms since the epoch. ``customer``: the contract ID that signed in.
     ``data``: what the pages put there. ``proof_until``: the old token's code was given here, and a new token may be
-    brought until then."""
+    brought until then. ``entered``: of its beginning, if it has just begun."""
 
     key: int
     digest: bytes = field(repr=False)
@@ -34,6 +34,7 @@ class Session:
     expires_at: int
     data: Mapping[str, Any] = field(repr=False)
     proof_until: int | None
+    entered: Receipt | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,9 @@ class SessionService:
                 raise Refused(Refusal.TOO_MANY, "sessions")
             sealed = self._sealed(digest, data)
             key = work.add_session(digest, record.customer_key, principal.source, now, expires_at, sealed)
-            self._transactions.record(work, Event.PAGES_ENTERED, principal, record.contract_id, record.token_id)
-        return Session(key, digest, record.contract_id, now, expires_at, dict(data), None)
+            entered = (principal, record.contract_id, record.token_id)
+            receipt = self._transactions.record(work, Event.PAGES_ENTERED, *entered)
+        return Session(key, digest, record.contract_id, now, expires_at, dict(data), None, receipt)
 
     def _end_oldest(self, work: Work, record: LoginRecord, principal: Principal) -> None:
         """Leave room for one more session of this customer."""
@@ -142,14 +144,16 @@ class SessionService:
             return self._drop_ended(work, limits, now)
 
     @rerun_on_conflict
-    def audit_failed_sign_in(self, contract_id: str, reason: str, principal: Principal) -> None:
+    def audit_failed_sign_in(self, contract_id: str, reason: str, principal: Principal) -> AuditRow:
         """Record that a password was not right, or not looked at. Only a known contract ID is named, any other by its
         fingerprint: a password that was typed into the wrong field must not get into the audit trail."""
         with self._transactions.act(Act.RECORD_FAILED_SIGN_IN, principal) as work:
             record = work.login_record(contract_id)
             fields = {**principal.audit_fields, "reason": reason if record else f"{reason}: unknown customer"}
             kept = customer_to_keep(work, self._transactions.store.sealer, contract_id)
-            work.audit(Event.PAGES_REFUSED, **fields, customer=kept)
+            row = work.audit_row(Event.PAGES_REFUSED, **fields, customer=kept)
+            work.audit_all([row])
+        return row
 
     def _sealed(self, digest: bytes, data: Mapping[str, Any]) -> bytes:
         return self._transactions.store.sealer.seal_data(json.dumps(data).encode(), digest)

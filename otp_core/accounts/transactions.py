@@ -97,8 +97,10 @@ class Transactions:
                         raise
                     refused = error
             if refused is not None:
-                kept = refusal_to_keep(work, self.store.sealer, refused, contract_id, token)
-                work.audit(Event.REFUSED, **{**principal.audit_fields, **kept})
+                of, its, why = refusal_to_keep(work, self.store.sealer, refused, contract_id, token)
+                fields = {**principal.audit_fields, "reason": why}
+                refused.row = work.audit_row(Event.REFUSED, **fields, customer=of, token=its)
+                work.audit_all([refused.row])
         if refused is not None:
             raise refused
 

@@ -28,7 +28,7 @@ def token_to_keep(work: Work, sealer: Sealer, token_id: str) -> str:
 
 def refusal_to_keep(
     work: Work, sealer: Sealer, refused: Refused, customer: str | None, token: str | None
-) -> dict[str, str | None]:
+) -> tuple[str | None, str | None, str]:
     """Customer, token and reason of the row about a refused act. Words that might repeat a fingerprinted name are left
     out of the reason."""
     kept_customer = None if customer is None else customer_to_keep(work, sealer, customer)
@@ -36,4 +36,4 @@ def refusal_to_keep(
     as_typed = kept_customer == customer and kept_token == token
     ours = refused.refusal is Refusal.NOT_PERMITTED  # names the act and the principal alone
     reason = str(refused) if as_typed or ours else REFUSAL_TEXT[refused.refusal]
-    return {"customer": kept_customer, "token": kept_token, "reason": reason}
+    return kept_customer, kept_token, reason

@@ -105,6 +105,7 @@ def print_lines(people: list[Sample], addresses: DemoAddresses, folder: Path) ->
   echo "{_request("taro", taro.password + live)}" | {radclient}
 
   # Access-Challenge: the password alone. The second line answers it with the next code (wait for one) and its State.
+  # "Expected Access-Accept got Access-Challenge" is radclient's remark and no error: it answers no challenge by itself.
   STATE=$(echo "{_request("taro", taro.password)}" | {radclient} | tee /dev/stderr | sed -n 's/.*State = //p')
   echo "{_request("taro", live)},State=$STATE" | {radclient}
 
