@@ -167,6 +167,8 @@ TEXT = "contract_id,name\r\n1234567,山田－〜\r\n1234568,ﾀﾛｳ\r\n"
         (b"a", Encoding.UTF_8),
         (b"\xff", Encoding.UTF_8),
         (b"a,b\r\n1,\x85\x02\r\n", Encoding.UTF_8),
+        ("a,b\n1,山田\n2,太郎\n3,山".encode("cp932")[:-1] + b"\n", Encoding.CP932),
+        ("a,b\n1,山田\n2,太郎\n3,山".encode()[:-1] + b"\n", Encoding.UTF_8),
     ],
 )
 def test_encodings_are_told_apart(octets: bytes, encoding: Encoding) -> None:
