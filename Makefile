@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
             chromium fonts-ipafont-gothic faketime sqlite3 procps iproute2 e2fsprogs \
             make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
-            libpam-google-authenticator
+            libpam-google-authenticator systemd
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help

@@ -3,6 +3,7 @@ retransmissions are one login, and its Status-Server checks find out when Sekish
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_silence_stays_silence_behind_a_proxy_with_the_lines_of_the_readme(sekis
     """And is a rejection without them: the gateway would not ask its next server."""
     one = sekisho.customer(enrolled=False)
     assert sekisho.process is not None
-    sekisho.process.send_signal(signal.SIGSTOP)
+    os.killpg(sekisho.process.pid, signal.SIGSTOP)
     try:
         with proxy(tmp_path / "front", sekisho.port, window=1) as front:
             assert heard(ask(front, one.contract_id, PASSWORD, wait=4)) == "silence"
@@ -93,7 +94,7 @@ def test_silence_stays_silence_behind_a_proxy_with_the_lines_of_the_readme(sekis
         with proxy(tmp_path / "bare", sekisho.port, window=1, post_proxy="") as front:
             assert heard(ask(front, one.contract_id, PASSWORD, wait=10)) == REJECT
     finally:
-        sekisho.process.send_signal(signal.SIGCONT)
+        os.killpg(sekisho.process.pid, signal.SIGCONT)
 
 
 def test_status_server_tells_the_proxy_when_sekisho_is_back(sekisho: Sekisho, tmp_path: Path) -> None:
@@ -102,13 +103,13 @@ def test_status_server_tells_the_proxy_when_sekisho_is_back(sekisho: Sekisho, tm
     with proxy(tmp_path / "front", sekisho.port, window=1, zombie=1) as front:
         assert heard(ask(front, one.contract_id, PASSWORD)) == ACCEPT
         assert sekisho.process is not None
-        sekisho.process.send_signal(signal.SIGSTOP)
+        os.killpg(sekisho.process.pid, signal.SIGSTOP)
         try:
             for _ in range(2):
                 assert heard(ask(front, one.contract_id, PASSWORD, wait=1.5)) == "silence"
             front.wait_for_log("as dead")
         finally:
-            sekisho.process.send_signal(signal.SIGCONT)
+            os.killpg(sekisho.process.pid, signal.SIGCONT)
         front.wait_for_log("Received response to status check", times=3, seconds=40)
         assert heard(ask(front, one.contract_id, PASSWORD)) == ACCEPT
     sekisho.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import time
 from collections.abc import Iterator
@@ -52,27 +53,7 @@ modules {
 proxy server {
 	default_fallback = no
 }
-home_server sekisho {
-	type = auth
-	ipaddr = 127.0.0.1
-	port = @home
-	secret = @secret
-	response_window = @window
-	zombie_period = @zombie
-	revive_interval = 120
-	status_check = status-server
-	check_interval = 6
-	check_timeout = 1
-	num_answers_to_alive = 3
-}
-home_server_pool sekisho {
-	type = fail-over
-	home_server = sekisho
-}
-realm sekisho {
-	auth_pool = sekisho
-	nostrip
-}
+@homes
 client gateway {
 	ipaddr = 127.0.0.1
 	secret = @front_secret
@@ -86,7 +67,7 @@ server default {
 	}
 	authorize {
 		update control {
-			&Proxy-To-Realm := "sekisho"
+			&Proxy-To-Realm := "NULL"
 		}
 	}
 	pre-proxy {
@@ -103,12 +84,35 @@ server default {
 README = Path(__file__).parent.parent.parent / "README.md"
 
 
+def _readme_block(first: str) -> str:
+    """The README's block that begins with this line."""
+    _, begin, rest = README.read_text().partition(f"\n    {first}\n")
+    assert begin, f"the README has lost its block {first!r}"
+    lines = rest.split("\n")
+    own = itertools.takewhile(lambda line: line.startswith("    ") or not line, lines)
+    return "\n".join([first, *(line.removeprefix("    ") for line in own)]).rstrip()
+
+
+def readme_homes(port: int, *, window: float, zombie: int) -> str:
+    """The README's lines for proxy.conf, with this server's address and secret, and the times that a test can wait."""
+    text = _readme_block("home_server sekisho {")
+    for shown, meant in (
+        ("ipaddr = 192.0.2.10", "ipaddr = 127.0.0.1"),
+        ("port = 1812", f"port = {port}"),
+        ("secret = THE-SHARED-SECRET", f"secret = {SECRET}"),
+        ("response_window = 6", f"response_window = {window}\nzombie_period = {zombie}\n{_CHECKS}"),
+    ):
+        assert text.count(shown) == 1, shown
+        text = text.replace(shown, meant)
+    return text
+
+
+_CHECKS = "revive_interval = 120\ncheck_interval = 6\ncheck_timeout = 1\nnum_answers_to_alive = 3"
+
+
 def readme_post_proxy() -> str:
     """The README's lines for a home server that does not answer; without them FreeRADIUS sends an Access-Reject."""
-    _, begin, rest = README.read_text().partition("    Post-Proxy-Type Fail-Authentication {\n")
-    lines, end, _ = rest.partition("\n    }\n")
-    assert begin and end, "the README's FreeRADIUS part has lost its lines"
-    return begin + lines + end
+    return _readme_block("Post-Proxy-Type Fail-Authentication {")
 
 
 class Proxy:
@@ -116,9 +120,8 @@ class Proxy:
 
     def __init__(self, folder: Path, home: int, *, window: float, zombie: int, post_proxy: str) -> None:
         self.port, self.log = free_port(), folder / "freeradius.log"
-        values = {"folder": folder, "home": home, "port": self.port, "window": window, "zombie": zombie}
-        values["post_proxy"] = post_proxy
-        text = _CONFIG.substitute(values, secret=SECRET, front_secret=FRONT_SECRET)
+        values = {"folder": folder, "port": self.port, "front_secret": FRONT_SECRET, "post_proxy": post_proxy}
+        text = _CONFIG.substitute(values, homes=readme_homes(home, window=window, zombie=zombie))
         (folder / "radiusd.conf").write_text(text)
         (folder / "radiusd.conf").chmod(0o600)
         command = [program("freeradius"), "-f", "-x", "-x", "-l", "stdout", "-n", "radiusd", "-d", str(folder)]

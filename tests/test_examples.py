@@ -1,0 +1,101 @@
+"""Every example of README and docs is fed to the program it is for: here, or by the test that the table names."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from otp_core.settings import ConfigProblems
+from sekisho.settings import load
+
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
+
+FED_BY = {
+    r"home_server sekisho \{|Post-Proxy-Type ": "tests/journeys/test_radius_freeradius.py",
+    r"make (demo|install|dev|compiled)": "tests/test_readme.py",
+    r"make -C pam_module": "tests/pam/test_module.py",
+    r"\$ echo |Received Access-Reject|\.venv/bin/sekisho --config demo": "tests/journeys/test_demo.py",
+    r"sekisho pam-offline": "tests/pam/test_offline.py",
+    r"verdict door=radius": "tests/journeys/test_verdict_lines.py",
+}
+"""How a block begins, and who feeds it. Settings are fed below."""
+
+NO_PROGRAM_HERE = {r"aaa-server SEKISHO protocol radius": "a Cisco"}
+"""Blocks for programs that no Debian has."""
+
+WHOLE_PAGES = {
+    "docs/operations.md": "tests/journeys/test_operations_page.py",
+    "docs/imports.md": "tests/core/test_imports_page.py",
+}
+"""Pages whose every block is fed by one test."""
+
+
+def blocks(page: str) -> list[str]:
+    """The indented blocks and the fenced ones of a page, without their indent and fences."""
+    text = (ROOT / page).read_text()
+    fenced = re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"(?:^(?: {4}.*)?\n)+", text, re.MULTILINE)
+    return [re.sub(r"^ {4}", "", one.strip("\n"), flags=re.MULTILINE) for one in [*indented, *fenced] if one.strip()]
+
+
+EXAMPLES = [(page, block) for page in PAGES if page not in WHOLE_PAGES for block in blocks(page)]
+
+
+def is_settings(block: str) -> bool:
+    return bool(re.match(r"\[+[a-z_.]+\]+\s*(#.*)?$", block.splitlines()[0]))
+
+
+@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=lambda text: text.splitlines()[0][:40])
+def test_every_example_is_fed_to_the_program_it_is_for(page: str, block: str, tmp_path: Path) -> None:
+    if is_settings(block):
+        feed_settings(block, tmp_path)
+    elif not any(re.match(begin, block) for begin in NO_PROGRAM_HERE):
+        fed_by = [test for begin, test in FED_BY.items() if re.match(begin, block)]
+        assert len(fed_by) == 1, f"{page}: which program is this block for?\n{block}"
+        assert (ROOT / fed_by[0]).is_file()
+
+
+def test_whole_pages_are_fed_by_tests_that_read_them() -> None:
+    for page, test in WHOLE_PAGES.items():
+        assert blocks(page)
+        assert Path(page).name in (ROOT / test).read_text()
+
+
+def feed_settings(block: str, folder: Path) -> None:
+    """To the reader of the settings, with the files that they name."""
+    for path in re.findall(r'"(/[^"]+\.(?:secret|key))"', block):
+        file = folder / Path(path).name
+        file.write_text("c29tZS1zZWNyZXQtb2YtdGhpcnR5LXR3by1vY3RldHM=\n")
+        file.chmod(0o600)
+        block = block.replace(path, str(file))
+    if "[store]" not in block:
+        block = f'[store]\nurl = "sqlite:////var/lib/s.db"\nmaster_key_file = "{folder}/master.key"\n\n{block}'
+    settings = folder / "sekisho.toml"
+    settings.write_text(block + "\n")
+    settings.chmod(0o600)
+    try:
+        loaded = load(settings, environment={})
+    except ConfigProblems as problems:
+        pytest.fail(f"{problems}\n{block}")
+    assert not loaded.warnings, block
+
+
+@pytest.mark.parametrize("unit", sorted(path.name for path in (ROOT / "config" / "systemd").iterdir()))
+def test_systemd_understands_every_line_of_the_units(unit: str, tmp_path: Path) -> None:
+    for path in (ROOT / "config" / "systemd").iterdir():
+        text = re.sub(r"^(ExecStart=)\S+", r"\1/bin/true", path.read_text(), flags=re.MULTILINE)
+        (tmp_path / path.name).write_text(text)
+    command = ["systemd-analyze", "verify", str(tmp_path / unit)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in said.stderr.splitlines() if str(tmp_path) in line or unit in line] == []
+    assert said.returncode == 0, said.stderr
