@@ -64,6 +64,7 @@ class Application:
         self.services.health.close()
         self.services.failures.close()
         self.watch.close()
+        self.services.store.release()
 
 
 def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS) -> Store:
@@ -102,6 +103,7 @@ def open_application(
     clock = _guarded(store)
     watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)
     watch.begin()
+    store.hold()
     timekeeper = Timekeeper(store, clock, KernelClock(), rules_of(settings))
     timekeeper.warn_of_a_long_absence()
     if trust_clock:

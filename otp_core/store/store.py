@@ -99,6 +99,18 @@ class Store:
         """For tidying, and for the health of the store."""
         return SqliteMaintenance(DriverConnection(self.engine))
 
+    def hold(self) -> None:
+        """For who answers logins: the store's files have to stay the same ones until ``release``. Raises StoreProblem
+        and StoreUnavailable."""
+        try:
+            self._files.hold()
+        except driver.Error as error:
+            raise database.unavailable(error) from error
+
+    def release(self) -> None:
+        """The counterpart of ``hold``."""
+        self._files.release()
+
     def flushed_id(self) -> int:
         """The ID of an audit row that is on disk, as all that came before it: the newest one that is known to be; 0 for
         none. It is known outside the database, so a store without that row is an older one, or has lost its log."""

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from otp_core.audit import Ids
 from otp_core.login.requests import Decision
 from otp_core.model import Accept, AuditRow, StoreProblem, StoreUnavailable
+from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.store.sqlite.database import file_of
 from otp_core.store.sqlite.state import SIZE
@@ -219,3 +221,90 @@ def test_the_state_is_one_whole_block_of_the_owners_alone(tmp_path: Path) -> Non
     found = state.stat()
     assert (found.st_size, found.st_mode & 0o777) == (SIZE, 0o600)
     assert found.st_blocks * 512 >= SIZE, "allocated, so that a full disk cannot refuse it"
+
+
+# The log itself
+
+
+def cut(log: Path) -> None:
+    os.truncate(log, 0)
+
+
+def cut_half(log: Path) -> None:
+    os.truncate(log, log.stat().st_size // 2)
+
+
+def cut_the_last_frame(log: Path) -> None:
+    os.truncate(log, log.stat().st_size - 4096 - 24)
+
+
+def write_over(log: Path) -> None:
+    with log.open("r+b") as file:
+        file.write(b"shopping list: rice, soy sauce, tea")
+
+
+@pytest.mark.parametrize("desk", [False, True])
+@pytest.mark.parametrize("damage", [cut, cut_half, cut_the_last_frame, write_over])
+def test_a_log_that_was_cut_or_written_over_is_noticed_before_anybody_is_told(
+    tmp_path: Path, damage: Callable[[Path], None], desk: bool
+) -> None:
+    """It keeps its name, and SQLite goes on behind the hole, up to which the next start would read."""
+    bank = Bank(tmp_path)
+    taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
+    log = Path(f"{bank.database}-wal")
+    with login_batch_of(bank) as login_batch:
+        for away in (-1, 0):
+            assert run_batch(bank, login_batch, [code_request(taro, taro.code(away))]) == [Accept()]
+        noticed = pytest.raises(StoreUnavailable, match=r"-wal was cut or written over|malformed|disk I/O error")
+        if desk:
+            damage(log)
+            with noticed:
+                bank.desk.customers.lock("taro", STAFF)
+        else:
+            with noticed:
+                run_batch(bank, login_batch, [code_request(jiro, jiro.code())], meanwhile=lambda: damage(log))
+        with noticed:
+            run_batch(bank, login_batch, [code_request(jiro, jiro.code())])
+
+
+@pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
+def test_a_checkpoint_of_whatever_kind_is_no_damage(tmp_path: Path, mode: str) -> None:
+    bank = Bank(tmp_path)
+    holders = [bank.customer(f"taro{one}", f"VSMT0000000{one}") for one in range(6)]
+    with login_batch_of(bank) as login_batch:
+        for one in holders:
+            assert run_batch(bank, login_batch, [code_request(one, one.code(-1))]) == [Accept()]
+            _checkpoint(bank.database, mode)
+            bank.desk.customers.lock(one.contract_id, STAFF)
+            _checkpoint(bank.database, mode)
+            bank.desk.customers.unlock(one.contract_id, STAFF)
+            assert run_batch(bank, login_batch, [code_request(one, one.code())]) == [Accept()]
+        assert not bank.store.has_to_stop()
+
+
+def _checkpoint(database: Path, mode: str) -> None:
+    with closing(driver.connect(str(database))) as connection:
+        assert connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0] == 0
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path: Path) -> None:
+    """As some network file systems are mounted: every lock is granted, to everybody."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc makes the file system without locks, and is not here")
+    library = tmp_path / "no_locks.so"
+    source = "int flock(int fd, int operation) { return 0; }"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-o", str(library), "-"], input=source.encode(), check=True)
+    bank = Bank(tmp_path)
+    text = (
+        "import sys; from pathlib import Path; from tests.core.bank import Bank;"
+        "\ntry: Bank(Path(sys.argv[1])).store.hold()"
+        "\nexcept Exception as problem: sys.exit(f'{type(problem).__name__}: {problem}')"
+    )
+    command = [sys.executable, "-c", text, str(tmp_path)]
+    root = Path(__file__).parents[2]
+    assert subprocess.run(command, cwd=root, check=True, capture_output=True).returncode == 0
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, "LD_PRELOAD": str(library)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"StoreProblem: store: locks do not work on the file system of {bank.database}" in done.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,3 +107,10 @@ def refuses_to_start(sekisho: Sekisho, *lines: str) -> None:
     for line in lines:
         assert line in said
     assert "Traceback" not in said
+
+
+def command(sekisho: Sekisho, *words: str) -> subprocess.CompletedProcess[str]:
+    """``sekisho …`` in a process of its own, where the server is."""
+    line = [sys.executable, "-m", "sekisho", "--config", str(sekisho.config), *words]
+    environment = {**os.environ, **sekisho.environment}
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)

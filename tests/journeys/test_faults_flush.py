@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.journeys.faults import SILENT
+from tests.journeys.faults import SILENT, command
 from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, names
 from tests.sekisho import SECRET, Sekisho, client_table, free_port
 
@@ -185,7 +184,7 @@ def test_a_command_whose_flush_fails_stops_the_server_too(scene: Scene) -> None:
     """SQLite flushes in its COMMIT, in another process, and into the same log."""
     assert set(scene.login(20)) == {ACCEPT}
     scene.disk.fail("s.db-wal")
-    done = run(scene.sekisho, "customer", "lock", "taro1")
+    done = command(scene.sekisho, "customer", "lock", "taro1")
     assert done.returncode == 4, done.stdout
     assert (
         "one of its files cannot be flushed" in done.stderr
@@ -193,14 +192,8 @@ def test_a_command_whose_flush_fails_stops_the_server_too(scene: Scene) -> None:
     )
     assert scene.disk.has_failed
     scene.ends()
-    refused = run(scene.sekisho, "customer", "lock", "taro1")
+    refused = command(scene.sekisho, "customer", "lock", "taro1")
     assert refused.returncode == 4 and "the next start of the server puts it right" in refused.stderr
     scene.sekisho.start()
     scene.check_nothing_is_lost()
-    assert run(scene.sekisho, "customer", "lock", "taro1").returncode == 0
-
-
-def run(sekisho: Sekisho, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sekisho", "--config", str(sekisho.config), *arguments]
-    environment = {**os.environ, **sekisho.environment}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert command(scene.sekisho, "customer", "lock", "taro1").returncode == 0

@@ -31,7 +31,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -41,6 +41,7 @@ from sqlalchemy import Engine
 from otp_core.model import StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import CONFIGURED
+from otp_core.store.sqlite.log_flush import Log, committing, settle, stop
 from otp_core.store.sqlite.repair import rescue
 from otp_core.store.sqlite.state import OPEN, SERVING, Identities, Identity, Stop, StoreState
 
@@ -64,8 +65,7 @@ class StoreFiles:
         self._holders = 0
         self._state: StoreState | None = None
         self._anchor: driver.Connection | None = None
-        self._log: int | None = None
-        self._opened_ns = 0
+        self._log: Log | None = None
         self._lost_since: float | None = None
         self._noticed = False
         self._rescuing = threading.Lock()
@@ -75,7 +75,7 @@ class StoreFiles:
 
     def hold(self) -> None:
         """From now on the files must stay the same ones. To be ended by ``release``, as often as it was called. Raises
-        StoreUnavailable."""
+        StoreUnavailable, and StoreProblem for a file system without locks."""
         if self._holders == 0:
             state = StoreState(self._state_path, self.path)
             try:
@@ -113,8 +113,8 @@ class StoreFiles:
     # Flushes
 
     @property
-    def log(self) -> int | None:
-        """The descriptor of the log; None: the store has none, or the files are not held."""
+    def log(self) -> Log | None:
+        """The open log; None: the store has none, or the files are not held."""
         return self._log
 
     def committed(self, audit_id: int) -> int:
@@ -123,45 +123,25 @@ class StoreFiles:
         return self._state.committed(audit_id)
 
     def flush(self, number: int) -> None:
-        """Have the commit with this number on the disk, and all before it. Inside ``hold``. Raises StoreStopped."""
-        assert self._state is not None
-        with self._state.exclusive():
-            self._settle(self._state)
-            self._state.raise_if_stopped()
-            if not self._state.is_flushed(number):
-                with self._state.flushing():
-                    self._flush_log(self._state)
+        """See ``Log.flush``. Inside ``hold``, of a store that has a log."""
+        assert self._state is not None and self._log is not None
+        self._log.flush(self._state, number)
 
-    @contextmanager
     def committing(
         self,
         connection: driver.Connection,
         visited: StoreState | None = None,
         audit_id: Callable[[], int] = lambda: 0,
-    ) -> Iterator[None]:
-        """Around a COMMIT that flushes by itself; nobody goes on if that flush fails. ``visited``: what ``visit``
-        gave, otherwise inside ``hold``. ``audit_id``: gives that of an audit row of the transaction, or 0. Raises
-        StoreStopped."""
+    ) -> AbstractContextManager[None]:
+        """See ``log_flush.committing``. ``visited``: what ``visit`` gave, otherwise inside ``hold``."""
         state = visited or self._state
         assert state is not None
-        with state.exclusive():
-            self._settle(state)
-            state.raise_if_stopped()
-            with state.flushing():
-                try:
-                    yield
-                except Exception as error:
-                    cause = getattr(error, "orig", error)
-                    if isinstance(cause, driver.Error) and driver.is_failed_flush(connection, cause):
-                        _stop(state, cause)
-                    raise
-                if number := audit_id():
-                    state.flushed_too(number)
+        return committing(state, self._log, connection, audit_id)
 
     def stop(self, error: driver.Error) -> None:
         """SQLite could not flush a file: everybody has to stop. Inside ``hold``. Raises StoreStopped."""
         assert self._state is not None
-        _stop(self._state, error)
+        stop(self._state, error)
 
     def flushed_id(self) -> int:
         """See ``StoreState.flushed_id``; 0 for a store that was never served."""
@@ -181,7 +161,7 @@ class StoreFiles:
         with suppress(StoreBusy):
             if state.left_behind is not None:
                 with state.exclusive():
-                    self._settle(state)
+                    settle(state, self._log)
             self._look_for_losses(state)
         return state.stopped is not None
 
@@ -218,29 +198,6 @@ class StoreFiles:
             changed = self._names[1] if found[1] != self._files[1] else self._names[2]
         return changed and f"{changed} was deleted or replaced while the server ran"
 
-    def _settle(self, state: StoreState) -> None:
-        """Find out what became of a flush whose process was killed. Linux tells each descriptor that was open before of
-        a failure, once; this process's may be younger, and then nobody can know."""
-        left = state.left_behind
-        if left is None:
-            return
-        process, since = left
-        if self._log is not None and self._opened_ns < since:
-            self._flush_log(state)
-        else:
-            state.stop(
-                Stop.FLUSH_FAILED, f"process {process} ended while it flushed the log, and how that ended is not known"
-            )
-        state.forget_flush()
-
-    def _flush_log(self, state: StoreState) -> None:
-        assert self._log is not None
-        try:
-            os.fdatasync(self._log)
-        except OSError as error:
-            state.stop(Stop.FLUSH_FAILED, f"its log cannot be flushed: {error.strerror}; check the disk")
-            state.raise_if_stopped()
-
     # Opening and closing
 
     def _begin(self, state: StoreState) -> None:
@@ -250,11 +207,15 @@ class StoreFiles:
             self._compare(state.files)
         elif _size(self._names[0]) == 0:
             raise self._empty()
+        if not state.locks_work():
+            raise StoreProblem(
+                f"store: locks do not work on the file system of {self.path}, and without them two processes spoil the "
+                "store: put it on a local disk"
+            )
         self._anchor = self._connect()
         self._files = self._found()
         if self._anchor.execute("PRAGMA journal_mode").fetchone() == ("wal",):
-            self._opened_ns = time.monotonic_ns()
-            self._log = os.open(self._names[1], os.O_RDONLY | os.O_CLOEXEC)
+            self._log = Log(self._names[1])
         if others:
             self._compare(state.files)
         else:
@@ -279,7 +240,7 @@ class StoreFiles:
             self._anchor.close()
             self._anchor = None
         if self._log is not None:
-            os.close(self._log)
+            self._log.close()
             self._log = None
 
     # For one transaction
@@ -355,11 +316,6 @@ def files_of(engine: Engine) -> StoreFiles:
     if found is None:
         found = _OF[engine] = StoreFiles(engine)
     return found
-
-
-def _stop(state: StoreState, error: driver.Error) -> None:
-    state.stop(Stop.FLUSH_FAILED, f"one of its files cannot be flushed ({error}); check the disk")
-    state.raise_if_stopped()
 
 
 def check_names(path: Path) -> None:

@@ -40,7 +40,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -68,6 +68,9 @@ _UNDER_WAY = struct.Struct("<QQ16s")
 _UNDER_WAY_AT = 96
 _IDENTITIES = struct.Struct("<6Q")
 _IDENTITIES_AT = 128
+_LOG_SEEN = struct.Struct("<32sQ")
+"""The log's header, its length in octets."""
+_LOG_SEEN_AT = 192
 _LOCK = struct.Struct("hhqqi4x")
 """``struct flock`` of Linux: type, whence, start, length, process ID."""
 
@@ -253,6 +256,16 @@ class StoreState:
             self.forget_flush()
 
     @property
+    def log_seen(self) -> tuple[bytes, int]:
+        """The log's header and its length (octets) behind the last flush of anybody's."""
+        header, size = _LOG_SEEN.unpack_from(self._memory, _LOG_SEEN_AT)
+        return bytes(header), int(size)
+
+    def see_log(self, header: bytes, size: int) -> None:
+        """Inside ``exclusive``."""
+        _LOG_SEEN.pack_into(self._memory, _LOG_SEEN_AT, header, size)
+
+    @property
     def left_behind(self) -> tuple[int, int] | None:
         """A flush that nobody knows the end of, since its process was killed: process ID, and since when (monotonic
         ns). Inside ``exclusive``."""
@@ -268,6 +281,23 @@ class StoreState:
     def join(self, octet: int) -> bool:
         """Be there, until ``close``. False: somebody wants to be alone with the store."""
         return self._lock(fcntl.F_OFD_SETLK, fcntl.F_RDLCK, octet) is not None
+
+    def locks_work(self) -> bool:
+        """Whether this file system keeps the promises of both kinds of locks, as a second descriptor of the same file
+        finds. Inside ``exclusive``. Raises OSError."""
+        other = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if not self.join(OPEN):
+                return True
+            with suppress(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return False
+            with suppress(BlockingIOError, PermissionError):
+                fcntl.fcntl(other, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, OPEN, 1, 0))
+                return False
+            return True
+        finally:
+            os.close(other)
 
     def others(self, octet: int) -> bool:
         """Whether anybody else is there."""

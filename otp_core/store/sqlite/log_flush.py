@@ -1,0 +1,117 @@
+"""Flushes of the write-ahead log, one after another, and what they found. The rules are those of state.py.
+
+*What the log looks like* is compared behind each flush, too: a log that somebody has cut or written over keeps its name
+and inode, SQLite goes on behind the hole, and the next start would read up to there only. As long as its header is the
+same, it does not become shorter, and the frame that was its last one is still there. Another header means that SQLite
+began the log anew. (https://sqlite.org/fileformat2.html, section 4.1)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from otp_core.store.sqlite import driver
+from otp_core.store.sqlite.state import Stop, StoreState
+
+_HEADER, _FRAME_HEADER = 32, 24
+_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+
+
+class Log:
+    """The open log. Whoever makes one closes it."""
+
+    def __init__(self, name: str) -> None:
+        """Raises OSError."""
+        self.name = name
+        self.opened_ns = time.monotonic_ns()
+        self.descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.descriptor)
+
+    def flush(self, state: StoreState, number: int) -> None:
+        """Have the commit with this number on the disk, and all before it. Raises StoreStopped."""
+        with state.exclusive():
+            settle(state, self)
+            state.raise_if_stopped()
+            if not state.is_flushed(number):
+                with state.flushing():
+                    self.flush_now(state)
+                    self.look(state)
+
+    def flush_now(self, state: StoreState) -> None:
+        """Inside ``StoreState.exclusive``. Raises StoreStopped."""
+        try:
+            os.fdatasync(self.descriptor)
+        except OSError as error:
+            state.stop(Stop.FLUSH_FAILED, f"its log cannot be flushed: {error.strerror}; check the disk")
+            state.raise_if_stopped()
+
+    def look(self, state: StoreState) -> None:
+        """Inside ``StoreState.exclusive``. Raises StoreStopped if a part of the log is lost."""
+        header = os.pread(self.descriptor, _HEADER, 0)
+        size = os.fstat(self.descriptor).st_size
+        known, known_size = state.log_seen
+        if size == 0:  # a checkpoint of another program has emptied it
+            state.see_log(bytes(_HEADER), 0)
+            return
+        if header[:4] not in _MAGIC or (header == known and not self._is_whole(header, size, known_size)):
+            state.stop(Stop.FILES_LOST, f"{self.name} was cut or written over while the server ran")
+            state.raise_if_stopped()
+        state.see_log(header, size)
+
+    def _is_whole(self, header: bytes, size: int, known_size: int) -> bool:
+        frame = _FRAME_HEADER + int.from_bytes(header[8:12], "big")
+        last = _HEADER + ((known_size - _HEADER) // frame - 1) * frame
+        if size < known_size or last < _HEADER:
+            return size >= known_size
+        return any(os.pread(self.descriptor, _FRAME_HEADER, last))
+
+
+def settle(state: StoreState, log: Log | None) -> None:
+    """Find out what became of a flush whose process was killed. Linux tells each descriptor that was open before of a
+    failure, once; this process's (``log``) may be younger, and then nobody can know. Inside ``StoreState.exclusive``.
+    Raises StoreStopped."""
+    left = state.left_behind
+    if left is None:
+        return
+    process, since = left
+    if log is not None and log.opened_ns < since:
+        log.flush_now(state)
+    else:
+        text = f"process {process} ended while it flushed the log, and how that ended is not known"
+        state.stop(Stop.FLUSH_FAILED, text)
+    state.forget_flush()
+
+
+@contextmanager
+def committing(
+    state: StoreState, log: Log | None, connection: driver.Connection, audit_id: Callable[[], int] = lambda: 0
+) -> Iterator[None]:
+    """Around a COMMIT that flushes by itself; nobody goes on if that flush fails. ``audit_id``: gives that of an audit
+    row of the transaction, or 0. Raises StoreStopped."""
+    with state.exclusive():
+        settle(state, log)
+        state.raise_if_stopped()
+        with state.flushing():
+            try:
+                yield
+            except Exception as error:
+                cause = getattr(error, "orig", error)
+                if isinstance(cause, driver.Error) and driver.is_failed_flush(connection, cause):
+                    stop(state, cause)
+                raise
+            if log is not None:
+                log.look(state)
+            if number := audit_id():
+                state.flushed_too(number)
+
+
+def stop(state: StoreState, error: driver.Error) -> None:
+    """SQLite could not flush a file: everybody has to stop. Raises StoreStopped."""
+    state.stop(Stop.FLUSH_FAILED, f"one of its files cannot be flushed ({error}); check the disk")
+    state.raise_if_stopped()
