@@ -75,6 +75,10 @@ def last_backup(connection: Connection) -> LastBackup | None:
 
 
 def _check_target(store_file: Path, target: Path, keep: tuple[Path, ...], replace: bool) -> None:
+    try:
+        str(target).encode()
+    except UnicodeEncodeError:
+        raise StoreProblem("the file's name is not UTF-8: give it another one") from None
     if target.is_symlink():
         raise StoreProblem(f"{target} is a symbolic link: name the file itself")
     if target.is_dir():

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import URL, text
+from sqlalchemy.exc import DBAPIError
 
 from otp_core.audit import Event, Ids, ms_of
 from otp_core.clock import TOLERANCE, ClockSetBack
@@ -237,8 +238,9 @@ def _copy(order: Order, new: Path, advance: Callable[[int], None]) -> None:
         files.copy_database(order.backup, new, live=False, advance=advance)
         if files.examine(new).revision != REVISION:
             database.upgrade(database.open_engine(_url(new), busy_seconds=5.0))
-    except driver.Error as error:
-        raise StoreProblem(f"the backup cannot be copied beside the store: {error}") from None
+    except (driver.Error, DBAPIError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise StoreProblem(f"the backup cannot be copied beside the store: {cause}") from None
 
 
 def _void(order: Order, new: Path, old: _Old, latest: int, ids: Ids, advance: Callable[[int], None]) -> Mark:
@@ -316,12 +318,18 @@ def _put_in_place(new: Path, file: Path, now_ms: int) -> Path | None:
     while os.path.lexists(kept):
         number += 1
         kept = file.with_name(f"{file.name}.replaced-{stamp}-{number}")
-    had = os.path.lexists(file)
-    for end in ("-wal", "-journal", "-shm", ""):  # never a new file beside an old log
-        part = file.with_name(file.name + end)
-        if os.path.lexists(part):
-            os.rename(part, kept.with_name(kept.name + end))
-    os.rename(new, file)
+    had, moved = os.path.lexists(file), []
+    try:
+        for end in ("-wal", "-journal", "-shm", ""):  # never a new file beside an old log
+            part = file.with_name(file.name + end)
+            if os.path.lexists(part):
+                os.rename(part, kept.with_name(kept.name + end))
+                moved.append((part, kept.with_name(kept.name + end)))
+        os.rename(new, file)
+    except BaseException:
+        for part, away in reversed(moved):
+            os.rename(away, part)
+        raise
     files.flush(file.parent)
     return kept if had else None
 

@@ -173,6 +173,7 @@ def a_hard_link(at: Path) -> Path:
         (lambda at: at / "bank" / "master.key", "is master.key, which Sekisho needs"),
         (lambda at: at / "nowhere" / "one.db", "there is no folder .*nowhere: make it first"),
         (lambda at: at / ("x" * 250), "cannot be written: File name too long"),
+        (lambda at: at / "caf\udce9.db", "the file's name is not UTF-8"),
         (lambda at: Path("/proc/sekisho.db"), "cannot be written"),
     ],
 )
@@ -287,6 +288,14 @@ def test_a_store_of_an_older_version_is_backed_up_before_its_upgrade(tmp_path: P
         tmp_path / "s.db", tmp_path / "one.db", sealer, keep=(), replace=False, advance=lambda octets: None
     )
     assert contents.revision < REVISION and contents.customers > 0
+
+
+@pytest.mark.parametrize("name", ["a b?c#d%20.db", "file:x.db", "日本.db", "'; DROP TABLE token; --.db"])
+def test_a_name_of_any_kind_is_a_name(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert made(bank, Path(name)).customers == 1
+    assert left_in(tmp_path) == sorted(["bank", name])
+    assert files.examine(Path(name)).customers == 1
 
 
 def test_logins_go_on_behind_a_backup(bank: Bank, tmp_path: Path) -> None:

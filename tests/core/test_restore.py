@@ -15,7 +15,7 @@ import pytest
 from otp_core.audit import Event
 from otp_core.clock import ClockSetBack
 from otp_core.login.table import Finding
-from otp_core.model import Accept, Kind, OtpUse, StoreProblem, TokenSpec
+from otp_core.model import Accept, Kind, OtpUse, StoreProblem, StoreUnavailable, TokenSpec
 from otp_core.sealing import KeyProblem, create_master_key
 from otp_core.store.acts import enter_again
 from otp_core.store.backup import back_up
@@ -26,6 +26,7 @@ from otp_core.store.schema import REVISION
 from otp_core.store.sqlite import driver
 from tests.core.at_the_desk import ME, login, reason
 from tests.core.bank import NOON, STAFF, Bank
+from tests.sekisho import mounted
 
 HOTP = TokenSpec(Kind.HOTP)
 OLD_STORE = Path(__file__).parent / "store_0_1_0"
@@ -379,3 +380,72 @@ def test_what_fails_on_the_way_leaves_the_store_as_it_was(bank: Bank) -> None:
     with bank.store.work() as work:
         assert work.meta(LOST_TIME) is None
         work.audit(Event.CLOCK_TRUSTED, actor="the store works")
+
+
+@pytest.mark.parametrize("at", range(2))
+def test_a_name_that_cannot_be_given_leaves_the_store_as_it_was(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    bank.customer()
+    backup = backup_of(bank)
+    before, rename, calls = bank.rows(), os.rename, iter(range(99))
+
+    def fail_once(source: Path, target: Path) -> None:
+        if next(calls) == at:
+            raise PermissionError(13, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_once)
+    with pytest.raises(PermissionError):
+        restored(bank, backup)
+    monkeypatch.undo()
+    assert bank.rows() == before
+    assert not [name for name in files_in(bank.folder) if "restoring" in name or "replaced" in name]
+    assert restored(bank, backup).contents.customers == 1
+
+
+def test_what_a_killed_restore_left_behind_is_not_played_over_the_next(bank: Bank) -> None:
+    bank.customer()
+    backup = backup_of(bank)
+    for end in ("", "-wal", "-shm", "-journal", ".state"):
+        (bank.folder / f".bank.db.restoring{end}").write_bytes(b"half of it" * 999)
+    assert restored(bank, backup).contents.customers == 1
+    assert not [name for name in files_in(bank.folder) if "restoring" in name]
+    assert bank.login_record().contract_id == "taro"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which root may")
+def test_a_disk_that_is_full_at_any_stage_leaves_the_store_as_it_was(bank: Bank, tmp_path: Path) -> None:
+    """The store's own file system: room for the copy, but not for voiding; and for neither."""
+    with closing(driver.connect(str(bank.database), isolation_level=None)) as store:
+        store.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO token "
+            "(key, token_id, seed, verifier, kind, algorithm, digits, period, state, last_step) "
+            "SELECT i, 'T' || i, zeroblob(40), 'local', 'totp', 'sha1', 6, 30, 'available', 1 FROM n"
+        )
+    backup = backup_of(bank)
+    outcomes = set()
+    size = backup.stat().st_size // 1024
+    for number, more in enumerate((size // 2, size + 200, size + size // 2, 3 * size, 6 * size)):
+        options = ("-t", "tmpfs", "-o", f"size={size + more}k", "none")
+        with mounted(tmp_path / f"full{number}", *options) as full:
+            shutil.copy(bank.key_file, full)
+            shutil.copy(backup, full / "bank.db")
+            small = Bank(full)
+            before = small.rows()
+            problem = problem_of(small, backup)
+            if problem:
+                assert "full" in problem or "No space" in problem
+                assert small.rows() == before
+            outcomes.add("refused" if problem else "done")
+            assert not [name for name in files_in(full) if "restoring" in name]
+            small.store.engine.dispose()
+    assert outcomes == {"done", "refused"}
+
+
+def problem_of(bank: Bank, backup: Path) -> str:
+    try:
+        restored(bank, backup)
+    except (StoreProblem, StoreUnavailable, OSError) as problem:
+        return str(problem)
+    return ""

@@ -71,7 +71,7 @@ def copy_database(source: Path, target: Path, *, live: bool, advance: Advance = 
     with closing(_opened(source, live=live)) as connection:
         connection.set_progress_handler(look, _CALLS_BETWEEN)
         try:
-            connection.execute("VACUUM INTO ?", (str(target),))
+            connection.execute("VACUUM INTO ?", (str(target.absolute()),))
         except driver.Error:
             if stopped:
                 raise stopped[0] from None
@@ -170,6 +170,7 @@ def new_file(target: Path, ending: str, owner: tuple[int, int] | None = None) ->
     StoreProblem if another process is at it, and OSError."""
     path = target.with_name(f".{target.name}.{ending}")
     _remove_left_behind(path)
+    _remove_beside(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -180,9 +181,15 @@ def new_file(target: Path, ending: str, owner: tuple[int, int] | None = None) ->
         with contextlib.suppress(OSError):
             if os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor)):
                 path.unlink()
-        for beside in path.parent.glob(f"{glob.escape(path.name)}?*"):  # what was made beside it when it was opened
-            beside.unlink(missing_ok=True)
+        _remove_beside(path)
         os.close(descriptor)
+
+
+def _remove_beside(path: Path) -> None:
+    """Remove what was made beside a temporary file when it was opened: SQLite would play its log over the next one."""
+    for beside in path.parent.glob(f"{glob.escape(path.name)}?*"):
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def _remove_left_behind(path: Path) -> None:
