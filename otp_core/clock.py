@@ -12,9 +12,10 @@ anchor), and a later one of the same boot tells how far the clock was stepped si
 compared: there only a time before the latest known moment is refused, and one far behind it is told.
 
 *What follows.* A step of up to SMALL_STEP seconds ahead is let pass; sweeps wait until the clock has stood steady for
-STEADY_SECONDS, and then the new time is the anchor. A larger one raises ClockSetAhead, one back by more than TOLERANCE
-raises ClockSetBack, each until the clock is right again, or until ``trust`` is called: by the operator's word, or by
-the kernel's, which knows whether a time service holds the clock (timekeeper.py).
+STEADY_SECONDS, and then the new time is the anchor. They wait as long after the machine slept. A larger step raises
+ClockSetAhead, one back by more than TOLERANCE raises ClockSetBack, each until the clock is right again, or until
+``trust`` is called: by the operator's word, or by the kernel's, which knows whether a time service holds the clock
+(timekeeper.py).
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ class Kernel(Protocol):
     def boot_id(self) -> str:
         """A name of this boot; empty: not known."""
 
-    def uptime(self) -> float | None:
-        """Seconds since the boot, time asleep included; None: not known."""
+    def uptime(self) -> float:
+        """Seconds since the boot, time asleep included; without a boot ID, of any clock that goes on evenly."""
 
     def synchronised(self) -> bool:
         """Whether a time service holds the wall clock right."""
@@ -122,16 +123,17 @@ class GuardedClock:
         self._right = self._seen = 0  # wall - uptime in ms: when the time was right; when it was looked at last
         self._stepped_at = -int(STEADY_SECONDS * 1000)  # uptime in ms
         self.boot_id = kernel.boot_id() if kernel is not None else ""
-        self._compares = bool(self.boot_id) and kernel is not None and kernel.uptime() is not None
-        self._begin(anchor)
+        self._compares = kernel is not None
+        self._looked_at = 0  # uptime in ms
+        if self._compares:
+            self._begin(anchor)
 
     def _begin(self, anchor: Anchor | None) -> None:
-        if not self._compares:
-            return
         here = self._read()
         self._right = self._seen = here.at - here.uptime_ms
+        self._looked_at = here.uptime_ms
         same_boot = anchor is not None and anchor.boot_id == self.boot_id and anchor.uptime_ms <= here.uptime_ms
-        if anchor is not None and same_boot:
+        if anchor is not None and same_boot and self.boot_id:
             self._right = anchor.at - anchor.uptime_ms
             if abs(self._seen - self._right) >= UNNOTICED * 1000:
                 self._stepped_at = here.uptime_ms
@@ -170,7 +172,12 @@ class GuardedClock:
         later was recorded (``latest_ms``). False: it is not."""
         here = self._read()
         apart = abs((here.at - here.uptime_ms) - (anchor.at - anchor.uptime_ms))
-        if anchor.boot_id != self.boot_id or apart >= UNNOTICED * 1000 or here.at < latest_ms - TOLERANCE * 1000:
+        if (
+            not self.boot_id
+            or anchor.boot_id != self.boot_id
+            or apart >= UNNOTICED * 1000
+            or here.at < latest_ms - TOLERANCE * 1000
+        ):
             return False
         self._latest = latest_ms
         self._right, self._found_back, self._found_ahead = anchor.at - anchor.uptime_ms, 0, 0
@@ -198,6 +205,10 @@ class GuardedClock:
         offset = here.at - here.uptime_ms
         if abs(offset - self._seen) >= UNNOTICED * 1000:
             self._seen, self._stepped_at = offset, here.uptime_ms
+        if here.uptime_ms - self._looked_at > SMALL_STEP * 1000:
+            # Asleep or stopped: how long, the hardware clock has said, which may be wrong.
+            self._stepped_at = here.uptime_ms
+        self._looked_at = here.uptime_ms
         ahead = offset - self._right
         if ahead > SMALL_STEP * 1000:
             self._found_ahead = self._found_ahead or ahead
@@ -218,10 +229,10 @@ class GuardedClock:
         """Both clocks at one moment: read again where the process stood still between the two readings."""
         if self._kernel is None or not self._compares:
             return Anchor("", 0, int(self._clock() * 1000))
-        before = self._kernel.uptime() or 0.0
+        before = self._kernel.uptime()
         for _ in range(5):
             at = self._clock()
-            after = self._kernel.uptime() or 0.0
+            after = self._kernel.uptime()
             if after - before < UNNOTICED / 2:
                 break
             before = after

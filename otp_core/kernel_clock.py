@@ -48,17 +48,15 @@ class KernelClock:
     """The clocks of this machine (``otp_core.clock.Kernel``)."""
 
     def boot_id(self) -> str:
-        """A name of this boot; empty: not known."""
-        return _boot_id()
+        """A name of this boot; empty: not known, or the time since it is not."""
+        seconds = _uptime()
+        return _boot_id() if seconds is not None and seconds < _LONGEST_UPTIME else ""
 
-    def uptime(self) -> float | None:
-        """Seconds since the boot, time asleep included (CLOCK_BOOTTIME); None: not known. No change of the wall clock
-        changes it."""
-        try:
-            seconds = time.clock_gettime(time.CLOCK_BOOTTIME)
-        except (AttributeError, OSError):
-            return None
-        return seconds if seconds < _LONGEST_UPTIME else None
+    def uptime(self) -> float:
+        """Seconds since the boot, time asleep included (CLOCK_BOOTTIME). No change of the wall clock changes it.
+        Without a boot ID: of a clock that goes on evenly at least."""
+        seconds = _uptime()
+        return time.monotonic() if seconds is None else seconds
 
     def synchronised(self) -> bool:
         """Whether the kernel says that a time service holds its clock right (adjtimex(2)). False where that cannot be
@@ -85,6 +83,13 @@ def kernel_time() -> tuple[float, bool] | None:
         return None
     fraction = timex.fraction / (1e9 if timex.status & _NANOSECONDS else 1e6)
     return timex.seconds + fraction, state != _ERROR and not timex.status & _UNSYNCHRONISED
+
+
+def _uptime() -> float | None:
+    try:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (AttributeError, OSError):
+        return None
 
 
 @cache

@@ -129,7 +129,7 @@ class Timekeeper:
             )
 
     def _doubt(self, cause: ClockWrong) -> None:
-        uptime = self._kernel.uptime() or 0.0
+        uptime = self._kernel.uptime()
         if str(cause) != self._cause or uptime > self._reminded + REMIND_SECONDS:
             self._cause, self._reminded = str(cause), uptime
             _log.error("the clock is not believed: no login is answered, nothing expires", cause=str(cause))

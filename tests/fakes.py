@@ -28,14 +28,14 @@ class HandKernel:
     time service holds the wall clock right."""
 
     clock: HandClock
-    up: float | None = 1000.0
+    up: float = 1000.0
     boot: str = "boot-1"
     held: bool = False
 
     def boot_id(self) -> str:
         return self.boot
 
-    def uptime(self) -> float | None:
+    def uptime(self) -> float:
         return self.up
 
     def synchronised(self) -> bool:
@@ -44,7 +44,7 @@ class HandKernel:
     def pass_time(self, seconds: float) -> None:
         """Both clocks go on, as they do while nobody sets one."""
         self.clock.now += seconds
-        self.up = (self.up or 0.0) + seconds
+        self.up += seconds
 
     def step(self, seconds: float) -> None:
         """Somebody sets the wall clock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,8 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from otp_core.accounts import Principal, PrincipalKind, Quota
 from otp_core.audit import ms_of
-from tests.journeys.faults import AUTO, CHALLENGING, CODE, SILENT, answers_status, ask, comes_back, sekisho_and_peers
+from otp_core.store.queries import token_line
+from tests.journeys.faults import (
+    AUTO,
+    CHALLENGING,
+    CODE,
+    SILENT,
+    answers_status,
+    ask,
+    comes_back,
+    running_sekisho,
+    sekisho_and_peers,
+)
 from tests.radius_peer import ACCEPT, REJECT, Peers, names
 from tests.sekisho import PASSWORD, Sekisho, free_port
 
@@ -270,3 +283,25 @@ def test_logins_that_waited_while_the_server_stood_still_are_silence(tmp_path: P
         assert comes_back(peers)
         assert [sekisho.audit(one.contract_id, "login") for one in customers] == [[]] * 6
         assert names(peers.ask_all([ask(one, one.code()) for one in customers])) == [ACCEPT] * 6
+
+
+@with_faketime
+@pytest.mark.parametrize("monotonic", [True, False])
+def test_a_start_fifteen_days_ahead_retires_nothing(tmp_path: Path, monotonic: bool) -> None:
+    """The sweep runs at the start. Nothing can be compared: the store has no anchor, or all clocks are wrong alike."""
+    port = free_port(socket.SOCK_STREAM)
+    section = f'[soft_token]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
+    with running_sekisho(tmp_path, more=section) as sekisho:
+        app = Principal("soft token", PrincipalKind.ANONYMOUS, "192.0.2.7")
+        unclaimed = sekisho.desk.issuance.issue_unclaimed(app, Quota(10, 10)).token_id
+        sekisho.environment = {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME": "+15d",
+            "DONT_FAKE_MONOTONIC": "1" if monotonic else "0",
+        }
+        sekisho.start()
+        time.sleep(1)
+        assert sekisho.stop() == 0
+        with sekisho.store.read() as connection:
+            line = token_line(connection, unclaimed)
+        assert line is not None and line.state == "available"
