@@ -52,6 +52,9 @@ class ContractIdService:
     def fold(self, principal: Principal) -> FoldReport:
         """Give each customer whose stored contract ID nobody can type any more (a dash of another kind, something
         invisible) the form that is looked for, unless that would make one customer of two."""
+        seen = self.stored_otherwise()
+        if not seen.renamed:
+            return seen  # without the write lock, for which logins would wait while every contract ID is read
         with self._transactions.act(Act.RENAME_CUSTOMER, principal) as work:
             renamed, colliding = _sorted(work.connection)
             for before, after in renamed:
