@@ -7,8 +7,9 @@ they like: with a port, in another spelling, padded. What counts failures by sta
 from __future__ import annotations
 
 import re
-import unicodedata
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from otp_core.otp import compatibility_form
 
 MAX_OCTETS = 253
 """Of an attribute's value; what is longer is cut before anybody looks at it."""
@@ -36,7 +37,8 @@ def station_of(text: str) -> str:
     for an IPv4 address (RFC 4291 §2.5.5.2, RFC 6052 §2.1) as that. A MAC address as 12 digits behind "mac ", without
     the network's name behind it. Anything else in small letters, with single blanks, at most MAX_TEXT characters.
     """
-    folded = unicodedata.normalize("NFKC", text[:MAX_OCTETS].strip(_PADDING)).casefold().strip(_PADDING)
+    bounded = text[:MAX_OCTETS].strip(_PADDING)
+    folded = (compatibility_form(bounded) or bounded).casefold().strip(_PADDING)
     if not folded:
         return ""
     return _v4(folded) or _v6(folded) or _mac(folded) or _other(folded)

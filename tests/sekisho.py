@@ -151,7 +151,8 @@ workers = {self.workers}
         since = len(self.log_text())
         self.spawn(*arguments)
         self.wait_for_log("serving", since=since)
-        self.wait_for_log("ready ", times=len(self.children), since=since)  # each process writes its own lines
+        ready = '"event": "ready"' if 'format = "json"' in self.more else "ready "
+        self.wait_for_log(ready, times=len(self.children), since=since)  # each process writes its own lines
         return self
 
     def spawn(self, *arguments: str, stderr: int | None = None) -> subprocess.Popen[bytes]:

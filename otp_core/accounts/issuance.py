@@ -57,8 +57,8 @@ class IssuanceService:
 
         Raises Refused (TOO_MANY), which leaves nothing: a flood must not fill the audit trail either."""
         now = self._transactions.now()
-        networks = networks_of(principal.source)
         with self._transactions.act(Act.ISSUE_UNCLAIMED, principal, record_refusal=False) as work:
+            networks = networks_of(principal.source)
             origin, *wider = (network.prefix for network in networks)
             total, *counts = work.count_unclaimed(now - _HOUR_MS, origin, wider, until=now + GRACE_MS)
             for network, count in zip(networks, counts, strict=True):

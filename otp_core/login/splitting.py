@@ -4,9 +4,7 @@ with a separator or without one. Pure.
 
 from __future__ import annotations
 
-import unicodedata
-
-from otp_core.otp import is_code, normalise_code
+from otp_core.otp import compatibility_form, is_code, normalise_code
 
 
 def split(text: str, digits: int, separator: str = "", code_first: bool = False) -> tuple[str, str] | None:
@@ -28,4 +26,4 @@ def split(text: str, digits: int, separator: str = "", code_first: bool = False)
 
 
 def _same(text: str, separator: str) -> bool:
-    return text == separator or unicodedata.normalize("NFKC", text) == unicodedata.normalize("NFKC", separator)
+    return text == separator or (compatibility_form(text) or text) == (compatibility_form(separator) or separator)

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated
 
 import typer
 
+from otp_core.otp import compatibility_form
 from sekisho.cli.output import say_rows
 
 AsCsv = Annotated[
@@ -74,5 +74,5 @@ def _cell(cell: object, is_text: bool) -> object:
         return f'="{cell}"' if is_text and isinstance(cell, int) else cell
     if is_text and len(cell) <= _LONGEST_STRING:
         return '="{}"'.format(cell.replace('"', '""'))
-    first = unicodedata.normalize("NFKC", cell.strip()[:1])
+    first = compatibility_form(cell.strip()[:1])
     return f"'{cell}" if cell.startswith(_RUNS_AT_ONCE) or (first and first in _RUNS) else cell
