@@ -11,9 +11,12 @@ import fcntl
 import json
 import os
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import structlog
 
 from otp_core.audit import Event
 from otp_core.model import AuditRow
@@ -64,6 +67,14 @@ class KnownAct(NamedTuple):
     token: str | None
     reason: str
     number: int = 1
+
+
+def complain(event: str, path: Path, cause: OSError) -> None:
+    """Tell that the journal cannot be used: in the log, or on standard error by a command, which has none."""
+    if structlog.is_configured():
+        structlog.get_logger("store").error(event, file=str(path), cause=str(cause))
+    else:
+        sys.stderr.write(f"sekisho: {event}: {cause}\n")
 
 
 class ActsJournal:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, func, select
 from otp_core.audit import ms_of
 from otp_core.clock import TOLERANCE
 from otp_core.model import BackendSilent, StoreBusy, StoreProblem, StoreUnavailable
-from otp_core.store.acts import JOURNALED, ActsJournal, KnownAct, enter_again, entered_by
+from otp_core.store.acts import JOURNALED, ActsJournal, KnownAct, complain, enter_again, entered_by
 from otp_core.store.lost_time import COUNTER_RESERVE, void_codes_of_lost_time
 from otp_core.store.mark import Mark, MarkFile
 from otp_core.store.queries import newest_audit_id, read_meta
@@ -239,7 +239,7 @@ def lost_acts(connection: Connection, lost: LostTime, journal: ActsJournal | Non
     try:
         known = [one for one in journal.known(lost.after) if one.id <= lost.until and enter_again(one)]
     except OSError as error:
-        _log.error("the journal beside the store cannot be read", file=str(journal.path), cause=str(error))
+        complain("the journal beside the store cannot be read", journal.path, error)
         return []
     there: set[int] = set()
     for at in range(0, len(known), 500):

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from otp_core.audit import Ids
 from otp_core.model import AuditRow, StoreProblem
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
-from otp_core.store.acts import ActsJournal
+from otp_core.store.acts import ActsJournal, complain
 from otp_core.store.engine import LoginBatch, LoginReader, Maintenance
 from otp_core.store.mark import mark_path
 from otp_core.store.queries import read_meta
@@ -76,7 +76,7 @@ class Store:
         try:
             self.acts.add(rows)
         except OSError as error:  # what was done is done, and on disk: only a restore would miss it
-            _log.error("an act is missing in the journal beside the store", file=str(self.acts.path), cause=str(error))
+            complain("an act is missing in the journal beside the store", self.acts.path, error)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ def examine_backups(store: Store) -> Iterator[CheckResult]:
     StoreUnavailable and OSError."""
     yield _age(store)
     yield from _mark(store)
+    yield from _journal(store)
     yield from _lost_acts(store)
     yield from _counters(store)
 
@@ -55,6 +57,14 @@ def _mark(store: Store) -> Iterator[CheckResult]:
         yield CheckResult(CheckState.FAIL, "put back", f"{text}. `sekisho restore FILE` is the way to do that")
     elif known is not None:
         yield CheckResult(CheckState.OK, "put back", "the store is the one that was served last")
+
+
+def _journal(store: Store) -> Iterator[CheckResult]:
+    """Whether acts can be noted: where that fails, they are done all the same."""
+    path = store.acts.path if store.acts else None
+    if path is not None and path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+        text = f"{path} cannot be written: what staff does is not known after a restore; check its owner and mode"
+        yield CheckResult(CheckState.FAIL, "journal of acts", text)
 
 
 def _lost_acts(store: Store) -> Iterator[CheckResult]:

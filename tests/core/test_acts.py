@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import structlog
 
 from otp_core.audit import Event
 from otp_core.model import AuditRow, OtpUse
@@ -138,12 +139,15 @@ def test_a_damaged_line_is_left_out_and_the_others_are_read(bank: Bank, line: by
     assert list(kept.latest()) == [1, 2]
 
 
-def test_an_act_that_cannot_be_noted_is_done_all_the_same(bank: Bank) -> None:
+def test_an_act_that_cannot_be_noted_is_done_all_the_same(bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
     bank.customer()
     journal(bank).path.unlink()
     journal(bank).path.mkdir()
     bank.desk.enrolment.report_lost("taro", STAFF)
     assert bank.login_record().otp_use == OtpUse.LOST
+    said = capsys.readouterr()
+    if not structlog.is_configured():
+        assert said.out == "" and "an act is missing in the journal beside the store" in said.err
 
 
 @pytest.mark.parametrize(

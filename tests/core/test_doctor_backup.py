@@ -74,6 +74,16 @@ def test_a_lost_act_is_listed_until_it_was_entered_again(bank: Bank) -> None:
     assert found(bank, "lost act") == []
 
 
+def test_a_journal_that_cannot_be_written_fails(bank: Bank) -> None:
+    bank.customer()
+    assert found(bank, "journal of acts") == []
+    journal = bank.folder / "bank.db.acts"
+    journal.unlink()
+    journal.mkdir()
+    ((state, text),) = found(bank, "journal of acts")
+    assert state is CheckState.FAIL and "cannot be written" in text
+
+
 def test_counter_tokens_that_wait_are_counted(bank: Bank) -> None:
     taro = bank.customer(spec=TokenSpec(Kind.HOTP))
     serve(bank)
