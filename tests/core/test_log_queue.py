@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -48,6 +50,26 @@ def test_lines_wait_for_a_reader_that_stands_still_and_nobody_waits_with_them(pi
     assert read_until(pipe[0], b"line 99")[1:] == [b"line %d" % number for number in range(100)]
     assert queue.flush(LONG)
     queue.close()
+
+
+def test_a_journal_that_hangs_is_not_waited_for() -> None:
+    """Standard error is then a socket (systemd's StandardError=journal)."""
+    journal, into = socket.socketpair()
+    with journal, into:
+        into.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                into.send(b"." * 4096)
+        into.setblocking(True)
+        queue = LineQueue(into.fileno(), lambda counts: None)
+        for number in range(100):
+            queue.put("info", f"line {number}")
+        assert not queue.flush(0.05)
+        found = b""
+        while b"line 99" not in found:
+            found += journal.recv(65536)
+        assert queue.flush(LONG)
+        queue.close()
 
 
 def test_what_has_no_room_is_dropped_and_its_number_told_for_each_level(pipe: tuple[int, int]) -> None:

@@ -32,10 +32,11 @@ class Agent:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Agent:
+    def start(self, stderr: int | None = None) -> Agent:
+        """``stderr``: a handle in place of the log."""
         command = [sys.executable, "-m", "sekisho", "pam-agent", "--settings", str(self.settings)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=stderr or log)
         wait_for(self.path)
         return self
 

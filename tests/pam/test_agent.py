@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -92,6 +93,22 @@ def test_an_exempt_user_has_an_account_without_a_login(tmp_path: Path) -> None:
         for op in (Op.AUTH, Op.ACCT):
             assert login(web1.path, "backup", None, op=op).code == ResultCode.SUCCESS
         assert login(web1.path, "somebody", op=Op.ACCT).code == ResultCode.UNAVAILABLE
+
+
+def test_an_agent_whose_log_nobody_reads_serves_and_ends(sekisho: Sekisho, tmp_path: Path) -> None:
+    out, into = os.pipe()
+    os.write(into, b"." * fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096))
+    one = Agent(tmp_path / "agent", [sekisho.port])
+    try:
+        one.start(stderr=into)
+        taro = sekisho.customer()
+        assert login(one.path, taro.contract_id, PASSWORD + taro.code()).code == ResultCode.SUCCESS
+        assert one.stop() == 0
+    finally:
+        if one.process is not None:
+            one.stop(signal.SIGKILL)
+        os.close(out)
+        os.close(into)
 
 
 def test_a_dead_server_is_skipped_until_it_answers_again(tmp_path: Path) -> None:
