@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -168,33 +167,14 @@ def _write(importer: Importer[Row], source: Source, total: int) -> int:
                 problems, rows = _separated(chunk)
                 if problems:
                     raise StoreUnavailable("the file was changed while it was read")
-                with _uninterrupted():
-                    written += importer.write(rows)
-                    done += len(rows)
+                written += importer.write(rows)
+                done += len(rows)
                 advance(done)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted{_how_to_go_on(done, total)}", ExitCode.INTERRUPTED) from None
     except StoreUnavailable as error:
         raise Stopped(f"{error}{_how_to_go_on(done, total)}", ExitCode.UNUSABLE) from error
     return written
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """An interrupt waits for the end: what is said to be done is what is committed."""
-    interrupted = False
-
-    def remember(_number: int, _frame: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-
-    before = signal.signal(signal.SIGINT, remember)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if interrupted:
-        raise KeyboardInterrupt
 
 
 def _counted(number: int, noun: str) -> str:
