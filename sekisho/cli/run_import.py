@@ -160,18 +160,19 @@ def _refuse(report: ImportReport, name: str, as_json: bool) -> None:
 
 
 def _write(importer: Importer[Row], source: Source, total: int) -> int:
-    written = done = 0
+    written = done = begun = 0
     try:
         with progress(f"importing {importer.noun}s", total) as advance:
             for chunk in _chunks(importer.read(source.lines(), source.encoding), importer.per_transaction()):
                 problems, rows = _separated(chunk)
                 if problems:
                     raise StoreUnavailable("the file was changed while it was read")
+                begun = done + len(rows)
                 written += importer.write(rows)
-                done += len(rows)
+                done = begun
                 advance(done)
     except KeyboardInterrupt:
-        raise Stopped(f"interrupted{_how_to_go_on(done, total)}", ExitCode.INTERRUPTED) from None
+        raise Stopped(f"interrupted{_how_to_go_on(done, total, begun)}", ExitCode.INTERRUPTED) from None
     except StoreUnavailable as error:
         raise Stopped(f"{error}{_how_to_go_on(done, total)}", ExitCode.UNUSABLE) from error
     return written
@@ -181,11 +182,13 @@ def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _how_to_go_on(done: int, total: int) -> str:
-    if not done:
+def _how_to_go_on(done: int, total: int, begun: int = 0) -> str:
+    """``begun``: the rows after those of the transaction under way, which may have come to its end."""
+    if not done and not begun:
         return "\nnothing was imported"
+    number = f"between {done:,} and {begun:,}" if begun > done else f"{done:,}"
     return (
-        f"\n{done:,} of {total:,} rows are done; to go on, give the same command again with --skip-existing "
+        f"\n{number} of {total:,} rows are done; to go on, give the same command again with --skip-existing "
         "(what is in the store is left as it is)"
     )
 
