@@ -20,6 +20,10 @@ from otp_core.doors import Door
 from otp_core.first_factor.failures import FailureTable
 from otp_core.settings import ConfigProblems, Loaded, Problem
 from otp_core.store.sqlite import driver
+from otp_core.store.sqlite.database import file_of
+from otp_core.store.sqlite.files import ended_in_turn
+from sekisho.checkpointer import NAME as CHECKPOINTS
+from sekisho.checkpointer import run_checkpointer
 from sekisho.doors import NAMES, Process, door_problems, make_doors, processes, reload_doors
 from sekisho.heartbeat import Heartbeat
 from sekisho.notify import Notifier
@@ -81,9 +85,11 @@ def _run(
     doors = make_doors(settings, {name for process in plan for name in process.doors})
     for door in doors.values():
         door.bind()
-    return supervise(
-        [_role(configuration, settings, doors, process, failures) for process in plan], Notifier(os.environ)
-    )
+    roles = [_role(configuration, settings, doors, process, failures) for process in plan]
+    if apart:
+        roles.append(Role(CHECKPOINTS, lambda life, _: run_checkpointer(settings, life), essential=False))
+    store = str(file_of(settings.store.url))
+    return supervise(roles, Notifier(os.environ), was_ended=lambda pid: pid in ended_in_turn(store))
 
 
 def _role(

@@ -73,9 +73,16 @@ class _Child:
     reloads: int | None = None  # when a reload began that it has not finished
 
 
-def supervise(roles: Sequence[Role], notifier: Notifier, *, stands_still: float = STANDS_STILL) -> int:
+def supervise(
+    roles: Sequence[Role],
+    notifier: Notifier,
+    *,
+    stands_still: float = STANDS_STILL,
+    was_ended: Callable[[int], bool] = lambda _: False,
+) -> int:
     """Run every role in a process of its own until a signal ends them all; returns the exit code. ``stands_still``:
-    seconds."""
+    seconds. ``was_ended``: whether the process with this ID was killed by another one that waited for it; such ends do
+    not count towards giving up."""
     # Their numbers come through a pipe and are taken one after another. (Python's sigtimedwait gives a number that no
     # signal had when its process was stopped and goes on.)
     heard, said = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -83,14 +90,21 @@ def supervise(roles: Sequence[Role], notifier: Notifier, *, stands_still: float 
     for number in _HEARD:
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
-    return _Supervisor(roles, notifier, stands_still, heard).run()
+    return _Supervisor(roles, notifier, stands_still, heard, was_ended).run()
 
 
 class _Supervisor:
     """``heard``: a pipe with the numbers of the signals that have come."""
 
-    def __init__(self, roles: Sequence[Role], notifier: Notifier, stands_still: float, heard: int) -> None:
-        self._heard = heard
+    def __init__(
+        self,
+        roles: Sequence[Role],
+        notifier: Notifier,
+        stands_still: float,
+        heard: int,
+        was_ended: Callable[[int], bool],
+    ) -> None:
+        self._heard, self._was_ended = heard, was_ended
         beats = heartbeats(len(roles))
         self._children = [_Child(role, heartbeat) for role, heartbeat in zip(roles, beats, strict=True)]
         self._notifier, self._stands_still, self._look_seconds = notifier, stands_still, stands_still / LOOKS
@@ -158,7 +172,7 @@ class _Supervisor:
         if os.waitstatus_to_exitcode(status) == ALL_END and self._exit_code != ALL_END:
             self._exit_code = ALL_END
             self._pass_on(signal.SIGTERM)
-        if self._stopping or child.killed:
+        if self._stopping or child.killed or self._was_ended(pid):
             child.due = now
             return
         child.failed = True

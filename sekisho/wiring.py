@@ -29,6 +29,7 @@ from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
 from otp_core.notices.sender import Sender
 from otp_core.store.put_back import PutBackWatch
+from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import file_of
 from otp_core.store.store import Store
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
@@ -67,7 +68,7 @@ class Application:
         self.services.store.release()
 
 
-def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS) -> Store:
+def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS, relieved: bool = False) -> Store:
     """The opened store. Raises StoreProblem or KeyProblem, and StoreUnavailable if it cannot be read now."""
     store = Store(
         settings.store.url,
@@ -75,6 +76,7 @@ def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS
         ids=Ids(),
         busy_seconds=busy_seconds,
         notices=settings.notices is not None,
+        relieved=relieved,
     )
     _guarded(store)  # whoever writes audit rows does so by the best known time
     return store
@@ -99,7 +101,7 @@ def open_application(
     """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``:
     believe the clock as it stands. ``failures``: opened before the fork; None: open it here. Raises StoreProblem,
     KeyProblem or StoreUnavailable."""
-    store = open_store(settings, busy_seconds=BUSY_SECONDS)
+    store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=driver.resets_safely())
     clock = _guarded(store)
     watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)
     watch.begin()

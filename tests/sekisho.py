@@ -33,6 +33,8 @@ from sekisho.wiring import cost_of, open_desk, open_store
 SECRET = "correct-horse-battery-1"
 PASSWORD = "himitsu-no-aikotoba"
 STAFF = Principal("staff", PrincipalKind.COMMAND)
+_CHECKPOINTS = "sekisho checkpo"
+"""The kernel keeps 15 letters of a name."""
 _LISTENING = re.compile(r"listening.*?address=(\S+).*door=radius")
 
 
@@ -189,7 +191,16 @@ workers = {self.workers}
         """The processes that serve: those that the first one has started."""
         assert self.process is not None
         pid = self.process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        pids = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [pid for pid in pids if _comm(pid) != _CHECKPOINTS]
+
+    @property
+    def checkpointers(self) -> list[int]:
+        """The processes that make checkpoints."""
+        assert self.process is not None
+        pid = self.process.pid
+        pids = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [pid for pid in pids if _comm(pid) == _CHECKPOINTS]
 
     def pids(self, role: str) -> list[int]:
         """The processes that have this role: radius, web, pam."""

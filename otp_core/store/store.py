@@ -32,16 +32,25 @@ _log = structlog.get_logger("store")
 
 class Store:
     """An opened store with the key that unseals it. ``notices``: changes are told to customers by e-mail.
+    ``relieved``: another process makes the checkpoints.
 
     Raises StoreProblem or KeyProblem where it cannot be had."""
 
     def __init__(
-        self, url: str, master_key_file: Path, *, ids: Ids, busy_seconds: float, notices: bool = False
+        self,
+        url: str,
+        master_key_file: Path,
+        *,
+        ids: Ids,
+        busy_seconds: float,
+        notices: bool = False,
+        relieved: bool = False,
     ) -> None:
         self.sealer = Sealer(read_master_key(master_key_file))
         self.ids = ids
         self._notices = notices
-        self.engine = database.open_engine(url, busy_seconds=busy_seconds)
+        checkpoint_at = database.RELIEVED if relieved else database.AUTOMATIC
+        self.engine = database.open_engine(url, busy_seconds=busy_seconds, checkpoint_at=checkpoint_at)
         self.file = file = database.file_of(url)
         self.acts: ActsJournal | None = ActsJournal(file)
         if not file.is_file():

@@ -118,6 +118,7 @@ def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[Chec
         )
         yield from _files(file)
         yield from _disk(file.absolute().parent)
+        yield from _checkpoints(file)
         yield from _clock(store, settings)
         yield from _contents(store, deep)
         yield from examine_backups(store)
@@ -142,6 +143,28 @@ def _files(file: Path) -> Iterator[CheckResult]:
         yield CheckResult(
             CheckState.FAIL, "store", f"{file} or its folder cannot be written: check their owner and mode"
         )
+
+
+def _checkpoints(file: Path) -> Iterator[CheckResult]:
+    """Whether what is in the log comes into the store's file, while a server runs."""
+    from otp_core.store.sqlite import driver
+    from otp_core.store.sqlite.checkpoints import STALE, VERY_LONG, status_of
+    from otp_core.store.sqlite.files import is_served
+
+    if not driver.resets_safely() or not is_served(file):
+        return
+    status, made = status_of(str(file))
+    age = time.time() - status.seen_at / 1000
+    if not made or age > STALE:
+        text = "are not made: the log grows; the server's log says why"
+        yield CheckResult(CheckState.FAIL, "checkpoints", text)
+    elif status.error:
+        yield CheckResult(CheckState.FAIL, "checkpoints", f"fail, and the log grows: {status.error}")
+    elif status.pages >= VERY_LONG:
+        text = f"cannot begin the log anew ({status.pages:,} pages): is a backup or an export reading it?"
+        yield CheckResult(CheckState.WARN, "checkpoints", text)
+    else:
+        yield CheckResult(CheckState.OK, "checkpoints", f"succeed; the log has {status.pages:,} pages")
 
 
 def _disk(folder: Path) -> Iterator[CheckResult]:

@@ -39,8 +39,9 @@ from otp_core.store.sqlite.turn import Turn
 class DriverConnection:
     """A driver's connection that begins and ends its transactions itself. One thread at a time may use it."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, *, first: tuple[str, ...] = ()) -> None:
+        """``first``: statements for each new connection, before anybody uses it."""
+        self._engine, self._first = engine, first
         self._files = files_of(engine)
         self._held = False
         self._connection: driver.Connection | None = None
@@ -107,6 +108,8 @@ class DriverConnection:
 
     def _prepare(self, connection: driver.Connection) -> None:
         """What a new connection needs before it is used."""
+        for statement in self._first:
+            connection.execute(statement).fetchone()
 
     def _roll_back(self) -> None:
         if self._connection is not None and self._connection.in_transaction:

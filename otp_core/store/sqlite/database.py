@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,16 @@ from otp_core.store.schema import REVISION
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.turn import Turn
 
-# A checkpoint copies pages back and syncs while everybody waits; 24,000 pages (96 MB) keep it rare under load.
 _PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
-    "wal_autocheckpoint=24000",
     "cache_size=-24000",
     "temp_store=MEMORY",
 )
+
+AUTOMATIC, RELIEVED = 24_000, 250_000
+"""Pages of the log after which a COMMIT copies them back, while everybody waits: 96 MB; and 1 GB beside a checkpointer
+(checkpoints.py), which begins the log anew long before that."""
 
 BUSY_SECONDS = "busy_seconds"
 """An engine's option: how long its writers wait for other processes."""
@@ -40,9 +43,9 @@ CONFIGURED = "configured"
 _JOURNAL_MODE = "PRAGMA journal_mode=WAL"
 
 
-def open_engine(url: str, *, busy_seconds: float) -> Engine:
+def open_engine(url: str, *, busy_seconds: float, checkpoint_at: int = AUTOMATIC) -> Engine:
     """An engine whose transactions begin with the write lock. ``busy_seconds``: how long a writer may wait for
-    another process's. Raises StoreProblem for a URL it cannot serve."""
+    another process's. ``checkpoint_at``: the log's pages. Raises StoreProblem for a URL it cannot serve."""
     file = file_of(url)
     # A file that was there and is gone is an error; an empty store in its place would hide that.
     uri = f"{file.as_uri()}?mode={'rw' if file.exists() else 'rwc'}"
@@ -55,7 +58,7 @@ def open_engine(url: str, *, busy_seconds: float) -> Engine:
         hide_parameters=True,  # an error's text must not hold a name or a hash
         execution_options={BUSY_SECONDS: busy_seconds, CONFIGURED: os.path.abspath(_parsed(url).database or "")},
     )
-    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", partial(_prepare, checkpoint_at))
     return engine
 
 
@@ -69,10 +72,10 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _prepare(connection: driver.Connection, _record: object) -> None:
+def _prepare(checkpoint_at: int, connection: driver.Connection, _record: object) -> None:
     cursor = connection.cursor()
     try:
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"wal_autocheckpoint={checkpoint_at}"):
             cursor.execute(f"PRAGMA {pragma}")
     finally:
         cursor.close()

@@ -44,6 +44,7 @@ from otp_core.store.sqlite.database import CONFIGURED
 from otp_core.store.sqlite.log_flush import Log, committing, settle, stop
 from otp_core.store.sqlite.repair import rescue
 from otp_core.store.sqlite.state import OPEN, SERVING, Identities, Identity, Stop, StoreState
+from otp_core.store.sqlite.turn import Turn
 
 LOST_SECONDS = 0.25
 """How long a part of the store may be missing before it counts as lost: a folder is moved file by file."""
@@ -316,6 +317,21 @@ def files_of(engine: Engine) -> StoreFiles:
     if found is None:
         found = _OF[engine] = StoreFiles(engine)
     return found
+
+
+def ended_in_turn(path: str) -> set[int]:
+    """The IDs of the processes that were killed because they were stopped in a turn for which others waited."""
+    found: set[int] = set()
+    for shared in (path, f"{path}.state"):
+        with closing(Turn(shared)) as turn:
+            found.update(turn.ended())
+    return found
+
+
+def is_served(path: Path) -> bool:
+    """Whether a server answers logins from this store now."""
+    with closing(StoreState(path.with_name(f"{path.name}.state"), path)) as state:
+        return state.others(SERVING)
 
 
 def check_names(path: Path) -> None:
