@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,7 +121,7 @@ def _restore(
         with contextlib.suppress(OSError):
             noted = {one.id for one in journal.known(contents.newest_id)}
             journal.add_known(one for one in acts if one.id not in noted)
-        kept = _put_in_place(new, file, order.now_ms)
+        kept = _put_in_place(new, file, old_store, order.now_ms)
         mark.write(reached, flush=True)
         is_new_now(file)
     return Restored(contents, kept, old.readable, [one for one in acts if enter_again(one)])
@@ -188,17 +188,11 @@ def _alone(file: Path) -> Iterator[driver.Connection | None]:
     """A connection to the old store, while nobody else can have it open; None if there is none that can be read. Raises
     StoreProblem if somebody has."""
     connection = None
-    try:
+    with contextlib.suppress(driver.Error):  # damaged: it is kept as it is
         if file.is_file() and files.is_database(file):
-            if not files.become_one_file(file):
-                log = file.with_name(file.name + "-shm")
-                raise StoreProblem(f"{_in_use(file, log)}: end it first")
-            connection = driver.connect(f"{file.as_uri()}?mode=rw", uri=True, isolation_level=None)
-            connection.execute("BEGIN EXCLUSIVE")
-    except driver.Error:  # damaged: it is kept as it is
-        if connection is not None:
-            connection.close()
-            connection = None
+            connection = files.open_alone(file)
+            if connection is None:
+                raise StoreProblem(f"{_in_use(file, file.with_name(file.name + '-shm'))}: end it first")
     try:
         yield connection
     finally:
@@ -304,14 +298,18 @@ def _take_steps(work: Work, old: driver.Connection | None) -> None:
 
 
 def _check(new: Path) -> None:
-    if not files.become_one_file(new):
+    connection = files.open_alone(new)
+    if connection is None:
         raise StoreProblem(f"another process has opened {new}: end it, and restore again")
+    with closing(connection):
+        files.fold_log(connection)
     files.examine(new)
     files.flush(new)
 
 
-def _put_in_place(new: Path, file: Path, now_ms: int) -> Path | None:
-    """Keep what was there under a dated name, and give its name to the new file."""
+def _put_in_place(new: Path, file: Path, old: driver.Connection | None, now_ms: int) -> Path | None:
+    """Keep what was there under a dated name, and give its name to the new file. ``old``: closed when the old store has
+    lost its name, so that nobody writes into it any more."""
     stamp = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone().strftime("%Y%m%d-%H%M%S")
     kept = file.with_name(f"{file.name}.replaced-{stamp}")
     number = 1
@@ -319,18 +317,27 @@ def _put_in_place(new: Path, file: Path, now_ms: int) -> Path | None:
         number += 1
         kept = file.with_name(f"{file.name}.replaced-{stamp}-{number}")
     had, moved = os.path.lexists(file), []
+    if old is not None:
+        with contextlib.suppress(driver.Error):  # the log is kept beside it then
+            files.fold_log(old)
     try:
         for end in ("-wal", "-journal", "-shm", ""):  # never a new file beside an old log
             part = file.with_name(file.name + end)
             if os.path.lexists(part):
                 os.rename(part, kept.with_name(kept.name + end))
                 moved.append((part, kept.with_name(kept.name + end)))
+        if old is not None:
+            old.close()
         os.rename(new, file)
     except BaseException:
         for part, away in reversed(moved):
             os.rename(away, part)
         raise
     files.flush(file.parent)
+    for end in ("-wal", "-shm"):
+        beside = kept.with_name(kept.name + end)
+        if end == "-shm" or (beside.exists() and beside.stat().st_size == 0):
+            beside.unlink(missing_ok=True)
     return kept if had else None
 
 

@@ -139,18 +139,30 @@ def _octets(file: Path) -> int:
         return 0
 
 
-def become_one_file(file: Path) -> bool:
-    """Put what stands in a store's log into the file itself. False if another process has the store open: it is left as
-    it was. Raises the driver's Error for a damaged one."""
-    with closing(driver.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)) as connection:
-        try:
-            # SQLite leaves this mode only if nobody else has the file open (https://sqlite.org/wal.html).
-            mode: tuple[str] = connection.execute("PRAGMA journal_mode=DELETE").fetchone()
-            return mode == ("delete",)
-        except driver.OperationalError as error:
-            if (error.sqlite_errorcode & 0xFF) in (driver.SQLITE_BUSY, driver.SQLITE_LOCKED):
-                return False
-            raise
+def open_alone(file: Path) -> driver.Connection | None:
+    """Open a store for oneself, in a transaction: nobody else has it open as long as this connection is; None if
+    somebody has now. Its header is left as it is, so that nothing is to be rolled back if this process is killed.
+    Raises the driver's Error for a damaged one."""
+    connection = driver.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=1.0)
+    try:
+        connection.execute(
+            "PRAGMA locking_mode=EXCLUSIVE"
+        )  # also keeps away who only has it open (sqlite.org/wal.html)
+        connection.execute("BEGIN EXCLUSIVE")
+    except driver.Error as error:
+        connection.close()
+        if (error.sqlite_errorcode & 0xFF) in (driver.SQLITE_BUSY, driver.SQLITE_LOCKED):
+            return None
+        raise
+    return connection
+
+
+def fold_log(connection: driver.Connection) -> None:
+    """Put what stands in the log into the file itself, for ``open_alone``'s connection, which stays alone. Raises the
+    driver's Error."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def flush(path: Path) -> None:
