@@ -228,7 +228,7 @@ def test_a_clock_that_was_wrong_is_trusted_from_then_on(tmp_path: Path, workers:
             sekisho.start(*arguments)
             assert names([peers.ask(ask(customer, customer.code()))]) == [ACCEPT]
             assert names([peers.ask(ask(early, code))]) == [REJECT]
-            assert answers_status(peers)
+            assert comes_back(peers)
             assert sekisho.stop() == 0
         assert len(sekisho.audit(event="clock.trusted")) == 2
 
