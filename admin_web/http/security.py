@@ -51,6 +51,9 @@ SECURITY_HEADERS = {
 SOURCE: web.RequestKey[str] = web.RequestKey("source", str)
 """The client's IP address, trusted proxies left out; set before any handler runs."""
 
+LONGEST_LOGGED = 200
+"""Characters of a path in the log."""
+
 DOUBT_SECONDS = 3600.0
 """Between two log lines about one reason to doubt the client's address."""
 
@@ -95,7 +98,7 @@ def security_middleware(policy: SitePolicy) -> Middleware:
         say(
             "request",
             method=request.method,
-            path=request.path,
+            path=logged_path(request),
             status=response.status,
             source=request[SOURCE],
             ms=round((perf_counter() - started) * 1000, 1),
@@ -114,6 +117,12 @@ def _is_file(request: web.Request, response: web.StreamResponse) -> bool:
         and response.status in (200, 206, 304)
         and (response.content_type != "text/html")
     )
+
+
+def logged_path(request: web.BaseRequest) -> str:
+    """The path of a request for the log: percent-encoded as it was sent, so that it holds nothing which ends a line or
+    turns one round, and no longer than a path of ours."""
+    return request.rel_url.raw_path[:LONGEST_LOGGED]
 
 
 def is_same_origin(headers: Mapping[str, str], origin: str) -> bool:
@@ -190,7 +199,7 @@ async def _answer(
                 response.headers[name] = error.headers[name]
         return response
     except Exception:
-        _log.exception("an answer could not be made", method=request.method, path=request.path)
+        _log.exception("an answer could not be made", method=request.method, path=logged_path(request))
         return await policy.error_page(request, 500)
 
 

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from admin_web.http.security import logged_path
 from admin_web.http.sessions import Sessions
 from admin_web.languages import COOKIE
 from admin_web.portal.principal import principal_of
@@ -93,5 +94,5 @@ class CommonPages:
         try:
             return await handler(request)
         except (BackendSilent, ClockWrong, Refused) as cause:
-            _log.error("a page cannot be served", path=request.path, cause=str(cause))
+            _log.error("a page cannot be served", path=logged_path(request), cause=str(cause))
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}) from None
