@@ -19,9 +19,11 @@ MAX_TEXT = 64
 
 _PADDING = "".join(map(chr, range(33))) + "\x7f\x85\xa0\u3000\ufeff"
 _NAT64 = IPv6Network("64:ff9b::/96")
-_PORT = r"\s*[:#/;,_ -]\s*\d{1,5}"
+_PORT = r"\s*(?:[:#/;,_-]\s*|(?<=\s))\d{1,5}"  # a blank is no separator beside others: that took the square of them
 _V4 = re.compile(rf"(\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,3}})(?:{_PORT})?", re.ASCII)
-_V6 = re.compile(r"\[?([0-9a-f:]{2,39}(?:(?<=:)[0-9.]{7,15})?)(?:%[^\]\s]*)?\]?(?:\s*[.:#/;,_ -]\s*\d{1,5})?", re.ASCII)
+_V6 = re.compile(
+    r"\[?([0-9a-f:]{2,39}(?:(?<=:)[0-9.]{7,15})?)(?:%[^\]\s]*)?\]?(?:\s*(?:[.:#/;,_-]\s*|(?<=\s))\d{1,5})?", re.ASCII
+)
 _MAC = re.compile(
     r"([0-9a-f]{2}(?P<one>[:. -])(?:[0-9a-f]{2}(?P=one)){4}[0-9a-f]{2}"
     r"|[0-9a-f]{4}(?P<two>[:. -])[0-9a-f]{4}(?P=two)[0-9a-f]{4}"
