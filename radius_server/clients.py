@@ -33,8 +33,9 @@ class Client:
     """One client, with the attributes of its replies already encoded.
 
     ``texts``: the Reply-Messages by language and text. ``accept_attributes``: what every Access-Accept carries.
-    ``reject_delay``: seconds. ``reply_max``: octets. ``challenges``: whether it may be asked a question. ``shared``:
-    there are others on its network, so ``Clients.choose`` has to be asked. The rest is as in the settings.
+    ``reject_delay``: seconds. ``reply_max``: octets. ``challenges``: whether it may be asked a question. ``respells``:
+    whether its names or passwords have to be rewritten. ``shared``: there are others on its network, so
+    ``Clients.choose`` has to be asked. The rest is as in the settings.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Client:
     cut_at_nul: bool
     nas_identifier: bytes | None
     challenges: bool
+    respells: bool
     shared: bool = False
 
     @property
@@ -145,6 +147,7 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         cut_at_nul=settings.cut_at_nul,
         nas_identifier=None if settings.nas_identifier is None else settings.nas_identifier.encode(),
         challenges=settings.mode in (Mode.CHALLENGE, Mode.AUTO),
+        respells=settings.realm != "keep" or settings.cut_at_nul,
     )
 
 

@@ -76,8 +76,11 @@ class Authenticator:
     def admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
         """Begin an attempt. ``on_verdict`` is called once, in the loop, when the verdict is durable. A code alone goes
         straight into the queue; anything with a password is checked in a task first."""
-        if attempt.policy.fold_case:
+        policy = attempt.policy
+        if policy.fold_case:
             self._start(self._fold_and_admit(attempt, on_verdict))
+        elif attempt.challenge is None and policy.mode is Mode.CODE:  # the shortest way: no call that can be spared
+            self._submit(LoginRequest(attempt, Stage.CODE, code=attempt.user_password), on_verdict)
         else:
             self._admit(attempt, on_verdict)
 

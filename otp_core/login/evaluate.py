@@ -69,15 +69,15 @@ class Evaluator:
 
     def fit(self, record: LoginRecord, code: str, now: int) -> tuple[Fit, int]:
         """How a code stands to the customer's own token (its seed is in the store), and its step. Raises KeyProblem."""
-        return fit_record(record, self._seed(record), code, now, self.rules.window, self.rules.look_ahead)
+        assert record.seed is not None and record.token_id is not None
+        seed = self._unseal(record.seed, record.token_id)
+        return fit_record(record, seed, code, now, self.rules.window, self.rules.look_ahead)
 
     def near_miss(self, record: LoginRecord, code: str, now: int) -> str:
         """How a code misses that ``fit`` called wrong, in words for the log; see ``code_fit``. Raises KeyProblem."""
-        return near_miss(record, self._seed(record), code, now, self.rules.window, self.rules.look_ahead)
-
-    def _seed(self, record: LoginRecord) -> bytes:
         assert record.seed is not None and record.token_id is not None
-        return self._unseal(record.seed, record.token_id)
+        seed = self._unseal(record.seed, record.token_id)
+        return near_miss(record, seed, code, now, self.rules.window, self.rules.look_ahead)
 
 
 _FIT = {

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from otp_core.authentication.queue import OnVerdict
-from otp_core.model import Attempt, Reject, Silence, Verdict
+from otp_core.model import Accept, Attempt, Reject, Silence, Verdict
 from otp_core.radius.codec import AttributeType, PacketCode, Unreadable, Unservable
 from otp_core.radius.dictionary import Dictionary
 from otp_core.radius.requests import read_credentials, read_request, verify_request
@@ -26,7 +26,7 @@ from radius_server.duplicates import Admission, Duplicates
 from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
 from radius_server.process.replies import Replies
-from radius_server.process.spelling import read_customer, read_password
+from radius_server.process.spelling import read_texts
 from radius_server.process.status import StatusServer
 from radius_server.process.verdicts import VerdictLines
 
@@ -81,7 +81,7 @@ class RadiusServer:
         self.counters = Counters(self._loop.time)
         self._replies = Replies(dictionary, duplicates, self.counters, _DELAYED_PER_PLACE * limits.max_in_flight)
         self._status = StatusServer(limits.status_rate, healthy, self.counters, self._loop.time)
-        self._lines = VerdictLines(verdict_log, self._loop.time)
+        self._lines, self._says_accepted = VerdictLines(verdict_log, self._loop.time), verdict_log.wants(Accept())
         self.in_flight = 0
 
     @property
@@ -193,8 +193,8 @@ class RadiusServer:
         """The login attempt that an Access-Request asks for. Raises Unservable."""
         client, request = exchange.client, exchange.request
         asked = read_credentials(request, client.secret)
-        customer = read_customer(client, asked.user_name)
-        user_password = read_password(client, asked.password, request.message_authenticator_at is not None)
+        signed = request.message_authenticator_at is not None
+        customer, user_password = read_texts(client, asked.user_name, asked.password, signed)
         # Includes the password: a client that repeats its authenticators must not get one code's verdict for another.
         request_id = bytes((request.identifier,)) + request.authenticator
         fingerprint = self._fingerprint(b"request", client.name.encode(), request_id, user_password.encode())
@@ -214,4 +214,5 @@ class RadiusServer:
         """The verdict is durable: answer, then say so."""
         self.in_flight -= 1
         self._replies.answer(exchange, verdict)
-        self._lines.write(exchange, attempt, verdict)
+        if self._says_accepted or not isinstance(verdict, Accept):
+            self._lines.write(exchange, attempt, verdict)

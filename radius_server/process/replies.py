@@ -25,6 +25,9 @@ from radius_server.counters import Counters
 from radius_server.duplicates import Duplicates
 from radius_server.process.exchange import Exchange
 
+_USER_NAME = int(AttributeType.USER_NAME)
+"""A plain int: each Accept looks for it, and Python 3.11 takes its time for a member of an enum."""
+
 
 class Replies:
     """Answers exchanges and keeps what was answered for their duplicates. Belongs to the running event loop.
@@ -60,11 +63,14 @@ class Replies:
                 # No Accept without it: the attribute may be the one that restricts the customer.
                 self._drop(exchange, f"a customer's reply attribute cannot be encoded: {error}")
                 return
-            if _has(own, AttributeType.USER_NAME):  # it may occur once, and the customer's outranks the client's
-                attributes = [one for one in attributes if one[0] != AttributeType.USER_NAME]
+            if _has(own, _USER_NAME):  # it may occur once, and the customer's outranks the client's
+                attributes = [one for one in attributes if one[0] != _USER_NAME]
             attributes = attributes + own
-        if verdict.row is not None and exchange.client.return_user_name != "never":
-            attributes = _with_user_name(exchange, attributes, verdict.row.customer or "")
+        row, client = verdict.row, exchange.client
+        if row is not None and row.customer is not None and client.return_user_name != "never":
+            name = row.customer.encode(client.user_name_charset, "replace")
+            if name != exchange.request.found.get(_USER_NAME) or client.return_user_name == "always":
+                attributes = _with_user_name(exchange, attributes, name)
         self._reply(exchange, PacketCode.ACCESS_ACCEPT, attributes)
 
     def _reject(self, exchange: Exchange, verdict: Reject) -> None:
@@ -105,16 +111,12 @@ class Replies:
             self._counters.counts["reply not sent"] += 1
 
 
-def _with_user_name(exchange: Exchange, attributes: list[Attribute], customer: str) -> list[Attribute]:
+def _with_user_name(exchange: Exchange, attributes: list[Attribute], name: bytes) -> list[Attribute]:
     """The attributes with the customer's name as it is stored, so that the gateway calls them by that one name (RFC
     2865 section 5.1). Not where the settings give a User-Name, and not where it would make the reply too long."""
-    client = exchange.client
-    name = customer.encode(client.user_name_charset, "replace")
-    if name == exchange.request.found.get(AttributeType.USER_NAME) and client.return_user_name != "always":
+    if _has(attributes, _USER_NAME):
         return attributes
-    if _has(attributes, AttributeType.USER_NAME):
-        return attributes
-    with_name = [(int(AttributeType.USER_NAME), name), *attributes]
+    with_name = [(_USER_NAME, name), *attributes]
     needed = [one for one in with_name if one[0] != AttributeType.REPLY_MESSAGE]
     fixed, limit = _room(exchange)
     return with_name if fixed + encoded_size(needed) <= limit else attributes

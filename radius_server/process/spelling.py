@@ -12,6 +12,20 @@ _BACKSLASHES = str.maketrans("¥", "\\")
 """The yen sign stands on the backslash's key of a Japanese keyboard, and phones send it as it looks."""
 
 
+def read_texts(client: Client, user_name: bytes, password: bytes, signed: bool) -> tuple[str, str]:
+    """Contract ID and password. Raises Unservable; see below. Most clients spell nothing in a way of their own, and for
+    them this is one call: it is in the way of every login."""
+    if not client.respells:
+        try:
+            customer = normalise_contract_id(user_name.decode(client.user_name_charset))
+            text = password.decode(client.charset)
+        except UnicodeDecodeError:
+            customer = text = ""  # said below
+        if customer:
+            return customer, text
+    return read_customer(client, user_name), read_password(client, password, signed)
+
+
 def read_customer(client: Client, octets: bytes) -> str:
     """The contract ID in a User-Name. Raises Unservable for octets that are no text in the client's charset, and for a
     name with a realm where that is refused."""
