@@ -1,4 +1,4 @@
-"""How a code stands to the token of a customer whose seed is in the store, and how a wrong one misses. Pure.
+"""How a wrong code misses the token of a customer whose seed is in the store, and what that token is. Pure.
 
 The near miss is for the log alone: no verdict depends on it.
 """
@@ -8,25 +8,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from otp_core.model import Algorithm, Kind, LoginRecord, TokenSpec
-from otp_core.otp import LOOK_BACK, Fit, fit, is_code, step_at, truncated
+from otp_core.otp import LOOK_BACK, is_code, step_at, truncated
 
 NEAR_STEPS = 20
 """Steps or counters on each side in which a wrong code is looked for."""
-
-
-def fit_record(record: LoginRecord, seed: bytes, code: str, now: int, window: int, look_ahead: int) -> tuple[Fit, int]:
-    """The fit and the step of a code at the moment ``now`` (ms); see ``otp.fit``. ``seed``: the token's, unsealed."""
-    return fit(
-        seed,
-        token_spec(record),
-        code,
-        at_ms=now,
-        last_step=record.last_step,
-        drift=record.drift,
-        window=window,
-        look_ahead=look_ahead,
-        spent_ahead=record.spent_ahead,
-    )
 
 
 def near_miss(record: LoginRecord, seed: bytes, code: str, now: int, window: int, look_ahead: int) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import assert_never
 
 from otp_core.audit import Event, Ids
-from otp_core.login.code_fit import fit_record, near_miss
+from otp_core.login.code_fit import near_miss, token_spec
 from otp_core.login.lockout import failures_after, lock_reason, too_soon
 from otp_core.login.policy import Rules
 from otp_core.login.requests import (
@@ -41,7 +41,7 @@ from otp_core.model import (
     Verdict,
     attributes_text,
 )
-from otp_core.otp import Fit, is_code, learn_drift, normalise_code, step_at
+from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
 
 
 class Evaluator:
@@ -71,7 +71,17 @@ class Evaluator:
         """How a code stands to the customer's own token (its seed is in the store), and its step. Raises KeyProblem."""
         assert record.seed is not None and record.token_id is not None
         seed = self._unseal(record.seed, record.token_id)
-        return fit_record(record, seed, code, now, self.rules.window, self.rules.look_ahead)
+        return fit(
+            seed,
+            token_spec(record),
+            code,
+            at_ms=now,
+            last_step=record.last_step,
+            drift=record.drift,
+            window=self.rules.window,
+            look_ahead=self.rules.look_ahead,
+            spent_ahead=record.spent_ahead,
+        )
 
     def near_miss(self, record: LoginRecord, code: str, now: int) -> str:
         """How a code misses that ``fit`` called wrong, in words for the log; see ``code_fit``. Raises KeyProblem."""
