@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ from otp_core.model import Accept, AuditRow, StoreProblem, StoreUnavailable
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.store.sqlite.database import file_of
+from otp_core.store.sqlite.files import LOST_SECONDS
 from otp_core.store.sqlite.state import SIZE
 from otp_core.store.store import Store
 from tests.core.bank import STAFF, Bank
@@ -134,14 +136,19 @@ def test_a_file_that_is_lost_while_logins_are_answered_is_noticed_by_everybody(
         change(Path(f"{bank.database}{ending}"))
         noticed = pytest.raises(StoreUnavailable, match=f"{ending} was deleted or replaced")
         with noticed:
+            bank.desk.customers.lock("taro", STAFF)
+        if ending == ".state":
+            stopped = [bank.store.has_to_stop()]
+            time.sleep(LOST_SECONDS + 0.05)
+            stopped.append(bank.store.has_to_stop())
+            assert stopped == [False, True], "it is looked at from time to time"
+            return
+        with noticed:
             run_batch(bank, login_batch, [code_request(taro, taro.code())])
         with noticed:
             completed(login_reader.login_record("taro"))
         with noticed:
-            bank.desk.customers.lock("taro", STAFF)
-        if ending != ".state":
-            with noticed:
-                command.customers.lock("taro", STAFF)
+            command.customers.lock("taro", STAFF)
 
 
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm"])
@@ -308,3 +315,35 @@ def test_a_file_system_without_locks_is_refused(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert f"StoreProblem: store: locks do not work on the file system of {bank.database}" in done.stderr
+
+
+@pytest.mark.parametrize("by", ["the end of the server", "a command after a kill", "a start after a kill"])
+def test_the_log_of_a_store_that_was_replaced_is_not_played_into_the_new_one(tmp_path: Path, by: str) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    backup = tmp_path / "backup"
+    with closing(driver.connect(str(bank.database))) as connection:
+        connection.execute("VACUUM INTO ?", (str(backup),))
+    if by == "the end of the server":
+        with login_batch_of(bank) as login_batch:
+            assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
+            backup.rename(bank.database)
+    else:
+        _log_in_and_die(tmp_path, "VSMT00000009")
+        backup.rename(bank.database)
+        later = bank.open_store()
+        later.hold() if by == "a start after a kill" else later.read().__enter__()
+    assert len(list(tmp_path.glob("bank.db.replaced-*-wal"))) == 1, "it is kept"
+    assert bank.audit(event="login.accepted") == []
+    with closing(driver.connect(str(bank.database))) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def _log_in_and_die(folder: Path, token_id: str) -> None:
+    text = (
+        "import os, sys; from pathlib import Path; from tests.core.bank import Bank;"
+        "from tests.core.batches import code_request, run_batch; bank = Bank(Path(sys.argv[1]));"
+        "jiro = bank.customer('jiro', sys.argv[2]);"
+        "run_batch(bank, bank.store.login_batch(), [code_request(jiro, jiro.code())]); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", text, str(folder), token_id], check=True, cwd=Path(__file__).parents[2])

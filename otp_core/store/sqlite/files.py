@@ -51,6 +51,7 @@ LOST_SECONDS = 0.25
 
 _log = structlog.get_logger("store")
 _NONE: Identity = (0, 0)
+_NO_FILES: Identities = (_NONE, _NONE, _NONE)
 
 
 class StoreFiles:
@@ -67,10 +68,11 @@ class StoreFiles:
         self._state: StoreState | None = None
         self._anchor: driver.Connection | None = None
         self._log: Log | None = None
+        self._is_empty = False
         self._lost_since: float | None = None
         self._noticed = False
         self._rescuing = threading.Lock()
-        self._files: Identities = (_NONE, _NONE, _NONE)
+        self._files: Identities = _NO_FILES
 
     # For as long as logins are answered
 
@@ -95,6 +97,9 @@ class StoreFiles:
         if self._holders == 0 and self._state is not None:
             with self._rescuing, self._state.exclusive():
                 self._let_go()
+                if not self._state.others(SERVING):
+                    self._part_from_old_log(self._state)
+                    self._state.record_files(_NO_FILES)
             self._state.close()
             self._state = None
 
@@ -104,8 +109,6 @@ class StoreFiles:
         if self._state is not None:
             self._state.raise_if_stopped()
         self._compare(self._files)
-        if self._state is not None and _identity(str(self._state_path)) != self._state.identity:
-            raise StoreUnavailable(f"store: {self._state_path} was deleted or replaced: restart the server")
         if self._link is not None and _identity(self._link) != self._files[0]:
             raise StoreUnavailable(
                 f"store: the link {self._link} leads elsewhere since the server was started: restart the server"
@@ -204,9 +207,11 @@ class StoreFiles:
     def _begin(self, state: StoreState) -> None:
         state.raise_if_stopped()
         others = state.others(SERVING)
+        if not others:
+            self._part_from_old_log(state)
         if others:
             self._compare(state.files)
-        elif _size(self._names[0]) == 0:
+        elif self._found()[0] != _NONE and self._is_empty:
             raise self._empty()
         if not state.locks_work():
             raise StoreProblem(
@@ -217,6 +222,8 @@ class StoreFiles:
         self._files = self._found()
         if self._anchor.execute("PRAGMA journal_mode").fetchone() == ("wal",):
             self._log = Log(self._names[1])
+            if self._log.identity != self._files[1]:
+                raise StoreUnavailable(f"store: {self._names[1]} was replaced just now: try again")
         if others:
             self._compare(state.files)
         else:
@@ -251,6 +258,8 @@ class StoreFiles:
         """For one transaction or one question of a process that need not hold the files. Raises StoreUnavailable, at
         the end too: then nobody may be told that it was done."""
         if self._state is not None:
+            if _identity(str(self._state_path)) != self._state.identity:
+                raise StoreUnavailable(f"store: {self._state_path} was deleted or replaced: restart the server")
             self.check()
             yield self._state
             self.check()
@@ -271,11 +280,33 @@ class StoreFiles:
     def _compare_if_served(self, state: StoreState) -> None:
         if state.others(SERVING):
             self._compare(state.files)
+        elif state.files != _NO_FILES:
+            with state.exclusive():
+                self._part_from_old_log(state)
+
+    def _part_from_old_log(self, state: StoreState) -> None:
+        """The store was replaced while it was served, and nobody serves it now: the log that lies there is the old
+        one's, and SQLite would play it into the new one. Inside ``StoreState.exclusive``."""
+        store, log, _ = state.files
+        found = self._found()
+        if store == _NONE or found[0] in (_NONE, store) or found[1] != log or log == _NONE:
+            return
+        kept = f"{self.path}.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-wal"
+        with suppress(OSError):
+            os.unlink(self._names[2])
+        with suppress(OSError):
+            os.rename(self._names[1], kept)
+            _log.warning("the store was replaced while it was served: the old one's log is kept apart", file=kept)
 
     # What is there
 
     def _found(self) -> Identities:
-        return _identity(self._names[0]), _identity(self._names[1]), _identity(self._names[2])
+        try:
+            found = os.stat(self._names[0])
+            store, self._is_empty = (found.st_dev, found.st_ino), found.st_size == 0
+        except OSError:
+            store = _NONE
+        return store, _identity(self._names[1]), _identity(self._names[2])
 
     def _empty(self) -> StoreUnavailable:
         """Copied over, it is empty for a moment; SQLite would delete the log of an empty file when it opens it."""
@@ -287,7 +318,7 @@ class StoreFiles:
     def _compare(self, wanted: Identities) -> None:
         found = self._found()
         if found == wanted:
-            if _size(self._names[0]) == 0:
+            if self._is_empty:
                 raise self._empty()
             return
         if found[0] == _NONE:
@@ -359,14 +390,6 @@ def _is_write_ahead(path: Path) -> bool:
 
 def _being_repaired(path: Path) -> StoreUnavailable:
     return StoreUnavailable(f"store: {path} is being repaired or put back; try again when that is done")
-
-
-def _size(name: str) -> int:
-    """Octets; -1: there is no such file."""
-    try:
-        return os.stat(name).st_size
-    except OSError:
-        return -1
 
 
 def _identity(name: str) -> Identity:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from otp_core.store.sqlite import driver
-from otp_core.store.sqlite.state import Stop, StoreState
+from otp_core.store.sqlite.state import Identity, Stop, StoreState
 
 _HEADER, _FRAME_HEADER = 32, 24
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
@@ -26,8 +26,10 @@ class Log:
     def __init__(self, name: str) -> None:
         """Raises OSError."""
         self.name = name
-        self.opened_ns = time.monotonic_ns()
         self.descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        self.opened_ns = time.monotonic_ns()
+        found = os.fstat(self.descriptor)
+        self.identity: Identity = (found.st_dev, found.st_ino)
 
     def close(self) -> None:
         """Let go of it."""

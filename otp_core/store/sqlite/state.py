@@ -194,6 +194,8 @@ class StoreState:
         _LENGTH.pack_into(self._memory, _LOST_AT, len(octets))
         _COMMITS.pack_into(self._memory, _COMMITTED_AT, 0, 0)
         _COMMITS.pack_into(self._memory, _FLUSHED_AT, 0, 0)
+        self.record_files(((0, 0), (0, 0), (0, 0)))
+        self.see_log(b"", 0)
         _UNDER_WAY.pack_into(self._memory, _UNDER_WAY_AT, 0, 0, b"")
         _STOP.pack_into(self._memory, _STOP_AT, Stop.NO, 0, 0, b"")
         self.save()
