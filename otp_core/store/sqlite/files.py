@@ -96,8 +96,10 @@ class StoreFiles:
         self._holders -= 1
         if self._holders == 0 and self._state is not None:
             with self._rescuing, self._state.exclusive():
+                was_last = not self._state.others(SERVING)
+                self._state.leave(SERVING)  # first: with its last connection SQLite takes the log away
                 self._let_go()
-                if not self._state.others(SERVING):
+                if was_last:
                     self._part_from_old_log(self._state)
                     self._state.record_files(_NO_FILES)
             self._state.close()
@@ -278,9 +280,17 @@ class StoreFiles:
             state.close()
 
     def _compare_if_served(self, state: StoreState) -> None:
-        if state.others(SERVING):
-            self._compare(state.files)
-        elif state.files != _NO_FILES:
+        while state.others(SERVING):
+            wanted = state.files
+            try:
+                self._compare(wanted)
+            except StoreUnavailable:
+                if state.files == wanted and state.others(SERVING):
+                    raise
+                # The last server has ended just now, and the log with it, or another one has begun: look again.
+            else:
+                return
+        if state.files != _NO_FILES:
             with state.exclusive():
                 self._part_from_old_log(state)
 

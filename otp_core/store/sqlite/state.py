@@ -284,6 +284,10 @@ class StoreState:
         """Be there, until ``close``. False: somebody wants to be alone with the store."""
         return self._lock(fcntl.F_OFD_SETLK, fcntl.F_RDLCK, octet) is not None
 
+    def leave(self, octet: int) -> None:
+        """The counterpart of ``join``, before ``close``."""
+        self._lock(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, octet)
+
     def locks_work(self) -> bool:
         """Whether this file system keeps the promises of both kinds of locks, as a second descriptor of the same file
         finds. Inside ``exclusive``. Raises OSError."""
