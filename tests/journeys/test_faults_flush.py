@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from otp_core.store.sqlite import driver
 from tests.journeys.faults import SILENT, command
 from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, names
 from tests.sekisho import SECRET, Sekisho, client_table, free_port
@@ -197,3 +199,21 @@ def test_a_command_whose_flush_fails_stops_the_server_too(scene: Scene) -> None:
     scene.sekisho.start()
     scene.check_nothing_is_lost()
     assert command(scene.sekisho, "customer", "lock", "taro1").returncode == 0
+
+
+def test_a_checkpoint_whose_flush_fails_stops_the_server_too(scene: Scene) -> None:
+    """The store's own file: what a checkpoint copied into it is counted as written."""
+    if not driver.resets_safely():
+        pytest.skip("this SQLite makes its checkpoints by itself")
+    scene.disk.fail("s.db")
+    while not scene.disk.has_failed:
+        scene.login(5, wait=1.0)
+        time.sleep(0.1)
+    scene.ends()
+    scene.sekisho.start()
+    assert "the store was written anew" in scene.sekisho.log_text()
+    scene.check_nothing_is_lost()
+    scene.sekisho.kill()
+    scene.disk.cut_power(scene.sekisho.database)
+    scene.sekisho.start()
+    scene.check_nothing_is_lost()
