@@ -85,3 +85,14 @@ def test_the_doctor_names_the_version_and_its_fault(tmp_path: Path, system_sqlit
     assert f"ok    sqlite: {driver.NAME}" in told()
     assert "warn  sqlite: SQLite 3.40.1 by sqlite3 has a fault" in told(**system_sqlite)
     sekisho.close()
+
+
+def test_the_library_itself_is_asked_which_error_it_was() -> None:
+    """By the pointer that both drivers keep behind an object's header; a new version may keep it elsewhere."""
+    connection = driver.connect(":memory:")
+    connection.execute("CREATE TABLE t (x UNIQUE)")
+    connection.execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(driver.IntegrityError):
+        connection.execute("INSERT INTO t VALUES (1)")
+    assert driver._extended_code(connection) == 2067, "SQLITE_CONSTRAINT_UNIQUE"
+    connection.close()
