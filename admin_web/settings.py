@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from admin_web.http.section import HttpSection
 from otp_core.settings.section import ExistingPath, count
-from otp_core.settings.values import Address, Issuer, Listen, Origin, PageUrl
+from otp_core.settings.values import Address, Issuer, Listen, Origin, PageUrl, TimeZone
 
 
 class WebSettings(HttpSection):
@@ -35,6 +35,9 @@ class WebSettings(HttpSection):
     )
     contact_en: str = Field(
         default="the counter of your branch", min_length=1, max_length=200, description="The same on English pages."
+    )
+    time_zone: TimeZone = Field(
+        default="Asia/Tokyo", validate_default=True, description="The time zone of the times on the pages."
     )
     terms_file: ExistingPath | None = Field(
         default=None,

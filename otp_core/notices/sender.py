@@ -19,8 +19,9 @@ from otp_core.clock import ClockWrong
 from otp_core.model import StoreUnavailable
 from otp_core.notices.templates import MailIdentity, render
 from otp_core.settings import NoticesSettings
-from otp_core.settings.notices import mail_address, zone
+from otp_core.settings.notices import mail_address
 from otp_core.settings.sources import UnusableFile, read_private
+from otp_core.settings.values import zone
 from otp_core.store import outbox
 from otp_core.store.outbox import Waiting
 from otp_core.store.retry import retry_while_busy

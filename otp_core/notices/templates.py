@@ -14,6 +14,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from otp_core.audit import Event, ms_of
+from otp_core.dates import moment_text
 from otp_core.model import Language
 from otp_core.store.outbox import Waiting
 
@@ -77,6 +78,10 @@ _TEXTS: dict[tuple[Event, Language], tuple[str, str]] = {
 }
 _BODY = {
     Language.JA: """\
+お客さま
+
+平素より当金庫をご利用いただき、誠にありがとうございます。
+
 {what}
 
 契約者ＩＤ：{contract}
@@ -89,6 +94,8 @@ _BODY = {
 このメールは送信専用の自動配信です。パスワードをお尋ねすることはありません。
 """,
     Language.EN: """\
+Dear customer,
+
 {what}
 
 Contract ID: {contract}
@@ -137,7 +144,7 @@ def render(notice: Waiting, identity: MailIdentity) -> EmailMessage:
     body = _BODY[language].format(
         what=what,
         contract=masked(notice.contract_id),
-        when=at.strftime("%Y-%m-%d %H:%M %Z"),
+        when=moment_text(ms_of(notice.key) / 1000, identity.zone, language),
         token=_TOKEN[language].format(masked(notice.token_id)) if notice.token_id else "",
         reference=notice.key,
         contact=identity.contact,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, tzinfo
 from email.headerregistry import Address as MailAddress
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
 from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section, count, seconds
+from otp_core.settings.values import TimeZone
 
 _SERVER = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _LONGEST_SENDER = 400
@@ -45,24 +44,6 @@ def mail_address(text: str) -> MailAddress:
         ) from None
 
 
-def read_zone(name: str) -> str:
-    """Check that this system knows the time zone. Raises ValueError."""
-    zone(name)
-    return name
-
-
-def zone(name: str) -> tzinfo:
-    """The time zone of a name such as ``Asia/Tokyo``; ``UTC`` is always known. Raises ValueError."""
-    if name == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(
-            f'this system knows no time zone {name}: install tzdata, or write "Asia/Tokyo" or "UTC"'
-        ) from None
-
-
 class NoticesSettings(Section):
     """E-mail to customers when something about their one-time passwords changes. Without this section: none."""
 
@@ -93,7 +74,7 @@ class NoticesSettings(Section):
         max_length=500,
         description="The contact for customers who did not ask for the change: name, number, hours.",
     )
-    time_zone: Annotated[str, AfterValidator(read_zone)] = Field(
+    time_zone: TimeZone = Field(
         default="Asia/Tokyo", validate_default=True, description="The time zone of the times in the text."
     )
     timeout: float = seconds(20.0, 0.5, 300, "Seconds for each answer of the mail server.")

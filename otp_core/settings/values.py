@@ -7,8 +7,9 @@ secret.
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import UTC, date, timedelta, timezone, tzinfo
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, SecretBytes, WithJsonSchema
 
@@ -17,6 +18,9 @@ from otp_core.settings.addresses import Address, AnyNetwork, page_url, read_addr
 __all__ = ["Address", "AnyNetwork", "read_address", "read_network"]
 
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?::[1-9]|:[12][0-9]|:3[01])?")
+
+_JAPAN = timezone(timedelta(hours=9), "JST")
+"""Without daylight saving time, since 1952."""
 
 SECRET_OCTETS = 16
 LONGEST_ISSUER = 40
@@ -75,6 +79,27 @@ def read_day(value: object) -> date:
         raise ValueError("needs a day: 2027-03-31") from None
 
 
+def read_zone(name: str) -> str:
+    """Check that this system knows the time zone. Raises ValueError."""
+    zone(name)
+    return name
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone of a name such as ``Europe/Paris``; ``UTC`` and ``Asia/Tokyo``, the default, are known without the
+    system's tzdata, which a small installation lacks. Raises ValueError."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        if name == "Asia/Tokyo":
+            return _JAPAN
+        raise ValueError(
+            f'this system knows no time zone {name[:60]!r}: install tzdata, or write "Asia/Tokyo" or "UTC"'
+        ) from None
+
+
 def client_name(name: str) -> str:
     """Check a client's name for logs, metrics and audit rows. Raises ValueError."""
     if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= 64:
@@ -129,6 +154,7 @@ Secret = Annotated[SecretBytes, AfterValidator(strong_secret)]
 StoreUrl = Annotated[str, AfterValidator(store_url)]
 Origin = Annotated[str, AfterValidator(web_origin)]
 PageUrl = Annotated[str, AfterValidator(page_url)]
+TimeZone = Annotated[str, AfterValidator(read_zone)]
 Issuer = Annotated[str, AfterValidator(app_issuer)]
 ClientName = Annotated[str, AfterValidator(client_name)]
 AttributeName = Annotated[str, AfterValidator(attribute_name)]
