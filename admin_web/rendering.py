@@ -13,9 +13,12 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from admin_web.contact import contact_markup
 from admin_web.languages import COOKIE, language_of, translator
 from admin_web.settings import WebSettings
+from otp_core.dates import moment_text
 from otp_core.model import Language
+from otp_core.settings.values import zone
 
 _TYPES = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
 _CACHE_A_YEAR = "public, max-age=31536000, immutable"
@@ -76,7 +79,9 @@ class Renderer:
             path=request.path,
             static=f"/static/{self._static.version}",
             bank=settings.bank_name if japanese else settings.bank_name_en,
-            contact=settings.contact if japanese else settings.contact_en,
+            contact=contact_markup(settings.contact if japanese else settings.contact_en),
+            digits=_wide if japanese else str,
+            moment=lambda at: moment_text(at, zone(settings.time_zone), language),
             login_url=settings.login_url,
             **{"message": None, "signed_in": False, "ended": False, "minutes": 0, **values},
         )
@@ -92,6 +97,11 @@ class Renderer:
 def request_language(request: web.Request) -> Language:
     """The language in which a request is answered."""
     return language_of(request.cookies.get(COOKIE), request.headers.get("Accept-Language"))
+
+
+def _wide(number: int) -> str:
+    """The number in full-width digits, as in the rest of a Japanese sentence: ``３``."""
+    return "".join(chr(ord(digit) + ord("０") - ord("0")) for digit in str(number))
 
 
 def grouped(text: str) -> str:

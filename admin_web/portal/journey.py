@@ -11,7 +11,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import segno
@@ -143,12 +142,12 @@ class Journey:
             "page": data["stage"],
             "journey": data["journey"],
             "changing": data["changing"],
+            "old_is_gone": "permit" in data["steps"],
             "steps": data["steps"],
             "key": data["key"],
             "shown_again": data.get("kept", {}),
             "minutes": self._sessions.limits.idle // 60,
             "receipt": receipt,
-            "at": _local_time(receipt["at"]) if receipt else None,
             "issued": issued,
         }
         if data["stage"] == TERMS:
@@ -192,7 +191,3 @@ def initial_data(journey: str, record: LoginRecord, settings: WebSettings, desk:
 def _qr_code(uri: str) -> str:
     """A QR code as a data URI. About 8 ms: call it in a thread."""
     return segno.make(uri, error="m").svg_data_uri(scale=4, border=4, light="#fff")
-
-
-def _local_time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds).astimezone()

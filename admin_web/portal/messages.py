@@ -12,12 +12,16 @@ from otp_core.accounts import Refusal
 
 
 class FormMessage(NamedTuple):
-    """``text``: English, the key of the catalogue. ``field``: the id of the input that it is about, empty for none.
-    ``error`` False: a remark."""
+    """``text``: English, the key of the catalogue; ``heading`` stands above it. ``field``: the id of the input that it
+    is about, empty for none. ``error`` False: a remark, without heading."""
 
     text: str
     field: str = ""
     error: bool = True
+    heading: str = _("There is a problem")
+
+
+_WAIT = _("Please wait")
 
 
 MESSAGES: dict[str, FormMessage] = {
@@ -31,19 +35,22 @@ MESSAGES: dict[str, FormMessage] = {
         "contract_id",
     ),
     "too-many-here": FormMessage(
-        _("Too many tries have come from your network. Wait a few minutes, then try again."), "contract_id"
+        _("Too many tries have come from your network. Wait a few minutes, then try again."), heading=_WAIT
     ),
     "code-missing": FormMessage(_("Enter the one-time password that your token shows now."), "code"),
     "code-form": FormMessage(_("Enter the one-time password as digits only, all of them (usually 6)."), "code"),
     "code": FormMessage(
         _(
-            "This one-time password could not be accepted. Each one works only once and only for a short time: wait "
-            "until the token shows the next one (up to 30 seconds), then enter that."
+            "This one-time password could not be accepted. Each one works only once, and only while it is shown: wait "
+            "until the token shows the next one (up to 30 seconds), then enter that. After the prescribed number of "
+            "mistakes, one-time passwords are locked."
         ),
         "code",
     ),
     "too-soon": FormMessage(
-        _("After several mistakes there is a short wait. Wait about 30 seconds, then enter the one then shown."), "code"
+        _("After several mistakes there is a short wait. Wait about 30 seconds, then enter the one then shown."),
+        "code",
+        heading=_WAIT,
     ),
     "token-id-missing": FormMessage(_("Enter the token ID (credential ID) that the token shows."), "token_id"),
     "token-id-form": FormMessage(
@@ -52,7 +59,8 @@ MESSAGES: dict[str, FormMessage] = {
     "token-or-code": FormMessage(
         _(
             "The token ID or the one-time password could not be accepted. Check the token ID, wait until the token "
-            "shows the next one-time password (up to 30 seconds), and enter both again."
+            "shows the next one-time password (up to 30 seconds), and enter both again. After the prescribed number "
+            "of mistakes, one-time passwords are locked."
         ),
         "token_id",
     ),

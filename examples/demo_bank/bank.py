@@ -70,13 +70,15 @@ class Bank:
     @web.middleware
     async def _security_middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "POST" and not _is_same_origin(request):
-            raise web.HTTPForbidden(text="this form was not sent from the bank's own page", headers=_HEADERS)
+            return self._error_page(request, HTTPStatus.FORBIDDEN)
         try:
             if request.path in _FILES:
                 response = await handler(request)
             else:
                 response = await self._with_session(request, handler)
         except web.HTTPException as refusal:
+            if refusal.status >= HTTPStatus.BAD_REQUEST:
+                return self._error_page(request, HTTPStatus(refusal.status))
             refusal.headers.update(_HEADERS)
             raise
         response.headers.update(_HEADERS)
@@ -128,14 +130,20 @@ class Bank:
 
     def _page(self, session: Session, name: str) -> web.Response:
         message, session.message = session.message, None
-        text = self._templates.get_template(f"{name}.html").render(
-            t=TEXTS[session.language],
-            page=name,
-            session=session,
-            message=message,
-            portal=self._portal,
-            line=_line,
-            day=_day,
+        return self._render(session.language, f"{name}.html", page=name, session=session, message=message)
+
+    def _error_page(self, request: web.Request, status: HTTPStatus) -> web.Response:
+        """The page of an HTTP error, in the language of the session, if there is one."""
+        session = request.get(SESSION)
+        language = session.language if session is not None else _preferred_language(request)
+        response = self._render(language, "error.html", page="login", message=None, status=status.value)
+        response.set_status(status)
+        response.headers.update(_HEADERS)
+        return response
+
+    def _render(self, language: str, template: str, **values: object) -> web.Response:
+        text = self._templates.get_template(template).render(
+            t=TEXTS[language], portal=self._portal, line=_line, day=_day, **values
         )
         return web.Response(text=text, content_type="text/html")
 
@@ -163,6 +171,8 @@ class Bank:
             challenge = session.login
             if not isinstance(challenge, Challenge):
                 return _to("/top" if isinstance(challenge, LoggedIn) else "/")
+            if form.get("contract_id", challenge.customer) != challenge.customer:
+                return _back(session, "/code", "other")  # of two tabs, the one whose customer was here before
             if not code or len(code.encode()) > MAX_PASSWORD:
                 return _back(session, "/code", "no-code")
             login_request = LoginRequest(challenge.customer, code, request.remote or "", challenge.state)

@@ -44,6 +44,14 @@ _JA = {
     "deposit": "定期預金",
     "yen": "円",
     "logout": "ログアウト",
+    "errors": {
+        400: "送信された内容を受け付けられませんでした",
+        403: "このサイトの画面以外から送信されたため、受け付けませんでした",
+        404: "ページが見つかりません",
+        405: "この操作はできません",
+    },
+    "error_advice": "ログイン画面から、もう一度お進みください。",
+    "to_login": "ログイン画面に戻る",
     "messages": {
         "missing": "契約者ＩＤとログインパスワードを入力してください。",
         "no-code": "ワンタイムパスワードを入力してください。",
@@ -52,6 +60,7 @@ _JA = {
         "silence": "ただいまログインを受け付けることができません。",
         "expired": "時間が経過したため、画面の有効期限が切れました。",
         "left": "ログアウトしました。",
+        "other": "別のタブで、ほかのお客さまのログインが始まっています。",
     },
     "advice": {
         "missing": "",
@@ -62,6 +71,8 @@ _JA = {
         "silence": "入力内容に問題はありません。しばらくしてから、もう一度お試しください。",
         "expired": "お手数ですが、もう一度ログインしてください。",
         "left": "",
+        "other": "入力されたワンタイムパスワードは送信していません。下の契約者ＩＤのお客さまは続けて入力してください。"
+        "ほかのお客さまは、中止してはじめからログインしてください。",
     },
 }
 
@@ -105,6 +116,14 @@ _EN = {
     "deposit": "Time deposit",
     "yen": "yen",
     "logout": "Log out",
+    "errors": {
+        400: "What was sent could not be accepted",
+        403: "This was not sent from a page of this site, and was not accepted",
+        404: "There is no such page",
+        405: "That cannot be done here",
+    },
+    "error_advice": "Begin again at the login page.",
+    "to_login": "Return to the login page",
     "messages": {
         "missing": "Enter your contract ID and your login password.",
         "no-code": "Enter your one-time password.",
@@ -113,6 +132,7 @@ _EN = {
         "silence": "We cannot take logins at the moment.",
         "expired": "Too much time has passed, and this page has expired.",
         "left": "You are logged out.",
+        "other": "In another tab, another customer has begun to log in.",
     },
     "advice": {
         "missing": "",
@@ -123,6 +143,8 @@ _EN = {
         "silence": "Nothing is wrong with what you entered. Try again in a while.",
         "expired": "Please log in again.",
         "left": "",
+        "other": "The one-time password that you entered was not sent. If the contract ID below is yours, enter it "
+        "again. Otherwise cancel and log in from the beginning.",
     },
 }
 

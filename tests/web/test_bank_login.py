@@ -79,7 +79,7 @@ def test_without_enrolment_the_password_is_enough_and_a_link_leads_to_the_portal
         page.goto(bank)
         log_in(page, one.contract_id, PASSWORD)
         is_inside(page, one.contract_id)
-        assert page.locator("main a").get_attribute("href") == f"{PORTAL}/enrol"
+        assert page.locator("main a").get_attribute("href") == f"{PORTAL}/enrol?lang={language}"
 
 
 def test_after_a_suspension_the_password_is_enough_and_after_it_ends_it_is_not(sekisho: Sekisho, page: Page) -> None:
@@ -184,8 +184,8 @@ def test_the_language_changes_in_mid_login(sekisho: Sekisho, page: Page) -> None
 
 def test_the_login_page_has_the_guides_links(page: Page) -> None:
     links = {one.inner_text(): one.get_attribute("href") for one in page.locator(".links a").all()}
-    assert links["ワンタイムパスワードの利用登録はこちら"] == f"{PORTAL}/enrol"
-    assert links["ワンタイムパスワード利用停止はこちら"] == f"{PORTAL}/suspend"
+    assert links["ワンタイムパスワードの利用登録はこちら"] == f"{PORTAL}/enrol?lang=ja"
+    assert links["ワンタイムパスワード利用停止はこちら"] == f"{PORTAL}/suspend?lang=ja"
 
 
 @pytest.mark.parametrize(("phone", "language"), [(True, "ja"), (False, "en")])
@@ -268,3 +268,50 @@ def test_a_malformed_form_is_a_client_error(chromium: Browser, bank: str, kind: 
     with browser_page(chromium) as page:
         answer = page.request.post(f"{bank}/login", data=body, headers={"Content-Type": kind, "Origin": bank})
         assert answer.status == 400
+
+
+@pytest.mark.parametrize(("language", "title"), [("ja", "ページが見つかりません"), ("en", "There is no such page")])
+def test_a_page_that_does_not_exist_is_a_page_that_leads_to_the_login(
+    chromium: Browser, bank: str, language: str, title: str
+) -> None:
+    with browser_page(chromium, language=language) as page:
+        answer = page.goto(f"{bank}/no-such-page")
+        assert answer is not None and answer.status == 404
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        expect(page.locator("h1")).to_have_text(title)
+        assert axe(page) == []
+        screenshot(page, f"bank-phone-{language}-no-such-page")
+        page.locator("main a").click()
+        expect(page.locator("#password")).to_be_visible()
+
+
+def test_no_sum_of_money_breaks_before_its_currency(chromium: Browser, sekisho: Sekisho, bank: str) -> None:
+    one = sekisho.customer(enrolled=False)
+    with browser_page(chromium, viewport={"width": 320, "height": 640}) as page:
+        page.goto(bank)
+        log_in(page, one.contract_id, PASSWORD)
+        is_inside(page, one.contract_id)
+        for place in page.locator("td.sum").all():
+            lines = (
+                "e => { const r = document.createRange(); r.selectNodeContents(e); return r.getClientRects().length }"
+            )
+            assert place.evaluate(lines) == 1
+        assert not overflows(page)
+
+
+def test_a_code_page_of_another_tab_sends_no_code_for_another_customer(
+    chromium: Browser, sekisho: Sekisho, bank: str
+) -> None:
+    one, other = sekisho.customer(), sekisho.customer()
+    with browser_page(chromium) as page:
+        page.goto(bank)
+        log_in(page, one.contract_id, PASSWORD)
+        expect(page.locator("#code")).to_be_visible()
+        tab = page.context.new_page()
+        tab.goto(bank)
+        log_in(tab, other.contract_id, PASSWORD)
+        expect(tab.locator("#code")).to_be_visible()
+        enter_code(page, one.code())
+        is_told(page, "別のタブ")
+        enter_code(tab, other.code())
+        is_inside(tab, other.contract_id)

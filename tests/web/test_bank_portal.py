@@ -46,7 +46,7 @@ def go_on(page: Page, name: str = "") -> None:
 
 
 def sign_in_at_portal(page: Page, link: str, contract_id: str) -> None:
-    page.locator(f".links a[href$='/{link}']").click()
+    page.locator(f".links a[href*='/{link}?lang=']").click()
     page.locator("#contract_id").fill(contract_id)
     page.locator("#password").fill(PASSWORD)
     go_on(page)

@@ -128,9 +128,9 @@ def test_the_ring_and_the_seconds_run_down(own: Phone) -> None:
     page.clock.pause_at(1_800_000_010)
     page.reload()
     set_up_by_pin(page)
-    expect(page.locator("#seconds")).to_have_text("残り 20 秒")
+    expect(page.locator("#seconds")).to_have_text("残り２０秒")
     page.clock.run_for(5000)
-    expect(page.locator("#seconds")).to_have_text("残り 15 秒")
+    expect(page.locator("#seconds")).to_have_text("残り１５秒")
     assert float(page.locator("#ring").get_attribute("stroke-dashoffset") or 0) == pytest.approx(50)
 
 

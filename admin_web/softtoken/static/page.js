@@ -41,6 +41,11 @@ export function showTokenId(id) {
   element("new-lead").textContent = text("newLead", { tokenId: inGroups(id) });
 }
 
+/** A number for a sentence: full-width digits in Japanese, as everywhere in its texts. */
+function digits(number) {
+  return language === "ja" ? String(number).replace(/\d/g, (one) => "０１２３４５６７８９"[one]) : String(number);
+}
+
 /** SKSO12345678 as "SKSO 1234 5678". */
 function inGroups(id) {
   return id.replace(/^(\D+)(\d{4})(\d{4})$/, "$1 $2 $3");
@@ -83,7 +88,7 @@ export function showCode(code) {
 
 /** Shows how many seconds are left of a period, as text and as a ring. */
 export function showSeconds(left, period) {
-  element("seconds").textContent = text("seconds", { seconds: left });
+  element("seconds").textContent = text("seconds", { seconds: digits(left) });
   element("ring").setAttribute("stroke-dashoffset", String(100 - (100 * left) / period));
 }
 
@@ -91,7 +96,7 @@ export function showSeconds(left, period) {
 export function showClockOffset(seconds) {
   clockSeconds = seconds;
   element("clock").hidden = seconds === null;
-  element("clock").textContent = seconds === null ? "" : text("clockOff", { seconds });
+  element("clock").textContent = seconds === null ? "" : text("clockOff", { seconds: digits(seconds) });
 }
 
 /** Shows the page in this language: "ja" or "en". The caller shows the code again. */
