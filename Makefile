@@ -105,7 +105,7 @@ mutants: dev  ## the pure rooms changed in every small way: which change does no
 		mkdir -p $(MUTANTS)/$$copy/tmp && cp -r $(ROOMS) tests pyproject.toml README.md $(MUTANTS)/$$copy; done
 	cd $(MUTANTS)/functions && TMPDIR=$$PWD/tmp $(abspath $(BIN))/mutmut run --max-children $(JOBS) $(ONLY) >../mutmut.log || \
 		{ tail -n 40 ../mutmut.log; exit 1; }
-	$(if $(ONLY),,TMPDIR=$(abspath $(MUTANTS))/1/tmp $(BIN)/python -m tests.mutants.tables $(MUTANTS))
+	TMPDIR=$(abspath $(MUTANTS))/1/tmp $(BIN)/python -m tests.mutants.tables $(MUTANTS) $(ONLY)
 	@$(BIN)/python -m tests.mutants.summary $(MUTANTS)
 
 bench: system compiled  ## speed and memory beside FreeRADIUS and the other PAM modules

@@ -9,7 +9,7 @@ from typing import Any
 from otp_core.audit import Event, Ids
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Rules
-from otp_core.login.requests import GATEWAY_CHECKED, LOCAL_VERIFIER, Decision, Facts, FirstFinding, LoginRequest
+from otp_core.login.requests import GATEWAY_CHECKED, Decision, Facts, FirstFinding, LoginRequest
 from otp_core.login.table import Stage
 from otp_core.model import (
     NEVER,
@@ -94,7 +94,7 @@ class Harness:
             token_key=token,
             token_id=token_id,
             seed=None if token_id is None else SEALER.seal(seed_of(token_id), token_id),
-            verifier=None if token is None else LOCAL_VERIFIER,
+            verifier=None if token is None else "local",  # as the store has it
             kind=None if token is None else spec.kind,
             algorithm=None if token is None else spec.algorithm,
             digits=None if token is None else spec.digits,

@@ -61,6 +61,7 @@ def test_a_store_that_cannot_be_read_is_silence(tmp_path: Path) -> None:
             silence = await door.says(taro, PW, CHALLENGE)
             assert isinstance(silence, Silence)
             assert silence.reason.startswith("store: ")
+            assert not silence.busy, "strangers cannot bring that about"
 
     run(scene)
 

@@ -67,6 +67,7 @@ def test_so_many_wrong_codes_lock_and_not_one_fewer(lock_after: int) -> None:
     assert harness.customers["taro"].locked_at == NOON
     assert harness.reason(code(code_of())) == Finding.LOCKED
     assert harness.spent == []
+    assert harness.audit[-1].reason == "locked"
     (row,) = [row for row in harness.audit if row.event == Event.CUSTOMER_LOCKED]
     assert (row.customer, row.reason) == ("taro", f"{lock_after} wrong codes in a row")
 

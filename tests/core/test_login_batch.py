@@ -27,7 +27,7 @@ from otp_core.store.schema import profile
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.store.sqlite.login_batch import SqliteLoginBatch
-from tests.core.bank import NOON, Bank, rules
+from tests.core.bank import NOON, STAFF, Bank, rules
 from tests.core.batches import (
     code_request,
     completed,
@@ -163,6 +163,41 @@ def test_no_code_of_a_token_that_is_not_bound_is_ever_spent(tmp_path: Path, stat
     with login_batch_of(bank) as login_batch, pytest.raises(Conflict):
         completed(login_batch.run(["taro"], [], lambda _: Decision(step_updates=[StepUpdate(10, 0, 0, 0, key, -1)])))
     assert bank.rows() == before
+
+
+@pytest.mark.parametrize("step", [9, 10])
+def test_no_step_is_spent_that_is_not_beyond_the_last_one(tmp_path: Path, step: int) -> None:
+    """Whatever was decided: the condition stands in the statement itself."""
+    bank = Bank(tmp_path)
+    bank.customer()
+    key = bank.login_record().token_key
+    assert key is not None
+    with login_batch_of(bank) as login_batch:
+        completed(login_batch.run(["taro"], [], lambda _: Decision(step_updates=[StepUpdate(10, 0, 0, 0, key, -1)])))
+        before = bank.rows()
+        with pytest.raises(Conflict):
+            completed(
+                login_batch.run(["taro"], [], lambda _: Decision(step_updates=[StepUpdate(step, 0, 0, 0, key, 10)]))
+            )
+    assert bank.rows() == before
+
+
+def test_every_transaction_but_a_login_batch_changes_what_other_processes_look_at(tmp_path: Path) -> None:
+    """The key's name is known to other versions, too, while workers are replaced one by one."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    def changed() -> list[tuple[bytes]]:
+        with contextlib.closing(driver.connect(bank.database)) as connection:
+            return connection.execute("SELECT value FROM meta WHERE name = 'changed'").fetchall()
+
+    before = changed()
+    assert len(before) == 1
+    with login_batch_of(bank) as login_batch:
+        run_batch(bank, login_batch, [code_request(taro, taro.code())])
+    assert changed() == before
+    bank.desk.customers.lock("taro", STAFF)
+    assert len(changed()) == 1 and changed() != before
 
 
 def test_an_evaluator_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

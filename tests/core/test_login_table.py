@@ -93,4 +93,5 @@ def test_an_answer_to_a_challenge_is_never_accepted_for_want_of_a_token() -> Non
 
 def test_each_finding_has_words_of_its_own_for_the_audit_trail() -> None:
     assert FINDING_TEXT.keys() == set(Finding)
+    assert all(words.strip() == words != "" for words in FINDING_TEXT.values())
     assert len(set(FINDING_TEXT.values())) == len(Finding)

@@ -12,10 +12,20 @@ from sqlalchemy import event
 
 from otp_core.login.requests import Decision
 from otp_core.login.table import Finding
-from otp_core.model import Accept, Challenge, Language, OpenChallenge, OtpUse, Reject, StoreBusy, StoreUnavailable
+from otp_core.model import (
+    Accept,
+    Challenge,
+    Language,
+    OpenChallenge,
+    OtpUse,
+    Reject,
+    StoreBusy,
+    StoreUnavailable,
+    TokenState,
+)
 from otp_core.store.engine import LoginReader, Maintenance
 from otp_core.store.sqlite import driver
-from tests.core.bank import NOON, Bank, Holder
+from tests.core.bank import NOON, Bank, Holder, rules
 from tests.core.batches import (
     code_request,
     completed,
@@ -50,6 +60,33 @@ def test_the_reader_and_the_desk_know_a_customer_by_the_same_facts(tmp_path: Pat
         for number, _ in enumerate(OtpUse):
             known = completed(login_reader.login_record(f"taro{number}"))
             assert known == bank.login_record(f"taro{number}") is not None
+
+
+def test_of_what_is_known_of_a_customer_nothing_is_anothers(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer(language=Language.EN, attributes='{"Class": "gold"}')
+    with reader_of(bank) as login_reader:
+        known = completed(login_reader.login_record("taro"))
+    assert known is not None
+    assert (known.language, known.attributes, known.token_id) == ("en", '{"Class": "gold"}', "VSMT00000001")
+
+
+@pytest.mark.parametrize("state", [TokenState.LOST, TokenState.RETIRED])
+def test_an_active_customer_has_a_token_only_while_it_is_bound(tmp_path: Path, state: TokenState) -> None:
+    """A token that two share, and that the other one has reported lost. A customer who is not active still has it: they
+    are told so, and may resume."""
+    bank = Bank(tmp_path, rules(one_customer_per_token=False))
+    bank.customer()
+    bank.in_state(OtpUse.SUSPENDED, "jiro")
+    key = bank.login_record().token_key
+    assert key is not None and key == bank.login_record("jiro").token_key
+    with bank.store.work() as work:
+        work.set_token_state(key, TokenState.BOUND, state)
+    with reader_of(bank) as login_reader:
+        active, suspended = (completed(login_reader.login_record(name)) for name in ("taro", "jiro"))
+    assert active is not None and suspended is not None
+    assert (active.token_key, active.seed, active.last_step) == (None, None, -1)
+    assert (suspended.token_key, suspended.token_id) == (key, "VSMT00000001")
 
 
 def test_an_open_challenge_is_known_by_its_state(tmp_path: Path) -> None:
@@ -133,7 +170,7 @@ def test_expired_challenges_are_forgotten_and_open_ones_counted(tmp_path: Path) 
         run_batch(bank, login_batch, [first_round(taro)])
         end = int((NOON + 120) * 1000)
         assert (maintenance.expire_challenges(end), maintenance.count_challenges()) == (0, 4)
-        assert (maintenance.expire_challenges(end + 1), maintenance.count_challenges()) == (3, 1)
+        assert (maintenance.expire_challenges(end + 60_000), maintenance.count_challenges()) == (3, 1)
         assert (maintenance.expire_challenges(end + 60_001), maintenance.count_challenges()) == (1, 0)
 
 
@@ -149,8 +186,16 @@ def test_at_most_a_thousand_challenges_are_forgotten_at_once(tmp_path: Path) -> 
 
 def test_nothing_is_written_where_nothing_is_to_be_forgotten(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.01)
-    with maintenance_of(bank) as maintenance, bank.store.work():
-        assert maintenance.expire_challenges(int(NOON * 1000)) == 0
+    taro = bank.customer()
+    with login_batch_of(bank) as login_batch:
+        run_batch(bank, login_batch, [first_round(taro)])
+    end = int((NOON + 120) * 1000)
+    with maintenance_of(bank) as maintenance:
+        with bank.store.work():
+            assert maintenance.expire_challenges(end) == 0
+            with pytest.raises(StoreBusy):
+                maintenance.expire_challenges(end + 1)
+        assert maintenance.expire_challenges(end + 1) == 1
 
 
 def test_a_probe_writes(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp_core.station import MAX_OCTETS, MAX_TEXT, readable, station_of
+from otp_core.station import readable, station_of
+
+MAX_OCTETS, MAX_TEXT = 253, 64
+"""Of an attribute's value (RFC 2865 section 5), and of a text that is kept."""
 
 SAME = {
     "198.51.100.7": [
@@ -55,6 +58,22 @@ def test_any_text_is_bounded_and_its_form_is_final(text: str) -> None:
     if not found.startswith("mac ") and not found.endswith("/64"):
         assert station_of(found) == found
     assert len(readable(text)) <= MAX_TEXT
+
+
+def test_a_long_text_is_kept_up_to_its_64th_character() -> None:
+    assert station_of("a" * 65) == readable("a" * 65) == "a" * 64
+
+
+def test_what_stands_behind_253_characters_is_not_looked_at() -> None:
+    assert [station_of(" " * blanks + "ab") for blanks in (251, 252, 253)] == ["ab", "a", ""]
+    assert readable(" " * 252 + "ab") == "a"
+
+
+@pytest.mark.parametrize("character", [*map(chr, range(33)), "\x7f", "\x85", "\xa0", "\u3000", "\ufeff"])
+def test_blanks_and_controls_round_a_station_are_no_part_of_it(character: str) -> None:
+    for text in ("lobby", "Xanadu", "!"):
+        assert readable(character + text + character) == text
+        assert station_of(character + text + character) == text.casefold()
 
 
 @given(st.text(min_size=MAX_OCTETS), st.text())

@@ -1,15 +1,17 @@
 """Mutants of what mutmut leaves alone: tables, constants and SQL, which stand outside functions.
 
-    python -m tests.mutants.tables build/mutants
+    python -m tests.mutants.tables build/mutants ['otp_core.otp.*']
 
-A row is dropped or leads elsewhere, a number is one more, a truth is a lie, a text is another, a condition of a
-statement is gone. Each mutant is written into a copy of the checkout, one of the numbered ones in that folder, and the
-tests that pyproject.toml names for its module are run there. Never writes into the checkout.
+A row is dropped or leads elsewhere, a number is one more, a truth is a lie, a word is another, a condition of a
+statement is gone. Sentences stay: how a thing is said is no behaviour, and a test of it would only say it again. Each
+mutant is written into a copy of the checkout, one of the numbered ones in that folder, and the tests that
+pyproject.toml names for its module are run there. Never writes into the checkout.
 """
 
 from __future__ import annotations
 
 import ast
+import fnmatch
 import itertools
 import json
 import re
@@ -25,6 +27,9 @@ from typing import NamedTuple
 OPTIONS = ["-x", "--tb=no", "-p", "no:cacheprovider", "-p", "tests.mutants.plugin", "--hypothesis-profile=mutants"]
 SECONDS = 120
 """For the tests of one mutant. One that takes longer has been noticed."""
+
+_PROSE = re.compile("[a-z]{2},? [a-z]{2}|[ぁ-ゖァ-ヺ一-鿿]")
+"""Two words, or Japanese."""
 
 _SQL = re.compile(r"\b(SELECT|UPDATE|INSERT|DELETE|JOIN)\b")
 _SQL_CHANGES = (
@@ -87,7 +92,7 @@ def changes(source: bytes) -> Iterator[Change]:
                     for found in pattern.finditer(text(node).decode()):
                         before, inside = (len(part.encode()) for part in (found.string[: found.start()], found.group()))
                         yield Change(name, start + before, start + before + inside, new.encode())
-            case ast.Constant(str()):
+            case ast.Constant(str(words)) if not _PROSE.search(words):
                 yield Change(name, *place(node), b'"XX"')
             case ast.Call(ast.Name("TypeVar" | "NewType")) | ast.Subscript():
                 pass  # types
@@ -116,7 +121,12 @@ def shown(source: bytes, change: Change) -> tuple[str, str]:
     return was, now
 
 
-def main(folder: Path) -> None:
+def _function(path: str, change: Change) -> str:
+    """``otp_core/otp.py`` -> ``otp_core.otp.DIGITS``."""
+    return f"{path.removesuffix('.py').replace('/', '.')}.{change.name}"
+
+
+def main(folder: Path, only: str = "*") -> None:
     with Path("pyproject.toml").open("rb") as file:
         subjects: dict[str, list[str]] = tomllib.load(file)["tool"]["sekisho-mutants"]["tables"]
     sources = {path: Path(path).read_bytes() for path in subjects}
@@ -138,19 +148,25 @@ def main(folder: Path) -> None:
             (copy / path).write_bytes(source)
             copies.put(copy)
 
-    every = list(dict.fromkeys((path, change) for path, source in sources.items() for change in changes(source)))
+    every = [
+        (path, change)
+        for path, source in sources.items()
+        for change in dict.fromkeys(changes(source))
+        if fnmatch.fnmatchcase(_function(path, change), only)
+    ]
+    concerned = dict.fromkeys(path for path, _ in every)
     with ThreadPoolExecutor(copies.qsize()) as pool:
-        broken = list(itertools.compress(sources, pool.map(lambda path: noticed(path, None), sources)))
+        broken = list(itertools.compress(concerned, pool.map(lambda path: noticed(path, None), concerned)))
         if broken:
             sys.exit(f"their tests fail without a mutant: {broken}")
         outcomes = list(pool.map(lambda one: noticed(*one), every))
     found = []
     for (path, change), killed in zip(every, outcomes, strict=True):
         was, now = shown(sources[path], change)
-        function = f"{path.removesuffix('.py').replace('/', '.')}.{change.name}"
-        found.append(("killed" if killed else "survived", {"function": function, "was": was, "now": now}))
+        mutant = {"function": _function(path, change), "was": was, "now": now}
+        found.append(("killed" if killed else "survived", mutant))
     (folder / "tables.json").write_text(json.dumps(found, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:3])

@@ -88,9 +88,9 @@ def waiting(sekisho: Sekisho) -> list[Waiting]:
         return outbox.lines(connection)
 
 
-def addressed(sekisho: Sekisho, email: str | None, language: str = "ja") -> Customer:
-    """A customer who has enrolled; nobody was told."""
-    one = sekisho.customer()
+def addressed(sekisho: Sekisho, email: str | None, language: str = "ja", *, enrolled: bool = True) -> Customer:
+    """A customer with an address. One who has enrolled had none then: nobody was told."""
+    one = sekisho.customer(enrolled=enrolled)
     with sekisho.store.work() as work:
         work.connection.exec_driver_sql(
             "UPDATE profile SET email = ? WHERE customer_key = (SELECT key FROM customer WHERE contract_id = ?)",
@@ -164,6 +164,8 @@ def test_what_is_refused_is_not_told(tmp_path: Path) -> None:
 def test_every_act_that_concerns_a_customer_is_told(tmp_path: Path) -> None:
     with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
         taro, desk = addressed(sekisho, "taro@a.jp"), sekisho.desk
+        jiro = addressed(sekisho, "jiro@a.jp", enrolled=False)
+        desk.enrolment.enrol(jiro.contract_id, jiro.token_id, jiro.code(), STAFF)
         new = sekisho.customer(enrolled=False)
         desk.customers.lock(taro.contract_id, STAFF)
         desk.customers.unlock(taro.contract_id, STAFF)
@@ -173,6 +175,7 @@ def test_every_act_that_concerns_a_customer_is_told(tmp_path: Path) -> None:
         permit = desk.enrolment.permit_reissue(taro.contract_id, STAFF)
         desk.enrolment.change_by_permit(taro.contract_id, permit.text, new.token_id, new.code(), STAFF)
         assert [one.event for one in waiting(sekisho)] == [
+            "otp.enrolled",
             "customer.locked",
             "otp.suspended",
             "otp.resumed",

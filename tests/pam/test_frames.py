@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pam_module.frame_codec import FrameDecoder, encode, printable
 from pam_module.frames import (
     MAX_DELAY_MS,
     MAX_FRAME,
+    MAX_FRAMES,
     MAX_VALUE,
     MAX_WAIT_SECONDS,
     VERSION,
@@ -71,6 +73,25 @@ def test_a_bad_frame_is_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(BadFrame) as refusal:
         read(vector["direction"], bytes.fromhex(vector["hex"]))
     assert refusal.value.fault is FrameFault[vector["error"]]
+
+
+def test_what_the_module_or_the_service_leaves_out_is_nothing() -> None:
+    start = bytes.fromhex("010001 01") + b"\2\0\4auth" + b"\3\0\4sshd" + b"\4\0\4taro"
+    (frame,) = read("module", (1 + len(start)).to_bytes(4, "big") + b"\1" + start)
+    assert frame == Start(Op.AUTH, "sshd", "taro") == Start(Op.AUTH, "sshd", "taro", "", "", "", 0, "", None)
+    assert read("service", bytes.fromhex("00000005 84 150001 07")) == [Result(7)] == [Result(7, 0)]
+
+
+def test_both_sides_have_the_same_limits() -> None:
+    header = (Path(__file__).parents[2] / "pam_module/src/frames.h").read_text()
+    limits = {name: int(number) for name, number in re.findall(r"\b(MAX_[A-Z_]+) = (\d+),", header)}
+    assert limits == {
+        "MAX_FRAME": MAX_FRAME,
+        "MAX_VALUE": MAX_VALUE,
+        "MAX_FRAMES": MAX_FRAMES,
+        "MAX_WAIT_SECONDS": MAX_WAIT_SECONDS,
+        "MAX_DELAY_MS": MAX_DELAY_MS,
+    }
 
 
 def test_every_fault_has_a_vector() -> None:

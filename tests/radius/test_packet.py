@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from contextlib import nullcontext
 from hashlib import md5
 
 import pytest
@@ -20,7 +21,7 @@ from otp_core.radius.codec import (
 from otp_core.radius.replies import write_reply
 from otp_core.radius.requests import Credentials, read_credentials, read_request, verify_request
 from tests.radius import craft
-from tests.radius.craft import SECRET, SIGNED, attribute, packet, password, user
+from tests.radius.craft import SECRET, SIGNED, attribute, packet, password, user, vendor
 from tests.radius_peer import Packet, read_reply
 
 RFC_SECRET = b"xyzzy5461"
@@ -107,6 +108,32 @@ def test_rfc2865_7_1_user_name_and_password_are_read() -> None:
 def test_rfc2865_7_2_chap_is_refused_by_its_name() -> None:
     with pytest.raises(Unservable, match="CHAP is not served here"):
         asked(CHAP_REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        (attribute(3, bytes(17)), "CHAP"),
+        (attribute(79, bytes.fromhex("02 01 00 09 01 74 61 72 6f")), "EAP"),
+        (vendor(311, 25, bytes(50)), "MS-CHAP"),
+    ],
+)
+def test_what_is_not_served_is_refused_by_its_name(method: bytes, name: str) -> None:
+    """CHAP: RFC 2865 section 5.3; EAP: RFC 3579 section 3.1; MS-CHAP2-Response of vendor 311: RFC 2548 section 2.3."""
+    with pytest.raises(Unservable, match=f"^{name} is not served here: let the client use PAP$"):
+        read_credentials(read_request(packet(SIGNED, user(), method)), SECRET)
+
+
+def test_another_vendors_attribute_is_no_ms_chap() -> None:
+    with pytest.raises(Unservable, match="no User-Password"):
+        read_credentials(read_request(packet(SIGNED, user(), vendor(9, 25, bytes(50)))), SECRET)
+
+
+@pytest.mark.parametrize(("octets", "served"), [(0, False), (16, True), (24, False), (128, True), (144, False)])
+def test_rfc2865_5_2_a_hidden_password_has_16_to_128_octets(octets: int, served: bool) -> None:
+    request = read_request(packet(SIGNED, user(), attribute(2, bytes(octets))))
+    with nullcontext() if served else pytest.raises(Unservable, match="16 to 128 octets in blocks of 16"):
+        read_credentials(request, SECRET)
 
 
 @pytest.mark.parametrize(
