@@ -209,6 +209,7 @@ def _timed_server(application: Application, watch: Stopwatch) -> RadiusServer:
         lambda: True,
         lambda: False,
         services.verdict_log,
+        services.tally,
     )
 
 

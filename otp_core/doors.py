@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from otp_core.accounts import Desk
 from otp_core.authentication.authenticator import Authenticator
@@ -16,6 +16,7 @@ from otp_core.health import Health
 from otp_core.settings import Problem
 from otp_core.store.engine import LoginReader
 from otp_core.store.store import Store
+from otp_core.tally import Tally
 from otp_core.verdict_log import VerdictLog
 
 Section = TypeVar("Section", contravariant=True)
@@ -25,7 +26,7 @@ Section = TypeVar("Section", contravariant=True)
 @dataclass(frozen=True, slots=True)
 class Services:
     """What a door is given: the core's services, shared by all doors of a process. ``failures``: wrong passwords,
-    counted by all processes of the store."""
+    counted by all processes of the store. ``tally``: verdicts are counted there, whatever the door."""
 
     store: Store
     authenticator: Authenticator
@@ -34,6 +35,7 @@ class Services:
     health: Health
     failures: FailureTable
     verdict_log: VerdictLog
+    tally: Tally
 
 
 class Door(Protocol[Section]):
@@ -57,6 +59,22 @@ class Door(Protocol[Section]):
 
 AttributeCheck = Callable[[Mapping[str, object]], Sequence[str]]
 """A customer's reply attributes in; what stands in the way of sending them out. Empty: they can be sent."""
+
+
+class DoorFigures(NamedTuple):
+    """What a door says of itself, for the metrics. ``in_flight``: requests without a verdict now; ``drops``: what was
+    answered with silence so far, by a code of the cause."""
+
+    in_flight: int
+    drops: Mapping[str, int]
+
+
+@runtime_checkable
+class CountingDoor(Protocol):
+    """A door that has something to say of itself beside the verdicts."""
+
+    def figures(self) -> DoorFigures:
+        """As of now."""
 
 
 @runtime_checkable

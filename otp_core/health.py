@@ -40,6 +40,8 @@ class Health:
         self._answer = False
         self._well_at = float("-inf")
         self.open_challenges = 0
+        self.cause = ""
+        """Why the last probe failed; empty while logins can be answered."""
 
     def healthy(self) -> bool:
         """Whether a login could be answered. Probed at most once a second, remembered in between."""
@@ -73,6 +75,7 @@ class Health:
             if isinstance(cause, StoreBusy) and now < self._well_at + BUSY_FOR:
                 return True  # an import takes the lock for moments; logins wait for it, and so may this
             _log.error("not healthy", cause=str(cause))
+            self.cause = str(cause)
             return False
-        self._well_at = now
+        self._well_at, self.cause = now, ""
         return True

@@ -35,6 +35,7 @@ class StoreBackend:
 
         def on_verdict(verdict: Verdict) -> None:
             deferred.resolve(verdict)
+            self._services.tally.verdict("pam", attempt.client, verdict, time() - begun)
             self._services.verdict_log.write("pam", attempt, verdict, time() - begun, nas=attempt.source)
 
         self._services.authenticator.admit(attempt, on_verdict)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from otp_core.radius.codec import PacketCode
+from otp_core.radius.codec import DropReason, PacketCode
 
 QUIET_SECONDS = 10.0
 """Seconds in which a warning is not repeated."""
@@ -20,6 +20,29 @@ MAX_LINES = 50
 
 _MAX_REMEMBERED = 1000
 _MAX_CAUSES, _OTHER_CAUSES = 50, "other causes"
+
+NO_CLIENT = "no client has this address: is it missing in [[radius.clients]]?"
+NO_IDENTIFIER = "no client of this network has this NAS-Identifier"
+WAITED = "waited too long to be read: the server stood still, or cannot keep up"
+TOO_MANY = "too many requests in flight"
+OWN_ERROR = "an error of our own"
+STATUS_RATE = "more Status-Server than status_rate"
+UNHEALTHY = "Status-Server while logins cannot be answered"
+DROP_CODES: dict[str, str] = {
+    NO_CLIENT: "unknown-client",
+    NO_IDENTIFIER: "unknown-nas-identifier",
+    WAITED: "waited-too-long",
+    TOO_MANY: "too-many-in-flight",
+    OWN_ERROR: "own-error",
+    STATUS_RATE: "status-rate",
+    UNHEALTHY: "unhealthy",
+    **{reason.value: reason.name.lower().replace("_", "-") for reason in DropReason},
+}
+"""Of the causes that are known beforehand, for the metrics."""
+
+NO_VERDICT = "no-verdict"
+"""For every other cause: its text may name a token or an attribute."""
+
 _log = structlog.get_logger("radius")
 
 
@@ -30,6 +53,8 @@ class Counters:
         self._clock = clock
         self.counts: Counter[object] = Counter()
         """By PacketCode for replies, by text for everything else."""
+        self.drops: Counter[str] = Counter()
+        """Dropped datagrams, by DROP_CODES."""
         self.protected: Counter[str] = Counter()
         self.unprotected: Counter[str] = Counter()
         self._warned: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
@@ -43,6 +68,7 @@ class Counters:
         """Count a datagram that is answered with silence, and warn. ``source``: its address, ``client``: the name of
         the client whose it is, as far as they are known."""
         self.counts[f"dropped: {cause}"] += 1
+        self.drops[DROP_CODES.get(cause, NO_VERDICT)] += 1
         self._drops[cause if len(self._drops) < _MAX_CAUSES or cause in self._drops else _OTHER_CAUSES] += 1
         self._warn(cause, source, client)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 
-from otp_core.doors import AttributeCheck, Services
+from otp_core.doors import AttributeCheck, DoorFigures, Services
 from otp_core.radius.codec import SIGNED_HEADER, encoded_size
 from otp_core.radius.dictionary import CannotEncode, Dictionary
 from otp_core.settings import Problem
@@ -112,6 +112,7 @@ class RadiusDoor:
             services.health.healthy,
             lambda: services.health.open_challenges >= radius.max_open_challenges,
             services.verdict_log,
+            services.tally,
         )
         loop = asyncio.get_running_loop()
         if not self._listeners:
@@ -164,6 +165,12 @@ class RadiusDoor:
             self._report_risk()
             unanswered = self._server.in_flight + self._server.delayed
             _log.info("closed", door="radius", unanswered=unanswered, counts=self._server.counters.named())
+
+    def figures(self) -> DoorFigures:
+        """Requests in flight, and dropped datagrams by the code of the cause."""
+        if self._server is None:
+            return DoorFigures(0, {})
+        return DoorFigures(self._server.in_flight, self._server.counters.drops)
 
     def _report_drops_later(self) -> None:
         assert self._server is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import Protocol
 
 from otp_core.store.sqlite.checkpoints import INTERVAL, Checkpointer
@@ -21,9 +22,12 @@ class SignOfLife(Protocol):
     def has_reloaded(self) -> None: ...
 
 
-def run_checkpointer(settings: Settings, life: SignOfLife) -> int:
-    """Make checkpoints until SIGTERM or SIGINT; returns the exit code. The signals have to be blocked. Raises
-    StoreProblem, KeyProblem, OSError, StoreUnavailable if it cannot begin, and StoreStopped after a failed flush."""
+def run_checkpointer(
+    settings: Settings, life: SignOfLife, count: Callable[[int, int], object] = lambda made, failed: None
+) -> int:
+    """Make checkpoints until SIGTERM or SIGINT; returns the exit code. The signals have to be blocked. ``count``: told
+    after each how many were made so far, and how many failed. Raises StoreProblem, KeyProblem, OSError,
+    StoreUnavailable if it cannot begin, and StoreStopped after a failed flush."""
     checkpointer = Checkpointer(open_store(settings).engine)
     try:
         checkpointer.checkpoint()
@@ -37,5 +41,6 @@ def run_checkpointer(settings: Settings, life: SignOfLife) -> int:
                 life.has_reloaded()  # it has no settings but the store, which waits for a restart
             life.beat()
             checkpointer.checkpoint()
+            count(checkpointer.made, checkpointer.failed)
     finally:
         checkpointer.close()

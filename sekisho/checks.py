@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +37,21 @@ def problems(settings: Settings) -> Iterator[Remark]:
             ("soft_token", "public_origin"),
             "is [web]'s too: the soft token needs an origin of its own, so that no page of the portal reads it",
         )
+    yield from _clashes_of_metrics(settings)
     if settings.web and settings.soft_token:
         first, second = settings.web.listen, settings.soft_token.listen
         if first.overlaps(second, dual_stack=True):
             yield ("soft_token", "listen"), f"{second} and web.listen, {first}, overlap: write another port"
     yield from radius_server.settings.problems(settings.radius)
+
+
+def _clashes_of_metrics(settings: Settings) -> Iterator[Remark]:
+    if settings.metrics is None:
+        return
+    listen = settings.metrics.listen
+    for name, section in (("web", settings.web), ("soft_token", settings.soft_token)):
+        if section is not None and listen.overlaps(section.listen, dual_stack=True):
+            yield ("metrics", "listen"), f"{listen} and {name}.listen, {section.listen}, overlap: write another port"
 
 
 def risks(settings: Settings) -> Iterator[Remark]:
@@ -62,6 +73,10 @@ def risks(settings: Settings) -> Iterator[Remark]:
             "address_free_failures wrong passwords of one stranger slow everybody's sign-in down; write the proxy's "
             "address",
         )
+    metrics = settings.metrics
+    if metrics is not None and ip_address(metrics.listen.host.partition("%")[0]).is_unspecified:
+        text = "is every address of this machine, and whoever reaches it reads the figures; write an internal one"
+        yield ("metrics", "listen"), text
     yield from radius_server.settings.risks(settings.radius)
     if settings.pam:
         yield from pam_module.settings.risks(settings.pam)

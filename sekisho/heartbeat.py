@@ -13,8 +13,9 @@ import time
 BEAT_SECONDS = 0.5
 """Between two signs of life."""
 
-_SLOT = struct.Struct("=dII")
-"""When it beat last (time.monotonic(), the same for all processes of a machine), whether it is ready, reloads."""
+_SLOT = struct.Struct("=dIII")
+"""When it beat last (time.monotonic(), the same for all processes of a machine), whether it is ready, reloads,
+starts."""
 
 
 class Heartbeat:
@@ -25,7 +26,7 @@ class Heartbeat:
 
     def begin(self) -> None:
         """By the parent, before each fork: it has just shown life, and is not ready."""
-        _SLOT.pack_into(self._memory, self._at, time.monotonic(), False, 0)
+        _SLOT.pack_into(self._memory, self._at, time.monotonic(), False, 0, self.starts + 1)
 
     def beat(self) -> None:
         """By the process itself, at least every few seconds."""
@@ -52,6 +53,11 @@ class Heartbeat:
     @property
     def reloads(self) -> int:
         return int(_SLOT.unpack_from(self._memory, self._at)[2])
+
+    @property
+    def starts(self) -> int:
+        """How many processes have had it so far."""
+        return int(_SLOT.unpack_from(self._memory, self._at)[3])
 
     async def keep(self) -> None:
         """Beat from the loop, until cancelled: a loop that stands still beats no more."""

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from otp_core.store.sqlite.files import ended_in_turn
 from sekisho.checkpointer import NAME as CHECKPOINTS
 from sekisho.checkpointer import run_checkpointer
 from sekisho.doors import NAMES, Process, door_problems, make_doors, processes, reload_doors
-from sekisho.heartbeat import Heartbeat
+from sekisho.heartbeat import Heartbeat, heartbeats
+from sekisho.metrics.report import Reporter
+from sekisho.metrics.roles import CheckpointCounts, Place, metrics_role, places
 from sekisho.notify import Notifier
 from sekisho.settings import Settings, load
 from sekisho.store_watch import STORE_STOPPED, end_with_store, put_store_right
@@ -33,7 +36,7 @@ from sekisho.supervisor import SIGNALS, Role, supervise
 from sekisho.wiring import open_application, open_failures
 
 _log = structlog.get_logger("sekisho")
-_RESTART_SECTIONS = ("store", "login", "password", "throttle", "notices", "log")
+_RESTART_SECTIONS = ("store", "login", "password", "throttle", "notices", "metrics", "log")
 """Sections that a reload does not apply. The doors' own sections: see ``Door.reload``."""
 
 
@@ -85,11 +88,32 @@ def _run(
     doors = make_doors(settings, {name for process in plan for name in process.doors})
     for door in doors.values():
         door.bind()
-    roles = [_role(configuration, settings, doors, process, failures) for process in plan]
+    given = places(settings, len(plan) + apart)
+    roles = [
+        _role(configuration, settings, doors, process, failures, place)
+        for process, place in zip(plan, given, strict=False)
+    ]
     if apart:
-        roles.append(Role(CHECKPOINTS, lambda life, _: run_checkpointer(settings, life), essential=False))
+        roles.append(_checkpoints(settings, given[-1]))
+    beats = heartbeats(len(roles) + 1)
+    if (role := metrics_role(settings, roles, given, beats)) is not None:
+        roles.append(role)
     store = str(file_of(settings.store.url))
-    return supervise(roles, Notifier(os.environ), was_ended=lambda pid: pid in ended_in_turn(store))
+    was_ended = partial(_was_ended, store)
+    return supervise(roles, Notifier(os.environ), was_ended=was_ended, beats=beats[: len(roles)])
+
+
+def _was_ended(store: str, pid: int) -> bool:
+    return pid in ended_in_turn(store)
+
+
+def _checkpoints(settings: Settings, place: Place | None) -> Role:
+    def work(life: Heartbeat, _: bool) -> int:
+        if place is None:
+            return run_checkpointer(settings, life)
+        return run_checkpointer(settings, life, CheckpointCounts(place.slot))
+
+    return Role(CHECKPOINTS, work, essential=False)
 
 
 def _role(
@@ -98,18 +122,19 @@ def _role(
     doors: Mapping[str, Door[Any]],
     process: Process,
     failures: FailureTable,
+    place: Place | None,
 ) -> Role:
     own = {name: doors[name] for name in process.doors}
 
     def work(heartbeat: Heartbeat, reload_first: bool) -> int:
-        server = ServerProcess(process.name, configuration, settings, own, heartbeat, failures)
+        server = ServerProcess(process.name, configuration, settings, own, heartbeat, failures, place)
         return asyncio.run(server.serve(reload_first=reload_first))
 
     return Role(process.name, work, process.essential)
 
 
 class ServerProcess:
-    """One process with some of the doors. ``name``: in the log."""
+    """One process with some of the doors. ``name``: in the log. ``place``: where it writes its figures."""
 
     def __init__(
         self,
@@ -119,9 +144,10 @@ class ServerProcess:
         doors: dict[str, Door[Any]],
         heartbeat: Heartbeat,
         failures: FailureTable,
+        place: Place | None = None,
     ) -> None:
         self._name, self._configuration, self._settings = name, configuration, settings
-        self._doors, self._heartbeat, self._failures = doors, heartbeat, failures
+        self._doors, self._heartbeat, self._failures, self._place = doors, heartbeat, failures, place
 
     async def serve(self, *, reload_first: bool) -> int:
         """From opening to the end of draining; returns the exit code. ``reload_first``: the settings were reloaded
@@ -139,6 +165,9 @@ class ServerProcess:
             loop.create_task(application.watch.run()),
             loop.create_task(end_with_store(application.services.store, stop)),
         ]
+        if self._place is not None:
+            reporter = Reporter(self._place.board, self._place.slot, application, self._doors)
+            chores.append(loop.create_task(reporter.run()))
         if application.sender is not None:
             chores.append(loop.create_task(application.sender.run()))
         try:

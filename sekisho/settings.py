@@ -14,6 +14,7 @@ from otp_core.settings import (
     Loaded,
     LoginSettings,
     LogSettings,
+    MetricsSettings,
     NoticesSettings,
     PasswordSettings,
     StoreSettings,
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
     soft_token: SoftTokenSettings | None = None
     pam: PamSettings | None = None
     notices: NoticesSettings | None = None
+    metrics: MetricsSettings | None = None
     log: LogSettings = Field(default_factory=LogSettings)
 
     @classmethod

@@ -79,10 +79,11 @@ def supervise(
     *,
     stands_still: float = STANDS_STILL,
     was_ended: Callable[[int], bool] = lambda _: False,
+    beats: Sequence[Heartbeat] | None = None,
 ) -> int:
     """Run every role in a process of its own until a signal ends them all; returns the exit code. ``stands_still``:
     seconds. ``was_ended``: whether the process with this ID was killed by another one that waited for it; such ends do
-    not count towards giving up."""
+    not count towards giving up. ``beats``: one for each role, where others look at them too."""
     # Their numbers come through a pipe and are taken one after another. (Python's sigtimedwait gives a number that no
     # signal had when its process was stopped and goes on.)
     heard, said = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -90,7 +91,7 @@ def supervise(
     for number in _HEARD:
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
-    return _Supervisor(roles, notifier, stands_still, heard, was_ended).run()
+    return _Supervisor(roles, beats or heartbeats(len(roles)), notifier, stands_still, heard, was_ended).run()
 
 
 class _Supervisor:
@@ -99,13 +100,13 @@ class _Supervisor:
     def __init__(
         self,
         roles: Sequence[Role],
+        beats: Sequence[Heartbeat],
         notifier: Notifier,
         stands_still: float,
         heard: int,
         was_ended: Callable[[int], bool],
     ) -> None:
         self._heard, self._was_ended = heard, was_ended
-        beats = heartbeats(len(roles))
         self._children = [_Child(role, heartbeat) for role, heartbeat in zip(roles, beats, strict=True)]
         self._notifier, self._stands_still, self._look_seconds = notifier, stands_still, stands_still / LOOKS
         names = Counter(role.name for role in roles)

@@ -28,10 +28,12 @@ from otp_core.kernel_clock import KernelClock
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
 from otp_core.notices.sender import Sender
+from otp_core.store.engine import LoginBatch
 from otp_core.store.put_back import PutBackWatch
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import file_of
 from otp_core.store.store import Store
+from otp_core.tally import Tally
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
 from otp_core.verdict_log import VerdictLog
 from sekisho.settings import Settings
@@ -51,6 +53,8 @@ class Application:
     settings: Settings
     services: Services
     queue: LoginQueue
+    login_batch: LoginBatch
+    clock: GuardedClock
     hash_pool: HashPool
     sender: Sender | None
     timekeeper: Timekeeper
@@ -115,7 +119,8 @@ def open_application(
     failures = failures or open_failures(settings)
     evaluator = _evaluator(settings, store)
     login_reader = store.login_reader()
-    queue = LoginQueue(store.login_batch(), evaluator, clock, store.ids)
+    login_batch = store.login_batch()
+    queue = LoginQueue(login_batch, evaluator, clock, store.ids)
     desk = Desk(store, evaluator, clock.now, settled=lambda: clock.settled)
     pool = HashPool(settings.password.hash_threads, settings.password.max_waiting)
     authenticator = Authenticator(
@@ -133,8 +138,8 @@ def open_application(
         sender = Sender(store, settings.notices, clock.now, settled=lambda: clock.settled)
     health = Health(store.maintenance(), clock, queue)
     verdict_log = VerdictLog(settings.log.verdicts, store.sealer.name_fingerprint, store.ids.next)
-    services = Services(store, authenticator, desk, login_reader, health, failures, verdict_log)
-    return Application(settings, services, queue, pool, sender, timekeeper, watch)
+    services = Services(store, authenticator, desk, login_reader, health, failures, verdict_log, Tally())
+    return Application(settings, services, queue, login_batch, clock, pool, sender, timekeeper, watch)
 
 
 def open_put_back_watch(settings: Settings, store: Store, clock: GuardedClock, *, trust_clock: bool) -> PutBackWatch:

@@ -20,6 +20,7 @@ from otp_core.model import Accept, Attempt, Challenge, Language, Reject, Silence
 from otp_core.radius.dictionary import Dictionary
 from otp_core.sealing import Sealer
 from otp_core.settings import Address
+from otp_core.tally import Tally
 from otp_core.verdict_log import VerdictLog, Wanted
 from radius_server.clients import clients_of
 from radius_server.duplicates import Duplicates
@@ -189,6 +190,7 @@ async def open_door(
         lambda: door.healthy,
         lambda: door.full,
         VerdictLog(verdicts_logged, Sealer(bytes(32)).name_fingerprint, itertools.count(1).__next__),
+        Tally(),
     )
     door = Door(server, listener, authenticator, kept)
     asyncio.get_running_loop().add_reader(listener.socket, listener.drain, server.receive)

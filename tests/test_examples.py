@@ -25,6 +25,7 @@ FED_BY = {
     r"make -C pam_module": "tests/pam/test_module.py",
     r"\$ echo |Received Access-Reject|\.venv/bin/sekisho --config demo": "tests/journeys/test_demo.py",
     r"sekisho pam-offline": "tests/pam/test_offline.py",
+    r"scrape_configs:": "tests/journeys/test_metrics.py",
     r"verdict door=radius": "tests/journeys/test_verdict_lines.py",
 }
 """How a block begins, and who feeds it. Settings are fed below."""

@@ -21,7 +21,7 @@ from admin_web.http.sessions import Sessions
 from admin_web.portal.acts import ACTS, Outcome, Submission
 from admin_web.portal.messages import MESSAGE_OF_REFUSAL, MESSAGES
 from admin_web.portal.pages import APP, ENDS, ENROL, LOCKED, OLD_CODE, PAGES, PERMIT, TERMS, TOKEN, first_page
-from admin_web.portal.principal import principal_of
+from admin_web.portal.principal import ACTOR, principal_of
 from admin_web.portal.terms import terms, version_of
 from admin_web.rendering import Renderer, request_language
 from admin_web.settings import WebSettings
@@ -40,7 +40,7 @@ class Journey:
     def __init__(
         self, services: Services, sessions: Sessions, renderer: Renderer, settings: Callable[[], WebSettings]
     ) -> None:
-        self._desk, self._verdict_log = services.desk, services.verdict_log
+        self._desk, self._verdict_log, self._tally = services.desk, services.verdict_log, services.tally
         self._sessions, self._renderer, self._settings = sessions, renderer, settings
 
     async def show(self, request: web.Request) -> web.Response:
@@ -106,7 +106,9 @@ class Journey:
             return await retry_while_busy(lambda: act(submission))
         except Refused as refused:
             if refused.row is not None:
-                self._verdict_log.write_row("web", "rejected", refused.row, time.monotonic() - begun)
+                seconds = time.monotonic() - begun
+                self._tally.words("web", ACTOR, "rejected", refused.row.reason, seconds)
+                self._verdict_log.write_row("web", "rejected", refused.row, seconds)
             return self._refused(submission, request.path, refused.refusal)
 
     def _refused(self, submission: Submission, page: str, refusal: Refusal) -> Outcome:

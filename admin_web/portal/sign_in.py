@@ -115,7 +115,9 @@ class SignIn:
         row = await retry_while_busy(
             lambda: self._services.desk.sessions.audit_failed_sign_in(contract_id, reason, principal)
         )
-        self._services.verdict_log.write_row("web", "rejected", row, asyncio.get_running_loop().time() - arrived)
+        seconds = asyncio.get_running_loop().time() - arrived
+        self._services.tally.words("web", ACTOR, "rejected", reason, seconds)
+        self._services.verdict_log.write_row("web", "rejected", row, seconds)
 
     async def _start_journey(
         self, request: web.Request, journey: str, contract_id: str, arrived: float
@@ -138,6 +140,7 @@ class SignIn:
     def _say_entered(self, session: Session, token_id: str | None, principal: Principal, seconds: float) -> None:
         id_ = session.entered.reference if session.entered is not None else 0
         row = AuditRow(id_, Event.PAGES_ENTERED, ACTOR, session.customer, token_id, principal.source, "right password")
+        self._services.tally.words("web", ACTOR, "accepted", row.reason, seconds)
         self._services.verdict_log.write_row("web", "accepted", row, seconds)
 
 

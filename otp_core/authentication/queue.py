@@ -40,6 +40,7 @@ from otp_core.inline_task import InlineTask
 from otp_core.login.requests import Decision, Facts, LoginRequest, VerifierNeeded
 from otp_core.model import Conflict, Silence, StoreStopped, StoreUnavailable, Verdict
 from otp_core.store.engine import LoginBatch
+from otp_core.tally import SECONDS, SIZES, Histogram
 
 OnVerdict = Callable[[Verdict], None]
 """Called once with the verdict of an attempt, in the event loop's thread, when the verdict is durable."""
@@ -80,6 +81,8 @@ class LoginQueue:
         self._reminded, self._reminded_of = float("-inf"), ""
         self.failing: frozenset[str] = frozenset()
         """Customers of the batch that failed last; cleared by the next success."""
+        self.batch_sizes, self.batch_seconds = Histogram(SIZES), Histogram(SECONDS)
+        """Of the batches that were decided: requests, and how long reading, deciding, writing and flushing took."""
         self.on_verifier_needed: Callable[[LoginRequest, VerifierNeeded, OnVerdict], None] = _no_verifier
 
     def __len__(self) -> int:
@@ -152,7 +155,8 @@ class LoginQueue:
         ClockWrong."""
         customers = {request.attempt.customer for request in requests}
         states = {request.attempt.challenge for request in requests if request.attempt.challenge is not None}
-        runs = 0
+        runs, loop_time = 0, asyncio.get_running_loop().time
+        begun = loop_time()
         while True:
             now = self._clock.now()
 
@@ -166,6 +170,8 @@ class LoginQueue:
                 if runs == CONFLICT_RUNS:
                     raise
             else:
+                self.batch_sizes.observe(len(requests))
+                self.batch_seconds.observe(loop_time() - begun)
                 return decision.verdicts
 
     async def _run_each(self, batch: list[_Waiting]) -> None:

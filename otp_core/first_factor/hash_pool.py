@@ -39,6 +39,7 @@ class HashPool:
 
     def __init__(self, threads: int, max_waiting: int) -> None:
         threads = threads or _cores()
+        self._threads, self._calls = threads, 0
         self._places = threading.Semaphore(threads + max_waiting)
         self._executor = _executor(threads)
 
@@ -50,11 +51,20 @@ class HashPool:
         """
         if not self._places.acquire(blocking=False):
             raise PoolFull("every thread is hashing and no more may wait: more logins than these cores can check?")
+        self._calls += 1
         clock = asyncio.get_running_loop().time
         work = self._executor.submit(_in_time, clock, deadline, partial(function, *args))
         # Called for a cancelled one too, at once: a place is taken only by what is worked on or waited for.
         work.add_done_callback(lambda _: self._places.release())
-        return await asyncio.wrap_future(work)
+        try:
+            return await asyncio.wrap_future(work)
+        finally:
+            self._calls -= 1
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a thread now."""
+        return max(0, self._calls - self._threads)
 
     def close(self) -> None:
         """Cancels the calls that wait, and takes no more. Work that has begun goes on; nobody waits for it here."""

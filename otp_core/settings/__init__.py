@@ -11,6 +11,7 @@ from otp_core.settings.reader import Checks, Loaded, read_settings
 from otp_core.settings.sections import (
     LoginSettings,
     LogSettings,
+    MetricsSettings,
     PasswordSettings,
     StoreSettings,
     ThrottleSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "Loaded",
     "LogSettings",
     "LoginSettings",
+    "MetricsSettings",
     "NoticesSettings",
     "PasswordSettings",
     "Problem",

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from otp_core.first_factor.hashes import Cost
 from otp_core.settings.renamed import FormerName
 from otp_core.settings.section import SecretPath, Section, count, seconds, yes_or_no
-from otp_core.settings.values import StoreUrl
+from otp_core.settings.values import Address, Listen, StoreUrl
 
 
 class StoreSettings(Section):
@@ -93,6 +93,17 @@ class ThrottleSettings(Section):
         if longest < info.data.get(first, 0):
             raise ValueError(f"is less than {first}, {info.data[first]}; write at least that")
         return longest
+
+
+class MetricsSettings(Section):
+    """Figures for programs that watch."""
+
+    listen: Listen = Field(
+        default=Address("127.0.0.1", 9180),
+        description="TCP address and port of /metrics, /healthz and /readyz, for internal networks only: whoever "
+        "reaches it reads the figures, and nobody is asked for a password. Port 0: any free one.",
+        json_schema_extra={"default": "127.0.0.1:9180", "examples": ["127.0.0.1:9180"]},
+    )
 
 
 class LogSettings(Section):

@@ -12,10 +12,11 @@ tests/core/test_engine_contract.py holds what every engine has to pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import LoginRecord, OpenChallenge
+from otp_core.tally import Histogram
 
 
 class LoginBatch(Protocol):
@@ -36,6 +37,14 @@ class LoginBatch(Protocol):
 
     def close(self) -> None:
         """Let go of the connections."""
+
+
+@runtime_checkable
+class TimedFlushes(Protocol):
+    """A login batch that measures its flushes by itself."""
+
+    flush_seconds: Histogram
+    """How long each flush of the disk took, waiting for other processes' flushes included."""
 
 
 class LoginReader(Protocol):

@@ -19,9 +19,10 @@ from otp_core.radius.codec import AttributeType, PacketCode, Unreadable, Unserva
 from otp_core.radius.dictionary import Dictionary
 from otp_core.radius.requests import read_credentials, read_request, verify_request
 from otp_core.station import readable
+from otp_core.tally import Tally
 from otp_core.verdict_log import VerdictLog
 from radius_server.clients import Clients
-from radius_server.counters import Counters
+from radius_server.counters import NO_CLIENT, NO_IDENTIFIER, OWN_ERROR, TOO_MANY, WAITED, Counters
 from radius_server.duplicates import Admission, Duplicates
 from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
@@ -73,6 +74,7 @@ class RadiusServer:
         healthy: Callable[[], bool],
         challenges_full: Callable[[], bool],
         verdict_log: VerdictLog,
+        tally: Tally,
     ) -> None:
         self.clients = clients
         self._authenticator, self._duplicates, self._limits = authenticator, duplicates, limits
@@ -82,6 +84,7 @@ class RadiusServer:
         self._replies = Replies(dictionary, duplicates, self.counters, _DELAYED_PER_PLACE * limits.max_in_flight)
         self._status = StatusServer(limits.status_rate, healthy, self.counters, self._loop.time)
         self._lines, self._says_accepted = VerdictLines(verdict_log, self._loop.time), verdict_log.wants(Accept())
+        self._tally = tally
         self.in_flight = 0
 
     @property
@@ -102,25 +105,24 @@ class RadiusServer:
             client = found.name if found is not None and not found.shared else ""
             self.counters.dropped(error.reason.value, source=peer[0], client=client)
         except Exception:
-            self.counters.dropped("an error of our own", source=peer[0])
+            self.counters.dropped(OWN_ERROR, source=peer[0])
             _log.exception("a datagram could not be handled", source=peer[0], octets=len(datagram))
 
     def _receive(self, listener: Transport, datagram: bytes, peer: Peer, local: bytes) -> None:
         client = self.clients.find(peer[0])
         if client is None:
-            self.counters.dropped("no client has this address: is it missing in [[radius.clients]]?", source=peer[0])
+            self.counters.dropped(NO_CLIENT, source=peer[0])
             return
         # Tests' transports do not know it. Whoever asked so long ago has gone, and their code with them.
         waited: float = getattr(listener, "waited", 0.0)
         if waited >= self._limits.request_seconds:
-            cause = "waited too long to be read: the server stood still, or cannot keep up"
-            self.counters.dropped(cause, source=peer[0], client="" if client.shared else client.name)
+            self.counters.dropped(WAITED, source=peer[0], client="" if client.shared else client.name)
             return
         request = read_request(datagram)
         if client.shared:
             client = self.clients.choose(client, request)
             if client is None:
-                self.counters.dropped("no client of this network has this NAS-Identifier", source=peer[0])
+                self.counters.dropped(NO_IDENTIFIER, source=peer[0])
                 return
         verify_request(
             request,
@@ -148,7 +150,7 @@ class RadiusServer:
                 self._duplicates.forget(exchange.key, request.octets)
                 raise
         elif admitted is Admission.NO_ROOM:
-            self.counters.dropped("too many requests in flight", source=exchange.peer[0], client=exchange.client.name)
+            self.counters.dropped(TOO_MANY, source=exchange.peer[0], client=exchange.client.name)
         elif admitted is Admission.IN_PROGRESS:
             self.counters.counts["duplicate in progress"] += 1
         elif isinstance(admitted, bytes):
@@ -167,11 +169,15 @@ class RadiusServer:
             attempt = self._attempt(exchange)
         except Unservable as error:
             self.counters.counts["refused without an attempt"] += 1
-            self._replies.answer(exchange, Reject(str(error), policy.language))
+            refused = Reject(str(error), policy.language)
+            self._replies.answer(exchange, refused)
+            self._count(exchange, refused)
             self._say_refused(exchange, str(error))
             return
         if attempt.challenge is None and exchange.client.challenges and self._challenges_full():
-            self._replies.answer(exchange, Silence("too many open challenges"))
+            full = Silence("too many open challenges", busy=True)
+            self._replies.answer(exchange, full)
+            self._count(exchange, full)
             return
         self.in_flight += 1
         try:
@@ -210,9 +216,13 @@ class RadiusServer:
             deadline=exchange.received + self._limits.request_seconds,
         )
 
+    def _count(self, exchange: Exchange, verdict: Verdict) -> None:
+        self._tally.verdict("radius", exchange.client.name, verdict, self._loop.time() - exchange.received)
+
     def _on_verdict(self, exchange: Exchange, attempt: Attempt, verdict: Verdict) -> None:
         """The verdict is durable: answer, then say so."""
         self.in_flight -= 1
         self._replies.answer(exchange, verdict)
+        self._tally.verdict("radius", exchange.client.name, verdict, self._loop.time() - exchange.received)
         if self._says_accepted or not isinstance(verdict, Accept):
             self._lines.write(exchange, attempt, verdict)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from otp_core.radius.codec import PacketCode
 from otp_core.radius.replies import write_reply
-from radius_server.counters import Counters
+from radius_server.counters import STATUS_RATE, UNHEALTHY, Counters
 from radius_server.process.exchange import Exchange
 
 
@@ -29,11 +29,9 @@ class StatusServer:
         asked = asked + 1 if last_second == second else 1
         self._asked[client.name] = (second, asked)
         if asked > self._rate:
-            self._counters.dropped("more Status-Server than status_rate", source=exchange.peer[0], client=client.name)
+            self._counters.dropped(STATUS_RATE, source=exchange.peer[0], client=client.name)
         elif not self._healthy():
-            self._counters.dropped(
-                "Status-Server while logins cannot be answered", source=exchange.peer[0], client=client.name
-            )
+            self._counters.dropped(UNHEALTHY, source=exchange.peer[0], client=client.name)
         else:
             reply = write_reply(exchange.request, PacketCode.ACCESS_ACCEPT, [], client.secret)
             self._counters.counts["Status-Server answered"] += 1

@@ -123,6 +123,8 @@ class Checkpointer:
         self._connection = DriverConnection(engine, first=_FIRST)
         self._shared = SharedStatus(engine.url.database or "")
         self._anew_at = self._say_at = 0.0
+        self.made = self.failed = 0
+        """Checkpoints so far, and those that failed."""
         self._status = self._shared.read()._replace(error="")
 
     def checkpoint(self) -> None:
@@ -167,6 +169,7 @@ class Checkpointer:
         return pages, copied
 
     def _went_well(self, pages: int, copied: int) -> None:
+        self.made += 1
         if self._status.error:
             _log.info("checkpoints succeed again")
         now = time.monotonic()
@@ -176,6 +179,7 @@ class Checkpointer:
         self._write(CheckpointStatus(_now(), _now(), pages, copied, ""))
 
     def _failed(self, problem: StoreUnavailable) -> None:
+        self.failed += 1
         now = time.monotonic()
         if not self._status.error or now >= self._say_at:
             self._say_at = now + _SAY_AGAIN

@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable
+from time import monotonic
 
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import Conflict, LoginRecord, OpenChallenge
@@ -44,6 +45,7 @@ from otp_core.store import outbox
 from otp_core.store.login_record import COLUMNS, JOIN_TOKEN
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
+from otp_core.tally import SECONDS, Histogram
 
 LOGIN_RECORDS = f"""
 SELECT {COLUMNS} FROM json_each(?) AS asked JOIN customer AS c ON c.contract_id = asked.value {JOIN_TOKEN}
@@ -77,6 +79,7 @@ class SqliteLoginBatch:
 
     def __init__(self, connection: SharedCommits, *, notices: bool = False) -> None:
         self._connection, self._notices = connection, notices
+        self.flush_seconds = Histogram(SECONDS)
 
     @property
     def concurrency(self) -> int:
@@ -104,7 +107,9 @@ class SqliteLoginBatch:
                     connection.executemany(outbox.PUT, [row._asdict() for row in decision.locked])
                 connection.execute("COMMIT")
                 self._connection.committed(decision.audit[-1].id if decision.audit else 0)
+            begun = monotonic()
             self._connection.flush()
+            self.flush_seconds.observe(monotonic() - begun)
             return decision
 
     def close(self) -> None:

@@ -1,0 +1,77 @@
+"""The table of all metrics: name, kind, labels and what it says. docs/metrics.md has the same table; a test compares.
+
+Names keep to Prometheus' conventions (https://prometheus.io/docs/practices/naming/). Values of labels are bounded: by
+this program, or by the settings (``client``). Never a customer, a token or an address.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from otp_core.tally import SECONDS, SIZES
+
+
+class Kind(StrEnum):
+    """As Prometheus calls it."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Family(NamedTuple):
+    """``bounds``: of a histogram's buckets."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    text: str
+    bounds: tuple[float, ...] = ()
+
+
+LOGINS, LOGIN_SECONDS, DROPS = "sekisho_logins_total", "sekisho_login_seconds", "sekisho_datagrams_dropped_total"
+IN_FLIGHT, QUEUE, FAILING = "sekisho_logins_in_flight", "sekisho_login_queue_length", "sekisho_login_queue_failing"
+BATCH, BATCH_SECONDS, FLUSH_SECONDS = "sekisho_batch_logins", "sekisho_batch_seconds", "sekisho_flush_seconds"
+HASHING = "sekisho_passwords_waiting"
+CLOCK, SYNCHRONISED = "sekisho_clock_believed", "sekisho_clock_synchronised"
+CHECKPOINTS, CHECKPOINT_FAILURES = "sekisho_checkpoints_total", "sekisho_checkpoint_failures_total"
+CHECKPOINT_AGE = "sekisho_checkpoint_age_seconds"
+UP, RESTARTS, BUILD = "sekisho_processes_up", "sekisho_process_restarts_total", "sekisho_build_info"
+READABLE, STORE, LOG = "sekisho_store_readable", "sekisho_store_bytes", "sekisho_store_log_bytes"
+CHALLENGES, SESSIONS, LOCKED = "sekisho_challenges_open", "sekisho_sessions_open", "sekisho_customers_locked"
+THROTTLED = "sekisho_customers_throttled"
+WAITING, GIVEN_UP, BACKUP = "sekisho_notices_waiting", "sekisho_notices_failed", "sekisho_backup_age_seconds"
+
+_C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+
+FAMILIES = (
+    Family(BUILD, _G, ("version", "sqlite"), "Always 1; the version of Sekisho and of SQLite."),
+    Family(UP, _G, ("process",), "Processes of this name that serve and show life."),
+    Family(RESTARTS, _C, ("process",), "Processes of this name that took another one's place."),
+    Family(LOGINS, _C, ("door", "client", "verdict", "reason"), "Verdicts of all doors."),
+    Family(LOGIN_SECONDS, _H, ("door",), "From a request's arrival to its verdict, all waiting included.", SECONDS),
+    Family(DROPS, _C, ("cause",), "RADIUS datagrams that were answered with silence."),
+    Family(IN_FLIGHT, _G, ("door",), "Requests without a verdict."),
+    Family(QUEUE, _G, (), "Requests that wait for the next batch."),
+    Family(FAILING, _G, (), "Processes whose last batch could not be written."),
+    Family(BATCH, _H, (), "Logins in one batch.", SIZES),
+    Family(BATCH_SECONDS, _H, (), "Reading, deciding, writing and flushing one batch.", SECONDS),
+    Family(FLUSH_SECONDS, _H, (), "Flushing the store's log to the disk, other processes' flushes included.", SECONDS),
+    Family(HASHING, _G, (), "Passwords that wait for a thread to be hashed."),
+    Family(CLOCK, _G, (), "1 while every process believes the clock; otherwise no login is answered."),
+    Family(SYNCHRONISED, _G, (), "1 while the kernel says that the clock is synchronised."),
+    Family(READABLE, _G, (), "1 if the metrics process could read the store; 0: the figures of the store are missing."),
+    Family(STORE, _G, (), "Size of the store's file."),
+    Family(LOG, _G, (), "Size of the store's write-ahead log."),
+    Family(CHECKPOINTS, _C, (), "Checkpoints that copied the log into the store's file."),
+    Family(CHECKPOINT_FAILURES, _C, (), "Checkpoints that failed; the log grows until one succeeds."),
+    Family(CHECKPOINT_AGE, _G, (), "Since the last checkpoint that succeeded; +Inf: there was none."),
+    Family(CHALLENGES, _G, (), "Challenges that wait for a code."),
+    Family(SESSIONS, _G, (), "Customers' web sessions, those that have just expired included."),
+    Family(LOCKED, _G, (), "Customers who are locked."),
+    Family(THROTTLED, _G, (), "Customers who are not locked and whose last code was wrong."),
+    Family(WAITING, _G, (), "Notices to customers that wait to be sent."),
+    Family(GIVEN_UP, _G, (), "Notices to customers that were given up."),
+    Family(BACKUP, _G, (), "Age of the newest backup; +Inf: none was ever made."),
+)  # fmt: skip

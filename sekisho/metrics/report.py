@@ -1,0 +1,106 @@
+"""One process's part in the metrics: its figures onto the board once a second, and an answer to whoever asks whether a
+login could be answered. It serves nothing, and writes nothing per login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from otp_core.clock import ClockWrong
+from otp_core.doors import CountingDoor
+from otp_core.store.engine import TimedFlushes
+from otp_core.tally import Histogram
+from sekisho.metrics import families as f
+from sekisho.metrics.board import Board, Figures, Key, Slot, added
+from sekisho.wiring import Application
+
+LOOK_SECONDS = 0.1
+"""How often it looks whether somebody asks."""
+
+WRITE_SECONDS = 1.0
+"""How often the figures are written."""
+
+_log = structlog.get_logger("metrics")
+
+
+class Reporter:
+    """Of one process that answers logins. ``slot``: its place on the board. Belongs to its event loop."""
+
+    def __init__(self, board: Board, slot: Slot, application: Application, doors: Mapping[str, Any]) -> None:
+        self._board, self._slot, self._application, self._doors = board, slot, application, doors
+        before = slot.read()
+        self._before, self._probed_at, self._cause = before.counts, 0.0, ""
+        self._written_at, self._told = 0.0, False
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Answer, if somebody asks; write the figures, if it is time to."""
+        now, asked_at = time.monotonic(), self._board.asked_at
+        asked = asked_at > self._probed_at
+        if asked:
+            health = self._application.services.health
+            self._cause = "" if health.healthy() else health.cause or "logins cannot be answered"
+            self._probed_at = now
+        if asked or now >= self._written_at + WRITE_SECONDS:
+            self.write()
+            self._written_at = now
+
+    def write(self) -> None:
+        """Write the figures as they are now."""
+        counts = added(self._before, self._counts())
+        written = self._slot.write(Figures(counts, self._gauges(), self._probed_at, self._cause))
+        if not written and not self._told:
+            self._told = True
+            _log.error("the metrics of this process stand still: there are too many of them", figures=len(counts))
+
+    def _counts(self) -> dict[Key, list[float]]:
+        services, queue = self._application.services, self._application.queue
+        found: dict[Key, list[float]] = {
+            (f.LOGINS, *key): [float(number)] for key, number in services.tally.verdicts.items()
+        }
+        for door, histogram in services.tally.seconds.items():
+            found[f.LOGIN_SECONDS, door] = values_of(histogram)
+        found[f.BATCH,] = values_of(queue.batch_sizes)
+        found[f.BATCH_SECONDS,] = values_of(queue.batch_seconds)
+        if isinstance(self._application.login_batch, TimedFlushes):
+            found[f.FLUSH_SECONDS,] = values_of(self._application.login_batch.flush_seconds)
+        for door in self._doors.values():
+            if isinstance(door, CountingDoor):
+                for cause, number in door.figures().drops.items():
+                    found[f.DROPS, cause] = [float(number)]
+        return found
+
+    def _gauges(self) -> dict[Key, float]:
+        application = self._application
+        found: dict[Key, float] = {
+            (f.QUEUE,): len(application.queue),
+            (f.FAILING,): bool(application.queue.failing),
+            (f.HASHING,): application.hash_pool.waiting,
+            (f.CLOCK,): self._believes_the_clock(),
+        }
+        for name, door in self._doors.items():
+            if isinstance(door, CountingDoor):
+                found[f.IN_FLIGHT, name] = door.figures().in_flight
+        return found
+
+    def _believes_the_clock(self) -> bool:
+        try:
+            self._application.clock.now()
+        except ClockWrong:
+            return False
+        return True
+
+
+def values_of(histogram: Histogram) -> list[float]:
+    """Its counts, then its sum."""
+    return [*histogram.counts, histogram.total]

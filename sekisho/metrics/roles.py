@@ -1,0 +1,69 @@
+"""The metrics' part in the server's start: who has which place on the board, and the role of the process that serves.
+
+Without a section [metrics] there is neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sekisho.checkpointer import NAME as CHECKPOINTS
+from sekisho.heartbeat import Heartbeat
+from sekisho.metrics import families as f
+from sekisho.metrics.board import Board, Figures, Key, Slot, added
+from sekisho.metrics.server import NAME, MetricsServer, Watched, try_to_bind
+from sekisho.settings import Settings
+from sekisho.supervisor import Role
+
+
+class Place(NamedTuple):
+    """Where one process writes its figures."""
+
+    board: Board
+    slot: Slot
+
+
+def places(settings: Settings, processes: int) -> list[Place | None]:
+    """One for each process; None: nobody wants to know. Raises OSError if the address cannot be had."""
+    if settings.metrics is None:
+        return [None] * processes
+    try_to_bind(settings.metrics)
+    board = Board(processes)
+    return [Place(board, slot) for slot in board.slots]
+
+
+def metrics_role(
+    settings: Settings, roles: Sequence[Role], given: Sequence[Place | None], beats: Sequence[Heartbeat]
+) -> Role | None:
+    """The role of the process that serves the figures of these roles; one of ``beats`` is its own, the last."""
+    watched = [
+        Watched(role.name, beat, place.slot, role.name != CHECKPOINTS, role.essential)
+        for role, place, beat in zip(roles, given, beats, strict=False)
+        if place is not None
+    ]
+    first = next((place for place in given if place is not None), None)
+    if first is None:
+        return None
+
+    def work(heartbeat: Heartbeat, _: bool) -> int:
+        return asyncio.run(_serve(settings, first.board, watched, heartbeat))
+
+    return Role(NAME, work, essential=False)
+
+
+async def _serve(settings: Settings, board: Board, watched: Sequence[Watched], heartbeat: Heartbeat) -> int:
+    return await MetricsServer(settings, board, watched, heartbeat).serve()
+
+
+class CheckpointCounts:
+    """What the process that makes checkpoints says of itself."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot, self._before = slot, slot.read().counts
+
+    def __call__(self, made: int, failed: int) -> None:
+        """``made``, ``failed``: since this process began."""
+        counts: dict[Key, list[float]] = {(f.CHECKPOINTS,): [float(made)], (f.CHECKPOINT_FAILURES,): [float(failed)]}
+        self._slot.write(Figures(added(self._before, counts), {}))
