@@ -7,9 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otp_core.clock import (
-    SMALL_STEP,
-    STEADY_SECONDS,
-    TOLERANCE,
     Anchor,
     ClockSetAhead,
     ClockSetBack,
@@ -21,6 +18,8 @@ from tests.fakes import HandClock, HandKernel
 
 NOON = 1_800_000_000.0
 DAY = 86_400.0
+TOLERANCE, SMALL_STEP, STEADY_SECONDS = 30.0, 90.0, 600.0
+"""Seconds back and ahead with which logins go on, and after which a clock that stands so is taken for right."""
 
 
 def test_the_moment_is_told_in_milliseconds() -> None:
@@ -138,6 +137,16 @@ def test_a_small_step_lets_logins_go_on_and_sweeps_wait_until_it_is_steady(secon
     assert clock.settled
     kernel.step(SMALL_STEP)
     clock.now()  # counted from the time that was steady
+
+
+@pytest.mark.parametrize(("seconds", "settled"), [(0.999, True), (1, False), (-0.999, True), (-1, False)])
+def test_a_step_of_less_than_a_second_is_none(seconds: float, settled: bool) -> None:
+    """A leap second is smeared or corrected slowly; reading two clocks takes time."""
+    kernel, clock = machine()
+    clock.now()
+    kernel.step(seconds)
+    clock.now()
+    assert clock.settled is settled
 
 
 def test_small_steps_ahead_add_up() -> None:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from otp_core.model import NEVER, Algorithm, Kind, TokenSpec
 from otp_core.otp import (
-    LONGEST_TYPED,
     LOOK_BACK,
     Fit,
     code_at,
@@ -269,6 +268,14 @@ def test_the_hour_means_nothing_to_a_counter() -> None:
     assert answers == {(Fit.FITS, 5)}
 
 
+@pytest.mark.parametrize("counter", [4, 5, 99])
+def test_a_counter_token_whose_stored_drift_is_1_must_be_resynchronised_first(counter: int) -> None:
+    """Whatever the code. So the store has it since version 0.2."""
+    text = code_at(SEED, counter, HOTP)
+    found = fit(SEED, HOTP, text, at_ms=NOON, last_step=4, drift=1, window=1, look_ahead=3)
+    assert found == (Fit.RESYNC_NEEDED, -1)
+
+
 def test_drift_is_followed_one_step_at_a_time() -> None:
     assert learn_drift(0, STEP, STEP, bound=10) == 0
     assert learn_drift(0, STEP + 1, STEP, bound=10) == 1
@@ -485,13 +492,14 @@ def test_what_is_invisible_counts_for_nothing_in_ids_and_codes() -> None:
 def test_a_text_that_is_longer_than_any_id_is_cut_and_not_normalised(
     normalise: Callable[[str], str], text: str
 ) -> None:
-    assert normalise(text) == text[: LONGEST_TYPED + 1]
-    assert len(text[:LONGEST_TYPED].encode()) > 253, "longer than any ID that can be stored"
+    assert normalise(text) == text[:257]
+    assert len(text[:256].encode()) > 253, "longer than any ID that can be stored"
 
 
 @pytest.mark.parametrize("normalise", [normalise_contract_id, normalise_token_id, normalise_code])
 def test_a_text_as_long_as_may_be_is_normalised(normalise: Callable[[str], str]) -> None:
-    assert normalise("１" * LONGEST_TYPED) == "1" * LONGEST_TYPED
+    assert normalise("１" * 256) == "1" * 256
+    assert normalise("１" * 257) == "１" * 257
 
 
 @settings(deadline=None)

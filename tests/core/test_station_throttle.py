@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from otp_core.first_factor.failures import FailureTable
-from otp_core.first_factor.throttle import FADE_SECONDS, PasswordThrottle, StationThrottle
+from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.policy import Delays
 from tests.core.test_password_throttle import DELAYS, guess
 from tests.fakes import HandClock, HandLoop, fingerprint
@@ -81,12 +83,24 @@ def test_failures_of_a_station_fade_one_by_one() -> None:
     for _ in range(5):
         stations.failed("", "here")
     for left in (4, 3):
-        clock.now += FADE_SECONDS
+        clock.now += 60
         assert stations.failures("", "here") == left
     stations.failed("", "here")
     assert stations.failures("", "here") == 4
-    clock.now += 4 * FADE_SECONDS
+    clock.now += 4 * 60
     assert stations.failures("", "here") == 0
+
+
+@pytest.mark.parametrize("throttle", [PasswordThrottle, StationThrottle])
+@pytest.mark.parametrize(("ahead", "counted"), [(3 * 3600 - 1, 1), (3 * 3600, 0)])
+def test_what_ends_in_three_hours_or_later_was_written_by_another_clock(
+    throttle: type[PasswordThrottle], ahead: float, counted: int
+) -> None:
+    clock = HandClock(100_000.0)
+    made = throttle(DELAYS, clock, FailureTable(100), fingerprint)
+    made.failed("taro", "here")
+    clock.now -= ahead
+    assert made.failures("taro", "here") == counted
 
 
 def test_a_guesser_gains_nothing_by_the_fading() -> None:

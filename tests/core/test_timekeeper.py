@@ -146,7 +146,7 @@ def test_what_one_process_is_told_the_others_and_the_next_start_believe(tmp_path
 def test_a_start_far_ahead_of_the_stores_last_entry_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     machine = Machine(tmp_path)
     machine.bank.customer()
-    for days, told in (29, False), (2, True):
+    for days, told in (30, False), (0.0001, True):
         machine.kernel.boot, machine.kernel.up = f"boot {days}", 10.0
         machine.kernel.step(days * DAY)
         machine.process()[1].warn_of_a_long_absence()
