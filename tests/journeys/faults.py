@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from otp_core.store.sqlite import driver
 from tests.radius_peer import ACCEPT, REJECT, Packet, Peers, access_request, names, status_server
 from tests.sekisho import SECRET, Customer, Sekisho, client_table
 
@@ -98,14 +100,38 @@ def check_recovery(sekisho: Sekisho, peers: Peers, asked: list[Asked]) -> None:
         assert len(sekisho.audit(one.customer.contract_id, "login.accepted")) == 1
 
 
+@contextmanager
+def log_kept(sekisho: Sekisho) -> Iterator[None]:
+    """Somebody reads: no checkpoint lets the log begin anew, so every commit needs room of its own."""
+    with contextlib.closing(driver.connect(sekisho.database, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM customer").fetchone()
+        yield
+        reader.execute("ROLLBACK")
+
+
+def check_stop(sekisho: Sekisho, peers: Peers, customers: list[Customer], since: int) -> None:
+    """Logins hear nothing; a flush has failed, so all of the server ends and says why. ``since``: where the log was
+    before the disk failed."""
+    packets = [ask(one, one.code()) for one in customers]
+    assert names(peers.ask_all(packets, wait=0.4)) == [SILENT] * len(packets)
+    sekisho.wait_for_log("nothing is acknowledged any more", since=since)
+    assert sekisho.process is not None
+    assert sekisho.process.wait(20) == 5
+    sekisho.process = None
+    assert "Traceback" not in sekisho.log_text()[since:]
+    assert len(sekisho.log_text()[since:].splitlines()) < 30
+
+
 def refuses_to_start(sekisho: Sekisho, *lines: str) -> None:
     """It ends at once, with the exit code for what cannot be used now, and one line that says why."""
     since = len(sekisho.log_text())
-    assert sekisho.spawn().wait(20) == 4
+    code = sekisho.spawn().wait(20)
     sekisho.process = None
     said = sekisho.log_text()[since:]
+    assert code == 4, f"exit code {code}: {said}"
     for line in lines:
-        assert line in said
+        assert line in said, said
     assert "Traceback" not in said
 
 

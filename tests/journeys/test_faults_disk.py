@@ -25,8 +25,11 @@ from tests.journeys.faults import (
     as_root,
     ask,
     check_recovery,
+    check_stop,
     check_trouble,
     comes_back,
+    log_kept,
+    refuses_to_start,
     running_sekisho,
     sekisho_and_peers,
 )
@@ -46,7 +49,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         sekisho_and_peers(tmp_path, disk=disk) as (sekisho, peers),
     ):
         customers = sekisho.crowd(8)
-        with filled(disk):
+        with log_kept(sekisho), filled(disk):
             asked = check_trouble(sekisho, peers, customers, "the disk is full: make room; work goes on by itself")
             with pytest.raises(StoreUnavailable):
                 sekisho.desk.customers.lock(customers[0].contract_id, STAFF)
@@ -61,7 +64,7 @@ def test_a_full_disk_that_holds_the_log_as_well(tmp_path: Path) -> None:
         sekisho_and_peers(disk) as (sekisho, peers),
     ):
         asked = [Asked(one, one.code(), ask(one, one.code())) for one in sekisho.crowd(8)]
-        with filled(disk):
+        with log_kept(sekisho), filled(disk):
             assert names(peers.ask_all([one.packet for one in asked], wait=0.4)) == [SILENT] * 8
             time.sleep(1.1)
             assert not answers_status(peers)
@@ -97,8 +100,10 @@ def filled(disk: Path) -> Iterator[None]:
 
 def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     """What a quota does, without root: the write-ahead log meets its limit in the middle of work."""
-    with sekisho_and_peers(tmp_path, prefix=("prlimit", f"--fsize={160 * 1024}")) as (sekisho, peers):
+    limit = ("prlimit", f"--fsize={160 * 1024}")
+    with sekisho_and_peers(tmp_path, prefix=limit) as (sekisho, peers), contextlib.ExitStack() as stack:
         heard: dict[str, str] = {}
+        stack.enter_context(log_kept(sekisho))
         while SILENT not in heard.values():
             crowd = sekisho.crowd(10)
             answers = names(peers.ask_all([ask(one, one.code()) for one in crowd], wait=0.4))
@@ -148,19 +153,22 @@ def test_files_that_may_not_be_written(tmp_path: Path) -> None:
                 sekisho, peers, customers[:4], "the file or its folder cannot be written: check owner"
             )
         check_recovery(sekisho, peers, asked)
+        since = len(sekisho.log_text())
         device = next(line.split()[0] for line in Path("/proc/mounts").read_text().splitlines() if str(disk) in line)
         Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("tried by a test\n")
-        check_trouble(sekisho, peers, customers[4:], "check owner, rights and mount options")
+        check_stop(sekisho, peers, customers[4:], since)
 
 
 @as_root
 def test_a_disk_that_fails(tmp_path: Path) -> None:
     with ext4(tmp_path) as disk, sekisho_and_peers(tmp_path, disk=disk) as (sekisho, peers):
         customers = sekisho.crowd(8)
+        since = len(sekisho.log_text())
         handle = os.open(disk, os.O_RDONLY)
         fcntl.ioctl(handle, EXT4_IOC_SHUTDOWN, struct.pack("I", 2))
         os.close(handle)
-        check_trouble(sekisho, peers, customers, "the disk reports errors: check the kernel log and free space")
+        check_stop(sekisho, peers, customers, since)
+        refuses_to_start(sekisho, "Input/output error")
 
 
 @contextmanager
