@@ -263,3 +263,20 @@ def test_it_installs_into_a_staging_folder(tmp_path: Path, workshop: Workshop) -
     assert os.stat(files["pam_sekisho.so"]).st_mode & 0o777 == 0o644
     machine = run(["cc", "-print-multiarch"]).strip()
     assert files["pam_sekisho.so"].parent == tmp_path / "root/usr/lib" / machine / "security"
+
+
+@pytest.mark.parametrize("server_uid", ["", "sekisho", "-1", "12 34", "99999999999"])
+def test_a_user_id_that_is_none_installs_nothing(tmp_path: Path, server_uid: str) -> None:
+    """`SERVER_UID=$(id -u sekisho)` before that user exists: the module would trust root alone, and nobody be told."""
+    command = ["make", "-s", "-C", str(MODULE), f"BUILD={tmp_path}", "install", f"DESTDIR={tmp_path / 'root'}"]
+    done = subprocess.run([*command, f"SERVER_UID={server_uid}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f'SERVER_UID="{server_uid}" is no user ID: make the user first' in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_servers_user_id_gets_into_both_lines_of_the_profile(tmp_path: Path) -> None:
+    command = ["make", "-s", "-C", str(MODULE), f"BUILD={tmp_path}", "install"]
+    run([*command, f"DESTDIR={tmp_path / 'root'}", "SERVER_UID=991"])
+    profile = (tmp_path / "root/usr/share/pam-configs/sekisho").read_text()
+    assert profile.count("pam_sekisho.so server_uid=991 use_first_pass") == 2
