@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from otp_core.accounts.principal import Principal, PrincipalKind
+from dataclasses import replace
+
+from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Refusal, Refused
-from otp_core.accounts.transactions import Transactions
+from otp_core.accounts.transactions import SYSTEM, Transactions
 from otp_core.accounts.verification import Code, VerificationNeeded, VerifiedCode
 from otp_core.audit import Event
 from otp_core.clock import ClockWrong
@@ -168,7 +170,7 @@ class Codes:
         failures, locked_at = failures_after(record, now, self._rules)
         self._transactions.set_failures(work, record, failures, now, locked_at)
         if locked_at is not None:
-            locker = Principal("desk", PrincipalKind.SYSTEM, reason=lock_reason(failures))
+            locker = replace(SYSTEM, reason=lock_reason(failures))
             self._transactions.record(work, Event.CUSTOMER_LOCKED, locker, record.contract_id, record.token_id)
 
     def _is_free(self, work: Work, record: LoginRecord, token: TokenRecord) -> bool:

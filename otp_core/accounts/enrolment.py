@@ -46,7 +46,7 @@ class EnrolmentService:
             record = self._allowed(work, contract_id, Move.ENROL)
             token, step, now = self._codes.check_new_token(work, record, token_id, code)
             if record.token_key not in (None, token.key):
-                self._retire_old(work, record)
+                self._retire_old(work, record, principal)
             self._bind(work, record, Move.ENROL, token, step, now)
             was = record.token_id if record.token_id != token_id else None
             return self._transactions.record(work, Event.ENROLLED, principal, record.contract_id, token_id, was=was)
@@ -82,7 +82,7 @@ class EnrolmentService:
             old_step, now = self._codes.check(work, record, old_code)
             token, step, now = self._codes.check_new_token(work, record, token_id, code)
             self._codes.spend_step(work, record, old_step, now)
-            self._retire_old(work, record)
+            self._retire_old(work, record, principal)
             return self._changed(work, record, Move.CHANGE_DEVICE, token, step, now, principal)
 
     @rerun_on_conflict
@@ -114,7 +114,7 @@ class EnrolmentService:
             token, step, now = self._codes.check_new_token(work, record, token_id, code)
             if not work.take_proof(session.key, record.customer_key, record.token_key, now):
                 raise Refused(Refusal.NOT_NOW, "the old token's code was given too long ago, or not here")
-            self._retire_old(work, record)
+            self._retire_old(work, record, principal)
             return self._changed(work, record, Move.CHANGE_DEVICE, token, step, now, principal, session=session.key)
 
     @rerun_on_conflict
@@ -256,13 +256,13 @@ class EnrolmentService:
         self._codes.spend_first_step(work, record, token, step, now)
         self._transactions.set_use(work, record, customer_after(OtpUse(record.otp_use), move), token.key)
 
-    def _retire_old(self, work: Work, record: LoginRecord) -> None:
+    def _retire_old(self, work: Work, record: LoginRecord, principal: Principal) -> None:
         """Retire the token that the customer had, unless another customer has it too. Raises Conflict."""
         assert record.token_id is not None
         old = work.token(record.token_id)
         if old is not None and old.state == TokenState.BOUND and work.holders(old.key) == 1:
             self._transactions.move_token(work, old, TokenMove.RETIRE)
-            work.audit(Event.TOKEN_RETIRED, actor="desk", customer=record.contract_id, token=old.token_id)
+            self._transactions.record(work, Event.TOKEN_RETIRED, principal, record.contract_id, old.token_id)
 
     def _permit_digest(self, record: LoginRecord, permit: str) -> int:
         text = normalise_token_id(permit)

@@ -78,10 +78,10 @@ class Transactions:
     ) -> Iterator[Work]:
         """One transaction for one act. Raises Refused (NOT_PERMITTED) before anything is read.
 
-        A refusal keeps what was counted and leaves an ``act.refused`` row; any other exception leaves nothing. So an
-        act writes nothing but counts before its last check. ``record_refusal`` False: a refusal leaves nothing either,
-        for acts that strangers can repeat as fast as they like. ``customer`` and ``token``: whom and what it
-        concerns."""
+        A refusal keeps what was counted and leaves an ``act.refused`` row that names the act; any other exception
+        leaves nothing. So an act writes nothing but counts before its last check. ``record_refusal`` False: a refusal
+        leaves nothing either, for acts that strangers can repeat as fast as they like. ``customer`` and ``token``: whom
+        and what it concerns."""
         contract_id = None if customer is None else normalise_contract_id(customer)
         refused: Refused | None = None
         with self.store.work() as work:
@@ -98,7 +98,7 @@ class Transactions:
                     refused = error
             if refused is not None:
                 of, its, why = refusal_to_keep(work, self.store.sealer, refused, contract_id, token)
-                fields = {**principal.audit_fields, "reason": why}
+                fields = {**principal.audit_fields, "reason": f"{act}: {why}"}
                 refused.row = work.audit_row(Event.REFUSED, **fields, customer=of, token=its)
                 work.audit_all([refused.row])
         if refused is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.accounts import IssuedToken, Receipt, Refusal, ReissuePermit
+from otp_core.accounts import IssuedToken, Receipt, Refusal, ReissuePermit, permissions
 from otp_core.accounts.lifecycle import CUSTOMER, Move
 from otp_core.audit import Event
 from otp_core.clock import ClockSetBack
@@ -40,6 +40,16 @@ ACTS: dict[Move, Act] = {
     Move.REPORT_LOST: lambda bank, taro, new: bank.desk.enrolment.report_lost("taro", STAFF),
     Move.PERMIT_REISSUE: lambda bank, taro, new: bank.desk.enrolment.permit_reissue("taro", STAFF),
 }
+ASKED = {
+    Move.ENROL: "enrol",
+    Move.SUSPEND: "suspend",
+    Move.RESUME: "resume",
+    Move.CHANGE_DEVICE: "change the device",
+    Move.CHANGE_BY_PERMIT: "change the device by a reissue permit",
+    Move.REPORT_LOST: "report a token lost",
+    Move.PERMIT_REISSUE: "permit a reissue",
+}
+"""What the row of a refused act calls it."""
 DONE: dict[Move, Event] = {
     Move.ENROL: Event.ENROLLED,
     Move.SUSPEND: Event.SUSPENDED,
@@ -69,12 +79,12 @@ def test_an_act_is_carried_out_where_the_table_allows_it_and_refused_everywhere_
         assert f"cannot {move}" in refusal.detail
         assert bank.rows() == before
         (row,) = bank.audit()[len(trail) :]
-        assert (row.event, row.customer, row.reason) == (Event.REFUSED, "taro", str(refusal))
+        assert (row.event, row.customer, row.reason) == (Event.REFUSED, "taro", f"{ASKED[move]}: {refusal}")
         return
     ACTS[move](bank, taro, new)
     *before_it, row = bank.audit()[len(trail) :]
     assert (row.event, row.customer) == (DONE[move], "taro")
-    retired = [(Event.TOKEN_RETIRED, "desk", "taro", "VSMT00000001")] if (use, move) in RETIRING else []
+    retired = [(Event.TOKEN_RETIRED, row.actor, "taro", "VSMT00000001")] if (use, move) in RETIRING else []
     assert [(one.event, one.actor, one.customer, one.token) for one in before_it] == retired
     assert not retired or row.reason == "portal; was VSMT00000001"
     record = bank.login_record()
@@ -134,7 +144,9 @@ def test_every_act_on_an_unknown_customer_is_refused_and_leaves_a_row(
     assert refused(lambda: act(bank)).refusal is Refusal.UNKNOWN_CUSTOMER
     fingerprint = bank.store.sealer.name_fingerprint("taro")
     (row,) = bank.audit(event=Event.REFUSED)
-    assert (row.customer, row.reason) == (fingerprint, "there is no such customer")
+    act_, _, why = row.reason.partition(": ")
+    assert (row.customer, why) == (fingerprint, "there is no such customer")
+    assert act_ in list(permissions.Act)
 
 
 # Who did it, where from and why.

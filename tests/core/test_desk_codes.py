@@ -89,7 +89,7 @@ def test_wrong_codes_at_the_desk_and_at_a_door_lock_together(tmp_path: Path) -> 
         assert (record.failures, record.failed_at, record.failed_fingerprint) == (count, int(NOON * 1000), 0)
     assert bank.login_record().locked_at == int(NOON * 1000)
     (row,) = bank.audit(event="customer.locked")
-    assert (row.actor, row.customer, row.reason) == ("desk", "taro", "5 wrong codes in a row")
+    assert (row.actor, row.customer, row.reason) == ("sekisho", "taro", "5 wrong codes in a row")
     assert row.token == "VSMT00000001"
     assert [line.event for line in bank.audit()][-2:] == ["customer.locked", "act.refused"]
     assert reason(login(bank, taro)) == Finding.LOCKED

@@ -77,7 +77,8 @@ def carried_out(at: Scene, desk: Desk, act: Act, principal: Principal) -> bool:
     assert at.bank.rows() == before
     (row,) = at.bank.audit()[len(trail) :]
     assert (row.event, row.actor, row.source) == (Event.REFUSED, principal.name, principal.source)
-    assert row.reason == str(refused) == f"not permitted: {principal.role or principal.kind} may not {act}"
+    assert str(refused) == f"not permitted: {principal.role or principal.kind} may not {act}"
+    assert row.reason == f"{act}: {refused}"
     return False
 
 

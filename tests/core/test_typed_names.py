@@ -23,7 +23,7 @@ def test_a_password_typed_as_token_id_is_not_written_down(tmp_path: Path) -> Non
         bank.desk.enrolment.enrol("taro", typed, "123456", STAFF)
     (row,) = bank.audit(event=Event.REFUSED)
     assert (row.customer, row.token) == ("taro", bank.store.sealer.name_fingerprint(typed))
-    assert row.reason == "the token ID or its code is not right"
+    assert row.reason == "enrol: the token ID or its code is not right"
     assert typed not in repr(bank.audit())
     assert bank.audit(token=typed, token_fingerprint=bank.store.sealer.name_fingerprint(typed)) == [row]
 
