@@ -55,6 +55,5 @@ def schema(
     from otp_core.settings import describe_schema, markdown_table
     from sekisho.settings import Settings
 
-    typer.echo(
-        markdown_table(Settings) if markdown else json.dumps(describe_schema(Settings), indent=2), nl=not markdown
-    )
+    text = markdown_table(Settings) if markdown else json.dumps(describe_schema(Settings), indent=2, ensure_ascii=False)
+    typer.echo(text.encode(), nl=not markdown)

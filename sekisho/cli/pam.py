@@ -26,6 +26,7 @@ def add_to(app: typer.Typer, doctor: typer.Typer) -> None:
 
 
 def pam_agent(
+    ctx: typer.Context,
     settings: Annotated[Path, typer.Option("--settings", metavar="FILE", help="The agent's own settings.")] = Path(
         "/etc/sekisho/pam-agent.toml"
     ),
@@ -38,6 +39,7 @@ def pam_agent(
       sekisho pam-agent --settings /etc/sekisho/pam-agent.toml --check
       sekisho pam-agent --settings /etc/sekisho/pam-agent.toml
     """
+    _context(ctx).config = settings  # a fault is this file's, whatever /etc/sekisho/sekisho.toml is
     from pam_module.agent import run
     from pam_module.agent_settings import LoadedAgent, load_agent
 

@@ -22,6 +22,7 @@ from sekisho.cli.options import (
     TokenId,
 )
 from sekisho.cli.output import hint, say_facts, say_json
+from sekisho.cli.qr import show_qr
 from sekisho.cli.spreadsheet import AsCsv, AsExcel, one_form, say_list
 
 app = typer.Typer(help="Tokens: what shows the codes.", no_args_is_help=True)
@@ -95,7 +96,7 @@ def issue(
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make a new token for an authenticator app, and show its seed this once.
+    """Make a new token for an authenticator app, and show its seed this once; on a terminal as a QR code too.
 
     \b
     Example:
@@ -109,6 +110,7 @@ def issue(
         say_json(json_shapes.issued_token(issued))
         return
     say_facts({"token ID": issued.token_id, "secret": issued.secret, "URI": issued.uri})
+    show_qr(issued.uri)
     hint("The secret is shown this once: hand it over by a safe way, and keep it nowhere.")
 
 
