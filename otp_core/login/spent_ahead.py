@@ -65,8 +65,7 @@ def taken_back(token: TokenSteps, uses: Sequence[Use], now: int, rules: Rules) -
     # A code that fits now may have been accepted at one of these moments.
     last = max([last, *(step + token.drift + rules.window + learnt for step in recent)])
     last = min(max(last, -1), token.last_step)
-    spans = [span for span in spans_of(token.spent_ahead) if span[1] > last]
-    spans.append((token.last_step, token.last_step))
+    spans = [*spans_of(token.spent_ahead), (token.last_step, token.last_step)]
     for number, use in enumerate(ahead):
         centre = step_at(use.at, token.period) + token.drift
         away = rules.window + min(len(ahead) - number, 2 * rules.max_drift)

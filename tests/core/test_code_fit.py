@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp_core.login.code_fit import NEAR_STEPS, near_miss
+from otp_core.login.code_fit import near_miss
 from otp_core.model import Challenge, Kind, Reject, TokenSpec
 from otp_core.otp import Fit
 from tests.core.evaluator_harness import NOON, WRONG, Harness, code, code_of, first, make_harness, second, seed_of
@@ -34,11 +34,35 @@ def test_a_code_of_another_time_is_told_by_its_distance(away: int, words: str) -
 def test_the_distance_is_from_where_the_code_is_expected() -> None:
     assert said(-3, drift=-5) == "correct code, 2 steps early"
     assert said(-6, drift=-5, window=0) == "correct code, 1 step late"
+    assert said(-4, drift=-5, window=0) == "correct code, 1 step early"
 
 
 @given(st.integers(-60, 60))
 def test_only_what_is_near_is_said(away: int) -> None:
-    assert bool(said(away)) is (1 < abs(away) <= NEAR_STEPS)
+    assert bool(said(away)) is (1 < abs(away) <= 20)
+
+
+@pytest.mark.parametrize(
+    ("away", "words"),
+    [
+        (-21, ""),
+        (-20, "correct code, 20 steps late"),
+        (20, "correct code, 20 steps early"),
+        (21, ""),
+    ],
+)
+def test_near_is_up_to_twenty_steps_on_each_side(away: int, words: str) -> None:
+    assert said(away) == words
+
+
+def test_of_two_steps_with_one_code_the_nearer_one_is_told() -> None:
+    """Steps 49685 and 49703 of this seed have one code."""
+    harness = Harness()
+    record = harness.customer()
+    now = 49697 * 30_000
+    text = code_of(away=-12, now=now)
+    assert text == code_of(away=6, now=now)
+    assert near_miss(record, seed_of("VSMT00000001"), text, now, 1, 10) == "correct code, 6 steps early"
 
 
 @pytest.mark.parametrize("text", ["", "12345", "1234567", "abcdef", "１２３４５６"])
@@ -65,6 +89,23 @@ def test_a_counter_token_is_told_by_counters(counter: int, words: str) -> None:
     text = code_of(away=counter, spec=COUNTER)
     assert harness.evaluator.fit(record, text, NOON)[0] is not Fit.FITS
     assert near_miss(record, seed_of("VSMT00000001"), text, NOON, 1, 10) == words
+
+
+@pytest.mark.parametrize("counter", [98, 100, 101, 110, 111])
+def test_a_counter_that_is_expected_or_was_just_accepted_is_no_near_miss(counter: int) -> None:
+    record = Harness().customer(spec=COUNTER)
+    record.last_step = 100
+    assert near_miss(record, seed_of("VSMT00000001"), code_of(away=counter, spec=COUNTER), NOON, 1, 10) == ""
+
+
+@pytest.mark.parametrize(
+    ("last_step", "counter", "words"),
+    [(-1, 11, "correct code, 11 counters ahead"), (4, 0, "correct code, 5 counters behind")],
+)
+def test_a_counter_token_begins_at_nought(last_step: int, counter: int, words: str) -> None:
+    record = Harness().customer(spec=COUNTER)
+    record.last_step = last_step
+    assert near_miss(record, seed_of("VSMT00000001"), code_of(away=counter, spec=COUNTER), NOON, 1, 10) == words
 
 
 def test_a_rejection_and_a_second_question_know_how_the_code_misses_and_others_do_not() -> None:

@@ -569,6 +569,8 @@ def test_a_counter_ahead_comes_before_the_same_code_behind() -> None:
         ("pw1 2 3 4 5   6", 0),  # 13 characters: more than twice the digits
         ("pw1  2  3  4  5  6", 0),
         ("12345", 0),
+        ("123456", 6),
+        ("pw㉑㉑㉑", 0),  # 21 in a circle is no digit of a code: fewer characters than digits
         ("", 0),
     ],
 )

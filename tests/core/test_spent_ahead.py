@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otp_core.login.policy import Rules
-from otp_core.login.spent_ahead import TokenSteps, Use, is_ahead, taken_back
+from otp_core.login.spent_ahead import TokenSteps, Use, is_ahead, recent_ms, taken_back, with_step
 from otp_core.model import TokenSpec
 from otp_core.otp import Fit, code_at, fit, is_spent_ahead, learn_drift, resynchronise, spans_of, step_at
 
@@ -60,6 +60,57 @@ def test_spans_of_an_earlier_time_stay_while_they_lie_ahead() -> None:
     earlier = f"{HERE - 50}-{HERE - 40} {HERE + 2000}-{HERE + 2002}"
     _, spent = taken_back(token(HERE + 500, spent=earlier), [], NOW, RULES)
     assert spans_of(spent) == [(HERE + 500, HERE + 500), (HERE + 2000, HERE + 2002)]
+
+
+def test_a_span_is_as_wide_as_the_drift_could_move_since() -> None:
+    """The drift that is stored is that of the end: one acceptance before, it was one step less at most."""
+    uses = [Use(NOW + 9 * HOUR), Use(NOW + 10 * HOUR)]
+    _, spent = taken_back(token(HERE + 1200), uses, NOW, RULES)
+    assert spans_of(spent) == [(HERE + 1080 - 3, HERE + 1080 + 3), (HERE + 1200 - 2, HERE + 1200)]
+
+
+def test_a_drift_moves_from_one_bound_to_the_other_at_most() -> None:
+    uses = [Use(NOW), *(Use(NOW + HOUR * (number + 1)) for number in range(40))]
+    last, spent = taken_back(token(HERE + 4800), uses, NOW, RULES)
+    assert last == HERE + 1 + 20
+    assert spans_of(spent)[0] == (HERE + 120 - 21, HERE + 120 + 21)
+
+
+@pytest.mark.parametrize("drift", [-5, 0, 5])
+def test_what_was_accepted_now_is_found_with_the_tokens_drift(drift: int) -> None:
+    last, _ = taken_back(token(HERE + 1080, drift), [Use(NOW), Use(NOW + 9 * HOUR)], NOW, RULES)
+    assert last == HERE + drift + RULES.window + 1
+
+
+@pytest.mark.parametrize(("drift", "last"), [(0, HERE + 10 + 2), (15, HERE + 15 + 2)])
+def test_after_a_resynchronisation_ahead_no_drift_that_may_be_is_open(drift: int, last: int) -> None:
+    assert taken_back(token(HERE + 1080, drift), [Use(NOW + 9 * HOUR, True)], NOW, RULES)[0] == last
+
+
+def test_the_span_of_a_resynchronisation_is_as_wide_as_it_searches() -> None:
+    _, spent = taken_back(token(HERE + 1080), [Use(NOW + 9 * HOUR, True)], NOW, RULES)
+    assert spans_of(spent) == [(HERE + 1080 - 2 - 200 - 10, HERE + 1080)]
+
+
+def test_a_span_begins_behind_the_last_step() -> None:
+    last, spent = taken_back(token(HERE + 30), [Use(NOW + 20 * 30_000, True)], NOW, RULES)
+    assert (last, spans_of(spent)) == (HERE + 12, [(HERE + 13, HERE + 30)])
+
+
+def test_before_the_first_step_there_is_none() -> None:
+    assert taken_back(token(500), [], 0, RULES)[0] == -1
+
+
+def test_uses_matter_for_twice_the_window_and_as_far_as_the_drift_may_have_moved() -> None:
+    assert recent_ms(30, RULES, 0) == 4 * 30_000
+    assert recent_ms(30, RULES, 3) == 7 * 30_000
+    assert recent_ms(60, Rules(window=0), 1000) == (2 + 20) * 60_000
+
+
+def test_one_more_step_joins_its_neighbours_and_what_is_past_goes() -> None:
+    earlier = token(20, spent="3-4 8-9 12-13 14-14 16-17")
+    assert with_step(earlier, 9) == "12-14 16-17 20-20"
+    assert with_step(token(18, spent="16-17"), -1) == "16-18"
 
 
 def test_there_are_no_more_spans_than_a_row_can_bear() -> None:

@@ -67,12 +67,22 @@ def test_what_comes_out_is_a_code_and_the_rest_of_the_text(
         ("123456password", ",", True, None),
         ("password123456", "", True, None),
         ("1234567password", "", True, ("7password", "123456")),
+        ("password,123456", "，", False, ("password", "123456")),
+        ("p1  2 3 4 5 6", "", False, ("p", "1  2 3 4 5 6")),
+        ("p1  2  3 4 5 6", "", False, None),  # 13 characters: more than twice the digits
+        ("p1  2  3  4  5  6", "", False, None),
+        ("password㉑㉑㉑", "", False, None),  # fewer characters than digits
+        ("###㉑㉑㉑", "###", False, None),
         ("", "", False, None),
         ("12345", "", True, None),
     ],
 )
 def test_the_usual_spellings(text: str, separator: str, code_first: bool, found: tuple[str, str] | None) -> None:
     assert split(text, 6, separator, code_first) == found
+
+
+def test_password_then_code_without_anything_between_is_the_usual_order() -> None:
+    assert split("secret123456", 6) == ("secret", "123456")
 
 
 def test_a_long_text_costs_no_more_than_a_short_one() -> None:

@@ -64,6 +64,10 @@ def test_a_long_text_is_kept_up_to_its_64th_character() -> None:
     assert station_of("a" * 65) == readable("a" * 65) == "a" * 64
 
 
+def test_a_text_that_is_cut_at_a_blank_ends_before_it() -> None:
+    assert station_of("a" * 63 + " bc") == "a" * 63
+
+
 def test_what_stands_behind_253_characters_is_not_looked_at() -> None:
     assert [station_of(" " * blanks + "ab") for blanks in (251, 252, 253)] == ["ab", "a", ""]
     assert readable(" " * 252 + "ab") == "a"
