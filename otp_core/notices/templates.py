@@ -16,6 +16,7 @@ from email.utils import format_datetime
 from otp_core.audit import Event, ms_of
 from otp_core.dates import moment_text
 from otp_core.model import Language
+from otp_core.reference import reference_of
 from otp_core.store.outbox import Waiting
 
 _TEXTS: dict[tuple[Event, Language], tuple[str, str]] = {
@@ -146,7 +147,7 @@ def render(notice: Waiting, identity: MailIdentity) -> EmailMessage:
         contract=masked(notice.contract_id),
         when=moment_text(ms_of(notice.key) / 1000, identity.zone, language),
         token=_TOKEN[language].format(masked(notice.token_id)) if notice.token_id else "",
-        reference=notice.key,
+        reference=reference_of(notice.key),
         contact=identity.contact,
     )
     message.set_content(body, cte="base64" if language is Language.JA else None)

@@ -11,6 +11,7 @@ import typer
 from otp_core import json_shapes
 from otp_core.audit import Event
 from otp_core.json_shapes import local_time
+from otp_core.reference import reference_of
 from sekisho.cli.context import CliContext, principal
 from sekisho.cli.options import AsJson, ContractId, FromStdin, Reason, TokenId
 from sekisho.cli.output import hint, say, say_json
@@ -34,11 +35,11 @@ def add_to(app: typer.Typer) -> None:
 
 
 def done(event: str, text: str, receipt: Receipt, as_json: bool) -> None:
-    """Say what an act did, with the number of its audit row."""
+    """Say what an act did, with the reference number of its audit row, as the customer's page and mail show it."""
     if as_json:
         say_json(json_shapes.receipt(event, receipt))
     else:
-        say(f"{text} (audit {receipt.reference})")
+        say(f"{text} (reference {reference_of(receipt.reference)})")
 
 
 def enrol(

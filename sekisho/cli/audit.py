@@ -15,6 +15,7 @@ import typer
 from otp_core import json_shapes
 from otp_core.audit import Event, id_at, ms_of
 from otp_core.json_shapes import local_time
+from otp_core.reference import ids_of, reference_of
 from sekisho.cli.context import CliContext
 from sekisho.cli.options import AsJson
 from sekisho.cli.options import contract_id as read_contract_id
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _PAGE = 1000
 _NEWEST = 100
 _POLL_SECONDS = 0.5
+_DAY_MS = 24 * 3_600_000
 _OVERLAP_MS = 2000
 """How far back each look of ``--follow`` reads again. A row gets its number before it is committed, so a slower
 process's row can appear after a newer one."""
@@ -80,6 +82,24 @@ Token = Annotated[str | None, typer.Option(parser=read_token_id, metavar="TOKEN_
 EventName = Annotated[
     str | None, typer.Option(parser=_event, metavar="EVENT", help="Or its beginning: login, otp., customer.locked")
 ]
+
+
+def _reference(text: str) -> str:
+    try:
+        ids_of(text, 0)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        parser=_reference,
+        metavar="REFERENCE",
+        help="The reference number (受付番号) that a customer's page or mail shows.",
+    ),
+]
 Actor = Annotated[str | None, typer.Option(metavar="NAME", help="A gateway, or a user of the command line.")]
 Since = Annotated[int | None, typer.Option(parser=_moment, metavar="TIME", help="2026-04-01T09:30 (local), or 2h ago.")]
 Until = Annotated[int | None, typer.Option(parser=_moment, metavar="TIME", help="Before this time.")]
@@ -100,6 +120,7 @@ def audit(
     token: Token = None,
     event: EventName = None,
     actor: Actor = None,
+    reference: Reference = None,
     since: Since = None,
     until: Until = None,
     limit: Newest = None,
@@ -113,6 +134,7 @@ def audit(
     \b
     Examples:
       sekisho audit --customer 1234567 --since 7d
+      sekisho audit --reference K7MX4PQR
       sekisho audit --event login.rejected --follow
       sekisho audit --since 2026-04-01 --until 2026-05-01 --excel > april.csv
     """
@@ -133,10 +155,18 @@ def audit(
         None if token is None else fingerprint(token),
         () if customer is None else _former(context.store, customer),
     )
+    if reference is not None:
+        wanted = _within(wanted, *ids_of(reference, newest=id_at(int(time.time() * 1000) + _DAY_MS)))
     if limit is None:
-        limit = _NEWEST if since is None else 0
+        limit = _NEWEST if since is None and reference is None else 0
     show = _show_json if as_json else _csv_show(as_excel) if as_csv or as_excel else _show_text
     _show(context.store, wanted, limit, follow, show)
+
+
+def _within(wanted: AuditFilter, first: int, last: int) -> AuditFilter:
+    """The same rows, if their numbers are from ``first`` to ``last``."""
+    before = last + 1 if wanted.before is None else min(wanted.before, last + 1)
+    return replace(wanted, after=max(wanted.after, first - 1), before=before)
 
 
 def _former(store: Store, customer: str) -> tuple[str, ...]:
@@ -212,7 +242,11 @@ def _all_rows(store: Store, wanted: AuditFilter) -> Iterator[AuditLine]:
 def _show_text(line: AuditLine) -> None:
     whom = " ".join(filter(None, (line.customer, line.token)))
     reason = f": {line.reason}" if line.reason else ""
-    say(visible(f"{_time(line)}  {line.event:<22} {whom}  by {line.actor}{_from(line)}{reason}"))
+    say(
+        visible(
+            f"{_time(line)}  {reference_of(line.id)}  {line.event:<22} {whom}  by {line.actor}{_from(line)}{reason}"
+        )
+    )
 
 
 def _from(line: AuditLine) -> str:

@@ -12,6 +12,7 @@ import pytest
 from otp_core.audit import NOTICED, id_at
 from otp_core.model import Language
 from otp_core.notices.templates import MailIdentity, masked, render
+from otp_core.reference import reference_of
 from otp_core.settings.notices import mail_address
 from otp_core.store.outbox import Waiting
 
@@ -37,7 +38,13 @@ def test_every_notice_exists_in_every_language_and_arrives_as_it_was_written(eve
 
 def test_a_notice_says_what_when_whose_and_whom_to_call() -> None:
     text = render(notice(), HEAD).get_content()
-    for word in ("利用登録を受け付けました", "****1234", "********5678", "2027年01月15日 17:00", str(id_at(AT))):
+    for word in (
+        "利用登録を受け付けました",
+        "****1234",
+        "********5678",
+        "2027年01月15日 17:00",
+        reference_of(id_at(AT)),
+    ):
         assert word in text
     assert "コールセンター 0120-000-000" in text
     assert "taro1234" not in text
