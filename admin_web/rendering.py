@@ -83,7 +83,8 @@ class Renderer:
             digits=_wide if japanese else str,
             moment=lambda at: moment_text(at, zone(settings.time_zone), language),
             login_url=settings.login_url,
-            **{"message": None, "signed_in": False, "ended": False, "minutes": 0, **values},
+            soft_token=settings.soft_token,
+            **{"message": None, "signed_in": False, "name": None, "ended": False, "minutes": 0, **values},
         )
         return web.Response(
             text=text, status=status, content_type="text/html", headers={"Vary": "Accept-Language, Cookie"}
@@ -94,8 +95,17 @@ class Renderer:
         return self.render(request, "error.html", status, code=status)
 
 
+def language_handed_over(request: web.Request) -> Language | None:
+    """The language that the link to a page names, ``?lang=ja`` or ``?lang=en``; None if it names neither."""
+    wanted = request.query.get("lang", "").lower()
+    return Language(wanted) if wanted in tuple(Language) else None
+
+
 def request_language(request: web.Request) -> Language:
-    """The language in which a request is answered."""
+    """The language in which a request is answered: that of the link (``?lang=``), else the browser's."""
+    handed_over = language_handed_over(request)
+    if handed_over is not None:
+        return handed_over
     return language_of(request.cookies.get(COOKIE), request.headers.get("Accept-Language"))
 
 

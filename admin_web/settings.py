@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from admin_web.http.section import HttpSection
 from otp_core.settings.section import ExistingPath, count
@@ -64,6 +64,19 @@ class WebSettings(HttpSection):
         100_000,
         "Wrong passwords from one source address, for any customer, that cost it no delay (IPv6: one /64).",
     )
+
+    _soft_token: str | None = PrivateAttr(None)
+
+    @property
+    def soft_token(self) -> str | None:
+        """The origin of the soft token's pages; None where they are not served."""
+        return self._soft_token
+
+    def beside(self, soft_token: HttpSection | None) -> Self:
+        """These settings with the soft token's, to whose pages the portal's lead."""
+        known = self.model_copy()
+        known._soft_token = None if soft_token is None else soft_token.public_origin
+        return known
 
     @model_validator(mode="after")
     def _terms_in_both(self) -> Self:

@@ -21,18 +21,25 @@ from sekisho.settings import Settings
 
 class Entry(NamedTuple):
     """``section``: an attribute of Settings; ``make`` takes its value, which is None for a section that is left out.
+    ``beside``: the section whose door this one's pages name, by a link or by the bank's looks.
     ``asked_for_as``: its name for ``serve --doors``; the doors of one name share a process."""
 
     section: str
     make: Callable[[Any], Door[Any]]
     asked_for_as: str
+    beside: str | None = None
+
+    def section_of(self, settings: Settings) -> Any:
+        """The section, with what it has to know of the one beside it."""
+        section = getattr(settings, self.section)
+        return section if section is None or self.beside is None else section.beside(getattr(settings, self.beside))
 
 
 DOORS: dict[str, Entry] = {
     "pam": Entry("pam", PamDoor, "pam"),
     "radius": Entry("radius", RadiusDoor, "radius"),
-    "soft_token": Entry("soft_token", SoftTokenDoor, "web"),
-    "web": Entry("web", WebDoor, "web"),
+    "soft_token": Entry("soft_token", SoftTokenDoor, "web", beside="web"),
+    "web": Entry("web", WebDoor, "web", beside="soft_token"),
 }
 
 NAMES = tuple(dict.fromkeys(entry.asked_for_as for entry in DOORS.values()))
@@ -71,13 +78,13 @@ def processes(settings: Settings, asked_for: Collection[str] = NAMES, *, apart: 
 
 def make_doors(settings: Settings, names: Collection[str] = tuple(DOORS)) -> dict[str, Door[Any]]:
     """These doors, made from these settings and not opened yet."""
-    return {name: entry.make(getattr(settings, entry.section)) for name, entry in DOORS.items() if name in names}
+    return {name: entry.make(entry.section_of(settings)) for name, entry in DOORS.items() if name in names}
 
 
 def reload_doors(doors: dict[str, Door[Any]], settings: Settings) -> None:
     """Hand each door its section of new settings."""
     for name, door in doors.items():
-        door.reload(getattr(settings, DOORS[name].section))
+        door.reload(DOORS[name].section_of(settings))
 
 
 def door_problems(settings: Settings) -> list[Problem]:

@@ -21,7 +21,6 @@ from admin_web.portal.pages import (
     SUSPEND_DONE,
     TERMS,
     TOKEN,
-    TOKEN_ID,
 )
 from admin_web.portal.terms import version_of
 from admin_web.settings import WebSettings
@@ -103,15 +102,11 @@ def accept_terms(submission: Submission) -> Outcome:
     return Outcome(TOKEN)
 
 
-def choose_token(submission: Submission) -> Outcome:
-    """Which kind of token: one that the customer has, or a new one for an authenticator app."""
-    match submission.form.get("kind"):
-        case "own":
-            return Outcome(TOKEN_ID)
-        case "app":
-            return _issue(submission)
-        case _:
-            return Outcome(TOKEN, "kind-missing")
+def bring_token(submission: Submission) -> Outcome:
+    """The token that the customer has, by its ID and its code; or a new one for an authenticator app."""
+    if submission.form.get("go") == "app":
+        return _issue(submission)
+    return _own_token(submission)
 
 
 def _issue(submission: Submission) -> Outcome:
@@ -126,20 +121,17 @@ def _issue(submission: Submission) -> Outcome:
     return Outcome(APP, data={"token_id": issued.token_id, "issued": shown, "tokens": issued_before + 1})
 
 
-def token_id(submission: Submission) -> Outcome:
-    """A token that the customer has: its ID and its code."""
-    if submission.form.get("go") == "back":
-        return Outcome(TOKEN)
+def _own_token(submission: Submission) -> Outcome:
     text = submission.form.get("token_id", "")
     shown_again = {"kept": {"token_id": text[:_MAX_TOKEN_ID_SHOWN]}}
     if not text.strip():
-        return Outcome(TOKEN_ID, "token-id-missing")
+        return Outcome(TOKEN, "token-id-missing")
     found = normalise_token_id(text)
     if not _TOKEN_ID.fullmatch(found):
-        return Outcome(TOKEN_ID, "token-id-form", shown_again)
+        return Outcome(TOKEN, "token-id-form", shown_again)
     code, wrong = _code(submission, "code")
     if wrong:
-        return Outcome(TOKEN_ID, wrong, shown_again)
+        return Outcome(TOKEN, wrong, shown_again)
     return _bind(submission, found, code)
 
 
@@ -210,8 +202,7 @@ ACTS: dict[str, PageAct] = {
     OLD_CODE: old_code,
     PERMIT: permit,
     TERMS: accept_terms,
-    TOKEN: choose_token,
-    TOKEN_ID: token_id,
+    TOKEN: bring_token,
     APP: app,
     SUSPEND_CODE: suspend,
     RESYNC_CODES: resynchronise,

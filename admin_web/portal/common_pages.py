@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from admin_web.http.security import logged_path
+from admin_web.http.security import form_of, logged_path
 from admin_web.http.sessions import Sessions
 from admin_web.languages import COOKIE
+from admin_web.portal.owner import OTHER, Owners
 from admin_web.portal.principal import principal_of
-from admin_web.rendering import Renderer
-from otp_core.accounts import Desk, Refused
+from admin_web.rendering import Renderer, language_handed_over
+from otp_core.accounts import Desk, Refused, Session
 from otp_core.clock import ClockWrong
 from otp_core.model import BackendSilent, Language
 from otp_core.store.retry import retry_while_busy
@@ -29,8 +31,8 @@ _log = structlog.get_logger("web")
 class CommonPages:
     """The handlers of these pages, and the middleware for what cannot be served now."""
 
-    def __init__(self, desk: Desk, sessions: Sessions, renderer: Renderer) -> None:
-        self._desk, self._sessions, self._renderer = desk, sessions, renderer
+    def __init__(self, desk: Desk, sessions: Sessions, renderer: Renderer, owners: Owners) -> None:
+        self._desk, self._sessions, self._renderer, self._owners = desk, sessions, renderer, owners
 
     async def start(self, request: web.Request) -> web.Response:
         """The list of all procedures."""
@@ -47,7 +49,7 @@ class CommonPages:
         if wanted not in tuple(Language):
             raise web.HTTPNotFound
         response = web.HTTPSeeOther(back if _OUR_PATH.fullmatch(back) else "/")
-        response.set_cookie(COOKIE, wanted, max_age=_YEAR_SECONDS, httponly=True, samesite="Lax", secure=request.secure)
+        _keep_language(request, response, Language(wanted))
         return response
 
     async def expired(self, request: web.Request) -> web.Response:
@@ -64,28 +66,68 @@ class CommonPages:
         idle_until = session.seen_at + self._sessions.limits.idle * 1000
         left = max(1, (min(session.expires_at, idle_until) - int(time.time() * 1000)) // 1000)
         last = session.expires_at <= idle_until
-        response = self._renderer.render(request, "portal/session.html", left=-(-left // 60), last=last, signed_in=True)
+        response = self._renderer.render(
+            request, "portal/session.html", left=-(-left // 60), last=last, **self._who(session)
+        )
         response.headers["Refresh"] = f"{left};url=/expired"
         return response
 
     async def extend(self, request: web.Request) -> web.Response:
         """Keep the session alive, and go back to the page that it is at."""
+        form = await form_of(request)
         async with self._sessions.lock:
             session = self._sessions.session(request)
             if session is None:
                 raise web.HTTPSeeOther("/expired")
+            if self._owners.is_anothers(form, session):
+                raise web.HTTPSeeOther(OTHER)
             await retry_while_busy(lambda: self._desk.sessions.update(session, {**session.data, "notice": "extended"}))
         raise web.HTTPSeeOther(str(session.data["stage"]))
 
     async def leave(self, request: web.Request) -> web.Response:
         """End the session, and retire a token that was issued in it and not confirmed."""
+        form = await form_of(request)
         async with self._sessions.lock:
             session = self._sessions.session(request)
             if session is not None:
+                if self._owners.is_anothers(form, session):
+                    raise web.HTTPSeeOther(OTHER)
                 principal = principal_of(request, session.customer)
                 await retry_while_busy(lambda: self._desk.sessions.end(session, principal))
         response = web.HTTPSeeOther("/")
         self._sessions.delete_cookie(response)
+        return response
+
+    async def other(self, request: web.Request) -> web.Response:
+        """A form came from the page of a customer who is not the session's: who may go on, and how."""
+        session = self._sessions.session(request)
+        if session is None:
+            raise web.HTTPSeeOther("/expired")
+        return self._renderer.render(
+            request, "portal/other.html", stage=str(session.data["stage"]), **self._who(session)
+        )
+
+    def _who(self, session: Session) -> dict[str, Any]:
+        """What the frame of each page behind the sign-in shows, and what its forms carry."""
+        return {
+            "signed_in": True,
+            "customer": session.customer,
+            "name": session.data.get("name"),
+            "whose": self._owners.digest(session.customer),
+        }
+
+    @web.middleware
+    async def handed_over(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Keep the language that a link hands over (``?lang=ja``), as if it had been chosen here."""
+        wanted = language_handed_over(request)
+        if wanted is None:
+            return await handler(request)
+        try:
+            response = await handler(request)
+        except web.HTTPRedirection as redirect:
+            _keep_language(request, redirect, wanted)
+            raise
+        _keep_language(request, response, wanted)
         return response
 
     @web.middleware
@@ -96,3 +138,7 @@ class CommonPages:
         except (BackendSilent, ClockWrong, Refused) as cause:
             _log.error("a page cannot be served", path=logged_path(request), cause=str(cause))
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}) from None
+
+
+def _keep_language(request: web.Request, response: web.StreamResponse, language: Language) -> None:
+    response.set_cookie(COOKIE, language, max_age=_YEAR_SECONDS, httponly=True, samesite="Lax", secure=request.secure)

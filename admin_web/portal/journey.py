@@ -20,7 +20,8 @@ from admin_web.http.security import form_of, is_same_text
 from admin_web.http.sessions import Sessions
 from admin_web.portal.acts import ACTS, Outcome, Submission
 from admin_web.portal.messages import MESSAGE_OF_REFUSAL, MESSAGES
-from admin_web.portal.pages import APP, ENDS, ENROL, LOCKED, OLD_CODE, PAGES, PERMIT, TERMS, TOKEN, first_page
+from admin_web.portal.owner import OTHER, Owners
+from admin_web.portal.pages import APP, ENDS, ENROL, FORMER, LOCKED, OLD_CODE, PAGES, PERMIT, TERMS, TOKEN, first_page
 from admin_web.portal.principal import ACTOR, principal_of
 from admin_web.portal.terms import terms, version_of
 from admin_web.rendering import Renderer, request_language
@@ -28,6 +29,7 @@ from admin_web.settings import WebSettings
 from otp_core.accounts import Desk, Refusal, Refused, Session
 from otp_core.doors import Services
 from otp_core.model import LoginRecord, OtpUse
+from otp_core.reference import reference_of
 from otp_core.store.retry import retry_while_busy
 
 WARN_SECONDS = 120
@@ -42,6 +44,7 @@ class Journey:
     ) -> None:
         self._desk, self._verdict_log, self._tally = services.desk, services.verdict_log, services.tally
         self._sessions, self._renderer, self._settings = sessions, renderer, settings
+        self._owners = Owners(services.store.sealer.fingerprint)
 
     async def show(self, request: web.Request) -> web.Response:
         """The page that the session is at. What is shown once (a message, a seed) leaves the session's data now.
@@ -68,6 +71,8 @@ class Journey:
         form = await form_of(request)
         async with self._sessions.lock:
             session = self._session(request)
+            if self._owners.is_anothers(form, session):
+                raise web.HTTPSeeOther(OTHER)
             data = dict(session.data)
             if request.path != data["stage"] or not is_same_text(form.get("key", ""), data["key"]):
                 if data["stage"] not in ENDS:
@@ -90,6 +95,8 @@ class Journey:
         session = self._sessions.session(request)
         if session is None:
             raise self._signed_out(request)
+        if session.data["stage"] in FORMER:
+            return replace(session, data={**session.data, "stage": FORMER[session.data["stage"]]})
         if session.data["stage"] == OLD_CODE and session.proof_until is not None:
             return replace(session, data={**session.data, "stage": TERMS if session.data["with_terms"] else TOKEN})
         return session
@@ -140,6 +147,9 @@ class Journey:
         receipt = data.get("receipt")
         values: dict[str, Any] = {
             "signed_in": True,
+            "customer": session.customer,
+            "name": data.get("name"),
+            "whose": self._owners.digest(session.customer),
             "ended": data["stage"] in ENDS,
             "page": data["stage"],
             "journey": data["journey"],
@@ -150,6 +160,7 @@ class Journey:
             "shown_again": data.get("kept", {}),
             "minutes": self._sessions.limits.idle // 60,
             "receipt": receipt,
+            "reference": reference_of(int(receipt["reference"])) if receipt else "",
             "issued": issued,
         }
         if data["stage"] == TERMS:
@@ -163,9 +174,9 @@ def initial_data(journey: str, record: LoginRecord, settings: WebSettings, desk:
     """The data of a session at the start of a journey. Raises OSError if the terms cannot be read, StoreUnavailable.
 
     These keys are at rest in the sessions that are open, so they keep their spelling: ``stage`` is the path of the page
-    that the session is at, ``key`` that page's key, ``steps`` what the step navigation shows; later also ``notice`` (a
-    form message to show once), ``kept`` (fields to show again), ``issued``, ``token_id``, ``tokens``, ``permit`` and
-    ``receipt``.
+    that the session is at, ``key`` that page's key, ``name`` the customer's, ``steps`` what the step navigation shows;
+    later also ``notice`` (a form message to show once), ``kept`` (fields to show again), ``issued``, ``token_id``,
+    ``tokens``, ``permit`` and ``receipt``.
     """
     page = first_page(journey, OtpUse(record.otp_use), locked=record.locked_at is not None)
     version = version_of(settings)
@@ -184,6 +195,7 @@ def initial_data(journey: str, record: LoginRecord, settings: WebSettings, desk:
         "stage": page,
         "key": secrets.token_hex(8),
         "changing": record.otp_use in (OtpUse.ACTIVE, OtpUse.REISSUE_PERMITTED),
+        "name": desk.customers.name_of(record.contract_id),
         "with_terms": with_terms,
         "steps": [*steps, "token" if journey == ENROL else "code", "done"],
         "began": int(time.time()),

@@ -83,9 +83,8 @@ MESSAGES: dict[str, FormMessage] = {
         _("This reissue permit cannot be accepted: it may be mistyped, used already, or expired."), "permit"
     ),
     "terms": FormMessage(_("To go on, tick the box that you accept the terms of use."), "accept"),
-    "kind-missing": FormMessage(_("Choose which kind of token you will use."), "kind-own"),
     "too-many-tokens": FormMessage(
-        _("No more QR codes can be made in this session. Use a token that you have, or sign in again."), "kind-own"
+        _("No more QR codes can be made in this session. Use a token that you have, or sign in again.")
     ),
     "already": FormMessage(
         _("That page had been sent already, or was opened in another tab. This is where you are now."), error=False

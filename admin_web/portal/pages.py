@@ -11,7 +11,7 @@ JOURNEYS = (ENROL, SUSPEND, RESYNC)
 """A journey begins at the sign-in page of its name; enrolment and change of device are one journey."""
 
 OLD_CODE, PERMIT, TERMS = "/enrol/old-code", "/enrol/permit", "/enrol/terms"
-TOKEN, TOKEN_ID, APP, ENROL_DONE = "/enrol/token", "/enrol/token-id", "/enrol/app", "/enrol/done"
+TOKEN, APP, ENROL_DONE = "/enrol/token", "/enrol/app", "/enrol/done"
 SUSPEND_CODE, SUSPEND_DONE = "/suspend/code", "/suspend/done"
 RESYNC_CODES, RESYNC_DONE = "/resync/codes", "/resync/done"
 LOCKED, LOST, NOT_IN_USE = "/stop/locked", "/stop/lost", "/stop/not-in-use"
@@ -21,7 +21,6 @@ PAGES: dict[str, str] = {
     PERMIT: "portal/permit.html",
     TERMS: "portal/terms.html",
     TOKEN: "portal/token.html",
-    TOKEN_ID: "portal/token_id.html",
     APP: "portal/app.html",
     ENROL_DONE: "portal/done.html",
     SUSPEND_CODE: "portal/suspend_code.html",
@@ -33,6 +32,9 @@ PAGES: dict[str, str] = {
     NOT_IN_USE: "portal/stop.html",
 }
 """Path to template."""
+
+FORMER: dict[str, str] = {"/enrol/token-id": TOKEN}
+"""A page of an earlier release, at which a session may still be, to the one in its place."""
 
 ENDS = frozenset((ENROL_DONE, SUSPEND_DONE, RESYNC_DONE, LOCKED, LOST, NOT_IN_USE))
 """Pages at which a journey has ended: they have no form."""

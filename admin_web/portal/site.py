@@ -10,7 +10,8 @@ from admin_web.http.security import MAX_BODY_BYTES, SitePolicy, security_middlew
 from admin_web.http.sessions import Sessions
 from admin_web.portal.common_pages import CommonPages
 from admin_web.portal.journey import Journey
-from admin_web.portal.pages import JOURNEYS, PAGES
+from admin_web.portal.owner import OTHER, Owners
+from admin_web.portal.pages import FORMER, JOURNEYS, PAGES
 from admin_web.portal.sign_in import SignIn
 from admin_web.rendering import Renderer, StaticFiles
 from admin_web.settings import WebSettings
@@ -30,7 +31,9 @@ class PortalSite:
         self._sessions = Sessions(services.desk, limits, at_start.public_origin)
         self._sign_in = SignIn(services, self._sessions, self._renderer, settings)
         self._journey = Journey(services, self._sessions, self._renderer, settings)
-        self._common = CommonPages(services.desk, self._sessions, self._renderer)
+        self._common = CommonPages(
+            services.desk, self._sessions, self._renderer, Owners(services.store.sealer.fingerprint)
+        )
 
     def application(self) -> web.Application:
         """The routes."""
@@ -38,7 +41,8 @@ class PortalSite:
             self._settings().public_origin, lambda: self._settings().trusted_proxies, self._renderer.error_page
         )
         app = web.Application(
-            client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy), self._common.unavailable]
+            client_max_size=MAX_BODY_BYTES,
+            middlewares=[security_middleware(policy), self._common.handed_over, self._common.unavailable],
         )
         router = app.router
         router.add_get("/static/{version}/{name}", self._static.serve)
@@ -47,12 +51,16 @@ class PortalSite:
         router.add_get("/lost", self._common.lost)
         router.add_get("/language/{language}", self._common.language)
         router.add_get("/expired", self._common.expired)
+        router.add_get(OTHER, self._common.other)
         router.add_get("/session", self._common.session)
         router.add_post("/session", self._common.extend)
         router.add_post("/leave", self._common.leave)
         for journey in JOURNEYS:
             router.add_get(f"/{journey}", self._sign_in.show)
             router.add_post(f"/{journey}", self._sign_in.submit)
+        for path in FORMER:
+            router.add_get(path, self._journey.show, allow_head=False)
+            router.add_post(path, self._journey.submit)
         for path in PAGES:
             # No HEAD: it would use up what a page shows only once.
             router.add_get(path, self._journey.show, allow_head=False)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
+
+from admin_web.softtoken.settings import Bank
 
 _TYPES = {
     "html": "text/html; charset=utf-8",
@@ -17,6 +21,7 @@ _TYPES = {
 }
 _WORKER = "/sw.js"
 _PAGE = "/index.html"
+_BANK = "/bank.js"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,14 @@ class File:
     etag: str
 
 
-def app_files() -> Mapping[str, File]:
-    """All files by URL path; the page is "/". The service worker's two constants are filled in: the paths of the files
-    that it caches, and their version, a hash of them all."""
+@lru_cache(maxsize=4)
+def app_files(bank: Bank) -> Mapping[str, File]:
+    """All files by URL path; the page is "/". What they show of ``bank`` is filled in. The service worker's two
+    constants are filled in: the paths of the files that it caches, and their version, a hash of them all."""
     found = {f"/{one.name}": one.read_bytes() for one in files(__package__).joinpath("static").iterdir()}
     found["/"] = found.pop(_PAGE)
+    shown = {"ja": bank.name, "en": bank.name_en, "portal": bank.portal}
+    found[_BANK] = found[_BANK].replace(b'"@BANK@"', json.dumps(shown).encode())
     version = hashlib.sha256(b"".join(name.encode() + found[name] for name in sorted(found))).hexdigest()[:16]
     cached = " ".join(sorted(found.keys() - {_WORKER}))
     found[_WORKER] = found[_WORKER].replace(b"@VERSION@", version.encode()).replace(b"@FILES@", cached.encode())

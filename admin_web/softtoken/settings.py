@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import Field, PrivateAttr
 
 from admin_web.http.section import HttpSection
+from admin_web.settings import WebSettings
 from otp_core.settings.section import count
 from otp_core.settings.values import Address, Listen, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """What the soft token's pages show of the bank: its name in both languages, and the origin of the portal. Empty
+    where there is no portal."""
+
+    name: str = ""
+    name_en: str = ""
+    portal: str = ""
 
 
 class SoftTokenSettings(HttpSection):
@@ -36,3 +50,17 @@ class SoftTokenSettings(HttpSection):
         "New tokens an hour for everybody together, the last quarter of them only for networks that had none in it.",
     )
     unclaimed_days: int = count(14, 1, 365, "Days until a token that nobody has enrolled is retired.")
+
+    _bank: Bank = PrivateAttr(Bank())
+
+    @property
+    def bank(self) -> Bank:
+        """What the pages show of the bank."""
+        return self._bank
+
+    def beside(self, portal: WebSettings | None) -> Self:
+        """These settings with the portal's, whose bank the pages name."""
+        known = self.model_copy()
+        if portal is not None:
+            known._bank = Bank(portal.bank_name, portal.bank_name_en, portal.public_origin)
+        return known

@@ -46,7 +46,6 @@ class SoftTokenSite:
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._desk, self._settings, self._now = services.desk, settings, now
-        self._files = app_files()
         self._refusals, self._refusal_logged_at = 0, 0
 
     def application(self) -> web.Application:
@@ -60,7 +59,7 @@ class SoftTokenSite:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy)])
         app.router.add_get("/time", self._time)
         app.router.add_post("/token", self._new_token)
-        for path in self._files:
+        for path in app_files(self._settings().bank):
             app.router.add_get(path, self._file)
         return app
 
@@ -76,7 +75,7 @@ class SoftTokenSite:
         return retired > 0
 
     async def _file(self, request: web.Request) -> web.Response:
-        file = self._files[request.path]
+        file = app_files(self._settings().bank)[request.path]
         # "no-cache": revalidated each time, so that a new version is found at once; mostly the answer is 304.
         headers = {"Cache-Control": "no-cache", "ETag": f'"{file.etag}"'}
         if any(tag.value == file.etag for tag in request.if_none_match or ()):

@@ -14,6 +14,7 @@ from otp_core.accounts.transactions import SYSTEM, Transactions, rerun_on_confli
 from otp_core.audit import Event
 from otp_core.model import Language, LoginRecord, StoreUnavailable, attributes_text
 from otp_core.otp import normalise_contract_id
+from otp_core.store.queries import customer_line
 from otp_core.store.unit_of_work import NewCustomer, Work
 
 
@@ -113,6 +114,12 @@ class CustomerService:
             work.accept(record.customer_key, version, self._transactions.now())
             fields = {**principal.audit_fields, "reason": f"version {version}"}
             work.audit(Event.TERMS_ACCEPTED, **fields, customer=record.contract_id)
+
+    def name_of(self, contract_id: str) -> str | None:
+        """The customer's name, where one is known. Raises StoreUnavailable."""
+        with self._transactions.store.read() as connection:
+            line = customer_line(connection, contract_id)
+        return None if line is None else line.name
 
     def has_accepted_terms(self, record: LoginRecord, version: str) -> bool:
         """Whether the customer has accepted this version of the terms of use."""

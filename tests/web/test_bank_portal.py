@@ -54,8 +54,6 @@ def sign_in_at_portal(page: Page, link: str, contract_id: str) -> None:
 
 def bind(page: Page, token: Customer, code: str) -> None:
     """The new token's ID and code."""
-    page.locator("#kind-own").check()
-    go_on(page)
     page.locator("#token_id").fill(token.token_id)
     page.locator("#code").fill(code)
     go_on(page, "enrol")

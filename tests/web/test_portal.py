@@ -42,8 +42,7 @@ def spare(bank: Portal) -> Customer:
 
 
 def enrol(client: PortalClient, token: Customer, code: str) -> str:
-    client.post("/enrol/token", kind="own")
-    return client.post("/enrol/token-id", token_id=token.token_id, code=code, go="enrol").path
+    return client.post("/enrol/token", token_id=token.token_id, code=code, go="enrol").path
 
 
 def test_after_enrolment_the_next_login_needs_a_code(bank: Portal) -> None:
@@ -66,11 +65,10 @@ def test_after_enrolment_the_next_login_needs_a_code(bank: Portal) -> None:
 def test_token_id_and_code_are_taken_in_any_width_and_grouping(bank: Portal) -> None:
     one, client = bank.sekisho.customer(enrolled=False), PortalClient(bank)
     client.sign_in(one)
-    client.post("/enrol/token", kind="own")
     wide = {ord("0") + n: ord("０") + n for n in range(10)} | {ord("A") + n: ord("ａ") + n for n in range(26)}
     token_id = f" {one.token_id[:4]}-{one.token_id[4:8]} {one.token_id[8:]} ".translate(wide)
     code = one.code().translate(wide)
-    answer = client.post("/enrol/token-id", token_id=token_id, code=f"{code[:3]}　{code[3:]} ", go="enrol")
+    answer = client.post("/enrol/token", token_id=token_id, code=f"{code[:3]}　{code[3:]} ", go="enrol")
     assert answer.path == "/enrol/done", answer.wrong
 
 
@@ -80,9 +78,8 @@ def test_an_unknown_token_a_strangers_token_and_a_wrong_code_get_the_same_answer
     for token_id, code in (("VSMT99999999", "123456"), (other.token_id, other.code(1)), (one.token_id, "918273")):
         client = PortalClient(bank)
         client.sign_in(one)
-        client.post("/enrol/token", kind="own")
-        answer = client.post("/enrol/token-id", token_id=token_id, code=code, go="enrol")
-        assert answer.path == "/enrol/token-id"
+        answer = client.post("/enrol/token", token_id=token_id, code=code, go="enrol")
+        assert answer.path == "/enrol/token"
         assert f'value="{token_id}"' in answer.text and code not in answer.text
         said.add((answer.title, answer.wrong))
     assert len(said) == 1 and next(iter(said))[0].startswith("Error: ")
@@ -187,7 +184,7 @@ def test_too_many_wrong_codes_lock_and_the_page_names_the_contact(bank: Portal) 
 def test_the_qr_code_is_shown_once_and_no_other_customer_can_enrol_its_token(bank: Portal) -> None:
     one, client = bank.sekisho.customer(enrolled=False), PortalClient(bank)
     client.sign_in(one)
-    page = client.post("/enrol/token", kind="app")
+    page = client.post("/enrol/token", go="app")
     assert page.path == "/enrol/app" and "data:image/svg+xml" in page.text
     found = re.search(r'href="(otpauth://[^"]+)"', page.text)
     assert found
@@ -202,9 +199,8 @@ def test_the_qr_code_is_shown_once_and_no_other_customer_can_enrol_its_token(ban
         assert base64.b32decode(totp.secret) not in file.read_bytes()
     stranger, token_id = PortalClient(bank), str(totp.name)
     stranger.sign_in(bank.sekisho.customer(enrolled=False))
-    stranger.post("/enrol/token", kind="own")
-    taken = stranger.post("/enrol/token-id", token_id=token_id, code=totp.now(), go="enrol")
-    assert taken.path == "/enrol/token-id"
+    taken = stranger.post("/enrol/token", token_id=token_id, code=totp.now(), go="enrol")
+    assert taken.path == "/enrol/token"
     assert client.post("/enrol/app", code="000000", go="enrol").path == "/enrol/app"
     done = client.post("/enrol/app", code=totp.now(), go="enrol")
     assert done.path == "/enrol/done", done.wrong
@@ -217,7 +213,7 @@ def test_a_token_that_was_never_confirmed_is_retired_with_the_session(bank: Port
     client.sign_in(bank.sekisho.customer(enrolled=False))
     ids = []
     for _ in range(2):
-        client.post("/enrol/token", kind="app")
+        client.post("/enrol/token", go="app")
         ids.append(str([row.token for row in bank.sekisho.audit(event="token.issued")][-1]))
         client.post("/enrol/app", go="back")
     assert [token_state(bank, one) for one in ids] == ["retired", "available"]
@@ -229,12 +225,11 @@ def test_a_token_that_was_never_confirmed_is_retired_with_the_session(bank: Port
 def test_a_double_click_acts_once_and_both_see_the_confirmation(bank: Portal) -> None:
     one, client = bank.sekisho.customer(enrolled=False), PortalClient(bank)
     client.sign_in(one)
-    client.post("/enrol/token", kind="own")
     assert client.at is not None
     fields = {"token_id": one.token_id, "code": one.code(), "go": "enrol", "key": client.at.key}
     twins = [PortalClient(bank, dict(client.cookies)) for _ in range(3)]
     answers = []
-    clicks = [threading.Thread(target=lambda v=v: answers.append(v.post("/enrol/token-id", **fields))) for v in twins]
+    clicks = [threading.Thread(target=lambda v=v: answers.append(v.post("/enrol/token", **fields))) for v in twins]
     for click in clicks:
         click.start()
     for click in clicks:

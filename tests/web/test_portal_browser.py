@@ -49,8 +49,6 @@ class Hand:
         self.press("next")
 
     def bind(self, token: Customer, code: str) -> None:
-        self.page.locator("#kind-own").check()
-        self.press("next")
         self.page.locator("#token_id").fill(token.token_id)
         self.page.locator("#code").fill(code)
         self.press("enrol")
@@ -104,8 +102,7 @@ def test_a_lost_token_is_replaced_by_an_authenticator_app(chromium: Browser, ban
         hand.sign_in(one)
         hand.give(permit, "next", "permit")
         hand.accept_terms() if page.url.endswith("/terms") else None
-        page.locator("#kind-app").check()
-        hand.press("next")
+        page.locator("button[value=app]").click()
         expect(page.locator("img.qr")).to_be_visible()
         totp = pyotp.TOTP(page.locator("#secret").inner_text().replace(" ", ""))
         page.go_back()
@@ -158,16 +155,9 @@ def each_page(bank: Portal, page: Page, language: str) -> Iterator[str]:
     yield "terms-error"
     hand.accept_terms()
     yield "token"
-    hand.press("next")
-    yield "token-error"
-    page.locator("#kind-own").check()
-    hand.press("next")
-    yield "token-id"
     hand.give("123456", "enrol")
-    yield "token-id-error"
-    page.locator("button[value=back]").click()
-    page.locator("#kind-app").check()
-    hand.press("next")
+    yield "token-error"
+    page.locator("button[value=app]").click()
     yield "app"
     page.reload()
     yield "app-again"

@@ -18,7 +18,7 @@ from tests.web.softtoken import SoftTokenServer
 
 FIELDS = [
     *("contract_id", "password", "code", "key", "go", "kind", "token_id", "permit", "accept", "version"),
-    *("first", "second", "to"),
+    *("first", "second", "to", "whose", "lang"),
 ]
 KNOWN = [
     *(
@@ -168,17 +168,17 @@ def arrive(bank: Portal, page: str) -> PortalClient:
         bank.sekisho.desk.enrolment.permit_reissue(one.contract_id, STAFF)
     client = PortalClient(bank)
     client.sign_in(one, page.split("/")[1])
-    if page in ("/enrol/token", "/enrol/token-id", "/enrol/app"):
+    if page in ("/enrol/token", "/enrol/app"):
         version = client.at.text.split('name="version" value="')[1].split('"')[0] if client.at else ""
         client.post("/enrol/terms", version=version, accept="yes")
-    if page in ("/enrol/token-id", "/enrol/app"):
-        client.post("/enrol/token", kind="own" if page == "/enrol/token-id" else "app")
+    if page == "/enrol/app":
+        client.post("/enrol/token", go="app")
     assert client.at is not None and client.at.path == page, client.at
     return client
 
 
 STAGES = [
-    *("/enrol/old-code", "/enrol/permit", "/enrol/terms", "/enrol/token", "/enrol/token-id", "/enrol/app"),
+    *("/enrol/old-code", "/enrol/permit", "/enrol/terms", "/enrol/token", "/enrol/app"),
     *("/suspend/code", "/resync/codes"),
 ]
 

@@ -341,10 +341,9 @@ def test_killed_at_any_step_of_a_device_change_one_token_works_and_never_two(tmp
         state = sekisho.login(one.contract_id, one.password).split()[1]
         assert sekisho.login(one.contract_id, next_code(one, used), state=state) == "Access-Accept"
         assert client.get("/enrol/token").path == "/enrol/token"  # the session has outlived it
-        client.post("/enrol/token", kind="own")
         die()
         code = new.code()
-        assert client.post("/enrol/token-id", token_id=new.token_id, code=code, go="enrol").path == "/enrol/done"
+        assert client.post("/enrol/token", token_id=new.token_id, code=code, go="enrol").path == "/enrol/done"
         die()
         assert use_of(opened, one.contract_id) == ("active", new.token_id)
         state = sekisho.login(one.contract_id, one.password).split()[1]
@@ -361,11 +360,10 @@ def test_killed_while_the_new_token_is_bound_either_the_old_one_works_or_the_new
             one, new, client = sekisho.customer(), sekisho.customer(enrolled=False), PortalClient(opened)
             client.sign_in(one)
             client.post("/enrol/old-code", code=one.code())
-            client.post("/enrol/token", kind="own")
             assert client.at is not None
             body = f"token_id={new.token_id}&code={new.code()}&go=enrol&key={client.at.key}".encode()
             head = (
-                f"POST /enrol/token-id HTTP/1.1\r\nHost: localhost\r\nOrigin: {opened.origin}\r\n"
+                f"POST /enrol/token HTTP/1.1\r\nHost: localhost\r\nOrigin: {opened.origin}\r\n"
                 f"Cookie: session={client.cookies['session']}\r\nContent-Length: {len(body)}\r\n"
                 "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
             )

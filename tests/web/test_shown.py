@@ -118,8 +118,7 @@ def test_of_a_token_that_is_gone_nothing_is_said_after_its_reissue(bank: Portal)
     client = PortalClient(bank, language="ja")
     client.sign_in(one)
     page = client.post("/enrol/permit", permit=permit)
-    client.post("/enrol/token", kind="own")
-    done = client.post("/enrol/token-id", token_id=new.token_id, code=new.code(), go="enrol")
+    done = client.post("/enrol/token", token_id=new.token_id, code=new.code(), go="enrol")
     assert done.path == "/enrol/done"
     for answer in (page, done):
         assert "旧トークンは" not in said(answer) and "アンインストール" not in said(answer)

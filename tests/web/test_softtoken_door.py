@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from admin_web.softtoken.door import SoftTokenDoor
 from admin_web.softtoken.files import app_files
+from admin_web.softtoken.settings import Bank
 from otp_core.settings import ConfigProblems
 from sekisho.settings import load
 from tests.web.softtoken import SoftTokenServer
@@ -153,7 +154,7 @@ def test_a_file_that_did_not_change_is_not_sent_again(server: SoftTokenServer) -
 
 
 def test_the_worker_knows_every_file_and_a_version_of_them_all() -> None:
-    files = app_files()
+    files = app_files(Bank())
     worker = files["/sw.js"].content.decode()
     assert "@" not in worker
     listed = worker.split('const FILES = "')[1].split('"')[0].split(" ")

@@ -1,5 +1,6 @@
 // What the page shows: the screen, texts, messages, the code. Has no key and never calls the server.
 
+import { BANK } from "./bank.js";
 import { initialLanguage, storeLanguage, translate } from "./texts.js";
 
 const SCREENS = ["loading", "setup", "locked", "token"];
@@ -108,6 +109,7 @@ export function setLanguage(chosen) {
   for (const button of document.querySelectorAll("[data-language]")) {
     button.setAttribute("aria-pressed", String(button.dataset.language === chosen));
   }
+  showBank();
   showTokenId(tokenId);
   showEnrolBy(enrolBy);
   showClockOffset(clockSeconds);
@@ -116,8 +118,18 @@ export function setLanguage(chosen) {
   setTitle();
 }
 
+/** The bank's name, and the links to its portal, which then speaks the same language. Without a portal: none. */
+function showBank() {
+  for (const place of document.querySelectorAll("[data-bank]")) place.textContent = BANK[language];
+  for (const link of document.querySelectorAll("[data-portal]")) {
+    link.hidden = !BANK.portal;
+    if (BANK.portal) link.href = `${BANK.portal}${link.dataset.portal}?lang=${language}`;
+  }
+}
+
 function setTitle() {
-  document.title = (errorName ? text("errorPrefix") : "") + text("title");
+  const bank = BANK[language] ? ` - ${BANK[language]}` : "";
+  document.title = (errorName ? text("errorPrefix") : "") + text("title") + bank;
 }
 
 /** Shows the page in the initial language and connects the language buttons; `onChange()` runs after each change. */

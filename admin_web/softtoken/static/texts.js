@@ -32,6 +32,8 @@ export const TEXTS = {
     notCopied: "コピーできません。画面を見て入力してください。",
     usage: "利用登録では、トークンＩＤとワンタイムパスワードを入力します。その後のログインでは、ログインパスワードに続いて、ワンタイムパスワードを入力します。",
     enrolBy: "利用登録は、{date}までに済ませてください。利用登録をしたトークンは、その後も使えます。",
+    toEnrolment: "利用登録のページへ進む",
+    toPortal: "ワンタイムパスワードのお手続き一覧",
     never: "ワンタイムパスワードを、電話やメールで人に教えないでください。当金庫がお尋ねすることはありません。",
     lock: "ロックする",
     newToken: "新しいトークンを作る",
@@ -88,6 +90,8 @@ export const TEXTS = {
     notCopied: "It cannot be copied. Please read it and type it.",
     usage: "To enrol, enter the token ID and the one-time password. From the next login on, a one-time password is asked for after your login password.",
     enrolBy: "Enrol by {date}. An enrolled token goes on working after that day.",
+    toEnrolment: "Go on to the enrolment page",
+    toPortal: "All procedures for one-time passwords",
     never: "Never tell anybody a one-time password by phone or mail. We never ask for it.",
     lock: "Lock",
     newToken: "Make a new token",
@@ -117,9 +121,17 @@ export const TEXTS = {
 
 const STORAGE_KEY = "language";
 
-/** "ja" or "en": the stored choice, else the first language of the browser that is one of them, else "ja". */
+/**
+ * "ja" or "en": that of the link that led here (?lang=), which is stored and leaves the address, so that a later choice
+ * stays; else the stored choice, else the first language of the browser that is one of them, else "ja".
+ */
 export function initialLanguage() {
-  return [storedLanguage(), ...navigator.languages.map((tag) => tag.slice(0, 2))].find((one) => one in TEXTS) ?? "ja";
+  const handedOver = new URLSearchParams(location.search).get("lang");
+  if (handedOver !== null) history.replaceState(null, "", location.pathname);
+  const wanted = [handedOver, storedLanguage(), ...navigator.languages.map((tag) => tag.slice(0, 2))];
+  const found = wanted.find((one) => one !== null && Object.hasOwn(TEXTS, one)) ?? "ja";
+  if (found === handedOver) storeLanguage(found);
+  return found;
 }
 
 function storedLanguage() {
