@@ -13,8 +13,10 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from admin_web.colours import portal_css
 from admin_web.contact import contact_markup
 from admin_web.languages import COOKIE, language_of, translator
+from admin_web.logo import LOGO_POLICY, logo
 from admin_web.settings import WebSettings
 from otp_core.dates import moment_text
 from otp_core.model import Language
@@ -52,11 +54,41 @@ class StaticFiles:
         return _response(self._files["favicon.svg"], _CACHE_A_DAY)
 
 
+class BrandFiles:
+    """The bank's own files: its logo, and the style sheet of its colour. ``settings`` is asked at every request."""
+
+    def __init__(self, settings: Callable[[], WebSettings]) -> None:
+        self._settings = settings
+
+    def addresses(self) -> dict[str, str | None]:
+        """What a page names: the paths of the logo and of the colours, None for one that there is not."""
+        settings = self._settings()
+        picture, colour = logo(settings.logo), settings.colour
+        return {
+            "logo": None if picture is None else f"/bank/{picture.version}/logo",
+            "colours": None if colour is None else f"/bank/{colour[1:]}/colours.css",
+        }
+
+    async def serve_logo(self, _: web.Request) -> web.Response:
+        """GET /bank/VERSION/logo; any version gets the present one. Raises HTTPNotFound."""
+        picture = logo(self._settings().logo)
+        if picture is None:
+            raise web.HTTPNotFound
+        response = _response(_File(picture.content, picture.content_type), _CACHE_A_YEAR)
+        response.headers["Content-Security-Policy"] = LOGO_POLICY
+        return response
+
+    async def serve_colours(self, _: web.Request) -> web.Response:
+        """GET /bank/COLOUR/colours.css; any colour gets the present one."""
+        content = portal_css(self._settings().colour).encode()
+        return _response(_File(content, _TYPES["css"]), _CACHE_A_YEAR)
+
+
 class Renderer:
     """Renders templates. ``settings`` is asked for every page, so that a reload takes effect at once."""
 
     def __init__(self, settings: Callable[[], WebSettings], static: StaticFiles) -> None:
-        self._settings, self._static = settings, static
+        self._settings, self._static, self._brand = settings, static, BrandFiles(settings)
         self._templates = Environment(
             loader=PackageLoader("admin_web"),
             autoescape=True,
@@ -77,6 +109,7 @@ class Renderer:
             _=translator(language),
             language=language.value,
             path=request.path,
+            brand=self._brand.addresses(),
             static=f"/static/{self._static.version}",
             bank=settings.bank_name if japanese else settings.bank_name_en,
             contact=contact_markup(settings.contact if japanese else settings.contact_en),

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from admin_web.colours import Colour
 from admin_web.http.section import HttpSection
 from otp_core.settings.section import ExistingPath, count
 from otp_core.settings.values import Address, Issuer, Listen, Origin, PageUrl, TimeZone
@@ -35,6 +36,17 @@ class WebSettings(HttpSection):
     )
     contact_en: str = Field(
         default="the counter of your branch", min_length=1, max_length=200, description="The same on English pages."
+    )
+    logo: ExistingPath | None = Field(
+        default=None,
+        description="The bank's logo, at the head of every page and of the soft token: a PNG, JPEG or SVG file of at "
+        "most 100,000 bytes, for a place 40 pixels high.",
+    )
+    colour: Colour | None = Field(
+        default=None,
+        description="The bank's colour, of head, buttons and links, as `#135e46`; white text has to be legible on it "
+        "(contrast 4.5, WCAG 2.2). Left out: blue.",
+        json_schema_extra={"examples": ["#135e46"]},
     )
     time_zone: TimeZone = Field(
         default="Asia/Tokyo", validate_default=True, description="The time zone of the times on the pages."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from admin_web.http.door import HttpDoor
 from admin_web.http.server import MAX_CONNECTIONS
+from admin_web.logo import logo_problems
 from admin_web.portal.site import PortalSite
 from admin_web.portal.terms import terms_problems
 from admin_web.settings import WebSettings
@@ -32,5 +33,8 @@ class WebDoor(HttpDoor[WebSettings]):
         )
 
     def problems(self) -> Sequence[Problem]:
-        """TLS files and terms of use that cannot be used."""
-        return [*super().problems(), *([] if self._section is None else terms_problems(self._section))]
+        """TLS files, terms of use and a logo that cannot be used."""
+        section = self._section
+        if section is None:
+            return super().problems()
+        return [*super().problems(), *terms_problems(section), *logo_problems("web.logo", section.logo)]

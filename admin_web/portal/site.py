@@ -13,7 +13,7 @@ from admin_web.portal.journey import Journey
 from admin_web.portal.owner import OTHER, Owners
 from admin_web.portal.pages import FORMER, JOURNEYS, PAGES
 from admin_web.portal.sign_in import SignIn
-from admin_web.rendering import Renderer, StaticFiles
+from admin_web.rendering import BrandFiles, Renderer, StaticFiles
 from admin_web.settings import WebSettings
 from otp_core.accounts import SessionLimits
 from otp_core.doors import Services
@@ -25,7 +25,7 @@ class PortalSite:
     def __init__(self, services: Services, settings: Callable[[], WebSettings]) -> None:
         self._desk, self._settings = services.desk, settings
         self._static = StaticFiles()
-        self._renderer = Renderer(settings, self._static)
+        self._renderer, self._brand = Renderer(settings, self._static), BrandFiles(settings)
         at_start = settings()
         limits = SessionLimits(at_start.idle_seconds, at_start.session_seconds, at_start.max_sessions)
         self._sessions = Sessions(services.desk, limits, at_start.public_origin)
@@ -46,6 +46,8 @@ class PortalSite:
         )
         router = app.router
         router.add_get("/static/{version}/{name}", self._static.serve)
+        router.add_get("/bank/{version}/logo", self._brand.serve_logo)
+        router.add_get("/bank/{version}/colours.css", self._brand.serve_colours)
         router.add_get("/favicon.ico", self._static.favicon)
         router.add_get("/", self._common.start)
         router.add_get("/lost", self._common.lost)

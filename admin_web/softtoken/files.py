@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
+from admin_web.colours import soft_token_css
+from admin_web.logo import Logo, logo
 from admin_web.softtoken.settings import Bank
 
 _TYPES = {
@@ -21,7 +23,7 @@ _TYPES = {
 }
 _WORKER = "/sw.js"
 _PAGE = "/index.html"
-_BANK = "/bank.js"
+LOGO = "/logo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +35,30 @@ class File:
     etag: str
 
 
-@lru_cache(maxsize=4)
 def app_files(bank: Bank) -> Mapping[str, File]:
-    """All files by URL path; the page is "/". What they show of ``bank`` is filled in. The service worker's two
-    constants are filled in: the paths of the files that it caches, and their version, a hash of them all."""
+    """All files by URL path; the page is "/". What they show of ``bank`` is filled in, and its logo is one of them, if
+    it has one. The service worker's two constants are filled in as well: the paths of the files that it caches, and
+    their version, a hash of them all."""
+    return _files(bank, logo(bank.logo))
+
+
+@lru_cache(maxsize=4)
+def _files(bank: Bank, picture: Logo | None) -> Mapping[str, File]:
     found = {f"/{one.name}": one.read_bytes() for one in files(__package__).joinpath("static").iterdir()}
     found["/"] = found.pop(_PAGE)
-    shown = {"ja": bank.name, "en": bank.name_en, "portal": bank.portal}
-    found[_BANK] = found[_BANK].replace(b'"@BANK@"', json.dumps(shown).encode())
+    found["/bank.css"] = soft_token_css(bank.colour).encode()
+    shown = {"ja": bank.name, "en": bank.name_en, "portal": bank.portal, "logo": "" if picture is None else LOGO}
+    found["/bank.js"] = found["/bank.js"].replace(b'"@BANK@"', json.dumps(shown).encode())
+    if picture is not None:
+        found[LOGO] = picture.content
     version = hashlib.sha256(b"".join(name.encode() + found[name] for name in sorted(found))).hexdigest()[:16]
     cached = " ".join(sorted(found.keys() - {_WORKER}))
     found[_WORKER] = found[_WORKER].replace(b"@VERSION@", version.encode()).replace(b"@FILES@", cached.encode())
-    return {path: _file(path, content) for path, content in found.items()}
+    return {path: _file(path, content, picture) for path, content in found.items()}
 
 
-def _file(path: str, content: bytes) -> File:
-    ending = "html" if path == "/" else path.rpartition(".")[2]
-    return File(content, _TYPES[ending], hashlib.sha256(content).hexdigest()[:32])
+def _file(path: str, content: bytes, picture: Logo | None) -> File:
+    etag = hashlib.sha256(content).hexdigest()[:32]
+    if path == LOGO and picture is not None:
+        return File(content, picture.content_type, etag)
+    return File(content, _TYPES["html" if path == "/" else path.rpartition(".")[2]], etag)

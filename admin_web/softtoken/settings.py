@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, PrivateAttr
@@ -15,12 +16,14 @@ from otp_core.settings.values import Address, Listen, Origin
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """What the soft token's pages show of the bank: its name in both languages, and the origin of the portal. Empty
-    where there is no portal."""
+    """What the soft token's pages show of the bank: its name in both languages, the origin of the portal, its colour
+    and the file of its logo. Empty where there is no portal."""
 
     name: str = ""
     name_en: str = ""
     portal: str = ""
+    colour: str | None = None
+    logo: Path | None = None
 
 
 class SoftTokenSettings(HttpSection):
@@ -62,5 +65,5 @@ class SoftTokenSettings(HttpSection):
         """These settings with the portal's, whose bank the pages name."""
         known = self.model_copy()
         if portal is not None:
-            known._bank = Bank(portal.bank_name, portal.bank_name_en, portal.public_origin)
+            known._bank = Bank(portal.bank_name, portal.bank_name_en, portal.public_origin, portal.colour, portal.logo)
         return known

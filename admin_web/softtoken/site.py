@@ -14,7 +14,8 @@ import structlog
 from aiohttp import web
 
 from admin_web.http.security import SOURCE, SitePolicy, security_middleware
-from admin_web.softtoken.files import app_files
+from admin_web.logo import LOGO_POLICY
+from admin_web.softtoken.files import LOGO, app_files
 from admin_web.softtoken.settings import SoftTokenSettings
 from otp_core.accounts import Principal, PrincipalKind, Quota, Refused
 from otp_core.clock import ClockWrong
@@ -59,7 +60,7 @@ class SoftTokenSite:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy)])
         app.router.add_get("/time", self._time)
         app.router.add_post("/token", self._new_token)
-        for path in app_files(self._settings().bank):
+        for path in {*app_files(self._settings().bank), LOGO}:
             app.router.add_get(path, self._file)
         return app
 
@@ -75,9 +76,13 @@ class SoftTokenSite:
         return retired > 0
 
     async def _file(self, request: web.Request) -> web.Response:
-        file = app_files(self._settings().bank)[request.path]
+        file = app_files(self._settings().bank).get(request.path)
+        if file is None:  # the logo, where there is none
+            raise web.HTTPNotFound
         # "no-cache": revalidated each time, so that a new version is found at once; mostly the answer is 304.
         headers = {"Cache-Control": "no-cache", "ETag": f'"{file.etag}"'}
+        if request.path == LOGO:
+            headers["Content-Security-Policy"] = LOGO_POLICY
         if any(tag.value == file.etag for tag in request.if_none_match or ()):
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         return web.Response(body=file.content, headers=headers | {"Content-Type": file.content_type})

@@ -28,6 +28,10 @@ listen = "127.0.0.1:{portal}"
 public_origin = "http://localhost:{portal}"
 bank_name = "せきしょ信用金庫"
 bank_name_en = "Sekisho Shinkin Bank"
+logo = "{folder}/logo.svg"
+colour = "#135e46"              # the sample bank's
+contact = "せきしょコールセンター 0120-000-000（平日 9:00〜17:00）"
+contact_en = "our call centre, 0120-000-000 (weekdays 9:00-17:00)"
 login_url = "http://localhost:{bank}/"
 terms_file = "{folder}/terms.txt"
 terms_file_en = "{folder}/terms.en.txt"
@@ -63,6 +67,10 @@ mode = "challenge"
 challenge = "ワンタイムパスワードを入力してください。\\nEnter your one-time password."
 challenge_again = "ワンタイムパスワードを確認できません。\\nNot accepted. Enter the next one shown."
 reject = "ログインできません。入力内容をご確認ください。\\nLogin failed. Check what you entered."
+"""
+_LOGO = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path fill="#135e46" \
+d="M16 3 2 11v3h28v-3zM5 16h4v9H5zm9 0h4v9h-4zm9 0h4v9h-4zM2 27h28v3H2z"/></svg>
 """
 _TERMS = """\
 version: demo-1
@@ -112,8 +120,9 @@ def choose_addresses(folder: Path) -> DemoAddresses:
 
 
 def write_settings(folder: Path, addresses: DemoAddresses) -> Path:
-    """Write the demo's settings and terms of use into the folder; returns the settings file."""
+    """Write the demo's settings, logo and terms of use into the folder; returns the settings file."""
     config = folder / "sekisho.toml"
+    write(folder / "logo.svg", _LOGO)
     write(folder / "terms.txt", _TERMS)
     write(folder / "terms.en.txt", _TERMS_EN)
     text = _CONFIG.format(

@@ -1,3 +1,4 @@
-// The bank's name in both languages, and the origin of its portal; empty where there is none. The server fills it in.
+// The bank's name in both languages, the origin of its portal, the path of its logo; empty where there is none. The
+// server fills it in.
 
 export const BANK = "@BANK@";

@@ -121,6 +121,7 @@ export function setLanguage(chosen) {
 /** The bank's name, and the links to its portal, which then speaks the same language. Without a portal: none. */
 function showBank() {
   for (const place of document.querySelectorAll("[data-bank]")) place.textContent = BANK[language];
+  if (BANK.logo) for (const place of document.querySelectorAll("[data-bank-logo]")) place.src = BANK.logo;
   for (const link of document.querySelectorAll("[data-portal]")) {
     link.hidden = !BANK.portal;
     if (BANK.portal) link.href = `${BANK.portal}${link.dataset.portal}?lang=${language}`;
