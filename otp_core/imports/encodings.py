@@ -93,14 +93,20 @@ def foreign_form(file: BinaryIO) -> str | None:
     return next((form for octets, form in _FORMS if head.startswith(octets)), None)
 
 
+LONGEST_LINE = 1 << 18
+"""Characters. More than a reader of rows takes in one cell, so it says that the line is wrong."""
+
+
 def lines_of(file: BinaryIO, encoding: Encoding) -> Iterator[str]:
     """The lines of a file from its beginning, with their ends. Octets that are none in this encoding come as
-    UNDECODABLE. The file stays open."""
+    UNDECODABLE. Of a line that is longer than LONGEST_LINE comes the beginning alone. The file stays open."""
     file.seek(0)
     text = io.TextIOWrapper(file, encoding, _MARKED, newline="")
     try:
-        for line in text:  # noqa: UP028  `yield from` would close the file with this generator
+        while line := text.readline(LONGEST_LINE):
             yield line
+            while len(line) == LONGEST_LINE and line[-1] not in "\r\n":
+                line = text.readline(LONGEST_LINE)
     finally:
         text.detach()
 

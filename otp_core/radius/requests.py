@@ -103,6 +103,8 @@ _AT_MOST_ONCE = {
     int(AttributeType.USER_NAME): "User-Names",
     int(AttributeType.USER_PASSWORD): "User-Passwords",
     int(AttributeType.STATE): "States",
+    int(AttributeType.CALLING_STATION_ID): "Calling-Station-Ids",  # else the last one would name the station
+    int(AttributeType.NAS_IDENTIFIER): "NAS-Identifiers",  # else the last one would choose the client's policy
 }
 
 

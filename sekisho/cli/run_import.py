@@ -6,7 +6,7 @@ Nothing is written unless the whole file is right. It knows no columns and no cu
 from __future__ import annotations
 
 import os
-import shutil
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -67,6 +67,10 @@ class Source:
         return self._file.tell()
 
 
+MAX_PIPED = 1 << 30
+"""Octets of a pipe, which is kept in memory."""
+
+
 @contextmanager
 def opened(name: str, encoding: Encoding | None = None) -> Iterator[Source]:
     """Open a file in this encoding (None: it is found out), or standard input for ``-``. A pipe, which cannot be read
@@ -77,17 +81,30 @@ def opened(name: str, encoding: Encoding | None = None) -> Iterator[Source]:
     except OSError as error:
         raise typer.BadParameter(f"cannot be read: {error.strerror}", param_hint=name) from None
     with file:
-        if file.seekable():
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISREG(mode):
             _refuse_foreign(file, name)
             yield Source(file, encoding)
             return
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or file.isatty()):
+            raise typer.BadParameter("is no file and no pipe", param_hint=name)
         with os.fdopen(os.memfd_create("sekisho-import"), "w+b") as kept:
-            shutil.copyfileobj(file, kept)
+            _copy(file, kept, name)
             _refuse_foreign(kept, name)
             yield Source(kept, encoding)
 
 
+def _copy(pipe: BinaryIO, kept: BinaryIO, name: str) -> None:
+    while chunk := pipe.read(1 << 20):
+        if kept.tell() + len(chunk) > MAX_PIPED:
+            raise typer.BadParameter(f"is longer than {MAX_PIPED >> 20} MiB: write it to a file", param_hint=name)
+        kept.write(chunk)
+
+
 def _refuse_foreign(file: BinaryIO, name: str) -> None:
+    if not file.seek(0, os.SEEK_END):
+        complain(f"{name}: the file is empty; nothing was imported")
+        raise typer.Exit(ExitCode.REFUSED)
     if (form := foreign_form(file)) is not None:
         raise typer.BadParameter(f"is no CSV but {form}", param_hint=name)
 

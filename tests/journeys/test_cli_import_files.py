@@ -178,3 +178,14 @@ def test_a_file_of_uris_is_refused_as_a_whole_and_tells_no_secret(at: CommandLin
     assert "line 2, column secret: is not Base32" in said.err
     assert BASE32 not in said.err + said.out
     assert counted(at) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("noun", ["customer", "token"])
+def test_what_is_empty_or_has_no_end_is_refused(at: CommandLine, noun: str) -> None:
+    """An empty file is what a program before it leaves behind when it has failed."""
+    assert "the file is empty; nothing was imported" in at.run(noun, "import", octets(at, b""), code=1).err
+    for device in ("/dev/null", "/dev/zero"):
+        assert "is no file and no pipe" in at.run(noun, "import", device, code=2).err
+    name = at.folder / "endless.csv"
+    name.write_bytes(b"x" * 3_000_000)
+    at.run(noun, "import", str(name), code=1)

@@ -138,7 +138,13 @@ def test_rfc2865_5_2_a_hidden_password_has_16_to_128_octets(octets: int, served:
 
 @pytest.mark.parametrize(
     ("more", "said"),
-    [(user(), "two User-Names"), (password("x"), "two User-Passwords"), (attribute(24, b"1") * 2, "two States")],
+    [
+        (user(), "two User-Names"),
+        (password("x"), "two User-Passwords"),
+        (attribute(24, b"1") * 2, "two States"),
+        (attribute(31, b"192.0.2.1") + attribute(31, b"192.0.2.2"), "two Calling-Station-Ids"),
+        (attribute(32, b"one") + attribute(32, b"two"), "two NAS-Identifiers"),
+    ],
 )
 def test_rfc2865_5_44_what_may_stand_once_and_stands_twice_is_named(more: bytes, said: str) -> None:
     with pytest.raises(Unservable, match=f"^{said}$"):
