@@ -64,6 +64,11 @@ def test_a_long_text_is_kept_up_to_its_64th_character() -> None:
     assert station_of("a" * 65) == readable("a" * 65) == "a" * 64
 
 
+def test_what_only_looks_like_an_address_stays_a_text_with_all_that_it_has() -> None:
+    assert station_of("198.51.100.255:80") == "198.51.100.255"
+    assert station_of("198.51.100.256:80") == "198.51.100.256:80"
+
+
 def test_a_text_that_is_cut_at_a_blank_ends_before_it() -> None:
     assert station_of("a" * 63 + " bc") == "a" * 63
 

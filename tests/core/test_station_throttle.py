@@ -91,6 +91,17 @@ def test_failures_of_a_station_fade_one_by_one() -> None:
     assert stations.failures("", "here") == 0
 
 
+def test_a_failure_a_minute_adds_up_to_nothing() -> None:
+    clock = HandClock(1000.0)
+    stations = make_stations(clock, Delays(free=10, first=1.0, longest=60.0))
+    for _ in range(5):
+        stations.failed("", "here")
+    for _ in range(120):
+        clock.now += 60
+        stations.failed("", "here")
+        assert stations.failures("", "here") == 5
+
+
 @pytest.mark.parametrize("throttle", [PasswordThrottle, StationThrottle])
 @pytest.mark.parametrize(("ahead", "counted"), [(3 * 3600 - 1, 1), (3 * 3600, 0)])
 def test_what_ends_in_three_hours_or_later_was_written_by_another_clock(
