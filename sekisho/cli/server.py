@@ -42,8 +42,9 @@ def serve(
         ),
     ] = False,
     doors: Annotated[
-        str, typer.Option(metavar="NAMES", help="Serve these doors alone: radius, web, pam, separated by commas.")
-    ] = "",
+        str | None,
+        typer.Option(metavar="NAMES", help="Serve these doors alone: radius, web, pam, separated by commas."),
+    ] = None,
 ) -> None:
     """Run the server until SIGTERM or SIGINT. SIGHUP reads the settings again. The web doors have a process of their
     own beside the RADIUS workers; with --doors several units on one machine can share the work.
@@ -57,7 +58,7 @@ def serve(
     from sekisho.serve import run
 
     context: CliContext = ctx.obj
-    asked_for = [name.strip() for name in doors.split(",")] if doors else NAMES
+    asked_for = NAMES if doors is None else [name.strip() for name in doors.split(",")]
     if unknown := [name for name in asked_for if name not in NAMES]:
         raise typer.BadParameter(
             f"{unknown[0]!r} is no door: write one or more of {', '.join(NAMES)}", param_hint="--doors"

@@ -158,6 +158,7 @@ def test_two_units_on_one_machine_share_one_store(tmp_path: Path) -> None:
     [
         ("radius,wbe", 2, "'wbe' is no door: write one or more of pam, radius, web"),
         (",", 2, "'' is no door"),
+        ("", 2, "'' is no door"),
         ("pam", 3, "serve --doors: the settings have no section for pam"),
     ],
 )
