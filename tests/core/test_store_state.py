@@ -307,3 +307,33 @@ def check_whole(path: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("SELECT count(*) FROM audit WHERE event = 'login.accepted'").fetchone() == (1,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with the state", "without it"])
+def test_a_copy_of_another_time_never_replaces_a_sound_store(bank: Bank, known: bool) -> None:
+    """The state that asked for it was deleted. It would have been put in place by the next stop, weeks later."""
+    if known:
+        bank.customer()  # opens the store, and so makes the state
+    else:
+        bank.database.with_name("bank.db.state").unlink(missing_ok=True)
+    copy = bank.database.with_name("bank.db.repaired")
+    copy.write_bytes(b"of another time")
+    said: list[str] = []
+    assert repair.repair(bank.database, said.append) is None
+    assert not copy.exists()
+    (kept,) = bank.folder.glob("bank.db.failed-*-copy")
+    assert kept.read_bytes() == b"of another time" and str(kept) in said[0]
+    assert repair.repair(bank.database, pytest.fail) is None
+
+
+def test_a_copy_that_could_not_be_made_leaves_no_older_one(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank.database.with_name("bank.db.repaired").write_bytes(b"of another time")
+    with closing(driver.connect(str(bank.database))) as connection, monkeypatch.context() as full:
+        full.setattr("os.fsync", _no_room)
+        with pytest.raises(OSError, match="no room"):
+            repair.rescue(connection, bank.database)
+    assert not bank.database.with_name("bank.db.repaired").exists()
+
+
+def _no_room(_descriptor: int) -> None:
+    raise OSError(28, "no room")

@@ -57,8 +57,11 @@ def repair(path: Path, say: Say, *, wait_seconds: float = WAIT_SECONDS) -> Repai
     Raises StoreProblem with what to do, and then the store is as it was."""
     state_path = path.with_name(f"{path.name}.state")
     if not state_path.exists() or not (path.exists() or _repaired(path).exists()):
+        _set_unused_aside(path, say)
         return None  # it was never served, or there is none
     with closing(StoreState(state_path, path if path.exists() else _repaired(path))) as state:
+        if state.stopped is None:
+            _set_unused_aside(path, say)
         if state.stopped is None and state.left_behind is None:
             return Repaired(None, state.lost) if state.lost else None
         stopped = _when_alone(state, path, wait_seconds)
@@ -76,6 +79,19 @@ def repair(path: Path, say: Say, *, wait_seconds: float = WAIT_SECONDS) -> Repai
                 f"takes is free beside it, then start again; {_OTHERWISE}"
             ) from None
     return None
+
+
+def _set_unused_aside(path: Path, say: Say) -> None:
+    """A copy that no stop asks for is of another time: the state that asked for it was deleted. It must not be taken
+    for that of a later stop."""
+    if path.exists() and _repaired(path).exists():
+        kept = _dated(path, "-copy")
+        _repaired(path).rename(kept)
+        say(f"a copy that was made when the server had to stop is not needed: it is kept as {kept}")
+
+
+def _dated(path: Path, ending: str = "") -> Path:
+    return path.with_name(f"{path.name}.failed-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}{ending}")
 
 
 _OTHERWISE = "otherwise put the newest backup in its place (sekisho restore)"
@@ -133,7 +149,8 @@ def _repaired(path: Path) -> Path:
 
 def rescue(connection: driver.Connection, path: Path) -> None:
     """Copy what this connection still sees, for the next start to put it in place. Raises driver.Error, OSError and
-    StoreProblem."""
+    StoreProblem; then there is no copy."""
+    _remove(_repaired(path))
     _copy(connection, path, _repaired(path))
 
 
@@ -199,7 +216,7 @@ def _examine(copied: driver.Connection, path: Path) -> None:
 
 def _put_in_place(path: Path) -> Path:
     """The copy takes the store's name; what the old one is called now."""
-    kept = path.with_name(f"{path.name}.failed-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    kept = _dated(path)
     log, index = Path(f"{path}-wal"), Path(f"{path}-shm")
     if path.exists():
         if log.exists():
