@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _VERSION = b"\x01"
+_SESSION_VERSION = b"\x02"
 _NONCE = 12
 _KEY_CHECK_NAME = "sekisho key check"
 
@@ -36,7 +37,7 @@ class Sealer:
     def __init__(self, master_key: bytes) -> None:
         self._aead = AESGCM(_derive(master_key, b"sekisho seed v1"))
         self._hosts = _derive(master_key, b"sekisho offline hosts v1")
-        self._data = AESGCM(_derive(master_key, b"sekisho session data v1"))
+        self._data = _derive(master_key, b"sekisho session data v1")
         self._session = _derive(master_key, b"sekisho session mark v1")
         self._fingerprint = hashlib.blake2b(digest_size=8, key=_derive(master_key, b"sekisho fingerprint v1"))
 
@@ -80,16 +81,23 @@ class Sealer:
         return hashlib.blake2b(id_, digest_size=32, key=self._session).digest()
 
     def seal_data(self, plain: bytes, digest: bytes) -> bytes:
-        """A session's data, bound to its digest: version (1 byte) | nonce (12) | ciphertext and tag."""
+        """A session's data, bound to its digest: version (1 byte) | nonce (12) | ciphertext and tag. Each session has
+        a key of its own: random nonces are good for 2^32 messages under one key (NIST SP 800-38D, section 8.3), and a
+        session seals a few for each page."""
         nonce = os.urandom(_NONCE)
-        return _VERSION + nonce + self._data.encrypt(nonce, plain, digest)
+        return _SESSION_VERSION + nonce + self._session_cipher(digest).encrypt(nonce, plain, digest)
 
     def unseal_data(self, sealed: bytes, digest: bytes) -> bytes:
-        """What ``seal_data`` sealed. Raises KeyProblem if it was sealed under another key or for another session."""
+        """What ``seal_data`` sealed; also before version 2, when all sessions had one key. Raises KeyProblem if it was
+        sealed under another key or for another session."""
+        cipher = AESGCM(self._data) if sealed[:1] == _VERSION else self._session_cipher(digest)
         try:
-            return self._data.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], digest)
+            return cipher.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], digest)
         except (InvalidTag, ValueError):
             raise KeyProblem("a session's data do not open with this master key") from None
+
+    def _session_cipher(self, digest: bytes) -> AESGCM:
+        return AESGCM(_derive(self._data, digest))
 
     def key_check(self) -> bytes:
         """A sealed value for the store, by which a wrong key is recognised at start."""

@@ -9,6 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -213,3 +216,29 @@ def test_a_key_file_that_is_no_text_is_a_problem_too(tmp_path: Path, content: by
 def test_a_folder_in_place_of_the_key_file_is_a_problem_too(tmp_path: Path) -> None:
     with pytest.raises(KeyProblem, match="cannot read the master key file"):
         read_master_key(tmp_path)
+
+
+# Session data
+
+
+def test_each_session_has_a_key_of_its_own() -> None:
+    """So that no key ever seals 2^32 messages with random nonces (NIST SP 800-38D, section 8.3)."""
+    sealer, one, other = Sealer(KEY), os.urandom(32), os.urandom(32)
+    sealed = sealer.seal_data(b"data", one)
+    assert sealer.unseal_data(sealed, one) == b"data"
+    assert keystream(sealer, one) != keystream(sealer, other)
+    for digest, reader in ((other, sealer), (one, Sealer(OTHER_KEY))):
+        with pytest.raises(KeyProblem):
+            reader.unseal_data(sealed, digest)
+
+
+def keystream(sealer: Sealer, digest: bytes) -> bytes:
+    """GCM's for the nonce of zeros: it tells whether two keys are one."""
+    return sealer._session_cipher(digest).encrypt(bytes(12), bytes(16), None)[:16]
+
+
+def test_session_data_of_before_opens_after_an_upgrade() -> None:
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"sekisho session data v1").derive(KEY)
+    digest, nonce = os.urandom(32), os.urandom(12)
+    sealed = b"\x01" + nonce + AESGCM(key).encrypt(nonce, b"data", digest)
+    assert Sealer(KEY).unseal_data(sealed, digest) == b"data"
