@@ -381,7 +381,9 @@ def locked(sekisho: Sekisho) -> Iterator[None]:
 
 
 def test_a_stranger_is_refused_in_the_time_of_a_wrong_password(tmp_path: Path) -> None:
-    """Whoever measures learns no contract ID: a password is hashed for strangers too. A hash takes about 10 ms here."""
+    """Whoever measures learns no contract ID: a password is hashed for strangers too. A hash takes about 10 ms here.
+
+    Interleaved, and by the fastest tenth of each: what else the machine does makes single answers slower, never all."""
     more = "memory_kib = 8192\ntime_cost = 2\n[throttle]\npassword_first_delay = 0.0\npassword_max_delay = 0.0"
     sekisho = Sekisho(tmp_path, clients=client_table("gateway", "127.0.0.1", "password"))
     sekisho.config.write_text(sekisho.config.read_text().replace("memory_kib = 256\ntime_cost = 1\n", f"{more}\n"))
@@ -392,7 +394,7 @@ def test_a_stranger_is_refused_in_the_time_of_a_wrong_password(tmp_path: Path) -
         sekisho.start()
         with Peers(sekisho.where) as peers:
             times: dict[str, list[float]] = {known: [], "nobody": []}
-            for _ in range(40):
+            for _ in range(100):
                 for user, taken in times.items():
                     began = time.perf_counter()
                     reply = peers.ask(access_request(user, "x", secret=SECRET))
@@ -401,5 +403,5 @@ def test_a_stranger_is_refused_in_the_time_of_a_wrong_password(tmp_path: Path) -
                     assert reply.name == REJECT
     finally:
         sekisho.close()
-    wrong_password, stranger = (statistics.median(taken) for taken in times.values())
-    assert 0.5 < stranger / wrong_password < 2
+    wrong_password, stranger = (statistics.quantiles(taken, n=10)[0] for taken in times.values())
+    assert 0.85 < stranger / wrong_password < 1 / 0.85
