@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 
 class CheckState(StrEnum):
-    """How a check went. WARN: it works, but is weaker or of less use than it looks. FAIL: it has to be changed."""
+    """How a check went. OK: it was tried, and is well. WARN: it works, but is weaker or of less use than it looks.
+    FAIL: it has to be changed. SKIP: nothing was tried, and nothing is wrong with that."""
 
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
+    SKIP = "skip"
 
 
 class CheckResult(NamedTuple):

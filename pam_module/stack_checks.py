@@ -17,9 +17,9 @@ _PASSWORD_MODULES = {
     *("pam_unix.so", "pam_sss.so", "pam_ldap.so", "pam_krb5.so", "pam_winbind.so", "pam_radius_auth.so"),
     *("pam_pwdfile.so", "pam_userdb.so", "pam_systemd_home.so"),
 }
-_REFUSING_MODULES = {
-    *("pam_rootok.so", "pam_succeed_if.so", "pam_wheel.so", "pam_listfile.so", "pam_localuser.so", "pam_deny.so"),
-}
+_CONDITIONS = {"pam_rootok.so", "pam_succeed_if.so", "pam_wheel.so", "pam_listfile.so", "pam_localuser.so"}
+_ROOT = "pam_rootok.so"
+_REFUSING_MODULES = {*_CONDITIONS, "pam_deny.so"}
 """Modules that succeed for some users alone. They are evaluated for an ordinary user, whom they refuse."""
 
 _OPTIONS = {
@@ -27,6 +27,10 @@ _OPTIONS = {
     *("ignore_unknown_user", "on_unavail", "nodelay", "debug"),
 }
 _SUCCESS, _REFUSED, _IGNORED = Outcome.SUCCESS, Outcome.REFUSED, Outcome.IGNORED
+
+
+_RUN_WITHOUT_AUTH = {"sshd": "a key", "sudo": "NOPASSWD"}
+"""Services that let somebody in without their auth stack, and how; the account stack is all that is asked then."""
 
 
 def uses_module(lines: Sequence[Line]) -> bool:
@@ -47,13 +51,37 @@ def check_stack(root: Path, service: str, lines: list[Line]) -> Iterator[CheckRe
     yield from results
     yield from _empty_passwords(check, lines)
     if not any(one.state is CheckState.FAIL for one in results):
-        yield CheckResult(CheckState.OK, check, f"{line.where}: a wrong code is refused")
+        exempt = list(_exempt(check, line, lines))
+        yield from exempt
+        who = "from everybody else" if exempt else "from everybody"
+        if any(one.module == _ROOT and _favours(one, lines) for one in module_lines(lines)):
+            who += " but root, who is asked for nothing"
+        yield CheckResult(CheckState.OK, check, f"{line.where}: a wrong code is refused {who}")
     yield from _account(root, service, check)
 
 
-def _succeeds(lines: Sequence[Line], *, ours: Outcome, password: Outcome) -> bool:
-    """Whether the stack succeeds if our module and every module that checks a password return these."""
-    return stack_succeeds(lines, _outcomes(ours, password))
+def _exempt(check: str, line: Line, lines: list[Line]) -> Iterator[CheckResult]:
+    """Those for whom a condition in the stack holds, and who therefore are asked for no code."""
+    for one in module_lines(lines):
+        if one.module not in _CONDITIONS or one.module == _ROOT or not _favours(one, lines):
+            continue
+        without_password = _succeeds(lines, ours=_REFUSED, password=_REFUSED, favoured=one)
+        asked = "neither password nor code" if without_password else "no code"
+        condition = " ".join((one.module, *(option for option in one.options if option != "quiet")))
+        text = f"{one.where}: whoever fulfils {condition!r} is asked for {asked}: right only if that is meant"
+        yield CheckResult(CheckState.WARN, check, text)
+
+
+def _favours(one: Line, lines: list[Line]) -> bool:
+    """Whether somebody who fulfils this line's condition gets in with a password alone, or with nothing."""
+    return _succeeds(lines, ours=_REFUSED, password=_SUCCESS, favoured=one)
+
+
+def _succeeds(lines: Sequence[Line], *, ours: Outcome, password: Outcome, favoured: Line | None = None) -> bool:
+    """Whether the stack succeeds if our module and every module that checks a password return these. ``favoured``: a
+    line whose condition the user fulfils."""
+    outcome_of = _outcomes(ours, password)
+    return stack_succeeds(lines, lambda line: Outcome.SUCCESS if line is favoured else outcome_of(line))
 
 
 def _outcomes(ours: Outcome, password: Outcome) -> Callable[[Line], Outcome]:
@@ -80,7 +108,8 @@ def _options(check: str, line: Line) -> Iterator[CheckResult]:
 
 def _codes(check: str, line: Line, lines: list[Line]) -> Iterator[CheckResult]:
     """Right and wrong codes, and users whom Sekisho does not know."""
-    if not _succeeds(lines, ours=_SUCCESS, password=_SUCCESS):
+    conditions = [one for one in module_lines(lines) if one.module in _CONDITIONS]
+    if not any(_succeeds(lines, ours=_SUCCESS, password=_SUCCESS, favoured=one) for one in (None, *conditions)):
         yield CheckResult(CheckState.FAIL, check, f"{line.where}: nobody gets in, not even with password and code")
     if _succeeds(lines, ours=_REFUSED, password=_SUCCESS):
         yield CheckResult(
@@ -154,6 +183,7 @@ def _account(root: Path, service: str, check: str) -> Iterator[CheckResult]:
     except BadStack as error:
         yield CheckResult(CheckState.FAIL, check, str(error))
         return
-    if not uses_module(account):
-        text = f"no account line: a locked user still gets in by a key. Add: account required {MODULE}"
+    if service in _RUN_WITHOUT_AUTH and not uses_module(account):
+        how = _RUN_WITHOUT_AUTH[service]
+        text = f"no account line: a locked user still gets in by {how}. Add: account required {MODULE}"
         yield CheckResult(CheckState.WARN, check, text)

@@ -4,7 +4,6 @@ does not disturb a running server.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -21,11 +20,11 @@ from otp_core.checks import CheckResult, CheckState
 from sekisho.cli.context import CliContext, ExitCode
 from sekisho.cli.contract_ids import examine_contract_ids
 from sekisho.cli.doctor_backup import examine_backups
+from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from otp_core.settings import Address
     from otp_core.store.store import Store
     from sekisho.settings import Settings
 
@@ -73,6 +72,7 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     """The results of all checks; checks that need something that failed are left out. ``deep``: read the whole
     store."""
     from otp_core.settings import ConfigProblems
+    from otp_core.store.sqlite.database import file_of
 
     try:
         settings = context.settings
@@ -84,13 +84,19 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     yield from _doors(settings)
     yield _sqlite()
     yield from _store(context, settings, deep)
-    yield from (_listening(address) for address in settings.radius.listen if address.port)
+    yield from examine_ports(settings, file_of(settings.store.url))
 
 
 def _doors(settings: Settings) -> Iterator[CheckResult]:
-    from sekisho.doors import make_doors
+    from sekisho.doors import DOORS, make_doors
 
     for name, door in make_doors(settings).items():
+        if getattr(settings, DOORS[name].section) is None:
+            yield CheckResult(CheckState.SKIP, f"door {name}", f"is shut: there is no [{DOORS[name].section}]")
+            continue
+        if name == "radius" and not settings.radius.clients:
+            yield CheckResult(CheckState.SKIP, "door radius", "is shut: there are no [[radius.clients]]")
+            continue
         problems = door.problems()
         yield from (CheckResult(CheckState.FAIL, f"door {name}", str(problem)) for problem in problems)
         if not problems:
@@ -151,7 +157,11 @@ def _checkpoints(file: Path) -> Iterator[CheckResult]:
     from otp_core.store.sqlite.checkpoints import STALE, VERY_LONG, status_of
     from otp_core.store.sqlite.files import is_served
 
-    if not driver.resets_safely() or not is_served(file):
+    if not driver.resets_safely():
+        yield CheckResult(CheckState.SKIP, "checkpoints", "are made in logins: this SQLite allows no process for them")
+        return
+    if not is_served(file):
+        yield CheckResult(CheckState.SKIP, "checkpoints", "not looked at: no server runs")
         return
     status, made = status_of(str(file))
     age = time.time() - status.seen_at / 1000
@@ -272,21 +282,3 @@ def _mail_server(smtp: str) -> CheckResult:
         return CheckResult(
             CheckState.FAIL, "notices", f"{smtp}: {error.strerror or error}; notices wait until it answers"
         )
-
-
-def _listening(address: Address) -> CheckResult:
-    """Whether the port is in use, found out by binding it for a moment."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    name = f"port {address}"
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind(address.for_socket())
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return CheckResult(CheckState.OK, name, "is in use: by the server, if it runs")
-        return CheckResult(
-            CheckState.WARN, name, f"cannot be bound: {error.strerror}; is this an address of this machine?"
-        )
-    return CheckResult(CheckState.OK, name, "is free, so the server does not run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otp_core.audit import ms_of
@@ -40,6 +41,13 @@ def _age(store: Store) -> CheckResult:
         return CheckResult(CheckState.WARN, "backup", "none was ever made: `sekisho backup FILE`, nightly by the timer")
     hours = max(0.0, time.time() - found.at_ms / 1000) / 3600
     text = f"the newest was made {hours:,.1f} hours ago: {found.file}"
+    try:
+        octets = Path(found.file).stat().st_size
+    except OSError as error:
+        gone = f"{text}, and cannot be looked at ({error.strerror}): if it was not moved away, there is none"
+        return CheckResult(CheckState.WARN, "backup", gone)
+    if not octets:
+        return CheckResult(CheckState.FAIL, "backup", f"{text}, and is empty: make another")
     if hours > _OLD_HOURS:
         return CheckResult(CheckState.WARN, "backup", f"{text}; `systemctl list-timers sekisho-backup.timer`")
     return CheckResult(CheckState.OK, "backup", text)

@@ -30,13 +30,25 @@ def found(bank: Bank, check: str) -> list[tuple[CheckState, str]]:
 
 
 @pytest.mark.parametrize(("hours", "state"), [(0, CheckState.OK), (25.9, CheckState.OK), (26.1, CheckState.WARN)])
-def test_the_newest_backups_age(bank: Bank, hours: float, state: CheckState) -> None:
+def test_the_newest_backups_age(bank: Bank, tmp_path: Path, hours: float, state: CheckState) -> None:
     ((never, text),) = found(bank, "backup")
     assert never is CheckState.WARN and "none was ever made: `sekisho backup FILE`" in text
     bank.clock.now = time.time() - hours * 3600
-    note(bank.store, Path("/backups/one.db"), actor="root", source="cli", reason="")
+    file = tmp_path / "one.db"
+    file.write_bytes(b"rows")
+    note(bank.store, file, actor="root", source="cli", reason="")
     ((now, text),) = found(bank, "backup")
-    assert now is state and f"made {hours:.1f} hours ago: /backups/one.db" in text
+    assert now is state and f"made {hours:.1f} hours ago: {file}" in text
+
+
+def test_a_backup_that_is_gone_or_empty_is_not_called_well(bank: Bank, tmp_path: Path) -> None:
+    file = tmp_path / "one.db"
+    note(bank.store, file, actor="root", source="cli", reason="")
+    ((state, text),) = found(bank, "backup")
+    assert state is CheckState.WARN and "cannot be looked at (No such file or directory)" in text
+    file.touch()
+    ((state, text),) = found(bank, "backup")
+    assert state is CheckState.FAIL and "is empty: make another" in text
 
 
 def test_a_store_that_was_put_back_fails_until_it_was_treated(bank: Bank) -> None:

@@ -156,7 +156,14 @@ def test_a_service_that_is_asked_for_and_has_no_code_is_told(root: Root) -> None
 
 def test_an_account_line_is_missed(root: Root) -> None:
     root.stack(ours(), account="")
-    assert any("no account line" in one for one in root.complaints())
+    assert any("no account line: a locked user still gets in by a key" in one for one in root.complaints())
+
+
+def test_an_account_line_is_not_missed_where_the_auth_stack_always_runs(root: Root) -> None:
+    root.stack(ours(), account="account include common-account\n", service="login")
+    assert root.complaints("login") == []
+    root.stack(ours(), account="account include common-account\n", service="sudo")
+    assert any("still gets in by NOPASSWD" in one for one in root.complaints("sudo"))
 
 
 def test_the_socket_is_looked_at(root: Root) -> None:
@@ -205,7 +212,28 @@ def test_the_examples_that_are_delivered_are_well(root: Root) -> None:
         root.write(f"etc/pam.d/{name}", "")
     for example in sorted(examples.iterdir()):
         root.write(f"etc/pam.d/{example.name}", example.read_text().replace("998", str(os.geteuid())))
+    (complaint,) = [one for one in root.complaints() if "stack" in one]
+    assert complaint == (
+        "warn stack login: etc/pam.d/login:10: whoever fulfils 'pam_succeed_if.so user notingroup otp' is asked for no "
+        "code: right only if that is meant"
+    )
     assert [one for one in root.complaints() if one.startswith("fail")] == []
+    said = {check: text for state, check, text in root.said() if state == "ok"}
+    assert said["stack login"].endswith("a wrong code is refused from everybody else")
+    assert said["stack su"].endswith("a wrong code is refused from everybody but root, who is asked for nothing")
+    assert said["stack sudo"].endswith("a wrong code is refused from everybody")
+
+
+def test_whoever_needs_neither_password_nor_code_is_told(root: Root) -> None:
+    root.stack("auth sufficient pam_succeed_if.so quiet user ingroup staff\n" + ours())
+    (complaint,) = root.complaints()
+    assert "etc/pam.d/sshd:1: whoever fulfils 'pam_succeed_if.so user ingroup staff'" in complaint
+    assert "is asked for neither password nor code" in complaint
+
+
+def test_a_condition_that_spares_nobody_the_code_is_not_complained_of(root: Root) -> None:
+    root.stack("auth requisite pam_succeed_if.so user ingroup staff\n" + ours())
+    assert root.complaints() == []
 
 
 # Stacks by themselves.
