@@ -25,6 +25,8 @@ _PHONE = re.compile(
 _CLOCK = r"(?:\d{1,2}:\d{2}|\d{1,2}時(?:\d{1,2}分)?)"
 _HOURS = re.compile(rf"{_CLOCK}(?: ?(?:[-〜～~]|から) ?{_CLOCK}(?:まで)?)?")
 _PIECE = re.compile(r"[^\s、，。；;]+[、，。；;]?|\s+|[、，。；;]")
+_LONGEST_PIECE = 12
+"""Characters that fit the narrowest phone; a longer piece breaks where any text does."""
 
 
 @lru_cache(maxsize=16)
@@ -65,8 +67,8 @@ def _link(number: str, shown: str) -> Markup:
 def _pieces(text: str) -> Markup:
     """Text that breaks between its words only."""
     return Markup().join(
-        escape(piece)
-        if piece.isspace() or piece in "、，。；;"
-        else Markup('<span class="piece">{}</span>').format(piece)
+        Markup('<span class="piece">{}</span>').format(piece)
+        if len(piece) <= _LONGEST_PIECE and len(piece.strip("、，。；;")) > 1
+        else escape(piece)
         for piece in _PIECE.findall(text)
     )

@@ -142,6 +142,7 @@ def test_the_soft_token_wears_them_too(chromium: Browser, both: Both, scheme: st
         assert "/logo" in (page.locator("header img").get_attribute("src") or "")
         assert axe(page) == []
         if scheme == "light":
+            screenshot(page, "token-of-the-bank-ja-light")
             colour = page.locator("#copy-code").evaluate("e => getComputedStyle(e).backgroundColor")
             assert colour == "rgb(19, 94, 70)"
 

@@ -13,11 +13,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.sekisho import Sekisho, client_table, free_port
-from tests.web.browser import axe, browser_page, overflows, screenshot
+from tests.web.browser import axe, browser_page, overflows
 from tests.web.portal import Portal, PortalClient
 from tests.web.softtoken import set_up_by_pin, shown_code
-
-GREEN = "#135e46"
 
 
 @dataclass
@@ -71,7 +69,6 @@ def test_a_customer_without_any_token_gets_the_soft_token_and_enrols_it(
         expect(token.locator("header")).to_contain_text(bank)
         assert token.title().endswith(bank) and bank in page.title()
         assert axe(token) == [] and not overflows(token)
-        screenshot(token, f"token-of-the-bank-{language}-light")
         token.locator("[data-portal='/enrol/token']").click()
         expect(token).to_have_url(f"{both.portal.origin}/enrol/token?lang={language}")
         token.locator("#token_id").fill(token_id)

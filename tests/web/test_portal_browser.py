@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -10,7 +11,7 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, Request, Response, expect
 
-from tests.sekisho import STAFF, Customer
+from tests.sekisho import STAFF, Customer, free_port
 from tests.web.browser import axe, browser_page, overflows, screenshot
 from tests.web.portal import Portal, portal
 
@@ -19,13 +20,20 @@ BUTTONS = {
     "ja": {"next": "次へ", "enrol": "登録", "suspend": "停止", "correct": "時刻を補正", "go on": "続ける"},
     "en": {"next": "Next", "enrol": "Enrol", "suspend": "Suspend", "correct": "Correct the time", "go on": "Go on"},
 }
+CONTACT = (
+    'contact = "せきしょコールセンター 0120-000-000（平日 9:00〜17:00、土日祝を除く）"\n'
+    'contact_en = "our call centre, 0120-000-000 (weekdays 9:00-17:00)"\n'
+)
+FREE = "[throttle]\nfree_failures = 100\n"
 DONE = {"ja": "受付番号", "en": "Reference number"}
 
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     folder = tmp_path_factory.mktemp("pages")
-    with portal(folder, terms=True, login="[throttle]\nfree_failures = 100\n") as opened:
+    port = free_port(socket.SOCK_STREAM)
+    soft_token = f'[soft_token]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
+    with portal(folder, terms=True, more=CONTACT, login=FREE + soft_token) as opened:
         yield opened
 
 
@@ -179,6 +187,8 @@ def each_page(bank: Portal, page: Page, language: str) -> Iterator[str]:
     yield "changed"
     hand.sign_in(one, "resync")
     yield "resync-codes"
+    page.goto(f"{bank.origin}/other")
+    yield "other"
     hand.sign_in(one, "suspend")
     yield "suspend-code"
     hand.give(new.next_code(used), "suspend")
