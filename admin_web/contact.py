@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from unicodedata import east_asian_width
 
 from markupsafe import Markup, escape
 
@@ -25,8 +26,9 @@ _PHONE = re.compile(
 _CLOCK = r"(?:\d{1,2}:\d{2}|\d{1,2}時(?:\d{1,2}分)?)"
 _HOURS = re.compile(rf"{_CLOCK}(?: ?(?:[-〜～~]|から) ?{_CLOCK}(?:まで)?)?")
 _PIECE = re.compile(r"[^\s、，。；;]+[、，。；;]?|\s+|[、，。；;]")
-_LONGEST_PIECE = 12
-"""Characters that fit the narrowest phone; a longer piece breaks where any text does."""
+_WIDEST_PIECE = 12
+"""In Latin letters, of which a Japanese one is as wide as two: what fits a narrow phone with letters of twice the size.
+A wider piece breaks where any text does."""
 
 
 @lru_cache(maxsize=16)
@@ -64,11 +66,15 @@ def _link(number: str, shown: str) -> Markup:
     return Markup('<a class="tel whole" href="tel:{}">{}</a>').format(number, shown)
 
 
+def _width(text: str) -> int:
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
 def _pieces(text: str) -> Markup:
     """Text that breaks between its words only."""
     return Markup().join(
         Markup('<span class="piece">{}</span>').format(piece)
-        if len(piece) <= _LONGEST_PIECE and len(piece.strip("、，。；;")) > 1
+        if _width(piece) <= _WIDEST_PIECE and len(piece.strip("、，。；;")) > 1
         else escape(piece)
         for piece in _PIECE.findall(text)
     )
