@@ -43,6 +43,20 @@ def problems(settings: Settings) -> Iterator[Remark]:
         if first.overlaps(second, dual_stack=True):
             yield ("soft_token", "listen"), f"{second} and web.listen, {first}, overlap: write another port"
     yield from radius_server.settings.problems(settings.radius)
+    if settings.pam is not None and (reason := _no_place_for_a_socket(settings.pam.socket, settings)):
+        yield (
+            ("pam", "socket"),
+            f"{settings.pam.socket} {reason}: write a path of its own, such as /run/sekisho/pam.sock",
+        )
+
+
+def _no_place_for_a_socket(path: Path, settings: Settings) -> str | None:
+    """Why `serve` could not make its socket there, by what is there now; None if it could."""
+    if path.is_dir():
+        return "is a folder"
+    if path == settings.store.master_key_file or settings.store.url == f"sqlite:///{path}":
+        return "belongs to the store"
+    return "is there, and is no socket" if path.exists() and not path.is_socket() else None
 
 
 def _clashes_of_metrics(settings: Settings) -> Iterator[Remark]:

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otp_core.settings import ConfigProblems
 from otp_core.settings.addresses import Address, page_url, read_address, read_network, web_origin
 from otp_core.settings.values import app_issuer
 from radius_server.listen.ports import bind_udp
-from sekisho.settings import Settings
+from sekisho.settings import Settings, load
 from tests.core.settings_files import CLIENT, STORE, good, report, warnings
 from tests.sekisho import Sekisho, client_table, free_port
 
@@ -273,3 +274,16 @@ def test_a_socket_that_no_path_leads_to_is_a_problem(tmp_path: Path) -> None:
         "sekisho.toml:5: pam.socket: is too long: a socket has at most 98 octets here, as in /run/sekisho/pam.sock"
     )
     good(tmp_path, f'{STORE}[pam]\nsocket = "/run/{"x" * 93}"\n')
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("", "is a folder"), ("s.db", "belongs to the store"), ("note", "is there, and is no socket")]
+)
+def test_a_place_that_can_be_no_socket_is_named_before_the_start(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "note").write_text("kept")
+    socket = tmp_path / name if name else tmp_path
+    text = f'[store]\nurl = "sqlite:///{tmp_path}/s.db"\nmaster_key_file = "master.key"\n\n[pam]\nsocket = "{socket}"\n'
+    (tmp_path / "sekisho.toml").write_text(text)
+    with pytest.raises(ConfigProblems, match=re.escape(f"pam.socket: {socket} {reason}: write a path of its own")):
+        load(tmp_path / "sekisho.toml", environment={})
+    assert (tmp_path / "note").read_text() == "kept"
