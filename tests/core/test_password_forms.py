@@ -96,6 +96,7 @@ def test_a_very_long_password_is_taken_as_it_is() -> None:
     assert forms(text) == ("é" * 128, text)
     assert canonical(text) == ("é" * 128).encode()
     assert forms(text + "x") == (text + "x",), "257 characters"
+    assert forms("é" * 257) == ("é" * 257,)
     assert canonical(text + "x") == (text + "x").encode()
 
 
