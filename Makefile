@@ -61,9 +61,12 @@ $(COMPILED)/bin/sekisho: $(VENV)/.dev $(shell find $(ROOMS) -type f -not -name '
 	@$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(COMPILED)/*.whl
 	@rm -rf $(COMPILED)/source
 
-demo: install  ## a bank in a folder: a store, customers with tokens, a server, and the lines to try it with
-	@.ci/packages freeradius-utils
-	@$(BIN)/sekisho demo
+# Only from the command line: some environments have a PORT of their own.
+given = $(if $(filter command line,$(origin $1)),$2 $($1))
+
+demo: install  ## a bank in a folder, a server, and lines to try it with; PORT=9000 and RADIUS_PORT=9812 choose ports
+	@.ci/packages freeradius-utils oathtool || echo "going on without: codes by $(BIN)/sekisho demo code NAME" >&2
+	@$(BIN)/sekisho demo $(call given,PORT,--port) $(call given,RADIUS_PORT,--radius-port)
 
 test: system dev  ## everything: style, types, layers, and all tests with coverage
 	$(MAKE) lint

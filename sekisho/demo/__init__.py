@@ -15,18 +15,50 @@ import typer
 
 from sekisho.demo import tour
 from sekisho.demo.addresses import DemoAddresses, choose_addresses, demo_bank, write_settings
-from sekisho.demo.people import fill_store, kept_people, permits, wait_for_fresh_codes
+from sekisho.demo.people import fill_store, kept_people, permits, sample_named, wait_for_fresh_codes
 from sekisho.demo.processes import running, wait_for_tcp, wait_for_udp
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add ``sekisho demo``."""
-    app.command("demo")(demo)
+    """Add ``sekisho demo``, a command that has one below it."""
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(demo)
+    group.command("code")(code)
+    app.add_typer(group, name="demo")
+
+
+def code(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A customer of the demo, for example taro.")],
+    folder: Annotated[Path, typer.Option(help="Where the demo is.")] = Path("demo"),
+) -> None:
+    """Print the code that a sample customer's token shows now, as oathtool does where it is installed.
+
+    \b
+    Examples:
+      sekisho demo code taro
+      sekisho demo code taro --folder /tmp/bank
+    """
+    typer.echo(sample_named(folder.absolute(), name).code())
 
 
 def demo(
+    ctx: typer.Context,
     folder: Annotated[Path, typer.Option(help="Where its store and settings go.")] = Path("demo"),
     once: Annotated[bool, typer.Option(help="End after the tour instead of going on serving.")] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65533,
+            metavar="PORT",
+            help="Of the bank's pages; the next two are the customers' pages and the soft token. [default: free ones]",
+            show_default=False,
+        ),
+    ] = None,
+    radius_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, metavar="PORT", help="[default: a free one from 18120 on]", show_default=False),
+    ] = None,
 ) -> None:
     """Set up a sample bank in a folder, and start a server and the bank's pages on loopback.
 
@@ -34,11 +66,15 @@ def demo(
     Then it shows logins by radclient, prints lines to paste into another terminal, and serves until ^C:
       sekisho demo
       sekisho demo --folder /tmp/bank --once
+      sekisho demo --port 9000 --radius-port 9812
+      sekisho demo code taro
     """
+    if ctx.invoked_subcommand is not None:
+        return
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    addresses = choose_addresses(folder, port, radius_port)
     people = kept_people(folder)
-    addresses = choose_addresses(folder)
     config = write_settings(folder, addresses)
     fill_store(config, people)
     wait_for_fresh_codes(config, people)
@@ -54,7 +90,7 @@ def demo(
             wait_for_tcp(server, port, log)
         _open_bank(started, folder, addresses)
         tour.print_addresses(addresses, folder)
-        tour.print_people(people, permits(config, people))
+        tour.print_people(people, permits(config, people), folder)
         tour.show_logins(people, addresses)
         tour.print_lines(people, addresses, folder)
         if not once:

@@ -13,6 +13,7 @@ import typer
 
 FIRST_RADIUS, FIRST_BANK, FIRST_PORTAL, FIRST_SOFT_TOKEN = 18120, 8000, 8180, 8280
 _PORTS = 100
+_PAGES, _RADIUS = "--port", "--radius-port"
 BANK_ADDRESS = "127.0.0.2"
 """The source address of the bank's RADIUS requests, so that the server has a client of its own for it."""
 _SECRET = "client.secret"
@@ -107,13 +108,15 @@ class DemoAddresses:
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
-def choose_addresses(folder: Path) -> DemoAddresses:
-    """The first free ports, so that the demo does not disturb servers that run already. Raises typer.BadParameter."""
+def choose_addresses(folder: Path, port: int | None = None, radius_port: int | None = None) -> DemoAddresses:
+    """The first free ports, so that the demo does not disturb servers that run already; or ``port`` for the bank and
+    the two behind it for the customers' pages and the soft token, and ``radius_port``. Raises typer.BadParameter."""
+    stream = socket.SOCK_STREAM
     return DemoAddresses(
-        radius=_free(FIRST_RADIUS, socket.SOCK_DGRAM),
-        bank=_free(FIRST_BANK, socket.SOCK_STREAM),
-        portal=_free(FIRST_PORTAL, socket.SOCK_STREAM),
-        soft_token=_free(FIRST_SOFT_TOKEN, socket.SOCK_STREAM),
+        radius=_chosen(radius_port, _RADIUS, socket.SOCK_DGRAM) or _free(FIRST_RADIUS, socket.SOCK_DGRAM),
+        bank=_chosen(port, _PAGES, stream) or _free(FIRST_BANK, stream),
+        portal=_chosen(port and port + 1, _PAGES, stream) or _free(FIRST_PORTAL, stream),
+        soft_token=_chosen(port and port + 2, _PAGES, stream) or _free(FIRST_SOFT_TOKEN, stream),
         has_bank=demo_bank() is not None,
         secret=kept(folder / _SECRET, lambda: secrets.token_urlsafe(18)),
     )
@@ -161,15 +164,29 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
+def _chosen(port: int | None, option: str, kind: socket.SocketKind) -> int | None:
+    """The port, if one was chosen. Raises typer.BadParameter if somebody else has it."""
+    if port is not None and not _is_free(port, kind):
+        what = "UDP" if kind == socket.SOCK_DGRAM else "TCP"
+        advice = f"`ss -lnp 'sport = :{port}'` shows who has it; choose another, or leave {option} out for a free one"
+        raise typer.BadParameter(f"{what} port {port} of 127.0.0.1 cannot be used here: {advice}", param_hint=option)
+    return port
+
+
+def _is_free(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            # As the doors do: connections of an earlier demo may still be in TIME-WAIT at this port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def _free(first: int, kind: socket.SocketKind) -> int:
     for port in range(first, first + _PORTS):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if kind == socket.SOCK_STREAM:
-                # As the doors do: connections of an earlier demo may still be in TIME-WAIT at this port.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if _is_free(port, kind):
             return port
     raise typer.BadParameter(f"no free port from {first} to {first + _PORTS - 1}")

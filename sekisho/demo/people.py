@@ -73,6 +73,16 @@ def _new_people() -> list[Sample]:
     ]
 
 
+def sample_named(folder: Path, contract_id: str) -> Sample:
+    """A sample customer of the folder who has a token. Raises typer.BadParameter."""
+    if not (folder / "people.json").exists():
+        raise typer.BadParameter(f"there is no demo in {folder}: run `sekisho demo` first, or give its --folder")
+    with_token = {one.contract_id: one for one in kept_people(folder) if one.token_id is not None}
+    if contract_id not in with_token:
+        raise typer.BadParameter(f"has no token in this demo; those who have: {', '.join(with_token)}")
+    return with_token[contract_id]
+
+
 def fill_store(config: Path, people: list[Sample]) -> None:
     """Make the store and add the customers who are not in it yet, with their tokens and in their states."""
     from otp_core.accounts import Principal, PrincipalKind

@@ -35,12 +35,14 @@ def print_addresses(addresses: DemoAddresses, folder: Path) -> None:
     typer.echo(f"RADIUS:             127.0.0.1:{addresses.radius}   (settings, store and logs: {folder})\n")
 
 
-def print_people(people: list[Sample], permits: dict[str, str]) -> None:
+def print_people(people: list[Sample], permits: dict[str, str], folder: Path) -> None:
     """Print the customers, each with password, state and what can be tried with them."""
+    asked = f"{_command()} demo code {{}} --folder {shlex.quote(_short(folder))}"
     for one in people:
         typer.echo(f"  {one.contract_id:8} {one.password:14} {one.state:14}  {_GOOD_FOR[one.state]}")
         if one.state is SampleState.ACTIVE:
-            typer.echo(f"{'':26}code: oathtool --totp -b {one.seed}")
+            here = f"oathtool --totp -b {one.seed}" if shutil.which("oathtool") else asked.format(one.contract_id)
+            typer.echo(f"{'':26}code: {here}")
         if one.contract_id in permits:
             typer.echo(f"{'':26}permit: {permits[one.contract_id]}")
     typer.echo("")
@@ -95,11 +97,14 @@ def _request(user: str, user_password: str, state: str = "") -> str:
 def print_lines(people: list[Sample], addresses: DemoAddresses, folder: Path) -> None:
     """Print the lines to paste into another terminal."""
     taro = people[0]
-    live = f"$(oathtool --totp -b {taro.seed})"
+    shows = f"oathtool --totp -b {taro.seed}"
+    if shutil.which("oathtool") is None:
+        shows = f"{_command()} demo code taro --folder {shlex.quote(_short(folder))}"
+    live = f"$({shows})"
     radclient = f"radclient -x 127.0.0.1:{addresses.radius} auth {shlex.quote(addresses.secret)}"
     sekisho = f"{_command()} --config {shlex.quote(_short(folder / 'sekisho.toml'))}"
     typer.echo(
-        f"""Paste into another terminal (oathtool is taro's software token):
+        f"""Paste into another terminal ({shows.split()[0]} is taro's software token):
 
   # Access-Accept: the password with a live code behind it. The same again within 30 s: Access-Reject.
   echo "{_request("taro", taro.password + live)}" | {radclient}

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.sekisho import free_port
 
 SHOWN = [
     ("Access-Accept", "hanako: password and code in one"),
@@ -149,3 +152,53 @@ def test_a_second_demo_goes_on_with_the_same_bank_and_ends_after_the_tour(tmp_pa
             done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
         assert [answer for answer, _ in SHOWN] == re.findall(r"^  (Access-\w+)", done.stdout, re.MULTILINE)
+
+
+def test_a_customers_code_is_printed_and_lets_them_in(served: tuple[subprocess.Popen[str], str]) -> None:
+    (config,) = set(re.findall(r"--config (\S+)", served[1]))
+    command = [sys.executable, "-m", "sekisho", "demo", "code", "john", "--folder", str(Path(config).parent)]
+    seed = re.search(r"^  john .*\n +code: oathtool --totp -b (\w+)", served[1], re.MULTILINE)
+    assert seed is not None
+    early_in_a_step()
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == paste(f"oathtool --totp -b {seed[1]}")
+
+
+def test_a_name_without_token_and_a_folder_without_demo_are_told(
+    served: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    (config,) = set(re.findall(r"--config (\S+)", served[1]))
+    for name, folder, told in (("jiro", Path(config).parent, "taro, hanako"), ("taro", tmp_path, "sekisho demo")):
+        command = [sys.executable, "-m", "sekisho", "demo", "code", name, "--folder", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and told in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_the_ports_can_be_chosen_and_one_that_is_taken_is_named(tmp_path: Path) -> None:
+    with alone():
+        port, radius_port = three_free_ports(), free_port()
+        command = [sys.executable, "-m", "sekisho", "demo", "--once", "--folder", str(tmp_path / "bank")]
+        command += ["--port", str(port), "--radius-port", str(radius_port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert addresses(done.stdout)[:3] == [f"http://localhost:{port + more}/" for more in range(3)]
+    assert f"127.0.0.1:{radius_port} " in done.stdout
+    for kind, taken in ((socket.SOCK_STREAM, port + 1), (socket.SOCK_DGRAM, radius_port)):
+        with socket.socket(socket.AF_INET, kind) as holder:
+            holder.bind(("127.0.0.1", taken))
+            if kind == socket.SOCK_STREAM:
+                holder.listen()
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2 and f"port {taken} of 127.0.0.1 cannot be used" in " ".join(done.stderr.split())
+
+
+def three_free_ports() -> int:
+    """The first of three ports in a row that nobody has now."""
+    for _ in range(50):
+        port = free_port(socket.SOCK_STREAM)
+        with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as held:
+            for more in range(3):
+                probe = held.enter_context(socket.socket())
+                probe.bind(("127.0.0.1", port + more))
+            return port
+    raise AssertionError("no three free ports in a row")
