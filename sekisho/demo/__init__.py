@@ -15,6 +15,7 @@ import typer
 
 from sekisho.demo import tour
 from sekisho.demo.addresses import DemoAddresses, choose_addresses, demo_bank, write_settings
+from sekisho.demo.codes_page import codes_page
 from sekisho.demo.people import fill_store, kept_people, permits, sample_named, wait_for_fresh_codes
 from sekisho.demo.processes import running, wait_for_tcp, wait_for_udp
 
@@ -49,9 +50,9 @@ def demo(
         int | None,
         typer.Option(
             min=1,
-            max=65533,
+            max=65532,
             metavar="PORT",
-            help="Of the bank's pages; the next two are the customers' pages and the soft token. [default: free ones]",
+            help="Of the bank; the next three: customers' pages, soft token, page of codes. [default: free ones]",
             show_default=False,
         ),
     ] = None,
@@ -88,6 +89,7 @@ def demo(
         wait_for_udp(server, addresses.radius, log)
         for port in (addresses.portal, addresses.soft_token):
             wait_for_tcp(server, port, log)
+        started.enter_context(codes_page(addresses.codes, people))
         _open_bank(started, folder, addresses)
         tour.print_addresses(addresses, folder)
         tour.print_people(people, permits(config, people), folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-FIRST_RADIUS, FIRST_BANK, FIRST_PORTAL, FIRST_SOFT_TOKEN = 18120, 8000, 8180, 8280
+FIRST_RADIUS, FIRST_BANK, FIRST_PORTAL, FIRST_SOFT_TOKEN, FIRST_CODES = 18120, 8000, 8180, 8280, 8380
 _PORTS = 100
 _PAGES, _RADIUS = "--port", "--radius-port"
 BANK_ADDRESS = "127.0.0.2"
@@ -97,6 +97,7 @@ class DemoAddresses:
     bank: int
     portal: int
     soft_token: int
+    codes: int
     has_bank: bool
     secret: str = field(repr=False)
 
@@ -110,13 +111,15 @@ class DemoAddresses:
 
 def choose_addresses(folder: Path, port: int | None = None, radius_port: int | None = None) -> DemoAddresses:
     """The first free ports, so that the demo does not disturb servers that run already; or ``port`` for the bank and
-    the two behind it for the customers' pages and the soft token, and ``radius_port``. Raises typer.BadParameter."""
+    the three behind it for the customers' pages, the soft token and the page of codes, and
+    ``radius_port``. Raises typer.BadParameter."""
     stream = socket.SOCK_STREAM
     return DemoAddresses(
         radius=_chosen(radius_port, _RADIUS, socket.SOCK_DGRAM) or _free(FIRST_RADIUS, socket.SOCK_DGRAM),
         bank=_chosen(port, _PAGES, stream) or _free(FIRST_BANK, stream),
         portal=_chosen(port and port + 1, _PAGES, stream) or _free(FIRST_PORTAL, stream),
         soft_token=_chosen(port and port + 2, _PAGES, stream) or _free(FIRST_SOFT_TOKEN, stream),
+        codes=_chosen(port and port + 3, _PAGES, stream) or _free(FIRST_CODES, stream),
         has_bank=demo_bank() is not None,
         secret=kept(folder / _SECRET, lambda: secrets.token_urlsafe(18)),
     )

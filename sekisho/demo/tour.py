@@ -32,6 +32,7 @@ def print_addresses(addresses: DemoAddresses, folder: Path) -> None:
         typer.echo("\nThe sample bank's pages are not installed here (examples/demo_bank); everything else is.")
     typer.echo(f"Customers' pages:   http://localhost:{addresses.portal}/   enrol, suspend, change of device")
     typer.echo(f"Soft token:         http://localhost:{addresses.soft_token}/   a token for customers without one")
+    typer.echo(f"Codes:              http://localhost:{addresses.codes}/   what the sample tokens show now")
     typer.echo(f"RADIUS:             127.0.0.1:{addresses.radius}   (settings, store and logs: {folder})\n")
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_the_banks_address_comes_first_and_every_address_answers(
 ) -> None:
     assert served[1].strip().startswith("Open the bank:")
     found = addresses(served[1])
-    assert len(found) == 3
+    assert len(found) == 4
     for address in found:
         with urllib.request.urlopen(address, timeout=60) as page:  # noqa: S310
             assert page.status == 200
@@ -154,7 +155,7 @@ def test_a_second_demo_goes_on_with_the_same_bank_and_ends_after_the_tour(tmp_pa
         assert [answer for answer, _ in SHOWN] == re.findall(r"^  (Access-\w+)", done.stdout, re.MULTILINE)
 
 
-def test_a_customers_code_is_printed_and_lets_them_in(served: tuple[subprocess.Popen[str], str]) -> None:
+def test_a_customers_code_is_printed_as_oathtool_prints_it(served: tuple[subprocess.Popen[str], str]) -> None:
     (config,) = set(re.findall(r"--config (\S+)", served[1]))
     command = [sys.executable, "-m", "sekisho", "demo", "code", "john", "--folder", str(Path(config).parent)]
     seed = re.search(r"^  john .*\n +code: oathtool --totp -b (\w+)", served[1], re.MULTILINE)
@@ -162,6 +163,20 @@ def test_a_customers_code_is_printed_and_lets_them_in(served: tuple[subprocess.P
     early_in_a_step()
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said == paste(f"oathtool --totp -b {seed[1]}")
+
+
+def test_a_page_shows_the_code_and_no_other_sites_script_reads_it(
+    served: tuple[subprocess.Popen[str], str],
+) -> None:
+    address = addresses(served[1])[3]
+    (seed,) = re.findall(r"^  john .*\n +code: oathtool --totp -b (\w+)", served[1], re.MULTILINE)
+    early_in_a_step()
+    code = paste(f"oathtool --totp -b {seed}").strip()
+    with urllib.request.urlopen(address, timeout=60) as page:  # noqa: S310
+        assert f"<th>john<td>VSST00000003<td><code>{code}</code>" in page.read().decode()
+    stranger = urllib.request.Request(address, headers={"Host": "evil.example"})  # noqa: S310
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(stranger, timeout=60)  # noqa: S310
 
 
 def test_a_name_without_token_and_a_folder_without_demo_are_told(
@@ -176,12 +191,12 @@ def test_a_name_without_token_and_a_folder_without_demo_are_told(
 
 def test_the_ports_can_be_chosen_and_one_that_is_taken_is_named(tmp_path: Path) -> None:
     with alone():
-        port, radius_port = three_free_ports(), free_port()
+        port, radius_port = four_free_ports(), free_port()
         command = [sys.executable, "-m", "sekisho", "demo", "--once", "--folder", str(tmp_path / "bank")]
         command += ["--port", str(port), "--radius-port", str(radius_port)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    assert addresses(done.stdout)[:3] == [f"http://localhost:{port + more}/" for more in range(3)]
+    assert addresses(done.stdout) == [f"http://localhost:{port + more}/" for more in range(4)]
     assert f"127.0.0.1:{radius_port} " in done.stdout
     for kind, taken in ((socket.SOCK_STREAM, port + 1), (socket.SOCK_DGRAM, radius_port)):
         with socket.socket(socket.AF_INET, kind) as holder:
@@ -192,13 +207,13 @@ def test_the_ports_can_be_chosen_and_one_that_is_taken_is_named(tmp_path: Path) 
         assert done.returncode == 2 and f"port {taken} of 127.0.0.1 cannot be used" in " ".join(done.stderr.split())
 
 
-def three_free_ports() -> int:
-    """The first of three ports in a row that nobody has now."""
+def four_free_ports() -> int:
+    """The first of four ports in a row that nobody has now."""
     for _ in range(50):
         port = free_port(socket.SOCK_STREAM)
         with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as held:
-            for more in range(3):
+            for more in range(4):
                 probe = held.enter_context(socket.socket())
                 probe.bind(("127.0.0.1", port + more))
             return port
-    raise AssertionError("no three free ports in a row")
+    raise AssertionError("no four free ports in a row")
