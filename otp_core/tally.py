@@ -9,20 +9,19 @@ token or an address.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Final
 
 from otp_core.login.table import FINDING_TEXT, Finding
 from otp_core.model import Accept, Challenge, Reject, Silence, Verdict
 
-SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 NOT_AN_ATTEMPT, BUSY, NO_ANSWER, OTHER = "not-an-attempt", "busy", "no-answer", "other"
 OTHER_CLIENTS = "other clients"
 MOST = 1000
 """Different verdicts that are told apart; what comes beyond counts for OTHER_CLIENTS."""
 
-_CODES: Final = {
+_CODES = {
     **{text: finding.value for finding, text in FINDING_TEXT.items()},
     # The customers' pages have words of their own.
     "right password": "right-password",
@@ -31,7 +30,7 @@ _CODES: Final = {
 }
 """Of a reason in the audit trail."""
 
-_FINDINGS: Final = frozenset(finding.value for finding in Finding)
+_FINDINGS = frozenset(finding.value for finding in Finding)
 
 VerdictKey = tuple[str, str, str, str]
 """Door, client, verdict, code of the reason."""
