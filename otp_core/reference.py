@@ -8,9 +8,9 @@ and what one act wrote is found together. Values only.
 from __future__ import annotations
 
 import re
-import unicodedata
 
 from otp_core.audit import TAG_BITS
+from otp_core.otp import compatibility_form
 
 ALPHABET = "346789ACDEFGHJKMNPQRTVWXY"
 """Without what is mistaken for another: 0 O, 1 I L, 2 Z, 5 S, 8 B, U V."""
@@ -39,7 +39,7 @@ def ids_of(typed: str, newest: int) -> tuple[int, int]:
     """The first and the last audit number that a reference may mean, none of them in a range later than that of the
     number ``newest``. Taken in any case, width and grouping, or as the 19 digits of the row's number itself. Raises
     ValueError."""
-    text = typed if len(typed) > _LONGEST_TYPED else _PUNCTUATION.sub("", unicodedata.normalize("NFKC", typed)).upper()
+    text = typed if len(typed) > _LONGEST_TYPED else _PUNCTUATION.sub("", compatibility_form(typed) or typed).upper()
     if re.fullmatch(r"[0-9]{15,19}", text) and int(text) < 2**63:
         return int(text), int(text)
     if len(text) != LENGTH or not set(text) <= set(ALPHABET):

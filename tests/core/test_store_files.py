@@ -303,7 +303,7 @@ def test_a_file_system_without_locks_is_refused(tmp_path: Path) -> None:
     subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-o", str(library), "-"], input=source.encode(), check=True)
     bank = Bank(tmp_path)
     text = (
-        "import sys; from pathlib import Path; from tests.core.bank import Bank;"
+        "import os, sys; sys.path.append(os.getcwd()); from pathlib import Path; from tests.core.bank import Bank;"
         "\ntry: Bank(Path(sys.argv[1])).store.hold()"
         "\nexcept Exception as problem: sys.exit(f'{type(problem).__name__}: {problem}')"
     )
@@ -341,7 +341,7 @@ def test_the_log_of_a_store_that_was_replaced_is_not_played_into_the_new_one(tmp
 
 def _log_in_and_die(folder: Path, token_id: str) -> None:
     text = (
-        "import os, sys; from pathlib import Path; from tests.core.bank import Bank;"
+        "import os, sys; sys.path.append(os.getcwd()); from pathlib import Path; from tests.core.bank import Bank;"
         "from tests.core.batches import code_request, run_batch; bank = Bank(Path(sys.argv[1]));"
         "jiro = bank.customer('jiro', sys.argv[2]);"
         "run_batch(bank, bank.store.login_batch(), [code_request(jiro, jiro.code())]); os._exit(0)"

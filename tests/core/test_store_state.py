@@ -169,6 +169,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 SERVED = """
 import os, sys
 from pathlib import Path
+sys.path.append(os.getcwd())  # behind what is installed, which may be compiled
 from otp_core.store.sqlite.state import Stop, StoreState
 from tests.core.bank import Bank
 from tests.core.batches import code_request, run_batch

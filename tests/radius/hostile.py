@@ -147,7 +147,6 @@ def _opaque() -> Iterator[Case]:
         "an empty NAS-Identifier": attribute(NAS_IDENTIFIER),
         "an empty Calling-Station-Id": attribute(CALLING_STATION_ID),
         "a Calling-Station-Id that is no text": attribute(CALLING_STATION_ID, b"\xff\xfe\0\x1b[2J"),
-        "two Calling-Station-Ids": attribute(CALLING_STATION_ID, b"a") + attribute(CALLING_STATION_ID, b"b"),
         "a NAS-Port of three octets": attribute(NAS_PORT, bytes(3)),
         "a NAS-Port of 253 octets": attribute(NAS_PORT, bytes(253)),
         "an empty NAS-Port": attribute(NAS_PORT),
@@ -300,6 +299,8 @@ def _credentials() -> Iterator[Case]:
     yield _case("R", "no password", SIGNED, user(NAME))
     yield _case("R", "a State and no password", SIGNED, user(NAME), attribute(STATE, bytes(16)))
     yield _case("R", "two User-Names", SIGNED, user(NAME), *_LOGIN)
+    for type_, name in ((CALLING_STATION_ID, "Calling-Station-Ids"), (32, "NAS-Identifiers")):
+        yield _case("R", f"two {name}", SIGNED, *_LOGIN, attribute(type_, b"a"), attribute(type_, b"b"))
     yield _case("R", "two User-Names, one of them empty", SIGNED, user(b""), *_LOGIN)
     yield _case("R", "two User-Passwords", SIGNED, *_LOGIN, password(PASSWORD))
     yield _case("R", "two User-Passwords, the first one empty", SIGNED, attribute(USER_PASSWORD), *_LOGIN)
