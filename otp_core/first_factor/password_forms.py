@@ -33,14 +33,18 @@ def canonical(password: str) -> bytes:
 
 def forms(password: str) -> tuple[str, ...]:
     """The texts that may have been hashed when this password was set, each once, the likeliest first: in NFC, as it
-    came, in NFD (from an Apple file), and with the other mapping of Shift_JIS or Windows-1252. One for ASCII, five at
-    most. How many there are depends on nothing but the text, so it tells nothing of a customer."""
+    came, in NFD (from an Apple file), with the other mapping of Shift_JIS (in NFC and NFD) or Windows-1252. One for
+    ASCII, six at most. How many there are depends on nothing but the text, so it tells nothing of a customer."""
     if password.isascii() or len(password) > LONGEST_NORMALISED:
         return (password,)
-    others = (password.translate(_OTHER_MAPPING), password.translate(_WINDOWS_1252))
-    nfd = unicodedata.normalize("NFD", password)
-    return tuple(dict.fromkeys((_nfc(password), password, nfd, *map(_nfc, others))))
+    remapped = password.translate(_OTHER_MAPPING)
+    windows = _nfc(password.translate(_WINDOWS_1252))
+    return tuple(dict.fromkeys((_nfc(password), password, _nfd(password), _nfc(remapped), _nfd(remapped), windows)))
 
 
 def _nfc(password: str) -> str:
     return password if len(password) > LONGEST_NORMALISED else unicodedata.normalize("NFC", password)
+
+
+def _nfd(password: str) -> str:
+    return unicodedata.normalize("NFD", password)
