@@ -29,7 +29,7 @@ rollback:  ## back to the release that was installed before: make rollback PREFI
 $(BIN)/python:
 	@test -n "$(PYTHON)" || \
 		{ echo "Sekisho needs Python 3.11 or newer; here is $$(python3 --version 2>&1). Or: make PYTHON=/path" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { .ci/packages python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+	@.ci/venv $(PYTHON) $(VENV)
 
 $(BIN)/sekisho: $(BIN)/python requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
@@ -56,7 +56,7 @@ $(COMPILED)/bin/sekisho: $(VENV)/.dev $(shell find $(ROOMS) -type f -not -name '
 	@echo "compiling (about a minute)"
 	@cd $(COMPILED)/source && HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(abspath $(BIN))/python -m pip wheel --quiet \
 		--disable-pip-version-check --no-deps --no-build-isolation --wheel-dir .. .
-	@$(BIN)/python -m venv $(COMPILED)
+	@.ci/venv $(BIN)/python $(COMPILED)
 	@$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(COMPILED)/*.whl
 	@rm -rf $(COMPILED)/source
