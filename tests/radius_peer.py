@@ -209,9 +209,13 @@ def _send(one: socket.socket, octets: bytes) -> None:
 
 
 def _socket(server: Where, source: str) -> socket.socket:
+    """Never on the port of a server that has ended: it would hear itself."""
     made = socket.socket(socket.AF_INET6 if ":" in server[0] else socket.AF_INET, socket.SOCK_DGRAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     made.bind((source, 0))
+    if made.getsockname()[1] == server[1]:
+        made.close()
+        return _socket(server, source)
     made.connect(server)
     return made
 

@@ -15,7 +15,12 @@ from tests.radius_peer import Peers
 from tests.sekisho import mounted
 
 NOBODY = 65534
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+READ = "+dac_read_search"
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *(f"--inh-caps={READ}", f"--ambient-caps={READ}"),
+)
+"""May read everything, as a checkout in root's home needs, and write nothing but its own."""
 
 
 @as_root
