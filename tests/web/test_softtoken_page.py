@@ -16,7 +16,7 @@ from tests.web.phone import Phone, phone
 from tests.web.softtoken import PIN, SoftTokenServer, open_by_pin, set_up_by_pin, shown_code
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-MOST_BYTES = 50_000
+MOST_BYTES = 90_000
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,43 @@
+// One operation of the customer at a time, and what is said when it fails.
+
+import { element, showError, text } from "./page.js";
+import { NoPrf } from "./passkey.js";
+import { WrongKey } from "./sealing.js";
+import { TooManyRequests, Unreachable } from "./server.js";
+import { AlreadyStored } from "./storage.js";
+
+const ERROR_TEXTS = [
+  [NoPrf, "noPrf"],
+  [TooManyRequests, "tooMany"],
+  [Unreachable, "unreachable"],
+  [WrongKey, "damaged"],
+];
+// Names of the DOMExceptions of navigator.credentials: cancelled, timed out, or not possible on this device.
+const PASSKEY_REFUSED = ["NotAllowedError", "AbortError", "InvalidStateError", "NotSupportedError", "SecurityError"];
+
+function showFailure(error) {
+  if (error instanceof AlreadyStored) return location.reload(); // shows the token that the other tab has stored
+  const known = ERROR_TEXTS.find(([type]) => error instanceof type);
+  return showError(known ? known[1] : PASSKEY_REFUSED.includes(error?.name) ? "passkeyNo" : "broken");
+}
+
+/** Whether an operation is running. */
+export let busy = false;
+
+/** Runs one operation at a time: a click while another one runs does nothing. Failures are shown. */
+export async function runExclusive(button, operation) {
+  if (busy) return;
+  busy = true;
+  button.setAttribute("aria-disabled", "true");
+  showError(null);
+  element("status").textContent = text("working");
+  try {
+    await operation();
+  } catch (error) {
+    showFailure(error);
+  } finally {
+    busy = false;
+    button.removeAttribute("aria-disabled");
+    element("status").textContent = "";
+  }
+}
