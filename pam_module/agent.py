@@ -4,10 +4,12 @@ and decides nothing."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -34,10 +36,21 @@ _RESTART_KEYS = (
     "dead_seconds",
     "offline_folder",
 )
+_ALIVE_SECONDS = 0.25
+"""How often the loop says that it goes round."""
 _log = structlog.get_logger("agent")
 
 
-def run(read: Callable[[], LoadedAgent]) -> int:
+class ServiceManager(Protocol):
+    """What is told of the agent (sekisho/notify.py)."""
+
+    def ready(self) -> None: ...
+    def reloading(self) -> None: ...
+    def stopping(self) -> None: ...
+    def alive(self, now: float) -> None: ...
+
+
+def run(read: Callable[[], LoadedAgent], manager: ServiceManager) -> int:
     """Serve until SIGTERM or SIGINT. ``read`` reads the settings: now, and again at SIGHUP. Returns the exit code.
     Raises ConfigProblems or OSError."""
     loaded = read()
@@ -45,7 +58,7 @@ def run(read: Callable[[], LoadedAgent]) -> int:
     with logs.everything():
         for warning in loaded.warnings:
             _log.warning("settings", warning=str(warning))
-        return asyncio.run(_serve(read, loaded.agent, _verdict_log(loaded.log)))
+        return asyncio.run(_serve(read, loaded.agent, _verdict_log(loaded.log), manager))
 
 
 def _servers_of(agent: AgentSettings) -> RadiusClient:
@@ -65,7 +78,9 @@ def _verdict_log(log: LogSettings) -> VerdictLog:
     return VerdictLog(wanted, fingerprints.name_fingerprint, Ids().next)
 
 
-async def _serve(read: Callable[[], LoadedAgent], agent: AgentSettings, verdict_log: VerdictLog) -> int:
+async def _serve(
+    read: Callable[[], LoadedAgent], agent: AgentSettings, verdict_log: VerdictLog, manager: ServiceManager
+) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     servers = _servers_of(agent)
     offline = OfflineVerifier(agent.offline_folder, agent.nas_identifier, lambda: int(time.time() * 1000))
@@ -74,6 +89,11 @@ async def _serve(read: Callable[[], LoadedAgent], agent: AgentSettings, verdict_
     frontend = PamFrontend(agent, profiles_of(agent.profiles), backend)
 
     def reload() -> None:
+        manager.reloading()
+        read_again()
+        manager.ready()
+
+    def read_again() -> None:
         try:
             after = take_over("agent", agent, read().agent, _RESTART_KEYS)
         except ConfigProblems as problems:
@@ -90,11 +110,22 @@ async def _serve(read: Callable[[], LoadedAgent], agent: AgentSettings, verdict_
     await frontend.open()
     _log.info("listening", door="pam-agent", address=str(agent.socket), servers=", ".join(map(str, agent.servers)))
     _log.info("ready", pid=os.getpid())
+    manager.ready()
     try:
-        await stop.wait()
+        await _live_until(stop, manager)
     finally:
+        manager.stopping()
         await frontend.close()
         await servers.close()
         offline.close()
     _log.info("stopped")
     return 0
+
+
+async def _live_until(stop: asyncio.Event, manager: ServiceManager) -> None:
+    """Say from this loop that it goes round."""
+    loop = asyncio.get_running_loop()
+    while not stop.is_set():
+        manager.alive(loop.time())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _ALIVE_SECONDS)

@@ -42,6 +42,7 @@ def pam_agent(
     _context(ctx).config = settings  # a fault is this file's, whatever /etc/sekisho/sekisho.toml is
     from pam_module.agent import run
     from pam_module.agent_settings import LoadedAgent, load_agent
+    from sekisho.notify import Notifier
 
     def read() -> LoadedAgent:
         return load_agent(settings, environment=os.environ)
@@ -50,7 +51,7 @@ def pam_agent(
         loaded = read()
         say(f"{settings} is right: {len(loaded.agent.servers)} servers, {len(loaded.agent.profiles)} profiles")
         return
-    raise typer.Exit(run(read))
+    raise typer.Exit(run(read, Notifier(os.environ)))
 
 
 @offline.command("key")

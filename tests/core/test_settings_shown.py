@@ -198,5 +198,7 @@ def test_the_unit_hands_over_the_key_that_the_example_names() -> None:
     unit = (CONFIG / "systemd" / "sekisho.service").read_text()
     key_file = tomllib.loads((CONFIG / "sekisho.toml").read_text())["store"]["master_key_file"]
     assert f"LoadCredential={key_file}:" in unit
-    assert "Type=notify\n" in unit and "WatchdogSec=" in unit
+    agent = (CONFIG / "systemd" / "sekisho-pam-agent.service").read_text()
+    for text in (unit, agent):
+        assert "Type=notify\n" in text and "WatchdogSec=" in text and "RestartPreventExitStatus=2 3\n" in text
     assert "ExecReload=/bin/kill -HUP $MAINPID\n" in unit

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,11 +33,13 @@ class Agent:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, stderr: int | None = None) -> Agent:
-        """``stderr``: a handle in place of the log."""
+    def start(self, stderr: int | None = None, environment: Mapping[str, str] | None = None) -> Agent:
+        """``stderr``: a handle in place of the log. ``environment``: what it has beside ours."""
         command = [sys.executable, "-m", "sekisho", "pam-agent", "--settings", str(self.settings)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=stderr or log)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=stderr or log, env={**os.environ, **(environment or {})}
+            )
         wait_for(self.path)
         return self
 

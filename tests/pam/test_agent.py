@@ -111,6 +111,33 @@ def test_an_agent_whose_log_nobody_reads_serves_and_ends(sekisho: Sekisho, tmp_p
         os.close(into)
 
 
+def test_systemd_is_told_when_it_serves_that_it_lives_reloads_and_stops(tmp_path: Path) -> None:
+    one = Agent(tmp_path / "a", [free_port()])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+
+        def heard() -> str:
+            while (text := manager.recv(4096).decode()) == "WATCHDOG=1":
+                pass
+            return text.partition("\n")[0]
+
+        one.start(environment={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "900000"})
+        assert one.process is not None
+        try:
+            assert heard() == "READY=1" and one.path.exists()
+            assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+            for settings in (one.settings.read_text(), "wrong"):
+                one.settings.write_text(settings)
+                one.process.send_signal(signal.SIGHUP)
+                assert (heard(), heard()) == ("RELOADING=1", "READY=1")
+            assert one.stop() == 0
+            assert heard() == "STOPPING=1"
+        finally:
+            if one.process is not None:
+                one.stop(signal.SIGKILL)
+
+
 def test_a_dead_server_is_skipped_until_it_answers_again(tmp_path: Path) -> None:
     ports = [free_port(), free_port()]
     more = "timeout = 0.5\nretries = 1\ndead_seconds = 0.5\n"
