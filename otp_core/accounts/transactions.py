@@ -114,7 +114,7 @@ class Transactions:
         was: str | None = None,
     ) -> Receipt:
         """Write the audit row of an act, and the notice to the customer if this event is one that is told. ``was``: the
-        token ID before, for the row's reason."""
+        token ID, or the contract ID, of before, for the end of the row's reason (``acts.RENAMED``)."""
         fields = principal.audit_fields
         if was:
             fields["reason"] = f"{principal.reason}; was {was}" if principal.reason else f"was {was}"

@@ -14,7 +14,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
@@ -24,6 +24,7 @@ from otp_core.model import AuditRow
 JOURNALED = frozenset(
     {
         Event.CUSTOMER_ADDED,
+        Event.CUSTOMER_RENAMED,
         Event.CUSTOMER_LOCKED,
         Event.CUSTOMER_UNLOCKED,
         Event.TOKEN_IMPORTED,
@@ -49,11 +50,15 @@ _MOST_LINES = 20
 _END = 16_000
 """Octets at the end of the file that hold a few lines."""
 
-SWEEPER = "sekisho"
-"""Who retires what nobody has confirmed in time: it does so again by itself."""
+SWEEPERS = ("sekisho", "soft token")
+"""Actors of the audit rows of tokens that were retired because nobody had confirmed them: a restore voids those by
+itself. Such a row has no source, as every command and page has: a user of this machine may be called so, too."""
+
+RENAMED = "was "
+"""What stands before a customer's contract ID of before, at the end of a reason."""
 
 _TEXT = 200
-"""Characters of a text that are kept."""
+"""Characters of a reason that are kept, those at its end."""
 
 
 class KnownAct(NamedTuple):
@@ -162,6 +167,7 @@ class ActsJournal:
 
 _AGAIN = {
     Event.CUSTOMER_ADDED: "sekisho customer add {customer}",
+    Event.CUSTOMER_RENAMED: "sekisho customer rename {before} {customer}",
     Event.CUSTOMER_LOCKED: "sekisho customer lock {customer}",
     Event.CUSTOMER_UNLOCKED: "sekisho customer unlock {customer}",
     Event.TOKEN_RETIRED: "sekisho token retire {token}",
@@ -190,7 +196,11 @@ def enter_again(act: KnownAct) -> str | None:
         return f"sekisho token resync {shlex.quote(act.token or '')}"
     many = act.number > 1 or act.event == Event.TOKEN_IMPORTED
     form = next((text for event, text in (_AGAIN_MANY if many else _AGAIN).items() if event == act.event), None)
-    return form and form.format(customer=shlex.quote(act.customer or ""), token=shlex.quote(act.token or ""))
+    return form and form.format(
+        customer=shlex.quote(act.customer or ""),
+        token=shlex.quote(act.token or ""),
+        before=shlex.quote(act.reason.rpartition(RENAMED)[2]),
+    )
 
 
 def entered_by(act: KnownAct) -> tuple[str, ...]:
@@ -200,12 +210,11 @@ def entered_by(act: KnownAct) -> tuple[str, ...]:
     return (act.event,)
 
 
-def of_rows(rows: Iterable[Sequence[Any]]) -> list[KnownAct]:
-    """The acts of rows of an audit trail (id, event, actor, customer, token, reason). Rows that an import wrote are
-    one act."""
+def of_rows(rows: Iterable[AuditRow]) -> list[KnownAct]:
+    """The acts among rows of an audit trail. Rows that an import wrote are one act."""
     acts: list[KnownAct] = []
-    for row in rows:
-        act = KnownAct(*row)
+    for row in filter(_is_kept, rows):
+        act = _act(row, 1)
         before = acts[-1] if acts and act.event in _AGAIN_MANY else None
         if before and (before.event, before.actor, before.reason) == (act.event, act.actor, act.reason):
             acts[-1] = act._replace(number=before.number + 1)
@@ -215,7 +224,8 @@ def of_rows(rows: Iterable[Sequence[Any]]) -> list[KnownAct]:
 
 
 def _is_kept(row: AuditRow) -> bool:
-    return row.event in JOURNALED and not (row.event == Event.TOKEN_RETIRED and row.actor == SWEEPER)
+    is_sweep = row.event == Event.TOKEN_RETIRED and row.customer is None and not row.source and row.actor in SWEEPERS
+    return row.event in JOURNALED and not is_sweep
 
 
 def _condensed(rows: Sequence[AuditRow]) -> list[KnownAct]:
@@ -226,7 +236,7 @@ def _condensed(rows: Sequence[AuditRow]) -> list[KnownAct]:
 
 
 def _act(row: AuditRow, number: int) -> KnownAct:
-    return KnownAct(row.id, row.event, row.actor, row.customer, row.token, row.reason[:_TEXT], number)
+    return KnownAct(row.id, row.event, row.actor, row.customer, row.token, row.reason[-_TEXT:], number)
 
 
 def _parsed(line: bytes) -> KnownAct | None:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from otp_core.audit import Event, Ids, ms_of
 from otp_core.clock import TOLERANCE, ClockSetBack
-from otp_core.model import StoreProblem
+from otp_core.model import AuditRow, StoreProblem
 from otp_core.sealing import KeyProblem, Sealer, read_master_key
 from otp_core.store.acts import JOURNALED, ActsJournal, KnownAct, enter_again, of_rows
 from otp_core.store.lost_time import COUNTER_RESERVE
@@ -206,14 +206,14 @@ def _read_old(connection: driver.Connection | None, after: int) -> _Old:
     events = ", ".join(f"'{event.value}'" for event in JOURNALED)
     try:
         rows = connection.execute(
-            "SELECT id, event, actor, customer, token, reason FROM audit "  # noqa: S608  constants
+            "SELECT id, event, actor, customer, token, source, reason FROM audit "  # noqa: S608  constants
             f"WHERE id > ? AND event IN ({events}) ORDER BY id",
             (after,),
         ).fetchall()
         (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM audit").fetchone()
     except driver.Error:
         return _Old()
-    return _Old(True, newest, tuple(of_rows(rows)), connection)
+    return _Old(True, newest, tuple(of_rows(AuditRow(*row) for row in rows)), connection)
 
 
 def _acts(old: _Old, journal: ActsJournal, after: int) -> list[KnownAct]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class Store:
                     work.put_meta(CHANGED, self.ids.next().to_bytes(8, "big"))
         self._note(work.recorded)
 
-    def _note(self, rows: list[AuditRow]) -> None:
+    def _note(self, rows: Sequence[AuditRow]) -> None:
         if self.acts is None:
             return
         try:
@@ -98,7 +98,7 @@ class Store:
 
     def login_batch(self) -> LoginBatch:
         """For the login batches of this process."""
-        return SqliteLoginBatch(SharedCommits(self.engine), notices=self._notices)
+        return SqliteLoginBatch(SharedCommits(self.engine), notices=self._notices, note=self._note)
 
     def login_reader(self) -> LoginReader:
         """For what is asked between them."""

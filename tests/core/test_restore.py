@@ -25,7 +25,8 @@ from otp_core.store.restore import Order, Restored, restore
 from otp_core.store.schema import REVISION
 from otp_core.store.sqlite import driver
 from tests.core.at_the_desk import ME, login, reason
-from tests.core.bank import NOON, STAFF, Bank
+from tests.core.bank import NOON, STAFF, Bank, rules
+from tests.core.batches import code_request, login_batch_of, run_batch
 from tests.sekisho import mounted
 
 HOTP = TokenSpec(Kind.HOTP)
@@ -145,6 +146,7 @@ def test_what_was_done_since_is_listed_with_its_commands(bank: Bank) -> None:
     bank.desk.enrolment.permit_reissue("taro", STAFF)
     bank.desk.customers.lock("jiro", STAFF)
     bank.desk.enrolment.suspend("saburo", None, STAFF)
+    bank.desk.contract_ids.rename("shiro", "shiro-2", STAFF)
     holder = bank.customer("goro", "VSMT00000005")
     bank.desk.enrolment.change_device(
         "goro", holder.code(), spare.token_id, spare.code(), dataclasses.replace(ME, customer="goro")
@@ -155,6 +157,7 @@ def test_what_was_done_since_is_listed_with_its_commands(bank: Bank) -> None:
         "sekisho permit-reissue taro",
         "sekisho customer lock jiro",
         "sekisho suspend saburo",
+        "sekisho customer rename shiro shiro-2",
         "sekisho token import FILE.csv",
         "sekisho enrol goro VSMT00000005",
         "sekisho report-lost goro",
@@ -163,16 +166,21 @@ def test_what_was_done_since_is_listed_with_its_commands(bank: Bank) -> None:
     assert bank.login_record("taro").otp_use == OtpUse.ACTIVE, "nothing is done again by itself"
 
 
-def test_the_journal_tells_what_a_lost_store_cannot(bank: Bank) -> None:
+def test_the_journal_tells_what_a_lost_store_cannot(tmp_path: Path) -> None:
+    (tmp_path / "bank").mkdir()
+    bank = Bank(tmp_path / "bank", rules(lock_after=1))
     bank.customer()
+    jiro = bank.customer("jiro", "VSMT00000002")
     backup = backup_of(bank)
     bank.clock.now += 60
     bank.desk.enrolment.report_lost("taro", STAFF)
+    with login_batch_of(bank) as login_batch:
+        run_batch(bank, login_batch, [code_request(jiro, "000000")])
     bank.database.write_bytes(b"This is no database any more.")
     for end in ("-wal", "-shm"):
         Path(f"{bank.database}{end}").unlink(missing_ok=True)
     done = restored(bank, backup)
-    assert not done.read and [one.event for one in done.acts] == ["otp.reported-lost"]
+    assert not done.read and [one.event for one in done.acts] == ["otp.reported-lost", "customer.locked"]
     assert done.kept is not None and done.kept.read_bytes() == b"This is no database any more."
 
 

@@ -36,11 +36,11 @@ No statement here is written in SQLAlchemy: three or four serve a whole batch, a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from time import monotonic
 
 from otp_core.login.requests import Decision, Facts
-from otp_core.model import Conflict, LoginRecord, OpenChallenge
+from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge
 from otp_core.store import outbox
 from otp_core.store.login_record import COLUMNS, JOIN_TOKEN
 from otp_core.store.sqlite import driver
@@ -77,8 +77,15 @@ CHANGED = "changed"
 class SqliteLoginBatch:
     """The login batches of one process, on a connection of their own (``store.engine.LoginBatch``)."""
 
-    def __init__(self, connection: SharedCommits, *, notices: bool = False) -> None:
-        self._connection, self._notices = connection, notices
+    def __init__(
+        self,
+        connection: SharedCommits,
+        *,
+        notices: bool = False,
+        note: Callable[[Sequence[AuditRow]], None] = lambda rows: None,
+    ) -> None:
+        """``note``: told the audit rows of the locks of a batch that is on disk, before anybody is told."""
+        self._connection, self._notices, self._note = connection, notices, note
         self.flush_seconds = Histogram(SECONDS)
 
     @property
@@ -110,6 +117,8 @@ class SqliteLoginBatch:
             begun = monotonic()
             self._connection.flush()
             self.flush_seconds.observe(monotonic() - begun)
+            if decision.locked:
+                self._note(decision.locked)
             return decision
 
     def close(self) -> None:
