@@ -1,19 +1,26 @@
 """Instructions a login, counted by valgrind: a figure that a busy machine does not change.
 
 `python -m benchmarks.instructions OLD/bin/sekisho NEW/bin/sekisho` serves codes with one worker under callgrind and
-counts what all processes of the server execute between two moments, the kernel's share left out. Twice the same program
-differs by 0.2 %. It says nothing of the time spent waiting: for that, see `benchmarks.run`.
+counts what the processes of the server execute meanwhile, the kernel's share left out, and what they execute in as many
+seconds without logins taken off: under valgrind a second holds a fiftieth of the logins. `--keep FOLDER` keeps
+the counts: `callgrind_annotate FILE` tells them by function. It says nothing of the time spent waiting: for that, see
+`benchmarks.run`. What the processor does in one instruction and valgrind in many (AES, SHA) counts for many.
 """
 
 import argparse
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import tokens
 from benchmarks.load import Aim, Credential, Door, LoadGenerator, build
@@ -21,37 +28,118 @@ from benchmarks.processes import Process, Unusable
 from benchmarks.sekisho import Product
 
 _WARM_UP = 300  # logins
-_LOGINS = {1: 400, 64: 1200}  # by the number of requests under way
-_SERVE = """#!/bin/sh
+_IDLE_SECONDS = 10
+_LOAD_SECONDS = 20  # longer than any of the loads takes
+_LOGINS = {1: 400, 64: 2400}  # by the number of requests under way
+WRITE_SECONDS = 60.0  # for all processes of a server to write their counts
+_COMMAND = """#!/bin/sh
 case "$*" in
-*serve*) exec valgrind --tool=callgrind --callgrind-out-file={folder}/%p "{python}" "{program}" "$@" ;;
+*serve*) {environment} exec {valgrind} "{python}" "{program}" "$@" ;;
 *) exec "{program}" "$@" ;;
 esac
 """
 
 
+class Counting:
+    """Counts what programs execute. ``folder``: an empty one, in which the counts stay. Raises Unusable."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._library = folder / "counting.so"
+        source = Path(__file__).with_name("counting.c")
+        command = ["cc", "-O2", "-shared", "-fPIC", "-o", str(self._library), str(source)]
+        built = subprocess.run(command, capture_output=True, text=True, check=False)
+        if built.returncode != 0 or shutil.which("valgrind") is None:
+            raise Unusable(f"valgrind and its headers are needed: {built.stderr}")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the program needs in its environment. (Names have the same hashes each time.)"""
+        return {"LD_PRELOAD": str(self._library), "PYTHONHASHSEED": "0"}
+
+    @property
+    def valgrind(self) -> list[str]:
+        """What stands in front of the program and its arguments."""
+        return ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={self._folder}/counts.%p"]
+
+    def lap(self, process: Process) -> int:
+        """Instructions that the processes of a program with an event loop have executed since the last call. The first
+        call begins."""
+        pids = [pid for pid in process.family() if _has_loop(pid)]
+        before = {pid: len(self._dumps(pid)) for pid in pids}
+        for pid in pids:
+            os.kill(pid, signal.SIGUSR2)
+        end = time.monotonic() + WRITE_SECONDS
+        total = 0
+        for pid in pids:
+            while (found := self._new_total(pid, before[pid])) is None:
+                process.check()
+                if time.monotonic() > end:
+                    raise Unusable(f"process {pid} does not say what it has executed: {process.tail()}")
+                time.sleep(0.05)
+            total += found
+        return total
+
+    def _dumps(self, pid: int) -> list[Path]:
+        return list(self._folder.glob(f"counts.{pid}.*"))
+
+    def _new_total(self, pid: int, before: int) -> int | None:
+        dumps = self._dumps(pid)
+        if len(dumps) == before:
+            return None
+        newest = max(dumps, key=lambda path: int(path.suffix[1:]))
+        found = re.search(r"^totals: (\d+)$", newest.read_text(), re.MULTILINE)  # its last line
+        return None if found is None else int(found[1])
+
+
+def _has_loop(pid: int) -> bool:
+    links = Path(f"/proc/{pid}/fd").iterdir()
+    return any(os.readlink(link) == "anon_inode:[eventpoll]" for link in links)
+
+
 def instructions(program: Path, folder: Path) -> dict[int, float]:
     """Instructions a login by the number of requests under way. ``folder``: an empty one. Raises Unusable."""
-    counts = folder / "counts"
-    counts.mkdir()
+    counting = Counting(folder)
     command = folder / "sekisho"
-    command.write_text(_SERVE.format(folder=counts, python=program.with_name("python"), program=program))
+    environment = " ".join(f'{name}="{value}"' for name, value in counting.environment.items())
+    valgrind = " ".join(f'"{word}"' for word in counting.valgrind)
+    python = program.with_name("python")
+    command.write_text(_COMMAND.format(environment=environment, valgrind=valgrind, python=python, program=program))
     command.chmod(0o755)
     product = Product(folder / "stores", command)
     store = product.store(_WARM_UP + sum(_LOGINS.values()))
     generator, customers, found = LoadGenerator(folder), count(), {}
     with product.serve(store, folder / "serving", workers=1) as serving:
+        counting.lap(serving.process)
         _log_in(generator, serving.doors["code"], customers, 64, _WARM_UP)
+        idle = _measured(counting, serving.process, lambda: time.sleep(_IDLE_SECONDS))
         for level, logins in _LOGINS.items():
-            _control(serving.process, "--zero")
-            _log_in(generator, serving.doors["code"], customers, level, logins)
-            _control(serving.process, "--dump")
-            found[level] = sum(map(_total, _newest(counts))) / logins
+            work = partial(_log_in, generator, serving.doors["code"], customers, level, logins)
+            busy = _measured(counting, serving.process, work)
+            found[level] = (busy.total - idle.a_second * busy.seconds) / logins
     return found
 
 
+class _Measured(NamedTuple):
+    total: int
+    seconds: float
+
+    @property
+    def a_second(self) -> float:
+        return self.total / self.seconds
+
+
+def _measured(counting: Counting, process: Process, work: Callable[[], None]) -> _Measured:
+    """The instructions that a program executes while ``work`` is done."""
+    counting.lap(process)
+    begun = time.monotonic()
+    work()
+    return _Measured(counting.lap(process), time.monotonic() - begun)
+
+
 def _log_in(generator: LoadGenerator, door: Door, customers: Iterator[int], level: int, logins: int) -> None:
-    step = int(time.time() // tokens.STEP_SECONDS)
+    step, at = tokens.step_with_room(_LOAD_SECONDS)  # a code of the step before would cost another HMAC
+    time.sleep(max(0.0, at - time.time()))
     credentials = [
         Credential(tokens.contract_id(number), tokens.code(tokens.seed(number), step))
         for number in islice(customers, logins)
@@ -62,40 +150,23 @@ def _log_in(generator: LoadGenerator, door: Door, customers: Iterator[int], leve
         raise Unusable(f"{load.accepted} of {logins} right codes were accepted, {load.repeated} sent again")
 
 
-def _control(process: Process, order: str) -> None:
-    for pid in process.family():
-        done = subprocess.run(["callgrind_control", order, str(pid)], check=True, capture_output=True, text=True)
-        if "not detected" in done.stdout + done.stderr:  # forked without exec: valgrind gives it no ear
-            raise Unusable(f"process {pid} of the server cannot be asked for its count, so there is no sum")
-
-
-def _newest(counts: Path) -> list[Path]:
-    """The last dump of each process: ``PID.1``, ``PID.2``, …"""
-    dumps: dict[str, Path] = {}
-    for path in sorted(counts.glob("*.*"), key=lambda path: int(path.suffix[1:])):
-        dumps[path.stem] = path
-    return list(dumps.values())
-
-
-def _total(dump: Path) -> int:
-    found = re.search(r"^totals: (\d+)$", dump.read_text(), re.MULTILINE)
-    if found is None:
-        raise Unusable(f"{dump.name} has no total")
-    return int(found[1])
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table of the programs; the ratio is to the first."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
     parser.add_argument("program", nargs="+", type=Path, help="a sekisho command, in the bin of its environment")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="an empty folder for the counts")
+    options = parser.parse_args(arguments)
     first: dict[int, float] = {}
-    for program in parser.parse_args(arguments).program:
+    for number, program in enumerate(options.program):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 found = instructions(program.absolute(), Path(folder))
             except Unusable as problem:
                 print(f"{program}: {problem}", file=sys.stderr)
                 return 1
+            for path in Path(folder).glob("counts.*") if options.keep else ():
+                (options.keep / str(number)).mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, options.keep / str(number))
         first = first or found
         for level, one in found.items():
             print(
