@@ -34,11 +34,16 @@ class Event(StrEnum):
     TOKEN_ISSUED = "token.issued"
     TOKEN_RETIRED = "token.retired"
     TOKEN_RESYNCHRONISED = "token.resynchronised"
+    CODE_SPENT = "token.code-spent"
     ENROLLED = "otp.enrolled"
     SUSPENDED = "otp.suspended"
     RESUMED = "otp.resumed"
     DEVICE_CHANGED = "otp.device-changed"
+    TOKEN_ADDED = "otp.token-added"
+    TOKEN_REMOVED = "otp.token-removed"
+    TOKEN_NAMED = "otp.token-named"
     REPORTED_LOST = "otp.reported-lost"
+    ONE_REPORTED_LOST = "otp.one-reported-lost"
     REISSUE_PERMITTED = "otp.reissue-permitted"
     TERMS_ACCEPTED = "terms.accepted"
     OLD_CODE_GIVEN = "otp.old-code-given"
@@ -62,8 +67,11 @@ NOTICED = frozenset(
         Event.SUSPENDED,
         Event.RESUMED,
         Event.DEVICE_CHANGED,
+        Event.TOKEN_ADDED,
+        Event.TOKEN_REMOVED,
         Event.CUSTOMER_LOCKED,
         Event.REPORTED_LOST,
+        Event.ONE_REPORTED_LOST,
         Event.REISSUE_PERMITTED,
     }
 )

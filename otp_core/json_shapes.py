@@ -16,6 +16,7 @@ from otp_core.model import Kind
 
 if TYPE_CHECKING:
     from otp_core.accounts import IssuedToken, Receipt, ReissuePermit
+    from otp_core.store.bindings import HeldToken
     from otp_core.store.outbox import Waiting
     from otp_core.store.queries import AuditLine, CustomerLine, TokenLine
     from otp_core.store.sessions import SessionLine
@@ -36,8 +37,7 @@ def customer(line: CustomerLine) -> Shape:
     return {
         "contract_id": line.contract_id,
         "otp_use": line.otp_use,
-        "token_id": line.token_id,
-        "token_state": line.token_state,
+        "tokens": [held_token(one) for one in line.tokens],
         "locked_since": local_time(line.locked_at),
         "failures": line.failures,
         "name": line.name,
@@ -45,7 +45,17 @@ def customer(line: CustomerLine) -> Shape:
         "language": line.language,
         "attributes": json.loads(line.attributes) if line.attributes else None,
         "password_held": line.password_held,
-        "last_code": local_time(line.last_at),
+    }
+
+
+def held_token(held: HeldToken) -> Shape:
+    """One token of a customer. ``name``: what they call it; ``bound_since`` None: not known."""
+    return {
+        "token_id": held.token_id,
+        "state": held.state,
+        "name": held.name,
+        "bound_since": local_time(held.bound_at),
+        "last_code": local_time(held.last_at),
     }
 
 

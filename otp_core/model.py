@@ -90,14 +90,36 @@ class TokenSpec(NamedTuple):
 
 
 @dataclass(slots=True)
-class LoginRecord:
-    """Everything a login has to know of a customer and of the token bound to them: one row of one SELECT. The evaluator
-    changes it with each verdict, so that the next request of a batch sees what the one before did.
+class LoginToken:
+    """Everything a login has to know of one token that is bound to the customer.
 
-    The token's fields are None for a customer without one; ``seed`` is sealed, and None also for a token whose codes
-    are verified elsewhere (``verifier``). ``last_fingerprint`` belongs to the request whose code was accepted last,
-    ``failed_fingerprint`` to the one that failed last; 0: none. ``attributes``: reply attributes as JSON.
-    ``spent_ahead``: steps that were accepted while the clock stood in the future (login/spent_ahead.py).
+    ``seed`` is sealed, and None for a token whose codes are verified elsewhere (``verifier``). ``last_fingerprint``
+    belongs to the request whose code was accepted last; 0: none. ``spent_ahead``: steps that were accepted while the
+    clock stood in the future (login/spent_ahead.py).
+    """
+
+    key: int
+    token_id: str
+    seed: bytes | None
+    verifier: str
+    kind: str
+    algorithm: str
+    digits: int
+    period: int
+    last_step: int
+    drift: int
+    last_fingerprint: int
+    last_at: int
+    spent_ahead: str | None = None
+
+
+@dataclass(slots=True)
+class LoginRecord:
+    """Everything a login has to know of a customer and of the tokens bound to them: the rows of one SELECT. The
+    evaluator changes it with each verdict, so that the next request of a batch sees what the one before did.
+
+    ``failed_fingerprint`` belongs to the request that failed last; 0: none. ``attributes``: reply attributes as JSON.
+    ``tokens``: in no particular order, each of them once.
     """
 
     contract_id: str
@@ -109,19 +131,12 @@ class LoginRecord:
     failed_fingerprint: int
     language: str | None
     attributes: str | None
-    token_key: int | None
-    token_id: str | None
-    seed: bytes | None
-    verifier: str | None
-    kind: str | None
-    algorithm: str | None
-    digits: int | None
-    period: int | None
-    last_step: int
-    drift: int
-    last_fingerprint: int
-    last_at: int
-    spent_ahead: str | None = None
+    tokens: list[LoginToken] = field(default_factory=list)
+
+    @property
+    def token_id(self) -> str | None:
+        """The only token's ID, for audit rows about the customer; None if there is none, or more than one."""
+        return self.tokens[0].token_id if len(self.tokens) == 1 else None
 
 
 class AuditRow(NamedTuple):

@@ -171,6 +171,7 @@ def rules_of(settings: Settings) -> Rules:
         challenge_seconds=login.challenge_seconds,
         challenge_tries=login.challenge_tries,
         permit_hours=login.reissue_permit_hours,
+        tokens_per_customer=login.tokens_per_customer,
         one_customer_per_token=login.one_customer_per_token,
         code_delays=Delays(throttle.free_failures, throttle.first_delay, throttle.max_delay),
     )

@@ -40,7 +40,6 @@ NOT_COMPILED = {
     "otp_core.radius.dictionary": "runs at start; in a login only for customers with reply attributes of their own",
     "otp_core.settings.values": "reads settings, at start",
     "otp_core.store.engine": "Protocols only",
-    "otp_core.store.login_record": "SQL text only",
     "otp_core.store.outbox": "SQL text; its functions send notices, outside of logins",
     "otp_core.store.sqlite.database": "opens the store, at start",
     "otp_core.store.sqlite.repair": "puts a store right, at start or at the end",

@@ -71,7 +71,7 @@ def old_code(submission: Submission) -> Outcome:
     code, wrong = _code(submission, "code")
     if wrong:
         return Outcome(OLD_CODE, wrong)
-    submission.desk.enrolment.give_old_code(
+    submission.desk.devices.give_old_code(
         submission.customer, code, submission.session, submission.settings.proof_seconds, submission.principal
     )
     return Outcome(_after_proof(submission))
@@ -152,7 +152,7 @@ def _bind(submission: Submission, new_token_id: str, code: str) -> Outcome:
     """Make the new token the customer's: as a change of device by code or by permit, or as an enrolment."""
     match OtpUse(submission.desk.customers.login_record(submission.customer).otp_use):
         case OtpUse.ACTIVE:
-            receipt = submission.desk.enrolment.change_by_proof(
+            receipt = submission.desk.devices.change_by_proof(
                 submission.customer, submission.session, new_token_id, code, submission.principal
             )
         case OtpUse.REISSUE_PERMITTED:

@@ -1,8 +1,8 @@
 """The life of customers and tokens: every act of the command line and of the customers' pages, each one transaction
 with its audit row. Wrong codes count here as at every door; a refused act leaves a row and changes nothing else.
 
-``Desk`` is the way in: ``desk.customers``, ``.contract_ids``, ``.tokens``, ``.enrolment``, ``.sessions``,
-``.issuance``. It never speaks to a user, a socket or a browser.
+``Desk`` is the way in: ``desk.customers``, ``.contract_ids``, ``.tokens``, ``.enrolment``, ``.devices``,
+``.sessions``, ``.issuance``. It never speaks to a user, a socket or a browser.
 """
 
 from __future__ import annotations

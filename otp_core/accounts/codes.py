@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.transactions import SYSTEM, Transactions
-from otp_core.accounts.verification import Code, VerificationNeeded, VerifiedCode
+from otp_core.accounts.verification import Code, VerificationNeeded
 from otp_core.audit import Event
 from otp_core.clock import ClockWrong
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.lockout import failures_after, lock_reason, too_soon
-from otp_core.model import Conflict, Kind, LoginRecord, OtpUse, TokenState
+from otp_core.login.matching import match
+from otp_core.login.table import Finding
+from otp_core.model import Conflict, Kind, LoginRecord, LoginToken, OtpUse, TokenState
 from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, resynchronise, step_at
 from otp_core.store.future_stamps import repair_token
 from otp_core.store.unit_of_work import TokenRecord, Work
-from otp_core.verifier import LOCAL_VERIFIER
+from otp_core.verifier import LOCAL_VERIFIER, CodeFinding
 
 _NOT_CONSECUTIVE = "the two codes do not follow one another near the present"
+_REFUSAL = {
+    Finding.REUSED: Refusal.REUSED_CODE,
+    Finding.WRONG: Refusal.WRONG_CODE,
+    Finding.RESYNC_NEEDED: Refusal.RESYNC_NEEDED,
+}
+
+
+class RightCode(NamedTuple):
+    """A code that fits one or more of the customer's tokens, with its step on each. ``now``: ms."""
+
+    fitting: Sequence[tuple[LoginToken, int]]
+    now: int
+
+    @property
+    def token(self) -> LoginToken:
+        """The one that the act's audit row names."""
+        return self.fitting[0][0]
 
 
 class Codes:
@@ -35,27 +56,26 @@ class Codes:
         if too_soon(record, self._transactions.now(), self._rules):
             raise Refused(Refusal.TOO_SOON)
 
-    def check(self, work: Work, record: LoginRecord, given: Code) -> tuple[int, int]:
-        """The step of a right code of the customer's own token, and the moment (ms). Nothing is spent yet. Raises
-        Refused (a wrong code is counted) or VerificationNeeded."""
+    def check(self, work: Work, record: LoginRecord, given: Code) -> RightCode:
+        """A right code of one of the customer's own tokens. Nothing is spent yet. Raises Refused (a wrong code is
+        counted) or VerificationNeeded."""
         self.refuse_locked(record)
-        if record.token_key is None or record.token_id is None or record.verifier is None:
+        if not record.tokens:
             raise Refused(Refusal.NOT_NOW, "the token is not bound any more")
         code, now = _text(given), self._transactions.now()
-        if not is_code(code, record.digits or 0):
+        if not any(is_code(code, token.digits) for token in record.tokens):
             raise Refused(Refusal.NOT_A_CODE)
-        if record.verifier == LOCAL_VERIFIER:
-            found, step = self._evaluator.fit(record, code, now)
-        else:
-            found, step = _verified(given, code, record.token_id, record.verifier, record.last_step)
-        if found is Fit.REUSED:
-            raise Refused(Refusal.REUSED_CODE)
-        if found is Fit.RESYNC_NEEDED:
-            raise Refused(Refusal.RESYNC_NEEDED)
-        if found is Fit.WRONG:
+        own = {token.token_id for token in record.tokens}
+        verified = [one for one in _findings(given) if one.token_id in own]
+        finding, token, fitting = match(record.tokens, code, verified, now, self._evaluator.fit)
+        if finding is Finding.VERIFIER_NEEDED:
+            assert token is not None
+            raise VerificationNeeded(token.token_id, token.verifier, code, given)
+        if finding is Finding.WRONG:
             self.count(work, record)
-            raise Refused(Refusal.WRONG_CODE)
-        return step, now
+        if finding is not Finding.FITS:
+            raise Refused(_REFUSAL[finding])
+        return RightCode(fitting, now)
 
     def check_new_token(
         self, work: Work, record: LoginRecord, token_id: str, given: Code
@@ -78,18 +98,20 @@ class Codes:
             raise Refused(Refusal.TOKEN_OR_CODE, f"{found} code of token {token_id}")
         return token, step, now
 
-    def spend(self, work: Work, record: LoginRecord, given: Code) -> None:
-        """Check and spend a code of the customer's own token. Raises Refused, VerificationNeeded or Conflict."""
-        step, now = self.check(work, record, given)
-        self.spend_step(work, record, step, now)
+    def spend(self, work: Work, record: LoginRecord, given: Code) -> RightCode:
+        """Check and spend a code of one of the customer's own tokens. Raises Refused, VerificationNeeded or
+        Conflict."""
+        right = self.check(work, record, given)
+        self.spend_checked(work, record, right)
+        return right
 
-    def spend_step(self, work: Work, record: LoginRecord, step: int, now: int) -> None:
-        """Spend a step that ``check`` gave. Raises Conflict."""
-        assert record.token_key is not None
-        drift = record.drift
-        if record.verifier == LOCAL_VERIFIER:
-            drift = self._learnt_drift(record.kind, record.period, record.drift, step, now)
-        self._spend(work, record, record.token_key, step, drift, now)
+    def spend_checked(self, work: Work, record: LoginRecord, right: RightCode) -> None:
+        """Spend a code that ``check`` gave, on every token that it fits. Raises Conflict."""
+        for token, step in right.fitting:
+            drift = token.drift
+            if token.verifier == LOCAL_VERIFIER:
+                drift = self._learnt_drift(token.kind, token.period, token.drift, step, right.now)
+            self._spend(work, record, token.key, step, drift, right.now)
 
     def spend_first_step(self, work: Work, record: LoginRecord, token: TokenRecord, step: int, now: int) -> None:
         """Spend a step that ``check_new_token`` gave; the token is bound by now. Raises Conflict."""
@@ -99,28 +121,30 @@ class Codes:
         self._spend(work, record, token.key, step, drift, now)
 
     def forget_future(self, work: Work, record: LoginRecord, principal: Principal) -> bool:
-        """Take back a last step of the customer's token that lies in the future (future_stamps.py), in ``record`` too.
-        False: it does not, or the clock is not believed. Raises Conflict."""
-        token = work.token(record.token_id) if record.token_id is not None else None
+        """Take back the last steps of the customer's tokens that lie in the future (future_stamps.py), in ``record``
+        too. False: none does, or the clock is not believed. Raises Conflict."""
         try:
             now = self._transactions.now()
         except ClockWrong:
             return False
-        if token is None or not repair_token(work, token, now, self._rules, principal.audit_fields):
-            return False
-        fresh = work.token(token.token_id)
-        assert fresh is not None
-        record.last_step, record.spent_ahead = fresh.last_step, fresh.spent_ahead
-        return True
+        repaired = False
+        for own in record.tokens:
+            token = work.token(own.token_id)
+            if token is not None and repair_token(work, token, now, self._rules, principal.audit_fields):
+                fresh = work.token(own.token_id)
+                assert fresh is not None
+                own.last_step, own.spent_ahead = fresh.last_step, fresh.spent_ahead
+                repaired = True
+        return repaired
 
-    def resynchronise(self, work: Work, record: LoginRecord, first: str, second: str, principal: Principal) -> None:
-        """Spend two consecutive codes of the customer's own token, and learn its drift or counter from them. A last
-        step in the future is taken back first. Raises Refused (wrong codes are counted) or Conflict."""
-        if record.otp_use != OtpUse.ACTIVE or record.token_id is None:
-            raise Refused(Refusal.NOT_NOW, f"the customer's use of one-time passwords is {record.otp_use}")
+    def resynchronise(
+        self, work: Work, record: LoginRecord, token_id: str, first: str, second: str, principal: Principal
+    ) -> None:
+        """Spend two consecutive codes of one of the customer's own tokens, and learn its drift or counter from them. A
+        last step in the future is taken back first. Raises Refused (wrong codes are counted) or Conflict."""
         self.refuse_locked(record)
         self.forget_future(work, record, principal)
-        token = work.token(record.token_id)
+        token = work.token(token_id)
         assert token is not None
         if token.verifier != LOCAL_VERIFIER:
             raise Refused(Refusal.NOT_NOW, f"{token.verifier} verifies this token's codes and keeps its clock")
@@ -178,7 +202,7 @@ class Codes:
             return work.reserved_for(token.key) in (None, record.customer_key)
         if token.state != TokenState.BOUND:
             return False
-        if token.key == record.token_key:
+        if any(own.key == token.key for own in record.tokens):
             return record.otp_use == OtpUse.SUSPENDED
         return not self._rules.one_customer_per_token
 
@@ -186,7 +210,7 @@ class Codes:
         if token.verifier != LOCAL_VERIFIER:
             if not is_code(code, token.digits):
                 return Fit.WRONG, -1
-            return _verified(given, code, token.token_id, token.verifier, token.last_step)
+            return _verified(given, code, token)
         return fit(
             self._seed(token),
             token.spec,
@@ -220,13 +244,17 @@ def _text(given: Code) -> str:
     return normalise_code(given if isinstance(given, str) else given.text)
 
 
-def _verified(given: Code, code: str, token_id: str, verifier: str, last_step: int) -> tuple[Fit, int]:
+def _findings(given: Code) -> Sequence[CodeFinding]:
+    return () if isinstance(given, str) else given.findings
+
+
+def _verified(given: Code, code: str, token: TokenRecord) -> tuple[Fit, int]:
     """What the token's verifier found. Where it does not tell the step, the one behind the last: each code is used up
     there, so that here a count is enough. Raises VerificationNeeded."""
-    if not isinstance(given, VerifiedCode) or given.finding.token_id != token_id:
-        raise VerificationNeeded(token_id, verifier, code, given)
-    found = given.finding
-    step = last_step + 1 if found.step is None else found.step
-    if found.fit is Fit.FITS and step <= last_step:
+    found = next((one for one in _findings(given) if one.token_id == token.token_id), None)
+    if found is None:
+        raise VerificationNeeded(token.token_id, token.verifier, code, given)
+    step = token.last_step + 1 if found.step is None else found.step
+    if found.fit is Fit.FITS and step <= token.last_step:
         return Fit.REUSED, step
     return found.fit, step

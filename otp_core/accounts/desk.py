@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
+from otp_core.accounts.bindings import Bindings
 from otp_core.accounts.codes import Codes
 from otp_core.accounts.contract_ids import ContractIdService
 from otp_core.accounts.customers import CustomerService
+from otp_core.accounts.devices import DeviceService
 from otp_core.accounts.enrolment import EnrolmentService
 from otp_core.accounts.issuance import IssuanceService
 from otp_core.accounts.permissions import TABLE, Table
@@ -25,7 +27,7 @@ class Desk:
     ``permissions``: who may do what. ``settled``: whether the clock has stood steady for so long that what lasts may be
     done by it; until then nothing is retired or ended because of its age."""
 
-    __slots__ = ("contract_ids", "customers", "enrolment", "issuance", "sessions", "tokens")
+    __slots__ = ("contract_ids", "customers", "devices", "enrolment", "issuance", "sessions", "tokens")
 
     def __init__(
         self,
@@ -41,6 +43,8 @@ class Desk:
         self.customers = CustomerService(transactions, codes, one_customer_per_token=rules.one_customer_per_token)
         self.contract_ids = ContractIdService(transactions)
         self.tokens = TokenService(transactions, draw)
-        self.enrolment = EnrolmentService(transactions, codes, self.tokens, permit_hours=rules.permit_hours)
+        bindings = Bindings(transactions, codes, rules.tokens_per_customer)
+        self.enrolment = EnrolmentService(transactions, codes, bindings, self.tokens, permit_hours=rules.permit_hours)
+        self.devices = DeviceService(transactions, codes, bindings)
         self.sessions = SessionService(transactions)
         self.issuance = IssuanceService(transactions, self.tokens)

@@ -18,7 +18,10 @@ class Move(StrEnum):
     RESUME = "resume"
     CHANGE_DEVICE = "change device"
     CHANGE_BY_PERMIT = "change device by permit"
+    ADD_TOKEN = "add a token"
+    REMOVE_TOKEN = "remove a token"
     REPORT_LOST = "report lost"
+    REPORT_ONE_LOST = "report one of several lost"
     PERMIT_REISSUE = "permit reissue"
 
 
@@ -41,9 +44,15 @@ CUSTOMER: dict[tuple[OtpUse, Move], OtpUse] = {
     (OtpUse.SUSPENDED, Move.RESUME): OtpUse.ACTIVE,
     (OtpUse.ACTIVE, Move.CHANGE_DEVICE): OtpUse.ACTIVE,
     (OtpUse.REISSUE_PERMITTED, Move.CHANGE_BY_PERMIT): OtpUse.ACTIVE,
+    # While there is room, and never the only one.
+    (OtpUse.ACTIVE, Move.ADD_TOKEN): OtpUse.ACTIVE,
+    (OtpUse.ACTIVE, Move.REMOVE_TOKEN): OtpUse.ACTIVE,
     (OtpUse.ACTIVE, Move.REPORT_LOST): OtpUse.LOST,
     (OtpUse.SUSPENDED, Move.REPORT_LOST): OtpUse.LOST,
     (OtpUse.REISSUE_PERMITTED, Move.REPORT_LOST): OtpUse.LOST,
+    # Another token is bound, and goes on working.
+    (OtpUse.ACTIVE, Move.REPORT_ONE_LOST): OtpUse.ACTIVE,
+    (OtpUse.SUSPENDED, Move.REPORT_ONE_LOST): OtpUse.SUSPENDED,
     (OtpUse.LOST, Move.PERMIT_REISSUE): OtpUse.REISSUE_PERMITTED,
     # A second permit replaces the first: the letter with it may have been lost too.
     (OtpUse.REISSUE_PERMITTED, Move.PERMIT_REISSUE): OtpUse.REISSUE_PERMITTED,

@@ -31,6 +31,11 @@ class Act(StrEnum):
     CHANGE_DEVICE = "change the device"
     GIVE_OLD_CODE = "give the old token's code"
     CHANGE_BY_PROOF = "change the device by the old token's code given before"
+    ADD_TOKEN = "add a token"
+    ADD_BY_PROOF = "add a token by the old token's code given before"
+    REMOVE_TOKEN = "remove a token"
+    REMOVE_TOKEN_WITHOUT_CODE = "remove a token without a code"
+    NAME_TOKEN = "name a token"
     CHECK_PERMIT = "check a reissue permit"
     CHANGE_BY_PERMIT = "change the device by a reissue permit"
     REPORT_LOST = "report a token lost"
@@ -59,6 +64,10 @@ TABLE: Table = {
             Act.CHANGE_DEVICE,
             Act.GIVE_OLD_CODE,
             Act.CHANGE_BY_PROOF,
+            Act.ADD_TOKEN,
+            Act.ADD_BY_PROOF,
+            Act.REMOVE_TOKEN,
+            Act.NAME_TOKEN,
             Act.CHECK_PERMIT,
             Act.CHANGE_BY_PERMIT,
             Act.RESYNCHRONISE,
@@ -82,6 +91,10 @@ TABLE: Table = {
             Act.SUSPEND_WITHOUT_CODE,
             Act.RESUME,
             Act.CHANGE_DEVICE,
+            Act.ADD_TOKEN,
+            Act.REMOVE_TOKEN,
+            Act.REMOVE_TOKEN_WITHOUT_CODE,
+            Act.NAME_TOKEN,
             Act.CHANGE_BY_PERMIT,
             Act.REPORT_LOST,
             Act.PERMIT_REISSUE,

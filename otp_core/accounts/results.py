@@ -13,6 +13,10 @@ class Refusal(StrEnum):
 
     UNKNOWN_CUSTOMER = "unknown-customer"
     UNKNOWN_TOKEN = "unknown-token"
+    WHICH_TOKEN = "which-token"
+    HELD_ALREADY = "held-already"
+    NO_ROOM = "no-room"
+    BAD_NAME = "bad-name"
     CUSTOMER_EXISTS = "customer-exists"
     NOT_NOW = "not-now"
     LOCKED = "locked"
@@ -30,6 +34,10 @@ class Refusal(StrEnum):
 REFUSAL_TEXT: dict[Refusal, str] = {
     Refusal.UNKNOWN_CUSTOMER: "there is no such customer",
     Refusal.UNKNOWN_TOKEN: "there is no such token",
+    Refusal.WHICH_TOKEN: "the customer has several tokens: say which one",
+    Refusal.HELD_ALREADY: "the customer has this token already",
+    Refusal.NO_ROOM: "the customer has as many tokens as they may have",
+    Refusal.BAD_NAME: "not a name for a token",
     Refusal.CUSTOMER_EXISTS: "this contract ID is taken",
     Refusal.NOT_NOW: "not possible in this state",
     Refusal.LOCKED: "the customer is locked",

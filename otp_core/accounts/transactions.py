@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from otp_core.accounts.lifecycle import NotAllowed, TokenMove, token_after
+from otp_core.accounts.lifecycle import Move, NotAllowed, TokenMove, customer_after, token_after
 from otp_core.accounts.permissions import TABLE, Act, Table, is_allowed
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Receipt, Refusal, Refused
@@ -132,10 +132,17 @@ class Transactions:
             raise Refused(Refusal.UNKNOWN_CUSTOMER, contract_id)
         return record
 
+    @classmethod
+    def allowed(cls, work: Work, contract_id: str, move: Move) -> LoginRecord:
+        """A customer for whom the lifecycle allows this move. Raises Refused or NotAllowed."""
+        record = cls.login_record(work, contract_id)
+        customer_after(OtpUse(record.otp_use), move)
+        return record
+
     @staticmethod
-    def set_use(work: Work, record: LoginRecord, after: OtpUse, token_key: int | None) -> None:
-        """Move a customer to another use of OTP, with this token. Raises Conflict."""
-        if not work.set_otp_use(record, after, token_key):
+    def set_use(work: Work, record: LoginRecord, after: OtpUse) -> None:
+        """Move a customer to another use of OTP. Raises Conflict."""
+        if not work.set_otp_use(record, after):
             raise Conflict(f"{record.contract_id} was changed by somebody else just now: try again")
 
     @staticmethod

@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCode:
-    """A code as it was typed, with what its verifier found out about it."""
+    """A code as it was typed, with what verifiers found out about it."""
 
     text: str = field(repr=False)
-    finding: CodeFinding
+    findings: tuple[CodeFinding, ...]
 
 
 Code = str | VerifiedCode
@@ -62,5 +62,6 @@ async def verified(act: Callable[..., T], codes: tuple[str, ...], verifiers: Map
             findings[asked] = await verifier.verify(needed.token_id, needed.code)
             if findings[asked].token_id != needed.token_id:
                 raise BackendSilent(f"the verifier {needed.verifier!r} answered about another token") from needed
-        text = needed.given if isinstance(needed.given, str) else needed.given.text
-        arguments[arguments.index(needed.given)] = VerifiedCode(text, findings[asked])
+        known = VerifiedCode(needed.given, ()) if isinstance(needed.given, str) else needed.given
+        more = VerifiedCode(known.text, (*known.findings, findings[asked]))
+        arguments[arguments.index(needed.given)] = more

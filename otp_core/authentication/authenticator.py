@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -33,7 +33,7 @@ from otp_core.model import (
     Silence,
     Verdict,
 )
-from otp_core.otp import Fit, is_code, normalise_code
+from otp_core.otp import DIGITS, Fit, is_code, normalise_code
 from otp_core.station import station_of
 from otp_core.store.engine import LoginReader
 from otp_core.verifier import LOCAL_VERIFIER, Verifier
@@ -294,37 +294,62 @@ class Authenticator:
         mode, text = attempt.policy.mode, attempt.user_password
         if mode is Mode.PASSWORD:
             return [(LoginRequest(attempt, Stage.PASSWORD), text)], 1
-        digits = record.digits if record and record.otp_use == OtpUse.ACTIVE else None
+        lengths = _code_lengths(record)
         stage = Stage.BOTH if mode is Mode.APPEND else Stage.FIRST_ROUND
-        fingerprint = self._code_shaped_fingerprint(text, digits)
+        fingerprint = self._code_shaped_fingerprint(text, lengths)
         whole = LoginRequest(attempt, stage, text_fingerprint=fingerprint), text
         if mode is Mode.CHALLENGE:
             return [whole], 1
-        parts = split(text, digits or _USUAL_DIGITS, attempt.policy.separator, attempt.policy.code_first)
-        most = 2 if parts and mode is Mode.AUTO else 1
-        if record is None or digits is None:
+        most = self._most_readings(attempt, lengths)
+        if record is None or not lengths:
             return [whole], most
-        if parts is None:
-            return [whole if mode is Mode.AUTO else (LoginRequest(attempt, Stage.BOTH, code=""), text)], most
-        password, code = parts
-        # A code equal to the password is a client that repeats one answer: not an attempt.
-        both = LoginRequest(attempt, Stage.BOTH, code="" if code == password else code), password
-        if mode is Mode.APPEND:
-            return [both], most
-        # Mode auto: the likelier reading first, the other if its password is wrong. So a wrong code behind the right
-        # password is counted as one, and a text with a wrong password takes as long whether its code fits or not.
-        return [both, whole] if self._may_fit(record, normalise_code(code)) else [whole, both], most
+        fitting, others = self._split(attempt, record, lengths)
+        if mode is Mode.AUTO:
+            # The likelier reading first, the others if its password is wrong. So a wrong code behind the right password
+            # is counted as one, and a text with a wrong password takes as long whether its code fits or not.
+            return [*fitting, whole, *others], most
+        return [*fitting, *others] or [(LoginRequest(attempt, Stage.BOTH, code=""), text)], most
+
+    def _split(
+        self, attempt: Attempt, record: LoginRecord, lengths: Sequence[int]
+    ) -> tuple[list[tuple[LoginRequest, str]], list[tuple[LoginRequest, str]]]:
+        """The readings as password and code, one for each length that a code of this customer's may have: those whose
+        code may fit a token, and the others."""
+        fitting: list[tuple[LoginRequest, str]] = []
+        others: list[tuple[LoginRequest, str]] = []
+        for digits in lengths:
+            parts = split(attempt.user_password, digits, attempt.policy.separator, attempt.policy.code_first)
+            if parts is None:
+                continue
+            password, code = parts
+            # A code equal to the password is a client that repeats one answer: not an attempt.
+            both = LoginRequest(attempt, Stage.BOTH, code="" if code == password else code), password
+            (fitting if self._may_fit(record, normalise_code(code)) else others).append(both)
+        return fitting, others
+
+    def _most_readings(self, attempt: Attempt, lengths: Sequence[int]) -> int:
+        """How many readings the text could have. Where customers may have several tokens, of any length for everybody:
+        the time must not tell who has which."""
+        policy = attempt.policy
+        if self._evaluator.rules.tokens_per_customer > 1:
+            lengths = DIGITS
+        some = sum(
+            split(attempt.user_password, digits, policy.separator, policy.code_first) is not None
+            for digits in lengths or (_USUAL_DIGITS,)
+        )
+        return some + 1 if policy.mode is Mode.AUTO else max(some, 1)
 
     def _may_fit(self, record: LoginRecord, code: str) -> bool:
-        """Whether this looks like the code that is due; of a token verified elsewhere, nobody here can say no."""
-        if record.verifier != LOCAL_VERIFIER:
-            return True
-        fit, _ = self._evaluator.fit(record, code, self._now_ms())
-        return fit is Fit.FITS
+        """Whether this looks like a code that is due; of a token verified elsewhere, nobody here can say no."""
+        return any(
+            token.verifier != LOCAL_VERIFIER or self._evaluator.fit(token, code, self._now_ms())[0] is Fit.FITS
+            for token in record.tokens
+            if is_code(code, token.digits)
+        )
 
-    def _code_shaped_fingerprint(self, text: str, digits: int | None) -> int | None:
+    def _code_shaped_fingerprint(self, text: str, lengths: Sequence[int]) -> int | None:
         code = normalise_code(text)
-        return self._fingerprint(code.encode()) if digits and is_code(code, digits) else None
+        return self._fingerprint(code.encode()) if any(is_code(code, digits) for digits in lengths) else None
 
     # Codes that are verified elsewhere
 
@@ -341,7 +366,7 @@ class Authenticator:
     ) -> None:
         try:
             async with asyncio.timeout_at(_cancelled_at(request.attempt)):
-                request.code_finding = await verifier.verify(needed.token_id, needed.code)
+                found = await verifier.verify(needed.token_id, needed.code)
         except TimeoutError:
             on_verdict(Silence(f"the verifier {needed.verifier!r} did not answer in time"))
         except BackendSilent as error:
@@ -350,6 +375,7 @@ class Authenticator:
             _log.exception("a verifier failed", verifier=needed.verifier)
             on_verdict(Silence("the verifier failed"))
         else:
+            request.code_findings = (*request.code_findings, found)
             self._queue.submit(request, on_verdict)
 
 
@@ -358,6 +384,13 @@ def _cancelled_at(attempt: Attempt) -> float | None:
     if math.isinf(attempt.deadline):
         return None
     return max(attempt.deadline, asyncio.get_running_loop().time()) + CANCEL_AFTER_SECONDS
+
+
+def _code_lengths(record: LoginRecord | None) -> Sequence[int]:
+    """How many digits the codes of the customer's active tokens have; none for a customer without one."""
+    if record is None or record.otp_use != OtpUse.ACTIVE:
+        return ()
+    return sorted({token.digits for token in record.tokens})
 
 
 def _calling_station(attempt: Attempt) -> str:

@@ -1,30 +1,45 @@
-"""How a wrong code misses the token of a customer whose seed is in the store, and what that token is. Pure.
+"""How a wrong code misses a token whose seed is in the store, and what that token is. Pure.
 
 The near miss is for the log alone: no verdict depends on it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
-from otp_core.model import Algorithm, Kind, LoginRecord, TokenSpec
+from otp_core.login.policy import Rules
+from otp_core.model import Algorithm, Kind, LoginRecord, LoginToken, TokenSpec
 from otp_core.otp import LOOK_BACK, is_code, step_at, truncated
 
 NEAR_STEPS = 20
 """Steps or counters on each side in which a wrong code is looked for."""
 
 
-def near_miss(record: LoginRecord, seed: bytes, code: str, now: int, window: int, look_ahead: int) -> str:
+def near_misses(record: LoginRecord, unseal: Callable[[bytes, str], bytes], code: str, now: int, rules: Rules) -> str:
+    """``near_miss`` for each token whose seed is in the store; of several tokens, it names those that it tells of.
+    ``unseal``: as for the evaluator. ``now``: ms. Raises KeyProblem."""
+    found = []
+    for token in record.tokens:
+        if token.seed is not None:
+            seed = unseal(token.seed, token.token_id)
+            text = near_miss(token, seed, code, now, rules.window, rules.look_ahead)
+            if text:
+                found.append(text if len(record.tokens) == 1 else f"{text}, of token {token.token_id}")
+    return "; ".join(found)
+
+
+def near_miss(token: LoginToken, seed: bytes, code: str, now: int, window: int, look_ahead: int) -> str:
     """How a wrong code misses: "correct code, 3 steps late"; empty if it fits nowhere within NEAR_STEPS of where it was
     expected. Every step is tried, so that the time does not tell whether one fits."""
-    spec = token_spec(record)
+    spec = token_spec(token)
     if not is_code(code, spec.digits):
         return ""
     if spec.kind == Kind.TOTP:
-        expected, unit, words = step_at(now, spec.period) + record.drift, "step", ("late", "early")
+        expected, unit, words = step_at(now, spec.period) + token.drift, "step", ("late", "early")
         away = [*range(-NEAR_STEPS, -window), *range(window + 1, NEAR_STEPS + 1)]
     else:
-        expected, unit, words = record.last_step + 1, "counter", ("behind", "ahead")
+        expected, unit, words = token.last_step + 1, "counter", ("behind", "ahead")
         away = [*range(-NEAR_STEPS, -LOOK_BACK), *range(look_ahead + 1, look_ahead + NEAR_STEPS + 1)]
     number = int(code)
     fits = [
@@ -38,9 +53,9 @@ def near_miss(record: LoginRecord, seed: bytes, code: str, now: int, window: int
     return f"correct code, {abs(nearest)} {unit}{'' if abs(nearest) == 1 else 's'} {words[nearest > 0]}"
 
 
-def token_spec(record: LoginRecord) -> TokenSpec:
+def token_spec(token: LoginToken) -> TokenSpec:
     """The token's arithmetic as the store's row has it."""
-    return _spec(record.kind, record.algorithm, record.digits, record.period)
+    return _spec(token.kind, token.algorithm, token.digits, token.period)
 
 
 @lru_cache(maxsize=256)

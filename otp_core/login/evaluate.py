@@ -12,8 +12,9 @@ from functools import partial
 from typing import assert_never
 
 from otp_core.audit import Event, Ids
-from otp_core.login.code_fit import near_miss, token_spec
+from otp_core.login.code_fit import near_misses, token_spec
 from otp_core.login.lockout import failures_after, lock_reason, too_soon
+from otp_core.login.matching import match
 from otp_core.login.policy import Rules
 from otp_core.login.requests import (
     LOCAL_VERIFIER,
@@ -34,6 +35,7 @@ from otp_core.model import (
     Kind,
     Language,
     LoginRecord,
+    LoginToken,
     NearMiss,
     OpenChallenge,
     OtpUse,
@@ -67,35 +69,26 @@ class Evaluator:
             _Evaluation(self, request, facts, now, ids, decision).evaluate()
         return decision
 
-    def fit(self, record: LoginRecord, code: str, now: int) -> tuple[Fit, int]:
-        """How a code stands to the customer's own token (its seed is in the store), and its step. Raises KeyProblem."""
-        assert record.seed is not None and record.token_id is not None
-        seed = self._unseal(record.seed, record.token_id)
+    def fit(self, token: LoginToken, code: str, now: int) -> tuple[Fit, int]:
+        """How a code stands to a token whose seed is in the store, and its step. Raises KeyProblem."""
+        assert token.seed is not None
+        seed = self._unseal(token.seed, token.token_id)
         return fit(
             seed,
-            token_spec(record),
+            token_spec(token),
             code,
             at_ms=now,
-            last_step=record.last_step,
-            drift=record.drift,
+            last_step=token.last_step,
+            drift=token.drift,
             window=self.rules.window,
             look_ahead=self.rules.look_ahead,
-            spent_ahead=record.spent_ahead,
+            spent_ahead=token.spent_ahead,
         )
 
     def near_miss(self, record: LoginRecord, code: str, now: int) -> str:
-        """How a code misses that ``fit`` called wrong, in words for the log; see ``code_fit``. Raises KeyProblem."""
-        assert record.seed is not None and record.token_id is not None
-        seed = self._unseal(record.seed, record.token_id)
-        return near_miss(record, seed, code, now, self.rules.window, self.rules.look_ahead)
-
-
-_FIT = {
-    Fit.FITS: Finding.FITS,
-    Fit.REUSED: Finding.REUSED,
-    Fit.WRONG: Finding.WRONG,
-    Fit.RESYNC_NEEDED: Finding.RESYNC_NEEDED,
-}
+        """How a code misses that fits none of the customer's tokens, in words for the log; see ``code_fit``. Raises
+        KeyProblem."""
+        return near_misses(record, self._unseal, code, now, self.rules)
 
 
 class _Evaluation:
@@ -107,11 +100,12 @@ class _Evaluation:
         "evaluator",
         "facts",
         "fingerprint",
+        "fitting",
         "ids",
         "now",
         "record",
         "request",
-        "step",
+        "token",
     )
 
     def __init__(
@@ -122,7 +116,10 @@ class _Evaluation:
         self.record = facts.records.get(request.attempt.customer)
         self.fingerprint = request.attempt.fingerprint if request.fingerprint is None else request.fingerprint
         self.challenge: OpenChallenge | None = None
-        self.step = -1
+        self.fitting: Sequence[tuple[LoginToken, int]] = ()
+        """The tokens that the code fits, and its step on each."""
+        self.token: LoginToken | None = None
+        """The one of several tokens that the finding is about."""
 
     def evaluate(self) -> None:
         """Put a verdict and the changes that it asks for into the decision."""
@@ -149,7 +146,7 @@ class _Evaluation:
             return request.first.reason
         if not request.first.held and not self._code_is_enough(record):
             return Finding.NOTHING_CHECKED
-        if self.fingerprint and record.last_fingerprint == self.fingerprint and self._still_good(record):
+        if self.fingerprint and self._was_accepted(record):
             return Finding.REPEATED
         if request.stage is Stage.SECOND_ROUND and not self._find_challenge(record, of_first_factor=False):
             return Finding.CHALLENGE_GONE
@@ -157,7 +154,7 @@ class _Evaluation:
             return Finding.LOCKED
         if record.otp_use != OtpUse.ACTIVE:
             return self._find_without_token(record)
-        if record.token_key is None:
+        if not record.tokens:
             return Finding.LOST
         if request.code is None:
             return Finding.CODE_DUE
@@ -168,8 +165,13 @@ class _Evaluation:
         asked = self.request.stage is not Stage.PASSWORD and record.otp_use == OtpUse.ACTIVE
         return asked and self.request.attempt.policy.code_is_enough
 
-    def _still_good(self, record: LoginRecord) -> bool:
-        return self._recent(record.last_at) and record.otp_use == OtpUse.ACTIVE and record.locked_at is None
+    def _was_accepted(self, record: LoginRecord) -> bool:
+        """Whether this same login was accepted a moment ago, by whichever token, and would still be let in."""
+        for token in record.tokens:
+            if token.last_fingerprint == self.fingerprint and self._recent(token.last_at):
+                self.token = token
+                return record.otp_use == OtpUse.ACTIVE and record.locked_at is None
+        return False
 
     def _recent(self, at: int) -> bool:
         """Whether a fingerprint of ``at`` (ms) still recognises the same login. Not one of a clock that was wrong."""
@@ -199,34 +201,22 @@ class _Evaluation:
 
     def _find_code(self, record: LoginRecord, text: str) -> Finding:
         code = normalise_code(text)
-        if not is_code(code, record.digits or 0) or self._is_the_password():
+        if not any(is_code(code, token.digits) for token in record.tokens) or self._is_the_password():
             return Finding.NOT_A_CODE
         if record.failures:
             if self.fingerprint and record.failed_fingerprint == self.fingerprint and self._recent(record.failed_at):
                 return Finding.REPEATED_FAILURE
             if too_soon(record, self.now, self.evaluator.rules):
                 return Finding.TOO_SOON
-        if record.verifier != LOCAL_VERIFIER:
-            return self._find_verified(record)
-        found, self.step = self.evaluator.fit(record, code, self.now)
-        return _FIT[found]
-
-    def _find_verified(self, record: LoginRecord) -> Finding:
-        """A code that somebody else knows: asked before the batch, its finding is used here."""
-        found = self.request.code_finding
-        if found is None:
-            return Finding.VERIFIER_NEEDED
-        if found.token_id != record.token_id:
-            return Finding.REUSED  # the device was changed meanwhile: the code is of no use, and nobody guessed
-        self.step = record.last_step + 1 if found.step is None else found.step
-        if found.fit is Fit.FITS and self.step <= record.last_step:
-            return Finding.REUSED
-        return _FIT[found.fit]
+        finding, self.token, self.fitting = match(
+            record.tokens, code, self.request.code_findings, self.now, self.evaluator.fit
+        )
+        return finding
 
     def _verifier_needed(self) -> VerifierNeeded:
-        record, code = self.record, self.request.code
-        assert record is not None and record.token_id is not None and record.verifier is not None and code is not None
-        return VerifierNeeded(record.token_id, record.verifier, normalise_code(code))
+        token, code = self.token, self.request.code
+        assert token is not None and code is not None
+        return VerifierNeeded(token.token_id, token.verifier, normalise_code(code))
 
     def _is_the_password(self) -> bool:
         fingerprint = self.challenge.password_fingerprint if self.challenge else None
@@ -263,6 +253,9 @@ class _Evaluation:
     def _accept(self, finding: Finding, event: Event) -> Accept:
         assert self.record is not None
         row = self._audit(event, finding)
+        for token, _ in self.fitting[1:]:
+            # The row of the login names one token. Which others lost a step, the audit trail has to tell, too.
+            self._audit(Event.CODE_SPENT, finding, reason="the accepted code fits this token, too", token=token)
         brought = self._brought_attributes()
         own = json.loads(self.record.attributes) if self.record.attributes else None
         return Accept(own if brought is None else {**brought, **(own or {})}, row)
@@ -281,9 +274,11 @@ class _Evaluation:
         return Reject(finding.value, self.request.attempt.policy.language, row, self._near_miss(finding))
 
     def _near_miss(self, finding: Finding) -> NearMiss | None:
-        """Of a wrong code whose seed is here, how it misses. Nothing is computed before it is called."""
+        """Of a wrong code, how it misses. Nothing is computed before it is called."""
         record, code = self.record, self.request.code
-        if finding is not Finding.WRONG or record is None or code is None or record.verifier != LOCAL_VERIFIER:
+        if finding is not Finding.WRONG or record is None or code is None:
+            return None
+        if all(token.seed is None for token in record.tokens):
             return None
         return partial(self.evaluator.near_miss, record, normalise_code(code), self.now)
 
@@ -339,36 +334,41 @@ class _Evaluation:
         return self._ask(finding, tries_left, again=True) if tries_left > 0 else self._reject(finding)
 
     def _spend(self) -> None:
-        """The code is spent: the token's last step moves on, its drift is learnt, failures fall to 0."""
+        """The code is spent on every token that it fits, and failures fall to 0."""
         record = self.record
-        assert record is not None and record.token_key is not None
-        drift = 0
-        if record.kind == Kind.TOTP and record.period is not None and record.verifier == LOCAL_VERIFIER:
-            now_step = step_at(self.now, record.period)
-            drift = learn_drift(record.drift, self.step, now_step, self.evaluator.rules.max_drift)
-        self.decision.step_updates.append(
-            StepUpdate(self.step, drift, self.fingerprint, self.now, record.token_key, record.last_step)
-        )
+        assert record is not None
+        for token, step in self.fitting:
+            self._spend_on(token, step)
         if record.failures:
             self._update_failures(record, 0, 0, 0, None)
-        record.last_step, record.drift = self.step, drift
-        record.last_fingerprint, record.last_at = self.fingerprint, self.now
         record.failures = 0
+
+    def _spend_on(self, token: LoginToken, step: int) -> None:
+        """The token's last step moves on, and its drift is learnt."""
+        drift = 0
+        if token.kind == Kind.TOTP and token.verifier == LOCAL_VERIFIER:
+            drift = learn_drift(token.drift, step, step_at(self.now, token.period), self.evaluator.rules.max_drift)
+        self.decision.step_updates.append(
+            StepUpdate(step, drift, self.fingerprint, self.now, token.key, token.last_step)
+        )
+        token.last_step, token.drift = step, drift
+        token.last_fingerprint, token.last_at = self.fingerprint, self.now
         if not self.evaluator.rules.one_customer_per_token:
-            self._update_sharers(record)
+            self._update_sharers(token)
 
     def _accept_retransmission(self) -> None:
-        record = self.record
-        assert record is not None and record.token_key is not None
-        if not any(update.token_key == record.token_key for update in self.decision.step_updates):
-            self.decision.retransmissions.append(Retransmission(record.token_key, self.fingerprint))
+        token = self.token
+        assert token is not None
+        if not any(update.token_key == token.key for update in self.decision.step_updates):
+            self.decision.retransmissions.append(Retransmission(token.key, self.fingerprint))
 
-    def _update_sharers(self, spent: LoginRecord) -> None:
+    def _update_sharers(self, spent: LoginToken) -> None:
         """A shared token's code is spent for everybody who holds the token."""
-        for other in self.facts.records.values():
-            if other.token_key == spent.token_key:
-                other.last_step, other.drift = spent.last_step, spent.drift
-                other.last_fingerprint, other.last_at = spent.last_fingerprint, spent.last_at
+        for record in self.facts.records.values():
+            for other in record.tokens:
+                if other.key == spent.key:
+                    other.last_step, other.drift = spent.last_step, spent.drift
+                    other.last_fingerprint, other.last_at = spent.last_fingerprint, spent.last_at
 
     def _count(self) -> bool:
         """One more wrong code. True if it locked the customer."""
@@ -401,14 +401,20 @@ class _Evaluation:
         wish = self.record.language if self.record else None
         return Language(wish) if wish else self.request.attempt.policy.language
 
-    def _audit(self, event: Event, finding: Finding, reason: str | None = None) -> AuditRow:
+    def _audit(
+        self, event: Event, finding: Finding, reason: str | None = None, token: LoginToken | None = None
+    ) -> AuditRow:
+        """``token``: by default the one that the finding is about, or the only one that there is."""
         attempt, record = self.request.attempt, self.record
+        token = token or self.token
+        if token is None and record is not None and len(record.tokens) == 1:
+            token = record.tokens[0]
         row = AuditRow(
             self.ids.next(),
             event.value,
             attempt.client,
             self.evaluator.name_fingerprint(attempt.customer) if record is None else record.contract_id,
-            None if record is None else record.token_id,
+            None if token is None else token.token_id,
             attempt.calling_station_id or attempt.source,
             FINDING_TEXT[finding] if reason is None else reason,
         )

@@ -40,6 +40,7 @@ class Rules:
 
     ``lock_after``: NIST SP 800-63B-4 section 3.2.2 allows at most 100, PCI DSS 4 8.3.4 at most 10.
     ``window``: steps accepted either side of the expected one (RFC 6238 section 5.2).
+    ``tokens_per_customer``: how many a customer may bring; of those that are bound, every one counts.
     ``remember_seconds``: how long a retransmission of an accepted request is known again.
     """
 
@@ -53,5 +54,6 @@ class Rules:
     challenge_tries: int = 3
     permit_hours: int = 72
     one_customer_per_token: bool = True
+    tokens_per_customer: int = 1
     remember_seconds: int = 60
     code_delays: Delays = Delays()

@@ -69,7 +69,8 @@ class LoginRequest:
     """Of what was typed, where it looks like a code: an answer that equals the one of the first round is the password
     again."""
     next_round: NextRound | None = None
-    code_finding: CodeFinding | None = None
+    code_findings: tuple[CodeFinding, ...] = ()
+    """What verifiers have said about the code so far."""
     fingerprint: int | None = None
     """Recognises a retransmission of this login; None: the attempt's own fingerprint is used."""
 
@@ -82,7 +83,8 @@ class Facts(NamedTuple):
 
 
 class StepUpdate(NamedTuple):
-    """A code is spent. ``before``: the token's last step as it was read. In the order of the statement."""
+    """A code is spent on one token; one that fits several has an update for each. ``before``: the token's last step as
+    it was read. In the order of the statement."""
 
     step: int
     drift: int

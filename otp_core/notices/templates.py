@@ -52,6 +52,22 @@ _TEXTS: dict[tuple[Event, Language], tuple[str, str]] = {
         "Device changed",
         "Your software token was changed. The one before it is not accepted any more.",
     ),
+    (Event.TOKEN_ADDED, Language.JA): (
+        "トークン追加のお知らせ",
+        "トークンを追加しました。これまでのトークンも引き続きご利用いただけます。",
+    ),
+    (Event.TOKEN_ADDED, Language.EN): (
+        "Token added",
+        "A token was added. Those that you had go on working.",
+    ),
+    (Event.TOKEN_REMOVED, Language.JA): (
+        "トークン削除のお知らせ",
+        "トークンを削除しました。このトークンは失効しました。ほかのトークンは引き続きご利用いただけます。",
+    ),
+    (Event.TOKEN_REMOVED, Language.EN): (
+        "Token removed",
+        "A token was removed. It is not accepted any more. Your other tokens go on working.",
+    ),
     (Event.CUSTOMER_LOCKED, Language.JA): (
         "ロックのお知らせ",
         "ワンタイムパスワードの誤入力が所定の回数に達したか、窓口の操作により、ログインをロックしました。",
@@ -67,6 +83,14 @@ _TEXTS: dict[tuple[Event, Language], tuple[str, str]] = {
     (Event.REPORTED_LOST, Language.EN): (
         "Token reported lost or stolen",
         "Your token was reported lost or stolen. It is not accepted any more, and login is refused.",
+    ),
+    (Event.ONE_REPORTED_LOST, Language.JA): (
+        "紛失・盗難の届出受付のお知らせ",
+        "トークンの紛失・盗難の届出を受け付けました。このトークンは失効しました。ほかのトークンは引き続きご利用いただけます。",
+    ),
+    (Event.ONE_REPORTED_LOST, Language.EN): (
+        "Token reported lost or stolen",
+        "One of your tokens was reported lost or stolen. It is not accepted any more. Your other tokens go on working.",
     ),
     (Event.REISSUE_PERMITTED, Language.JA): (
         "再発行手続きのお知らせ",

@@ -44,6 +44,9 @@ class LoginSettings(Section):
     resync_look_ahead: int = count(1000, 1, 10_000, "Counters ahead that a resynchronisation searches.")
     challenge_seconds: int = count(120, 1, 3600, "Seconds until a challenge expires.")
     challenge_tries: int = count(3, 1, 10, "Codes that may be tried in one challenge.")
+    tokens_per_customer: int = count(
+        1, 1, 5, "Active tokens that a customer may have; those that they have already count on if it is lowered."
+    )
     one_customer_per_token: bool = yes_or_no(True, "A token belongs to at most one customer.")
     reissue_permit_hours: int = count(72, 1, 720, "Hours until a permit to enrol a new token expires.")
 

@@ -34,7 +34,10 @@ JOURNALED = frozenset(
         Event.SUSPENDED,
         Event.RESUMED,
         Event.DEVICE_CHANGED,
+        Event.TOKEN_ADDED,
+        Event.TOKEN_REMOVED,
         Event.REPORTED_LOST,
+        Event.ONE_REPORTED_LOST,
         Event.REISSUE_PERMITTED,
         Event.OFFLINE_ISSUED,
     }
@@ -177,7 +180,10 @@ _AGAIN = {
     Event.RESUMED: "sekisho resume {customer}",
     # The old token is the customer's again, and may be in other hands: the new one is let in by a permit.
     Event.DEVICE_CHANGED: "sekisho report-lost {customer}",
+    Event.TOKEN_ADDED: "sekisho device add {customer} {token}",
+    Event.TOKEN_REMOVED: "sekisho device remove {customer} {token}",
     Event.REPORTED_LOST: "sekisho report-lost {customer}",
+    Event.ONE_REPORTED_LOST: "sekisho report-lost {customer} --token {token}",
     Event.REISSUE_PERMITTED: "sekisho permit-reissue {customer}",
     Event.OFFLINE_ISSUED: "sekisho pam-offline issue --host HOST --user {customer}",
 }

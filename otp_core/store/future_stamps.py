@@ -18,7 +18,7 @@ from otp_core.login.policy import Rules
 from otp_core.login.spent_ahead import GRACE_MS, TokenSteps, Use, recent_ms, taken_back
 from otp_core.model import Conflict, Kind, TokenState
 from otp_core.store import outbox as notices
-from otp_core.store.schema import audit, challenge, customer, outbox, permit, reservation, session, token
+from otp_core.store.schema import audit, binding, challenge, customer, outbox, permit, reservation, session, token
 from otp_core.store.unit_of_work import TokenRecord, Work
 from otp_core.verifier import LOCAL_VERIFIER
 
@@ -34,8 +34,10 @@ _SPENDING = (
     Event.ENROLLED,
     Event.SUSPENDED,
     Event.DEVICE_CHANGED,
+    Event.TOKEN_ADDED,
     Event.OLD_CODE_GIVEN,
     Event.TOKEN_RESYNCHRONISED,
+    Event.CODE_SPENT,
     Event.OFFLINE_SPENT,
     Event.OFFLINE_CONFLICT,
 )
@@ -63,12 +65,15 @@ class _Ahead(NamedTuple):
 
 
 def refused_by_stamps(connection: Connection, now: int, rules: Rules) -> list[str]:
-    """The contract IDs of the customers whose token has a last step so far ahead of ``now`` (ms) that no code of theirs
-    is accepted."""
-    query = select(customer.c.contract_id).join(token, token.c.key == customer.c.token_key)
-    return list(
-        connection.execute(query.where(_last_step_ahead(now, rules)).order_by(customer.c.contract_id)).scalars()
+    """The contract IDs of the customers who have a token with a last step so far ahead of ``now`` (ms) that no code of
+    its is accepted."""
+    query = (
+        select(customer.c.contract_id)
+        .join(binding, binding.c.customer_key == customer.c.key)
+        .join(token, token.c.key == binding.c.token_key)
+        .where(_last_step_ahead(now, rules))
     )
+    return list(connection.execute(query.distinct().order_by(customer.c.contract_id)).scalars())
 
 
 def repair_all(work: Work, now: int, rules: Rules, by: Mapping[str, str]) -> list[Repaired]:
@@ -179,10 +184,13 @@ def _uses(
 def _holders(connection: Connection, ahead: Sequence[_Ahead]) -> list[_Holder]:
     """Those who have these tokens."""
     keys = {one.key for one in ahead}
-    # A list of one is looked for; for many, all customers are read.
-    some = customer.c.token_key == next(iter(keys)) if len(keys) == 1 else customer.c.token_key.is_not(None)
-    rows = connection.execute(select(customer.c.key, customer.c.contract_id, customer.c.token_key).where(some))
-    return [_Holder(*row) for row in rows if row.token_key in keys]
+    # A list of one is looked for; for many, all bindings are read.
+    query = select(customer.c.key, customer.c.contract_id, binding.c.token_key).join(
+        binding, binding.c.customer_key == customer.c.key
+    )
+    if len(keys) == 1:
+        query = query.where(binding.c.token_key == next(iter(keys)))
+    return [_Holder(*row) for row in connection.execute(query) if row.token_key in keys]
 
 
 def _forget_failures(connection: Connection, now: int) -> list[Repaired]:

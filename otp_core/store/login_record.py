@@ -1,4 +1,4 @@
-"""The one SELECT of a login record, for the login batch, the reader and the desk. Portable SQL; no connection, no
+"""The one SELECT of login records, for the login batch, the reader and the desk. Portable SQL; no connection, no
 driver.
 
 An active customer has a token only while it is bound: a shared token may have been reported lost by somebody else.
@@ -6,11 +6,13 @@ An active customer has a token only while it is bound: a shared token may have b
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from typing import Any
 
-from otp_core.model import LoginRecord
+from otp_core.model import LoginRecord, LoginToken
 
-_EXPRESSIONS = {
+_OF_CUSTOMER = {
     "contract_id": "c.contract_id",
     "customer_key": "c.key",
     "otp_use": "c.otp_use",
@@ -20,22 +22,27 @@ _EXPRESSIONS = {
     "failed_fingerprint": "c.failed_fingerprint",
     "language": "c.language",
     "attributes": "c.attributes",
-    "token_key": "t.key",
-    "token_id": "t.token_id",
-    "seed": "t.seed",
-    "verifier": "t.verifier",
-    "kind": "t.kind",
-    "algorithm": "t.algorithm",
-    "digits": "t.digits",
-    "period": "t.period",
-    "last_step": "coalesce(t.last_step, -1)",
-    "drift": "coalesce(t.drift, 0)",
-    "last_fingerprint": "coalesce(t.last_fingerprint, 0)",
-    "last_at": "coalesce(t.last_at, 0)",
-    "spent_ahead": "t.spent_ahead",
 }
-COLUMNS = ", ".join(_EXPRESSIONS[field.name] for field in fields(LoginRecord))
-"""In the order of LoginRecord's fields: ``LoginRecord(*row)``."""
+_OF_TOKEN = [f"t.{field.name}" for field in fields(LoginToken)]
+COLUMNS = ", ".join([*_OF_CUSTOMER.values(), *_OF_TOKEN])
+"""The customer's, in the order of LoginRecord's fields, then the token's, in the order of LoginToken's."""
 
-JOIN_TOKEN = "LEFT JOIN token AS t ON t.key = c.token_key AND (t.state = 'bound' OR c.otp_use <> 'active')"
-"""``c``: the customer's row."""
+JOIN_TOKENS = """
+LEFT JOIN binding AS b ON b.customer_key = c.key
+LEFT JOIN token AS t ON t.key = b.token_key AND (t.state = 'bound' OR c.otp_use <> 'active')
+"""
+"""``c``: the customer's row. A row for each token, or one without."""
+
+_WIDTH = len(_OF_CUSTOMER)
+
+
+def records_of(rows: Iterable[Sequence[Any]]) -> dict[str, LoginRecord]:
+    """Login records by contract ID, from rows of COLUMNS; a customer's rows may stand anywhere."""
+    records: dict[str, LoginRecord] = {}
+    for row in rows:
+        record = records.get(row[0])
+        if record is None:
+            record = records[row[0]] = LoginRecord(*row[:_WIDTH])
+        if row[_WIDTH] is not None:
+            record.tokens.append(LoginToken(*row[_WIDTH:]))
+    return records

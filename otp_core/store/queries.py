@@ -9,22 +9,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, or_, select
 
 from otp_core.audit import Event
 from otp_core.model import Kind, TokenState
 from otp_core.otp import RESYNC_NEEDED, normalise_contract_id, normalise_token_id
-from otp_core.store.schema import audit, customer, meta, profile, token
+from otp_core.store.bindings import HeldToken, held_tokens
+from otp_core.store.schema import audit, binding, customer, meta, profile, token
 
 
 class CustomerLine(NamedTuple):
     """A customer as staff sees them. Times are ms since the epoch. ``attributes``: reply attributes as JSON.
-    ``last_at``: when a code of the token was accepted last (0: never, None: no token)."""
+    ``tokens``: those that they have, also a lost one."""
 
     contract_id: str
     otp_use: str
-    token_id: str | None
-    token_state: str | None
     locked_at: int | None
     failures: int
     name: str | None
@@ -32,7 +31,7 @@ class CustomerLine(NamedTuple):
     language: str | None
     attributes: str | None
     password_held: bool
-    last_at: int | None
+    tokens: tuple[HeldToken, ...] = ()
 
 
 class TokenLine(NamedTuple):
@@ -97,29 +96,39 @@ def customers(
         wanted = (
             (customer.c.contract_id, normalise_contract_id(search) or search),
             (profile.c.name, search),
-            (token.c.token_id, normalise_token_id(search) or search),
         )
-        query = query.where(or_(*(column.contains(text, autoescape=True) for column, text in wanted)))
+        found = [column.contains(text, autoescape=True) for column, text in wanted]
+        query = query.where(or_(*found, _has_token(normalise_token_id(search) or search)))
     if use:
         query = query.where(customer.c.otp_use == use)
     if locked:
         query = query.where(customer.c.locked_at.is_not(None))
-    rows = connection.execute(query.order_by(customer.c.contract_id).limit(limit))
-    return [CustomerLine(*row) for row in rows]
+    return _with_tokens(connection, query.order_by(customer.c.contract_id).limit(limit))
 
 
 def customer_line(connection: Connection, contract_id: str) -> CustomerLine | None:
     """One customer; None if there is none."""
-    row = connection.execute(_customer_lines().where(customer.c.contract_id == contract_id)).one_or_none()
-    return CustomerLine(*row) if row else None
+    found = _with_tokens(connection, _customer_lines().where(customer.c.contract_id == contract_id))
+    return found[0] if found else None
+
+
+def _with_tokens(connection: Connection, query: Select[Any]) -> list[CustomerLine]:
+    rows = connection.execute(query).all()
+    tokens = held_tokens(connection, [row.contract_id for row in rows])
+    return [CustomerLine(*row)._replace(tokens=tuple(tokens.get(row.contract_id, ()))) for row in rows]
+
+
+def _has_token(text: str) -> ColumnElement[bool]:
+    """Whether the customer has a token whose ID holds this text."""
+    held = binding.join(token, token.c.key == binding.c.token_key)
+    query = select(literal(1)).select_from(held).where(binding.c.customer_key == customer.c.key)
+    return exists(query.where(token.c.token_id.contains(text, autoescape=True)))
 
 
 def _customer_lines() -> Select[Any]:
     return select(
         customer.c.contract_id,
         customer.c.otp_use,
-        token.c.token_id,
-        token.c.state,
         customer.c.locked_at,
         customer.c.failures,
         profile.c.name,
@@ -127,12 +136,7 @@ def _customer_lines() -> Select[Any]:
         customer.c.language,
         customer.c.attributes,
         profile.c.password_hash.is_not(None),
-        token.c.last_at,
-    ).select_from(
-        customer.join(profile, profile.c.customer_key == customer.c.key).outerjoin(
-            token, token.c.key == customer.c.token_key
-        )
-    )
+    ).select_from(customer.join(profile, profile.c.customer_key == customer.c.key))
 
 
 def tokens(
@@ -156,7 +160,12 @@ def token_line(connection: Connection, token_id: str) -> TokenLine | None:
 
 def _token_lines() -> Select[Any]:
     """One line for each token; of several customers who share it, the first."""
-    holder = select(func.min(customer.c.contract_id)).where(customer.c.token_key == token.c.key).scalar_subquery()
+    holder = (
+        select(func.min(customer.c.contract_id))
+        .join(binding, binding.c.customer_key == customer.c.key)
+        .where(binding.c.token_key == token.c.key)
+        .scalar_subquery()
+    )
     return select(
         token.c.token_id,
         token.c.kind,
@@ -226,7 +235,8 @@ def unsynchronised(connection: Connection) -> tuple[int, str | None]:
         token.c.drift == RESYNC_NEEDED,
         token.c.state.in_((TokenState.AVAILABLE, TokenState.BOUND)),
     )
-    joined = token.outerjoin(customer, customer.c.token_key == token.c.key)
+    held = binding.join(customer, customer.c.key == binding.c.customer_key)
+    joined = token.outerjoin(held, binding.c.token_key == token.c.key)
     query = select(func.count(token.c.key.distinct()), func.min(customer.c.contract_id)).select_from(joined)
     number, contract_id = connection.execute(query.where(*waiting)).one()
     return number, contract_id

@@ -1,5 +1,6 @@
-"""The tables. The rows that a login touches are few and narrow: customer, token, challenge; what it never reads stands
-apart (profile). Keys are time-ordered numbers that many nodes can make (audit.Ids); times are UTC milliseconds.
+"""The tables. The rows that a login touches are few and narrow: customer, binding, token, challenge; what it never
+reads stands apart (profile). Keys are time-ordered numbers that many nodes can make (audit.Ids); times are UTC
+milliseconds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -63,7 +64,6 @@ customer = Table(
     Column("key", _BIG, primary_key=True, autoincrement=False),
     Column("contract_id", Text, nullable=False, unique=True),
     Column("otp_use", Text, nullable=False),
-    Column("token_key", _BIG, ForeignKey("token.key"), comment="the token bound now"),
     Column("locked_at", _BIG),
     Column("failures", SmallInteger, nullable=False, server_default=text("0")),
     Column("failed_at", _BIG, nullable=False, server_default=text("0")),
@@ -71,10 +71,19 @@ customer = Table(
     Column("language", Text),
     Column("attributes", Text, comment="reply attributes, JSON"),
     CheckConstraint("otp_use IN ('none', 'active', 'suspended', 'lost', 'reissue permitted')", name="otp_use"),
-    CheckConstraint("otp_use != 'active' OR token_key IS NOT NULL", name="active_has_token"),
+)
+
+binding = Table(
+    "binding",
+    metadata,
+    Column("customer_key", _BIG, ForeignKey("customer.key"), primary_key=True, autoincrement=False),
+    Column("token_key", _BIG, ForeignKey("token.key"), primary_key=True, autoincrement=False),
+    Column("name", Text, comment="what the customer calls the token; NULL: nothing"),
+    Column("bound_at", _BIG, nullable=False, server_default=text("0"), comment="0: before 0.3.0, which noted it first"),
+    sqlite_with_rowid=False,
 )
 # Who holds a token: asked by staff, at binding and by the foreign key.
-Index("ix_customer_token_key", customer.c.token_key)
+Index("ix_binding_token_key", binding.c.token_key)
 
 profile = Table(
     "profile",

@@ -5,7 +5,7 @@ The id in a browser's cookie never gets here, only its digest. Times are ms sinc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
@@ -113,14 +113,14 @@ class SessionStatements:
         )
         return self._connection.execute(change).rowcount == 1
 
-    def take_proof(self, session_key: int, customer_key: int, token_key: int, now: int) -> bool:
-        """Use the proof up: True once, only for the token whose code was given, and only in time."""
+    def take_proof(self, session_key: int, customer_key: int, token_keys: Collection[int], now: int) -> bool:
+        """Use the proof up: True once, only if one of these is the token whose code was given, and only in time."""
         change = (
             update(session)
             .where(
                 session.c.key == session_key,
                 session.c.customer_key == customer_key,
-                session.c.proof_token_key == token_key,
+                session.c.proof_token_key.in_(token_keys),
                 session.c.proof_until > now,
             )
             .values(proof_token_key=None, proof_until=None)

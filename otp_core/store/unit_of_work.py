@@ -3,7 +3,7 @@
 It reads, writes and records; it decides nothing. The contract is "serialisable": what a transaction read still holds
 when it is committed, or the engine raises Conflict. Writes whose loss would matter repeat in their WHERE what was read
 before, and return False if the row says something else by now: then the caller raises Conflict. Statements of sessions
-are in sessions.py, those of notices in outbox.py.
+are in sessions.py, those of who has which token in bindings.py, those of notices in outbox.py.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, case, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from otp_core.audit import Event, Ids, id_at
+from otp_core.audit import Event, Ids, id_at, ms_of
 from otp_core.model import NEVER, AuditRow, Conflict, LoginRecord, OtpUse, TokenSpec, TokenState
 from otp_core.store import outbox
-from otp_core.store.login_record import COLUMNS, JOIN_TOKEN
+from otp_core.store.bindings import BindingStatements
+from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
 from otp_core.store.queries import newest_audit_id, read_meta
-from otp_core.store.schema import audit, customer, meta, permit, profile, token, unclaimed_token
+from otp_core.store.schema import audit, binding, customer, meta, permit, profile, token, unclaimed_token
 from otp_core.store.sessions import SessionStatements
 from otp_core.verifier import LOCAL_VERIFIER
 
-_LOGIN_RECORD = text(f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKEN} WHERE c.contract_id = :contract_id")  # noqa: S608
+_LOGIN_RECORD = text(f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKENS} WHERE c.contract_id = :contract_id")  # noqa: S608
 
 
 class TokenRecord(NamedTuple):
@@ -89,7 +90,7 @@ class NewToken:
     last_step: int = NEVER
 
 
-class Work(SessionStatements):
+class Work(SessionStatements, BindingStatements):
     """An open transaction. Made by ``Store.work``. ``notices``: changes are told to customers by e-mail."""
 
     def __init__(self, connection: Connection, ids: Ids, *, notices: bool = False) -> None:
@@ -107,9 +108,9 @@ class Work(SessionStatements):
     # Reading
 
     def login_record(self, contract_id: str) -> LoginRecord | None:
-        """A customer with the token bound to them; None for an unknown contract ID."""
-        row = self._connection.execute(_LOGIN_RECORD, {"contract_id": contract_id}).one_or_none()
-        return LoginRecord(*row) if row else None
+        """A customer with the tokens bound to them; None for an unknown contract ID."""
+        rows = self._connection.execute(_LOGIN_RECORD, {"contract_id": contract_id})
+        return records_of(rows).get(contract_id)
 
     def token(self, token_id: str) -> TokenRecord | None:
         """A token of the inventory; None for an unknown token ID."""
@@ -120,16 +121,6 @@ class Work(SessionStatements):
         """The profile of an existing customer."""
         row = self._connection.execute(select(profile).where(profile.c.customer_key == customer_key)).one()
         return Profile(*row)
-
-    def holder(self, token_key: int) -> str | None:
-        """The contract ID of a customer that a token is bound to."""
-        query = select(customer.c.contract_id).where(customer.c.token_key == token_key).limit(1)
-        return self._connection.execute(query).scalar()
-
-    def holders(self, token_key: int) -> int:
-        """How many customers a token is bound to."""
-        query = select(func.count()).where(customer.c.token_key == token_key)
-        return self._connection.execute(query).scalar_one()
 
     def newest_id(self) -> int:
         """The id of the newest audit row, 0 for none."""
@@ -147,7 +138,6 @@ class Work(SessionStatements):
                     "key": key,
                     "contract_id": one.contract_id,
                     "otp_use": OtpUse.NONE if one.token_key is None else OtpUse.ACTIVE,
-                    "token_key": one.token_key,
                     "language": one.language,
                     "attributes": one.attributes,
                 }
@@ -166,6 +156,13 @@ class Work(SessionStatements):
                 for key, one in zip(keys, new, strict=True)
             ],
         )
+        bound = [
+            {"customer_key": key, "token_key": one.token_key, "bound_at": ms_of(key)}
+            for key, one in zip(keys, new, strict=True)
+            if one.token_key is not None
+        ]
+        if bound:
+            self._connection.execute(insert(binding), bound)
 
     def set_contract_id(self, before: str, after: str) -> None:
         """Give a customer another contract ID. Raises Conflict if it was taken, or the customer renamed, since they
@@ -178,17 +175,13 @@ class Work(SessionStatements):
         if changed != 1:
             raise Conflict(f"{before} or {after} was changed by somebody else just now")
 
-    def set_otp_use(self, record: LoginRecord, after: OtpUse, token_key: int | None) -> bool:
-        """Move a customer to another use of OTP, with this token. False if the use or the token is not the one in
-        ``record`` any more."""
+    def set_otp_use(self, record: LoginRecord, after: OtpUse) -> bool:
+        """Move a customer to another use of OTP. False if the use is not the one in ``record`` any more."""
         change = (
             update(customer)
             .where(customer.c.key == record.customer_key, customer.c.otp_use == record.otp_use)
-            .values(otp_use=after, token_key=token_key)
+            .values(otp_use=after)
         )
-        if record.token_key is not None:
-            # None may also mean a shared token that another holder reported lost: then the column still names it.
-            change = change.where(customer.c.token_key == record.token_key)
         return self._connection.execute(change).rowcount == 1
 
     def set_failures(self, record: LoginRecord, failures: int, at: int, locked_at: int | None) -> bool:

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from otp_core.first_factor.hashes import Cost
 
 _HEAD = "sekisho-offline-cache 1 "
+_HEAD_OF_SEVERAL = "sekisho-offline-cache 2 "
+"""Of a cache in which a user has several tokens: an agent of 0.2.0 cannot read it, and says so."""
 _NONCE = 12
 VERIFIER_OCTETS = 16
 
@@ -33,8 +35,8 @@ class BadCache(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UserCodes:
-    """One user's codes: one verifier (hash) for each time step from ``first_step`` on. ``period``: seconds. ``drift``:
-    the token's clock drift, in steps."""
+    """The codes of one token of a user's: one verifier (hash) for each time step from ``first_step`` on. ``period``:
+    seconds. ``drift``: the token's clock drift, in steps."""
 
     token_id: str
     digits: int
@@ -55,7 +57,7 @@ class Cache:
 
     ``serial``: its random name. ``until``: when it ends, in milliseconds since the epoch. ``logins``: how many each
     user has. ``window``: steps around now in which a code is accepted. ``lock_after``: wrong codes in a row that end a
-    user's logins. ``users``: by contract ID.
+    user's logins. ``users``: the codes of their tokens by contract ID.
     """
 
     host: str
@@ -65,11 +67,10 @@ class Cache:
     window: int
     lock_after: int
     cost: Cost
-    users: dict[str, UserCodes]
+    users: dict[str, tuple[UserCodes, ...]]
 
-    def fits(self, user: str, code: str, step: int) -> bool:
-        """Whether this is the user's code of that time step. Takes as long as a password hash: 15 ms and more."""
-        codes = self.users[user]
+    def fits(self, codes: UserCodes, code: str, step: int) -> bool:
+        """Whether this is the token's code of that time step. Takes as long as a password hash: 15 ms and more."""
         if step not in codes.steps:
             return False
         made = verifier(self.serial, codes.token_id, step, code, self.cost)
@@ -86,7 +87,8 @@ def verifier(serial: str, token_id: str, step: int, code: str, cost: Cost) -> by
 
 def seal(cache: Cache, key: bytes) -> bytes:
     """The cache as the octets of a file: a line that names the host, and a line sealed under ``key`` (32 octets)."""
-    head = f"{_HEAD}{cache.host}\n".encode()
+    several = any(len(tokens) > 1 for tokens in cache.users.values())
+    head = f"{_HEAD_OF_SEVERAL if several else _HEAD}{cache.host}\n".encode()
     nonce = os.urandom(_NONCE)
     sealed = nonce + AESGCM(key).encrypt(nonce, json.dumps(_plain(cache)).encode(), head)
     return head + base64.b64encode(sealed) + b"\n"
@@ -95,7 +97,7 @@ def seal(cache: Cache, key: bytes) -> bytes:
 def open_cache(octets: bytes, key: bytes, host: str) -> Cache:
     """The cache in a file's octets, for this host. Raises BadCache."""
     head, _, body = octets.partition(b"\n")
-    if head.decode(errors="replace") != f"{_HEAD}{host}":
+    if head.decode(errors="replace") not in (f"{_HEAD}{host}", f"{_HEAD_OF_SEVERAL}{host}"):
         raise BadCache(f"it is not an offline cache for {host}")
     try:
         sealed = base64.b64decode(body.strip(), validate=True)
@@ -114,21 +116,28 @@ def _plain(cache: Cache) -> dict[str, Any]:
         "lock_after": cache.lock_after,
         "cost": [cache.cost.memory_kib, cache.cost.time_cost, cache.cost.parallelism],
         "users": {
-            name: [
-                codes.token_id,
-                codes.digits,
-                codes.period,
-                codes.drift,
-                codes.first_step,
-                base64.b64encode(b"".join(codes.verifiers)).decode(),
-            ]
-            for name, codes in cache.users.items()
+            name: _fields(tokens[0]) if len(tokens) == 1 else [_fields(codes) for codes in tokens]
+            for name, tokens in cache.users.items()
         },
     }
 
 
+def _fields(codes: UserCodes) -> list[Any]:
+    return [
+        codes.token_id,
+        codes.digits,
+        codes.period,
+        codes.drift,
+        codes.first_step,
+        base64.b64encode(b"".join(codes.verifiers)).decode(),
+    ]
+
+
 def _cache(plain: dict[str, Any], host: str) -> Cache:
-    users = {name: _user_codes(*fields) for name, fields in plain["users"].items()}
+    users = {
+        name: tuple(_user_codes(*token) for token in (fields if isinstance(fields[0], list) else [fields]))
+        for name, fields in plain["users"].items()
+    }
     return Cache(
         host,
         plain["serial"],

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from otp_core.accounts import Principal, Refusal, Refused, rerun_on_conflict
 from otp_core.audit import Event, id_at
 from otp_core.first_factor.hashes import Cost
+from otp_core.login.code_fit import token_spec
 from otp_core.login.policy import Rules
 from otp_core.login.spent_ahead import TokenSteps, is_ahead, with_step
-from otp_core.model import Kind, LoginRecord, OtpUse, TokenState
+from otp_core.model import Kind, LoginRecord, LoginToken, OtpUse, TokenState
 from otp_core.otp import code_at, is_spent_ahead, normalise_contract_id, step_at
 from otp_core.store.queries import AuditFilter, audit_rows
 from otp_core.store.store import Store
@@ -62,18 +63,22 @@ def issue(
     serial, until = secrets.token_hex(8), now + int(hours * 3_600_000)
     with store.work() as work:
         records = [_login_record(work, name) for name in dict.fromkeys(map(normalise_contract_id, users))]
-    codes = {one.contract_id: _codes(store, rules, cost, serial, one, now, until) for one in records}
+    codes = {
+        one.contract_id: tuple(_codes(store, rules, cost, serial, token, now, until) for token in _issuable(one))
+        for one in records
+    }
     cache = Cache(host, serial, until, logins, rules.window, rules.lock_after, cost, codes)
     with store.work() as work:
-        for one in records:
-            work.audit(
-                Event.OFFLINE_ISSUED,
-                actor=principal.name,
-                source=host,
-                reason=f"cache {serial}: {logins} logins within {hours:g} h",
-                customer=one.contract_id,
-                token=one.token_id,
-            )
+        for contract_id, tokens in codes.items():
+            for token in tokens:
+                work.audit(
+                    Event.OFFLINE_ISSUED,
+                    actor=principal.name,
+                    source=host,
+                    reason=f"cache {serial}: {logins} logins within {hours:g} h",
+                    customer=contract_id,
+                    token=token.token_id,
+                )
     return seal(cache, store.sealer.host_key(host))
 
 
@@ -81,28 +86,31 @@ def _login_record(work: Work, name: str) -> LoginRecord:
     record = work.login_record(name)
     if record is None:
         raise Refused(Refusal.UNKNOWN_CUSTOMER, name)
-    if record.otp_use != OtpUse.ACTIVE or record.locked_at is not None or record.token_key is None:
+    if record.otp_use != OtpUse.ACTIVE or record.locked_at is not None or not record.tokens:
         raise Refused(Refusal.NOT_NOW, f"{name} has no active token, or is locked")
-    if record.kind != Kind.TOTP:
-        raise Refused(Refusal.NOT_NOW, f"{name} has a counter token: only codes by the clock can be issued")
-    if record.verifier != LOCAL_VERIFIER:
-        raise Refused(Refusal.NOT_NOW, f"{name} has a token without a seed here: {record.verifier} verifies its codes")
+    if not _issuable(record):
+        if all(token.kind != Kind.TOTP for token in record.tokens):
+            raise Refused(Refusal.NOT_NOW, f"{name} has a counter token: only codes by the clock can be issued")
+        elsewhere = next(token.verifier for token in record.tokens if token.verifier != LOCAL_VERIFIER)
+        raise Refused(Refusal.NOT_NOW, f"{name} has a token without a seed here: {elsewhere} verifies its codes")
     return record
 
 
-def _codes(store: Store, rules: Rules, cost: Cost, serial: str, one: LoginRecord, now: int, until: int) -> UserCodes:
-    assert one.seed is not None and one.token_id is not None and one.digits and one.period
+def _issuable(record: LoginRecord) -> list[LoginToken]:
+    """The tokens whose codes can be known in advance."""
+    return [token for token in record.tokens if token.kind == Kind.TOTP and token.verifier == LOCAL_VERIFIER]
+
+
+def _codes(store: Store, rules: Rules, cost: Cost, serial: str, one: LoginToken, now: int, until: int) -> UserCodes:
+    assert one.seed is not None
     token_id, seed = one.token_id, store.sealer.unseal(one.seed, one.token_id)
-    with store.work() as work:
-        record = work.token(token_id)
-    assert record is not None
     first = max(one.last_step + 1, step_at(now, one.period) + one.drift - rules.window)
     last = step_at(until, one.period) + one.drift + rules.window
 
     def made(step: int) -> bytes:
-        if is_spent_ahead(record.spent_ahead, step):
+        if is_spent_ahead(one.spent_ahead, step):
             return secrets.token_bytes(VERIFIER_OCTETS)  # which is no code's
-        return verifier(serial, token_id, step, code_at(seed, step, record.spec), cost)
+        return verifier(serial, token_id, step, code_at(seed, step, token_spec(one)), cost)
 
     with ThreadPoolExecutor() as pool:
         return UserCodes(
@@ -139,7 +147,7 @@ def reconcile(
                 source=entry.source or journal.host,
                 reason=f"{journal.host}, cache {entry.serial}: {outcome}",
                 customer=entry.user,
-                token=entry.token_id,
+                token=entry.token_id or None,
             )
         work.put_meta(name, f"{len(journal.entries)} {journal.digests[-1].hex()}".encode())
     return reconciled

@@ -12,13 +12,12 @@ import hmac
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from otp_core.otp import DIGITS, code_at_the_end, is_code, nearest_first, normalise_code, step_at
-from pam_module.offline.cache import BadCache, Cache, decode_key, open_cache
+from pam_module.offline.cache import BadCache, Cache, UserCodes, decode_key, open_cache
 from pam_module.offline.journal import BadJournal, Entry, Journal
 
 KEY, CACHE, JOURNAL = "host.key", "cache", "journal"
@@ -62,10 +61,11 @@ class OfflineVerifier:
 
     async def _accepts(self, user: str, code: str, source: str) -> bool:
         cache, journal = self._open()
-        codes, now = cache.users.get(user), self._now_ms()
-        if codes is None:
+        tokens, now = cache.users.get(user), self._now_ms()
+        if tokens is None:
             return self._refuse(None, "a user whom the cache does not know")  # not by name: it may be a password
-        if not is_code(code, codes.digits):
+        candidates = [codes for codes in tokens if is_code(code, codes.digits)]
+        if not candidates:
             return self._refuse(user, "no code")
         if now >= cache.until:
             return self._refuse(user, "the cache is too old: issue a new one")
@@ -76,12 +76,18 @@ class OfflineVerifier:
             return self._refuse(user, "too many wrong codes")
         if now - self._online.get(self._fingerprint(user, code), -_REMEMBERED_MS) < _REMEMBERED_MS:
             return self._refuse(user, "a code that a server has accepted already")
-        last = max((entry.step for entry in journal.entries if entry.token_id == codes.token_id), default=-1)
-        step = await asyncio.to_thread(_find, cache, user, code, now, last)
-        entry = Entry(cache.serial, user, codes.token_id, -1, now, False, source)
-        journal.add(entry if step is None else replace(entry, step=step, spent=True))
-        if step is None:
+        fitting = []
+        for codes in candidates:
+            last = max((entry.step for entry in journal.entries if entry.token_id == codes.token_id), default=-1)
+            step = await asyncio.to_thread(_find, cache, codes, code, now, last)
+            if step is not None:
+                fitting.append((codes.token_id, step))
+        if not fitting:
+            named = candidates[0].token_id if len(candidates) == 1 else ""  # a wrong code is about none of several
+            journal.add(Entry(cache.serial, user, named, -1, now, False, source))
             return self._refuse(user, "wrong code")
+        for token_id, step in fitting:  # it is spent on every token that it fits
+            journal.add(Entry(cache.serial, user, token_id, step, now, True, source))
         _log.warning("accepted by the offline cache: reconcile the journal when a server answers again", customer=user)
         return True
 
@@ -107,10 +113,9 @@ class OfflineVerifier:
             self._journal.close()
 
 
-def _find(cache: Cache, user: str, code: str, now: int, last: int) -> int | None:
-    codes = cache.users[user]
+def _find(cache: Cache, codes: UserCodes, code: str, now: int, last: int) -> int | None:
     for step in nearest_first(step_at(now, codes.period) + codes.drift, cache.window):
-        if step > last and cache.fits(user, code, step):
+        if step > last and cache.fits(codes, code, step):
             return step
     return None
 

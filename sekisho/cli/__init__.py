@@ -14,7 +14,21 @@ from typing import Annotated
 import typer
 
 from sekisho import demo
-from sekisho.cli import acts, audit, backup, clock, config, customers, doctor, notices, pam, server, sessions, tokens
+from sekisho.cli import (
+    acts,
+    audit,
+    backup,
+    clock,
+    config,
+    customers,
+    devices,
+    doctor,
+    notices,
+    pam,
+    server,
+    sessions,
+    tokens,
+)
 from sekisho.cli.context import CliContext, Commands, default_config
 
 __all__ = ["app", "main"]
@@ -91,6 +105,7 @@ def _sekisho(
 server.add_to(app)
 app.add_typer(customers.app, name="customer")
 app.add_typer(tokens.app, name="token")
+app.add_typer(devices.app, name="device")
 app.add_typer(sessions.app, name="session")
 acts.add_to(app)
 audit.add_to(app)

@@ -11,9 +11,11 @@ import typer
 from otp_core import json_shapes
 from otp_core.audit import Event
 from otp_core.json_shapes import local_time
+from otp_core.model import OtpUse
 from otp_core.reference import reference_of
 from sekisho.cli.context import CliContext, principal
-from sekisho.cli.options import AsJson, ContractId, FromStdin, Reason, TokenId
+from sekisho.cli.options import AsJson, ContractId, FromStdin, Reason, TokenId, TokenName, WhichToken
+from sekisho.cli.options import token_id as token_id_option
 from sekisho.cli.output import hint, say, say_json
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def enrol(
     ctx: typer.Context,
     contract_id: ContractId,
     token_id: TokenId,
+    name: TokenName = None,
     reason: Reason = "",
     stdin: FromStdin = False,
     as_json: AsJson = False,
@@ -62,7 +65,7 @@ def enrol(
     context: CliContext = ctx.obj
     desk = context.desk
     (code,) = ask("code that the token shows", from_stdin=stdin)
-    receipt = desk.enrolment.enrol(contract_id, token_id, code, principal(reason))
+    receipt = desk.enrolment.enrol(contract_id, token_id, code, principal(reason), name=name)
     done(Event.ENROLLED, f"enrolled {contract_id} with {token_id}", receipt, as_json)
 
 
@@ -93,7 +96,7 @@ def suspend(
 
 
 def resume(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_json: AsJson = False) -> None:
-    """End a suspension: the token that the customer had works again.
+    """End a suspension: the tokens that the customer had work again.
 
     \b
     Example:
@@ -101,7 +104,8 @@ def resume(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_
     """
     context: CliContext = ctx.obj
     receipt = context.desk.enrolment.resume(contract_id, principal(reason))
-    done(Event.RESUMED, f"resumed {contract_id}: the code of {receipt.token} is needed again", receipt, as_json)
+    whose = receipt.token or "one of their tokens"
+    done(Event.RESUMED, f"resumed {contract_id}: the code of {whose} is needed again", receipt, as_json)
 
 
 def change(
@@ -111,17 +115,30 @@ def change(
     permit: Annotated[
         bool, typer.Option("--permit", help="By a reissue permit, in place of the old token's code.")
     ] = False,
+    replacing: Annotated[
+        str | None,
+        typer.Option(
+            "--replacing",
+            parser=token_id_option,
+            metavar="TOKEN_ID",
+            help="The token that goes, of a customer who has several.",
+            show_default=False,
+        ),
+    ] = None,
+    name: TokenName = None,
     reason: Reason = "",
     stdin: FromStdin = False,
     as_json: AsJson = False,
 ) -> None:
     """Change to a new token: the old one works until this moment, and never again.
 
-    Asks for the old token's code (or the permit), then for the new token's.
+    Asks for the old token's code (or the permit), then for the new token's. Of a customer who has several tokens, any
+    one's code will do, and --replacing says which one goes.
 
     \b
     Examples:
       sekisho change 1234567 VSMT87654321
+      sekisho change 1234567 VSMT87654321 --replacing VSMT12345678 --name "new phone"
       ./form | sekisho change 1234567 VSMT87654321 --permit
     """
     from sekisho.cli.secret_input import ask
@@ -130,22 +147,35 @@ def change(
     desk = context.desk
     old = "reissue permit" if permit else "code that the old token shows"
     proof, code = ask(old, "code that the new token shows", from_stdin=stdin)
-    change = desk.enrolment.change_by_permit if permit else desk.enrolment.change_device
-    receipt = change(contract_id, proof, token_id, code, principal(reason))
+    given = (contract_id, proof, token_id, code, principal(reason))
+    if permit:
+        receipt = desk.enrolment.change_by_permit(*given, name=name)
+    else:
+        receipt = desk.devices.change(*given, goes=replacing, name=name)
     done(Event.DEVICE_CHANGED, f"changed the token of {contract_id} to {token_id}", receipt, as_json)
 
 
-def report_lost(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Refuse a customer's token everywhere from this moment: it is lost or stolen.
+def report_lost(
+    ctx: typer.Context,
+    contract_id: ContractId,
+    token: WhichToken = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a customer's token everywhere from this moment: it is lost or stolen. Others that they have go on working.
 
     \b
-    Example:
+    Examples:
       sekisho report-lost 1234567 --reason "left in a taxi, ticket 4711"
+      sekisho report-lost 1234567 --token VSMT12345678
     """
     context: CliContext = ctx.obj
-    receipt = context.desk.enrolment.report_lost(contract_id, principal(reason))
-    text = f"reported {receipt.token} of {contract_id} lost; next: sekisho permit-reissue {contract_id}"
-    done(Event.REPORTED_LOST, text, receipt, as_json)
+    desk = context.desk
+    receipt = desk.enrolment.report_lost(contract_id, principal(reason), token_id=token)
+    others = desk.customers.login_record(contract_id).otp_use != OtpUse.LOST
+    next_ = "their other tokens go on working" if others else f"next: sekisho permit-reissue {contract_id}"
+    event = Event.ONE_REPORTED_LOST if others else Event.REPORTED_LOST
+    done(event, f"reported {receipt.token} of {contract_id} lost; {next_}", receipt, as_json)
 
 
 def permit_reissue(ctx: typer.Context, contract_id: ContractId, reason: Reason = "", as_json: AsJson = False) -> None:
@@ -168,6 +198,7 @@ def permit_reissue(ctx: typer.Context, contract_id: ContractId, reason: Reason =
 def resync(
     ctx: typer.Context,
     contract_id: ContractId,
+    token: WhichToken = None,
     reason: Reason = "",
     stdin: FromStdin = False,
     as_json: AsJson = False,
@@ -177,12 +208,12 @@ def resync(
     \b
     Examples:
       sekisho resync 1234567
-      ./form | sekisho resync 1234567
+      ./form | sekisho resync 1234567 --token VSMT12345678
     """
     from sekisho.cli.secret_input import ask
 
     context: CliContext = ctx.obj
     desk = context.desk
     first, second = ask("code that the token shows", "next code, as soon as it shows", from_stdin=stdin)
-    receipt = desk.enrolment.resynchronise(contract_id, first, second, principal(reason))
+    receipt = desk.enrolment.resynchronise(contract_id, first, second, principal(reason), token_id=token)
     done(Event.TOKEN_RESYNCHRONISED, f"resynchronised {receipt.token} of {contract_id}", receipt, as_json)

@@ -27,6 +27,7 @@ from sekisho.cli.spreadsheet import AsCsv, AsExcel, one_form, say_list
 
 if TYPE_CHECKING:
     from otp_core.imports import CustomerRow
+    from otp_core.store.queries import CustomerLine
     from sekisho.settings import Settings
 
 app = typer.Typer(help="Customers: who logs in.", no_args_is_help=True)
@@ -171,7 +172,7 @@ def show(ctx: typer.Context, contract_id: ContractId, as_json: AsJson = False) -
         say_json(facts)
     else:
         held = "yes" if line.password_held else "no"
-        say_facts(facts | {"password_held": held, "attributes": line.attributes})
+        say_facts(facts | {"password_held": held, "attributes": line.attributes, "tokens": None} | _tokens(line))
 
 
 @app.command("list")
@@ -212,11 +213,24 @@ def list_(
             say_json(json_shapes.customer(line))
     else:
         headings = ("contract ID", "use of OTP", "token", "locked", "name", "last code")
-        cells = (
-            (one.contract_id, one.otp_use, one.token_id, one.locked_at and "locked", one.name, local_time(one.last_at))
-            for one in lines
-        )
-        say_list(headings, cells, ids=("contract ID", "token"), as_csv=as_csv, as_excel=as_excel)
+        say_list(headings, map(_cells, lines), ids=("contract ID", "token"), as_csv=as_csv, as_excel=as_excel)
+
+
+def _tokens(line: CustomerLine) -> dict[str, str]:
+    """A fact for each token."""
+    facts = {}
+    for number, one in enumerate(line.tokens, 1):
+        since, last = local_time(one.bound_at), local_time(one.last_at)
+        about = [one.state, one.name and f'"{one.name}"', since and f"since {since}", last and f"last code {last}"]
+        heading = "token" if len(line.tokens) == 1 else f"token {number}"
+        facts[heading] = f"{one.token_id} ({', '.join(filter(None, about))})"
+    return facts
+
+
+def _cells(line: CustomerLine) -> tuple[object, ...]:
+    token_ids = " ".join(held.token_id for held in line.tokens)
+    last_code = local_time(max((held.last_at for held in line.tokens), default=0))
+    return (line.contract_id, line.otp_use, token_ids or None, line.locked_at and "locked", line.name, last_code)
 
 
 @app.command("rename")

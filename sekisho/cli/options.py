@@ -37,6 +37,20 @@ TokenId = Annotated[
         parser=token_id, metavar="TOKEN_ID", help="The token, in any grouping, case and width.", show_default=False
     ),
 ]
+WhichToken = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        parser=token_id,
+        metavar="TOKEN_ID",
+        help="Which one, of a customer who has several.",
+        show_default=False,
+    ),
+]
+TokenName = Annotated[
+    str | None,
+    typer.Option("--name", metavar="TEXT", help='What the customer calls the token: "my phone".', show_default=False),
+]
 Reason = Annotated[
     str, typer.Option(metavar="TEXT", help="Why, or a ticket number, for the audit trail.", show_default=False)
 ]

@@ -152,7 +152,7 @@ def wait_for_fresh_codes(config: Path, people: list[Sample]) -> None:
 
     with open_store(load(config, environment={}).settings).work() as work:
         records = [work.login_record(one.contract_id) for one in people]
-    used = max(record.last_step for record in records if record is not None)
+    used = max(token.last_step for record in records if record is not None for token in record.tokens)
     seconds = (used + 1) * 30 - time.time()
     if seconds > 0:
         typer.echo(f"waiting {seconds:.0f} s for the next code: the last demo used this one")

@@ -22,7 +22,7 @@ from otp_core.authentication.authenticator import Authenticator
 from otp_core.clock import GuardedClock
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
-from otp_core.model import Attempt, Kind, Language, LoginRecord, Mode, OtpUse, Policy, TokenSpec, Verdict
+from otp_core.model import Attempt, Kind, Language, LoginRecord, LoginToken, Mode, OtpUse, Policy, TokenSpec, Verdict
 from otp_core.otp import code_at, step_at
 from otp_core.store.queries import AuditFilter, AuditLine, TokenLine, audit_rows, token_line
 from otp_core.store.schema import metadata
@@ -145,6 +145,17 @@ class Bank:
         self.desk.customers.import_rows([new], [token_id], STAFF)
         return holder
 
+    def another_token(self, token_id: str, contract_id: str = "taro", spec: TokenSpec | None = None) -> Holder:
+        """One more token of somebody's, however many they may have."""
+        holder = self.token(token_id, spec)
+        holder.contract_id = contract_id
+        with self.store.work() as work:
+            record, new = work.login_record(contract_id), work.token(token_id)
+            assert record is not None and new is not None
+            work.bind_tokens([new.key], shared=False)
+            work.bind(record.customer_key, new.key, int(self.clock.now * 1000))
+        return holder
+
     def in_state(self, use: OtpUse, contract_id: str = "taro", token_id: str = "VSMT00000001") -> Holder:
         """Somebody whose use of one-time passwords is ``use``, come there by acts of the desk."""
         if use is OtpUse.NONE:
@@ -169,6 +180,11 @@ class Bank:
             record = work.login_record(contract_id)
         assert record is not None
         return record
+
+    def own_token(self, contract_id: str = "taro") -> LoginToken:
+        """The only token of somebody's, as a login sees it."""
+        (token,) = self.login_record(contract_id).tokens
+        return token
 
     def token_line(self, token_id: str = "VSMT00000001") -> TokenLine:
         with self.store.read() as connection:

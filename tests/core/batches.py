@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from otp_core.login.requests import Decision, Facts, LoginRequest, VerifierNeeded
 from otp_core.login.table import Stage
-from otp_core.model import Attempt, Verdict
+from otp_core.model import Attempt, LoginRecord, Verdict
 from otp_core.store.engine import LoginBatch, LoginReader, Maintenance
 from tests.core.bank import CHALLENGE, CODE, Bank, Holder
 
@@ -29,6 +30,11 @@ def first_round(holder: Holder) -> LoginRequest:
 def second_round(holder: Holder, state: bytes, user_password: str, fingerprint: int = 5) -> LoginRequest:
     attempt = Attempt(holder.contract_id, user_password, CHALLENGE, "gateway", challenge=state, fingerprint=fingerprint)
     return LoginRequest(attempt, Stage.SECOND_ROUND, code=user_password)
+
+
+def copy_of(record: LoginRecord) -> LoginRecord:
+    """With tokens of its own: an evaluator changes what it is given."""
+    return replace(record, tokens=[replace(token) for token in record.tokens])
 
 
 def completed(work: Coroutine[Any, Any, T]) -> T:

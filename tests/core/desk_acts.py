@@ -11,7 +11,7 @@ from otp_core.model import OtpUse, TokenSpec
 from otp_core.store.unit_of_work import NewCustomer
 from tests.core.bank import STAFF, Bank, Holder, rules
 
-NEW = "VSMT00000099"
+NEW, OTHER = "VSMT00000099", "VSMT00000098"
 LIMITS = SessionLimits(idle=600, longest=1800, most=1000)
 TARO = Principal("web", PrincipalKind.CUSTOMER, "192.0.2.9", customer="taro")
 NOBODY = Principal("web", PrincipalKind.ANONYMOUS, "192.0.2.9")
@@ -43,15 +43,17 @@ class Scene:
 def scene(folder: Path, act: Act) -> Scene:
     """What has to be there before ``act`` on taro."""
     folder.mkdir(exist_ok=True)
-    bank = Bank(folder, rules(lock_after=100))
+    bank = Bank(folder, rules(lock_after=100, tokens_per_customer=2))
     use = _USE.get(act, OtpUse.ACTIVE)
     taro = bank.customer(password_hash="old") if use is OtpUse.ACTIVE else bank.in_state(use)
-    new, sessions, enrolment = bank.token(NEW), bank.desk.sessions, bank.desk.enrolment
+    new, sessions, devices = bank.token(NEW), bank.desk.sessions, bank.desk.devices
     session = sessions.begin(b"t" * 32, "taro", {}, LIMITS, TARO)
     if act is Act.UNLOCK:
         bank.desk.customers.lock("taro", STAFF)
-    if act is Act.CHANGE_BY_PROOF:
-        enrolment.give_old_code("taro", taro.code(), session, 300, TARO)
+    if act in (Act.REMOVE_TOKEN, Act.REMOVE_TOKEN_WITHOUT_CODE):
+        bank.another_token(OTHER)
+    if act in (Act.CHANGE_BY_PROOF, Act.ADD_BY_PROOF):
+        devices.give_old_code("taro", taro.code(), session, 300, TARO)
     if act is Act.EXPIRE_SESSIONS:
         bank.clock.now += 700
     if act is Act.RETIRE_UNCLAIMED:
@@ -77,13 +79,16 @@ CALLS: dict[Act, Call] = {
     Act.SUSPEND: lambda desk, at, who: desk.enrolment.suspend("taro", at.taro.code(), who),
     Act.SUSPEND_WITHOUT_CODE: lambda desk, at, who: desk.enrolment.suspend("taro", None, who),
     Act.RESUME: lambda desk, at, who: desk.enrolment.resume("taro", who),
-    Act.CHANGE_DEVICE: lambda desk, at, who: desk.enrolment.change_device(
-        "taro", at.taro.code(), NEW, at.new.code(), who
-    ),
-    Act.GIVE_OLD_CODE: lambda desk, at, who: desk.enrolment.give_old_code("taro", at.taro.code(), at.session, 300, who),
-    Act.CHANGE_BY_PROOF: lambda desk, at, who: desk.enrolment.change_by_proof(
+    Act.CHANGE_DEVICE: lambda desk, at, who: desk.devices.change("taro", at.taro.code(), NEW, at.new.code(), who),
+    Act.GIVE_OLD_CODE: lambda desk, at, who: desk.devices.give_old_code("taro", at.taro.code(), at.session, 300, who),
+    Act.CHANGE_BY_PROOF: lambda desk, at, who: desk.devices.change_by_proof(
         "taro", at.session, NEW, at.new.code(), who
     ),
+    Act.ADD_TOKEN: lambda desk, at, who: desk.devices.add("taro", at.taro.code(), NEW, at.new.code(), who),
+    Act.ADD_BY_PROOF: lambda desk, at, who: desk.devices.add_by_proof("taro", at.session, NEW, at.new.code(), who),
+    Act.REMOVE_TOKEN: lambda desk, at, who: desk.devices.remove("taro", at.taro.code(), OTHER, who),
+    Act.REMOVE_TOKEN_WITHOUT_CODE: lambda desk, at, who: desk.devices.remove("taro", None, OTHER, who),
+    Act.NAME_TOKEN: lambda desk, at, who: desk.devices.rename("taro", at.taro.token_id, "my phone", who),
     Act.CHECK_PERMIT: lambda desk, at, who: desk.enrolment.check_permit("taro", at.bank.permit, who),
     Act.CHANGE_BY_PERMIT: lambda desk, at, who: desk.enrolment.change_by_permit(
         "taro", at.bank.permit, NEW, at.new.code(), who

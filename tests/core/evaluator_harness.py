@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from otp_core.audit import Event, Ids
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Rules
-from otp_core.login.requests import GATEWAY_CHECKED, Decision, Facts, FirstFinding, LoginRequest
+from otp_core.login.requests import (
+    GATEWAY_CHECKED,
+    Decision,
+    Facts,
+    FirstFinding,
+    LoginRequest,
+    VerifierNeeded,
+)
 from otp_core.login.table import Stage
 from otp_core.model import (
     NEVER,
@@ -18,6 +25,7 @@ from otp_core.model import (
     Challenge,
     Kind,
     LoginRecord,
+    LoginToken,
     Mode,
     OpenChallenge,
     OtpUse,
@@ -29,7 +37,7 @@ from otp_core.model import (
 from otp_core.otp import code_at, step_at
 from otp_core.sealing import Sealer
 from tests.core.bank import APPEND, CHALLENGE, CODE, NO_DELAYS
-from tests.core.batches import verdicts_of
+from tests.core.batches import copy_of, verdicts_of
 from tests.fakes import HandClock
 
 SEALER = Sealer(bytes(range(32)))
@@ -37,6 +45,7 @@ NOON = 1_800_000_015_000
 """Milliseconds; the middle of a step."""
 STEP = step_at(NOON, 30)
 TOTP = TokenSpec()
+_TOKEN_FIELDS = {one.name for one in fields(LoginToken)}
 WRONG_PASSWORD = FirstFinding(right=False)
 NOT_HELD = FirstFinding(right=True, held=False)
 
@@ -80,7 +89,6 @@ class Harness:
 
     def customer(self, contract_id: str = "taro", token: int | None = 1, spec: TokenSpec = TOTP) -> LoginRecord:
         """Somebody who logs in; with a token they are active."""
-        token_id = None if token is None else f"VSMT{token:08d}"
         self.customers[contract_id] = LoginRecord(
             contract_id=contract_id,
             customer_key=100 + len(self.customers),
@@ -91,35 +99,42 @@ class Harness:
             failed_fingerprint=0,
             language=None,
             attributes=None,
-            token_key=token,
-            token_id=token_id,
-            seed=None if token_id is None else SEALER.seal(seed_of(token_id), token_id),
-            verifier=None if token is None else "local",  # as the store has it
-            kind=None if token is None else spec.kind,
-            algorithm=None if token is None else spec.algorithm,
-            digits=None if token is None else spec.digits,
-            period=None if token is None else spec.period,
-            last_step=NEVER,
-            drift=0,
-            last_fingerprint=0,
-            last_at=0,
+            tokens=[] if token is None else [login_token(token, spec)],
         )
         return self.customers[contract_id]
 
+    def add_token(self, token: int, spec: TokenSpec = TOTP, contract_id: str = "taro") -> LoginToken:
+        """One more token of somebody's."""
+        self.customers[contract_id].tokens.append(login_token(token, spec))
+        return self.customers[contract_id].tokens[-1]
+
     def change(self, contract_id: str = "taro", **values: Any) -> None:
-        self.customers[contract_id] = replace(self.customers[contract_id], **values)
+        """Another value of the customer's, or of their only token."""
+        record = self.customers[contract_id]
+        of_token = {name: value for name, value in values.items() if name in _TOKEN_FIELDS}
+        of_customer = {name: value for name, value in values.items() if name not in _TOKEN_FIELDS}
+        if of_token:
+            (token,) = record.tokens
+            of_customer["tokens"] = [replace(token, **of_token)]
+        self.customers[contract_id] = replace(record, **of_customer)
 
     def run_batch(self, *requests: LoginRequest) -> list[Verdict]:
         """One batch: load, judge, apply."""
         customers = {request.attempt.customer for request in requests} & set(self.customers)
         states = {request.attempt.challenge or b"" for request in requests} & set(self.challenges)
         facts = Facts(
-            {one: replace(self.customers[one]) for one in customers}, {one: self.challenges[one] for one in states}
+            {one: copy_of(self.customers[one]) for one in customers}, {one: self.challenges[one] for one in states}
         )
         decision = self.evaluator.evaluate(requests, facts, self.now, self._ids)
         self._apply(decision)
         assert len(decision.verdicts) == len(requests)
         return verdicts_of(decision)
+
+    def undecided(self, request: LoginRequest) -> tuple[list[Verdict | VerifierNeeded], list[object]]:
+        """What is said of a code that has to be verified elsewhere first, and all changes that go with it."""
+        facts = Facts({one: copy_of(record) for one, record in self.customers.items()}, dict(self.challenges))
+        decision = self.evaluator.evaluate([request], facts, self.now, self._ids)
+        return decision.verdicts, [*decision.step_updates, *decision.failure_updates, *decision.audit]
 
     def verdict(self, request: LoginRequest) -> Verdict:
         (verdict,) = self.run_batch(request)
@@ -144,11 +159,12 @@ class Harness:
         for state in decision.challenges_consumed:
             del self.challenges[state]
         for step, drift, fingerprint, at, token_key, before in decision.step_updates:
-            holders = [one for one in self.customers.values() if one.token_key == token_key]
-            assert holders and all(one.last_step == before < step for one in holders), "the store would refuse this"
+            held = [token for one in self.customers.values() for token in one.tokens if token.key == token_key]
+            assert held and all(token.last_step == before < step for token in held), "the store would refuse this"
             self.spent.append((token_key, step))
-            for one in holders:
-                self.change(one.contract_id, last_step=step, drift=drift, last_fingerprint=fingerprint, last_at=at)
+            for token in held:
+                token.last_step, token.drift = step, drift
+                token.last_fingerprint, token.last_at = fingerprint, at
         self.counts += len(decision.failure_updates)
         for failures, at, fingerprint, locked_at, key, *read in decision.failure_updates.values():
             (who,) = [one.contract_id for one in self.customers.values() if one.customer_key == key]
@@ -159,6 +175,25 @@ class Harness:
             self.challenges[challenge.state] = challenge
         assert decision.locked == [row for row in decision.audit if row.event == Event.CUSTOMER_LOCKED]
         self.audit += decision.audit
+
+
+def login_token(token: int, spec: TokenSpec = TOTP) -> LoginToken:
+    """A token that no code was ever accepted for."""
+    token_id = f"VSMT{token:08d}"
+    return LoginToken(
+        key=token,
+        token_id=token_id,
+        seed=SEALER.seal(seed_of(token_id), token_id),
+        verifier="local",  # as the store has it
+        kind=spec.kind,
+        algorithm=spec.algorithm,
+        digits=spec.digits,
+        period=spec.period,
+        last_step=NEVER,
+        drift=0,
+        last_fingerprint=0,
+        last_at=0,
+    )
 
 
 def attempt(customer: str, policy: Policy, **more: Any) -> Attempt:

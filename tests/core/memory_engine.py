@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from otp_core.login.requests import Decision, Facts
-from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge, StoreUnavailable
+from otp_core.model import AuditRow, Conflict, LoginRecord, LoginToken, OpenChallenge, StoreUnavailable
+from tests.core.batches import copy_of
 
 
 @dataclass
@@ -33,7 +34,7 @@ class MemoryEngine:
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             facts = Facts(
-                {one: replace(self.records[one]) for one in customers if one in self.records},
+                {one: copy_of(self.records[one]) for one in customers if one in self.records},
                 {state: self.challenges[state] for state in states if state in self.challenges},
             )
             await asyncio.sleep(0.001)  # the network to the database: other batches run meanwhile
@@ -52,8 +53,11 @@ class MemoryEngine:
     def close(self) -> None:
         pass
 
+    def _tokens(self) -> dict[int, LoginToken]:
+        return {token.key: token for one in self.records.values() for token in one.tokens}
+
     def _holds(self, decision: Decision) -> bool:
-        by_token = {one.token_key: one for one in self.records.values()}
+        by_token = self._tokens()
         by_customer = {one.customer_key: one for one in self.records.values()}
         return (
             all(state in self.challenges for state in decision.challenges_consumed)
@@ -68,11 +72,11 @@ class MemoryEngine:
     def _apply(self, decision: Decision) -> None:
         for state in decision.challenges_consumed:
             del self.challenges[state]
+        by_token = self._tokens()
         for step in decision.step_updates:
-            for record in self.records.values():
-                if record.token_key == step.token_key:
-                    record.last_step, record.drift = step.step, step.drift
-                    record.last_fingerprint, record.last_at = step.fingerprint, step.at
+            token = by_token[step.token_key]
+            token.last_step, token.drift = step.step, step.drift
+            token.last_fingerprint, token.last_at = step.fingerprint, step.at
         for key, count in decision.failure_updates.items():
             for record in self.records.values():
                 if record.customer_key == key:

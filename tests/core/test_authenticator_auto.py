@@ -147,9 +147,9 @@ def test_mode_auto_leaves_a_counter_token_as_it_was_until_the_verdict(tmp_path: 
     async def scene() -> None:
         async with entrance(bank, knows()) as door:
             assert await door.why(taro, "wrong" + taro.code(3), AUTO) == Finding.WRONG_PASSWORD
-            assert bank.login_record().last_step == -1
+            assert bank.own_token().last_step == -1
             assert await door.says(taro, PW + taro.code(3), AUTO) == Accept()
-            assert bank.login_record().last_step == 3
+            assert bank.own_token().last_step == 3
 
     run(scene)
 
@@ -235,4 +235,4 @@ def test_a_password_equal_to_the_code_is_one_answer_given_twice_and_no_attempt(t
             assert await door.why(taro, code + code, policy) == Finding.NOT_A_CODE
 
     run(scene)
-    assert (bank.login_record().failures, bank.login_record().last_step) == (0, -1)
+    assert (bank.login_record().failures, bank.own_token().last_step) == (0, -1)

@@ -58,7 +58,7 @@ def test_mode_password_asks_for_the_password_alone(tmp_path: Path) -> None:
             assert await door.why(taro, PW + taro.code(), PASSWORD) == Finding.WRONG_PASSWORD
 
     run(scene)
-    assert bank.login_record().last_step == -1
+    assert bank.own_token().last_step == -1
 
 
 @pytest.mark.parametrize("policy", [PASSWORD, CHALLENGE, APPEND, AUTO])
@@ -72,7 +72,7 @@ def test_no_mode_that_asks_for_a_password_lets_in_where_none_is_held(tmp_path: P
                 assert await door.why(taro, user_password, policy) == Finding.NOTHING_CHECKED
 
     run(scene)
-    assert bank.login_record().last_step == -1
+    assert bank.own_token().last_step == -1
     assert bank.rows()["challenge"] == []
 
 

@@ -42,7 +42,7 @@ def test_what_a_login_is_known_by_tells_nothing_of_the_password(tmp_path: Path) 
             assert await door.says(taro, PW + taro.code(), joining, fingerprint=7) == Accept()
 
     run(scene)
-    assert bank.login_record().last_fingerprint == bank.store.sealer.fingerprint(
+    assert bank.own_token().last_fingerprint == bank.store.sealer.fingerprint(
         b"join", b"", b"gateway", b"taro", taro.code().encode()
     )
 

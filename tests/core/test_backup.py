@@ -219,7 +219,7 @@ def test_a_damaged_store_gives_no_backup(bank: Bank, tmp_path: Path) -> None:
 def test_a_row_that_refers_to_nothing_gives_no_backup(bank: Bank, tmp_path: Path) -> None:
     with closing(driver.connect(str(bank.database), isolation_level=None)) as store:
         store.execute("DELETE FROM token")
-    with pytest.raises(StoreProblem, match="table customer has a row that refers to nothing"):
+    with pytest.raises(StoreProblem, match="table binding has a row that refers to nothing"):
         made(bank, tmp_path / "one.db")
     assert left_in(tmp_path) == ["bank"]
 

@@ -19,8 +19,8 @@ def said(away: int, drift: int = 0, window: int = 1) -> str:
     harness = Harness()
     harness.customer()
     harness.change(drift=drift)
-    record = harness.customers["taro"]
-    return near_miss(record, seed_of("VSMT00000001"), code_of(away=away), NOON, window, 10)
+    (token,) = harness.customers["taro"].tokens
+    return near_miss(token, seed_of("VSMT00000001"), code_of(away=away), NOON, window, 10)
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_near_is_up_to_twenty_steps_on_each_side(away: int, words: str) -> None:
 def test_of_two_steps_with_one_code_the_nearer_one_is_told() -> None:
     """Steps 49685 and 49703 of this seed have one code."""
     harness = Harness()
-    record = harness.customer()
+    (token,) = harness.customer().tokens
     now = 49697 * 30_000
     text = code_of(away=-12, now=now)
     assert text == code_of(away=6, now=now)
-    assert near_miss(record, seed_of("VSMT00000001"), text, now, 1, 10) == "correct code, 6 steps early"
+    assert near_miss(token, seed_of("VSMT00000001"), text, now, 1, 10) == "correct code, 6 steps early"
 
 
 @pytest.mark.parametrize("text", ["", "12345", "1234567", "abcdef", "１２３４５６"])
 def test_what_is_no_code_misses_nothing(text: str) -> None:
-    record = make_harness().customers["taro"]
-    assert near_miss(record, seed_of("VSMT00000001"), text, NOON, 1, 10) == ""
+    (token,) = make_harness().customers["taro"].tokens
+    assert near_miss(token, seed_of("VSMT00000001"), text, NOON, 1, 10) == ""
 
 
 @pytest.mark.parametrize(
@@ -84,18 +84,18 @@ def test_what_is_no_code_misses_nothing(text: str) -> None:
 )
 def test_a_counter_token_is_told_by_counters(counter: int, words: str) -> None:
     harness = Harness()
-    record = harness.customer(spec=COUNTER)
-    record.last_step = 100
+    (token,) = harness.customer(spec=COUNTER).tokens
+    token.last_step = 100
     text = code_of(away=counter, spec=COUNTER)
-    assert harness.evaluator.fit(record, text, NOON)[0] is not Fit.FITS
-    assert near_miss(record, seed_of("VSMT00000001"), text, NOON, 1, 10) == words
+    assert harness.evaluator.fit(token, text, NOON)[0] is not Fit.FITS
+    assert near_miss(token, seed_of("VSMT00000001"), text, NOON, 1, 10) == words
 
 
 @pytest.mark.parametrize("counter", [98, 100, 101, 110, 111])
 def test_a_counter_that_is_expected_or_was_just_accepted_is_no_near_miss(counter: int) -> None:
-    record = Harness().customer(spec=COUNTER)
-    record.last_step = 100
-    assert near_miss(record, seed_of("VSMT00000001"), code_of(away=counter, spec=COUNTER), NOON, 1, 10) == ""
+    (token,) = Harness().customer(spec=COUNTER).tokens
+    token.last_step = 100
+    assert near_miss(token, seed_of("VSMT00000001"), code_of(away=counter, spec=COUNTER), NOON, 1, 10) == ""
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_counter_that_is_expected_or_was_just_accepted_is_no_near_miss(counter
     [(-1, 11, "correct code, 11 counters ahead"), (4, 0, "correct code, 5 counters behind")],
 )
 def test_a_counter_token_begins_at_nought(last_step: int, counter: int, words: str) -> None:
-    record = Harness().customer(spec=COUNTER)
-    record.last_step = last_step
-    assert near_miss(record, seed_of("VSMT00000001"), code_of(away=counter, spec=COUNTER), NOON, 1, 10) == words
+    (token,) = Harness().customer(spec=COUNTER).tokens
+    token.last_step = last_step
+    assert near_miss(token, seed_of("VSMT00000001"), code_of(away=counter, spec=COUNTER), NOON, 1, 10) == words
 
 
 def test_a_rejection_and_a_second_question_know_how_the_code_misses_and_others_do_not() -> None:

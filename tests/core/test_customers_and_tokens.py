@@ -42,11 +42,9 @@ def test_a_customer_is_added_with_what_is_known_of_them_and_without_a_token(tmp_
     with bank.store.read() as connection:
         line = customer_line(connection, "taro")
     assert line is not None
-    assert line == (
+    assert tuple(line) == (
         "taro",
         OtpUse.NONE,
-        None,
-        None,
         None,
         0,
         "山田 太郎",
@@ -54,7 +52,7 @@ def test_a_customer_is_added_with_what_is_known_of_them_and_without_a_token(tmp_
         "en",
         '{"Filter-Id": "gold"}',
         True,
-        None,
+        (),
     )
 
 

@@ -31,7 +31,7 @@ ACTS: dict[Move, Act] = {
     Move.ENROL: lambda bank, taro, new: bank.desk.enrolment.enrol("taro", new.token_id, new.code(), ME),
     Move.SUSPEND: lambda bank, taro, new: bank.desk.enrolment.suspend("taro", taro.code(), ME),
     Move.RESUME: lambda bank, taro, new: bank.desk.enrolment.resume("taro", STAFF),
-    Move.CHANGE_DEVICE: lambda bank, taro, new: bank.desk.enrolment.change_device(
+    Move.CHANGE_DEVICE: lambda bank, taro, new: bank.desk.devices.change(
         "taro", taro.code(), new.token_id, new.code(), ME
     ),
     Move.CHANGE_BY_PERMIT: lambda bank, taro, new: bank.desk.enrolment.change_by_permit(
@@ -40,6 +40,7 @@ ACTS: dict[Move, Act] = {
     Move.REPORT_LOST: lambda bank, taro, new: bank.desk.enrolment.report_lost("taro", STAFF),
     Move.PERMIT_REISSUE: lambda bank, taro, new: bank.desk.enrolment.permit_reissue("taro", STAFF),
 }
+"""Those of a customer with several tokens are in test_several_tokens.py."""
 ASKED = {
     Move.ENROL: "enrol",
     Move.SUSPEND: "suspend",
@@ -64,7 +65,7 @@ RETIRING = ((OtpUse.ACTIVE, Move.CHANGE_DEVICE), (OtpUse.SUSPENDED, Move.ENROL))
 """Where the customer's old token dies by it, and leaves a row of its own."""
 
 
-@pytest.mark.parametrize("move", list(Move))
+@pytest.mark.parametrize("move", list(ACTS))
 @pytest.mark.parametrize("use", list(OtpUse))
 def test_an_act_is_carried_out_where_the_table_allows_it_and_refused_everywhere_else(
     tmp_path: Path, use: OtpUse, move: Move
@@ -108,7 +109,7 @@ def test_a_token_is_resynchronised_where_it_is_active_and_nowhere_else(tmp_path:
     before = bank.rows()
     if use is OtpUse.ACTIVE:
         bank.desk.enrolment.resynchronise("taro", taro.code(50), taro.code(51), STAFF)
-        assert (bank.login_record().last_step, bank.login_record().drift) == (taro.step(51), 51)
+        assert (bank.own_token().last_step, bank.own_token().drift) == (taro.step(51), 51)
         return
     refusal = refused(lambda: bank.desk.enrolment.resynchronise("taro", taro.code(50), taro.code(51), STAFF))
     assert refusal.refusal is Refusal.NOT_NOW
@@ -164,8 +165,8 @@ def test_a_row_says_who_acted_where_from_and_why_and_the_receipt_names_it(tmp_pa
 def test_a_device_change_tells_what_the_old_token_was(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro, new, newer = bank.customer(), bank.token(NEW), bank.token("VSMT00000098")
-    bank.desk.enrolment.change_device("taro", taro.code(), NEW, new.code(), replace(ME, reason=""))
-    bank.desk.enrolment.change_device("taro", new.code(1), newer.token_id, newer.code(), ME)
+    bank.desk.devices.change("taro", taro.code(), NEW, new.code(), replace(ME, reason=""))
+    bank.desk.devices.change("taro", new.code(1), newer.token_id, newer.code(), ME)
     assert [row.reason for row in bank.audit(event="otp.device-changed")] == [
         "was VSMT00000001",
         f"portal; was {NEW}",
@@ -256,14 +257,14 @@ def test_a_seed_that_does_not_open_stops_the_act_and_nothing_is_written(tmp_path
         (
             "token",
             "state",
-            lambda bank, taro, new: bank.desk.enrolment.change_device("taro", taro.code(), NEW, new.code(), ME),
+            lambda bank, taro, new: bank.desk.devices.change("taro", taro.code(), NEW, new.code(), ME),
         ),
         ("token", "last_step", lambda bank, taro, new: bank.desk.enrolment.suspend("taro", taro.code(), ME)),
         ("customer", "otp_use", lambda bank, taro, new: bank.desk.enrolment.suspend("taro", taro.code(), ME)),
         (
             "customer",
             "otp_use",
-            lambda bank, taro, new: bank.desk.enrolment.change_device("taro", taro.code(), NEW, new.code(), ME),
+            lambda bank, taro, new: bank.desk.devices.change("taro", taro.code(), NEW, new.code(), ME),
         ),
     ],
 )

@@ -38,7 +38,7 @@ def test_a_counter_token_is_resynchronised_ahead_of_its_counter(tmp_path: Path) 
     bank = Bank(tmp_path)
     taro = bank.customer(spec=TokenSpec(Kind.HOTP))
     bank.desk.enrolment.resynchronise("taro", taro.code(700), taro.code(701), STAFF)
-    assert (bank.login_record().last_step, bank.login_record().drift) == (701, 0)
+    assert (bank.own_token().last_step, bank.own_token().drift) == (701, 0)
     assert login(bank, taro, taro.code(702)) == Accept()
 
 
@@ -73,8 +73,8 @@ def by_hand(bank: Bank, holder: Holder, new: Holder) -> dict[str, Callable[[], o
     bad = wrong(holder, new)
     return {
         "suspend": lambda: bank.desk.enrolment.suspend("taro", bad, ME),
-        "change device": lambda: bank.desk.enrolment.change_device("taro", bad, NEW, new.code(), ME),
-        "change device, new code": lambda: bank.desk.enrolment.change_device("taro", holder.code(), NEW, bad, ME),
+        "change device": lambda: bank.desk.devices.change("taro", bad, NEW, new.code(), ME),
+        "change device, new code": lambda: bank.desk.devices.change("taro", holder.code(), NEW, bad, ME),
         "resynchronise": lambda: bank.desk.enrolment.resynchronise("taro", bad, bad, ME),
     }
 
@@ -185,7 +185,7 @@ def test_a_dead_token_is_enrolled_by_nobody_even_where_tokens_are_shared(tmp_pat
     if state is TokenState.LOST:
         bank.desk.enrolment.report_lost("taro", STAFF)
     else:
-        bank.desk.enrolment.change_device("taro", taro.code(), NEW, new.code(), ME)
+        bank.desk.devices.change("taro", taro.code(), NEW, new.code(), ME)
     bank.clock.now += 60
     refusal = refused(lambda: bank.desk.enrolment.enrol("saburo", taro.token_id, taro.code(), signed_in("saburo")))
     assert (refusal.refusal, refusal.detail) == (Refusal.TOKEN_OR_CODE, f"token VSMT00000001 is {state}")
@@ -195,12 +195,12 @@ def test_a_dead_token_is_enrolled_by_nobody_even_where_tokens_are_shared(tmp_pat
 def test_a_shared_token_lives_on_until_the_last_one_changes(tmp_path: Path) -> None:
     bank, taro, jiro = shared(tmp_path)
     new, newer = bank.token(NEW), bank.token("VSMT00000098")
-    bank.desk.enrolment.change_device("taro", taro.code(), NEW, new.code(), ME)
+    bank.desk.devices.change("taro", taro.code(), NEW, new.code(), ME)
     assert bank.token_line().state == TokenState.BOUND
     assert reason(login(bank, jiro)) == Finding.REUSED, "the code that changed the device cannot log in anybody"
     assert login(bank, jiro, jiro.code(1)) == Accept()
     bank.clock.now += 60
-    bank.desk.enrolment.change_device("jiro", jiro.code(), newer.token_id, newer.code(), signed_in("jiro"))
+    bank.desk.devices.change("jiro", jiro.code(), newer.token_id, newer.code(), signed_in("jiro"))
     assert bank.token_line().state == TokenState.RETIRED
 
 
@@ -212,7 +212,7 @@ def test_a_shared_token_that_one_reports_lost_is_refused_from_all(tmp_path: Path
     before = bank.rows()
     for act in (
         lambda: bank.desk.enrolment.suspend("jiro", jiro.code(), signed_in("jiro")),
-        lambda: bank.desk.enrolment.change_device("jiro", jiro.code(), NEW, new.code(), signed_in("jiro")),
+        lambda: bank.desk.devices.change("jiro", jiro.code(), NEW, new.code(), signed_in("jiro")),
         lambda: bank.desk.enrolment.resynchronise("jiro", jiro.code(), jiro.code(1), signed_in("jiro")),
     ):
         assert refused(act).refusal is Refusal.NOT_NOW

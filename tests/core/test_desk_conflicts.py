@@ -183,9 +183,7 @@ def test_of_two_acts_with_one_code_the_second_run_finds_it_used(tmp_path: Path) 
     bank = Bank(tmp_path)
     taro = bank.customer()
     session = bank.desk.sessions.begin(b"t" * 32, "taro", {}, LIMITS, TARO)
-    store, desk = interrupted(
-        bank, lambda other: other.enrolment.give_old_code("taro", taro.code(), session, 300, TARO)
-    )
+    store, desk = interrupted(bank, lambda other: other.devices.give_old_code("taro", taro.code(), session, 300, TARO))
     with pytest.raises(Refused) as caught:
         desk.enrolment.suspend("taro", taro.code(), TARO)
     assert caught.value.refusal is Refusal.REUSED_CODE
@@ -211,11 +209,9 @@ def test_of_two_permits_made_at_once_the_later_one_is_good(tmp_path: Path) -> No
 def test_of_two_changes_of_the_device_one_binds_its_token(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro, new, other_new = bank.customer(), bank.token(NEW), bank.token("VSMT00000098")
-    store, desk = interrupted(
-        bank, lambda other: other.enrolment.change_device("taro", taro.code(1), NEW, new.code(), TARO)
-    )
+    store, desk = interrupted(bank, lambda other: other.devices.change("taro", taro.code(1), NEW, new.code(), TARO))
     with pytest.raises(Refused) as caught:
-        desk.enrolment.change_device("taro", taro.code(), other_new.token_id, other_new.code(), TARO)
+        desk.devices.change("taro", taro.code(), other_new.token_id, other_new.code(), TARO)
     assert caught.value.refusal is Refusal.WRONG_CODE, "it is not the code of the token that is bound by then"
     assert store.conflicts == 1
     assert bank.login_record().token_id == NEW

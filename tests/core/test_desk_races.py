@@ -76,7 +76,7 @@ def test_of_two_acts_with_one_code_at_once_one_is_carried_out(tmp_path: Path, ro
     found = race(
         [
             lambda: one.enrolment.suspend("taro", taro.code(), ME),
-            lambda: other.enrolment.change_device("taro", taro.code(), NEW, new.code(), ME),
+            lambda: other.devices.change("taro", taro.code(), NEW, new.code(), ME),
         ]
     )
     assert sorted(type(answer).__name__ for answer in found) == ["Receipt", "Refused"]

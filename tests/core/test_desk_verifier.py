@@ -79,7 +79,7 @@ def suspend(desk: Desk) -> Callable[[Code], object]:
 
 
 def change(desk: Desk, new: str) -> Callable[[Code, Code], object]:
-    return lambda old_code, code: desk.enrolment.change_device("taro", old_code, new, code, TARO)
+    return lambda old_code, code: desk.devices.change("taro", old_code, new, code, TARO)
 
 
 def refusal(work: Coroutine[Any, Any, object]) -> Refusal:
@@ -104,8 +104,15 @@ def test_a_token_is_enrolled_by_a_code_that_its_verifier_knows(tmp_path: Path) -
     run(verified(enrol(bank.desk), ("２４６ 802",), {"vip": service}))
     assert service.asked == [(VIP, "246802")]
     record = bank.login_record()
-    assert (record.otp_use, record.token_id, record.verifier, record.seed) == (OtpUse.ACTIVE, VIP, "vip", None)
-    assert (record.last_step, record.drift, record.failures) == (0, 0, 0), "the first code is spent here too"
+    assert (record.otp_use, record.token_id, record.tokens[0].verifier, record.tokens[0].seed) == (
+        OtpUse.ACTIVE,
+        VIP,
+        "vip",
+        None,
+    )
+    assert (record.tokens[0].last_step, record.tokens[0].drift, record.failures) == (0, 0, 0), (
+        "the first code is spent here too"
+    )
     assert bank.audit()[-1].event == Event.ENROLLED
 
 
@@ -113,7 +120,7 @@ def test_a_right_code_suspends_and_is_spent(tmp_path: Path) -> None:
     bank, service = enrolled(tmp_path)
     run(verified(suspend(bank.desk), ("135791",), {"vip": service}))
     assert service.asked == [(VIP, "135791")]
-    assert (bank.login_record().otp_use, bank.login_record().last_step) == (OtpUse.SUSPENDED, 1)
+    assert (bank.login_record().otp_use, bank.own_token().last_step) == (OtpUse.SUSPENDED, 1)
 
 
 def test_a_wrong_code_is_counted_and_a_used_one_is_not(tmp_path: Path) -> None:
@@ -173,8 +180,8 @@ def test_a_verifier_that_answers_about_another_token_is_not_believed(tmp_path: P
 def test_a_finding_about_another_token_is_worth_nothing(tmp_path: Path) -> None:
     bank, _ = enrolled(tmp_path)
     with pytest.raises(VerificationNeeded):
-        suspend(bank.desk)(VerifiedCode("975310", CodeFinding(VIP_NEW, Fit.FITS)))
-    assert "975310" not in repr(VerifiedCode("975310", CodeFinding(VIP_NEW, Fit.FITS)))
+        suspend(bank.desk)(VerifiedCode("975310", (CodeFinding(VIP_NEW, Fit.FITS),)))
+    assert "975310" not in repr(VerifiedCode("975310", (CodeFinding(VIP_NEW, Fit.FITS),)))
 
 
 def test_a_device_changes_between_tokens_of_every_kind(tmp_path: Path) -> None:
@@ -186,7 +193,7 @@ def test_a_device_changes_between_tokens_of_every_kind(tmp_path: Path) -> None:
     assert (bank.login_record().token_id, bank.token_line(VIP).state) == (VIP_NEW, TokenState.RETIRED)
     service.codes[VIP_NEW].add("864202")
     run(verified(change(bank.desk, here.token_id), ("864202", here.code()), verifiers))
-    assert (bank.login_record().token_id, bank.login_record().last_step) == (here.token_id, here.step())
+    assert (bank.login_record().token_id, bank.own_token().last_step) == (here.token_id, here.step())
     third = "VSMT33333333"
     service.codes[third] = {"112233"}
     with bank.store.work() as work:
@@ -213,7 +220,7 @@ def test_an_old_code_that_is_right_is_not_spent_here_if_the_new_one_is_wrong(tmp
     work = verified(change(bank.desk, VIP_NEW), ("135791", "000000"), {"vip": service})
     assert refusal(work) is Refusal.TOKEN_OR_CODE
     record = bank.login_record()
-    assert (record.token_id, record.last_step, record.failures) == (VIP, 0, 1)
+    assert (record.token_id, record.tokens[0].last_step, record.failures) == (VIP, 0, 1)
 
 
 def test_a_verifier_is_asked_once_however_often_the_act_is_run(tmp_path: Path) -> None:
@@ -229,7 +236,7 @@ def test_a_step_that_the_verifier_tells_is_spent_and_never_twice(tmp_path: Path)
     bank, service = enrolled(tmp_path)
     service.step = 500
     run(verified(suspend(bank.desk), ("135791",), {"vip": service}))
-    assert bank.login_record().last_step == 500
+    assert bank.own_token().last_step == 500
     bank.desk.enrolment.resume("taro", STAFF)
     service.codes[VIP].add("864202")
     assert refusal(verified(suspend(bank.desk), ("864202",), {"vip": service})) is Refusal.REUSED_CODE

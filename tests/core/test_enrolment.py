@@ -52,7 +52,7 @@ def test_an_unknown_token_somebody_elses_and_a_wrong_code_are_one_refusal_and_ea
     theirs, gone, retired = (bank.customer(f"jiro{n}", f"VSMT0000001{n}") for n in range(3))
     bank.desk.enrolment.report_lost("jiro1", STAFF)
     other = bank.token(NEW)
-    bank.desk.enrolment.change_device("jiro2", retired.code(), NEW, other.code(), STAFF)
+    bank.desk.devices.change("jiro2", retired.code(), NEW, other.code(), STAFF)
     tries = [
         ("VSMT77777777", "123456", "is not in the inventory"),
         (theirs.token_id, theirs.code(), "is bound"),
@@ -133,7 +133,7 @@ def test_staff_suspends_without_a_code_even_a_locked_customer(tmp_path: Path) ->
     bank.customer()
     bank.desk.customers.lock("taro", STAFF)
     bank.desk.enrolment.suspend("taro", None, STAFF)
-    assert (bank.login_record().otp_use, bank.login_record().last_step) == (OtpUse.SUSPENDED, -1)
+    assert (bank.login_record().otp_use, bank.own_token().last_step) == (OtpUse.SUSPENDED, -1)
 
 
 @pytest.mark.parametrize(
@@ -171,10 +171,10 @@ def test_the_old_token_works_until_the_moment_in_which_the_new_one_lives(tmp_pat
     bank = Bank(tmp_path)
     taro, new = bank.customer(), bank.token(NEW)
     new.contract_id = "taro"
-    refused(lambda: bank.desk.enrolment.change_device("taro", taro.code(), NEW, wrong(new), ME))
+    refused(lambda: bank.desk.devices.change("taro", taro.code(), NEW, wrong(new), ME))
     assert reason(login(bank, new)) == Finding.WRONG
     assert login(bank, taro) == Accept(), "the code of the attempt that failed was not used up"
-    bank.desk.enrolment.change_device("taro", taro.code(1), NEW, new.code(), ME)
+    bank.desk.devices.change("taro", taro.code(1), NEW, new.code(), ME)
     bank.clock.now += 60
     assert reason(login(bank, taro)) in (Finding.WRONG, Finding.NOT_A_CODE)
     assert login(bank, new) == Accept()
@@ -203,7 +203,7 @@ def test_a_device_change_that_fails_changes_nothing_but_the_count(
     news = {"right": token.code(), "wrong": wrong(taro, token), "of the old token": taro.code(), "": ""}
     login(bank, taro, codes["used"])
     before = without_counts(bank)
-    found = refused(lambda: bank.desk.enrolment.change_device("taro", codes[old], NEW, news[new], ME))
+    found = refused(lambda: bank.desk.devices.change("taro", codes[old], NEW, news[new], ME))
     assert found.refusal is refusal
     assert without_counts(bank) == before
     assert bank.login_record().failures == failures
@@ -212,9 +212,9 @@ def test_a_device_change_that_fails_changes_nothing_but_the_count(
 def test_the_old_tokens_code_proves_nothing_of_a_new_token_that_is_not_free(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
-    refusal = refused(lambda: bank.desk.enrolment.change_device("taro", taro.code(), jiro.token_id, jiro.code(), ME))
+    refusal = refused(lambda: bank.desk.devices.change("taro", taro.code(), jiro.token_id, jiro.code(), ME))
     assert refusal.refusal is Refusal.TOKEN_OR_CODE
-    refusal = refused(lambda: bank.desk.enrolment.change_device("taro", taro.code(), taro.token_id, taro.code(), ME))
+    refusal = refused(lambda: bank.desk.devices.change("taro", taro.code(), taro.token_id, taro.code(), ME))
     assert refusal.refusal is Refusal.TOKEN_OR_CODE
     assert bank.token_line("VSMT00000001").state == TokenState.BOUND
 
@@ -222,7 +222,7 @@ def test_the_old_tokens_code_proves_nothing_of_a_new_token_that_is_not_free(tmp_
 def test_a_device_change_to_the_token_in_hand_is_refused_even_where_tokens_are_shared(tmp_path: Path) -> None:
     bank = Bank(tmp_path, rules(one_customer_per_token=False))
     taro = bank.customer()
-    refused(lambda: bank.desk.enrolment.change_device("taro", taro.code(), taro.token_id, taro.code(1), ME))
+    refused(lambda: bank.desk.devices.change("taro", taro.code(), taro.token_id, taro.code(1), ME))
     assert bank.token_line().state == TokenState.BOUND
     assert login(bank, taro) == Accept()
 
@@ -239,7 +239,7 @@ def test_a_lost_token_is_refused_everywhere_from_that_moment(tmp_path: Path) -> 
     assert bank.token_line().state == TokenState.LOST
     for act in (
         lambda: bank.desk.enrolment.suspend("taro", taro.code(), ME),
-        lambda: bank.desk.enrolment.change_device("taro", taro.code(), NEW, "123456", ME),
+        lambda: bank.desk.devices.change("taro", taro.code(), NEW, "123456", ME),
         lambda: bank.desk.enrolment.resynchronise("taro", taro.code(), taro.code(1), ME),
         lambda: bank.desk.enrolment.enrol("taro", taro.token_id, taro.code(), ME),
         lambda: bank.desk.enrolment.enrol("jiro", taro.token_id, taro.code(), signed_in("jiro")),

@@ -16,7 +16,12 @@ def test_a_right_code_is_accepted_and_spent() -> None:
     harness = make_harness()
     assert harness.verdict(code(code_of(), fingerprint=77)) == Accept()
     taro = harness.customers["taro"]
-    assert (taro.last_step, taro.last_fingerprint, taro.last_at, taro.drift) == (STEP, 77, NOON, 0)
+    assert (
+        taro.tokens[0].last_step,
+        taro.tokens[0].last_fingerprint,
+        taro.tokens[0].last_at,
+        taro.tokens[0].drift,
+    ) == (STEP, 77, NOON, 0)
     assert harness.events() == [Event.LOGIN_ACCEPTED]
     assert harness.counts == 0, "nothing to forgive, so nothing of the customer is written"
 
@@ -64,7 +69,7 @@ def test_a_counter_token_moves_by_its_counter() -> None:
     assert harness.verdict(code(code_of(spec=spec, away=0))) == Accept()
     assert harness.verdict(code(code_of(spec=spec, away=5))) == Accept()
     taro = harness.customers["taro"]
-    assert (taro.last_step, taro.drift) == (5, 0)
+    assert (taro.tokens[0].last_step, taro.tokens[0].drift) == (5, 0)
     assert harness.reason(code(code_of(spec=spec, away=4))) == Finding.REUSED
     assert harness.reason(code(code_of(spec=spec, away=17))) == Finding.WRONG, "further than look_ahead"
     assert harness.verdict(code(code_of(spec=spec, away=16))) == Accept()
@@ -88,23 +93,23 @@ def test_no_attributes_are_kept_as_none() -> None:
 def test_drift_is_learnt_from_an_accepted_code() -> None:
     harness = make_harness()
     assert harness.verdict(code(code_of(away=1))) == Accept()
-    assert harness.customers["taro"].drift == 1
+    assert harness.customers["taro"].tokens[0].drift == 1
     harness.now += 60_000
     assert harness.verdict(code(code_of(away=2, now=harness.now))) == Accept(), "one further than the window was before"
-    assert harness.customers["taro"].drift == 2
+    assert harness.customers["taro"].tokens[0].drift == 2
 
 
 def test_drift_is_not_learnt_from_a_refused_code() -> None:
     harness = make_harness()
     harness.verdict(code(code_of(away=2)))
-    assert harness.customers["taro"].drift == 0
+    assert harness.customers["taro"].tokens[0].drift == 0
 
 
 def test_drift_ends_at_its_bound() -> None:
     harness = make_harness(max_drift=1)
     harness.change(drift=1)
     assert harness.verdict(code(code_of(away=2))) == Accept()
-    assert harness.customers["taro"].drift == 1
+    assert harness.customers["taro"].tokens[0].drift == 1
 
 
 # Once, ever.

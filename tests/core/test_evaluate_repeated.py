@@ -98,7 +98,7 @@ def test_a_login_is_known_by_its_fingerprint_and_not_by_its_fingerprint_where_it
     for request, fingerprint in zip(sent, (70, 70, 71), strict=True):
         request.fingerprint = fingerprint
     assert harness.run_batch(*sent) == [Accept(), Accept(), Reject(Finding.REUSED, Language.JA)]
-    assert harness.customers["taro"].last_fingerprint == 70
+    assert harness.customers["taro"].tokens[0].last_fingerprint == 70
     assert harness.events() == [Event.LOGIN_ACCEPTED, Event.LOGIN_REPEATED, Event.LOGIN_REJECTED]
 
 

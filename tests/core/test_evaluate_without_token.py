@@ -56,6 +56,6 @@ def test_no_code_of_a_token_that_is_not_active_is_spent(use: OtpUse) -> None:
 def test_an_active_customer_whose_token_is_not_bound_any_more_is_refused() -> None:
     """Somebody else's report of a shared token: the login batch no longer hands out a token that is lost."""
     harness = make_harness()
-    harness.change(token_key=None, token_id=None, seed=None, kind=None, algorithm=None, digits=None, period=None)
+    harness.change(tokens=[])
     for request in (code(code_of()), both(code_of()), first()):
         assert harness.reason(request) == Finding.LOST

@@ -150,7 +150,7 @@ def test_a_request_of_the_future_is_not_recognised_for_hours(tmp_path: Path) -> 
     go_back(bank)
     assert reason(login(bank, taro, code, fingerprint=7)) == Finding.WRONG
     trust(bank)
-    assert bank.login_record().last_fingerprint == 0
+    assert bank.own_token().last_fingerprint == 0
     assert reason(login(bank, taro, code, fingerprint=7)) == Finding.REPEATED_FAILURE
 
 
@@ -263,5 +263,5 @@ def test_a_store_without_stamps_of_the_future_is_changed_in_nothing_but_the_word
     before = {name: rows for name, rows in bank.rows().items() if name != "meta"}
     assert trust(bank) == []
     assert {name: rows for name, rows in bank.rows().items() if name != "meta"} == before
-    assert bank.login_record().last_step != NEVER
+    assert bank.own_token().last_step != NEVER
     assert [row.event for row in bank.audit(event="clock.")] == ["clock.trusted"]

@@ -25,6 +25,10 @@ CUSTOMER_EXPECTED: dict[Move, dict[OtpUse, OtpUse]] = {
         OtpUse.SUSPENDED: OtpUse.LOST,
         OtpUse.REISSUE_PERMITTED: OtpUse.LOST,
     },
+    # While there is room; while another token is bound.
+    Move.ADD_TOKEN: {OtpUse.ACTIVE: OtpUse.ACTIVE},
+    Move.REMOVE_TOKEN: {OtpUse.ACTIVE: OtpUse.ACTIVE},
+    Move.REPORT_ONE_LOST: {OtpUse.ACTIVE: OtpUse.ACTIVE, OtpUse.SUSPENDED: OtpUse.SUSPENDED},
     Move.PERMIT_REISSUE: {
         OtpUse.LOST: OtpUse.REISSUE_PERMITTED,
         OtpUse.REISSUE_PERMITTED: OtpUse.REISSUE_PERMITTED,

@@ -54,7 +54,13 @@ def test_a_batch_writes_what_was_decided_and_nothing_else(tmp_path: Path) -> Non
         )
     assert [type(verdict) for verdict in verdicts] == [Accept, Reject, Challenge]
     one, other = bank.login_record("taro"), bank.login_record("jiro")
-    assert (one.last_step, one.drift, one.last_fingerprint, one.last_at) == (taro.step(1), 1, 99, now)
+    (own,) = one.tokens
+    assert (own.last_step, own.drift, own.last_fingerprint, own.last_at) == (
+        taro.step(1),
+        1,
+        99,
+        now,
+    )
     assert (other.failures, other.failed_at, other.failed_fingerprint, other.locked_at) == (1, now, 88, None)
     assert isinstance(verdicts[2], Challenge)
     assert bank.rows()["challenge"] == [
@@ -155,7 +161,7 @@ def test_no_code_of_a_token_that_is_not_bound_is_ever_spent(tmp_path: Path, stat
     """Whatever was decided: the condition stands in the statement itself."""
     bank = Bank(tmp_path)
     bank.customer()
-    key = bank.login_record().token_key
+    key = bank.own_token().key
     assert key is not None
     with bank.store.work() as work:
         work.set_token_state(key, TokenState.BOUND, state)
@@ -170,7 +176,7 @@ def test_no_step_is_spent_that_is_not_beyond_the_last_one(tmp_path: Path, step: 
     """Whatever was decided: the condition stands in the statement itself."""
     bank = Bank(tmp_path)
     bank.customer()
-    key = bank.login_record().token_key
+    key = bank.own_token().key
     assert key is not None
     with login_batch_of(bank) as login_batch:
         completed(login_batch.run(["taro"], [], lambda _: Decision(step_updates=[StepUpdate(10, 0, 0, 0, key, -1)])))

@@ -29,7 +29,7 @@ def test_a_verdict_is_told_when_it_is_durable_and_not_before(tmp_path: Path) -> 
             done = asyncio.Event()
 
             def tell(verdict: Verdict) -> None:
-                seen.append(bank.login_record().last_step)
+                seen.append(bank.own_token().last_step)
                 done.set()
 
             queue.submit(request(taro), tell)

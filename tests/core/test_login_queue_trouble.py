@@ -73,7 +73,7 @@ def test_a_batch_that_is_put_back_keeps_its_order(tmp_path: Path) -> None:
             assert await batch == [Accept(), reused, reused]
 
     run(scene)
-    assert bank.login_record().last_fingerprint == 1
+    assert bank.own_token().last_fingerprint == 1
 
 
 def test_the_loop_goes_on_while_the_store_is_locked(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_who_waits_longer_than_their_deadline_hears_silence_and_the_others_go_on
             assert await patient == [Accept()]
 
     run(scene)
-    assert bank.login_record("taro").last_step == -1, "nobody listened, so nothing was spent"
+    assert bank.own_token("taro").last_step == -1, "nobody listened, so nothing was spent"
 
 
 def test_after_silence_the_same_request_may_still_be_accepted(tmp_path: Path) -> None:

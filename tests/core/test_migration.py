@@ -15,7 +15,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic import op
+from alembic import command, op
+from alembic.config import Config
 
 from otp_core.accounts import Principal, PrincipalKind, Quota, Refusal, Refused, SessionLimits
 from otp_core.audit import Ids
@@ -23,10 +24,12 @@ from otp_core.login.requests import LoginRequest
 from otp_core.login.table import Finding, Stage
 from otp_core.model import Accept, Attempt, Language, OtpUse, Reject, StoreProblem, TokenSpec
 from otp_core.otp import code_at, step_at
+from otp_core.store.queries import customer_line, customers
 from otp_core.store.schema import REVISION
 from otp_core.store.sqlite import driver
+from otp_core.store.sqlite.database import open_engine, transaction
 from otp_core.store.store import Store, initialise
-from tests.core.bank import CODE, NOON, Bank, Holder
+from tests.core.bank import CODE, NOON, Bank, Holder, rules
 from tests.core.batches import login_batch_of, run_batch, second_round
 
 _OLD = Path(__file__).parent / "store_0_1_0"
@@ -68,8 +71,8 @@ def _holder(bank: Bank, contract_id: str, token_id: str) -> Holder:
 def _dump(database: Path) -> list[str]:
     """As SQL, by Python's own SQLite in another process: pysqlite3 cannot dump."""
     program = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).iterdump(), sep=chr(0), end='')"
-    command = [sys.executable, "-c", program, str(database)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
+    words = [sys.executable, "-c", program, str(database)]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.split("\0")
 
 
 def test_the_audit_trail_is_untouched(tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ def test_a_session_goes_on_where_it_was_with_its_proof_and_its_reserved_token(tm
     assert token is not None and token.seed is not None
     seed = bank.store.sealer.unseal(token.seed, _ISSUED)
     code = code_at(seed, step_at(int(bank.clock.now * 1000), 30), TokenSpec())
-    bank.desk.enrolment.change_by_proof("hana", session, _ISSUED, code, _HANA)
+    bank.desk.devices.change_by_proof("hana", session, _ISSUED, code, _HANA)
     assert bank.login_record("hana").token_id == _ISSUED
     assert bank.token_line("VSMT00000003").state == "retired"
 
@@ -171,3 +174,84 @@ def test_the_schema_is_the_newest(tmp_path: Path) -> None:
     _old_store(tmp_path)
     _migrate(tmp_path)
     assert f"INSERT INTO \"alembic_version\" VALUES('{REVISION}');" in _dump(tmp_path / "bank.db")
+
+
+# From 0.2.0 (schema 0006), in which each customer had one token, named in their own row.
+
+
+def _store_0_2_0(folder: Path) -> Path:
+    """The store of 0.1.0 as 0.2.0 migrated it, with a customer who shares kenji's token and one who has none."""
+    database = _old_store(folder)
+    config = Config()
+    config.set_main_option("script_location", "otp_core.store:migrations")
+    with open_engine(f"sqlite:///{database}", busy_seconds=1.0).connect() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        config.attributes["connection"] = connection
+        with transaction(connection):
+            command.upgrade(config, "0006")
+            for statement in (
+                "INSERT INTO customer (key, contract_id, otp_use, token_key, failures, language, attributes)"
+                " SELECT 1, 'saburo', 'suspended', token_key, 3, 'en', '{}' FROM customer WHERE contract_id = 'kenji'",
+                "INSERT INTO customer (key, contract_id, otp_use) VALUES (2, 'shiro', 'none')",
+                "INSERT INTO profile (customer_key) VALUES (1), (2)",
+            ):
+                connection.exec_driver_sql(statement)
+    return database
+
+
+def test_everybody_has_the_token_that_they_had_and_all_else_that_was_known_of_them(tmp_path: Path) -> None:
+    database = _store_0_2_0(tmp_path)
+    with closing(driver.connect(database)) as connection:
+        before = connection.execute(
+            "SELECT c.contract_id, c.otp_use, c.locked_at, c.failures, c.failed_at, c.failed_fingerprint, c.language,"
+            " c.attributes, t.token_id FROM customer AS c LEFT JOIN token AS t ON t.key = c.token_key ORDER BY 1"
+        ).fetchall()
+    _migrate(tmp_path)
+    bank = Bank(tmp_path)
+    with bank.store.read() as connection:
+        lines = customers(connection)
+    records = [bank.login_record(line.contract_id) for line in lines]
+    assert [
+        (
+            *(one.contract_id, one.otp_use, one.locked_at, one.failures, one.failed_at, one.failed_fingerprint),
+            *(one.language, one.attributes, one.token_id),
+        )
+        for one in records
+    ] == before
+    assert [[held.token_id for held in line.tokens] for line in lines] == [
+        [row[-1]] if row[-1] else [] for row in before
+    ]
+    assert {one.bound_at for line in lines for one in line.tokens} == {0}, "it was not noted"
+    assert len(before) == 6 and sum(row[-1] is None for row in before) == 1
+
+
+def test_a_customer_of_0_2_0_brings_a_second_token(tmp_path: Path) -> None:
+    _store_0_2_0(tmp_path)
+    _migrate(tmp_path)
+    bank = Bank(tmp_path, rules(tokens_per_customer=2))
+    bank.clock.now = NOON + 31
+    old, new = _holder(bank, "taro", "VSMT00000001"), bank.token("VSMT00000009")
+    taro = Principal("taro", PrincipalKind.CUSTOMER, "192.0.2.8", customer="taro")
+    bank.desk.devices.add("taro", old.code(), new.token_id, new.code(), taro, name="新しいスマホ")
+    with bank.store.read() as connection:
+        line = customer_line(connection, "taro")
+    assert line is not None
+    assert [(held.token_id, held.name, held.bound_at) for held in line.tokens] == [
+        ("VSMT00000001", None, 0),
+        ("VSMT00000009", "新しいスマホ", int(bank.clock.now * 1000)),
+    ]
+
+
+def test_the_migration_of_0_2_0_that_is_interrupted_leaves_the_store_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = _store_0_2_0(tmp_path)
+    before = _dump(database)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(op, "rename_table", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _migrate(tmp_path)
+    assert _dump(database) == before

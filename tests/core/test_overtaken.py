@@ -8,6 +8,7 @@ import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,7 @@ def of_whom(who: str, batch: Batch, verdicts: list[Verdict]) -> list[tuple[str, 
 def left_behind(bank: Bank, who: str) -> tuple[object, ...]:
     """All else that a later login would be evaluated by, and the trail, in any order."""
     record = bank.login_record(who)
-    facts = ("otp_use", "locked_at", "last_step", "drift", "last_fingerprint", "last_at")
     challenges = Counter(row[2:] for row in bank.rows()["challenge"] if row[1] == record.customer_key)
     trail = Counter((row.event, row.reason) for row in bank.audit(actor="gateway", customer=who))
-    return [getattr(record, fact) for fact in facts], challenges, trail
+    facts = (record.otp_use, record.locked_at, [replace(one, key=0, seed=None) for one in record.tokens])
+    return facts, challenges, trail

@@ -36,6 +36,11 @@ EXPECTED: dict[Act, str] = {
     Act.CHANGE_DEVICE: "customer command",
     Act.GIVE_OLD_CODE: "customer",
     Act.CHANGE_BY_PROOF: "customer",
+    Act.ADD_TOKEN: "customer command",
+    Act.ADD_BY_PROOF: "customer",
+    Act.REMOVE_TOKEN: "customer command",
+    Act.REMOVE_TOKEN_WITHOUT_CODE: "command",
+    Act.NAME_TOKEN: "customer command",
     Act.CHECK_PERMIT: "customer",
     Act.CHANGE_BY_PERMIT: "customer command",
     Act.REPORT_LOST: "command",
@@ -111,7 +116,7 @@ def test_a_customer_does_nothing_to_another_and_it_is_recorded(tmp_path: Path) -
     assert caught.value.refusal is Refusal.NOT_PERMITTED
     row = bank.audit()[-1]
     assert (row.event, row.actor, row.customer) == (Event.REFUSED, "web", "jiro")
-    assert bank.login_record("jiro").last_step == -1
+    assert bank.own_token("jiro").last_step == -1
     bank.desk.enrolment.suspend("ｊｉｒｏ ", jiro.code(), replace(TARO, customer="jiro"))
 
 

@@ -16,6 +16,7 @@ from otp_core.model import (
     TokenSpec,
     TokenState,
 )
+from otp_core.store.bindings import HeldToken
 from otp_core.store.queries import (
     AuditFilter,
     audit_rows,
@@ -133,12 +134,8 @@ def test_one_customer_and_one_token_are_shown_with_what_belongs_to_them(tmp_path
     with bank.store.read() as connection:
         line = customer_line(connection, "taro")
         assert line is not None
-        assert (line.otp_use, line.token_id, line.token_state, line.password_held) == (
-            OtpUse.ACTIVE,
-            "VSMT00000001",
-            TokenState.BOUND,
-            True,
-        )
+        assert (line.otp_use, line.password_held) == (OtpUse.ACTIVE, True)
+        assert line.tokens == (HeldToken("VSMT00000001", TokenState.BOUND, None, int(NOON * 1000), 0),)
         token = token_line(connection, "VSMT00000001")
         assert token is not None
         assert (token.contract_id, token.state, token.last_step, token.digits) == ("taro", TokenState.BOUND, -1, 6)

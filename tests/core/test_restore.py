@@ -148,7 +148,7 @@ def test_what_was_done_since_is_listed_with_its_commands(bank: Bank) -> None:
     bank.desk.enrolment.suspend("saburo", None, STAFF)
     bank.desk.contract_ids.rename("shiro", "shiro-2", STAFF)
     holder = bank.customer("goro", "VSMT00000005")
-    bank.desk.enrolment.change_device(
+    bank.desk.devices.change(
         "goro", holder.code(), spare.token_id, spare.code(), dataclasses.replace(ME, customer="goro")
     )
     done = restored(bank, backup)

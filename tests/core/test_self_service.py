@@ -112,17 +112,17 @@ def test_a_session_of_nobody_that_an_older_version_began_is_none(bank: Bank) -> 
 def test_the_old_code_is_spent_at_once_and_proves_for_a_while(bank: Bank) -> None:
     old, new = bank.customer(), bank.token("VSMT00000002")
     session = begun(bank)
-    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.devices.give_old_code("taro", old.code(), session, 300, WEB)
     with pytest.raises(Refused) as caught:
         bank.desk.enrolment.suspend("taro", old.code(), WEB)
     assert caught.value.refusal is Refusal.REUSED_CODE
     bank.clock.now += 301
     before = bank.rows()
     with pytest.raises(Refused) as caught:
-        bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+        bank.desk.devices.change_by_proof("taro", session, new.token_id, new.code(), WEB)
     assert caught.value.refusal is Refusal.NOT_NOW and bank.rows() == before
-    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
-    bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+    bank.desk.devices.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.devices.change_by_proof("taro", session, new.token_id, new.code(), WEB)
     assert bank.login_record().token_id == new.token_id
     assert bank.token_line(old.token_id).state == "retired"
 
@@ -130,33 +130,33 @@ def test_the_old_code_is_spent_at_once_and_proves_for_a_while(bank: Bank) -> Non
 def test_a_proof_changes_one_device_only(bank: Bank) -> None:
     old, new, third = bank.customer(), bank.token("VSMT00000002"), bank.token("VSMT00000003")
     session = begun(bank)
-    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
-    bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+    bank.desk.devices.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.devices.change_by_proof("taro", session, new.token_id, new.code(), WEB)
     with pytest.raises(Refused):
-        bank.desk.enrolment.change_by_proof("taro", session, third.token_id, third.code(), WEB)
+        bank.desk.devices.change_by_proof("taro", session, third.token_id, third.code(), WEB)
     assert bank.login_record().token_id == new.token_id
 
 
 def test_a_proof_is_worth_nothing_for_another_token_or_in_another_session(bank: Bank) -> None:
     old, new, third = bank.customer(), bank.token("VSMT00000002"), bank.token("VSMT00000003")
     first, second = begun(bank), begun(bank, id_=b"k" * 32)
-    bank.desk.enrolment.give_old_code("taro", old.code(), first, 900, WEB)
+    bank.desk.devices.give_old_code("taro", old.code(), first, 900, WEB)
     with pytest.raises(Refused):
-        bank.desk.enrolment.change_by_proof("taro", second, new.token_id, new.code(), WEB)
-    bank.desk.enrolment.change_device("taro", old.code(1), third.token_id, third.code(), STAFF)
+        bank.desk.devices.change_by_proof("taro", second, new.token_id, new.code(), WEB)
+    bank.desk.devices.change("taro", old.code(1), third.token_id, third.code(), STAFF)
     with pytest.raises(Refused):
-        bank.desk.enrolment.change_by_proof("taro", first, new.token_id, new.code(), WEB)
+        bank.desk.devices.change_by_proof("taro", first, new.token_id, new.code(), WEB)
     assert bank.login_record().token_id == third.token_id
 
 
 def test_a_wrong_new_code_leaves_the_proof_and_the_old_token_as_they_were(bank: Bank) -> None:
     old, new = bank.customer(), bank.token("VSMT00000002")
     session = begun(bank)
-    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.devices.give_old_code("taro", old.code(), session, 300, WEB)
     with pytest.raises(Refused):
-        bank.desk.enrolment.change_by_proof("taro", session, new.token_id, old.code(), WEB)
+        bank.desk.devices.change_by_proof("taro", session, new.token_id, old.code(), WEB)
     assert bank.login_record().failures == 1 and bank.login_record().token_id == old.token_id
-    bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+    bank.desk.devices.change_by_proof("taro", session, new.token_id, new.code(), WEB)
 
 
 def test_an_issued_token_waits_for_its_customer_and_is_retired_with_the_session(bank: Bank) -> None:
@@ -244,11 +244,11 @@ def test_a_changed_device_ends_every_session_but_the_one_that_changed_it(bank: B
     session, others = begun(bank), (b"k" * 32, b"l" * 32)
     for other in others:
         begun(bank, id_=other)
-    bank.desk.enrolment.give_old_code("taro", old.code(), session, 300, WEB)
-    bank.desk.enrolment.change_by_proof("taro", session, new.token_id, new.code(), WEB)
+    bank.desk.devices.give_old_code("taro", old.code(), session, 300, WEB)
+    bank.desk.devices.change_by_proof("taro", session, new.token_id, new.code(), WEB)
     assert bank.desk.sessions.find(ID, BOUNDS) is not None
     assert [bank.desk.sessions.find(other, BOUNDS) for other in others] == [None, None]
-    bank.desk.enrolment.change_device("taro", new.code(1), third.token_id, third.code(), STAFF)
+    bank.desk.devices.change("taro", new.code(1), third.token_id, third.code(), STAFF)
     assert bank.desk.sessions.find(ID, BOUNDS) is None, "it was changed at the counter"
 
 

@@ -36,8 +36,9 @@ _BUSY_SNAPSHOT = 517
     [
         "UPDATE token SET state = 'lent'",
         "UPDATE customer SET otp_use = 'perhaps'",
-        "UPDATE customer SET token_key = NULL",
-        "UPDATE customer SET token_key = 12345",
+        "UPDATE binding SET token_key = 12345",
+        "UPDATE binding SET customer_key = 12345",
+        "INSERT INTO binding SELECT customer_key, token_key, NULL, 0 FROM binding",
         "DELETE FROM token",
         "INSERT INTO customer (key, contract_id, otp_use) VALUES (1, 'taro', 'none')",
         "INSERT INTO token (key, token_id, seed, kind, algorithm, digits, period, state) "
@@ -186,27 +187,24 @@ def test_damage_is_found_and_a_sound_store_has_none(tmp_path: Path) -> None:
 def test_a_step_is_spent_once_and_only_forwards(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer()
-    key = bank.login_record().token_key
-    assert key is not None
+    key = bank.own_token().key
     with bank.store.work() as work:
         assert work.spend_step(key, 10, 1, 1000)
         assert not work.spend_step(key, 10, 1, 1000)
         assert not work.spend_step(key, 9, 1, 1000)
         assert work.spend_step(key, 11, -2, 2000)
-    record = bank.login_record()
-    assert (record.last_step, record.drift, record.last_at, record.last_fingerprint) == (11, -2, 2000, 0)
+    own = bank.own_token()
+    assert (own.last_step, own.drift, own.last_at, own.last_fingerprint) == (11, -2, 2000, 0)
 
 
 def test_a_customer_and_a_token_move_only_from_where_they_are(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer()
     record = bank.login_record()
-    assert record.token_key is not None
     with bank.store.work() as work:
-        token = record.token_key
-        assert not work.set_otp_use(replace(record, otp_use=OtpUse.SUSPENDED), OtpUse.LOST, token)
-        assert not work.set_otp_use(replace(record, token_key=token + 1), OtpUse.LOST, token)
-        assert work.set_otp_use(record, OtpUse.SUSPENDED, token)
+        token = record.tokens[0].key
+        assert not work.set_otp_use(replace(record, otp_use=OtpUse.SUSPENDED), OtpUse.LOST)
+        assert work.set_otp_use(record, OtpUse.SUSPENDED)
         assert not work.set_token_state(token, TokenState.AVAILABLE, TokenState.RETIRED)
         assert work.set_token_state(token, TokenState.BOUND, TokenState.RETIRED)
 

@@ -34,6 +34,7 @@ resync_window = 5
 resync_look_ahead = 6
 challenge_seconds = 8
 challenge_tries = 9
+tokens_per_customer = 2
 one_customer_per_token = false
 reissue_permit_hours = 10
 [throttle]
@@ -62,6 +63,7 @@ def test_every_rule_is_the_settings_own(tmp_path: Path) -> None:
         resync_look_ahead=6,
         challenge_seconds=8,
         challenge_tries=9,
+        tokens_per_customer=2,
         one_customer_per_token=False,
         permit_hours=10,
         code_delays=Delays(11, 12.0, 13.0),

@@ -54,6 +54,7 @@ def test_there_is_a_command_for_every_need() -> None:
         *("enrol", "suspend", "resume", "change", "report-lost", "permit-reissue", "resync"),
         *(f"customer {act}" for act in ("add", "import", "show", "list", "lock", "unlock")),
         *(f"token {act}" for act in ("import", "issue", "show", "list", "retire")),
+        *(f"device {act}" for act in ("add", "remove", "name")),
     }
 
 
@@ -126,7 +127,8 @@ def test_a_lost_token_is_replaced_by_a_permit(at: CommandLine) -> None:
         "--permit",
         user_password=f"{permit['permit'].lower()}\n{other.code()}",
     )
-    assert json.loads(at.run("customer", "show", one.contract_id, "--json").out)["token_id"] == other.token_id
+    (held,) = json.loads(at.run("customer", "show", one.contract_id, "--json").out)["tokens"]
+    assert held["token_id"] == other.token_id
 
 
 def test_a_token_that_ran_away_is_resynchronised(at: CommandLine) -> None:

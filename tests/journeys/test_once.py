@@ -144,7 +144,7 @@ def test_a_code_spent_at_the_desk_cannot_log_in(sekisho: Sekisho) -> None:
     enrolling = enrolled.code()
     sekisho.desk.enrolment.enrol(enrolled.contract_id, enrolled.token_id, enrolling, STAFF)
     old_code, new_code = changed.code(), new.code()
-    sekisho.desk.enrolment.change_device(changed.contract_id, old_code, new.token_id, new_code, STAFF)
+    sekisho.desk.devices.change(changed.contract_id, old_code, new.token_id, new_code, STAFF)
     drifted = sekisho.customer()
     first, second = drifted.code(3), drifted.code(4)
     sekisho.desk.enrolment.resynchronise(drifted.contract_id, first, second, STAFF)

@@ -164,7 +164,7 @@ def codes_of(step: int) -> str:
 
 def cache(**changes: object) -> Cache:
     verifiers = tuple(verifier("s1", "VSMT1", step, codes_of(step), CHEAP) for step in range(FIRST - 1, FIRST + 100))
-    users = {"taro": UserCodes("VSMT1", 6, 30, 0, FIRST - 1, verifiers)}
+    users: dict[str, tuple[UserCodes, ...]] = {"taro": (UserCodes("VSMT1", 6, 30, 0, FIRST - 1, verifiers),)}
     made = Cache("web1", "s1", NOON + 600_000, 3, 1, 4, CHEAP, users)
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -247,7 +247,7 @@ def test_a_new_cache_does_not_bring_spent_codes_back(tmp_path: Path) -> None:
     host = OfflineHost(tmp_path)
     assert host.accepts(codes_of(FIRST)) == [True]
     verifiers = tuple(verifier("s2", "VSMT1", step, codes_of(step), CHEAP) for step in range(FIRST, FIRST + 9))
-    again = cache(serial="s2", users={"taro": UserCodes("VSMT1", 6, 30, 0, FIRST, verifiers)})
+    again = cache(serial="s2", users={"taro": (UserCodes("VSMT1", 6, 30, 0, FIRST, verifiers),)})
     (tmp_path / CACHE).write_bytes(seal(again, HOST_KEY))
     assert host.accepts(codes_of(FIRST), codes_of(FIRST + 1)) == [False, True]
 

@@ -37,8 +37,9 @@ def test_a_code_of_a_time_that_is_still_to_come_is_spent_for_that_time(tmp_path:
         bank.store, bank.rules, cost, host="web1", users=["taro"], logins=3, hours=2, now=now, principal=STAFF
     )
     cache = open_cache(issued, key, "web1")
-    assert cache.fits("taro", taro.code(HOUR - 1), there - 1)
-    assert not cache.fits("taro", taro.code(HOUR), there), "nor is it given to a host again"
+    (codes,) = cache.users["taro"]
+    assert cache.fits(codes, taro.code(HOUR - 1), there - 1)
+    assert not cache.fits(codes, taro.code(HOUR), there), "nor is it given to a host again"
     bank.clock.now += 3600
     assert reason(login(bank, taro)) == Finding.REUSED
     bank.clock.now += 30

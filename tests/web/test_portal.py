@@ -26,7 +26,7 @@ def use_of(bank: Portal, one: Customer) -> tuple[str, str | None]:
     with bank.sekisho.store.read() as connection:
         line = customer_line(connection, one.contract_id)
     assert line is not None
-    return line.otp_use, line.token_id
+    return line.otp_use, line.tokens[0].token_id if line.tokens else None
 
 
 def token_state(bank: Portal, token_id: str) -> str:

@@ -32,7 +32,7 @@ def use_of(bank: Portal, contract_id: str) -> tuple[str, str | None]:
     with bank.sekisho.store.read() as connection:
         line = customer_line(connection, contract_id)
     assert line is not None
-    return line.otp_use, line.token_id
+    return line.otp_use, line.tokens[0].token_id if line.tokens else None
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ Theory of operation
 imports write to it through ``Store.work``. Within a process, one batch at a time.
 
 *What is read.* Before the write lock is taken, in one read transaction: the value of ``meta.changed``, the login record
-of every customer of the batch (one SELECT), and each State's challenge. The evaluator decides by that.
+of every customer of the batch with their tokens (one SELECT), each State's challenge. The evaluator decides by that.
 
 *What is written, on which condition.* Under the write lock each statement repeats what was read:
 
 - a challenge is deleted only where it still is (``_CONSUME``);
 - a retransmission is accepted only where the token still has its fingerprint (``_RETRANSMIT``);
-- a code is spent only where the token is bound and its last step is the one that was read (``_SPEND``);
+- a code is spent only where the token is bound and its last step is the one that was read (``_SPEND``); one that fits
+  several tokens, on each of them or on none;
 - a wrong code is counted only on top of the count and the time that were read (``_COUNT``).
 
 New challenges, audit rows and notices follow unconditionally.
@@ -40,15 +41,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from time import monotonic
 
 from otp_core.login.requests import Decision, Facts
-from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge
+from otp_core.model import AuditRow, Conflict, OpenChallenge
 from otp_core.store import outbox
-from otp_core.store.login_record import COLUMNS, JOIN_TOKEN
+from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.tally import SECONDS, Histogram
 
 LOGIN_RECORDS = f"""
-SELECT {COLUMNS} FROM json_each(?) AS asked JOIN customer AS c ON c.contract_id = asked.value {JOIN_TOKEN}
+SELECT {COLUMNS} FROM json_each(?) AS asked JOIN customer AS c ON c.contract_id = asked.value {JOIN_TOKENS}
 """  # noqa: S608  constants
 CHALLENGE = "SELECT * FROM challenge WHERE state = ?"
 CREATE_CHALLENGE = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -128,13 +129,13 @@ class SqliteLoginBatch:
 
 def load(connection: driver.Connection, customers: Iterable[str], states: Iterable[bytes]) -> Facts:
     """What the store knows of these customers and States."""
-    rows = connection.execute(LOGIN_RECORDS, (json.dumps(list(customers)),))
+    rows = connection.execute(LOGIN_RECORDS, (json.dumps([*set(customers)]),))  # each once: no token twice
     challenges = {}
     for state in states:
         row = connection.execute(CHALLENGE, (state,)).fetchone()
         if row:
             challenges[state] = OpenChallenge(*row)
-    return Facts({row[0]: LoginRecord(*row) for row in rows}, challenges)
+    return Facts(records_of(rows), challenges)
 
 
 def _changed(connection: driver.Connection) -> object:

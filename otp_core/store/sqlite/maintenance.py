@@ -55,7 +55,7 @@ class SqliteMaintenance:
         with self._connection.guarded() as connection, self._connection.turn():
             connection.execute("BEGIN IMMEDIATE")
             known = load(connection, customers, [_WRITE_PROBE]).records.values()
-            connection.executemany(_TOUCH_TOKEN, [(one.token_key,) for one in known])
+            connection.executemany(_TOUCH_TOKEN, [(token.key,) for one in known for token in one.tokens])
             connection.executemany(_TOUCH_CUSTOMER, [(one.customer_key,) for one in known])
             connection.execute(CREATE_CHALLENGE, OpenChallenge(_WRITE_PROBE, 0, "", 0, 0, None))
             connection.execute(INSERT_AUDIT, (_LAST_ID, "write probe", "", None, None, "", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from otp_core.model import LoginRecord, OpenChallenge
+from otp_core.store.login_record import records_of
 from otp_core.store.sqlite.connection import DriverConnection
 from otp_core.store.sqlite.login_batch import CHALLENGE, LOGIN_RECORDS
 
@@ -22,10 +23,8 @@ class SqliteLoginReader:
     async def login_record(self, contract_id: str) -> LoginRecord | None:
         """See ``store.engine.LoginReader``."""
         with self._connection.guarded() as connection:
-            row = connection.execute(LOGIN_RECORDS, (json.dumps([contract_id]),)).fetchone()
-        if row is None or row[0] != contract_id:  # SQLite's JSON ends a name at a NUL
-            return None
-        return LoginRecord(*row)
+            records = records_of(connection.execute(LOGIN_RECORDS, (json.dumps([contract_id]),)))
+        return records.get(contract_id)  # not of what SQLite's JSON makes of a name, which it ends at a NUL
 
     async def password_hash(self, contract_id: str) -> tuple[bool, str | None]:
         """See ``store.engine.LoginReader``."""

@@ -1,0 +1,96 @@
+"""A code against all tokens of a customer: fits one or more, else reused, else wrong. Pure.
+
+Tokens with other lengths of code are no candidates. Codes that somebody else verifies come in as findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from otp_core.login.requests import LOCAL_VERIFIER, CodeFinding
+from otp_core.login.table import Finding
+from otp_core.model import LoginToken
+from otp_core.otp import Fit
+
+FitLocally = Callable[[LoginToken, str, int], tuple[Fit, int]]
+"""(token, code, now in ms) -> how the code stands to a token whose seed is in the store, and its step."""
+
+
+class Match(NamedTuple):
+    """``fitting``: every token that the code fits, with its step there: it is spent on all of them, so that digits that
+    fit two are not good twice. ``token``: the one that the finding is about; None for a wrong code, which is about
+    none."""
+
+    finding: Finding
+    token: LoginToken | None
+    fitting: Sequence[tuple[LoginToken, int]] = ()
+
+
+_FINDING = {
+    Fit.FITS: Finding.FITS,
+    Fit.REUSED: Finding.REUSED,
+    Fit.WRONG: Finding.WRONG,
+    Fit.RESYNC_NEEDED: Finding.RESYNC_NEEDED,
+}
+_MOST_DECISIVE_FIRST = (Finding.VERIFIER_NEEDED, Finding.REUSED, Finding.WRONG, Finding.RESYNC_NEEDED)
+"""Of a code that fits none. A wrong code is counted even where another token must be resynchronised first: otherwise
+such a token would let anybody guess at the others."""
+
+
+def match(
+    tokens: Sequence[LoginToken], code: str, verified: Sequence[CodeFinding], now: int, fit_locally: FitLocally
+) -> Match:
+    """``tokens``: the customer's, of which the code has the length of at least one. ``verified``: what verifiers have
+    said about this code so far. ``now``: ms. Raises what ``fit_locally`` raises."""
+    fitting: list[tuple[LoginToken, int]] = []
+    found: dict[Finding, LoginToken] = {}
+    elsewhere: list[LoginToken] = []
+    for token in tokens:
+        if len(code) != token.digits:
+            continue
+        if token.verifier != LOCAL_VERIFIER:
+            elsewhere.append(token)
+            continue
+        fit, step = fit_locally(token, code, now)
+        if fit is Fit.FITS:
+            fitting.append((token, step))
+        else:
+            found[_FINDING[fit]] = token
+    if elsewhere and not fitting:
+        # A verifier uses a code up and counts a wrong one: it is asked only about a code that fits nothing here.
+        _match_elsewhere(tokens, elsewhere, verified, fitting, found)
+    if fitting:
+        return Match(Finding.FITS, fitting[0][0], fitting)
+    for finding in _MOST_DECISIVE_FIRST:
+        if finding in found:
+            return Match(finding, None if finding is Finding.WRONG else found[finding])
+    raise AssertionError("a code of a length that no token has")
+
+
+def _match_elsewhere(
+    tokens: Sequence[LoginToken],
+    elsewhere: Sequence[LoginToken],
+    verified: Sequence[CodeFinding],
+    fitting: list[tuple[LoginToken, int]],
+    found: dict[Finding, LoginToken],
+) -> None:
+    """Add the findings of verifiers; of those that were not asked yet, the first is needed."""
+    known = {one.token_id: one for one in verified}
+    if not known.keys() <= {token.token_id for token in tokens}:
+        # The device was changed meanwhile: the code is of no use, and nobody guessed.
+        found[Finding.REUSED] = elsewhere[0]
+        return
+    unasked = None
+    for token in elsewhere:
+        one = known.get(token.token_id)
+        if one is None:
+            unasked = unasked or token
+            continue
+        step = token.last_step + 1 if one.step is None else one.step
+        if one.fit is Fit.FITS and step > token.last_step:
+            fitting.append((token, step))
+        else:
+            found[Finding.REUSED if one.fit is Fit.FITS else _FINDING[one.fit]] = token
+    if unasked is not None and not fitting:
+        found[Finding.VERIFIER_NEEDED] = unasked
