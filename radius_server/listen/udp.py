@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -21,8 +22,8 @@ _MAX_DATAGRAM = 4096 + 1
 """Octets read of a datagram: one more than RADIUS allows, so that a longer one can be recognised."""
 
 AT_ONCE = 0.5
-"""Seconds since this process last found the socket empty within which no datagram is asked when it came: it was no
-earlier, and being told costs a microsecond."""
+"""Seconds within which a datagram counts as read when it came: so long after the socket was seen empty, or a young one
+in it, none is asked when it came. Being told costs more than reading it."""
 
 _CONTROL_SIZE = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
@@ -45,9 +46,10 @@ def kernel_seconds() -> float:
     return time.time() if read is None else read[0]
 
 
-def uptime_seconds() -> float:
-    """Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+uptime_seconds: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
 
 
 def _is_stamped(made: socket.socket) -> bool:
@@ -78,7 +80,7 @@ class Listener:
         self.socket.setblocking(False)
         self.waited = 0.0
         self._stamp_time, self._uptime = stamp_time, uptime
-        self._empty_at = uptime()
+        self._unread_since = uptime()  # whatever still waits in the socket came later
         self._stamped = _is_stamped(self.socket)
         self._wildcard = ip_address(address.host).is_unspecified
         if self._wildcard:
@@ -98,35 +100,41 @@ class Listener:
     def drain(self, receive: Receive) -> None:
         """Pass what has arrived to ``receive``, up to MAX_DRAINED datagrams. One event of the loop for each datagram
         would cost more than the datagram itself."""
-        since_empty = self._uptime() - self._empty_at
-        if since_empty >= AT_ONCE and self._stamped:
-            self._drain_what_waited(receive, since_empty)
-            return
-        read = self._read_with_local_address if self._wildcard else self._read
         try:
-            for _ in range(MAX_DRAINED):
-                receive(self, *read())
+            left = MAX_DRAINED
+            if self._uptime() - self._unread_since >= AT_ONCE and self._stamped:
+                left -= self._pass_on_old_ones(receive)
+            if self._wildcard:
+                for _ in range(left):
+                    datagram, control, _flags, peer = self.socket.recvmsg(_MAX_DATAGRAM, _CONTROL_SIZE)
+                    receive(self, datagram, peer, self._local_address(control))
+            else:
+                recvfrom = self.socket.recvfrom
+                for _ in range(left):
+                    datagram, peer = recvfrom(_MAX_DATAGRAM)
+                    receive(self, datagram, peer, b"")
         except BlockingIOError:
-            self._empty_at = self._uptime()
+            self._unread_since = self._uptime()
         except OSError as error:
             # ECONNREFUSED reports that a reply met a closed port; it does not concern the datagrams that wait.
             if error.errno not in (errno.ECONNREFUSED, errno.EINTR):
                 raise
 
-    def _drain_what_waited(self, receive: Receive, since_empty: float) -> None:
-        """As ``drain``, when datagrams may have waited: this process stood still, or does not keep up. (Or nothing came
-        for a while: then the first one is asked too.)"""
+    def _pass_on_old_ones(self, receive: Receive) -> int:
+        """When datagrams may have waited, because this process stood still, does not keep up, or had nothing to read
+        for a while: pass on those that waited for AT_ONCE, and one more. What is behind that one came later, so nobody
+        asks it. Returns how many were read, MAX_DRAINED at most. Raises as ``recvmsg`` does."""
         try:
-            for _ in range(MAX_DRAINED):
+            for read in range(1, MAX_DRAINED + 1):
                 datagram, control, _flags, peer = self.socket.recvmsg(_MAX_DATAGRAM, _CONTROL_SIZE)
-                waited = min(self._age(control), since_empty)
-                self.waited = waited if waited >= AT_ONCE else 0.0
+                now = self._uptime()
+                age = min(self._age(control), now - self._unread_since)
+                self.waited = age if age >= AT_ONCE else 0.0
                 receive(self, datagram, peer, self._local_address(control) if self._wildcard else b"")
-        except BlockingIOError:
-            self._empty_at = self._uptime()
-        except OSError as error:
-            if error.errno not in (errno.ECONNREFUSED, errno.EINTR):
-                raise
+                if age < AT_ONCE:
+                    self._unread_since = now - age
+                    return read
+            return MAX_DRAINED
         finally:
             self.waited = 0.0
 
@@ -163,14 +171,6 @@ class Listener:
     @property
     def _kind(self) -> int:
         return socket.IPV6_PKTINFO if self._v6 else _IP_PKTINFO
-
-    def _read(self) -> tuple[bytes, Peer, bytes]:
-        datagram, peer = self.socket.recvfrom(_MAX_DATAGRAM)
-        return datagram, peer, b""
-
-    def _read_with_local_address(self) -> tuple[bytes, Peer, bytes]:
-        datagram, control, _flags, peer = self.socket.recvmsg(_MAX_DATAGRAM, _CONTROL_SIZE)
-        return datagram, peer, self._local_address(control)
 
     def _local_address(self, control: list[tuple[int, int, bytes]]) -> bytes:
         for level, kind, value in control:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -219,4 +220,42 @@ def test_a_datagram_that_comes_after_a_quiet_hour_did_not_wait() -> None:
         clocks.up += 3600
         gateway.send(b"?")
         assert waits(listener) == [0.0]
+    listener.close()
+
+
+def test_only_the_first_one_that_did_not_wait_is_asked_when_it_came() -> None:
+    """Also where the socket is never found empty, as under load: being asked costs as much as a login's evaluation."""
+    clocks = Clocks()
+    asked: list[float] = []
+
+    def stamp_time() -> float:
+        asked.append(clocks.up)
+        return kernel_seconds() + clocks.set
+
+    listener = Listener(Address("127.0.0.1", 0), stamp_time, clocks.uptime)
+    with peer(listener, "127.0.0.1") as gateway:
+        for _ in range(4 * MAX_DRAINED):
+            gateway.send(b"?")
+        clocks.up += 0.7
+        for _ in range(2):
+            assert waits(listener) == [0.0] * MAX_DRAINED
+        assert len(asked) == 1
+        clocks.up += 0.6  # meanwhile somebody else may have sent less than this process can read
+        assert waits(listener) == [0.0] * MAX_DRAINED
+        assert len(asked) == 2
+    listener.close()
+
+
+def test_those_that_waited_are_told_apart_from_those_behind_them() -> None:
+    clocks = Clocks()
+    listener = Listener(Address("127.0.0.1", 0), clocks.stamp_time, clocks.uptime)
+    with peer(listener, "127.0.0.1") as gateway:
+        gateway.send(b"before")
+        time.sleep(0.7)
+        gateway.send(b"just now")
+        gateway.send(b"and another")
+        clocks.up += 0.7
+        first, *others = waits(listener)
+        assert first == pytest.approx(0.7, abs=0.1)
+        assert others == [0.0, 0.0]
     listener.close()
