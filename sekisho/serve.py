@@ -7,6 +7,7 @@ SIGTERM and SIGINT drain and end it, SIGHUP reloads the settings. It knows no do
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Collection, Mapping
@@ -100,6 +101,7 @@ def _run(
         roles.append(role)
     store = str(file_of(settings.store.url))
     was_ended = partial(_was_ended, store)
+    leave_start_out_of_collections()  # before the fork too: a collection in each process would copy all of it
     return supervise(roles, Notifier(os.environ), was_ended=was_ended, beats=beats[: len(roles)])
 
 
@@ -176,6 +178,7 @@ class ServerProcess:
             if reload_first:
                 self._reload()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            leave_start_out_of_collections()
             self._heartbeat.is_ready()
             _log.info("ready", role=self._name, pid=os.getpid())
             await stop.wait()
@@ -203,6 +206,13 @@ class ServerProcess:
                     _log.warning("a changed section waits for a restart", section=name)
             _log.info("reloaded", role=self._name, file=str(self._configuration.path))
         self._heartbeat.has_reloaded()
+
+
+def leave_start_out_of_collections() -> None:
+    """What the start has made stays until the end: a hundred thousand objects, which Python's collector of cycles would
+    look through again and again, and keep all logins waiting meanwhile."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _try_store(settings: Settings, *, trust_clock: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import structlog
 
 from otp_core import logs
 from otp_core.settings import ConfigProblems
-from sekisho.serve import Configuration
+from sekisho.serve import Configuration, leave_start_out_of_collections
 from tests.sekisho import Sekisho, client_table
 
 CLIENT = client_table("gateway", "127.0.0.0/8", "code")
@@ -53,6 +54,19 @@ def test_a_file_that_became_wrong_is_a_problem_that_says_where(tmp_path: Path) -
     with pytest.raises(ConfigProblems, match="url"):
         configuration.read()
     sekisho.close()
+
+
+# Memory.
+
+
+def test_the_collector_of_cycles_has_nothing_of_the_start_to_look_through() -> None:
+    before = len(gc.get_objects())
+    leave_start_out_of_collections()
+    try:
+        assert gc.get_freeze_count() > before / 2
+        assert len(gc.get_objects()) < 1000
+    finally:
+        gc.unfreeze()
 
 
 # The log.
