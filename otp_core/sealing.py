@@ -13,6 +13,7 @@ import hashlib
 import os
 import secrets
 import stat
+import struct
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -23,6 +24,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 _VERSION = b"\x01"
 _SESSION_VERSION = b"\x02"
 _NONCE = 12
+_SIZES = [size.to_bytes(8, "big") for size in range(256)]
+_INTEGER = struct.Struct(">q")
 _KEY_CHECK_NAME = "sekisho key check"
 
 
@@ -63,9 +66,14 @@ class Sealer:
         """A keyed 64-bit fingerprint of the parts, each with its length, as a signed integer; never 0, which means
         none."""
         hash_ = self._fingerprint.copy()
+        pieces: list[bytes] = []
         for part in parts:
-            hash_.update(len(part).to_bytes(8, "big") + part)
-        return int.from_bytes(hash_.digest(), "big", signed=True) or 1
+            size = len(part)
+            pieces.append(_SIZES[size] if size < len(_SIZES) else size.to_bytes(8, "big"))
+            pieces.append(part)
+        hash_.update(b"".join(pieces))
+        found: int = _INTEGER.unpack(hash_.digest())[0]
+        return found or 1
 
     def name_fingerprint(self, name: str) -> str:
         """What logs and audit rows have in the place of a name that is no customer's: "name:" and 16 hexadecimal

@@ -67,16 +67,13 @@ class Tally:
             key = (door, client, "accepted", OTHER if row is None else _CODES.get(row.reason, OTHER))
         else:
             key = (door, client, *_words(verdict))
-        if key in self.verdicts:
-            self.verdicts[key] += 1
-        else:
+        number = self.verdicts.get(key)
+        if number is None:
             self._count(key)
-        histogram = self.seconds.get(door)
-        if histogram is None:
-            histogram = self.seconds[door] = Histogram(SECONDS)
+        else:
+            self.verdicts[key] = number + 1
         if key[2] != "silent":
-            histogram.counts[bisect_left(SECONDS, seconds)] += 1
-            histogram.total += seconds
+            self._observe(door, seconds)
 
     def words(self, door: str, client: str, verdict: str, reason: str, seconds: float) -> None:
         """Count what the customers' pages have decided. ``reason``: as in the audit trail."""

@@ -41,6 +41,9 @@ from otp_core.verifier import LOCAL_VERIFIER, Verifier
 CANCEL_AFTER_SECONDS = 1.0
 """How long after an attempt's deadline a first factor or verifier may still say itself what is wrong."""
 _log = structlog.get_logger("authenticator")
+_MODE_CODE, _STAGE_CODE = Mode.CODE, Stage.CODE
+"""For the shortest way: Python 3.11 takes its time for a member of an enum."""
+
 _ASKING = (Mode.CHALLENGE, Mode.AUTO)
 """Modes that ask for the code."""
 _USUAL_DIGITS = 6
@@ -79,8 +82,8 @@ class Authenticator:
         policy = attempt.policy
         if policy.fold_case:
             self._start(self._fold_and_admit(attempt, on_verdict))
-        elif attempt.challenge is None and policy.mode is Mode.CODE:  # the shortest way: no call that can be spared
-            self._submit(LoginRequest(attempt, Stage.CODE, code=attempt.user_password), on_verdict)
+        elif attempt.challenge is None and policy.mode is _MODE_CODE:  # the shortest way: no call that can be spared
+            self._submit(LoginRequest(attempt, _STAGE_CODE, code=attempt.user_password), on_verdict)
         else:
             self._admit(attempt, on_verdict)
 

@@ -91,6 +91,10 @@ class Evaluator:
         return near_misses(record, self._unseal, code, now, self.rules)
 
 
+_SECOND_ROUND, _VERIFIER_NEEDED, _ACTIVE, _TOTP = Stage.SECOND_ROUND, Finding.VERIFIER_NEEDED, OtpUse.ACTIVE, Kind.TOTP
+"""Each login is compared with them, and Python 3.11 takes its time for a member of an enum."""
+
+
 class _Evaluation:
     """One request of a batch."""
 
@@ -124,7 +128,7 @@ class _Evaluation:
     def evaluate(self) -> None:
         """Put a verdict and the changes that it asks for into the decision."""
         finding = self._find()
-        if finding is Finding.VERIFIER_NEEDED:
+        if finding is _VERIFIER_NEEDED:
             self.decision.verdicts.append(self._verifier_needed())
             return
         if self.challenge is not None:
@@ -139,7 +143,7 @@ class _Evaluation:
         request, record = self.request, self.record
         if record is None:
             return Finding.UNKNOWN_CUSTOMER
-        goes_on = request.attempt.challenge is not None and request.stage is not Stage.SECOND_ROUND
+        goes_on = request.attempt.challenge is not None and request.stage is not _SECOND_ROUND
         if goes_on and not self._find_challenge(record, of_first_factor=True):
             return Finding.CHALLENGE_GONE
         if not request.first.right:
@@ -148,11 +152,11 @@ class _Evaluation:
             return Finding.NOTHING_CHECKED
         if self.fingerprint and self._was_accepted(record):
             return Finding.REPEATED
-        if request.stage is Stage.SECOND_ROUND and not self._find_challenge(record, of_first_factor=False):
+        if request.stage is _SECOND_ROUND and not self._find_challenge(record, of_first_factor=False):
             return Finding.CHALLENGE_GONE
         if record.locked_at is not None:
             return Finding.LOCKED
-        if record.otp_use != OtpUse.ACTIVE:
+        if record.otp_use != _ACTIVE:
             return self._find_without_token(record)
         if not record.tokens:
             return Finding.LOST
@@ -226,14 +230,14 @@ class _Evaluation:
 
     def _act(self, action: Action, finding: Finding) -> Verdict:
         match action:
+            case Action.SPEND_AND_ACCEPT:  # the usual one: no other is compared with it
+                self._spend()
+                return self._accept(finding, Event.LOGIN_ACCEPTED)
             case Action.ACCEPT:
                 return self._accept(finding, Event.LOGIN_ACCEPTED)
             case Action.ACCEPT_AGAIN:
                 self._accept_retransmission()
                 return self._accept(finding, Event.LOGIN_REPEATED)
-            case Action.SPEND_AND_ACCEPT:
-                self._spend()
-                return self._accept(finding, Event.LOGIN_ACCEPTED)
             case Action.ASK:
                 return self._ask(finding, self.evaluator.rules.challenge_tries)
             case Action.ASK_FIRST_FACTOR:
@@ -346,7 +350,7 @@ class _Evaluation:
     def _spend_on(self, token: LoginToken, step: int) -> None:
         """The token's last step moves on, and its drift is learnt."""
         drift = 0
-        if token.kind == Kind.TOTP and token.verifier == LOCAL_VERIFIER:
+        if token.kind == _TOTP and token.verifier == LOCAL_VERIFIER:
             drift = learn_drift(token.drift, step, step_at(self.now, token.period), self.evaluator.rules.max_drift)
         self.decision.step_updates.append(
             StepUpdate(step, drift, self.fingerprint, self.now, token.key, token.last_step)
@@ -405,18 +409,18 @@ class _Evaluation:
         self, event: Event, finding: Finding, reason: str | None = None, token: LoginToken | None = None
     ) -> AuditRow:
         """``token``: by default the one that the finding is about, or the only one that there is."""
-        attempt, record = self.request.attempt, self.record
+        attempt, record, audit = self.request.attempt, self.record, self.decision.audit
         token = token or self.token
         if token is None and record is not None and len(record.tokens) == 1:
             token = record.tokens[0]
         row = AuditRow(
-            self.ids.next(),
-            event.value,
+            self.ids.following() if audit else self.ids.next(),  # a batch is decided at one moment
+            event._value_,  # as ``value``, which Python 3.11 computes
             attempt.client,
             self.evaluator.name_fingerprint(attempt.customer) if record is None else record.contract_id,
             None if token is None else token.token_id,
             attempt.calling_station_id or attempt.source,
             FINDING_TEXT[finding] if reason is None else reason,
         )
-        self.decision.audit.append(row)
+        audit.append(row)
         return row

@@ -56,23 +56,27 @@ class VerifierNeeded(NamedTuple):
 GATEWAY_CHECKED = FirstFinding(right=True)
 
 
-@dataclass(slots=True)
 class LoginRequest:
     """An attempt, ready to be evaluated: its stage, what the first factor found, and the code split from the
-    password."""
+    password. (No dataclass: that makes one for each login in three times the time where this is compiled.)
 
-    attempt: Attempt
-    stage: Stage
-    first: FirstFinding = GATEWAY_CHECKED
-    code: str | None = field(default=None, repr=False)
-    text_fingerprint: int | None = None
-    """Of what was typed, where it looks like a code: an answer that equals the one of the first round is the password
-    again."""
-    next_round: NextRound | None = None
-    code_findings: tuple[CodeFinding, ...] = ()
-    """What verifiers have said about the code so far."""
-    fingerprint: int | None = None
-    """Recognises a retransmission of this login; None: the attempt's own fingerprint is used."""
+    ``text_fingerprint``: of what was typed, where it looks like a code: an answer that equals the one of the first
+    round is the password again. ``fingerprint``: recognises a retransmission of this login; None: the attempt's own
+    fingerprint is used. ``code_findings``: what verifiers have said about the code so far."""
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        stage: Stage,
+        first: FirstFinding = GATEWAY_CHECKED,
+        code: str | None = None,
+        text_fingerprint: int | None = None,
+        next_round: NextRound | None = None,
+    ) -> None:
+        self.attempt, self.stage, self.first, self.code = attempt, stage, first, code
+        self.text_fingerprint, self.next_round = text_fingerprint, next_round
+        self.code_findings: tuple[CodeFinding, ...] = ()
+        self.fingerprint: int | None = None
 
 
 class Facts(NamedTuple):

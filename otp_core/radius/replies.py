@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
-from hashlib import md5
 
 from otp_core.radius.codec import (
     HEADER,
@@ -24,10 +23,12 @@ from otp_core.radius.codec import (
     encode_attributes,
     is_signed,
     read_packet,
+    response_authenticator,
     sign,
 )
 from otp_core.radius.requests import SignedRequest
 
+_PROXY_STATE = int(AttributeType.PROXY_STATE)
 _REPLY_CODES = frozenset(
     (int(PacketCode.ACCESS_ACCEPT), int(PacketCode.ACCESS_REJECT), int(PacketCode.ACCESS_CHALLENGE))
 )
@@ -37,13 +38,12 @@ def write_reply(request: Packet, code: PacketCode, attributes: Iterable[Attribut
     """Server side: a signed reply. Message-Authenticator first, then ``attributes``, then the request's Proxy-States
     unchanged and in their order (RFC 2865 section 5.33). Raises ValueError if it would exceed 4096 octets."""
     encoded = encode_attributes(attributes)
-    if AttributeType.PROXY_STATE in request.found:
-        encoded += encode_attributes(item for item in request.attributes if item[0] == AttributeType.PROXY_STATE)
+    if _PROXY_STATE in request.found:
+        encoded += encode_attributes(item for item in request.attributes if item[0] == _PROXY_STATE)
     if len(encoded) > MAX_PACKET - SIGNED_HEADER:
         raise ValueError(f"a reply of {SIGNED_HEADER + len(encoded)} octets: RADIUS allows 4096")
     signed = sign(code, request.identifier, request.authenticator, encoded, secret)
-    response_authenticator = md5(signed + secret, usedforsecurity=False).digest()
-    return signed[:4] + response_authenticator + signed[HEADER:]
+    return signed[:4] + response_authenticator(signed, secret) + signed[HEADER:]
 
 
 def read_reply(request: SignedRequest, datagram: bytes) -> Packet:
@@ -60,10 +60,8 @@ def read_reply(request: SignedRequest, datagram: bytes) -> Packet:
     if at is None:
         raise NotAReply("a reply without Message-Authenticator: is the server up to date?")
     signed = reply.octets[:4] + request.authenticator + reply.octets[HEADER:]
-    response_authenticator = md5(signed + request.secret, usedforsecurity=False).digest()
-    if not hmac.compare_digest(response_authenticator, reply.authenticator) or not is_signed(
-        signed, at, request.secret
-    ):
+    right = response_authenticator(signed, request.secret)
+    if not hmac.compare_digest(right, reply.authenticator) or not is_signed(signed, at, request.secret):
         raise NotAReply("a reply with a wrong signature: is the shared secret right?")
     if not _answers(request, reply):
         raise NotAReply(f"an {PacketCode(reply.code).title} that does not answer the request")

@@ -29,6 +29,10 @@ from otp_core.radius.codec import (
 MAX_ATTRIBUTES = 200
 _MAX_VALUE = 253
 _REQUEST_CODES = frozenset((int(PacketCode.ACCESS_REQUEST), int(PacketCode.STATUS_SERVER)))
+_USER_NAME, _USER_PASSWORD = int(AttributeType.USER_NAME), int(AttributeType.USER_PASSWORD)
+_STATE, _CALLING_STATION_ID = int(AttributeType.STATE), int(AttributeType.CALLING_STATION_ID)
+_EAP_MESSAGE = int(AttributeType.EAP_MESSAGE)
+"""Plain ints: each login looks for them, and Python 3.11 takes its time for a member of an enum."""
 
 # Server side
 
@@ -48,7 +52,7 @@ def verify_request(request: Packet, secret: bytes, *, required: bool, limit_prox
     ``limit_proxy_state``: without it there may be no Proxy-State either.
     """
     at, found = request.message_authenticator_at, request.found
-    if AttributeType.EAP_MESSAGE in found and (at is None or AttributeType.USER_PASSWORD in found):
+    if _EAP_MESSAGE in found and (at is None or _USER_PASSWORD in found):
         raise Unreadable(DropReason.EAP_UNPROTECTED)
     if at is None:
         if required or request.code == PacketCode.STATUS_SERVER:
@@ -81,7 +85,7 @@ def read_credentials(request: Packet, secret: bytes) -> Credentials:
             raise Unservable(f"{name} is not served here: let the client use PAP")
     if len(found) != len(request.attributes):
         _refuse_repeated(request)
-    user_name, hidden = found.get(AttributeType.USER_NAME), found.get(AttributeType.USER_PASSWORD)
+    user_name, hidden = found.get(_USER_NAME), found.get(_USER_PASSWORD)
     if not user_name:
         raise Unservable("no User-Name")
     if hidden is None:
@@ -90,20 +94,18 @@ def read_credentials(request: Packet, secret: bytes) -> Credentials:
     if not 16 <= len(hidden) <= MAX_PASSWORD or len(hidden) % 16:
         raise Unservable("a User-Password that is not 16 to 128 octets in blocks of 16")
     password = reveal_password(hidden, secret, request.authenticator)
-    return Credentials(
-        user_name, password, found.get(AttributeType.STATE), found.get(AttributeType.CALLING_STATION_ID, b"")
-    )
+    return Credentials(user_name, password, found.get(_STATE), found.get(_CALLING_STATION_ID, b""))
 
 
 _MICROSOFT = (311).to_bytes(4, "big")
 """The vendor of the MS-CHAP attributes (RFC 2548)."""
 
-_NOT_SERVED = {int(AttributeType.CHAP_PASSWORD): "CHAP", int(AttributeType.EAP_MESSAGE): "EAP"}
+_NOT_SERVED = {int(AttributeType.CHAP_PASSWORD): "CHAP", _EAP_MESSAGE: "EAP"}
 _AT_MOST_ONCE = {
-    int(AttributeType.USER_NAME): "User-Names",
-    int(AttributeType.USER_PASSWORD): "User-Passwords",
-    int(AttributeType.STATE): "States",
-    int(AttributeType.CALLING_STATION_ID): "Calling-Station-Ids",  # else the last one would name the station
+    _USER_NAME: "User-Names",
+    _USER_PASSWORD: "User-Passwords",
+    _STATE: "States",
+    _CALLING_STATION_ID: "Calling-Station-Ids",  # else the last one would name the station
     int(AttributeType.NAS_IDENTIFIER): "NAS-Identifiers",  # else the last one would choose the client's policy
 }
 

@@ -34,6 +34,9 @@ from radius_server.process.verdicts import VerdictLines
 _DELAYED_PER_PLACE = 10
 """Delayed Access-Rejects allowed for each request that may be in flight."""
 
+_STATUS_SERVER, _NEW = int(PacketCode.STATUS_SERVER), Admission.NEW
+"""Each login is compared with them, and Python 3.11 takes its time for a member of an enum."""
+
 _log = structlog.get_logger("radius")
 
 
@@ -132,18 +135,19 @@ class RadiusServer:
         )
         self.counters.verified(client.name, protected=request.message_authenticator_at is not None)
         key = (peer, local, listener, request.identifier)
-        exchange = Exchange(client, request, listener, peer, local, key, self._loop.time() - waited)
-        if request.code == PacketCode.STATUS_SERVER:
+        now = self._loop.time()
+        exchange = Exchange(client, request, listener, peer, local, key, now - waited)
+        if request.code == _STATUS_SERVER:
             self._status.answer(exchange)
         else:
-            self._access_request(exchange)
+            self._access_request(exchange, now)
 
-    def _access_request(self, exchange: Exchange) -> None:
+    def _access_request(self, exchange: Exchange, now: float) -> None:
         """Admit a new request; answer or drop a duplicate (RFC 5080 section 2.2.2)."""
         request = exchange.request
         room = self.in_flight < self._limits.max_in_flight or self._keeps_place(exchange)
-        admitted = self._duplicates.admit(exchange.key, request.octets, self._loop.time(), room=room)
-        if admitted is Admission.NEW:
+        admitted = self._duplicates.admit(exchange.key, request.octets, now, room=room)
+        if admitted is _NEW:
             try:
                 self._begin(exchange)
             except Exception:
@@ -204,16 +208,18 @@ class RadiusServer:
         # Includes the password: a client that repeats its authenticators must not get one code's verdict for another.
         request_id = bytes((request.identifier,)) + request.authenticator
         fingerprint = self._fingerprint(b"request", client.name.encode(), request_id, user_password.encode())
-        return Attempt(
-            customer=customer,
-            user_password=user_password,
-            policy=client.policy,
-            client=client.name,
-            source=exchange.peer[0],
-            calling_station_id=readable(asked.calling_station_id.decode(errors="replace")),
-            challenge=asked.state,
-            fingerprint=fingerprint,
-            deadline=exchange.received + self._limits.request_seconds,
+        station = readable(asked.calling_station_id.decode(errors="replace")) if asked.calling_station_id else ""
+        deadline = exchange.received + self._limits.request_seconds
+        return Attempt(  # by position: names would take as long again, for each login
+            customer,
+            user_password,
+            client.policy,
+            client.name,
+            exchange.peer[0],
+            station,
+            asked.state,
+            fingerprint,
+            deadline,
         )
 
     def _count(self, exchange: Exchange, verdict: Verdict) -> None:

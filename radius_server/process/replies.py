@@ -25,8 +25,8 @@ from radius_server.counters import Counters
 from radius_server.duplicates import Duplicates
 from radius_server.process.exchange import Exchange
 
-_USER_NAME = int(AttributeType.USER_NAME)
-"""A plain int: each Accept looks for it, and Python 3.11 takes its time for a member of an enum."""
+_USER_NAME, _ACCESS_ACCEPT = int(AttributeType.USER_NAME), PacketCode.ACCESS_ACCEPT
+"""For each Accept: Python 3.11 takes its time for a member of an enum."""
 
 
 class Replies:
@@ -71,7 +71,7 @@ class Replies:
             name = row.customer.encode(client.user_name_charset, "replace")
             if name != exchange.request.found.get(_USER_NAME) or client.return_user_name == "always":
                 attributes = _with_user_name(exchange, attributes, name)
-        self._reply(exchange, PacketCode.ACCESS_ACCEPT, attributes)
+        self._reply(exchange, _ACCESS_ACCEPT, attributes)
 
     def _reject(self, exchange: Exchange, verdict: Reject) -> None:
         """Send an Access-Reject ``reject_delay`` seconds after its request came.

@@ -39,6 +39,19 @@ def test_ids_rise_whatever_the_clock_does(moments: list[int], tag: int) -> None:
     assert made == sorted(set(made))
 
 
+def test_further_rows_of_one_moment_follow_without_a_look_at_the_clock() -> None:
+    looks: list[int] = []
+
+    def clock() -> float:
+        looks.append(len(looks))
+        return 1_800_000_000.0
+
+    ids = Ids(clock, 5)
+    first = ids.next()
+    assert [ids.following(), ids.following(), ids.next()] == [first + (n << 10) for n in (1, 2, 3)]
+    assert len(looks) == 2
+
+
 def test_two_processes_with_tags_of_their_own_never_make_the_same_id() -> None:
     clock = HandClock(1_800_000_000.0)
     one, other = Ids(clock, 1), Ids(clock, 2)

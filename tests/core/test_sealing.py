@@ -85,6 +85,13 @@ def test_a_fingerprint_is_the_same_for_the_same_parts_in_every_process() -> None
     assert Sealer(KEY).fingerprint(b"gateway", b"taro") == Sealer(KEY).fingerprint(b"gateway", b"taro")
 
 
+def test_fingerprints_in_stores_of_older_versions_are_still_recognised() -> None:
+    sealer = Sealer(KEY)
+    assert sealer.fingerprint(b"gateway", b"taro") == -3015814964554484669
+    assert sealer.fingerprint(b"a" * 255, b"b" * 256, b"") == 4496742717044439428
+    assert sealer.fingerprint() == -6790327810091960486
+
+
 def test_a_fingerprint_depends_on_the_key() -> None:
     assert Sealer(KEY).fingerprint(b"123456") != Sealer(OTHER_KEY).fingerprint(b"123456")
 

@@ -261,8 +261,9 @@ def test_no_password_shows_where_credentials_are_printed() -> None:
 def test_padding_behind_length_is_no_part_of_the_request() -> None:
     sound = packet(SIGNED, user(), password("x"))
     request = read_request(sound + b"padding")
-    assert request.octets == sound
-    assert request == read_request(sound)
+    bare = read_request(sound)
+    assert request.octets == bare.octets == sound
+    assert (request.attributes, request.message_authenticator_at) == (bare.attributes, bare.message_authenticator_at)
 
 
 @pytest.mark.parametrize("code", [code for code in range(256) if code not in (1, 12)])
