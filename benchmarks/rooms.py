@@ -106,7 +106,8 @@ class Mute:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rooms", description=__doc__)
-    parser.add_argument("--tokens", type=int, default=100_000)
+    parser.add_argument("--tokens", type=int, default=100_000, help="one of each customer's")
+    parser.add_argument("--each", type=int, default=1, help="tokens of one customer: codes of them are sent in turn")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--logins", type=int, default=20_000)
     options = parser.parse_args()
@@ -114,8 +115,9 @@ def main() -> None:
     out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as folder:
         settings = _settings(Path(folder))
-        _fill(settings, options.tokens)
-        asyncio.run(_play(settings, options.tokens, options.batch, min(options.logins, options.tokens)))
+        for turn in range(options.each):
+            _fill(settings, options.tokens, turn)
+        asyncio.run(_play(settings, options.tokens, options.each, options.batch, min(options.logins, options.tokens)))
 
 
 def _settings(folder: Path) -> Settings:
@@ -128,18 +130,26 @@ def _settings(folder: Path) -> Settings:
     return load(config, environment={}).settings
 
 
-def _fill(settings: Settings, count: int) -> None:
+def _fill(settings: Settings, count: int, turn: int) -> None:
+    """Give each of ``count`` customers a token; in the first ``turn``, 0, they are added."""
     initialise(settings.store.url, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
     store = open_store(settings)
     desk, principal = open_desk(settings, store), Principal("benchmark", PrincipalKind.COMMAND)
     for begin in range(0, count, _CHUNK):
         numbers = range(begin, min(count, begin + _CHUNK))
-        ids = [tokens.token_id(number) for number in numbers]
-        desk.tokens.import_rows(
-            [(tokens.token_id(number), tokens.seed(number), TokenSpec()) for number in numbers], principal
-        )
+        ids = [tokens.token_id(number + turn * count) for number in numbers]
+        seeds = [tokens.seed(number + turn * count) for number in numbers]
+        desk.tokens.import_rows([(id_, seed, TokenSpec()) for id_, seed in zip(ids, seeds, strict=True)], principal)
         with store.read() as connection:
             known = known_tokens(connection, ids)
+        if turn:
+            with store.work() as work:
+                work.bind_tokens([known[id_][0] for id_ in ids], shared=False)
+                for number, id_ in zip(numbers, ids, strict=True):
+                    record = work.login_record(tokens.contract_id(number))
+                    assert record is not None
+                    work.bind(record.customer_key, known[id_][0], 0)
+            continue
         new = [
             NewCustomer(tokens.contract_id(number), None, token_key=known[id_][0])
             for number, id_ in zip(numbers, ids, strict=True)
@@ -147,12 +157,13 @@ def _fill(settings: Settings, count: int) -> None:
         desk.customers.import_rows(new, ids, principal)
 
 
-async def _play(settings: Settings, count: int, batch: int, logins: int) -> None:
+async def _play(settings: Settings, count: int, each_has: int, batch: int, logins: int) -> None:
     watch, mute = Stopwatch(), Mute()
     application = open_application(settings)
     server = _timed_server(application, watch)
     step = int(time.time()) // tokens.STEP_SECONDS
-    datagrams = [_datagram(number, step, at) for at, number in enumerate(random.sample(range(count), logins))]
+    customers = random.sample(range(count), logins)
+    datagrams = [_datagram(number, number + at % each_has * count, step, at) for at, number in enumerate(customers)]
     begun = time.process_time()
     for begin in range(0, logins, batch):
         part = datagrams[begin : begin + batch]
@@ -169,7 +180,8 @@ async def _play(settings: Settings, count: int, batch: int, logins: int) -> None
         ("write and sign replies; the loop", whole * 1e6 / logins - each["receive"] - each["batch"]),
         ("together", whole * 1e6 / logins),
     ]
-    print(f"{count:,} tokens, batches of {batch}, {mute.sent[packets.ACCEPT]:,} of {logins:,} accepted")
+    accepted = f"{mute.sent[packets.ACCEPT]:,} of {logins:,} accepted"
+    print(f"{count:,} customers with {each_has} tokens each, batches of {batch}, {accepted}")
     for title, microseconds in rows:
         print(f"  {microseconds:6.1f} us  {title}")
 
@@ -213,10 +225,10 @@ def _timed_server(application: Application, watch: Stopwatch) -> RadiusServer:
     )
 
 
-def _datagram(number: int, step: int, at: int) -> bytes:
+def _datagram(customer: int, token: int, step: int, at: int) -> bytes:
     return packets.access_request(
-        tokens.contract_id(number).encode(),
-        tokens.code(tokens.seed(number), step),
+        tokens.contract_id(customer).encode(),
+        tokens.code(tokens.seed(token), step),
         identifier=at % 256,
         authenticator=os.urandom(16),
         secret=_SECRET.encode(),

@@ -13,14 +13,17 @@ from typing import Any
 from admin_web.portal.pages import (
     APP,
     ENROL_DONE,
+    NAME,
     OLD_CODE,
     PERMIT,
+    REMOVE,
     RESYNC_CODES,
     RESYNC_DONE,
     SUSPEND_CODE,
     SUSPEND_DONE,
     TERMS,
     TOKEN,
+    TOKENS,
 )
 from admin_web.portal.terms import version_of
 from admin_web.settings import WebSettings
@@ -33,6 +36,9 @@ MAX_TOKENS = 5
 
 _MAX_TOKEN_ID_SHOWN = 64
 """Characters of a refused token ID that the form shows again."""
+
+_MAX_NAME_SHOWN = 160
+"""Characters of a name for a token that are looked at."""
 
 _CODE = re.compile(r"[0-9]{6,8}")
 _TOKEN_ID = re.compile(r"[A-Z0-9]{4,32}")
@@ -66,8 +72,60 @@ PageAct = Callable[[Submission], Outcome]
 (retry_while_busy). Raises Refused, StoreUnavailable."""
 
 
+def tokens(submission: Submission) -> Outcome:
+    """What is to be done, of a customer who has several tokens or may have, and with which of them."""
+    go, data = submission.form.get("go", ""), submission.session.data
+    if go == "add":
+        return Outcome(OLD_CODE, data={"doing": go, "token": None, "steps": steps(OLD_CODE, data["with_terms"])})
+    chosen = submission.form.get("token", "")
+    if chosen not in {own.token_id for own in submission.desk.devices.of(submission.customer)}:
+        return Outcome(TOKENS, "token-missing")
+    page = {"change": OLD_CODE, "name": NAME, "remove": REMOVE}.get(go)
+    if page is None:
+        return Outcome(TOKENS, data={"kept": {"token": chosen}})
+    return Outcome(page, data={"doing": go, "token": chosen, "steps": steps(page, data["with_terms"])})
+
+
+def name(submission: Submission) -> Outcome:
+    """What the customer calls one of their tokens."""
+    if submission.form.get("go") == "back":
+        return _to_tokens()
+    chosen, text = str(submission.session.data["token"]), submission.form.get("name", "")
+    submission.desk.devices.rename(submission.customer, chosen, text, submission.principal)
+    return _to_tokens("named")
+
+
+def remove(submission: Submission) -> Outcome:
+    """One token less, by a code of any of them."""
+    if submission.form.get("go") == "back":
+        return _to_tokens()
+    code, wrong = _code(submission, "code")
+    if wrong:
+        return Outcome(REMOVE, wrong)
+    chosen = str(submission.session.data["token"])
+    receipt = submission.desk.devices.remove(
+        submission.customer, code, chosen, submission.principal, session=submission.session.key
+    )
+    return _done(ENROL_DONE, receipt)
+
+
+def _to_tokens(message: str | None = None) -> Outcome:
+    return Outcome(TOKENS, message, {"doing": None, "token": None, "steps": steps(TOKENS, with_terms=False)})
+
+
+def steps(page: str, with_terms: bool) -> list[str]:
+    """What the step navigation shows, for a customer at this page who chooses among tokens."""
+    if page == REMOVE:
+        return ["identity", "tokens", "code", "done"]
+    if page != OLD_CODE:
+        return ["identity", "tokens"]
+    return ["identity", "tokens", "old-code", *(["terms"] if with_terms else []), "token", "done"]
+
+
 def old_code(submission: Submission) -> Outcome:
-    """Change of device, first step: the old token's code. It is spent here."""
+    """Change of device, or one more, first step: the code of a token that there is. It is spent here."""
+    if submission.form.get("go") == "back" and submission.session.data.get("doing"):
+        return _to_tokens()
     code, wrong = _code(submission, "code")
     if wrong:
         return Outcome(OLD_CODE, wrong)
@@ -123,7 +181,7 @@ def _issue(submission: Submission) -> Outcome:
 
 def _own_token(submission: Submission) -> Outcome:
     text = submission.form.get("token_id", "")
-    shown_again = {"kept": {"token_id": text[:_MAX_TOKEN_ID_SHOWN]}}
+    shown_again = {"kept": {"token_id": text[:_MAX_TOKEN_ID_SHOWN], "name": _name(submission)}}
     if not text.strip():
         return Outcome(TOKEN, "token-id-missing")
     found = normalise_token_id(text)
@@ -150,19 +208,29 @@ def app(submission: Submission) -> Outcome:
 
 def _bind(submission: Submission, new_token_id: str, code: str) -> Outcome:
     """Make the new token the customer's: as a change of device by code or by permit, or as an enrolment."""
-    match OtpUse(submission.desk.customers.login_record(submission.customer).otp_use):
+    desk, customer, session = submission.desk, submission.customer, submission.session
+    principal, name = submission.principal, _name(submission)
+    match OtpUse(desk.customers.login_record(customer).otp_use):
+        case OtpUse.ACTIVE if session.data.get("doing") == "add":
+            receipt = desk.devices.add_by_proof(customer, session, new_token_id, code, principal, name=name)
         case OtpUse.ACTIVE:
-            receipt = submission.desk.devices.change_by_proof(
-                submission.customer, submission.session, new_token_id, code, submission.principal
+            goes = session.data.get("token")
+            receipt = desk.devices.change_by_proof(
+                customer, session, new_token_id, code, principal, goes=goes, name=name
             )
         case OtpUse.REISSUE_PERMITTED:
-            text = str(submission.session.data.get("permit", ""))
-            receipt = submission.desk.enrolment.change_by_permit(
-                submission.customer, text, new_token_id, code, submission.principal, session=submission.session.key
+            text = str(session.data.get("permit", ""))
+            receipt = desk.enrolment.change_by_permit(
+                customer, text, new_token_id, code, principal, name=name, session=session.key
             )
         case _:
-            receipt = submission.desk.enrolment.enrol(submission.customer, new_token_id, code, submission.principal)
+            receipt = desk.enrolment.enrol(customer, new_token_id, code, principal, name=name)
     return _done(ENROL_DONE, receipt)
+
+
+def _name(submission: Submission) -> str:
+    """What the customer calls the new token, as it was typed; no more of it than can be shown again."""
+    return submission.form.get("name", "")[:_MAX_NAME_SHOWN]
 
 
 def suspend(submission: Submission) -> Outcome:
@@ -175,13 +243,18 @@ def suspend(submission: Submission) -> Outcome:
 
 def resynchronise(submission: Submission) -> Outcome:
     """Correct the token's time, with two codes in a row (RFC 6238 section 6)."""
+    several = [own.token_id for own in submission.desk.devices.of(submission.customer)]
+    chosen = submission.form.get("token") if len(several) > 1 else None
+    if len(several) > 1 and chosen not in several:
+        return Outcome(RESYNC_CODES, "token-missing")
     first, wrong_first = _code(submission, "first")
     second, wrong_second = _code(submission, "second")
     if wrong_first or wrong_second or first == second:
-        return Outcome(RESYNC_CODES, "codes")
-    return _done(
-        RESYNC_DONE, submission.desk.enrolment.resynchronise(submission.customer, first, second, submission.principal)
+        return Outcome(RESYNC_CODES, "codes", {"kept": {"token": chosen or ""}})
+    receipt = submission.desk.enrolment.resynchronise(
+        submission.customer, first, second, submission.principal, token_id=chosen
     )
+    return _done(RESYNC_DONE, receipt)
 
 
 def _code(submission: Submission, name: str) -> tuple[str, str | None]:
@@ -199,6 +272,9 @@ def _done(page: str, receipt: Receipt) -> Outcome:
 
 
 ACTS: dict[str, PageAct] = {
+    TOKENS: tokens,
+    NAME: name,
+    REMOVE: remove,
     OLD_CODE: old_code,
     PERMIT: permit,
     TERMS: accept_terms,

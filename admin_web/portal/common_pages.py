@@ -36,7 +36,7 @@ class CommonPages:
 
     async def start(self, request: web.Request) -> web.Response:
         """The list of all procedures."""
-        return self._renderer.render(request, "portal/start.html")
+        return self._renderer.render(request, "portal/start.html", most=self._desk.devices.most)
 
     async def lost(self, request: web.Request) -> web.Response:
         """What to do about a lost token."""

@@ -21,7 +21,23 @@ from admin_web.http.sessions import Sessions
 from admin_web.portal.acts import ACTS, Outcome, Submission
 from admin_web.portal.messages import MESSAGE_OF_REFUSAL, MESSAGES
 from admin_web.portal.owner import OTHER, Owners
-from admin_web.portal.pages import APP, ENDS, ENROL, FORMER, LOCKED, OLD_CODE, PAGES, PERMIT, TERMS, TOKEN, first_page
+from admin_web.portal.pages import (
+    APP,
+    ENDS,
+    ENROL,
+    FORMER,
+    LOCKED,
+    NAME,
+    OLD_CODE,
+    PAGES,
+    PERMIT,
+    REMOVE,
+    RESYNC_CODES,
+    TERMS,
+    TOKEN,
+    TOKENS,
+    first_page,
+)
 from admin_web.portal.principal import ACTOR, principal_of
 from admin_web.portal.terms import terms, version_of
 from admin_web.rendering import Renderer, request_language
@@ -31,6 +47,9 @@ from otp_core.doors import Services
 from otp_core.model import LoginRecord, OtpUse
 from otp_core.reference import reference_of
 from otp_core.store.retry import retry_while_busy
+
+_WITH_TOKENS = (TOKENS, NAME, REMOVE, OLD_CODE, RESYNC_CODES)
+"""Pages that show the customer's tokens, or one of them."""
 
 WARN_SECONDS = 120
 """How long before the end of an idle session its warning page is shown."""
@@ -131,7 +150,7 @@ class Journey:
             message = "app-code"
         if message == "code" and page.startswith("/resync"):
             message = "codes"
-        shown_again = {name: submission.form[name] for name in ("token_id",) if name in submission.form}
+        shown_again = {name: submission.form[name] for name in ("token_id", "name", "token") if name in submission.form}
         return Outcome(page, message, {"kept": shown_again})
 
     def _signed_out(self, request: web.Request) -> web.HTTPSeeOther:
@@ -163,11 +182,26 @@ class Journey:
             "reference": reference_of(int(receipt["reference"])) if receipt else "",
             "issued": issued,
         }
+        values |= await asyncio.to_thread(self._tokens, session)
         if data["stage"] == TERMS:
             values["terms"] = terms(self._settings(), request_language(request))
         if issued is not None:
             values["picture"] = await asyncio.to_thread(_qr_code, issued["uri"])
         return values
+
+    def _tokens(self, session: Session) -> dict[str, Any]:
+        """What the pages of several tokens show."""
+        data, devices = session.data, self._desk.devices
+        several = data.get("several", False)
+        tokens = devices.of(session.customer) if several and data["stage"] in _WITH_TOKENS else []
+        chosen = next((one for one in tokens if one.token_id == data.get("token")), None)
+        return {
+            "tokens": tokens,
+            "token": chosen,
+            "most": devices.most,
+            "doing": data.get("doing"),
+            "named": several or devices.most > 1,
+        }
 
 
 def initial_data(journey: str, record: LoginRecord, settings: WebSettings, desk: Desk) -> dict[str, Any]:
@@ -176,19 +210,23 @@ def initial_data(journey: str, record: LoginRecord, settings: WebSettings, desk:
     These keys are at rest in the sessions that are open, so they keep their spelling: ``stage`` is the path of the page
     that the session is at, ``key`` that page's key, ``name`` the customer's, ``steps`` what the step navigation shows;
     later also ``notice`` (a form message to show once), ``kept`` (fields to show again), ``issued``, ``token_id``,
-    ``tokens``, ``permit`` and ``receipt``.
+    ``tokens``, ``permit`` and ``receipt``. ``several``: whether the customer chooses among tokens; then ``doing`` is
+    what they chose to do ("add", "change", "name", "remove"), and ``token`` with which.
     """
-    page = first_page(journey, OtpUse(record.otp_use), locked=record.locked_at is not None)
+    several = record.otp_use == OtpUse.ACTIVE and (desk.devices.most > 1 or len(record.tokens) > 1)
+    page = first_page(journey, OtpUse(record.otp_use), locked=record.locked_at is not None, several=several)
     version = version_of(settings)
     with_terms = journey == ENROL and version is not None and not desk.customers.has_accepted_terms(record, version)
     if page == TERMS and not with_terms:
         page = TOKEN
     steps = ["identity"]
+    if page == TOKENS:
+        steps.append("tokens")
     if page == OLD_CODE:
         steps.append("old-code")
     if page == PERMIT:
         steps.append("permit")
-    if with_terms:
+    if with_terms and page != TOKENS:
         steps.append("terms")
     return {
         "journey": journey,
@@ -197,7 +235,8 @@ def initial_data(journey: str, record: LoginRecord, settings: WebSettings, desk:
         "changing": record.otp_use in (OtpUse.ACTIVE, OtpUse.REISSUE_PERMITTED),
         "name": desk.customers.name_of(record.contract_id),
         "with_terms": with_terms,
-        "steps": [*steps, "token" if journey == ENROL else "code", "done"],
+        "several": several,
+        "steps": steps if page == TOKENS else [*steps, "token" if journey == ENROL else "code", "done"],
         "began": int(time.time()),
     }
 

@@ -83,6 +83,12 @@ MESSAGES: dict[str, FormMessage] = {
         _("This reissue permit cannot be accepted: it may be mistyped, used already, or expired."), "permit"
     ),
     "terms": FormMessage(_("To go on, tick the box that you accept the terms of use."), "accept"),
+    "token-missing": FormMessage(_("Choose one of your tokens."), "token-0"),
+    "held-already": FormMessage(_("You have this token already. Enter the token ID of the new one."), "token_id"),
+    "name": FormMessage(
+        _("The name could not be accepted. Use at most 40 letters, digits or signs, and nothing invisible."), "name"
+    ),
+    "named": FormMessage(_("The name was kept."), error=False),
     "too-many-tokens": FormMessage(
         _("No more QR codes can be made in this session. Use a token that you have, or sign in again.")
     ),
@@ -104,5 +110,7 @@ MESSAGE_OF_REFUSAL: dict[Refusal, str] = {
     Refusal.TOO_SOON: "too-soon",
     Refusal.TOKEN_OR_CODE: "token-or-code",
     Refusal.WRONG_PERMIT: "permit",
+    Refusal.HELD_ALREADY: "held-already",
+    Refusal.BAD_NAME: "name",
 }
 """The name of a refusal's message. A refusal that is missing here means that the customer's state has changed."""

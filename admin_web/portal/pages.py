@@ -12,6 +12,7 @@ JOURNEYS = (ENROL, SUSPEND, RESYNC)
 
 OLD_CODE, PERMIT, TERMS = "/enrol/old-code", "/enrol/permit", "/enrol/terms"
 TOKEN, APP, ENROL_DONE = "/enrol/token", "/enrol/app", "/enrol/done"
+TOKENS, NAME, REMOVE = "/enrol/tokens", "/enrol/name", "/enrol/remove"
 SUSPEND_CODE, SUSPEND_DONE = "/suspend/code", "/suspend/done"
 RESYNC_CODES, RESYNC_DONE = "/resync/codes", "/resync/done"
 LOCKED, LOST, NOT_IN_USE = "/stop/locked", "/stop/lost", "/stop/not-in-use"
@@ -23,6 +24,9 @@ PAGES: dict[str, str] = {
     TOKEN: "portal/token.html",
     APP: "portal/app.html",
     ENROL_DONE: "portal/done.html",
+    TOKENS: "portal/tokens.html",
+    NAME: "portal/name.html",
+    REMOVE: "portal/remove.html",
     SUSPEND_CODE: "portal/suspend_code.html",
     SUSPEND_DONE: "portal/done.html",
     RESYNC_CODES: "portal/resync_codes.html",
@@ -58,6 +62,8 @@ _FIRST: dict[tuple[str, OtpUse], str] = {
 }
 
 
-def first_page(journey: str, use: OtpUse, *, locked: bool) -> str:
-    """The path of the first page after the sign-in. ``locked``: whether the customer is locked."""
-    return LOCKED if locked else _FIRST[journey, use]
+def first_page(journey: str, use: OtpUse, *, locked: bool, several: bool) -> str:
+    """The path of the first page after the sign-in. ``locked``: whether the customer is locked; ``several``: whether
+    they have several tokens, or may have: then they choose what is to be done, and with which."""
+    page = LOCKED if locked else _FIRST[journey, use]
+    return TOKENS if several and page == OLD_CODE else page

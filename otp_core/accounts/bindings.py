@@ -22,12 +22,12 @@ class Bindings:
     """``most``: tokens that a customer may have."""
 
     def __init__(self, transactions: Transactions, codes: Codes, most: int) -> None:
-        self._transactions, self._codes, self._most = transactions, codes, most
+        self._transactions, self._codes, self.most = transactions, codes, most
 
     def check_room(self, record: LoginRecord) -> None:
         """Raises Refused (NO_ROOM) for a customer who has as many tokens as they may."""
-        if len(record.tokens) >= self._most:
-            raise Refused(Refusal.NO_ROOM, f"{len(record.tokens)} of {self._most} (login.tokens_per_customer)")
+        if len(record.tokens) >= self.most:
+            raise Refused(Refusal.NO_ROOM, f"{len(record.tokens)} of {self.most} (login.tokens_per_customer)")
 
     def bind(
         self,

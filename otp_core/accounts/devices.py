@@ -17,7 +17,7 @@ from otp_core.accounts.token_names import token_name
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.accounts.verification import Code
 from otp_core.audit import Event
-from otp_core.model import Conflict, LoginRecord
+from otp_core.model import Conflict, LoginRecord, TokenState
 from otp_core.otp import normalise_token_id
 from otp_core.store.bindings import HeldToken, held_tokens
 from otp_core.store.unit_of_work import TokenRecord, Work
@@ -32,10 +32,17 @@ class DeviceService:
     def __init__(self, transactions: Transactions, codes: Codes, bindings: Bindings) -> None:
         self._transactions, self._codes, self._bindings = transactions, codes, bindings
 
+    @property
+    def most(self) -> int:
+        """How many tokens a customer may have (login.tokens_per_customer)."""
+        return self._bindings.most
+
     def of(self, contract_id: str) -> list[HeldToken]:
-        """The customer's tokens, the one that was bound first before the others. Raises StoreUnavailable."""
+        """The customer's tokens that are neither lost nor retired, the one that was bound first before the others.
+        Raises StoreUnavailable."""
         with self._transactions.store.read() as connection:
-            return held_tokens(connection, [contract_id]).get(contract_id, [])
+            held = held_tokens(connection, [contract_id]).get(contract_id, [])
+        return [one for one in held if one.state == TokenState.BOUND]
 
     # One more
 

@@ -95,4 +95,5 @@ def test_renaming_keeps_token_and_password_and_takes_no_id_that_is_taken(at: Com
     assert "no such customer" in at.run("customer", "rename", "nobody", "new", code=1).err
     at.run("customer", "rename", one.contract_id, "ｎｅｗ－1", code=0)
     shown = json.loads(at.run("customer", "show", "new-1", "--json").out)
-    assert (shown["token_id"], shown["otp_use"], shown["password_held"]) == (one.token_id, "active", True)
+    (held,) = shown["tokens"]
+    assert (held["token_id"], shown["otp_use"], shown["password_held"]) == (one.token_id, "active", True)
