@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from otp_core.model import OtpUse, TokenSpec
 from tests.journeys.command_line import CommandLine
-from tests.sekisho import Sekisho, client_table
+from tests.sekisho import STAFF, Customer, Sekisho, client_table
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "config" / "systemd"
@@ -62,6 +64,30 @@ def test_every_command_about_backups_is_run_in_its_order(at: CommandLine, tmp_pa
         run.append(" ".join(words[:2]))
     assert {"sekisho backup", "sekisho restore", "sekisho doctor", "systemctl stop"} <= set(run)
     assert at.sekisho.process is not None, "it serves at the end"
+
+
+def test_every_command_about_several_tokens_is_run_in_its_order(tmp_path: Path) -> None:
+    sekisho = Sekisho(tmp_path, more="[login]\ntokens_per_customer = 2\n")
+    at, seeds = CommandLine(sekisho), {}
+    for number, token_id in enumerate(("VSMT12345678", "VSMT87654321", "VSMT22222222")):
+        seeds[token_id] = Customer("1234567", "", token_id, bytes([number]) * 20)
+        sekisho.desk.tokens.import_rows([(token_id, seeds[token_id].seed, TokenSpec())], STAFF)
+    old, new, third = seeds.values()
+    at.run("customer", "add", "1234567")
+    at.run("enrol", "1234567", old.token_id, user_password=old.code(-1))
+    asked = {
+        "device add": f"{old.code()}\n{new.code(-1)}\n",
+        "change": f"{new.code()}\n{third.code()}\n",
+        "resync": f"{new.code(5)}\n{new.code(6)}\n",
+    }
+    for line in commands_under("Customers with several tokens"):
+        words = shlex.split(line)
+        given = next((text for begin, text in asked.items() if line.startswith(f"sekisho {begin}")), "")
+        said = at.run(*words[1:], user_password=given).out
+        if "show" in words:
+            assert [held["name"] for held in json.loads(said)["tokens"]] == ["old phone", "new phone"]
+    assert sekisho.desk.customers.login_record("1234567").otp_use == OtpUse.LOST
+    sekisho.close()
 
 
 def systemctl(sekisho: Sekisho, words: list[str]) -> None:
