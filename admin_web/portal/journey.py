@@ -182,7 +182,7 @@ class Journey:
             "reference": reference_of(int(receipt["reference"])) if receipt else "",
             "issued": issued,
         }
-        values |= await asyncio.to_thread(self._tokens, session)
+        values |= self._tokens(session)
         if data["stage"] == TERMS:
             values["terms"] = terms(self._settings(), request_language(request))
         if issued is not None:

@@ -7,7 +7,7 @@ takes no lock before its first write, as databases with optimistic concurrency d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +216,29 @@ def test_of_two_changes_of_the_device_one_binds_its_token(tmp_path: Path) -> Non
     assert store.conflicts == 1
     assert bank.login_record().token_id == NEW
     assert bank.token_line(other_new.token_id).state == "available"
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_two_tokens_added_at_once_never_are_more_than_there_is_room_for(tmp_path: Path, most: int) -> None:
+    bank = Bank(tmp_path, rules(tokens_per_customer=most))
+    taro, one, other = bank.customer(), bank.token(NEW), bank.token("VSMT00000098")
+    store, desk = interrupted(bank, lambda other: other.devices.add("taro", taro.code(0), NEW, one.code(), TARO))
+    with nullcontext() if most == 3 else pytest.raises(Refused, match="2 of 2"):
+        desk.devices.add("taro", taro.code(1), other.token_id, other.code(), TARO)
+    assert store.conflicts == 1
+    assert len(bank.login_record().tokens) == most
+    assert bank.token_line(other.token_id).state == ("bound" if most == 3 else "available")
+
+
+def test_of_two_removals_at_once_one_token_is_left(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, rules(tokens_per_customer=2))
+    taro = bank.customer()
+    bank.another_token(NEW)
+    store, desk = interrupted(bank, lambda other: other.devices.remove("taro", None, taro.token_id, STAFF))
+    with pytest.raises(Refused, match="it is the only token"):
+        desk.devices.remove("taro", None, NEW, STAFF)
+    assert store.conflicts == 1
+    assert bank.login_record().token_id == NEW
 
 
 # The conditions in the SQL, for an engine that finds no conflict by itself.
