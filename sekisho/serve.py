@@ -23,7 +23,7 @@ from otp_core.first_factor.failures import FailureTable
 from otp_core.settings import ConfigProblems, Loaded, Problem
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import file_of
-from otp_core.store.sqlite.files import ended_in_turn
+from otp_core.store.sqlite.outside import ended_in_turn
 from sekisho.checkpointer import NAME as CHECKPOINTS
 from sekisho.checkpointer import run_checkpointer
 from sekisho.doors import NAMES, Process, door_problems, make_doors, processes, reload_doors

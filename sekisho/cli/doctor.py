@@ -155,7 +155,7 @@ def _checkpoints(file: Path) -> Iterator[CheckResult]:
     """Whether what is in the log comes into the store's file, while a server runs."""
     from otp_core.store.sqlite import driver
     from otp_core.store.sqlite.checkpoints import STALE, VERY_LONG, status_of
-    from otp_core.store.sqlite.files import is_served
+    from otp_core.store.sqlite.outside import is_served
 
     if not driver.resets_safely():
         yield CheckResult(CheckState.SKIP, "checkpoints", "are made in logins: this SQLite allows no process for them")

@@ -44,7 +44,7 @@ def examine_ports(settings: Settings, store: Path) -> Iterator[CheckResult]:
 
 def _is_served(store: Path) -> bool:
     from otp_core.model import StoreUnavailable
-    from otp_core.store.sqlite.files import is_served
+    from otp_core.store.sqlite.outside import is_served
 
     try:
         return store.is_file() and is_served(store)

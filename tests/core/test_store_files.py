@@ -127,7 +127,7 @@ def replace(path: Path) -> None:
 def test_a_file_that_is_lost_while_logins_are_answered_is_noticed_by_everybody(
     tmp_path: Path, ending: str, change: Callable[[Path], None]
 ) -> None:
-    """By the next login before it is written, by a reader, by the desk of the server and of a command."""
+    """By the next login before it is told, by a reader, by the desk of the server and of a command."""
     bank = Bank(tmp_path)
     taro = bank.customer()
     command = bank.open_desk(bank.open_store())[1]
@@ -161,6 +161,24 @@ def test_nobody_is_told_of_what_was_written_into_a_file_that_was_lost_meanwhile(
         lost = Path(f"{bank.database}{ending}")
         with pytest.raises(StoreUnavailable, match=r"was deleted or replaced|is gone"):
             run_batch(bank, login_batch, [code_request(taro, taro.code())], meanwhile=lost.unlink)
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm"])
+def test_after_a_batch_that_was_not_told_nothing_more_is_written_into_a_lost_file(tmp_path: Path, ending: str) -> None:
+    """A batch looks at the files behind its flush only; once it has seen a loss, the next one looks first."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    with login_batch_of(bank) as login_batch:
+        run_batch(bank, login_batch, [code_request(taro, taro.code(-1))])
+        kept = Path(f"{bank.database}{ending}").rename(tmp_path / "kept")
+        lost = pytest.raises(StoreUnavailable, match=r"was deleted or replaced|is gone")
+        with lost:
+            run_batch(bank, login_batch, [code_request(taro, taro.code())])
+        for _ in range(2):
+            with lost:
+                run_batch(bank, login_batch, [], meanwhile=lambda: pytest.fail("evaluated"))
+        kept.rename(f"{bank.database}{ending}")
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code(1))]) == [Accept()]
 
 
 @pytest.mark.parametrize("ending", ["-wal", "-shm"])

@@ -18,7 +18,7 @@ import pytest
 from otp_core.model import StoreBusy
 from otp_core.store.sqlite.connection import DriverConnection
 from otp_core.store.sqlite.maintenance import SqliteMaintenance
-from otp_core.store.sqlite.turn import OVERDUE, Turn
+from otp_core.store.sqlite.turn import OVERDUE, Turn, ended_in
 from tests.core.bank import Bank
 
 _HOLD = """
@@ -87,7 +87,7 @@ def test_who_is_stopped_in_its_turn_is_ended_and_the_next_one_goes_on(store: str
         stop(process)
         take(turn)
         assert process.wait(10) == -signal.SIGKILL
-        assert turn.ended() == [process.pid]
+        assert ended_in(f"{store}-turn") == [process.pid]
 
 
 def test_a_thread_ends_who_is_stopped_too(store: str) -> None:
@@ -106,7 +106,7 @@ def test_who_is_at_work_is_waited_for_and_not_ended(store: str) -> None:
         with pytest.raises(StoreBusy, match=f"process {process.pid} is still at work"):
             take(turn)
         assert time.monotonic() - begun >= OVERDUE
-        assert process.poll() is None and turn.ended() == []
+        assert process.poll() is None and ended_in(f"{store}-turn") == []
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 

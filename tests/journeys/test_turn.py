@@ -57,7 +57,8 @@ def stop_in_turn(sekisho: Sekisho) -> int:
     """Stop a worker at a moment in which it has the turn; its process ID."""
     end = time.monotonic() + 20
     with contextlib.closing(Turn(str(sekisho.database))) as turn:
-        turn.ended()  # opens it
+        with turn:
+            pass  # opens it
         while time.monotonic() < end:
             holder = turn.holder()
             if holder is None:

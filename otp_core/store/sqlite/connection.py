@@ -8,7 +8,8 @@ of them read meanwhile.
 
 *Opening.* A connection is opened when it is first used, and again after any trouble. From the first use to ``close``
 the files of the store are held (files.py): a store, a log or an index that was removed or replaced under the process is
-noticed before each use and, for a login batch, once more after its flush.
+noticed before each use. For a login batch it is noticed behind its flush, before anybody is told, and before a new
+connection is opened: once a batch, because looking takes as long as one of its statements.
 
 *What happens on an error.* ``guarded`` rolls back whatever transaction is open, closes the connection unless the error
 was only a lock, and raises StoreUnavailable with the cause and what to do. Nothing of the transaction is left.
@@ -24,8 +25,7 @@ own lock is asked for in a loop with pauses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from sqlalchemy import Engine
 
@@ -34,6 +34,26 @@ from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import unavailable
 from otp_core.store.sqlite.files import files_of
 from otp_core.store.sqlite.turn import Turn
+
+
+class Guarded:
+    """See ``DriverConnection.guarded``."""
+
+    def __init__(self, owner: DriverConnection) -> None:
+        self._owner = owner
+
+    def __enter__(self) -> driver.Connection:
+        try:
+            return self._owner.opened()
+        except BaseException as error:
+            self._owner.failed(error)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._owner.failed(error)
 
 
 class DriverConnection:
@@ -46,22 +66,39 @@ class DriverConnection:
         self._held = False
         self._connection: driver.Connection | None = None
         self._turn = Turn(str(self._files.path))
+        self._trusting = False
+        """Whether the files are looked at only after what was written, and before a new connection is opened."""
 
-    @contextmanager
-    def guarded(self) -> Iterator[driver.Connection]:
-        """The connection. Whatever is raised inside, an open transaction is rolled back. Raises StoreUnavailable."""
+    def guarded(self) -> Guarded:
+        """``with connection.guarded() as driver_connection:`` whatever is raised inside, an open transaction is rolled
+        back. Raises StoreUnavailable."""
+        return Guarded(self)
+
+    def opened(self) -> driver.Connection:
+        """For ``Guarded``. Raises StoreUnavailable."""
+        if not self._held:
+            self._files.hold()
+            self._held = True
+        if self._connection is not None and self._trusting:
+            return self._connection
         try:
-            yield self._opened()
-        except driver.Error as error:
-            if self._connection is not None and driver.is_failed_flush(self._connection, error):
-                self._files.stop(error)
-            self._roll_back()
-            if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != driver.SQLITE_BUSY:
-                self._let_go()  # anything worse than a lock: begin afresh
-            raise unavailable(error) from error
-        except BaseException:
-            self._roll_back()
+            self._files.check()
+        except StoreUnavailable:
+            self._let_go()
             raise
+        return self._connection or self._open()
+
+    def failed(self, error: BaseException) -> None:
+        """For ``Guarded``: nothing of the transaction is left. Raises StoreUnavailable for an error of the driver."""
+        if not isinstance(error, driver.Error):
+            self._roll_back()
+            return
+        if self._connection is not None and driver.is_failed_flush(self._connection, error):
+            self._files.stop(error)
+        self._roll_back()
+        if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != driver.SQLITE_BUSY:
+            self._let_go()  # anything worse than a lock: begin afresh
+        raise unavailable(error) from error
 
     def turn(self) -> Turn:
         """``with connection.turn():`` one writer at a time among all processes of the store. Inside ``guarded``, and
@@ -87,24 +124,15 @@ class DriverConnection:
             self._connection.close()
             self._connection = None
 
-    def _opened(self) -> driver.Connection:
-        if not self._held:
-            self._files.hold()
-            self._held = True
-        try:
-            self._files.check()
-        except StoreUnavailable:
-            self._let_go()
-            raise
-        if self._connection is None:
-            connection = self._engine.raw_connection()
-            opened = connection.driver_connection
-            connection.detach()
-            assert isinstance(opened, driver.Connection)
-            opened.isolation_level = None
-            self._connection = opened
-            self._prepare(opened)
-        return self._connection
+    def _open(self) -> driver.Connection:
+        connection = self._engine.raw_connection()
+        opened = connection.driver_connection
+        connection.detach()
+        assert isinstance(opened, driver.Connection)
+        opened.isolation_level = None
+        self._connection = opened
+        self._prepare(opened)
+        return opened
 
     def _prepare(self, connection: driver.Connection) -> None:
         """What a new connection needs before it is used."""
@@ -127,8 +155,15 @@ class SharedCommits(DriverConnection):
     that.
     """
 
-    _number = 0
-    """Of the commit that was made last."""
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._trusting = True
+        self._number = 0
+        """Of the commit that was made last."""
+
+    def commits(self) -> int:
+        """Another number after each batch of anybody's. Inside ``guarded``."""
+        return self._files.commits()
 
     def committed(self, audit_id: int) -> None:
         """A batch was committed just now; within the turn. ``audit_id``: of one of its audit rows, 0 for none."""
@@ -137,9 +172,13 @@ class SharedCommits(DriverConnection):
     def flush(self) -> None:
         """What was committed is on disk when this returns, and where the next start will look. Raises
         StoreUnavailable, and StoreStopped after a failed flush of anybody's."""
-        if self._files.log is not None:
-            self._files.flush(self._number)
-        self._files.check()
+        try:
+            if self._files.log is not None:
+                self._files.flush(self._number)
+            self._files.check()
+        except StoreUnavailable:
+            self._let_go()  # what is wrong is looked for before anything else is written
+            raise
 
     def _prepare(self, connection: driver.Connection) -> None:
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):

@@ -14,8 +14,8 @@ own.
 SQLite never takes the log away in between; the first such process records device and inode in the shared state, and
 whoever opens the store while one of them is there compares before and after.
 
-*When it is looked at.* Before each use of a connection; after each flush of a login batch, and after each commit of
-another transaction, before anybody is told.
+*When it is looked at.* After each flush of a login batch, and after each commit of another transaction, before anybody
+is told; and before each use of a connection that is not one for login batches (connection.py).
 
 *After a failed flush*, whoever's it was, nobody is told anything any more (state.py).
 
@@ -44,7 +44,6 @@ from otp_core.store.sqlite.database import CONFIGURED
 from otp_core.store.sqlite.log_flush import Log, committing, settle, stop
 from otp_core.store.sqlite.repair import rescue
 from otp_core.store.sqlite.state import OPEN, SERVING, Identities, Identity, Stop, StoreState
-from otp_core.store.sqlite.turn import Turn
 
 LOST_SECONDS = 0.25
 """How long a part of the store may be missing before it counts as lost: a folder is moved file by file."""
@@ -122,6 +121,11 @@ class StoreFiles:
     def log(self) -> Log | None:
         """The open log; None: the store has none, or the files are not held."""
         return self._log
+
+    def commits(self) -> int:
+        """See ``StoreState.commits``. Inside ``hold``."""
+        assert self._state is not None
+        return self._state.commits
 
     def committed(self, audit_id: int) -> int:
         """See ``StoreState.committed``. Inside ``hold``."""
@@ -358,21 +362,6 @@ def files_of(engine: Engine) -> StoreFiles:
     if found is None:
         found = _OF[engine] = StoreFiles(engine)
     return found
-
-
-def ended_in_turn(path: str) -> set[int]:
-    """The IDs of the processes that were killed because they were stopped in a turn for which others waited."""
-    found: set[int] = set()
-    for shared in (path, f"{path}.state"):
-        with closing(Turn(shared)) as turn:
-            found.update(turn.ended())
-    return found
-
-
-def is_served(path: Path) -> bool:
-    """Whether a server answers logins from this store now."""
-    with closing(StoreState(path.with_name(f"{path.name}.state"), path)) as state:
-        return state.others(SERVING)
 
 
 def check_names(path: Path) -> None:

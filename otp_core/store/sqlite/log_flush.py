@@ -38,7 +38,8 @@ class Log:
     def flush(self, state: StoreState, number: int) -> None:
         """Have the commit with this number on the disk, and all before it. Raises StoreStopped."""
         with state.exclusive():
-            settle(state, self)
+            if state.left_behind is not None:
+                settle(state, self)
             state.raise_if_stopped()
             if not state.is_flushed(number):
                 with state.flushing():

@@ -23,7 +23,8 @@ numbered before it began, so whoever waited for the lock behind it need not flus
 descriptor, so a descriptor that was opened before the mark hears of it at its own flush; another one cannot know, and
 raises the flag. At the start nobody is left, and the log is written anew (repair.py).
 
-*Locks.* ``exclusive`` (flock) is held for moments: opening, closing, every flush of the log. Whoever has it waits for
+*Locks.* ``exclusive`` (a turn, turn.py, whose lock and record are in this file) is held for moments: opening, closing,
+every flush of the log. Whoever has it waits for
 no other lock, so it comes last: turn, SQLite's write lock, this one. Locks on the file's octets, which the kernel drops
 when a process ends, say who is there: ``SERVING`` is held by every process that answers logins, ``OPEN`` by everybody
 who has the store open.
@@ -39,16 +40,16 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 import structlog
 
 from otp_core.model import StoreStopped, StoreUnavailable
-from otp_core.store.sqlite.turn import Turn
+from otp_core.store.sqlite.turn import StateTurn
 
 SIZE = 4096
 SERVING, OPEN = 0, 1
@@ -65,12 +66,14 @@ _COMMITS = struct.Struct("<QQ")
 _COMMITTED_AT, _FLUSHED_AT = 64, 80
 _UNDER_WAY = struct.Struct("<QQ16s")
 """Process that flushes (0: none), since when (monotonic ns), boot ID."""
-_UNDER_WAY_AT = 96
+_UNDER_WAY_AT, _NO_PROCESS = 96, bytes(8)
 _IDENTITIES = struct.Struct("<6Q")
 _IDENTITIES_AT = 128
 _LOG_SEEN = struct.Struct("<32sQ")
 """The log's header, its length in octets."""
 _LOG_SEEN_AT = 192
+TURN_AT = 3584
+"""Where the record of ``exclusive`` begins (turn.py); it ends with the block."""
 _LOCK = struct.Struct("hhqqi4x")
 """``struct flock`` of Linux: type, whence, start, length, process ID."""
 
@@ -109,6 +112,53 @@ class Stopped(NamedTuple):
     rebooted: bool
 
 
+class _Exclusive:
+    """See ``StoreState.exclusive``. The mutex is for the threads, which share the file's lock."""
+
+    def __init__(self, turn: StateTurn) -> None:
+        self._mutex, self._turn = threading.Lock(), turn
+
+    def __enter__(self) -> None:
+        self._mutex.acquire()
+        try:
+            self._turn.take()
+        except BaseException:
+            self._mutex.release()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._turn.give_back()
+        finally:
+            self._mutex.release()
+
+
+class _Flushing:
+    """See ``StoreState.flushing``."""
+
+    def __init__(self, memory: mmap.mmap, process: int) -> None:
+        self._memory, self._process = memory, process
+        self._number = self._audit_id = self._known = 0
+
+    def __enter__(self) -> None:
+        self._number, self._audit_id = _COMMITS.unpack_from(self._memory, _COMMITTED_AT)
+        self._known = _COMMITS.unpack_from(self._memory, _FLUSHED_AT)[1]
+        _UNDER_WAY.pack_into(self._memory, _UNDER_WAY_AT, self._process, time.monotonic_ns(), _BOOT_ID)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            flushed, newest = _COMMITS.unpack_from(self._memory, _FLUSHED_AT)
+            if flushed < self._number:
+                # A row of a commit that flushed by itself just now is newer than all numbered ones.
+                audit_id = self._audit_id if newest == self._known else newest
+                _COMMITS.pack_into(self._memory, _FLUSHED_AT, self._number, audit_id)
+        self._memory[_UNDER_WAY_AT : _UNDER_WAY_AT + 8] = _NO_PROCESS
+
+
 class StoreState:
     """The open and mapped file. Whoever makes one closes it."""
 
@@ -124,26 +174,20 @@ class StoreState:
                 "and mount options"
             ) from error
         self._memory = mmap.mmap(self._descriptor, SIZE)
-        self._mutex, self._turn = threading.Lock(), Turn(str(path))
+        self._alone = _Exclusive(StateTurn(str(path), self._descriptor, self._memory, TURN_AT))
+        self._process = os.getpid()
         found = os.fstat(self._descriptor)
         self.identity: Identity = (found.st_dev, found.st_ino)
 
     def close(self) -> None:
         """Let go of it, and of its locks."""
-        self._turn.close()
         self._memory.close()
         os.close(self._descriptor)
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Alone among all processes and threads, for moments. One that is stopped meanwhile keeps nobody waiting
-        (turn.py). Raises StoreBusy if another one is at it for longer."""
-        with self._mutex, self._turn:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+    def exclusive(self) -> _Exclusive:
+        """``with state.exclusive():`` alone among all processes and threads, for moments. One that is stopped meanwhile
+        keeps nobody waiting (turn.py). Raises StoreBusy if another one is at it for longer."""
+        return self._alone
 
     @property
     def files(self) -> Identities:
@@ -227,6 +271,11 @@ class StoreState:
         return int(number) + 1
 
     @property
+    def commits(self) -> int:
+        """How many commits of login batches were numbered so far."""
+        return int(_COMMITS.unpack_from(self._memory, _COMMITTED_AT)[0])
+
+    @property
     def flushed_id(self) -> int:
         """The ID of an audit row that is on disk with all that was committed before it: the newest one that is known to
         be; 0 for none."""
@@ -241,21 +290,10 @@ class StoreState:
         """Whether the commit with this number is on the disk."""
         return int(_COMMITS.unpack_from(self._memory, _FLUSHED_AT)[0]) >= number
 
-    @contextmanager
-    def flushing(self) -> Iterator[None]:
-        """Around a flush of the log. Unless it raises, all that was committed before is on the disk. Inside
-        ``exclusive``."""
-        number, audit_id = _COMMITS.unpack_from(self._memory, _COMMITTED_AT)
-        known = self.flushed_id
-        _UNDER_WAY.pack_into(self._memory, _UNDER_WAY_AT, os.getpid(), time.monotonic_ns(), _BOOT_ID)
-        try:
-            yield
-            flushed, newest = _COMMITS.unpack_from(self._memory, _FLUSHED_AT)
-            if flushed < number:
-                # A row of a commit that flushed by itself just now is newer than all numbered ones.
-                _COMMITS.pack_into(self._memory, _FLUSHED_AT, number, audit_id if newest == known else newest)
-        finally:
-            self.forget_flush()
+    def flushing(self) -> _Flushing:
+        """``with state.flushing():`` around a flush of the log. Unless it raises, all that was committed before is on
+        the disk. Inside ``exclusive``."""
+        return _Flushing(self._memory, self._process)
 
     @property
     def log_seen(self) -> tuple[bytes, int]:
@@ -271,12 +309,14 @@ class StoreState:
     def left_behind(self) -> tuple[int, int] | None:
         """A flush that nobody knows the end of, since its process was killed: process ID, and since when (monotonic
         ns). Inside ``exclusive``."""
+        if self._memory[_UNDER_WAY_AT : _UNDER_WAY_AT + 8] == _NO_PROCESS:
+            return None
         process, since, boot = _UNDER_WAY.unpack_from(self._memory, _UNDER_WAY_AT)
         return (process, since) if process and boot == _BOOT_ID else None
 
     def forget_flush(self) -> None:
         """No flush is under way, or it is known what became of it."""
-        _UNDER_WAY.pack_into(self._memory, _UNDER_WAY_AT, 0, 0, b"")
+        self._memory[_UNDER_WAY_AT : _UNDER_WAY_AT + 8] = _NO_PROCESS
 
     # Who is there
 
@@ -327,14 +367,19 @@ def _open(path: Path, beside: Path) -> int:
     like = beside.stat()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, like.st_mode & 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_size < SIZE or os.pread(descriptor, len(_MAGIC), 0) != _MAGIC:
-            _make(descriptor, path, like)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        if not _is_whole(descriptor):  # once made it stays so, and who has the lock may be stopped
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not _is_whole(descriptor):
+                _make(descriptor, path, like)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _is_whole(descriptor: int) -> bool:
+    return os.fstat(descriptor).st_size >= SIZE and os.pread(descriptor, len(_MAGIC), 0) == _MAGIC
 
 
 def _make(descriptor: int, path: Path, like: os.stat_result) -> None:

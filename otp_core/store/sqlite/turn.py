@@ -48,6 +48,7 @@ _FIRST_LOOK, _TICK = 0.25, 0.05
 _SIZE = mmap.PAGESIZE
 _RECORD = struct.Struct("=QQQ")
 """Process ID (0: nobody's), start of the process in clock ticks after boot, number of the turn."""
+_NOBODY, _NUMBER, _NUMBER_AT = struct.Struct("=QQ"), struct.Struct("=Q"), 16
 _ENDED_AT, _ENDED, _MOST_ENDED = 64, struct.Struct("=QQ"), 16
 """The processes that were killed for their turn: process ID and start, the newest first."""
 
@@ -80,32 +81,52 @@ class Turn:
         self._store, self._seconds = store, max(seconds, OVERDUE)
         self._descriptor = -1
         self._memory: mmap.mmap | None = None
-        self._process = self._start = 0
+        self._at = self._process = self._start = self._timed_thread = 0
 
     def __enter__(self) -> None:
-        """Wait for the turn. Raises StoreBusy when the time is over."""
-        if self._process != os.getpid():  # also in a child: a lock belongs to whoever opened the file
-            self._open()
-        if self._descriptor < 0:
-            return
-        try:
-            if _flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                self._wait()
-            if self._memory is not None:
-                number: int = _RECORD.unpack_from(self._memory, 0)[2]
-                _RECORD.pack_into(self._memory, 0, self._process, self._start, (number + 1) & 0xFFFFFFFF)
-        except BaseException:
-            _flock(self._descriptor, fcntl.LOCK_UN)
-            raise
+        """See ``take``."""
+        self.take()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """See ``give_back``."""
+        self.give_back()
+
+    def take(self) -> None:
+        """Wait for the turn. Raises StoreBusy when the time is over."""
+        if self.take_at_once():
+            return
+        try:
+            self._wait()
+            self._sign()
+        except BaseException:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            raise
+
+    def take_at_once(self) -> bool:
+        """Take the turn if nobody has it; whether that was so."""
+        if self._process != os.getpid():  # also in a child: a lock belongs to whoever opened the file
+            self._open()
+        if self._descriptor >= 0:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            self._sign()
+        return True
+
+    def _sign(self) -> None:
+        if self._memory is not None:
+            number: int = _NUMBER.unpack_from(self._memory, self._at + _NUMBER_AT)[0]
+            _RECORD.pack_into(self._memory, self._at, self._process, self._start, (number + 1) & 0xFFFFFFFF)
+
+    def give_back(self) -> None:
         """Give the turn to the next one."""
         if self._descriptor >= 0:
             if self._memory is not None:
-                _RECORD.pack_into(self._memory, 0, 0, 0, _RECORD.unpack_from(self._memory, 0)[2])
-            _flock(self._descriptor, fcntl.LOCK_UN)
+                _NOBODY.pack_into(self._memory, self._at, 0, 0)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Let go of the file; the next use opens it again."""
@@ -130,7 +151,7 @@ class Turn:
     def _wait(self) -> None:
         """Wait, and look at the holder from time to time. Raises StoreBusy."""
         watch = _Watch(self, self._seconds)
-        if not _has_timer():
+        if not self._has_timer():
             while _flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 time.sleep(_TICK / 10)
                 watch.look()
@@ -148,7 +169,7 @@ class Turn:
         """Whose turn it is; None for nobody's, or nobody's any more."""
         if self._memory is None:
             return None
-        found = Holder(*_RECORD.unpack_from(self._memory, 0))
+        found = Holder(*_RECORD.unpack_from(self._memory, self._at))
         return found if found.process > 1 and _started_at(found.process) == found.start else None
 
     def end(self, holder: Holder) -> bool:
@@ -175,18 +196,46 @@ class Turn:
 
     def _note(self, process: int, start: int) -> None:
         if self._memory is not None:
-            end = _ENDED_AT + _ENDED.size * (_MOST_ENDED - 1)
-            self._memory[_ENDED_AT + _ENDED.size : end + _ENDED.size] = self._memory[_ENDED_AT:end]
-            _ENDED.pack_into(self._memory, _ENDED_AT, process, start)
+            begin = self._at + _ENDED_AT
+            end = begin + _ENDED.size * (_MOST_ENDED - 1)
+            self._memory[begin + _ENDED.size : end + _ENDED.size] = self._memory[begin:end]
+            _ENDED.pack_into(self._memory, begin, process, start)
 
-    def ended(self) -> list[int]:
-        """The process IDs that were killed for their turn, the newest first; at most 16."""
-        if self._process != os.getpid():
-            self._open()
-        if self._memory is None:
-            return []
-        found = self._memory[_ENDED_AT : _ENDED_AT + _ENDED.size * _MOST_ENDED]
-        return [process for process, _ in _ENDED.iter_unpack(found) if process]
+    def _has_timer(self) -> bool:
+        if self._timed_thread != threading.get_ident():  # asking takes longer than most waits
+            if not _has_timer():
+                return False
+            self._timed_thread = threading.get_ident()
+        return True
+
+
+class StateTurn(Turn):
+    """The turn to flush: that of a state's file (state.py), on its open file, whose record begins at ``at``. Not across
+    fork()."""
+
+    def __init__(self, name: str, descriptor: int, memory: mmap.mmap, at: int) -> None:
+        super().__init__(name)
+        self._descriptor, self._memory, self._at = descriptor, memory, at
+        self._open()
+
+    def close(self) -> None:
+        """The file is closed by whoever opened it."""
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        self._start = _started_at(self._process)
+
+
+def ended_in(name: str, at: int = 0) -> list[int]:
+    """The IDs of the processes that were killed for their turn, the newest first; at most 16. ``name``: of the file,
+    in which the turn's record begins at ``at``."""
+    try:
+        with open(name, "rb") as file:
+            file.seek(at + _ENDED_AT)
+            found = file.read(_ENDED.size * _MOST_ENDED)
+    except OSError:
+        return []
+    return [process for process, _ in _ENDED.iter_unpack(found[: len(found) // _ENDED.size * _ENDED.size]) if process]
 
 
 class _Watch:
