@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from otp_core.store.schema import profile
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.store.sqlite.login_batch import SqliteLoginBatch
+from otp_core.store.sqlite.turn import Turn
 from tests.core.bank import NOON, STAFF, Bank, rules
 from tests.core.batches import (
     code_request,
@@ -350,6 +352,56 @@ def test_a_copy_in_another_journal_mode_waits_for_the_disk_in_its_commits(tmp_pa
     with commits.guarded() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     commits.close()
+
+
+@pytest.mark.parametrize("busy", ["", "another batch", "the desk", "the turn"])
+def test_a_batch_that_is_alone_takes_one_transaction_and_any_other_a_second_one(tmp_path: Path, busy: str) -> None:
+    bank = Bank(tmp_path)
+    taro, jiro = bank.customer(), bank.customer("jiro", "VSMT00000002")
+    connection = SharedCommits(bank.store.engine)
+    statements: list[str] = []
+    with contextlib.ExitStack() as stack:
+        login_batch = stack.enter_context(contextlib.closing(SqliteLoginBatch(connection)))
+        other = stack.enter_context(login_batch_of(bank))
+        run_batch(bank, login_batch, [code_request(taro, taro.code(-1))])
+        with connection.guarded() as opened:
+            opened.set_trace_callback(statements.append)
+
+        def meanwhile() -> None:
+            if busy == "another batch":
+                run_batch(bank, other, [code_request(jiro, jiro.code())])
+            if busy == "the desk":
+                bank.desk.customers.lock("jiro", STAFF)
+            if busy == "the turn":
+                threading.Timer(0.1, stack.enter_context(_held(bank)).set).start()
+
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code())], meanwhile=meanwhile) == [Accept()]
+    assert [one for one in statements if one.startswith(("BEGIN", "COMMIT", "ROLLBACK"))] == {
+        "": ["BEGIN", "COMMIT"],
+        "another batch": ["BEGIN", "ROLLBACK", "BEGIN IMMEDIATE", "COMMIT"],
+        "the desk": ["BEGIN", "ROLLBACK", "BEGIN IMMEDIATE", "ROLLBACK", "BEGIN IMMEDIATE", "COMMIT"],
+        "the turn": ["BEGIN", "COMMIT", "BEGIN IMMEDIATE", "COMMIT"],
+    }[busy]
+
+
+@contextlib.contextmanager
+def _held(bank: Bank) -> Iterator[threading.Event]:
+    """Another thread has the turn, until the event is set."""
+    taken, enough = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with contextlib.closing(Turn(str(bank.database))) as turn, turn:
+            taken.set()
+            enough.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(20)
+    try:
+        yield enough
+    finally:
+        enough.set()
+        thread.join(20)
 
 
 def test_of_two_login_batches_on_one_store_one_is_at_work(tmp_path: Path) -> None:
