@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -176,16 +177,24 @@ def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str]
             mark_path(file).unlink(missing_ok=True)
             ActsJournal(file).give_up()
             file.touch(mode=0o600)
-        database.upgrade(engine)
+        _upgrade(engine, sealer, ids)
     except OSError as error:
         raise StoreProblem(f"cannot create the store {file}: {error.strerror}") from None
     except DBAPIError as error:
         raise StoreProblem(str(database.unavailable(error.orig))) from None
-    with engine.connect() as connection, database.transaction(connection):
-        if read_meta(connection, KEY_CHECK) is None:
-            Work(connection, ids).put_meta(KEY_CHECK, sealer.key_check())
     say(f"{'checked' if existed else 'created'} the store {file}")
     Store(url, master_key_file, ids=ids, busy_seconds=5.0)
+
+
+def _upgrade(engine: Engine, sealer: Sealer, ids: Ids) -> None:
+    """A server may be at work meanwhile: if this COMMIT cannot be flushed, it has to stop too."""
+    files = files_of(engine)
+    with files.visit() as state:
+        committing = database.alone if state is None else partial(files.committing, visited=state)
+        database.upgrade(engine, committing)
+        with engine.connect() as connection, database.transaction(connection, committing):
+            if read_meta(connection, KEY_CHECK) is None:
+                Work(connection, ids).put_meta(KEY_CHECK, sealer.key_check())
 
 
 def _has_key_check(engine: Engine) -> bool:

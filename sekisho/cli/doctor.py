@@ -140,6 +140,15 @@ def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[Chec
 
 
 def _files(file: Path) -> Iterator[CheckResult]:
+    from otp_core.store.sqlite.outside import why_stopped
+
+    if stopped := why_stopped(file):
+        yield CheckResult(
+            CheckState.FAIL,
+            "store",
+            f"nothing is acknowledged, because {stopped.text}: start the server anew, which puts the store right",
+        )
+        return
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
         yield CheckResult(CheckState.WARN, "store", f"{file} is open to others (mode {mode:04o}): chmod 600 {file}")

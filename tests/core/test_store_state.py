@@ -18,6 +18,7 @@ from otp_core.model import Accept, StoreProblem, StoreStopped
 from otp_core.store.sqlite import driver, repair
 from otp_core.store.sqlite.files import files_of
 from otp_core.store.sqlite.state import Stop, StoreState
+from otp_core.store.store import initialise
 from tests.core.bank import STAFF, Bank
 from tests.core.batches import code_request, login_batch_of, maintenance_of, run_batch
 
@@ -63,6 +64,13 @@ def test_a_flush_that_failed_elsewhere_stops_every_writer(bank: Bank, state: Sto
     with stopped:
         bank.open_store().login_batch().run([], [], lambda _: pytest.fail("evaluated")).send(None)
     assert bank.audit(event="customer.locked") == [], "what is only read can still be read"
+
+
+def test_init_beside_a_server_commits_nothing_into_a_stopped_store(bank: Bank, state: StoreState) -> None:
+    bank.customer()
+    stop(state)
+    with pytest.raises(StoreStopped, match=STOPPED):
+        initialise(bank.url, bank.key_file, ids=bank.store.ids, say=lambda _: None)
 
 
 def test_a_batch_that_was_committed_when_another_flush_failed_is_not_told(bank: Bank, state: StoreState) -> None:

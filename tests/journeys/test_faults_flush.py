@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from otp_core.store.sqlite import driver
 from tests.journeys.faults import SILENT, command
 from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, names
 from tests.sekisho import SECRET, Sekisho, client_table, free_port
+from tests.web.portal import Portal, PortalClient
 
 SOURCE = Path(__file__).with_name("failing_disk.c")
 CLIENTS = "request_seconds = 3.0\n" + client_table("gateway", "127.0.0.0/8", "code")
@@ -80,13 +82,15 @@ def disk(tmp_path: Path, library: Path) -> Disk:
 class Scene:
     """A server on that disk, with customers each of whom logs in once, and what they were told."""
 
-    def __init__(self, folder: Path, disk: Disk, workers: int) -> None:
+    def __init__(self, folder: Path, disk: Disk, workers: int, more: str = "") -> None:
         store = folder / "store"
         store.mkdir()
         listen = (f"127.0.0.1:{free_port()}",)
         environment = disk.environment(store / "s.db")
         self.disk = disk
-        self.sekisho = Sekisho(folder, CLIENTS, listen=listen, workers=workers, disk=store, environment=environment)
+        self.sekisho = Sekisho(
+            folder, CLIENTS, more, listen=listen, workers=workers, disk=store, environment=environment
+        )
         self._customers = iter(self.sekisho.crowd(600))
         self.accepted: dict[str, str] = {}
         disk.begin(store / "s.db")
@@ -144,8 +148,11 @@ def fail_in_mid_load(scene: Scene, ending: str = "s.db-wal") -> None:
 
 def test_the_start_after_a_failed_flush_writes_everything_anew(scene: Scene) -> None:
     fail_in_mid_load(scene)
+    said = command(scene.sekisho, "doctor").stdout
+    assert "fail  store: nothing is acknowledged, because its log cannot be flushed: Input/output error" in said
     scene.sekisho.start()
     assert "the store was written anew" in scene.sekisho.log_text()
+    assert "ok    store:" in command(scene.sekisho, "doctor").stdout
     scene.check_nothing_is_lost()
     assert set(scene.login(60)) == {ACCEPT}
     scene.sekisho.kill()
@@ -199,6 +206,29 @@ def test_a_command_whose_flush_fails_stops_the_server_too(scene: Scene) -> None:
     scene.sekisho.start()
     scene.check_nothing_is_lost()
     assert command(scene.sekisho, "customer", "lock", "taro1").returncode == 0
+
+
+def test_a_page_whose_flush_fails_confirms_nothing_and_stops_the_server_too(tmp_path: Path, disk: Disk) -> None:
+    port = free_port(socket.SOCK_STREAM)
+    more = f'[web]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
+    scene = Scene(tmp_path, disk, 1, more)
+    sekisho = scene.sekisho
+    try:
+        one = sekisho.customer(enrolled=False)
+        client = PortalClient(Portal(sekisho.start(), port))
+        assert client.sign_in(one).path == "/enrol/token"
+        disk.fail("s.db-wal")
+        told = client.post("/enrol/token", token_id=one.token_id, code=one.code(), go="enrol")
+        assert disk.has_failed
+        assert (told.status, told.path) == (503, "/enrol/token"), told.title
+        scene.ends()
+        sekisho.start()
+        assert "the store was written anew" in sekisho.log_text()
+        assert PortalClient(Portal(sekisho, port)).sign_in(one).status == 200
+        assert len(sekisho.audit(one.contract_id, "otp.enrolled")) <= 1
+        assert "Traceback" not in sekisho.log_text()
+    finally:
+        sekisho.close()
 
 
 def test_a_checkpoint_whose_flush_fails_stops_the_server_too(scene: Scene) -> None:

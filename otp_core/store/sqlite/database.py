@@ -85,12 +85,12 @@ Committing = Callable[[driver.Connection], AbstractContextManager[None]]
 """What the COMMIT of a connection has to be done in."""
 
 
-def _alone(_connection: driver.Connection) -> AbstractContextManager[None]:
+def alone(_connection: driver.Connection) -> AbstractContextManager[None]:
     return nullcontext()
 
 
 @contextmanager
-def transaction(connection: Connection, committing: Committing = _alone) -> Iterator[Connection]:
+def transaction(connection: Connection, committing: Committing = alone) -> Iterator[Connection]:
     """One writing transaction, from the lock to the commit, in the writers' turn. Raises StoreUnavailable if the store
     cannot do it now."""
     turn = Turn(connection.engine.url.database or "", seconds=connection.get_execution_options().get(BUSY_SECONDS, 0.0))
@@ -171,9 +171,10 @@ def file_of(url: str) -> Path:
     return Path(os.path.realpath(_parsed(url).database or ""))
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the store to the newest schema, or leave it as it is; an empty file becomes a store. Safe to repeat. Raises
-    StoreProblem for a store of a newer version, and for a row that refers to nothing."""
+def upgrade(engine: Engine, committing: Committing = alone) -> None:
+    """Bring the store to the newest schema, or leave it as it is; an empty file becomes a store. Safe to repeat.
+    ``committing``: what the COMMIT is done in. Raises StoreProblem for a store of a newer version, and for a row that
+    refers to nothing."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -186,7 +187,7 @@ def upgrade(engine: Engine) -> None:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         config.attributes["connection"] = connection
         # One transaction for all of it: alembic begins none inside another.
-        with transaction(connection):
+        with transaction(connection, committing):
             try:
                 command.upgrade(config, "head")
             except CommandError as error:
