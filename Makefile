@@ -3,7 +3,7 @@
 PYTHON ?= $(shell .ci/python)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := python3-venv gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
+PACKAGES := python3-venv python3-dev gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
             chromium fonts-ipafont-gothic faketime sqlite3 procps iproute2 e2fsprogs \
             make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
             libpam-google-authenticator systemd
