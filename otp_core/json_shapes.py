@@ -2,7 +2,7 @@
 
 One shape for each, for the command line, and for console and API to come. Keys and their order are an interface: they
 never change, only new ones are added. Times are ISO 8601 texts, None for never. Pure; reads no store. The only secrets
-are those that are shown once, at the moment they are made (``permit``, ``issued_token``).
+are those that are shown once, at the moment they are made (``permit``, ``issued_token``, ``staff_link``).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from otp_core.audit import Event, ms_of
 from otp_core.model import Kind
 
 if TYPE_CHECKING:
-    from otp_core.accounts import IssuedToken, Receipt, ReissuePermit
+    from otp_core.accounts import IssuedToken, Receipt, ReissuePermit, StaffLink
     from otp_core.store.bindings import HeldToken
     from otp_core.store.outbox import Waiting
     from otp_core.store.queries import AuditLine, CustomerLine, TokenLine
     from otp_core.store.sessions import SessionLine
+    from otp_core.store.staff import StaffRecord
 
 Shape = dict[str, object]
 """One JSON object."""
@@ -145,3 +146,27 @@ def issued_token(made: IssuedToken) -> Shape:
 def sessions_ended(contract_id: str, number: int) -> Shape:
     """How many sessions of a customer were ended."""
     return {"done": str(Event.SESSION_ENDED), "customer": contract_id, "sessions": number}
+
+
+def staff(record: StaffRecord, passkeys: int, last_seen: int) -> Shape:
+    """One member of staff. ``passkeys``: how many they have; ``last_seen``: in a session that goes on, ms since the
+    epoch, 0 for none."""
+    return {
+        "name": record.name,
+        "role": record.role,
+        "disabled_since": local_time(record.disabled_at),
+        "account": record.account,
+        "passkeys": passkeys,
+        "last_seen": local_time(last_seen),
+        "link_until": local_time(record.link_until) if record.has_link else None,
+    }
+
+
+def staff_link(event: Event, made: StaffLink, address: str) -> Shape:
+    """A one-time link for a member of staff, in clear for the one time that it is shown."""
+    return {"done": str(event), "name": made.name, "link": address, "expires": local_time(made.expires_at)}
+
+
+def staff_disabled(name: str, act: Receipt) -> Shape:
+    """A member of staff was disabled."""
+    return {"done": str(Event.STAFF_DISABLED), "name": name, "reference": act.reference}

@@ -62,6 +62,19 @@ class Language(StrEnum):
     EN = "en"
 
 
+class Role(StrEnum):
+    """What a member of staff may do; each role may also do what the ones before it may."""
+
+    AUDITOR = "auditor"
+    """Reads everything, changes nothing."""
+    OPERATOR = "operator"
+    """Serves customers at the counter."""
+    SUPERVISOR = "supervisor"
+    """Approves what an operator asks for."""
+    ADMINISTRATOR = "administrator"
+    """Looks after staff."""
+
+
 class SeedForm(StrEnum):
     """How a seed is written in a file; the values are the names of columns."""
 

@@ -2,7 +2,8 @@
 with its audit row. Wrong codes count here as at every door; a refused act leaves a row and changes nothing else.
 
 ``Desk`` is the way in: ``desk.customers``, ``.contract_ids``, ``.tokens``, ``.enrolment``, ``.devices``,
-``.sessions``, ``.issuance``. It never speaks to a user, a socket or a browser.
+``.sessions``, ``.issuance``, ``.staff``, ``.staff_sessions``, ``.approvals``. It never speaks to a user, a socket or a
+browser.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import REFUSAL_TEXT, IssuedToken, Receipt, Refusal, Refused, ReissuePermit
 from otp_core.accounts.sessions import Session, SessionLimits
+from otp_core.accounts.staff import NewPasskey, StaffLink, staff_principal
+from otp_core.accounts.staff_sessions import PasskeyAnswer, StaffSession, StaffSessionLimits
 from otp_core.accounts.transactions import rerun_on_conflict
 from otp_core.accounts.verification import VerificationNeeded, VerifiedCode, verified
 
@@ -21,6 +24,8 @@ __all__ = [
     "Act",
     "Desk",
     "IssuedToken",
+    "NewPasskey",
+    "PasskeyAnswer",
     "Principal",
     "PrincipalKind",
     "Quota",
@@ -30,8 +35,12 @@ __all__ = [
     "ReissuePermit",
     "Session",
     "SessionLimits",
+    "StaffLink",
+    "StaffSession",
+    "StaffSessionLimits",
     "VerificationNeeded",
     "VerifiedCode",
     "rerun_on_conflict",
+    "staff_principal",
     "verified",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
+from otp_core.accounts.approvals import ApprovalService
 from otp_core.accounts.bindings import Bindings
 from otp_core.accounts.codes import Codes
 from otp_core.accounts.contract_ids import ContractIdService
@@ -14,6 +15,8 @@ from otp_core.accounts.enrolment import EnrolmentService
 from otp_core.accounts.issuance import IssuanceService
 from otp_core.accounts.permissions import TABLE, Table
 from otp_core.accounts.sessions import SessionService
+from otp_core.accounts.staff import StaffService
+from otp_core.accounts.staff_sessions import StaffSessionService
 from otp_core.accounts.tokens import TokenService
 from otp_core.accounts.transactions import Transactions
 from otp_core.login.evaluate import Evaluator
@@ -21,13 +24,24 @@ from otp_core.store.store import Store
 
 
 class Desk:
-    """Every act on customers and tokens, for the pages and the command line; the console comes.
+    """Every act on customers and tokens, and on those who act: for the pages, the console and the command line.
 
     ``now``: milliseconds since the epoch; may raise ClockWrong. ``draw``: a random number below n, for token IDs.
     ``permissions``: who may do what. ``settled``: whether the clock has stood steady for so long that what lasts may be
     done by it; until then nothing is retired or ended because of its age."""
 
-    __slots__ = ("contract_ids", "customers", "devices", "enrolment", "issuance", "sessions", "tokens")
+    __slots__ = (
+        "approvals",
+        "contract_ids",
+        "customers",
+        "devices",
+        "enrolment",
+        "issuance",
+        "sessions",
+        "staff",
+        "staff_sessions",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -48,3 +62,6 @@ class Desk:
         self.devices = DeviceService(transactions, codes, bindings)
         self.sessions = SessionService(transactions)
         self.issuance = IssuanceService(transactions, self.tokens)
+        self.staff = StaffService(transactions)
+        self.staff_sessions = StaffSessionService(transactions)
+        self.approvals = ApprovalService(transactions)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from otp_core.accounts.principal import Principal, PrincipalKind
+from otp_core.model import Role
 
 
 class Act(StrEnum):
@@ -50,10 +51,30 @@ class Act(StrEnum):
     RECORD_FAILED_SIGN_IN = "record a failed sign-in"
     ISSUE_UNCLAIMED = "issue an unclaimed token"
     RETIRE_UNCLAIMED = "retire unclaimed tokens"
+    MANAGE_STAFF = "manage staff"
+    USE_CONSOLE = "use the console"
+    ASK_APPROVAL = "ask for approval"
+    APPROVE = "approve"
 
 
 Table = Mapping[tuple[PrincipalKind, str], frozenset[Act]]
 """What each kind of principal may do; for STAFF and API_KEY, each role (for the others it is empty)."""
+
+_AUDITOR = frozenset({Act.USE_CONSOLE})
+_OPERATOR = _AUDITOR | {
+    Act.UNLOCK,
+    Act.ENROL,
+    Act.SUSPEND_WITHOUT_CODE,
+    Act.RESUME,
+    Act.CHANGE_DEVICE,
+    Act.REPORT_LOST,
+    Act.PERMIT_REISSUE,
+    Act.RESYNCHRONISE,
+    Act.END_SESSIONS_OF,
+    Act.ASK_APPROVAL,
+}
+_SUPERVISOR = _OPERATOR | {Act.APPROVE}
+_ADMINISTRATOR = _SUPERVISOR | {Act.MANAGE_STAFF}
 
 TABLE: Table = {
     (PrincipalKind.CUSTOMER, ""): frozenset(
@@ -101,8 +122,13 @@ TABLE: Table = {
             Act.RESYNCHRONISE,
             Act.RESYNCHRONISE_TOKEN,
             Act.END_SESSIONS_OF,
+            Act.MANAGE_STAFF,
         }
     ),
+    (PrincipalKind.STAFF, Role.AUDITOR): _AUDITOR,
+    (PrincipalKind.STAFF, Role.OPERATOR): _OPERATOR,
+    (PrincipalKind.STAFF, Role.SUPERVISOR): _SUPERVISOR,
+    (PrincipalKind.STAFF, Role.ADMINISTRATOR): _ADMINISTRATOR,
     (PrincipalKind.SYSTEM, ""): frozenset({Act.RENEW_PASSWORD_HASH, Act.EXPIRE_SESSIONS, Act.RETIRE_UNCLAIMED}),
     (PrincipalKind.ANONYMOUS, ""): frozenset({Act.RECORD_FAILED_SIGN_IN, Act.ISSUE_UNCLAIMED}),
 }

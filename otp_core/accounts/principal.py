@@ -12,7 +12,7 @@ class PrincipalKind(StrEnum):
     CUSTOMER = "customer"
     """Signed in on the customers' pages, with the contract ID in ``Principal.customer``."""
     STAFF = "staff"
-    """Signed in on the console (not here yet); ``Principal.role`` says as what."""
+    """Signed in on the console; ``Principal.role`` says as what."""
     API_KEY = "api key"
     """A program with a key (not here yet); ``Principal.role`` says what the key is for."""
     COMMAND = "command"

@@ -40,6 +40,9 @@ JOURNALED = frozenset(
         Event.ONE_REPORTED_LOST,
         Event.REISSUE_PERMITTED,
         Event.OFFLINE_ISSUED,
+        Event.STAFF_ADDED,
+        Event.STAFF_DISABLED,
+        Event.STAFF_RESET,
     }
 )
 """Events whose loss somebody has to hear of."""
@@ -186,6 +189,9 @@ _AGAIN = {
     Event.ONE_REPORTED_LOST: "sekisho report-lost {customer} --token {token}",
     Event.REISSUE_PERMITTED: "sekisho permit-reissue {customer}",
     Event.OFFLINE_ISSUED: "sekisho pam-offline issue --host HOST --user {customer}",
+    Event.STAFF_ADDED: "sekisho staff add {staff} --role ROLE",
+    Event.STAFF_DISABLED: "sekisho staff disable {staff}",
+    Event.STAFF_RESET: "sekisho staff reset {staff}",
 }
 _AGAIN_MANY = {
     Event.CUSTOMER_ADDED: "sekisho customer import FILE.csv",
@@ -202,11 +208,10 @@ def enter_again(act: KnownAct) -> str | None:
         return f"sekisho token resync {shlex.quote(act.token or '')}"
     many = act.number > 1 or act.event == Event.TOKEN_IMPORTED
     form = next((text for event, text in (_AGAIN_MANY if many else _AGAIN).items() if event == act.event), None)
-    return form and form.format(
-        customer=shlex.quote(act.customer or ""),
-        token=shlex.quote(act.token or ""),
-        before=shlex.quote(act.reason.rpartition(RENAMED)[2]),
-    )
+    member = act.reason.partition(":")[0]  # of staff: their name comes first (accounts/staff.py)
+    texts = {"customer": act.customer or "", "token": act.token or "", "staff": member}
+    texts["before"] = act.reason.rpartition(RENAMED)[2]
+    return form and form.format(**{name: shlex.quote(text) for name, text in texts.items()})
 
 
 def entered_by(act: KnownAct) -> tuple[str, ...]:

@@ -18,7 +18,18 @@ from otp_core.login.policy import Rules
 from otp_core.login.spent_ahead import GRACE_MS, TokenSteps, Use, recent_ms, taken_back
 from otp_core.model import Conflict, Kind, TokenState
 from otp_core.store import outbox as notices
-from otp_core.store.schema import audit, binding, challenge, customer, outbox, permit, reservation, session, token
+from otp_core.store.schema import (
+    audit,
+    binding,
+    challenge,
+    customer,
+    outbox,
+    permit,
+    reservation,
+    session,
+    staff_session,
+    token,
+)
 from otp_core.store.unit_of_work import TokenRecord, Work
 from otp_core.verifier import LOCAL_VERIFIER
 
@@ -230,6 +241,8 @@ def _end_sessions(connection: Connection, now: int) -> None:
     keys = select(session.c.key).where(late)
     connection.execute(update(reservation).where(reservation.c.session_key.in_(keys)).values(expires_at=now))
     connection.execute(delete(session).where(late))
+    late_staff = or_(staff_session.c.seen_at > now + GRACE_MS, staff_session.c.key > id_at(now + GRACE_MS))
+    connection.execute(delete(staff_session).where(late_staff))
 
 
 def _wake_notices(connection: Connection, now: int) -> None:

@@ -15,7 +15,17 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, lite
 from otp_core.audit import Event
 from otp_core.model import Kind, OtpUse, TokenState
 from otp_core.otp import RESYNC_NEEDED
-from otp_core.store.schema import challenge, customer, permit, reservation, session, token, unclaimed_token
+from otp_core.store.schema import (
+    challenge,
+    customer,
+    permit,
+    reservation,
+    session,
+    staff,
+    staff_session,
+    token,
+    unclaimed_token,
+)
 from otp_core.store.unit_of_work import Work
 from otp_core.verifier import LOCAL_VERIFIER
 
@@ -82,7 +92,8 @@ def void_codes_of_lost_time(
         advance(done)
     challenges = connection.execute(delete(challenge)).rowcount
     unclaimed = _retire_unconfirmed(work, by)
-    sessions = connection.execute(delete(session)).rowcount
+    sessions = connection.execute(delete(session)).rowcount + connection.execute(delete(staff_session)).rowcount
+    connection.execute(update(staff).values(link_digest=None))
     voided = Voided(timed, counters, challenges, sessions, _void_permits(work, by), unclaimed)
     work.audit(Event.LOST_TIME_VOIDED, actor=actor, reason=f"{reason}: {voided.text}")
     return voided

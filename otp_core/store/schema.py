@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0007"
+REVISION = "0008"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -84,6 +84,8 @@ binding = Table(
 )
 # Who holds a token: asked by staff, at binding and by the foreign key.
 Index("ix_binding_token_key", binding.c.token_key)
+# Who is locked: asked by the console. Only a lock and its end write to it.
+Index("ix_customer_locked_at", customer.c.locked_at, sqlite_where=customer.c.locked_at.is_not(None))
 
 profile = Table(
     "profile",
@@ -93,6 +95,9 @@ profile = Table(
     Column("name", Text),
     Column("email", Text),
 )
+# What the console finds customers by, beside their contract ID.
+Index("ix_profile_name", profile.c.name)
+Index("ix_profile_email", profile.c.email)
 
 unclaimed_token = Table(
     "unclaimed_token",
@@ -189,6 +194,67 @@ outbox = Table(
     CheckConstraint("state IN ('pending', 'failed')", name="state"),
 )
 Index("ix_outbox_state", outbox.c.state, outbox.c.next_at)
+
+staff = Table(
+    "staff",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("disabled_at", _BIG),
+    Column(
+        "customer_key",
+        _BIG,
+        ForeignKey("customer.key"),
+        unique=True,
+        comment="the account whose password and code sign them in; NULL: passkeys alone",
+    ),
+    Column("link_digest", LargeBinary, unique=True, comment="keyed digest of the one-time link; NULL: none is open"),
+    Column("link_until", _BIG, nullable=False, server_default=text("0")),
+    CheckConstraint("role IN ('auditor', 'operator', 'supervisor', 'administrator')", name="role"),
+)
+
+passkey = Table(
+    "passkey",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("staff_key", _BIG, ForeignKey("staff.key"), nullable=False, index=True),
+    Column("credential_id", LargeBinary, nullable=False, unique=True),
+    Column("public_key", LargeBinary, nullable=False, comment="COSE"),
+    Column("sign_count", _BIG, nullable=False),
+    Column("used_at", _BIG, nullable=False, server_default=text("0")),
+    Column("challenged_at", _BIG, nullable=False, comment="when the last challenge it has answered was made"),
+)
+
+staff_session = Table(
+    "staff_session",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False, unique=True, comment="keyed digest of the id in the cookie"),
+    Column("staff_key", _BIG, ForeignKey("staff.key"), nullable=False, index=True),
+    Column("source", Text, nullable=False),
+    Column("seen_at", _BIG, nullable=False),
+    Column("expires_at", _BIG, nullable=False),
+    Column("confirmed_at", _BIG, nullable=False, comment="when passkey or code was given last"),
+    Column("data", LargeBinary, nullable=False, comment="sealed: what the pages remember"),
+)
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("act", Text, nullable=False),
+    Column("customer_key", _BIG, ForeignKey("customer.key"), nullable=False),
+    Column("asked_by", _BIG, ForeignKey("staff.key"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("seen", Text, nullable=False, comment="the customer's use of OTP and token when it was asked, JSON"),
+    Column("state", Text, nullable=False, server_default=text("'asked'")),
+    Column("decided_by", _BIG, ForeignKey("staff.key")),
+    Column("expires_at", _BIG, nullable=False),
+    CheckConstraint("state IN ('asked', 'approved', 'refused', 'withdrawn', 'done')", name="state"),
+)
+# Those that somebody waits for.
+Index("ix_approval_state", approval.c.state, approval.c.key)
 
 meta = Table(
     "meta",

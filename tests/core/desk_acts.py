@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otp_core.accounts import Act, Desk, Principal, PrincipalKind, Quota, Session, SessionLimits
-from otp_core.model import OtpUse, TokenSpec
+from otp_core.model import OtpUse, Role, TokenSpec
+from otp_core.store.staff import StaffRecord
 from otp_core.store.unit_of_work import NewCustomer
 from tests.core.bank import STAFF, Bank, Holder, rules
 
@@ -38,6 +39,7 @@ class Scene:
     taro: Holder
     new: Holder
     session: Session
+    request: int = 0
 
 
 def scene(folder: Path, act: Act) -> Scene:
@@ -59,10 +61,28 @@ def scene(folder: Path, act: Act) -> Scene:
     if act is Act.RETIRE_UNCLAIMED:
         bank.desk.issuance.issue_unclaimed(NOBODY, Quota(10, 10))
         bank.clock.now += 15 * DAY
-    return Scene(bank, taro, new, session)
+    request = _request(bank) if act in (Act.ASK_APPROVAL, Act.APPROVE) else 0
+    return Scene(bank, taro, new, session, request)
+
+
+def _request(bank: Bank) -> int:
+    """A request of somebody else's, about another customer; and everybody who acts is in the store."""
+    for role in Role:
+        bank.desk.staff.add(f"{role}-1", role, STAFF)
+    bank.desk.staff.add("asker", Role.OPERATOR, STAFF)
+    bank.customer("jiro", None)
+    return bank.desk.approvals.ask(
+        "permit-reissue", "jiro", Principal("asker", PrincipalKind.STAFF, role=Role.OPERATOR)
+    )
 
 
 Call = Callable[[Desk, Scene, Principal], object]
+
+
+def _oneself(desk: Desk, who: Principal) -> StaffRecord:
+    """A record under the name of who acts."""
+    return StaffRecord(1, who.name, who.role, None, None, has_link=False, link_until=0)
+
 
 CALLS: dict[Act, Call] = {
     Act.ADD_CUSTOMER: lambda desk, at, who: desk.customers.add("hanako", who),
@@ -109,4 +129,8 @@ CALLS: dict[Act, Call] = {
     Act.RECORD_FAILED_SIGN_IN: lambda desk, at, who: desk.sessions.audit_failed_sign_in("taro", "wrong", who),
     Act.ISSUE_UNCLAIMED: lambda desk, at, who: desk.issuance.issue_unclaimed(who, Quota(10, 10)),
     Act.RETIRE_UNCLAIMED: lambda desk, at, who: desk.issuance.retire_unclaimed(14, who),
+    Act.MANAGE_STAFF: lambda desk, at, who: desk.staff.add("yamada", Role.OPERATOR, who),
+    Act.ASK_APPROVAL: lambda desk, at, who: desk.approvals.ask("permit-reissue", "taro", who),
+    Act.APPROVE: lambda desk, at, who: desk.approvals.decide(at.request, who, approve=True),
+    Act.USE_CONSOLE: lambda desk, at, who: desk.staff_sessions.end(_oneself(desk, who), 1, who),
 }

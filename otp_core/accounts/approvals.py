@@ -1,0 +1,121 @@
+"""Acts that two people do: asked for by one, approved by another, carried out by the first. Each step is recorded.
+
+What was seen when it was asked has to hold when it is carried out: the customer's use of OTP and token. Times are ms
+since the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+
+from otp_core.accounts.permissions import Act
+from otp_core.accounts.principal import Principal
+from otp_core.accounts.results import Refusal, Refused
+from otp_core.accounts.transactions import Transactions, rerun_on_conflict
+from otp_core.audit import Event
+from otp_core.model import LoginRecord
+from otp_core.store import approvals as statements
+from otp_core.store.approvals import Approval, ApprovalState
+from otp_core.store.staff import staff_record
+from otp_core.store.unit_of_work import Work
+
+APPROVAL_HOURS = 24
+"""How long a request waits for a second person, and an approved one for being carried out."""
+
+
+class ApprovalService:
+    """The steps of a request. Every one may raise Refused."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    @rerun_on_conflict
+    def ask(self, act: str, contract_id: str, principal: Principal) -> int:
+        """Ask for ``act`` on a customer, for the principal's reason; the request's number."""
+        with self._transactions.act(Act.ASK_APPROVAL, principal, customer=contract_id) as work:
+            record = self._transactions.login_record(work, contract_id)
+            if statements.open_for(work.connection, act, record.customer_key, self._transactions.now()):
+                raise Refused(Refusal.NOT_NOW, "it was asked for already, and waits")
+            key = self._transactions.store.ids.next()
+            until = self._transactions.now() + APPROVAL_HOURS * 3_600_000
+            asker = self._key_of(work, principal)
+            statements.add_approval(
+                work.connection,
+                key,
+                act,
+                record.customer_key,
+                asker,
+                reason=principal.reason,
+                seen=_seen(record),
+                expires_at=until,
+            )
+            work.audit(Event.APPROVAL_ASKED, **_fields(principal, act), customer=record.contract_id)
+            return key
+
+    @rerun_on_conflict
+    def decide(self, key: int, principal: Principal, *, approve: bool) -> Approval:
+        """Approve or refuse what somebody else has asked for; the principal's reason says why."""
+        with self._transactions.act(Act.APPROVE, principal) as work:
+            found = self._waiting(work, key, ApprovalState.ASKED)
+            if found.asked_by == principal.name:
+                raise Refused(Refusal.NOT_PERMITTED, "whoever asks cannot approve: somebody else has to")
+            state = ApprovalState.APPROVED if approve else ApprovalState.REFUSED
+            self._move(work, found, state, self._key_of(work, principal))
+            event = Event.APPROVAL_GIVEN if approve else Event.APPROVAL_REFUSED
+            work.audit(event, **_fields(principal, f"{found.act} for {found.asked_by}"), customer=found.customer)
+            return found
+
+    @rerun_on_conflict
+    def withdraw(self, key: int, principal: Principal) -> Approval:
+        """Take back what one has asked for oneself, approved or not."""
+        with self._transactions.act(Act.ASK_APPROVAL, principal) as work:
+            found = self._waiting(work, key, ApprovalState.ASKED, ApprovalState.APPROVED)
+            self._check_own(found, principal)
+            self._move(work, found, ApprovalState.WITHDRAWN, None)
+            work.audit(Event.APPROVAL_WITHDRAWN, **_fields(principal, found.act), customer=found.customer)
+            return found
+
+    @rerun_on_conflict
+    def use(self, key: int, principal: Principal) -> Approval:
+        """Use an approved request up, before its act is carried out. Refused if it is not one's own, if it has expired,
+        or if the customer is not as they were when it was asked."""
+        with self._transactions.act(Act.ASK_APPROVAL, principal) as work:
+            found = self._waiting(work, key, ApprovalState.APPROVED)
+            self._check_own(found, principal)
+            record = self._transactions.login_record(work, found.customer)
+            if _seen(record) != found.seen:
+                raise Refused(Refusal.NOT_NOW, "the customer's state has changed since it was asked: ask again")
+            self._move(work, found, ApprovalState.DONE, None)
+            return found
+
+    def _waiting(self, work: Work, key: int, *states: ApprovalState) -> Approval:
+        found = statements.approval_of(work.connection, key)
+        if found is None or found.state not in states or found.expires_at <= self._transactions.now():
+            raise Refused(Refusal.NOT_NOW, "there is no such request any more: decided, withdrawn, used or expired")
+        return found
+
+    @staticmethod
+    def _check_own(found: Approval, principal: Principal) -> None:
+        if found.asked_by != principal.name:
+            raise Refused(Refusal.NOT_PERMITTED, "only whoever asked may do this")
+
+    @staticmethod
+    def _move(work: Work, found: Approval, state: ApprovalState, decided_by: int | None) -> None:
+        if not statements.move_approval(work.connection, found.key, found.state, state, decided_by):
+            raise Refused(Refusal.NOT_NOW, "somebody else was faster")
+
+    @staticmethod
+    def _key_of(work: Work, principal: Principal) -> int:
+        record = staff_record(work.connection, principal.name)
+        if record is None or record.disabled_at is not None:
+            raise Refused(Refusal.NOT_PERMITTED, f"{principal.name} is no member of staff")
+        return record.key
+
+
+def _seen(record: LoginRecord) -> str:
+    return json.dumps({"use": record.otp_use, "token": record.token_id})
+
+
+def _fields(principal: Principal, subject: str) -> dict[str, str]:
+    words = f"{subject}: {principal.reason}" if principal.reason else subject
+    return {**principal.audit_fields, "reason": words}

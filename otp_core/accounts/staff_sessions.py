@@ -1,0 +1,184 @@
+"""The sessions of the console: begun, found, confirmed, ended, expired. No cookies here.
+
+Role and disablement are read with every look at a session, so they take effect at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from otp_core.accounts.permissions import Act
+from otp_core.accounts.principal import Principal, PrincipalKind
+from otp_core.accounts.results import Refusal, Refused
+from otp_core.accounts.staff import staff_principal
+from otp_core.accounts.transactions import SWEPT_AT_ONCE, SYSTEM, Transactions, rerun_on_conflict
+from otp_core.audit import Event
+from otp_core.store import staff as statements
+from otp_core.store.staff import Passkey, StaffRecord, StaffSessionRow
+
+MOST_OF_ONE = 5
+"""Sessions at once of one member of staff. With one more, the oldest ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasskeyAnswer:
+    """A passkey's right answer: its count of signatures, and when the challenge was made (ms)."""
+
+    passkey: Passkey
+    sign_count: int
+    challenge_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaffSession:
+    """A session of somebody who may sign in. Times are ms since the epoch. ``confirmed_at``: when passkey or code was
+    given last. ``data``: what the pages put there."""
+
+    key: int
+    digest: bytes = field(repr=False)
+    staff: StaffRecord
+    source: str
+    seen_at: int
+    expires_at: int
+    confirmed_at: int
+    data: Mapping[str, Any] = field(repr=False)
+
+    def principal(self, source: str, reason: str = "") -> Principal:
+        """Who acts in this session."""
+        return staff_principal(self.staff, source, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class StaffSessionLimits:
+    """How long sessions last in seconds: without use, and at most."""
+
+    idle: int
+    longest: int
+
+
+class StaffSessionService:
+    """The acts on the console's sessions."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    @rerun_on_conflict
+    def begin(
+        self,
+        id_: bytes,
+        record: StaffRecord,
+        source: str,
+        limits: StaffSessionLimits,
+        by: PasskeyAnswer | str,
+    ) -> None:
+        """Begin a session under an id that only the browser keeps. ``by``: the passkey's answer, which is used up, or
+        in words how else. Raises Refused if the answer was used before, or they were disabled meanwhile."""
+        store, now = self._transactions.store, self._transactions.now()
+        principal = staff_principal(record, source, by if isinstance(by, str) else "passkey")
+        digest = store.sealer.session_digest(id_)
+        with self._transactions.act(Act.USE_CONSOLE, principal) as work:
+            today = statements.staff_record(work.connection, record.name)
+            if today is None or today.disabled_at is not None:
+                raise Refused(Refusal.NOT_NOW, f"{record.name} is disabled")
+            if isinstance(by, PasskeyAnswer):
+                self._use_up(work.connection, by, now)
+            keys = [one.key for one in statements.staff_sessions(work.connection, record.key)]
+            statements.drop_staff_sessions(work.connection, keys[: 1 - MOST_OF_ONE])
+            statements.add_staff_session(
+                work.connection,
+                store.ids.next(),
+                digest,
+                record.key,
+                source=source,
+                now=now,
+                expires_at=now + limits.longest * 1000,
+                data=self._sealed(digest, {}),
+            )
+            work.audit(Event.STAFF_ENTERED, **principal.audit_fields)
+
+    @rerun_on_conflict
+    def confirm(self, session: StaffSession, source: str, by: PasskeyAnswer | str) -> None:
+        """Passkey or code was given again in this session. Raises Refused as ``begin``."""
+        now = self._transactions.now()
+        principal = session.principal(source, by if isinstance(by, str) else "passkey")
+        with self._transactions.act(Act.USE_CONSOLE, principal) as work:
+            if isinstance(by, PasskeyAnswer):
+                self._use_up(work.connection, by, now)
+            if not statements.confirm_staff_session(work.connection, session.key, now):
+                raise Refused(Refusal.NOT_NOW, "the session has ended")
+            work.audit(Event.STAFF_CONFIRMED, **principal.audit_fields)
+
+    @staticmethod
+    def _use_up(connection: Any, answer: PasskeyAnswer, now: int) -> None:
+        if not statements.use_passkey(connection, answer.passkey.key, answer.sign_count, answer.challenge_at, now):
+            raise Refused(Refusal.NOT_NOW, "this answer of the passkey was used before")
+
+    def find(self, id_: bytes, limits: StaffSessionLimits) -> StaffSession | None:
+        """The session of an id; None: there is none, it has ended, or its owner is disabled."""
+        store, now = self._transactions.store, self._transactions.now()
+        digest = store.sealer.session_digest(id_)
+        with store.read() as connection:
+            row = statements.staff_session_of(connection, digest)
+        if row is None or row.disabled_at is not None or now >= min(row.expires_at, row.seen_at + limits.idle * 1000):
+            return None
+        record = StaffRecord(row.staff_key, row.name, row.role, None, row.account, False, 0)
+        data = json.loads(store.sealer.unseal_data(row.data, digest))
+        return StaffSession(row.key, digest, record, row.source, row.seen_at, row.expires_at, row.confirmed_at, data)
+
+    @rerun_on_conflict
+    def update(self, session: StaffSession, data: Mapping[str, Any]) -> bool:
+        """Replace what the session remembers, and note that it is in use. False if it has ended. No audit row, and no
+        permission: holding the session is the permission."""
+        sealed, now = self._sealed(session.digest, data), self._transactions.now()
+        with self._transactions.store.work() as work:
+            return statements.write_staff_session(work.connection, session.key, sealed, now)
+
+    def of(self, record: StaffRecord) -> Sequence[StaffSessionRow]:
+        """Somebody's sessions, the oldest first."""
+        with self._transactions.store.read() as connection:
+            return statements.staff_sessions(connection, record.key)
+
+    @rerun_on_conflict
+    def end(self, record: StaffRecord, key: int, principal: Principal) -> bool:
+        """End a session of ``record``: one's own, or as somebody who manages staff another's. False: there is no such
+        one."""
+        act = Act.USE_CONSOLE if principal.name == record.name else Act.MANAGE_STAFF
+        with self._transactions.act(act, principal) as work:
+            keys = [one.key for one in statements.staff_sessions(work.connection, record.key) if one.key == key]
+            ended = statements.drop_staff_sessions(work.connection, keys)
+            if ended:
+                fields = {**principal.audit_fields, "reason": f"{record.name}'s"}
+                work.audit(Event.STAFF_SESSION_ENDED, **fields)
+            return bool(ended)
+
+    @rerun_on_conflict
+    def audit_failed_sign_in(self, name: str, reason: str, source: str) -> None:
+        """Record that somebody was not let in. A name that is nobody's is kept as its fingerprint: a password may have
+        been typed there."""
+        principal = Principal("console", PrincipalKind.ANONYMOUS, source)
+        with self._transactions.act(Act.RECORD_FAILED_SIGN_IN, principal) as work:
+            known = statements.staff_record(work.connection, name) is not None
+            kept = name if known else self._transactions.store.sealer.name_fingerprint(name)
+            work.audit(Event.STAFF_REFUSED, **{**principal.audit_fields, "reason": f"{kept}: {reason}"})
+
+    @rerun_on_conflict
+    def expire(self, limits: StaffSessionLimits) -> int:
+        """Delete some sessions that are over; how many. None before the clock has settled."""
+        if not self._transactions.settled():
+            return 0
+        now = self._transactions.now()
+        over = (now, now - limits.idle * 1000, SWEPT_AT_ONCE)
+        with self._transactions.store.read() as connection:  # before the write lock is taken: mostly there is none
+            keys = statements.ended_staff_sessions(connection, *over)
+        if not keys:
+            return 0
+        with self._transactions.act(Act.EXPIRE_SESSIONS, SYSTEM) as work:
+            return statements.drop_staff_sessions(
+                work.connection, statements.ended_staff_sessions(work.connection, *over)
+            )
+
+    def _sealed(self, digest: bytes, data: Mapping[str, Any]) -> bytes:
+        return self._transactions.store.sealer.seal_data(json.dumps(data).encode(), digest)

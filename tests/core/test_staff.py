@@ -1,0 +1,217 @@
+"""The console's staff at the desk: links, passkeys, sessions, and requests that a second person approves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from otp_core.accounts import NewPasskey, PasskeyAnswer, Principal, PrincipalKind, Refusal, Refused, StaffSessionLimits
+from otp_core.model import Role
+from otp_core.store.staff import StaffRecord, staff_lines
+from tests.core.at_the_desk import refused
+from tests.core.bank import STAFF, Bank
+
+LIMITS = StaffSessionLimits(idle=900, longest=28_800)
+HERE = "192.0.2.7"
+KEY = NewPasskey(b"credential", b"public key", 0)
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    return Bank(tmp_path)
+
+
+def somebody(bank: Bank, name: str = "sato", role: Role = Role.OPERATOR) -> StaffRecord:
+    bank.desk.staff.add(name, role, STAFF)
+    record = bank.desk.staff.named(name)
+    assert record is not None
+    return record
+
+
+def acting(name: str, role: Role, reason: str = "") -> Principal:
+    return Principal(name, PrincipalKind.STAFF, HERE, reason, role=role)
+
+
+# Links
+
+
+def test_a_link_is_looked_at_as_often_as_one_likes_and_used_once(bank: Bank) -> None:
+    link = bank.desk.staff.add("sato", Role.ADMINISTRATOR, STAFF)
+    for _ in range(3):
+        found = bank.desk.staff.of_link(link.secret)
+        assert found is not None and (found.name, found.role) == ("sato", "administrator")
+    bank.desk.staff.use_link(link.secret, KEY, HERE)
+    assert bank.desk.staff.of_link(link.secret) is None
+    assert refused(lambda: bank.desk.staff.use_link(link.secret, replace(KEY, credential_id=b"other"), HERE))
+    record = bank.desk.staff.named("sato")
+    assert record is not None and [one.credential_id for one in bank.desk.staff.passkeys(record)] == [b"credential"]
+
+
+def test_a_link_ends_after_an_hour(bank: Bank) -> None:
+    link = bank.desk.staff.add("sato", Role.OPERATOR, STAFF)
+    bank.clock.now += 3599
+    assert bank.desk.staff.of_link(link.secret)
+    bank.clock.now += 1
+    assert bank.desk.staff.of_link(link.secret) is None
+    assert refused(lambda: bank.desk.staff.use_link(link.secret, KEY, HERE)).refusal is Refusal.NOT_NOW
+
+
+def test_neither_store_nor_audit_trail_holds_a_link(bank: Bank) -> None:
+    link = bank.desk.staff.add("sato", Role.OPERATOR, STAFF)
+    assert link.secret not in repr(link)
+    assert link.secret not in repr(bank.rows()) + repr(bank.audit())
+    assert link.secret.encode() not in b"".join(one.read_bytes() for one in bank.folder.glob("bank.db*"))
+
+
+@pytest.mark.parametrize("name", ["", "Sato", "sato yoko", "root", "web", "-sato", "s" * 33, "sato\n", "佐藤"])
+def test_a_name_of_staff_is_one_plain_word(bank: Bank, name: str) -> None:
+    assert refused(lambda: bank.desk.staff.add(name, Role.OPERATOR, STAFF)).refusal is Refusal.NOT_NOW
+    assert bank.rows()["staff"] == []
+
+
+def test_a_name_and_an_account_are_one_persons(bank: Bank) -> None:
+    bank.customer("clerk-1")
+    bank.desk.staff.add("sato", Role.OPERATOR, STAFF, account="clerk-1")
+    assert "reset sato" in str(refused(lambda: bank.desk.staff.add("sato", Role.AUDITOR, STAFF)))
+    again: Callable[[], object] = lambda: bank.desk.staff.add("ito", Role.AUDITOR, STAFF, account="clerk-1")  # noqa: E731
+    assert "sato signs in as clerk-1" in str(refused(again))
+    nobody: Callable[[], object] = lambda: bank.desk.staff.add("ito", Role.AUDITOR, STAFF, account="none")  # noqa: E731
+    assert refused(nobody).refusal is Refusal.UNKNOWN_CUSTOMER
+
+
+# Sessions
+
+
+def test_a_session_ends_without_use_and_in_any_case(bank: Bank) -> None:
+    record = somebody(bank)
+    bank.desk.staff_sessions.begin(b"i" * 32, record, HERE, LIMITS, "code")
+    bank.clock.now += 899
+    session = bank.desk.staff_sessions.find(b"i" * 32, LIMITS)
+    assert session is not None and session.staff.name == "sato"
+    bank.clock.now += 1
+    assert bank.desk.staff_sessions.find(b"i" * 32, LIMITS) is None
+    bank.clock.now -= 1
+    for _ in range(36):
+        session = bank.desk.staff_sessions.find(b"i" * 32, LIMITS)
+        assert session is not None
+        bank.desk.staff_sessions.update(session, {"seen": 1})
+        bank.clock.now += 777
+    assert bank.desk.staff_sessions.find(b"i" * 32, LIMITS) is None
+    bank.clock.now += 900
+    assert bank.desk.staff_sessions.expire(LIMITS) == 1
+    assert bank.rows()["staff_session"] == []
+
+
+def test_who_is_disabled_is_out_at_once_and_a_reset_begins_anew(bank: Bank) -> None:
+    link = bank.desk.staff.add("sato", Role.OPERATOR, STAFF)
+    record = bank.desk.staff.use_link(link.secret, KEY, HERE)
+    bank.desk.staff_sessions.begin(b"i" * 32, record, HERE, LIMITS, "code")
+    bank.desk.staff.disable("sato", STAFF)
+    assert bank.desk.staff_sessions.find(b"i" * 32, LIMITS) is None
+    with pytest.raises(Refused, match="sato is disabled"):
+        bank.desk.staff_sessions.begin(b"j" * 32, record, HERE, LIMITS, "code")
+    again = bank.desk.staff.reset("sato", STAFF)
+    with bank.store.read() as connection:
+        ((now, passkeys, _),) = staff_lines(connection)
+    assert (now.disabled_at, passkeys) == (None, 0)
+    assert bank.desk.staff.of_link(again.secret)
+    assert [(row.event, row.actor, row.reason) for row in bank.audit(event="staff")][-2:] == [
+        ("staff.disabled", "staff", "sato: 1 sessions ended, ticket 7"),
+        ("staff.reset", "staff", "sato: 1 passkeys gone, 0 sessions ended, ticket 7"),
+    ]
+
+
+def test_an_answer_of_a_passkey_signs_in_once(bank: Bank) -> None:
+    link = bank.desk.staff.add("sato", Role.OPERATOR, STAFF)
+    record = bank.desk.staff.use_link(link.secret, KEY, HERE)
+    (passkey,) = bank.desk.staff.passkeys(record)
+    bank.clock.now += 60
+    answer = PasskeyAnswer(passkey, 1, int(bank.clock.now * 1000) - 5)
+    bank.desk.staff_sessions.begin(b"i" * 32, record, HERE, LIMITS, answer)
+    with pytest.raises(Refused, match="used before"):
+        bank.desk.staff_sessions.begin(b"j" * 32, record, HERE, LIMITS, answer)
+    earlier = replace(answer, challenge_at=answer.challenge_at - 1)
+    with pytest.raises(Refused, match="used before"):
+        bank.desk.staff_sessions.begin(b"j" * 32, record, HERE, LIMITS, earlier)
+    assert bank.desk.staff_sessions.find(b"j" * 32, LIMITS) is None
+
+
+def test_nobody_ends_anothers_session_but_who_manages_staff(bank: Bank) -> None:
+    record = somebody(bank)
+    somebody(bank, "ito")
+    bank.desk.staff_sessions.begin(b"i" * 32, record, HERE, LIMITS, "code")
+    (session,) = bank.desk.staff_sessions.of(record)
+    ito = acting("ito", Role.SUPERVISOR)
+    assert refused(lambda: bank.desk.staff_sessions.end(record, session.key, ito)).refusal is Refusal.NOT_PERMITTED
+    assert bank.desk.staff_sessions.find(b"i" * 32, LIMITS)
+    assert bank.desk.staff_sessions.end(record, session.key, acting("ito", Role.ADMINISTRATOR))
+    assert bank.desk.staff_sessions.find(b"i" * 32, LIMITS) is None
+
+
+def test_a_password_in_the_name_field_is_not_kept(bank: Bank) -> None:
+    bank.desk.staff_sessions.audit_failed_sign_in("correct horse battery", "no such passkey", HERE)
+    (row,) = bank.audit(event="staff.refused")
+    assert "horse" not in repr(row)
+    assert row.reason == f"{bank.store.sealer.name_fingerprint('correct horse battery')}: no such passkey"
+
+
+# Two people
+
+ASK = acting("sato", Role.OPERATOR, "lost phone, passport seen")
+DECIDE = acting("kato", Role.SUPERVISOR, "called back")
+
+
+@pytest.fixture
+def two(bank: Bank) -> Bank:
+    somebody(bank)
+    somebody(bank, "kato", Role.SUPERVISOR)
+    bank.customer()
+    bank.desk.enrolment.report_lost("taro", STAFF)
+    return bank
+
+
+def test_what_one_asks_for_and_another_approves_is_carried_out_once_by_the_first(two: Bank) -> None:
+    request = two.desk.approvals.ask("permit-reissue", "taro", ASK)
+    assert refused(lambda: two.desk.approvals.use(request, ASK)).refusal is Refusal.NOT_NOW
+    two.desk.approvals.decide(request, DECIDE, approve=True)
+    assert refused(lambda: two.desk.approvals.use(request, DECIDE)).refusal is Refusal.NOT_PERMITTED
+    assert two.desk.approvals.use(request, ASK).customer == "taro"
+    assert refused(lambda: two.desk.approvals.use(request, ASK)).refusal is Refusal.NOT_NOW
+    assert [(row.event, row.actor, row.reason) for row in two.audit(event="approval")] == [
+        ("approval.asked", "sato", "permit-reissue: lost phone, passport seen"),
+        ("approval.given", "kato", "permit-reissue for sato: called back"),
+    ]
+
+
+def test_nobody_approves_what_they_ask_for(two: Bank) -> None:
+    asker = acting("kato", Role.SUPERVISOR, "why")
+    request = two.desk.approvals.ask("permit-reissue", "taro", asker)
+    assert "somebody else has to" in str(refused(lambda: two.desk.approvals.decide(request, DECIDE, approve=True)))
+
+
+def test_a_request_is_void_after_a_day_a_refusal_a_withdrawal_or_a_change(two: Bank) -> None:
+    desk = two.desk.approvals
+    late = desk.ask("permit-reissue", "taro", ASK)
+    assert "waits" in str(refused(lambda: desk.ask("permit-reissue", "taro", ASK)))
+    two.clock.now += 24 * 3600
+    assert refused(lambda: desk.decide(late, DECIDE, approve=True)).refusal is Refusal.NOT_NOW
+    no = desk.ask("permit-reissue", "taro", ASK)
+    desk.decide(no, DECIDE, approve=False)
+    assert refused(lambda: desk.use(no, ASK)).refusal is Refusal.NOT_NOW
+    back = desk.ask("permit-reissue", "taro", ASK)
+    desk.withdraw(back, ASK)
+    assert refused(lambda: desk.decide(back, DECIDE, approve=True)).refusal is Refusal.NOT_NOW
+    changed = desk.ask("permit-reissue", "taro", ASK)
+    desk.decide(changed, DECIDE, approve=True)
+    two.desk.enrolment.permit_reissue("taro", STAFF)
+    assert "has changed" in str(refused(lambda: desk.use(changed, ASK)))
+
+
+def test_who_was_disabled_meanwhile_neither_asks_nor_approves(two: Bank) -> None:
+    request = two.desk.approvals.ask("permit-reissue", "taro", ASK)
+    two.desk.staff.disable("kato", STAFF)
+    approve: Callable[[], object] = lambda: two.desk.approvals.decide(request, DECIDE, approve=True)  # noqa: E731
+    assert refused(approve).refusal is Refusal.NOT_PERMITTED
