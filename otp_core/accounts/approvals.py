@@ -113,7 +113,7 @@ class ApprovalService:
 
 
 def _seen(record: LoginRecord) -> str:
-    return json.dumps({"use": record.otp_use, "token": record.token_id})
+    return json.dumps({"use": record.otp_use, "tokens": sorted(own.token_id for own in record.tokens)})
 
 
 def _fields(principal: Principal, subject: str) -> dict[str, str]:

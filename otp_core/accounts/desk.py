@@ -28,7 +28,9 @@ class Desk:
 
     ``now``: milliseconds since the epoch; may raise ClockWrong. ``draw``: a random number below n, for token IDs.
     ``permissions``: who may do what. ``settled``: whether the clock has stood steady for so long that what lasts may be
-    done by it; until then nothing is retired or ended because of its age."""
+    done by it; until then nothing is retired or ended because of its age.
+
+    ``lock_after``: wrong codes in a row that lock a customer; ``tokens_per_customer``: how many they may have."""
 
     __slots__ = (
         "approvals",
@@ -37,10 +39,12 @@ class Desk:
         "devices",
         "enrolment",
         "issuance",
+        "lock_after",
         "sessions",
         "staff",
         "staff_sessions",
         "tokens",
+        "tokens_per_customer",
     )
 
     def __init__(
@@ -54,6 +58,7 @@ class Desk:
     ) -> None:
         rules, transactions = evaluator.rules, Transactions(store, now, permissions, settled)
         codes = Codes(transactions, evaluator)
+        self.lock_after, self.tokens_per_customer = rules.lock_after, rules.tokens_per_customer
         self.customers = CustomerService(transactions, codes, one_customer_per_token=rules.one_customer_per_token)
         self.contract_ids = ContractIdService(transactions)
         self.tokens = TokenService(transactions, draw)

@@ -208,10 +208,15 @@ def enter_again(act: KnownAct) -> str | None:
         return f"sekisho token resync {shlex.quote(act.token or '')}"
     many = act.number > 1 or act.event == Event.TOKEN_IMPORTED
     form = next((text for event, text in (_AGAIN_MANY if many else _AGAIN).items() if event == act.event), None)
-    member = act.reason.partition(":")[0]  # of staff: their name comes first (accounts/staff.py)
-    texts = {"customer": act.customer or "", "token": act.token or "", "staff": member}
+    texts = {"customer": act.customer or "", "token": act.token or "", "staff": subject_of(None, None, act.reason)}
     texts["before"] = act.reason.rpartition(RENAMED)[2]
     return form and form.format(**{name: shlex.quote(text) for name, text in texts.items()})
+
+
+def subject_of(customer: str | None, token: str | None, reason: str) -> str:
+    """Whom or what an audit row is about. Of an act on staff it is the name at the beginning of the reason
+    (accounts/staff.py)."""
+    return customer or token or reason.partition(":")[0]
 
 
 def entered_by(act: KnownAct) -> tuple[str, ...]:

@@ -196,6 +196,10 @@ def test_an_act_that_cannot_be_noted_is_done_all_the_same(bank: Bank, capsys: py
         (row(1, "token.retired"), None),
         (row(1, "token.retired")._replace(customer=None), "sekisho token retire T1"),
         (row(1, "otp.suspended", customer="a b;rm"), "sekisho suspend 'a b;rm'"),
+        (
+            row(1, "staff.disabled", reason="sato: 1 sessions ended")._replace(customer=None),
+            "sekisho staff disable sato",
+        ),
         (row(1, "login.accepted"), None),
         (row(1, "no.such.event"), None),
     ],

@@ -1,5 +1,5 @@
-"""The console's staff: people, passkeys, sessions, approvals; indexes for what they look for. Frozen: a later change is
-a later migration."""
+"""The console's staff: people, passkeys, sessions, approvals; indexes for what they look for. Frozen: a
+later change is a later migration."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,6 +19,14 @@ def upgrade() -> None:
     _approvals()
     op.create_index(
         "ix_customer_locked_at", "customer", ["locked_at"], sqlite_where=sa.text("locked_at IS NOT NULL"), unique=False
+    )
+    op.create_index(
+        "ix_audit_customer",
+        "audit",
+        ["customer"],
+        sqlite_where=sa.text("substr(event, 1, 6) <> 'login.'"),
+        postgresql_where=sa.text("substr(event, 1, 6) <> 'login.'"),
+        unique=False,
     )
     op.create_index("ix_profile_name", "profile", ["name"], unique=False)
     op.create_index("ix_profile_email", "profile", ["email"], unique=False)

@@ -1,0 +1,201 @@
+"""What the console looks for: customers by anything that identifies them, what was refused lately, who is locked.
+
+Every question is answered through an index or over a bounded end of the audit trail, however large the store is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+
+from otp_core.audit import Event
+from otp_core.otp import compatibility_form, normalise_contract_id, normalise_token_id
+from otp_core.reference import ids_of
+from otp_core.store.queries import AuditFilter, AuditLine, audit_rows, newest_audit_id, token_line, tokens
+from otp_core.store.schema import NOT_A_LOGIN, audit, customer, permit, profile
+
+MOST_FOUND = 20
+"""Customers that a search shows."""
+
+LOOK_BACK = 20_000
+"""Rows at the end of the audit trail that are looked through."""
+
+SHORTEST_PREFIX = 2
+"""Characters of a beginning that is looked for."""
+
+_LAST = "\U0010ffff"
+"""Sorts behind every character: what begins with a text lies between the text and the text with this behind it."""
+
+
+class FoundCustomer(NamedTuple):
+    """A customer as a list shows them. ``locked_at``: ms since the epoch."""
+
+    key: int
+    contract_id: str
+    name: str | None
+    otp_use: str
+    locked_at: int | None
+
+
+def _customers() -> Select[Any]:
+    return select(
+        customer.c.key, customer.c.contract_id, profile.c.name, customer.c.otp_use, customer.c.locked_at
+    ).select_from(customer.join(profile, profile.c.customer_key == customer.c.key))
+
+
+def find_customers(connection: Connection, typed: str) -> list[FoundCustomer]:
+    """Up to MOST_FOUND customers whose contract ID, token ID, name or e-mail address is what was typed, or begins with
+    it; or whom a reference number is about. IDs in any width and grouping. The likeliest first."""
+    text = typed.strip()
+    wide = compatibility_form(text) or text
+    contract_id = normalise_contract_id(text) or text
+    found: dict[int, FoundCustomer] = {}
+    steps = (
+        lambda: [customer.c.contract_id == contract_id],
+        lambda: _holders(connection, text),
+        lambda: [customer.c.contract_id.in_(_of_reference(connection, text))],
+        lambda: [_begins(customer.c.contract_id, contract_id)],
+        lambda: [_begins(profile.c.name, one) for one in dict.fromkeys((text, wide))],
+        lambda: [_begins(profile.c.email, one) for one in dict.fromkeys((text, wide.lower()))],
+    )
+    for step in steps:
+        for condition in step():
+            for row in connection.execute(_customers().where(condition).limit(MOST_FOUND)):
+                found.setdefault(row[0], FoundCustomer(*row))
+    return list(found.values())[:MOST_FOUND]
+
+
+def _begins(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+    """Through an index, which LIKE would not use; ``%`` and ``_`` are ordinary characters."""
+    if len(text) < SHORTEST_PREFIX:
+        return column == text
+    return column.between(text, text + _LAST)
+
+
+def _holders(connection: Connection, typed: str) -> list[ColumnElement[bool]]:
+    """Who has a token of this ID, or of one that begins so."""
+    token_id = normalise_token_id(typed)
+    if len(token_id) < 2 * SHORTEST_PREFIX:
+        return []
+    line = token_line(connection, token_id)
+    near = [line] if line else tokens(connection, after=token_id, limit=MOST_FOUND)
+    holders = [one.contract_id for one in near if one.contract_id and one.token_id.startswith(token_id)]
+    return [customer.c.contract_id.in_(holders)] if holders else []
+
+
+def _of_reference(connection: Connection, typed: str) -> list[str]:
+    """Whom the rows of a reference number are about."""
+    try:
+        first, last = ids_of(typed, newest_audit_id(connection))
+    except ValueError:
+        return []
+    query = select(audit.c.customer).where(audit.c.id.between(first, last), audit.c.customer.is_not(None))
+    return list(dict.fromkeys(connection.execute(query.limit(MOST_FOUND)).scalars()))
+
+
+def contract_id_of(connection: Connection, key: int) -> str | None:
+    """The contract ID of a customer's key; None if there is none."""
+    return connection.execute(select(customer.c.contract_id).where(customer.c.key == key)).scalar()
+
+
+def keys_of(connection: Connection, contract_ids: Collection[str]) -> dict[str, int]:
+    """The keys of these customers, as far as there are such."""
+    query = select(customer.c.contract_id, customer.c.key).where(customer.c.contract_id.in_(contract_ids))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def customer_page(connection: Connection, *, after: str = "", limit: int = 50, use: str = "") -> list[FoundCustomer]:
+    """A page in the order of contract IDs, of those after ``after``; ``use``: an OtpUse, or "locked"."""
+    query = _customers().where(customer.c.contract_id > after).order_by(customer.c.contract_id).limit(limit)
+    if use == "locked":
+        query = query.where(customer.c.locked_at.is_not(None))
+    elif use:
+        query = query.where(customer.c.otp_use == use)
+    return [FoundCustomer(*row) for row in connection.execute(query)]
+
+
+def locked_customers(connection: Connection, since: int, limit: int = 10) -> list[FoundCustomer]:
+    """Who was locked since a moment (ms) and still is, the latest first."""
+    query = _customers().where(customer.c.locked_at >= since).order_by(customer.c.locked_at.desc())
+    return [FoundCustomer(*row) for row in connection.execute(query.limit(limit))]
+
+
+def permit_until(connection: Connection, contract_id: str) -> int | None:
+    """Until when (ms) the customer's reissue permit is good, or was; None: there is none."""
+    joined = permit.join(customer, customer.c.key == permit.c.customer_key)
+    query = select(permit.c.expires_at).select_from(joined).where(customer.c.contract_id == contract_id)
+    return connection.execute(query).scalar()
+
+
+def last_rows(connection: Connection, events: Iterable[str], limit: int) -> list[AuditLine]:
+    """Up to ``limit`` audit rows of these events among the last LOOK_BACK rows, the newest first."""
+    return _tail(connection, audit.c.event.in_(tuple(events)), limit)
+
+
+def rows_of_customer(connection: Connection, contract_id: str, limit: int) -> list[AuditLine]:
+    """What happened to a customer last, the newest first: acts however long ago they were, logins among the last
+    LOOK_BACK rows of the trail."""
+    theirs = audit.c.customer == contract_id
+    acts = _lines(connection, _ROWS.where(theirs, NOT_A_LOGIN), limit)
+    logins = _tail(connection, theirs & audit.c.event.startswith("login."), limit)
+    return sorted([*acts, *logins], key=lambda row: -row.id)[:limit]
+
+
+_ROWS = select(*(audit.c[name] for name in AuditLine._fields))
+
+
+def _tail(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[AuditLine]:
+    """Those of the last LOOK_BACK rows that a condition holds for."""
+    newest = select(audit.c.id).order_by(audit.c.id.desc()).limit(1).offset(LOOK_BACK)
+    since = connection.execute(newest).scalar() or 0
+    return _lines(connection, _ROWS.where(audit.c.id > since, condition), limit)
+
+
+def _lines(connection: Connection, query: Select[Any], limit: int) -> list[AuditLine]:
+    return [AuditLine(*row) for row in connection.execute(query.order_by(audit.c.id.desc()).limit(limit))]
+
+
+class AuditPage(NamedTuple):
+    """A page of the audit trail, the newest row first. ``next_before``: where the next page begins, None for the end;
+    ``looked_to``: the number down to which the trail was looked through, where the page is not full."""
+
+    rows: list[AuditLine]
+    next_before: int | None
+    looked_to: int | None
+
+
+def audit_page(connection: Connection, wanted: AuditFilter, *, limit: int) -> AuditPage:
+    """Up to ``limit`` of the rows before ``wanted.before`` among the LOOK_BACK rows there."""
+    ids = select(audit.c.id).order_by(audit.c.id.desc()).limit(1).offset(LOOK_BACK)
+    if wanted.before is not None:
+        ids = ids.where(audit.c.id < wanted.before)
+    end: int | None = connection.execute(ids).scalar()
+    rows = audit_rows(connection, replace(wanted, after=end or 0), limit=limit, newest_first=True)
+    if len(rows) == limit:
+        return AuditPage(rows, rows[-1].id, None)
+    return AuditPage(rows, None if end is None else end + 1, end)
+
+
+class Verdicts(NamedTuple):
+    """What the end of the audit trail says of a client: how many logins were accepted and refused, and the number of
+    the last row (0: none)."""
+
+    accepted: int = 0
+    refused: int = 0
+    last_id: int = 0
+
+
+def verdicts_by_actor(connection: Connection) -> dict[str, Verdicts]:
+    """The logins among the last LOOK_BACK rows, by the client that asked."""
+    newest = select(audit.c.id, audit.c.actor, audit.c.event).order_by(audit.c.id.desc()).limit(LOOK_BACK).subquery()
+    accepted = func.count(case((newest.c.event == Event.LOGIN_ACCEPTED, 1)))
+    refused = func.count(case((newest.c.event == Event.LOGIN_REJECTED, 1)))
+    query = select(newest.c.actor, accepted, refused, func.max(newest.c.id)).where(newest.c.event.startswith("login."))
+    return {row[0]: Verdicts(*row[1:]) for row in connection.execute(query.group_by(newest.c.actor))}
+
+
+REFUSED_LOGINS = (Event.LOGIN_REJECTED, Event.PAGES_REFUSED, Event.ACCOUNT_REFUSED)
+"""What the first page shows of the last minutes."""

@@ -1,0 +1,106 @@
+"""What the console looks for, by index: the plan of each question is a search and never a scan of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from otp_core.audit import Event
+from otp_core.store import find
+from otp_core.store.queries import AuditFilter, audit_rows
+from tests.core.bank import STAFF, Bank
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    found = Bank(tmp_path)
+    for number in range(5):
+        found.customer(f"taro-{number}", f"VSMT0000000{number}")
+        found.desk.customers.add(f"name-{number}", STAFF, name=f"信金 {number}", email=f"{number}@example.jp")
+    return found
+
+
+def asked(bank: Bank, question: str) -> list[str]:
+    """The plans of the statements of ``question``, a call of find.py on ``connection``."""
+    statements: list[tuple[str, object]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(bank.store.engine, "before_cursor_execute", note)
+    with bank.store.read() as connection:
+        eval(question, {"find": find, "connection": connection, "AuditFilter": AuditFilter})  # noqa: S307
+        event.remove(bank.store.engine, "before_cursor_execute", note)
+        plans = []
+        for statement, parameters in statements:
+            if statement.lstrip().upper().startswith("SELECT"):
+                rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
+                plans += [row[3] for row in rows]
+    return plans
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "find.find_customers(connection, 'taro-1')",
+        "find.find_customers(connection, 'VSMT00000001')",
+        "find.find_customers(connection, 'nobody')",
+        "find.find_customers(connection, '信金')",
+        "find.locked_customers(connection, 1)",
+        "find.contract_id_of(connection, 1)",
+        "find.keys_of(connection, ['taro-1', 'taro-2'])",
+        "find.customer_page(connection, after='taro-1')",
+        "find.permit_until(connection, 'taro-1')",
+        "find.rows_of_customer(connection, 'taro-1', 10)",
+        "find.verdicts_by_actor(connection)",
+        "find.last_rows(connection, ['login.rejected'], 10)",
+        "find.audit_page(connection, AuditFilter(customer='taro-1'), limit=50)",
+    ],
+)
+def test_nothing_that_staff_asks_for_reads_a_table_from_end_to_end(bank: Bank, question: str) -> None:
+    plans = asked(bank, question)
+    assert plans
+    scans = [plan for plan in plans if plan.startswith("SCAN") and "LIMIT" not in plan]
+    allowed = (
+        "SCAN audit",
+        "SCAN customer USING INDEX",
+        "SCAN customer USING COVERING INDEX",
+        "SCAN CONSTANT ROW",
+        "SCAN (subquery",
+        "SCAN anon_",
+    )
+    assert [plan for plan in scans if not plan.startswith(allowed)] == []
+
+
+def test_an_old_act_is_found_by_its_index_and_logins_write_nothing_into_it(bank: Bank) -> None:
+    plans = asked(bank, "find.rows_of_customer(connection, 'taro-1', 10)")
+    assert any("ix_audit_customer" in plan for plan in plans)
+    with bank.store.work() as work:
+        work.audit(Event.LOGIN_ACCEPTED, actor="gateway", customer="taro-1")
+        work.audit(Event.SUSPENDED, actor="hanako", customer="taro-1")
+    with bank.store.read() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT count(*) FROM audit INDEXED BY ix_audit_customer WHERE substr(event, 1, 6) <> 'login.'"
+        ).scalar()
+        everything = connection.exec_driver_sql("SELECT count(*) FROM audit").scalar()
+        rows = find.rows_of_customer(connection, "taro-1", 10)
+    assert found == (everything or 0) - 1
+    assert [row.event for row in rows][:2] == ["otp.suspended", "login.accepted"]
+
+
+def test_a_page_of_the_trail_goes_on_where_the_last_one_has_looked_to(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "LOOK_BACK", 4)
+    with bank.store.read() as connection:
+        everything = audit_rows(connection, AuditFilter(), limit=1000, newest_first=True)
+        seen, before = [], None
+        for _ in range(100):
+            page = find.audit_page(connection, AuditFilter(event="customer.added", before=before), limit=50)
+            seen += page.rows
+            before = page.next_before
+            if before is None:
+                break
+    assert [row.id for row in seen] == [row.id for row in everything if row.event == "customer.added"]
