@@ -22,7 +22,7 @@ from otp_core.dates import moment_text
 from otp_core.model import Language
 from otp_core.settings.values import zone
 
-_TYPES = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _CACHE_A_YEAR = "public, max-age=31536000, immutable"
 _CACHE_A_DAY = "public, max-age=86400"
 
@@ -34,10 +34,12 @@ class _File:
 
 
 class StaticFiles:
-    """The static files of all pages, read once. ``version``: a hash of them all, part of their URLs."""
+    """The static files of a site's pages, read once. ``version``: a hash of them all, part of their URLs. ``folders``:
+    below this package."""
 
-    def __init__(self) -> None:
-        found = {one.name: one.read_bytes() for one in files("admin_web").joinpath("static").iterdir()}
+    def __init__(self, *folders: str) -> None:
+        where = (files("admin_web").joinpath(folder) for folder in folders)
+        found = {one.name: one.read_bytes() for folder in where for one in folder.iterdir()}
         self.version = hashlib.sha256(b"".join(found[name] for name in sorted(found))).hexdigest()[:12]
         self._files = {name: _File(content, _TYPES[name.rpartition(".")[2]]) for name, content in found.items()}
 
@@ -89,14 +91,7 @@ class Renderer:
 
     def __init__(self, settings: Callable[[], WebSettings], static: StaticFiles) -> None:
         self._settings, self._static, self._brand = settings, static, BrandFiles(settings)
-        self._templates = Environment(
-            loader=PackageLoader("admin_web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters["grouped"] = grouped
+        self._templates = templates()
 
     def render(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
         """A page: the template's name below templates/, the HTTP status, and what the template shows besides the bank's
@@ -126,6 +121,19 @@ class Renderer:
     async def error_page(self, request: web.Request, status: int) -> web.Response:
         """The page of an HTTP error. It says nothing about the cause inside."""
         return self.render(request, "error.html", status, code=status)
+
+
+def templates() -> Environment:
+    """The templates of all pages. They escape by themselves, and a name that is missing is an error."""
+    found = Environment(
+        loader=PackageLoader("admin_web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["grouped"] = grouped
+    return found
 
 
 def language_handed_over(request: web.Request) -> Language | None:

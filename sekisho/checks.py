@@ -37,11 +37,14 @@ def problems(settings: Settings) -> Iterator[Remark]:
             ("soft_token", "public_origin"),
             "is [web]'s too: the soft token needs an origin of its own, so that no page of the portal reads it",
         )
-    yield from _clashes_of_metrics(settings)
-    if settings.web and settings.soft_token:
-        first, second = settings.web.listen, settings.soft_token.listen
-        if first.overlaps(second, dual_stack=True):
-            yield ("soft_token", "listen"), f"{second} and web.listen, {first}, overlap: write another port"
+    if settings.console:
+        for name, other in (("web", settings.web), ("soft_token", settings.soft_token)):
+            if other and other.public_origin == settings.console.public_origin:
+                yield (
+                    ("console", "public_origin"),
+                    f"is [{name}]'s too: the console needs an origin of its own, that customers' browsers never ask",
+                )
+    yield from _clashing_addresses(settings)
     yield from radius_server.settings.problems(settings.radius)
     if settings.pam is not None and (reason := _no_place_for_a_socket(settings.pam.socket, settings)):
         yield (
@@ -59,13 +62,14 @@ def _no_place_for_a_socket(path: Path, settings: Settings) -> str | None:
     return "is there, and is no socket" if path.exists() and not path.is_socket() else None
 
 
-def _clashes_of_metrics(settings: Settings) -> Iterator[Remark]:
-    if settings.metrics is None:
-        return
-    listen = settings.metrics.listen
-    for name, section in (("web", settings.web), ("soft_token", settings.soft_token)):
-        if section is not None and listen.overlaps(section.listen, dual_stack=True):
-            yield ("metrics", "listen"), f"{listen} and {name}.listen, {section.listen}, overlap: write another port"
+def _clashing_addresses(settings: Settings) -> Iterator[Remark]:
+    """Of each two HTTP listeners that cannot both listen, the later one."""
+    sections = {name: getattr(settings, name) for name in ("web", "soft_token", "console", "metrics")}
+    listening = [(name, section.listen) for name, section in sections.items() if section is not None]
+    for at, (name, listen) in enumerate(listening):
+        for before, taken in listening[:at]:
+            if listen.overlaps(taken, dual_stack=True):
+                yield (name, "listen"), f"{listen} and {before}.listen, {taken}, overlap: write another port"
 
 
 def risks(settings: Settings) -> Iterator[Remark]:
@@ -87,6 +91,7 @@ def risks(settings: Settings) -> Iterator[Remark]:
             "address_free_failures wrong passwords of one stranger slow everybody's sign-in down; write the proxy's "
             "address",
         )
+    yield from _risks_of_console(settings)
     metrics = settings.metrics
     if metrics is not None and ip_address(metrics.listen.host.partition("%")[0]).is_unspecified:
         text = "is every address of this machine, and whoever reaches it reads the figures; write an internal one"
@@ -94,6 +99,24 @@ def risks(settings: Settings) -> Iterator[Remark]:
     yield from radius_server.settings.risks(settings.radius)
     if settings.pam:
         yield from pam_module.settings.risks(settings.pam)
+
+
+def _risks_of_console(settings: Settings) -> Iterator[Remark]:
+    console = settings.console
+    if console is None:
+        return
+    if not console.approvals:
+        yield (
+            ("console", "approvals"),
+            "is empty: one person alone can give a customer's account to somebody else, and nobody has to agree; name "
+            '"permit-reissue" at least, as soon as there are two',
+        )
+    if console.public_origin.startswith("https:") and not (console.tls_certificate or console.trusted_proxies):
+        yield (
+            ("console", "trusted_proxies"),
+            "names nobody, so all that comes through the proxy in front counts as one address, in the audit trail too; "
+            "write the proxy's address",
+        )
 
 
 def _hashes_well(password: PasswordSettings) -> bool:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
+from admin_web.console.door import ConsoleDoor
 from admin_web.portal.door import WebDoor
 from admin_web.softtoken.door import SoftTokenDoor
 from otp_core.doors import AttributeCheck, AttributeDoor, Door
@@ -21,25 +22,28 @@ from sekisho.settings import Settings
 
 class Entry(NamedTuple):
     """``section``: an attribute of Settings; ``make`` takes its value, which is None for a section that is left out.
-    ``beside``: the section whose door this one's pages name, by a link or by the bank's looks.
+    ``beside``: the sections whose doors this one's pages name, by a link, by the bank's looks or in a list.
     ``asked_for_as``: its name for ``serve --doors``; the doors of one name share a process."""
 
     section: str
     make: Callable[[Any], Door[Any]]
     asked_for_as: str
-    beside: str | None = None
+    beside: tuple[str, ...] = ()
 
     def section_of(self, settings: Settings) -> Any:
-        """The section, with what it has to know of the one beside it."""
+        """The section, with what it has to know of those beside it."""
         section = getattr(settings, self.section)
-        return section if section is None or self.beside is None else section.beside(getattr(settings, self.beside))
+        if section is None or not self.beside:
+            return section
+        return section.beside(*(getattr(settings, name) for name in self.beside))
 
 
 DOORS: dict[str, Entry] = {
+    "console": Entry("console", ConsoleDoor, "console", beside=("web", "radius")),
     "pam": Entry("pam", PamDoor, "pam"),
     "radius": Entry("radius", RadiusDoor, "radius"),
-    "soft_token": Entry("soft_token", SoftTokenDoor, "web", beside="web"),
-    "web": Entry("web", WebDoor, "web", beside="soft_token"),
+    "soft_token": Entry("soft_token", SoftTokenDoor, "web", beside=("web",)),
+    "web": Entry("web", WebDoor, "web", beside=("soft_token",)),
 }
 
 NAMES = tuple(dict.fromkeys(entry.asked_for_as for entry in DOORS.values()))
@@ -57,8 +61,8 @@ class Process(NamedTuple):
 
 def processes(settings: Settings, asked_for: Collection[str] = NAMES, *, apart: bool = True) -> list[Process]:
     """Which doors share a process. What a browser sends may not delay a gateway, so the web doors have a process of
-    their own; the modules of this machine are served by the RADIUS workers. ``asked_for``: of NAMES. ``apart``: several
-    processes may write. Empty if there is nothing to serve."""
+    their own, the console's among them; the modules of this machine are served by the RADIUS workers. ``asked_for``: of
+    NAMES. ``apart``: several processes may write. Empty if there is nothing to serve."""
     of = {
         name: tuple(
             door
@@ -67,13 +71,14 @@ def processes(settings: Settings, asked_for: Collection[str] = NAMES, *, apart: 
         )
         for name in NAMES
     }
+    pages = of["web"] + of["console"]
     if not apart:
-        together = of["radius"] + of["pam"] + of["web"]
+        together = of["radius"] + of["pam"] + pages
         return [Process("radius" if of["radius"] else "doors", together)] if together else []
     workers = (settings.radius.workers or os.cpu_count() or 1) if of["radius"] else 1
     found = [Process("radius" if of["radius"] else "pam", of["radius"] + of["pam"])] * workers
     found = [one for one in found if one.doors]
-    return [*found, Process("web", of["web"], essential=not found)] if of["web"] else found
+    return [*found, Process("web", pages, essential=not found)] if pages else found
 
 
 def make_doors(settings: Settings, names: Collection[str] = tuple(DOORS)) -> dict[str, Door[Any]]:

@@ -54,6 +54,9 @@ SOURCE: web.RequestKey[str] = web.RequestKey("source", str)
 LONGEST_LOGGED = 200
 """Characters of a path in the log."""
 
+SECRET_PATH = "/welcome/"
+"""What follows it in a path is a secret: the one exception to "no secret in a URL"."""
+
 DOUBT_SECONDS = 3600.0
 """Between two log lines about one reason to doubt the client's address."""
 
@@ -121,8 +124,9 @@ def _is_file(request: web.Request, response: web.StreamResponse) -> bool:
 
 def logged_path(request: web.BaseRequest) -> str:
     """The path of a request for the log: percent-encoded as it was sent, so that it holds nothing which ends a line or
-    turns one round, and no longer than a path of ours."""
-    return request.rel_url.raw_path[:LONGEST_LOGGED]
+    turns one round, and no longer than a path of ours. Nothing that follows SECRET_PATH."""
+    before, secret, _ = request.rel_url.raw_path.partition(SECRET_PATH)
+    return (before + secret)[:LONGEST_LOGGED]
 
 
 def is_same_origin(headers: Mapping[str, str], origin: str) -> bool:
@@ -134,10 +138,10 @@ def is_same_origin(headers: Mapping[str, str], origin: str) -> bool:
     return headers.get("Origin") == origin
 
 
-async def form_of(request: web.Request) -> dict[str, str]:
+async def form_of(request: web.Request, longest: int = MAX_FIELD) -> dict[str, str]:
     """The fields of a form as our pages send it: URL-encoded UTF-8, whatever charset the request claims. Of several
     fields of one name the first counts. A body of any other type has no fields. Raises HTTPRequestEntityTooLarge for
-    more than MAX_FIELDS, or one of more than MAX_FIELD characters."""
+    more than MAX_FIELDS, or one of more than ``longest`` characters."""
     if request.content_type != "application/x-www-form-urlencoded":
         return {}
     text = (await request.read()).decode("utf-8", "replace")
@@ -147,7 +151,7 @@ async def form_of(request: web.Request) -> dict[str, str]:
         raise _too_large(len(text)) from None
     fields: dict[str, str] = {}
     for name, value in sent:
-        if max(len(name), len(value)) > MAX_FIELD:
+        if max(len(name), len(value)) > longest:
             raise _too_large(len(text))
         fields.setdefault(name, value)
     return fields

@@ -42,7 +42,7 @@ class Sessions:
 
     def session(self, request: web.Request) -> Session | None:
         """The browser's session; None if it has none or it has ended. Raises StoreUnavailable."""
-        id_ = _decode(request.cookies.get(self._name, ""))
+        id_ = decoded_id(request.cookies.get(self._name, ""))
         return None if id_ is None else self._desk.sessions.find(id_, self.limits)
 
     def begin(self, contract_id: str, data: Mapping[str, Any], principal: Principal) -> tuple[Session, str]:
@@ -61,7 +61,8 @@ class Sessions:
         response.del_cookie(self._name, httponly=True, secure=self._secure, samesite="Lax", path="/")
 
 
-def _decode(text: str) -> bytes | None:
+def decoded_id(text: str) -> bytes | None:
+    """The id of a cookie's value; None for a value that is none."""
     if len(text) != _ID_CHARACTERS:
         return None
     try:

@@ -1,35 +1,25 @@
-"""The pages that need no sign-in: start, lost, language, the session's warning and its end. No act on a token."""
+"""The pages that need no sign-in: start, lost, the session's warning and its end. No act on a token."""
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from admin_web.http.security import form_of, logged_path
+from admin_web.http.security import form_of
 from admin_web.http.sessions import Sessions
-from admin_web.languages import COOKIE
+from admin_web.language_page import keep_language
 from admin_web.portal.owner import OTHER, Owners
 from admin_web.portal.principal import principal_of
 from admin_web.rendering import Renderer, language_handed_over
-from otp_core.accounts import Desk, Refused, Session
-from otp_core.clock import ClockWrong
-from otp_core.model import BackendSilent, Language
+from otp_core.accounts import Desk, Session
 from otp_core.store.retry import retry_while_busy
-
-_YEAR_SECONDS = 365 * 24 * 3600
-_OUR_PATH = re.compile(r"/(?:[a-z][a-z-]*(?:/[a-z][a-z-]*)*/?)?")
-"""A path of this site, and nothing that a browser could take for another host."""
-
-_log = structlog.get_logger("web")
 
 
 class CommonPages:
-    """The handlers of these pages, and the middleware for what cannot be served now."""
+    """The handlers of these pages, and the middleware that keeps a language which a link hands over."""
 
     def __init__(self, desk: Desk, sessions: Sessions, renderer: Renderer, owners: Owners) -> None:
         self._desk, self._sessions, self._renderer, self._owners = desk, sessions, renderer, owners
@@ -41,16 +31,6 @@ class CommonPages:
     async def lost(self, request: web.Request) -> web.Response:
         """What to do about a lost token."""
         return self._renderer.render(request, "portal/lost.html")
-
-    async def language(self, request: web.Request) -> web.Response:
-        """Store the choice of language in a cookie, and go back to the page that it was made on. Raises HTTPNotFound
-        for another language."""
-        wanted, back = request.match_info["language"], request.query.get("to", "/")
-        if wanted not in tuple(Language):
-            raise web.HTTPNotFound
-        response = web.HTTPSeeOther(back if _OUR_PATH.fullmatch(back) else "/")
-        _keep_language(request, response, Language(wanted))
-        return response
 
     async def expired(self, request: web.Request) -> web.Response:
         """The session has ended."""
@@ -125,20 +105,7 @@ class CommonPages:
         try:
             response = await handler(request)
         except web.HTTPRedirection as redirect:
-            _keep_language(request, redirect, wanted)
+            keep_language(request, redirect, wanted)
             raise
-        _keep_language(request, response, wanted)
+        keep_language(request, response, wanted)
         return response
-
-    @web.middleware
-    async def unavailable(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Nobody can be served now: 503 for the customer, and a line in the log with the cause."""
-        try:
-            return await handler(request)
-        except (BackendSilent, ClockWrong, Refused) as cause:
-            _log.error("a page cannot be served", path=logged_path(request), cause=str(cause))
-            raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}) from None
-
-
-def _keep_language(request: web.Request, response: web.StreamResponse, language: Language) -> None:
-    response.set_cookie(COOKIE, language, max_age=_YEAR_SECONDS, httponly=True, samesite="Lax", secure=request.secure)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from admin_web.http.security import MAX_BODY_BYTES, SitePolicy, security_middleware
 from admin_web.http.sessions import Sessions
+from admin_web.language_page import choose_language
 from admin_web.portal.common_pages import CommonPages
 from admin_web.portal.journey import Journey
 from admin_web.portal.owner import OTHER, Owners
@@ -15,6 +16,7 @@ from admin_web.portal.pages import FORMER, JOURNEYS, PAGES
 from admin_web.portal.sign_in import SignIn
 from admin_web.rendering import BrandFiles, Renderer, StaticFiles
 from admin_web.settings import WebSettings
+from admin_web.unavailable import unavailable
 from otp_core.accounts import SessionLimits
 from otp_core.doors import Services
 
@@ -24,7 +26,7 @@ class PortalSite:
 
     def __init__(self, services: Services, settings: Callable[[], WebSettings]) -> None:
         self._desk, self._settings = services.desk, settings
-        self._static = StaticFiles()
+        self._static = StaticFiles("static")
         self._renderer, self._brand = Renderer(settings, self._static), BrandFiles(settings)
         at_start = settings()
         limits = SessionLimits(at_start.idle_seconds, at_start.session_seconds, at_start.max_sessions)
@@ -42,7 +44,7 @@ class PortalSite:
         )
         app = web.Application(
             client_max_size=MAX_BODY_BYTES,
-            middlewares=[security_middleware(policy), self._common.handed_over, self._common.unavailable],
+            middlewares=[security_middleware(policy), self._common.handed_over, unavailable("web")],
         )
         router = app.router
         router.add_get("/static/{version}/{name}", self._static.serve)
@@ -51,7 +53,7 @@ class PortalSite:
         router.add_get("/favicon.ico", self._static.favicon)
         router.add_get("/", self._common.start)
         router.add_get("/lost", self._common.lost)
-        router.add_get("/language/{language}", self._common.language)
+        router.add_get("/language/{language}", choose_language)
         router.add_get("/expired", self._common.expired)
         router.add_get(OTHER, self._common.other)
         router.add_get("/session", self._common.session)

@@ -27,6 +27,7 @@ from sekisho.cli import (
     pam,
     server,
     sessions,
+    staff,
     tokens,
 )
 from sekisho.cli.context import CliContext, Commands, default_config
@@ -107,6 +108,7 @@ app.add_typer(customers.app, name="customer")
 app.add_typer(tokens.app, name="token")
 app.add_typer(devices.app, name="device")
 app.add_typer(sessions.app, name="session")
+app.add_typer(staff.app, name="staff")
 acts.add_to(app)
 audit.add_to(app)
 backup.add_to(app)

@@ -43,7 +43,7 @@ def serve(
     ] = False,
     doors: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Serve these doors alone: radius, web, pam, separated by commas."),
+        typer.Option(metavar="NAMES", help="Serve these doors alone: radius, web, console, pam, separated by commas."),
     ] = None,
 ) -> None:
     """Run the server until SIGTERM or SIGINT. SIGHUP reads the settings again. The web doors have a process of their

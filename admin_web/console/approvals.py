@@ -1,0 +1,115 @@
+"""The pages of requests that a second person approves: the list, one request, and what each side does about it."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from admin_web.console.customers import permit_data
+from admin_web.console.messages import MESSAGE_OF_REFUSAL
+from admin_web.console.rendering import ConsoleRenderer
+from admin_web.console.routes import Call, Form, Notice, Outcome, Page
+from otp_core.accounts import Act, Refused
+from otp_core.doors import Services
+from otp_core.store.approvals import approval_lines, approval_of
+from otp_core.store.async_queries import AsyncQueries
+from otp_core.store.find import keys_of
+from otp_core.store.retry import retry_while_busy
+
+PATH = "/approvals/{request:[0-9]{1,19}}"
+PAGE_ROWS = 50
+_LONGEST_REASON = 200
+
+
+class ApprovalPages:
+    """The handlers."""
+
+    def __init__(self, services: Services, queries: AsyncQueries, renderer: ConsoleRenderer) -> None:
+        self._desk, self._queries, self._renderer = services.desk, queries, renderer
+
+    def routes(self) -> list[Page | Form]:
+        """The pages and forms."""
+        return [
+            Page("/approvals", Act.USE_CONSOLE, self.list_),
+            Page(PATH, Act.USE_CONSOLE, self.show),
+            Form(f"{PATH}/approve", Act.APPROVE, self.approve),
+            Form(f"{PATH}/refuse", Act.APPROVE, self.refuse),
+            Form(f"{PATH}/withdraw", Act.ASK_APPROVAL, self.withdraw),
+            Form(f"{PATH}/carry-out", Act.PERMIT_REISSUE, self.carry_out),
+        ]
+
+    async def list_(self, call: Call) -> web.Response:
+        """Requests, the newest first; the page is in the URL."""
+        before = call.request.query.get("before", "")
+        after = int(before) if before.isascii() and before.isdigit() and len(before) < 20 else None
+        rows = await self._queries.run(approval_lines, before=after, limit=PAGE_ROWS + 1)
+        last = rows[PAGE_ROWS - 1].key if len(rows) > PAGE_ROWS else None
+        return self._renderer.render(
+            call.request, "approvals.html", call.session, rows=rows[:PAGE_ROWS], last=last, later=after is not None
+        )
+
+    async def show(self, call: Call) -> web.Response:
+        """One request. Raises HTTPNotFound."""
+        key = int(call.request.match_info["request"])
+        found = await self._queries.run(approval_of, key)
+        if found is None:
+            raise web.HTTPNotFound
+        keys = await self._queries.run(keys_of, (found.customer,))
+        return self._renderer.render(
+            call.request,
+            "approval.html",
+            call.session,
+            one=found,
+            customer=keys.get(found.customer),
+            is_open=found.expires_at > time.time() * 1000,
+            own=found.asked_by == call.session.staff.name,
+        )
+
+    async def approve(self, call: Call) -> Outcome:
+        """Approve somebody else's request."""
+        return await self._decide(call, approve=True)
+
+    async def refuse(self, call: Call) -> Outcome:
+        """Refuse it."""
+        return await self._decide(call, approve=False)
+
+    async def _decide(self, call: Call, *, approve: bool) -> Outcome:
+        key, page, reason = _key_of(call), _page_of(call), call.form.get("reason", "").strip()[:_LONGEST_REASON]
+        if not reason:
+            return Outcome(page, Notice("reason-missing"))
+        principal = call.principal(" ".join(reason.split()))
+        try:
+            await retry_while_busy(lambda: self._desk.approvals.decide(key, principal, approve=approve))
+        except Refused as refused:
+            return Outcome(page, Notice(MESSAGE_OF_REFUSAL[refused.refusal]), {"reason": reason})
+        return Outcome(page, Notice("approved" if approve else "refused"))
+
+    async def withdraw(self, call: Call) -> Outcome:
+        """Take one's own request back."""
+        key, principal = _key_of(call), call.principal()
+        try:
+            await retry_while_busy(lambda: self._desk.approvals.withdraw(key, principal))
+        except Refused as refused:
+            return Outcome(_page_of(call), Notice(MESSAGE_OF_REFUSAL[refused.refusal]))
+        return Outcome(_page_of(call), Notice("withdrawn"))
+
+    async def carry_out(self, call: Call) -> Outcome:
+        """What was approved, by whoever asked: the permit is on the next page, once."""
+        key, principal = _key_of(call), call.principal("approved")
+        try:
+            found = await retry_while_busy(lambda: self._desk.approvals.use(key, principal))
+            reason = f"{found.reason}; approved by {found.decided_by}"
+            permit = await permit_data(self._desk, found.customer, call.principal(reason))
+        except Refused as refused:
+            return Outcome(_page_of(call), Notice(MESSAGE_OF_REFUSAL[refused.refusal]))
+        keys = await self._queries.run(keys_of, (found.customer,))
+        return Outcome(f"/customers/{keys[found.customer]}/permit", data={"permit": permit})
+
+
+def _key_of(call: Call) -> int:
+    return int(call.request.match_info["request"])
+
+
+def _page_of(call: Call) -> str:
+    return call.request.path.rpartition("/")[0]

@@ -1,0 +1,114 @@
+"""The gate in front of every page behind the sign-in: session, role, confirmation, and the key of a form.
+
+A form's key is made for one session and one path, and good once: a forged form has none, a double click or a reload
+sends a used one, and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import quote
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from admin_web.console.rendering import form_key
+from admin_web.console.routes import CONFIRM_SECONDS, Call, Form, Open, Outcome, Page, Route, needs_confirmation
+from admin_web.console.sessions import StaffSessions
+from admin_web.http.security import form_of, is_same_text
+from otp_core.accounts import Desk, StaffSession
+from otp_core.accounts.permissions import is_allowed
+from otp_core.store.retry import retry_while_busy
+
+TOUCH_SECONDS = 30
+"""A session that is only looked with is noted as in use this often: a look writes nothing else."""
+
+_USED_KEYS = 50
+"""Used keys that a session remembers."""
+
+_EXPIRED = "session-expired"
+
+
+class Gate:
+    """Wraps the handlers of routes. ``fingerprint``: the store's keyed one."""
+
+    def __init__(self, desk: Desk, sessions: StaffSessions, fingerprint: Callable[..., int]) -> None:
+        self._desk, self._sessions, self._fingerprint = desk, sessions, fingerprint
+
+    def add(self, app: web.Application, route: Route) -> None:
+        """Add a route to the application, with its handler behind the gate."""
+        match route:
+            case Open():
+                app.router.add_route(route.method, route.path, route.handler)
+            case Page():
+                app.router.add_get(route.path, self._page(route), allow_head=False)
+            case Form():
+                app.router.add_post(route.path, self._form(route))
+
+    def _page(self, route: Page) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            session = self._admitted(request, route)
+            now = int(time.time() * 1000)
+            once = {name for name in ("notice", "kept", *route.once) if name in session.data}
+            if once or now - session.seen_at > TOUCH_SECONDS * 1000:
+                async with self._sessions.lock:
+                    today = self._admitted(request, route)
+                    data = {name: value for name, value in today.data.items() if name not in once}
+                    await retry_while_busy(lambda: self._desk.staff_sessions.update(today, data))
+            return await route.handler(Call(request, session, {}))
+
+        return handle
+
+    def _form(self, route: Form) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            form = await form_of(request, route.longest)
+            async with self._sessions.lock:
+                session = self._admitted(request, route)
+                key = form.get("key", "")
+                if not is_same_text(key, form_key(self._fingerprint, session, request.path, key[:16])):
+                    raise web.HTTPForbidden
+                used = [str(one) for one in session.data.get("used", [])]
+                if key in used:
+                    outcome = Outcome(self._back(request), data={"notice": ["already", {}]})
+                else:
+                    outcome = await route.handler(Call(request, session, form))
+                await self._remember(session, outcome, [*used, key][-_USED_KEYS:])
+            raise web.HTTPSeeOther(outcome.location)
+
+        return handle
+
+    async def _remember(self, session: StaffSession, outcome: Outcome, used: list[str]) -> None:
+        data = {**session.data, **outcome.data, "used": used}
+        if outcome.notice is not None:
+            data["notice"] = [outcome.notice.name, dict(outcome.notice.values)]
+        if outcome.kept:
+            data["kept"] = dict(outcome.kept)
+        await retry_while_busy(lambda: self._desk.staff_sessions.update(session, data))
+
+    @staticmethod
+    def _back(request: web.Request) -> str:
+        """From a form that was sent twice: to the customer it is about, or to the first page."""
+        parts = request.path.split("/")
+        if parts[1] == "customers":
+            return "/".join(parts[:3])
+        return "/" if parts[1] == "leave" else f"/{parts[1]}"
+
+    def _admitted(self, request: web.Request, route: Page | Form) -> StaffSession:
+        """The session of somebody who may use the route now. Raises HTTPSeeOther to the sign-in or to the page that
+        asks for a confirmation, HTTPForbidden for a role that may not."""
+        session = self._sessions.session(request)
+        if session is None:
+            message = f"&why={_EXPIRED}" if self._sessions.has_cookie(request) else ""
+            raise web.HTTPSeeOther(f"/sign-in?to={quote(self._page_of(request))}{message}")
+        if not is_allowed(session.principal(""), route.act, None):
+            raise web.HTTPForbidden
+        if needs_confirmation(route) and time.time() * 1000 - session.confirmed_at > CONFIRM_SECONDS * 1000:
+            raise web.HTTPSeeOther(f"/confirm?to={quote(self._page_of(request))}")
+        return session
+
+    def _page_of(self, request: web.Request) -> str:
+        """The page that the request is about: itself, or the one that its form stands on."""
+        if request.method == "GET":
+            return request.path_qs
+        return request.path if request.path.startswith("/customers/") else self._back(request)

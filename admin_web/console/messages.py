@@ -1,0 +1,119 @@
+"""What a page says once: after an act, or why something was not done. By name; texts are keys of the catalogue."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from admin_web.languages import gettext_noop as _
+from otp_core.accounts import Refusal
+
+
+class Message(NamedTuple):
+    """``text``: English, with what is filled in as ``%(name)s``. ``error``: something was not done."""
+
+    text: str
+    error: bool = True
+    field: str = ""
+    """The id of the input that it is about."""
+
+
+MESSAGES: dict[str, Message] = {
+    # Signing in
+    "name-missing": Message(_("Enter your name as staff."), field="name"),
+    "passkey-wrong": Message(
+        _("The passkey was not accepted. Try once more; if it goes on, use password and code, or ask an administrator.")
+    ),
+    "code-wrong": Message(
+        _(
+            "Password or code was not accepted. A code works only once: wait for the next one. If you have no account "
+            "for the console, sign in with your passkey."
+        ),
+        field="password",
+    ),
+    "session-expired": Message(_("Your session has ended. Sign in, and you go on where you were."), error=False),
+    "passkey-not-made": Message(_("No passkey was made. Try once more, or use another device.")),
+    "passkey-added": Message(_("The passkey was added. You can sign in with it from now on."), error=False),
+    "session-ended": Message(_("The session has ended."), error=False),
+    "session-gone": Message(_("There is no such session any more.")),
+    "confirmation-wrong": Message(_("That was not accepted. Give your passkey or code once more.")),
+    # Forms
+    "already": Message(_("That form had been sent already. Nothing was done twice."), error=False),
+    "reason-missing": Message(_("Write the reason: it stays in the audit trail."), field="reason"),
+    "identity-missing": Message(_("Choose how you have checked the customer's identity."), field="identity"),
+    "staff-account": Message(
+        _("Staff sign in with this account: only an administrator may act on it, and nobody on their own.")
+    ),
+    # Acts
+    "enrolled": Message(_("Enrolled with token %(token)s. Reference number: %(reference)s"), error=False),
+    "suspended": Message(
+        _("Suspended: the password alone is enough from the next login on. Reference number: %(reference)s"),
+        error=False,
+    ),
+    "resumed": Message(
+        _("Resumed: the code is asked for again from the next login on. Reference number: %(reference)s"), error=False
+    ),
+    "changed": Message(
+        _("Device changed to token %(token)s. The old one is never accepted again. Reference number: %(reference)s"),
+        error=False,
+    ),
+    "which-missing": Message(_("Choose which of the customer's tokens it is."), field="which"),
+    "added": Message(_("Token %(token)s was added. Reference number: %(reference)s"), error=False),
+    "removed": Message(
+        _("Token %(token)s was taken away, and is never accepted again. Reference number: %(reference)s"), error=False
+    ),
+    "lost": Message(
+        _("Reported lost: the token is refused everywhere from now on. Reference number: %(reference)s"), error=False
+    ),
+    "unlocked": Message(_("Unlocked, with no failures counted. Reference number: %(reference)s"), error=False),
+    "resynchronised": Message(_("The token's time was corrected. Reference number: %(reference)s"), error=False),
+    "sessions-ended": Message(_("Sessions ended: %(number)s"), error=False),
+    "asked": Message(_("Asked for: now another person has to approve it."), error=False),
+    "approved": Message(_("Approved. Whoever asked for it can carry it out now."), error=False),
+    "refused": Message(_("Refused."), error=False),
+    "withdrawn": Message(_("Withdrawn."), error=False),
+    "staff-disabled": Message(_("Disabled: %(name)s. Their sessions have ended."), error=False),
+    # Refusals by the desk
+    "not-now": Message(_("Not possible now: the state has changed meanwhile, or this was done already.")),
+    "not-permitted": Message(_("You may not do this. If you asked for it, another person has to decide.")),
+    "locked": Message(_("The customer is locked: unlock them first.")),
+    "too-soon": Message(_("Too soon after wrong codes. Wait about 30 seconds.")),
+    "code-form": Message(_("Enter the code as digits only, all of them (usually 6)."), field="code"),
+    "code": Message(
+        _(
+            "The code was not accepted, and counts as a failure unless it was used before. Each code works only once: "
+            "wait for the next one."
+        ),
+        field="code",
+    ),
+    "token-or-code": Message(
+        _(
+            "Token ID or code was not accepted, and counts as a failure. Check both, and wait for the next code. The "
+            "audit trail says which it was."
+        ),
+        field="token_id",
+    ),
+    "unknown": Message(_("There is no such customer or token.")),
+    "held": Message(_("The customer has this token already."), field="token_id"),
+    "many": Message(_("Too many of them now.")),
+}
+
+MESSAGE_OF_REFUSAL: dict[Refusal, str] = {
+    Refusal.NOT_NOW: "not-now",
+    Refusal.NOT_PERMITTED: "not-permitted",
+    Refusal.LOCKED: "locked",
+    Refusal.TOO_SOON: "too-soon",
+    Refusal.NOT_A_CODE: "code-form",
+    Refusal.WRONG_CODE: "code",
+    Refusal.REUSED_CODE: "code",
+    Refusal.RESYNC_NEEDED: "code",
+    Refusal.TOKEN_OR_CODE: "token-or-code",
+    Refusal.UNKNOWN_CUSTOMER: "unknown",
+    Refusal.UNKNOWN_TOKEN: "unknown",
+    Refusal.WRONG_PERMIT: "not-now",
+    Refusal.CUSTOMER_EXISTS: "not-now",
+    Refusal.TOO_MANY: "many",
+    Refusal.NO_ROOM: "many",
+    Refusal.WHICH_TOKEN: "which-missing",
+    Refusal.HELD_ALREADY: "held",
+    Refusal.BAD_NAME: "not-now",
+}

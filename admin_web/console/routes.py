@@ -1,0 +1,111 @@
+"""What a route of the console is: a path, a handler, and the act of the desk whose roles may ask for it.
+
+The roles of an act stand in ``permissions.TABLE``, for the desk and for the pages alike. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from admin_web.http.security import SOURCE
+from otp_core.accounts import Act, Principal, StaffSession
+
+CONFIRM_SECONDS = 300
+"""For a dangerous act, passkey or code must have been given so lately."""
+
+DANGEROUS = frozenset(
+    {
+        Act.ENROL,
+        Act.CHANGE_DEVICE,
+        Act.ADD_TOKEN,
+        Act.SUSPEND_WITHOUT_CODE,
+        Act.PERMIT_REISSUE,
+        Act.APPROVE,
+        Act.MANAGE_STAFF,
+    }
+)
+"""Acts that open an account to somebody, or take a protection away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request of somebody who has signed in and may make it. ``form``: the fields of a POST by name."""
+
+    request: web.Request
+    session: StaffSession
+    form: Mapping[str, str] = field(repr=False)
+
+    @property
+    def source(self) -> str:
+        """The browser's address."""
+        return self.request[SOURCE]
+
+    def principal(self, reason: str = "") -> Principal:
+        """Who acts."""
+        return self.session.principal(self.source, reason)
+
+
+class Notice(NamedTuple):
+    """What the next page says once: the name of a message, and what is filled into it."""
+
+    name: str
+    values: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What follows a POST: the page to go to, what it says, fields that its form shows again, and what the session
+    remembers besides."""
+
+    location: str
+    notice: Notice | None = None
+    kept: Mapping[str, str] = field(default_factory=dict, repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+Show = Callable[[Call], Awaitable[web.StreamResponse]]
+Submit = Callable[[Call], Awaitable[Outcome]]
+Public = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Page(NamedTuple):
+    """GET: a page that changes nothing."""
+
+    path: str
+    act: Act
+    handler: Show
+    confirmed: bool = False
+    """Whether passkey or code must have been given lately, although the act is not DANGEROUS."""
+    once: tuple[str, ...] = ()
+    """What of the session's data is forgotten as soon as the page was shown."""
+
+
+class Form(NamedTuple):
+    """POST: a form of one of our pages."""
+
+    path: str
+    act: Act
+    handler: Submit
+    confirmed: bool = False
+    longest: int = 1024
+    """Characters of a field at most."""
+
+
+class Open(NamedTuple):
+    """A route for who has not signed in. ``method``: GET or POST."""
+
+    method: str
+    path: str
+    handler: Public
+
+
+Route = Page | Form | Open
+
+
+def needs_confirmation(route: Page | Form) -> bool:
+    """Whether the route asks for passkey or code again."""
+    return route.confirmed or route.act in DANGEROUS

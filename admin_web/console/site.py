@@ -1,0 +1,112 @@
+"""The route table of the console: which pages there are, which act each belongs to, and which handler answers it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+
+from admin_web.console.approvals import ApprovalPages
+from admin_web.console.customers import CustomerPages
+from admin_web.console.find import FindPages
+from admin_web.console.gate import Gate
+from admin_web.console.lists import ListPages
+from admin_web.console.own import OwnPages
+from admin_web.console.passkeys import LONGEST_ANSWER, Passkeys
+from admin_web.console.rendering import ConsoleRenderer
+from admin_web.console.routes import Form, Open, Page, Route
+from admin_web.console.sessions import StaffSessions
+from admin_web.console.settings import ConsoleSettings
+from admin_web.console.sign_in import SignIn
+from admin_web.console.staff import StaffPages
+from admin_web.console.verification import Verification
+from admin_web.http.security import MAX_BODY_BYTES, SitePolicy, security_middleware
+from admin_web.language_page import choose_language
+from admin_web.rendering import StaticFiles
+from admin_web.unavailable import unavailable
+from otp_core.accounts import Act, StaffSessionLimits
+from otp_core.doors import Services
+from otp_core.store.async_queries import AsyncQueries
+
+_LOOK = Act.USE_CONSOLE
+"""What every role may do: read, and look after oneself."""
+
+
+class ConsoleSite:
+    """All pages of the console, as an HttpSite. ``settings`` is asked for every page."""
+
+    def __init__(self, services: Services, settings: Callable[[], ConsoleSettings]) -> None:
+        self._desk, self._settings = services.desk, settings
+        at_start, fingerprint = settings(), services.store.sealer.fingerprint
+        self._static = StaticFiles("static", "console/static")
+        limits = StaffSessionLimits(at_start.idle_seconds, at_start.session_seconds)
+        self._sessions = StaffSessions(services.desk, limits, at_start.public_origin)
+        self._renderer = ConsoleRenderer(settings, self._static, fingerprint)
+        self._gate = Gate(services.desk, self._sessions, fingerprint)
+        passkeys = Passkeys(at_start.public_origin, fingerprint, lambda: int(time.time() * 1000))
+        verification = Verification(services, passkeys)
+        self._sign_in = SignIn(services, self._sessions, self._renderer, passkeys, verification)
+        self._own = OwnPages(services, self._renderer, passkeys, verification)
+        queries = AsyncQueries(services.store)
+        self._find = FindPages(queries, self._renderer, settings)
+        self._customers = CustomerPages(services, queries, self._renderer, settings)
+        self._approvals = ApprovalPages(services, queries, self._renderer)
+        self._lists = ListPages(queries, self._renderer, settings)
+        self._staff = StaffPages(services, queries, self._renderer)
+
+    def routes(self) -> list[Route]:
+        """Every route; what is not in here does not exist."""
+        return [
+            *self._open(),
+            *self._everybodys(),
+            *self._customers.routes(),
+            *self._approvals.routes(),
+            *self._lists.routes(),
+            *self._staff.routes(),
+        ]
+
+    def _open(self) -> list[Route]:
+        sign_in = self._sign_in
+        return [
+            Open("GET", "/static/{version}/{name}", self._static.serve),
+            Open("GET", "/favicon.ico", self._static.favicon),
+            Open("GET", "/language/{language}", choose_language),
+            Open("GET", "/sign-in", sign_in.show),
+            Open("POST", "/sign-in", sign_in.submit),
+            Open("GET", "/sign-in/passkey", sign_in.ask_passkey),
+            Open("POST", "/sign-in/passkey", sign_in.take_passkey),
+            Open("GET", "/sign-in/code", sign_in.ask_code),
+            Open("POST", "/sign-in/code", sign_in.take_code),
+            Open("GET", "/welcome/{secret}", sign_in.welcome),
+            Open("POST", "/welcome/{secret}", sign_in.take_welcome),
+        ]
+
+    def _everybodys(self) -> list[Route]:
+        own = self._own
+        return [
+            Page("/", _LOOK, self._find.show),
+            Page("/me", _LOOK, own.show),
+            Form("/me/sessions/{session:[0-9]{1,19}}/end", _LOOK, own.end_session),
+            Page("/me/passkeys/new", _LOOK, own.ask_new_passkey, confirmed=True),
+            Form("/me/passkeys/new", _LOOK, own.add_passkey, confirmed=True, longest=LONGEST_ANSWER),
+            Page("/confirm", _LOOK, own.ask_confirmation),
+            Form("/confirm", _LOOK, own.confirm, longest=LONGEST_ANSWER),
+            Form("/leave", _LOOK, self._sign_in.leave),
+        ]
+
+    def application(self) -> web.Application:
+        """The routes, with the security middleware outermost."""
+        policy = SitePolicy(
+            self._settings().public_origin, lambda: self._settings().trusted_proxies, self._renderer.error_page
+        )
+        app = web.Application(
+            client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy), unavailable("console")]
+        )
+        for route in self.routes():
+            self._gate.add(app, route)
+        return app
+
+    def sweep(self) -> bool:
+        """Delete some sessions that have ended; whether there were any. Raises StoreUnavailable, ClockWrong."""
+        return self._desk.staff_sessions.expire(self._sessions.limits) > 0

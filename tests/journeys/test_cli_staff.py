@@ -1,0 +1,58 @@
+"""``sekisho staff``: the first person of the console, who there is, and who no longer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.command_line import CommandLine
+from tests.sekisho import Sekisho, client_table
+
+ORIGIN = "http://localhost:8399"
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[CommandLine]:
+    more = f'[console]\nlisten = "127.0.0.1:0"\npublic_origin = "{ORIGIN}"\n'
+    sekisho = Sekisho(tmp_path, clients=client_table("gateway", "127.0.0.0/8", "code"), more=more)
+    yield CommandLine(sekisho)
+    sekisho.close()
+
+
+def test_a_link_is_printed_once_and_kept_nowhere(line: CommandLine) -> None:
+    said = line.run("staff", "add", "sato", "--role", "administrator", "--reason", "ticket 4711")
+    added, link = said.out.splitlines()
+    assert added == "added sato as administrator" and link.startswith(f"{ORIGIN}/welcome/")
+    assert "opens this link once, until" in said.err
+    secret = link.rpartition("/")[2]
+    record = line.sekisho.desk.staff.of_link(secret)
+    assert record is not None and record.name == "sato"
+    shown = line.run("staff", "show", "sato", "--json").out + line.run("audit", "--json").out
+    assert secret not in shown
+    assert json.loads(line.run("staff", "list", "--json").out)["role"] == "administrator"
+
+
+def test_a_reset_gives_another_link_and_the_first_is_void(line: CommandLine) -> None:
+    first = json.loads(line.run("staff", "add", "sato", "--role", "operator", "--json").out)["link"]
+    second = json.loads(line.run("staff", "reset", "sato", "--json").out)["link"]
+    found = [line.sekisho.desk.staff.of_link(one.rpartition("/")[2]) for one in (first, second)]
+    assert found[0] is None and found[1] is not None
+
+
+def test_who_is_disabled_is_listed_as_that(line: CommandLine) -> None:
+    line.run("staff", "add", "sato", "--role", "auditor")
+    assert "disabled sato" in line.run("staff", "disable", "sato").out
+    assert "disabled since:" in line.run("staff", "show", "sato").out
+    assert "disabled already" in line.run("staff", "disable", "sato", code=1).err
+    assert "no member of staff ito" in line.run("staff", "show", "ito", code=1).err
+
+
+def test_without_a_console_there_is_no_link(tmp_path: Path) -> None:
+    sekisho = Sekisho(tmp_path, clients=client_table("gateway", "127.0.0.0/8", "code"))
+    line = CommandLine(sekisho)
+    assert "no [console]" in line.run("staff", "add", "sato", "--role", "operator", code=3).err
+    assert line.run("staff", "list").out.startswith("name\t")
+    sekisho.close()

@@ -1,0 +1,76 @@
+"""The staff's console for a test: a real server with its door open, staff of every role, a client without a browser."""
+
+from __future__ import annotations
+
+import html
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from otp_core.model import Role
+from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
+from tests.web.portal import Answer, Portal, PortalClient
+
+_FORM = re.compile(r'<form method="post" action="([^"]+)".*?</form>', re.S)
+_KEY = re.compile(r'name="key" value="([^"]*)"')
+
+
+@dataclass
+class Console(Portal):
+    """A running server, the port of its console, and the account of each role's member of staff, named as the role."""
+
+    accounts: dict[Role, Customer] = field(default_factory=dict)
+
+    def client(self, role: Role | None = None, language: str = "en") -> ConsoleClient:
+        """A client, signed in as the member of staff of a role."""
+        client = ConsoleClient(self, language=language)
+        if role is not None:
+            client.sign_in_as(role)
+        return client
+
+
+@contextmanager
+def console(folder: Path, *, more: str = "", other: str = "") -> Iterator[Console]:
+    """``more``: lines of [console]; ``other``: other tables."""
+    port = free_port(socket.SOCK_STREAM)
+    lines = ["[console]", f'listen = "127.0.0.1:{port}"', f'public_origin = "http://localhost:{port}"', more, other]
+    sekisho = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "challenge"), more="\n".join(lines))
+    found = Console(sekisho, port)
+    for role in Role:
+        found.accounts[role] = account = sekisho.customer(f"{role}-no-aikotoba")
+        sekisho.desk.staff.add(str(role), role, STAFF, account=account.contract_id)
+    try:
+        sekisho.start()
+        yield found
+    finally:
+        sekisho.close()
+
+
+@dataclass
+class ConsoleClient(PortalClient):
+    """As PortalClient, with the key of the form that is sent."""
+
+    def sign_in_as(self, role: Role) -> Answer:
+        """By password and code."""
+        assert isinstance(self.portal, Console)
+        account = self.portal.accounts[role]
+        self.post("/sign-in", name=str(role), how="code")
+        answer = self.post("/sign-in/code", password=account.password, code=account.code())
+        assert answer.title.startswith("Find a customer") or self.language != "en", answer.text
+        return answer
+
+    def post(self, path: str, **fields: str) -> Answer:
+        """A form of the page that the client is at, with its key."""
+        if "key" not in fields and (key := self.key(path)):
+            fields["key"] = key
+        return self._follow(self.ask("POST", path, fields))
+
+    def key(self, path: str) -> str:
+        """The key in the form that goes to ``path``; empty if there is none."""
+        for found in _FORM.finditer("" if self.at is None else self.at.text):
+            if html.unescape(found[1]).partition("?")[0] == path.partition("?")[0] and (key := _KEY.search(found[0])):
+                return key[1]
+        return ""

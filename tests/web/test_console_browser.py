@@ -1,0 +1,197 @@
+"""The console in Chromium: passkeys by a virtual authenticator, every page examined by axe and looked at, both
+languages, light and dark, desk and phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, CDPSession, Page
+
+from otp_core.model import Role
+from otp_core.store.approvals import approval_lines
+from otp_core.store.find import keys_of
+from tests.sekisho import STAFF, Customer
+from tests.web.browser import axe, browser_page, overflows, screenshot
+from tests.web.console import Console, console
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    with console(tmp_path_factory.mktemp("console")) as running:
+        yield running
+
+
+def with_authenticator(page: Page, *, verified: bool = True) -> tuple[CDPSession, str]:
+    """An authenticator that presses its own button; ``verified``: and knows its user."""
+    session = page.context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": verified,
+        "automaticPresenceSimulation": True,
+    }
+    made = session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    return session, made["authenticatorId"]
+
+
+def sign_in(page: Page, bank: Console, role: Role) -> None:
+    """By password and code."""
+    account = bank.accounts[role]
+    page.goto(f"{bank.origin}/sign-in")
+    page.locator("#name").fill(str(role))
+    page.locator("button[value=code]").click()
+    page.locator("#password").fill(account.password)
+    page.locator("#code").fill(account.code())
+    page.locator("form:has(#code) button").click()
+    page.wait_for_url(f"{bank.origin}/")
+
+
+def key_of(bank: Console, one: Customer) -> int:
+    with bank.sekisho.store.read() as connection:
+        return keys_of(connection, [one.contract_id])[one.contract_id]
+
+
+def test_the_first_passkey_comes_by_the_link_and_signs_in_from_then_on(bank: Console, chromium: Browser) -> None:
+    link = bank.sekisho.desk.staff.add("sato", Role.ADMINISTRATOR, STAFF)
+    with browser_page(chromium, phone=False, language="en") as page:
+        with_authenticator(page)
+        page.goto(f"{bank.origin}/welcome/{link.secret}")
+        screenshot(page, "console-welcome")
+        assert axe(page) == []
+        page.get_by_role("button", name="Make a passkey").click()
+        page.wait_for_url(f"{bank.origin}/")
+        assert bank.sekisho.desk.staff.of_link(link.secret) is None
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url(f"{bank.origin}/sign-in")
+        page.locator("#name").fill("sato")
+        page.get_by_role("button", name="With a passkey").click()
+        screenshot(page, "console-passkey")
+        page.get_by_role("button", name="Use the passkey").click()
+        page.wait_for_url(f"{bank.origin}/")
+        page.goto(f"{bank.origin}/confirm?to=/staff")
+        page.get_by_role("button", name="Use the passkey").click()
+        page.wait_for_url(f"{bank.origin}/staff")
+        page.goto(f"{bank.origin}/welcome/{link.secret}")
+        assert "There is no such page" in page.title()
+    events = [row.event for row in bank.sekisho.audit() if row.actor == "sato"]
+    assert events == ["staff.passkey-added", "staff.entered", "staff.session-ended", "staff.entered", "staff.confirmed"]
+
+
+def test_a_passkey_without_its_users_finger_or_pin_is_not_enough(bank: Console, chromium: Browser) -> None:
+    link = bank.sekisho.desk.staff.add("ito", Role.OPERATOR, STAFF)
+    with browser_page(chromium, phone=False, language="en") as page:
+        session, authenticator = with_authenticator(page)
+        page.goto(f"{bank.origin}/welcome/{link.secret}")
+        page.get_by_role("button", name="Make a passkey").click()
+        page.wait_for_url(f"{bank.origin}/")
+        session.send("WebAuthn.setUserVerified", {"authenticatorId": authenticator, "isUserVerified": False})
+        page.context.clear_cookies()
+        page.goto(f"{bank.origin}/sign-in")
+        page.locator("#name").fill("ito")
+        page.get_by_role("button", name="With a passkey").click()
+        page.get_by_role("button", name="Use the passkey").click()
+        page.get_by_text("The browser made no passkey answer").wait_for()
+        assert not [one for one in page.context.cookies() if one.get("name") == "console"]
+
+
+def test_a_passkey_of_somebody_else_is_not_theirs(bank: Console, chromium: Browser) -> None:
+    links = {name: bank.sekisho.desk.staff.add(name, Role.OPERATOR, STAFF) for name in ("mori", "kondo")}
+    with browser_page(chromium, phone=False, language="en") as page:
+        with_authenticator(page)
+        page.goto(f"{bank.origin}/welcome/{links['mori'].secret}")
+        page.get_by_role("button", name="Make a passkey").click()
+        page.wait_for_url(f"{bank.origin}/")
+        page.context.clear_cookies()
+        page.goto(f"{bank.origin}/sign-in")
+        page.locator("#name").fill("kondo")
+        page.get_by_role("button", name="With a passkey").click()
+        page.get_by_role("button", name="Use the passkey").click()
+        page.get_by_text("The browser made no passkey answer").wait_for()
+
+
+PAGES = (
+    "/",
+    "/?q=nobody-at-all",
+    "/customers",
+    "/tokens",
+    "/audit",
+    "/clients",
+    "/approvals",
+    "/staff",
+    "/me",
+    "/confirm?to=/me",
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "scheme", "phone"), [("ja", "light", False), ("en", "dark", False), ("ja", "dark", True)]
+)
+def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
+    bank: Console, chromium: Browser, language: str, scheme: str, phone: bool
+) -> None:
+    desk, one = bank.sekisho.desk, bank.sekisho.customer()
+    desk.customers.add(f"hanako-{language}-{scheme}-{phone}", STAFF, name="信金 花子", email="hanako@example.jp")
+    locked, lost = bank.sekisho.customer(), bank.sekisho.customer()
+    desk.customers.lock(locked.contract_id, STAFF)
+    desk.enrolment.report_lost(lost.contract_id, STAFF)
+    bank.sekisho.login(one.contract_id, "wrong")
+    role = {("ja", "light"): Role.OPERATOR, ("en", "dark"): Role.SUPERVISOR}.get((language, scheme), Role.ADMINISTRATOR)
+    if phone:
+        role = Role.ADMINISTRATOR
+    place = f"/customers/{key_of(bank, one)}"
+    pages = {
+        **{path: path.strip("/?").partition("?")[0].replace("=", "-") or "find" for path in PAGES},
+        place: "customer",
+        f"/customers/{key_of(bank, locked)}": "locked",
+        f"/customers/{key_of(bank, lost)}/permit-reissue": "permit-reissue",
+        f"{place}/report-lost": "report-lost",
+        f"{place}/change-device": "change-device",
+    }
+    name = f"console-{{}}-{language}-{scheme}{'-phone' if phone else ''}"
+    with browser_page(chromium, phone=phone, language=language, scheme=scheme) as page:  # type: ignore[arg-type]
+        page.goto(f"{bank.origin}/sign-in")
+        screenshot(page, name.format("sign-in"))
+        assert axe(page) == []
+        sign_in(page, bank, role)
+        for path, title in pages.items():
+            shown = page.goto(f"{bank.origin}{path}")
+            assert shown is not None and shown.status == 200, path
+            screenshot(page, name.format(title))
+            assert axe(page) == [], path
+            assert not overflows(page), path
+
+
+def test_a_request_is_approved_by_keyboard_alone_and_the_permit_is_printed_once(
+    bank: Console, chromium: Browser
+) -> None:
+    lost = bank.sekisho.customer()
+    bank.sekisho.desk.enrolment.report_lost(lost.contract_id, STAFF)
+    with browser_page(chromium, phone=False, script=False) as page:
+        sign_in(page, bank, Role.OPERATOR)
+        page.goto(f"{bank.origin}/customers/{key_of(bank, lost)}/permit-reissue")
+        page.locator("#identity-callback").focus()
+        page.keyboard.press("Space")
+        page.keyboard.press("Tab")
+        page.keyboard.type("phone lost")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{bank.origin}/approvals")
+        with bank.sekisho.store.read() as connection:
+            (request, *_) = approval_lines(connection)
+        with browser_page(chromium, phone=False, script=False) as other:
+            sign_in(other, bank, Role.SUPERVISOR)
+            other.goto(f"{bank.origin}/approvals/{request.key}")
+            screenshot(other, "console-approval")
+            other.locator("#reason").focus()
+            other.keyboard.type("called back")
+            other.keyboard.press("Enter")
+            other.get_by_text("承認しました。").wait_for()
+        page.goto(f"{bank.origin}/approvals/{request.key}")
+        page.get_by_role("button", name="実行する").press("Enter")
+        page.locator(".permit").wait_for()
+        screenshot(page, "console-permit")
+        page.reload()
+        assert page.locator(".permit").count() == 0

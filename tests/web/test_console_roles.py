@@ -1,0 +1,223 @@
+"""Every route of the console: what it belongs to, who may ask for it, and what a forged or repeated form comes to.
+
+The routes come from the site's own table, so a new one is held to this without a change here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+
+from admin_web.console.routes import DANGEROUS, Form, Open, Page, Route
+from admin_web.console.settings import ConsoleSettings
+from admin_web.console.site import ConsoleSite
+from admin_web.console.words import REASONS
+from otp_core.accounts import Act, PrincipalKind
+from otp_core.accounts.permissions import TABLE
+from otp_core.login.table import FINDING_TEXT
+from otp_core.model import Role
+from otp_core.store.find import keys_of
+from sekisho.wiring import open_application
+from tests.sekisho import STAFF
+from tests.web.console import Console, ConsoleClient, console
+
+OPEN = {
+    ("GET", "/static/{version}/{name}"),
+    ("GET", "/favicon.ico"),
+    ("GET", "/language/{language}"),
+    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
+    ("GET", "/sign-in/passkey"),
+    ("POST", "/sign-in/passkey"),
+    ("GET", "/sign-in/code"),
+    ("POST", "/sign-in/code"),
+    ("GET", "/welcome/{secret}"),
+    ("POST", "/welcome/{secret}"),
+}
+"""What is open to everybody, written out a second time."""
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    with console(tmp_path_factory.mktemp("console"), more="approvals = []") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(bank: Console) -> ConsoleSite:
+    """The same site once more, for its table."""
+
+    async def made() -> ConsoleSite:
+        application = open_application(bank.sekisho.settings)
+        found = ConsoleSite(application.services, ConsoleSettings)
+        await application.close()
+        return found
+
+    return asyncio.run(made())
+
+
+def known(route: Route) -> tuple[str, str]:
+    match route:
+        case Open():
+            return route.method, re.sub(r":[^}]+\}+", "}", route.path)
+        case Page():
+            return "GET", re.sub(r":\[[^\]]+\]\{[^}]*\}", "", route.path)
+        case Form():
+            return "POST", re.sub(r":\[[^\]]+\]\{[^}]*\}", "", route.path)
+
+
+def test_every_route_of_the_application_is_in_the_table(site: ConsoleSite) -> None:
+    """One that was added past the table has no act, and this finds it."""
+    served = set()
+    for route in site.application().router.routes():
+        assert route.resource is not None
+        served.add((route.method, route.resource.canonical))
+    assert served == {known(route) for route in site.routes()}
+
+
+def test_what_is_open_is_written_out_and_nothing_else_is(site: ConsoleSite) -> None:
+    assert {known(route) for route in site.routes() if isinstance(route, Open)} == OPEN
+    for route in site.routes():
+        if not isinstance(route, Open):
+            assert isinstance(route.act, Act)
+            assert any(kind is PrincipalKind.STAFF and route.act in acts for (kind, _), acts in TABLE.items())
+
+
+def test_every_form_that_changes_a_customer_belongs_to_the_act_that_it_calls(site: ConsoleSite) -> None:
+    """An act of the desk is asked again by the desk itself; here the page says the same."""
+    forms = [route for route in site.routes() if isinstance(route, Form)]
+    of_customers = {route.path.rpartition("/")[2]: route.act for route in forms if route.path.startswith("/customers")}
+    assert of_customers == {
+        "enrol": Act.ENROL,
+        "suspend": Act.SUSPEND_WITHOUT_CODE,
+        "resume": Act.RESUME,
+        "change-device": Act.CHANGE_DEVICE,
+        "add-token": Act.ADD_TOKEN,
+        "remove-token": Act.REMOVE_TOKEN_WITHOUT_CODE,
+        "report-lost": Act.REPORT_LOST,
+        "permit-reissue": Act.PERMIT_REISSUE,
+        "unlock": Act.UNLOCK,
+        "resync": Act.RESYNCHRONISE,
+        "end-sessions": Act.END_SESSIONS_OF,
+    }
+
+
+def place(route: Page | Form, bank: Console) -> str:
+    """A path of the route, about a customer and a member of staff that there are."""
+    with bank.sekisho.store.read() as connection:
+        keys = keys_of(connection, [bank.accounts[Role.AUDITOR].contract_id])
+    values = {"customer": str(*keys.values()), "request": "1", "session": "1", "name": "auditor"}
+    return re.sub(r"\{(\w+):[^/]*\}(?=/|$)", lambda found: values[found[1]], route.path)
+
+
+@pytest.fixture(scope="module")
+def clients(bank: Console) -> dict[Role, ConsoleClient]:
+    return {role: bank.client(role) for role in Role}
+
+
+def test_what_a_role_may_not_do_is_refused_by_the_server_route_by_route(
+    bank: Console, site: ConsoleSite, clients: dict[Role, ConsoleClient]
+) -> None:
+    before = bank.sekisho.audit()
+    for route, role in product(site.routes(), Role):
+        if isinstance(route, Open) or route.act in TABLE[PrincipalKind.STAFF, role]:
+            continue
+        method = "POST" if isinstance(route, Form) else "GET"
+        answer = clients[role].ask(method, place(route, bank), {} if method == "POST" else None)
+        assert answer.status == 403, (role, route.path, answer.status)
+    assert bank.sekisho.audit() == before
+
+
+def test_what_a_role_may_see_is_shown_to_it(
+    bank: Console, site: ConsoleSite, clients: dict[Role, ConsoleClient]
+) -> None:
+    for route, role in product(site.routes(), Role):
+        if isinstance(route, Page) and route.act in TABLE[PrincipalKind.STAFF, role]:
+            answer = clients[role].ask("GET", place(route, bank), None)
+            assert answer.status in (200, 303, 404), (role, route.path, answer.status)
+            assert answer.status != 404 or "request" in route.path
+            assert len(answer.text.encode()) < 100_000
+
+
+def test_without_a_session_every_route_leads_to_the_sign_in(bank: Console, site: ConsoleSite) -> None:
+    stranger = bank.client()
+    for route in site.routes():
+        if not isinstance(route, Open):
+            method = "POST" if isinstance(route, Form) else "GET"
+            answer = stranger.ask(method, place(route, bank), {} if method == "POST" else None)
+            assert (answer.status, answer.headers["Location"].partition("?")[0]) == (303, "/sign-in"), route.path
+
+
+def test_a_forged_form_is_refused_route_by_route(
+    bank: Console, site: ConsoleSite, clients: dict[Role, ConsoleClient]
+) -> None:
+    """From another origin, without a key, with a key of another path, and with somebody else's."""
+    administrator, other = clients[Role.ADMINISTRATOR], clients[Role.SUPERVISOR]
+    administrator.get("/me")
+    other.get("/me")
+    mine, others = administrator.key("/leave"), other.key("/leave")
+    before = bank.sekisho.audit()
+    for route in site.routes():
+        if not isinstance(route, Form):
+            continue
+        path = place(route, bank)
+        forged = [
+            administrator.ask("POST", path, {"key": mine}, Sec_Fetch_Site="cross-site"),
+            administrator.ask("POST", path, {"key": mine}, Sec_Fetch_Site="same-site"),
+            administrator.ask("POST", path, {"key": mine}, Origin="http://evil.example"),
+            administrator.ask("POST", path, {}),
+            administrator.ask("POST", path, {"key": others}),
+            administrator.ask("POST", path, {"key": "é" * 40}),
+        ]
+        if path != "/leave":
+            forged.append(administrator.ask("POST", path, {"key": mine}))
+        assert {answer.status for answer in forged} == {403}, path
+    assert bank.sekisho.audit() == before
+
+
+def test_every_page_is_framed_by_nobody_and_kept_by_no_cache(
+    bank: Console, site: ConsoleSite, clients: dict[Role, ConsoleClient]
+) -> None:
+    for route in site.routes():
+        if isinstance(route, Page):
+            answer = clients[Role.ADMINISTRATOR].ask("GET", place(route, bank), None)
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_role_that_was_taken_away_is_gone_with_the_next_click(
+    bank: Console, clients: dict[Role, ConsoleClient]
+) -> None:
+    new = bank.sekisho.customer("kari-no-aikotoba")
+    bank.sekisho.desk.staff.add("temporary", Role.SUPERVISOR, STAFF, account=new.contract_id)
+    client = bank.client()
+    client.post("/sign-in", name="temporary", how="code")
+    client.post("/sign-in/code", password=new.password, code=new.code())
+    assert client.get("/me").status == 200
+    bank.sekisho.desk.staff.disable("temporary", STAFF)
+    assert client.get("/me").title.startswith("Sign in")
+
+
+def test_nobody_ends_anothers_session_by_its_number(bank: Console, clients: dict[Role, ConsoleClient]) -> None:
+    victim = bank.sekisho.desk.staff.named("administrator")
+    assert victim is not None
+    (session,) = bank.sekisho.desk.staff_sessions.of(victim)
+    auditor = clients[Role.AUDITOR]
+    auditor.get("/me")
+    path = f"/me/sessions/{session.key}/end"
+    assert auditor.ask("POST", path, {"key": auditor.key("/leave")}).status == 403
+    assert [one.key for one in bank.sekisho.desk.staff_sessions.of(victim)] == [session.key]
+
+
+def test_every_reason_of_a_login_is_said_in_the_words_of_the_catalogue() -> None:
+    assert set(FINDING_TEXT.values()) <= REASONS
+
+
+@pytest.mark.parametrize("act", sorted(DANGEROUS))
+def test_a_dangerous_act_asks_for_a_confirmation(act: Act, site: ConsoleSite) -> None:
+    assert any(not isinstance(route, Open) and route.act is act for route in site.routes())
