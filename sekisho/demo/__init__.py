@@ -18,6 +18,7 @@ from sekisho.demo.addresses import DemoAddresses, choose_addresses, demo_bank, w
 from sekisho.demo.codes_page import codes_page
 from sekisho.demo.people import fill_store, kept_people, permits, sample_named, wait_for_fresh_codes
 from sekisho.demo.processes import running, wait_for_tcp, wait_for_udp
+from sekisho.demo.staff import add_staff, kept_staff
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,9 +51,9 @@ def demo(
         int | None,
         typer.Option(
             min=1,
-            max=65532,
+            max=65531,
             metavar="PORT",
-            help="Of the bank; the next three: customers' pages, soft token, page of codes. [default: free ones]",
+            help="Of the bank; the next four: customers' pages, soft token, codes, console. [default: free ones]",
             show_default=False,
         ),
     ] = None,
@@ -75,9 +76,10 @@ def demo(
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     addresses = choose_addresses(folder, port, radius_port)
-    people = kept_people(folder)
+    people, staff = kept_people(folder), kept_staff(folder)
     config = write_settings(folder, addresses)
-    fill_store(config, people)
+    fill_store(config, [*people, *staff])
+    links = add_staff(config, staff)
     wait_for_fresh_codes(config, people)
     # SIGTERM ends the demo as ^C does: with its processes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -87,12 +89,13 @@ def demo(
             running([sys.executable, "-m", "sekisho", "--config", str(config), "serve"], log)
         )
         wait_for_udp(server, addresses.radius, log)
-        for port in (addresses.portal, addresses.soft_token):
+        for port in (addresses.portal, addresses.soft_token, addresses.console):
             wait_for_tcp(server, port, log)
-        started.enter_context(codes_page(addresses.codes, people))
+        started.enter_context(codes_page(addresses.codes, [*people, *staff]))
         _open_bank(started, folder, addresses)
         tour.print_addresses(addresses, folder)
         tour.print_people(people, permits(config, people), folder)
+        tour.print_staff(staff, links, addresses)
         tour.show_logins(people, addresses)
         tour.print_lines(people, addresses, folder)
         if not once:

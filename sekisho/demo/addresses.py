@@ -11,7 +11,8 @@ from pathlib import Path
 
 import typer
 
-FIRST_RADIUS, FIRST_BANK, FIRST_PORTAL, FIRST_SOFT_TOKEN, FIRST_CODES = 18120, 8000, 8180, 8280, 8380
+FIRST_RADIUS, FIRST_BANK, FIRST_PORTAL, FIRST_SOFT_TOKEN = 18120, 8000, 8180, 8280
+FIRST_CONSOLE, FIRST_CODES = 8380, 8480
 _PORTS = 100
 _PAGES, _RADIUS = "--port", "--radius-port"
 BANK_ADDRESS = "127.0.0.2"
@@ -40,6 +41,10 @@ terms_file_en = "{folder}/terms.en.txt"
 [soft_token]
 listen = "127.0.0.1:{soft_token}"
 public_origin = "http://localhost:{soft_token}"
+
+[console]
+listen = "127.0.0.1:{console}"
+public_origin = "http://localhost:{console}"
 
 [radius]
 listen = ["127.0.0.1:{radius}", "[::1]:{radius}"]
@@ -97,6 +102,7 @@ class DemoAddresses:
     bank: int
     portal: int
     soft_token: int
+    console: int
     codes: int
     has_bank: bool
     secret: str = field(repr=False)
@@ -111,7 +117,7 @@ class DemoAddresses:
 
 def choose_addresses(folder: Path, port: int | None = None, radius_port: int | None = None) -> DemoAddresses:
     """The first free ports, so that the demo does not disturb servers that run already; or ``port`` for the bank and
-    the three behind it for the customers' pages, the soft token and the page of codes, and
+    the four behind it for the customers' pages, the soft token, the page of codes and the console, and
     ``radius_port``. Raises typer.BadParameter."""
     stream = socket.SOCK_STREAM
     return DemoAddresses(
@@ -119,6 +125,7 @@ def choose_addresses(folder: Path, port: int | None = None, radius_port: int | N
         bank=_chosen(port, _PAGES, stream) or _free(FIRST_BANK, stream),
         portal=_chosen(port and port + 1, _PAGES, stream) or _free(FIRST_PORTAL, stream),
         soft_token=_chosen(port and port + 2, _PAGES, stream) or _free(FIRST_SOFT_TOKEN, stream),
+        console=_chosen(port and port + 4, _PAGES, stream) or _free(FIRST_CONSOLE, stream),
         codes=_chosen(port and port + 3, _PAGES, stream) or _free(FIRST_CODES, stream),
         has_bank=demo_bank() is not None,
         secret=kept(folder / _SECRET, lambda: secrets.token_urlsafe(18)),
@@ -137,6 +144,7 @@ def write_settings(folder: Path, addresses: DemoAddresses) -> Path:
         bank=addresses.bank,
         portal=addresses.portal,
         soft_token=addresses.soft_token,
+        console=addresses.console,
         secret=addresses.secret,
         bank_address=BANK_ADDRESS,
     )

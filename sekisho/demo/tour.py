@@ -14,6 +14,7 @@ import typer
 
 from sekisho.demo.addresses import DemoAddresses
 from sekisho.demo.people import Sample, SampleState
+from sekisho.demo.staff import role_of
 
 _GOOD_FOR = {
     SampleState.ACTIVE: "login with a code; suspend; change of device",
@@ -32,6 +33,7 @@ def print_addresses(addresses: DemoAddresses, folder: Path) -> None:
         typer.echo("\nThe sample bank's pages are not installed here (examples/demo_bank); everything else is.")
     typer.echo(f"Customers' pages:   http://localhost:{addresses.portal}/   enrol, suspend, change of device")
     typer.echo(f"Soft token:         http://localhost:{addresses.soft_token}/   a token for customers without one")
+    typer.echo(f"Staff's console:    http://localhost:{addresses.console}/   find a customer, act, approve, audit")
     typer.echo(f"Codes:              http://localhost:{addresses.codes}/   what the sample tokens show now")
     typer.echo(f"RADIUS:             127.0.0.1:{addresses.radius}   (settings, store and logs: {folder})\n")
 
@@ -46,6 +48,17 @@ def print_people(people: list[Sample], permits: dict[str, str], folder: Path) ->
             typer.echo(f"{'':26}code: {here}")
         if one.contract_id in permits:
             typer.echo(f"{'':26}permit: {permits[one.contract_id]}")
+    typer.echo("")
+
+
+def print_staff(staff: list[Sample], links: dict[str, str], addresses: DemoAddresses) -> None:
+    """Print who may use the console, and how: by password and code, or by the link for a first passkey."""
+    typer.echo(f"Staff, at http://localhost:{addresses.console}/ with password and code (the page of codes shows it):")
+    for one in staff:
+        typer.echo(f"  {role_of(one):14} {one.password:20} code of {one.contract_id}")
+    for name, link in links.items():
+        typer.echo(f"  or as {name} with a passkey, by this link, once and within an hour:")
+        typer.echo(f"  http://localhost:{addresses.console}/welcome/{link}")
     typer.echo("")
 
 

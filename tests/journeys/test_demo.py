@@ -87,7 +87,7 @@ def test_the_tour_shows_every_kind_of_answer(served: tuple[subprocess.Popen[str]
 
 
 def addresses(printed: str) -> list[str]:
-    return re.findall(r"http://localhost:[0-9]+/", printed)
+    return list(dict.fromkeys(re.findall(r"http://localhost:[0-9]+/", printed)))
 
 
 def test_the_banks_address_comes_first_and_every_address_answers(
@@ -95,7 +95,7 @@ def test_the_banks_address_comes_first_and_every_address_answers(
 ) -> None:
     assert served[1].strip().startswith("Open the bank:")
     found = addresses(served[1])
-    assert len(found) == 4
+    assert len(found) == 5
     for address in found:
         with urllib.request.urlopen(address, timeout=60) as page:  # noqa: S310
             assert page.status == 200
@@ -217,3 +217,14 @@ def four_free_ports() -> int:
                 probe.bind(("127.0.0.1", port + more))
             return port
     raise AssertionError("no four free ports in a row")
+
+
+def test_there_is_a_member_of_staff_of_each_role_and_a_link_for_the_first_passkey(
+    served: tuple[subprocess.Popen[str], str],
+) -> None:
+    staff = served[1].partition("Staff, at ")[2]
+    roles = re.findall(r"^  (\w+) +\S+ +code of staff-\1$", staff, re.MULTILINE)
+    assert roles == ["auditor", "operator", "supervisor", "administrator"]
+    (link,) = re.findall(r"http://localhost:[0-9]+/welcome/\S+", staff)
+    with urllib.request.urlopen(link, timeout=60) as page:  # noqa: S310
+        assert page.status == 200
