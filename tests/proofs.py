@@ -32,7 +32,7 @@ BREAKS = [
     ),
     Break(
         f"{PORTAL}::test_the_language_link_leads_nowhere_else",
-        "admin_web/portal/common_pages.py",
+        "admin_web/language_page.py",
         "_OUR_PATH.fullmatch(back)",
         "_OUR_PATH.match(back)",
     ),
