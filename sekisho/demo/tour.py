@@ -33,8 +33,8 @@ def print_addresses(addresses: DemoAddresses, folder: Path) -> None:
         typer.echo("\nThe sample bank's pages are not installed here (examples/demo_bank); everything else is.")
     typer.echo(f"Customers' pages:   http://localhost:{addresses.portal}/   enrol, suspend, change of device")
     typer.echo(f"Soft token:         http://localhost:{addresses.soft_token}/   a token for customers without one")
-    typer.echo(f"Staff's console:    http://localhost:{addresses.console}/   find a customer, act, approve, audit")
     typer.echo(f"Codes:              http://localhost:{addresses.codes}/   what the sample tokens show now")
+    typer.echo(f"Staff's console:    http://localhost:{addresses.console}/   find a customer, act, approve, audit")
     typer.echo(f"RADIUS:             127.0.0.1:{addresses.radius}   (settings, store and logs: {folder})\n")
 
 

@@ -196,7 +196,7 @@ def test_the_ports_can_be_chosen_and_one_that_is_taken_is_named(tmp_path: Path) 
         command += ["--port", str(port), "--radius-port", str(radius_port)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    assert addresses(done.stdout) == [f"http://localhost:{port + more}/" for more in range(4)]
+    assert addresses(done.stdout) == [f"http://localhost:{port + more}/" for more in range(5)]
     assert f"127.0.0.1:{radius_port} " in done.stdout
     for kind, taken in ((socket.SOCK_STREAM, port + 1), (socket.SOCK_DGRAM, radius_port)):
         with socket.socket(socket.AF_INET, kind) as holder:
@@ -212,7 +212,7 @@ def four_free_ports() -> int:
     for _ in range(50):
         port = free_port(socket.SOCK_STREAM)
         with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as held:
-            for more in range(4):
+            for more in range(5):
                 probe = held.enter_context(socket.socket())
                 probe.bind(("127.0.0.1", port + more))
             return port
