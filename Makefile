@@ -92,7 +92,7 @@ soak: system dev  ## what takes longer than CI should wait
 tour: system dev  ## the pictures of docs/tour.md anew, from the tests that examine the pages
 	SEKISHO_SCREENSHOTS=build/tour $(BIN)/python -m pytest -p no:cacheprovider \
 		tests/web/test_portal_browser.py tests/web/test_portal_tokens.py tests/web/test_bank_login.py tests/web/test_softtoken_page.py \
-		tests/web/test_portal_and_soft_token.py tests/web/test_brand.py
+		tests/web/test_portal_and_soft_token.py tests/web/test_brand.py tests/web/test_console_browser.py
 	@for picture in docs/tour/*.png; do cp "build/tour/$${picture##*/}" "$$picture"; done
 
 fuzz: dev  ## the packet parser against a coverage-guided fuzzer, the PAM module against bad frames: a minute each
