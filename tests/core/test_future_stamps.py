@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from otp_core.clock import GuardedClock
 from otp_core.login.policy import Delays
 from otp_core.login.table import Finding
 from otp_core.model import NEVER, Accept, Kind, OtpUse, TokenSpec, TokenState
+from otp_core.otp import code_at
 from otp_core.store.future_stamps import Repaired, refused_by_stamps
 from otp_core.store.schema import challenge, outbox, permit, reservation, session, token
 from otp_core.timekeeper import trust_present_time
@@ -265,3 +267,27 @@ def test_a_store_without_stamps_of_the_future_is_changed_in_nothing_but_the_word
     assert {name: rows for name, rows in bank.rows().items() if name != "meta"} == before
     assert bank.own_token().last_step != NEVER
     assert [row.event for row in bank.audit(event="clock.")] == ["clock.trusted"]
+
+
+def test_a_code_that_fitted_two_tokens_is_spent_on_both_when_its_time_comes(tmp_path: Path) -> None:
+    """The row of the login names one token; that of the other says that it lost a step, too."""
+    bank = bank_with(tmp_path)
+    taro = bank.customer()
+    bank.clock.now += AHEAD
+    code = taro.code()
+    twin_id = next(
+        token_id
+        for number in itertools.count(10)
+        if code_at((token_id := f"VSMT{number:08d}").encode() * 2, taro.step(), TokenSpec()) == code
+    )
+    twin = bank.another_token(twin_id)
+    assert login(bank, taro) == Accept()
+    assert [row.token for row in bank.audit(event="token.code-spent")] == [twin_id]
+    spent_at = bank.clock.now
+    bank.clock.now += 1200
+    assert login(bank, twin) == Accept()
+    go_back(bank, AHEAD + HOUR)
+    trust(bank)
+    bank.desk.devices.remove("taro", None, taro.token_id, STAFF)
+    bank.clock.now = spent_at
+    assert reason(login(bank, twin)) == Finding.REUSED
