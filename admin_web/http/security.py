@@ -82,6 +82,11 @@ class SitePolicy:
     error_page: ErrorPage
     content_security_policy: str = PAGE_POLICY
 
+    def headers(self) -> dict[str, str]:
+        """What every answer carries, unless it brings a Content-Security-Policy of its own."""
+        hsts = {"Strict-Transport-Security": _HSTS} if self.origin.startswith("https:") else {}
+        return {**SECURITY_HEADERS, "Content-Security-Policy": self.content_security_policy, **hsts}
+
 
 def security_middleware(policy: SitePolicy) -> Middleware:
     """The middleware of a site. In this order: the client's address, the same-origin check, the whole body in time, the
@@ -216,8 +221,6 @@ async def _read_body(request: web.Request) -> None:
 
 
 def _add_headers(policy: SitePolicy, response: web.StreamResponse) -> None:
-    response.headers.update(SECURITY_HEADERS)
-    response.headers.setdefault("Content-Security-Policy", policy.content_security_policy)
+    headers, own_policy = policy.headers(), response.headers.get("Content-Security-Policy")
+    response.headers.update(headers if own_policy is None else {**headers, "Content-Security-Policy": own_policy})
     response.headers.setdefault("Cache-Control", "no-store")
-    if policy.origin.startswith("https:"):
-        response.headers["Strict-Transport-Security"] = _HSTS

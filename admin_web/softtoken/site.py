@@ -14,8 +14,7 @@ import structlog
 from aiohttp import web
 
 from admin_web.http.security import SOURCE, SitePolicy, security_middleware
-from admin_web.logo import LOGO_POLICY
-from admin_web.softtoken.files import LOGO, app_files
+from admin_web.softtoken.files import LASTING_PATHS, LOGO, VERSIONED, app_files
 from admin_web.softtoken.settings import SoftTokenSettings
 from otp_core.accounts import Principal, PrincipalKind, Quota, Refused
 from otp_core.clock import ClockWrong
@@ -48,19 +47,16 @@ class SoftTokenSite:
     ) -> None:
         self._desk, self._settings, self._now = services.desk, settings, now
         self._refusals, self._refusal_logged_at = 0, 0
+        self._policy = SitePolicy(
+            settings().public_origin, lambda: settings().trusted_proxies, _error_page, CONTENT_SECURITY_POLICY
+        )
 
     def application(self) -> web.Application:
         """The routes."""
-        policy = SitePolicy(
-            self._settings().public_origin,
-            lambda: self._settings().trusted_proxies,
-            _error_page,
-            CONTENT_SECURITY_POLICY,
-        )
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy)])
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(self._policy)])
         app.router.add_get("/time", self._time)
         app.router.add_post("/token", self._new_token)
-        for path in {*app_files(self._settings().bank), LOGO}:
+        for path in (*LASTING_PATHS, LOGO, VERSIONED + "{version}/{name}"):
             app.router.add_get(path, self._file)
         return app
 
@@ -76,16 +72,12 @@ class SoftTokenSite:
         return retired > 0
 
     async def _file(self, request: web.Request) -> web.Response:
-        file = app_files(self._settings().bank).get(request.path)
-        if file is None:  # the logo, where there is none
+        file = app_files(self._settings().bank, tuple(self._policy.headers().items())).get(request.path)
+        if file is None:  # of another version, or the logo where there is none
             raise web.HTTPNotFound
-        # "no-cache": revalidated each time, so that a new version is found at once; mostly the answer is 304.
-        headers = {"Cache-Control": "no-cache", "ETag": f'"{file.etag}"'}
-        if request.path == LOGO:
-            headers["Content-Security-Policy"] = LOGO_POLICY
         if any(tag.value == file.etag for tag in request.if_none_match or ()):
-            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return web.Response(body=file.content, headers=headers | {"Content-Type": file.content_type})
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=file.headers)
+        return web.Response(body=file.content, headers=file.headers)
 
     async def _time(self, request: web.Request) -> web.Response:
         return _json({"now": self._now()})

@@ -242,8 +242,9 @@ def test_the_search_of_the_profile_finds_what_a_page_stores_in_clear(
         one.page.goto(server.origin)
         one.page.evaluate(
             """async (seed) => {
-                const key = await (await import("/totp.js")).importSeed(new Uint8Array(seed));
-                await (await import("/storage.js")).storeToken({ key });
+                const module = (name) => import(new URL(name, document.querySelector("script[type=module]").src));
+                const key = await (await module("totp.js")).importSeed(new Uint8Array(seed));
+                await (await module("storage.js")).storeToken({ key });
             }""",
             list(seed),
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 import json
+import re
 import signal
 import ssl
 import urllib.error
@@ -123,15 +125,22 @@ def test_the_quota_is_one_for_all_workers(tmp_path: Path) -> None:
         server.kill()
 
 
-@pytest.mark.parametrize("path", ["/", "/main.js", "/time", "/nowhere", "/../../etc/passwd"])
+def versioned(server: SoftTokenServer, name: str) -> str:
+    """The path of a script or style, as the page has it."""
+    [path] = re.findall(rf'"(/v/[0-9a-f]{{16}}/{re.escape(name)})"', ask(server.origin).body.decode())
+    return str(path)
+
+
+@pytest.mark.parametrize("path", ["/", "main.js", "/sw.js", "/time", "/nowhere", "/v/0/main.js", "/../../etc/passwd"])
 def test_every_answer_carries_the_headers(server: SoftTokenServer, path: str) -> None:
-    headers = ask(server.origin + path).headers
+    headers = ask(server.origin + (path if path.startswith("/") else versioned(server, path))).headers
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "same-origin"
     assert "Strict-Transport-Security" not in headers  # which is for https alone
-    assert headers["Cache-Control"] == ("no-cache" if path in ("/", "/main.js") else "no-store")
+    caching = {"/": "no-cache", "/sw.js": "no-cache", "main.js": "public, max-age=31536000, immutable"}
+    assert headers["Cache-Control"] == caching.get(path, "no-store")
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/token", 405), ("POST", "/", 405), ("GET", "/x", 404)])
@@ -148,17 +157,44 @@ def test_a_large_request_is_refused(server: SoftTokenServer) -> None:
 
 
 def test_a_file_that_did_not_change_is_not_sent_again(server: SoftTokenServer) -> None:
-    tag = ask(f"{server.origin}/main.js").headers["ETag"]
-    again = ask(f"{server.origin}/main.js", If_None_Match=tag)
+    main = server.origin + versioned(server, "main.js")
+    again = ask(main, If_None_Match=ask(main).headers["ETag"])
     assert (again.status, again.body) == (304, b"")
 
 
-def test_the_worker_knows_every_file_and_a_version_of_them_all() -> None:
-    files = app_files(Bank())
+HEADERS = (("Content-Security-Policy", "default-src 'none'"),)
+
+
+def test_the_worker_knows_the_digest_of_every_file() -> None:
+    files = app_files(Bank(), HEADERS)
     worker = files["/sw.js"].content.decode()
-    assert "@" not in worker
-    listed = worker.split('const FILES = "')[1].split('"')[0].split(" ")
-    assert set(listed) == files.keys() - {"/sw.js"}
+    assert not re.search("@[A-Z]+@", worker)
+    digests = json.loads(worker.split("const DIGESTS = ")[1].split(";")[0])
+    assert digests == {
+        path: hashlib.sha256(file.content).hexdigest() for path, file in files.items() if path != "/sw.js"
+    }
+
+
+def test_every_change_of_a_file_or_a_header_is_a_new_version() -> None:
+    def version(bank: Bank, headers: tuple[tuple[str, str], ...]) -> str:
+        [found] = {path.split("/")[2] for path in app_files(bank, headers) if path.startswith("/v/")}
+        return found
+
+    other_policy = (("Content-Security-Policy", "default-src 'self'"),)
+    assert len({version(Bank(), HEADERS), version(Bank("信金"), HEADERS), version(Bank(), other_policy)}) == 3
+    assert version(Bank(), HEADERS) == version(Bank(), HEADERS)
+
+
+def test_a_page_asks_for_files_of_its_own_version_alone() -> None:
+    files = app_files(Bank(), HEADERS)
+    page = files["/"].content.decode()
+    asked = re.findall(r'(?:src|href)="(/[^"?]+)"', page)
+    assert set(asked) <= files.keys()
+    assert [path for path in asked if path.endswith((".js", ".css")) and not path.startswith("/v/")] == ["/boot.js"]
+    for path, file in files.items():
+        if path.startswith("/v/") and path.endswith(".js"):
+            imported = re.findall(r'from "([^"]+)"', file.content.decode())
+            assert all(re.fullmatch(r"\./\w+\.js", name) for name in imported), path
 
 
 def test_https_from_files_with_hsts_and_a_certificate_renewed_without_a_restart(tmp_path: Path) -> None:

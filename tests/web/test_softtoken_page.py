@@ -95,7 +95,9 @@ def test_the_language_is_switched_on_every_screen_and_remembered(own: Phone) -> 
 
 
 def test_both_languages_have_the_same_texts_and_places_to_fill(own: Phone) -> None:
-    texts = own.page.evaluate("import('/texts.js').then((module) => module.TEXTS)")
+    texts = own.page.evaluate(
+        "import(new URL('texts.js', document.querySelector('script[type=module]').src)).then((module) => module.TEXTS)"
+    )
     assert texts["ja"].keys() == texts["en"].keys()
     for name, text in texts["ja"].items():
         assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", texts["en"][name])), name

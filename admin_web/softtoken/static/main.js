@@ -10,7 +10,7 @@ import { eraseToken, setUpWithPasskey, setUpWithPin, showSetup } from "./setup.j
 import { readToken } from "./storage.js";
 import { followTabs } from "./tabs.js";
 import { unlockWithPasskey, unlockWithPin } from "./unlocking.js";
-import { registerServiceWorker } from "./update.js";
+import { watchUpdates } from "./update.js";
 
 function onClick(id, handler) {
   element(id).addEventListener("click", (event) => handler(event.currentTarget));
@@ -43,7 +43,12 @@ async function start() {
   addListeners();
   watchVisibility();
   followTabs();
-  registerServiceWorker();
+  await showFirstScreen();
+  dispatchEvent(new Event("app-started")); // boot.js waits for it
+  watchUpdates();
+}
+
+async function showFirstScreen() {
   try {
     useRecord(await readToken());
   } catch {
@@ -52,7 +57,7 @@ async function start() {
   if (record) lock();
   else showSetup();
   refreshEverySecond();
-  return watchClock();
+  watchClock();
 }
 
 start();

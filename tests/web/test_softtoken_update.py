@@ -1,0 +1,294 @@
+"""Updates of the soft token: they arrive by themselves, whole or not at all, and no mix of versions stops it for good.
+
+Real servers of several versions behind one origin, in a real browser. A page that works shows its first screen.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, expect
+
+from tests.web.browser import SLOW_MS
+from tests.web.softtoken import open_by_pin, set_up_by_pin, shown_token_id
+from tests.web.softtoken_versions import HTML, Balancer, VersionServer
+
+RESTARTED = "sessionStorage.removeItem('restarted')"  # as if the last new start was long ago
+
+
+@dataclass
+class Bank:
+    balancer: Balancer
+    old: VersionServer
+    new: VersionServer
+    broken: VersionServer
+
+    def serve(self, one: VersionServer) -> None:
+        self.balancer.route = lambda path: one
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
+    folder, balancer = tmp_path_factory.mktemp("versions"), Balancer()
+    servers: list[VersionServer] = []
+    try:
+        servers.append(VersionServer(folder / "old", balancer.origin))
+        servers.append(VersionServer(folder / "new", balancer.origin, "new"))
+        cannot_start = {"main.js": ("async function start() {", "async function start() { none();")}
+        servers.append(VersionServer(folder / "broken", balancer.origin, "broken", cannot_start))
+        yield Bank(balancer, *servers)
+    finally:
+        balancer.close()
+        for one in servers:
+            one.close()
+
+
+@contextmanager
+def browser_of(chromium: Browser) -> Iterator[Page]:
+    context = chromium.new_context(locale="ja-JP", viewport={"width": 390, "height": 844})
+    context.set_default_timeout(SLOW_MS)
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+def works(page: Page, release: str | None, screen: str) -> None:
+    """The page shows this screen, in this release, within the time that a watchdog may take."""
+    expect(page.locator("html")).to_have_attribute("data-release", release or "", timeout=SLOW_MS) if release else None
+    expect(page.locator(f"#{screen}")).to_be_visible(timeout=SLOW_MS)
+
+
+def wait_until(page: Page, expression: str) -> None:
+    """Not wait_for_function, which the policy forbids; the page may start anew meanwhile."""
+    end = time.monotonic() + SLOW_MS / 1000
+    while time.monotonic() < end:
+        with suppress(Error):
+            if page.evaluate(expression):
+                return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never so: {expression}")
+
+
+def wait_for_worker(page: Page) -> None:
+    wait_until(page, "navigator.serviceWorker.controller !== null")
+
+
+def has_token(page: Page, bank: Bank) -> str:
+    """Set one up with the old version, which the browser keeps from then on."""
+    bank.serve(bank.old)
+    page.goto(bank.balancer.origin)
+    token_id = set_up_by_pin(page)
+    wait_for_worker(page)
+    return token_id
+
+
+def opens(page: Page, token_id: str) -> None:
+    works(page, None, "locked")
+    open_by_pin(page)
+    assert shown_token_id(page) == token_id
+
+
+def kept_versions(page: Page) -> list[str]:
+    found: list[str] = page.evaluate("caches.keys()")
+    return found
+
+
+# What arrives
+
+
+def test_an_update_arrives_with_one_load_and_with_its_headers(chromium: Browser, bank: Bank) -> None:
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        bank.serve(bank.new)
+        page.goto(bank.balancer.origin)
+        works(page, "new", "locked")
+        policy = page.evaluate("fetch('/').then((answer) => answer.headers.get('Content-Security-Policy'))")
+        assert "new.example" in policy, "the page comes from the worker's cache, and so does its policy"
+        opens(page, token_id)
+        wait_until(page, "caches.keys().then((names) => names.length === 1)")
+
+
+def test_an_open_page_finds_an_update_when_it_is_seen_again_and_loses_nothing_by_it(
+    chromium: Browser, bank: Bank
+) -> None:
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        bank.serve(bank.new)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        wait_until(page, "caches.keys().then((names) => names.length === 2)")
+        page.wait_for_timeout(2500)
+        expect(page.locator("#token")).to_be_visible()
+        assert page.locator("html").get_attribute("data-release") is None, "not while a code is shown"
+        page.locator("#lock").click()
+        page.locator("#pin").fill("8147")
+        page.wait_for_timeout(2500)
+        assert page.locator("#pin").input_value() == "8147", "not while something is typed"
+        page.locator("#pin").fill("")
+        works(page, "new", "locked")
+        opens(page, token_id)
+
+
+def test_two_versions_in_turns_do_not_make_the_page_start_without_end(chromium: Browser, bank: Bank) -> None:
+    with browser_of(chromium) as page:
+        has_token(page, bank)
+        bank.serve(bank.new)
+        page.goto(bank.balancer.origin)
+        works(page, "new", "locked")
+        loads: list[str] = []
+        page.on("load", lambda loaded: loads.append(loaded.url))
+        for one in (bank.old, bank.new, bank.old):
+            bank.serve(one)
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            page.wait_for_timeout(1500)
+        assert loads == []
+
+
+# Mixes
+
+
+def test_one_file_of_the_old_version_leaves_the_old_version_at_work_until_all_are_new(
+    chromium: Browser, bank: Bank
+) -> None:
+    """Every file in its turn. For 0.1.0 each of these was the end of the token."""
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        browser = page.context.new_cdp_session(page)
+        for late in bank.new.paths():
+            browser.send("Network.clearBrowserCache")
+            bank.balancer.route = lambda path, late=late: bank.old if path == late else bank.new
+            page.goto(bank.balancer.origin)
+            works(page, None, "locked")
+            page.evaluate(INSTALL_ENDED)
+            assert page.locator("html").get_attribute("data-release") is None, late
+        bank.serve(bank.new)
+        page.goto(bank.balancer.origin)
+        works(page, "new", "locked")
+        opens(page, token_id)
+
+
+INSTALL_ENDED = """async () => {
+    const registration = await navigator.serviceWorker.ready;
+    await registration.update().catch(() => {});
+    while (registration.installing) await new Promise((resolve) => setTimeout(resolve, 20));
+}"""
+
+
+@pytest.mark.parametrize("direction", ["an old file among new ones", "a new file among old ones"])
+def test_a_first_visit_amid_an_upgrade_works_as_soon_as_the_upgrade_ends(
+    chromium: Browser, bank: Bank, direction: str
+) -> None:
+    """Every file in its turn; nobody has to click."""
+    few, many = (bank.old, bank.new) if direction.startswith("an old") else (bank.new, bank.old)
+    for other in many.paths():
+        with browser_of(chromium) as page:
+            bank.balancer.route = lambda path, other=other: few if path == other else many
+            page.goto(bank.balancer.origin)
+            expect(page.locator("#setup, #stuck:not(.late)").filter(visible=True)).to_be_visible(timeout=SLOW_MS)
+            bank.serve(many)
+            expect(page.locator("#setup")).to_be_visible(timeout=SLOW_MS)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_servers_in_turns_by_chance_never_stop_a_page_that_has_a_token(
+    chromium: Browser, bank: Bank, seed: int
+) -> None:
+    chance = random.Random(seed)
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        bank.balancer.route = lambda path: chance.choice((bank.old, bank.new))
+        for _ in range(4):
+            page.goto(bank.balancer.origin)
+            works(page, None, "locked")
+        bank.serve(bank.new)
+        page.goto(bank.balancer.origin)
+        page.evaluate(RESTARTED)
+        works(page, "new", "locked")
+        opens(page, token_id)
+
+
+def test_a_page_of_a_network_that_wants_a_login_is_never_kept(chromium: Browser, bank: Bank) -> None:
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        for bad in ("/", "/boot.js", next(path for path in bank.new.paths() if path.endswith("/main.js"))):
+            bank.balancer.route = lambda path, bad=bad: HTML if path == bad else bank.new
+            page.goto(bank.balancer.origin)
+            page.evaluate(INSTALL_ENDED)
+        bank.balancer.route = lambda path: HTML
+        page.goto(bank.balancer.origin)
+        opens(page, token_id)
+
+
+# The watchdog
+
+
+def test_a_version_that_does_not_start_gives_way_to_the_one_before_and_to_the_next(
+    chromium: Browser, bank: Bank
+) -> None:
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        bank.serve(bank.broken)
+        page.goto(bank.balancer.origin)
+        wait_until(page, "caches.keys().then((names) => names.length === 2)")
+        page.evaluate(RESTARTED)
+        page.goto(bank.balancer.origin)
+        opens(page, token_id)
+        assert page.locator("html").get_attribute("data-release") is None
+        page.reload()
+        opens(page, token_id)
+        bank.serve(bank.new)
+        page.evaluate(RESTARTED)
+        page.goto(bank.balancer.origin)
+        works(page, "new", "locked")
+        opens(page, token_id)
+        wait_until(page, "caches.keys().then((names) => names.length === 1)")
+
+
+SPOIL = """async (tell) => {
+    for (const name of await caches.keys()) {
+        const cache = await caches.open(name);
+        for (const request of await cache.keys()) {
+            if (request.url.endsWith("/main.js")) await cache.put(request, new Response(tell, { headers: {
+                "Content-Type": "text/javascript" } }));
+        }
+    }
+}"""
+
+
+@pytest.mark.parametrize("damage", ["not JavaScript", "import { none } from './page.js';", "throw new Error('no');"])
+def test_a_damaged_cache_is_fetched_anew_and_the_token_is_untouched(chromium: Browser, bank: Bank, damage: str) -> None:
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        page.evaluate(SPOIL, damage)
+        page.goto(bank.balancer.origin)
+        opens(page, token_id)
+
+
+def test_without_the_network_a_damaged_cache_is_left_alone_and_the_page_says_what_to_do(
+    chromium: Browser, bank: Bank
+) -> None:
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        page.evaluate(SPOIL, "not JavaScript")
+        page.context.set_offline(True)
+        page.goto(bank.balancer.origin)
+        wait_until(page, "Number(sessionStorage.getItem('failed-starts')) >= 4")
+        expect(page.locator("#stuck")).to_contain_text("この端末のトークンは消えていません")
+        expect(page.locator("#stuck")).to_contain_text("Your token is not lost".replace("Your", "This device's"))
+        assert kept_versions(page)
+        page.context.set_offline(False)
+        page.locator("#stuck a").first.click()
+        opens(page, token_id)
+
+
+def test_a_browser_that_runs_no_script_of_ours_still_shows_the_way(chromium: Browser, bank: Bank) -> None:
+    with browser_of(chromium) as page:
+        bank.balancer.route = lambda path: HTML if path.endswith(".js") else bank.old
+        page.clock.install()
+        page.goto(bank.balancer.origin)
+        expect(page.locator("#stuck a").first).to_be_visible(timeout=SLOW_MS)
