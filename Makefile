@@ -10,7 +10,7 @@ PACKAGES := python3-venv python3-dev gcc freeradius freeradius-utils oathtool li
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help install rollback compiled demo test test-compiled lint soak tour bench fuzz mutants docs texts lock clean system dev
+.PHONY: help install rollback compiled demo test test-compiled lint soak browsers tour bench fuzz mutants docs texts lock clean system dev
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -89,11 +89,16 @@ lint: dev  ## style, types and the direction of imports
 soak: system dev  ## what takes longer than CI should wait
 	$(BIN)/python -m pytest -m soak
 
+browsers: system dev  ## the soft token in Firefox and WebKit, which are 120 MB to install
+	@.ci/packages firefox-esr gir1.2-webkit2-4.1 python3-gi xvfb xauth
+	$(BIN)/python -m pytest -m browsers tests/web/test_softtoken_browsers.py
+
 tour: system dev  ## the pictures of docs/tour.md anew, from the tests that examine the pages
 	SEKISHO_SCREENSHOTS=build/tour $(BIN)/python -m pytest -p no:cacheprovider \
 		tests/web/test_portal_browser.py tests/web/test_portal_tokens.py tests/web/test_bank_login.py tests/web/test_softtoken_page.py \
+		tests/web/test_softtoken_clock.py tests/web/test_softtoken_storage.py tests/web/test_softtoken_update.py \
 		tests/web/test_portal_and_soft_token.py tests/web/test_brand.py tests/web/test_console_browser.py
-	@for picture in docs/tour/*.png; do cp "build/tour/$${picture##*/}" "$$picture"; done
+	@for picture in docs/tour/*.png docs/tour/*.txt; do cp "build/tour/$${picture##*/}" "$$picture"; done
 
 fuzz: dev  ## the packet parser against a coverage-guided fuzzer, the PAM module against bad frames: a minute each
 	$(BIN)/python tests/radius/fuzz_packet.py -max_total_time=60

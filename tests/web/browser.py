@@ -162,13 +162,24 @@ def _places(nodes: list[dict[str, Any]]) -> str:
 
 def screenshot(page: Page, name: str) -> None:
     """The whole page as NAME.png in the folder that the environment names."""
+    if path := _kept(f"{name}.png"):
+        page.screenshot(path=path, full_page=True)
+
+
+def keep_text(text: str, name: str) -> None:
+    """A text about a page as NAME.txt, beside the screenshots."""
+    if path := _kept(f"{name}.txt"):
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def _kept(name: str) -> Path | None:
     folder = os.environ.get(SCREENSHOTS)
     if folder is None:
-        return
-    if not re.fullmatch(r"[a-z0-9-]+", name):
-        raise ValueError(f"{name}: a screenshot's name has small letters, digits and hyphens")
+        return None
+    if not re.fullmatch(r"[a-z0-9-]+\.[a-z]+", name):
+        raise ValueError(f"{name}: the name has small letters, digits and hyphens")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+    return Path(folder) / name
 
 
 def overflows(page: Page) -> bool:

@@ -58,7 +58,10 @@
     sessionStorage.removeItem(FAILURES);
   });
   // In the capture phase: a script or a style that cannot be loaded says so to its element only.
-  addEventListener("error", (event) => event.target instanceof HTMLImageElement || onFailure(), true);
+  addEventListener("error", ({ target }) => {
+    const matters = target === globalThis || target.matches?.("script, link[rel=stylesheet]");
+    if (matters) onFailure();
+  }, true);
   addEventListener("unhandledrejection", onFailure);
   if (workers?.controller) setTimeout(onFailure, PATIENCE_MS);
 })();

@@ -1,12 +1,13 @@
 // The soft token: reads the stored token, shows its first screen, and connects what can be clicked.
 
-import { watchClock } from "./clock.js";
-import { copy, refreshEverySecond } from "./code.js";
-import { lock, watchVisibility } from "./locking.js";
+import { clearOldCode, copyCode, copyTokenId, watchClipboard } from "./clipboard.js";
+import { tickClock, watchClock } from "./clock.js";
+import { readCodeAloud, refreshCode } from "./code.js";
+import { lock, lockEverywhere, lockIfOpen, lockIfUnused, watchUse } from "./locking.js";
 import { runExclusive } from "./operation.js";
 import { element, initLanguage, showCode, showError } from "./page.js";
 import { record, unlocked, useRecord } from "./session.js";
-import { eraseToken, setUpWithPasskey, setUpWithPin, showSetup } from "./setup.js";
+import { eraseToken, setUpWithPasskey, setUpWithPin, showFirstSetup, showSetup } from "./setup.js";
 import { readToken } from "./storage.js";
 import { followTabs } from "./tabs.js";
 import { unlockWithPasskey, unlockWithPin } from "./unlocking.js";
@@ -28,9 +29,11 @@ function addListeners() {
   onClick("open-passkey", (button) => runExclusive(button, unlockWithPasskey));
   onSubmit("make-pin", setUpWithPin);
   onSubmit("open-pin", unlockWithPin);
-  onClick("lock", lock);
-  onClick("copy-id", () => copy(record.tokenId));
-  onClick("copy-code", () => copy(unlocked.code));
+  onClick("stay-in-tab", showSetup);
+  onClick("lock", lockEverywhere);
+  onClick("copy-id", () => copyTokenId(record.tokenId));
+  onClick("copy-code", () => unlocked.code && copyCode(unlocked.code));
+  onClick("read-code", readCodeAloud);
   onClick("new-cancel", () => element("new-token").close());
   onClick("new-confirm", (button) => runExclusive(button, eraseToken));
   for (const button of document.querySelectorAll("[data-new-token]")) {
@@ -38,26 +41,37 @@ function addListeners() {
   }
 }
 
-async function start() {
-  initLanguage(() => unlocked && showCode(unlocked.code));
-  addListeners();
-  watchVisibility();
-  followTabs();
-  await showFirstScreen();
-  dispatchEvent(new Event("app-started")); // boot.js waits for it
-  watchUpdates();
+/** At the start of every second. Browsers call it less often while the page is out of sight. */
+function tick() {
+  tickClock();
+  lockIfUnused();
+  refreshCode();
+  clearOldCode();
+  setTimeout(tick, 1000 - (Date.now() % 1000));
 }
 
 async function showFirstScreen() {
   try {
     useRecord(await readToken());
   } catch {
+    element("loading").hidden = true;
     return showError("broken");
   }
   if (record) lock();
-  else showSetup();
-  refreshEverySecond();
+  else showFirstSetup();
   watchClock();
+  tick();
+}
+
+async function start() {
+  initLanguage(() => unlocked && showCode(unlocked.code));
+  addListeners();
+  watchUse();
+  watchClipboard();
+  followTabs(() => location.reload(), lockIfOpen);
+  await showFirstScreen();
+  dispatchEvent(new Event("app-started")); // boot.js waits for it
+  watchUpdates();
 }
 
 start();

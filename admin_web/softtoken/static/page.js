@@ -3,10 +3,11 @@
 import { BANK } from "./bank.js";
 import { initialLanguage, storeLanguage, translate } from "./texts.js";
 
-const SCREENS = ["loading", "setup", "locked", "token"];
+const SCREENS = ["loading", "home", "setup", "locked", "token"];
 let language = initialLanguage();
 let errorName = null; // the rest is kept to show it again in another language
-let clockSeconds = null;
+let clockHint = [null, null]; // the name of its text, and milliseconds
+let persistence = null;
 let tokenId = "";
 let enrolBy = null;
 
@@ -47,6 +48,14 @@ function digits(number) {
   return language === "ja" ? String(number).replace(/\d/g, (one) => "０１２３４５６７８９"[one]) : String(number);
 }
 
+/** Milliseconds in the largest unit of which there are two. */
+function duration(ms) {
+  const units = [["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000], ["second", 1000]];
+  const [unit, length] = units.find(([, one]) => ms >= 2 * one) ?? units.at(-1);
+  const number = Math.round(ms / length);
+  return digits(new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(number));
+}
+
 /** SKSO12345678 as "SKSO 1234 5678". */
 function inGroups(id) {
   return id.replace(/^(\D+)(\d{4})(\d{4})$/, "$1 $2 $3");
@@ -80,24 +89,42 @@ export function announce(name) {
   setTimeout(() => { element("status").textContent = name ? text(name) : ""; }, 50);
 }
 
-/** Shows a code (string of digits): in two groups, and digit by digit for screen readers. An empty string hides it. */
+/**
+ * Shows a code (string of digits): in two groups, and digit by digit for screen readers, which find it there but are not
+ * told of each new one. An empty string hides it.
+ */
 export function showCode(code) {
   const half = Math.ceil(code.length / 2);
   element("code").textContent = `${code.slice(0, half)} ${code.slice(half)}`.trim();
-  element("code-status").textContent = code && `${text("code")} ${[...code].join(" ")}`;
+  element("code-digits").textContent = [...code].join(" ");
+  element("code-aloud").textContent = "";
 }
 
-/** Shows how many seconds are left of a period, as text and as a ring. */
+/** Has screen readers read this code out, once. */
+export function readAloud(code) {
+  element("code-aloud").textContent = "";
+  setTimeout(() => { element("code-aloud").textContent = code && `${text("code")} ${[...code].join(" ")}`; }, 50);
+}
+
+/** Shows how many seconds are left of a period, as text and as a ring. Null: that the time is being found out. */
 export function showSeconds(left, period) {
-  element("seconds").textContent = text("seconds", { seconds: digits(left) });
-  element("ring").setAttribute("stroke-dashoffset", String(100 - (100 * left) / period));
+  element("seconds").textContent = left === null ? text("checkingTime") : text("seconds", { seconds: digits(left) });
+  element("ring").setAttribute("stroke-dashoffset", String(100 - (100 * (left ?? 0)) / period));
 }
 
-/** Shows that this device's clock is wrong by so many seconds. Null hides it. */
-export function showClockOffset(seconds) {
-  clockSeconds = seconds;
-  element("clock").hidden = seconds === null;
-  element("clock").textContent = seconds === null ? "" : text("clockOff", { seconds: digits(seconds) });
+/** Shows what there is to say of the clock: a text's name and by how many milliseconds it is off. Null hides it. */
+export function showClockHint(name, ms) {
+  clockHint = [name, ms];
+  element("clock").hidden = name === null;
+  element("clock").textContent = name === null ? "" : text(name, { amount: duration(ms ?? 0) });
+}
+
+/** Shows whether the browser keeps the token, by a text's name. */
+export function showPersistence(name) {
+  persistence = name;
+  element("kept").hidden = name === null;
+  element("kept").className = name === "keptYes" ? "" : "hint";
+  element("kept").textContent = name === null ? "" : text(name);
 }
 
 /** Shows the page in this language: "ja" or "en". The caller shows the code again. */
@@ -112,7 +139,8 @@ export function setLanguage(chosen) {
   showBank();
   showTokenId(tokenId);
   showEnrolBy(enrolBy);
-  showClockOffset(clockSeconds);
+  showClockHint(...clockHint);
+  showPersistence(persistence);
   if (errorName) element("error").textContent = text("errorPrefix") + text(errorName);
   element("status").textContent = "";
   setTitle();

@@ -1,12 +1,10 @@
-// The two requests to the server: a new token, once, and the time. Never sends a code, a seed or a PIN.
+// The request for a new token, once. Never sends a code, a seed or a PIN.
 
 /** The server did not answer, or did not answer with a token. */
 export class Unreachable extends Error {}
 
 /** The server gives out no more tokens for now (429). */
 export class TooManyRequests extends Error {}
-
-const MAX_ROUND_TRIP_MS = 10_000;
 
 /**
  * Resolves to { token: { tokenId, digits, period, enrolBy }, seed }: period in seconds, enrolBy in milliseconds since
@@ -20,19 +18,6 @@ export async function requestToken() {
   const { token_id: tokenId, seed, digits, period, enrol_by: enrolBy } = await response.json();
   const token = { tokenId, digits, period, enrolBy };
   return { token, seed: Uint8Array.from(atob(seed), (letter) => letter.charCodeAt(0)) };
-}
-
-/** Resolves to the milliseconds by which the server's clock is ahead of this device's; null if not known. */
-export async function clockOffset() {
-  try {
-    const before = Date.now();
-    const response = await request("/time", {});
-    const after = Date.now();
-    if (!response.ok || after - before > MAX_ROUND_TRIP_MS) return null;
-    return (await response.json()).now - (before + after) / 2;
-  } catch {
-    return null;
-  }
 }
 
 async function request(path, options) {

@@ -2,6 +2,7 @@
 
 import { element, showCode, showError, showScreen, text } from "./page.js";
 import { createPasskey, passkeysAvailable } from "./passkey.js";
+import { isAppleTab } from "./persistence.js";
 import { normalisePin, pinProblem } from "./pin.js";
 import { keyFromPasskey, keyFromPin, newPinLock, seal } from "./sealing.js";
 import { requestToken } from "./server.js";
@@ -11,6 +12,12 @@ import { tellTabs } from "./tabs.js";
 import { unlock } from "./unlocking.js";
 
 let pendingPasskey = null; // { lock, key }, kept until it has a token, so that a second try creates no second passkey
+
+/** Where an app on the home screen has a storage of its own, the way there comes first. */
+export function showFirstSetup() {
+  if (isAppleTab()) showScreen("home");
+  else showSetup();
+}
 
 export function showSetup() {
   element("passkey-way").hidden = !passkeysAvailable();
@@ -49,7 +56,6 @@ async function setUp(lock, key) {
     seed.fill(0);
   }
   tellTabs("changed");
-  navigator.storage?.persist?.(); // the browser may refuse: the footer says what happens then
 }
 
 /** Erases this device's token. */
@@ -59,5 +65,5 @@ export async function eraseToken() {
   useRecord(null);
   showCode("");
   tellTabs("changed");
-  showSetup();
+  showFirstSetup();
 }

@@ -1,8 +1,10 @@
 // Opens the stored token by passkey or PIN, and shows it. Never stores anything.
 
+import { now } from "./clock.js";
 import { refreshCode } from "./code.js";
 import { element, showEnrolBy, showError, showScreen, showTokenId } from "./page.js";
 import { passkeyOutput } from "./passkey.js";
+import { askToKeep } from "./persistence.js";
 import { normalisePin } from "./pin.js";
 import { keyFromPasskey, keyFromPin, unseal, WrongKey } from "./sealing.js";
 import { keepKey, record } from "./session.js";
@@ -38,7 +40,8 @@ async function unlockWithKey(key) {
 export async function unlock(seed) {
   await keepKey(seed);
   showTokenId(record.tokenId);
-  showEnrolBy(Date.now() < record.enrolBy ? record.enrolBy : null);
+  showEnrolBy(now() < record.enrolBy ? record.enrolBy : null);
   await refreshCode();
   showScreen("token");
+  askToKeep();
 }

@@ -1,0 +1,28 @@
+// Asks the browser to keep the stored token even when space runs short, and shows what it answered. Knows where a tab is
+// the wrong place for a token. Never touches the token.
+
+import { showPersistence } from "./page.js";
+
+/**
+ * Whether this is a tab of a phone or tablet of Apple's: there an app on the home screen has a storage of its own, and
+ * the storage of a tab is emptied after seven days without use. `standalone` exists on their browsers alone.
+ */
+export function isAppleTab() {
+  return navigator.standalone === false && navigator.maxTouchPoints > 0;
+}
+
+async function answer() {
+  if (isAppleTab()) return "keptInTab";
+  const { storage } = navigator;
+  if (!storage?.persist) return "keptUnknown";
+  try {
+    return (await storage.persisted()) || (await storage.persist()) ? "keptYes" : "keptNo";
+  } catch {
+    return "keptUnknown";
+  }
+}
+
+/** Asks again, because the answer may change with use. Call it at each unlocking; a browser may ask the customer. */
+export async function askToKeep() {
+  showPersistence(await answer());
+}

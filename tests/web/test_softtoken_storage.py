@@ -1,0 +1,140 @@
+"""Whether a browser keeps the soft token: asked at each unlocking, and told. The home screen first, where it counts."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyotp
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, Playwright, expect
+
+from tests.web.browser import SLOW_MS, screenshot
+from tests.web.phone import Phone, phone
+from tests.web.softtoken import SoftTokenServer, open_by_pin, set_up_by_pin, shown_code, shown_token_id
+
+ANSWER = """(answer) => {
+    globalThis.asked = 0;
+    navigator.storage.persisted = async () => false;
+    navigator.storage.persist = async () => { asked += 1; if (answer === null) throw new TypeError(); return answer; };
+}"""
+APPLE = """(() => {
+    Object.defineProperty(navigator, "standalone", { get: () => IN_APP });
+    Object.defineProperty(navigator, "maxTouchPoints", { get: () => 5 });
+})()"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftTokenServer]:
+    one = SoftTokenServer(tmp_path_factory.mktemp("server"), "tokens_per_address = 1000\ntokens_per_hour = 1000")
+    one.start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def own(playwright: Playwright, tmp_path: Path) -> Iterator[Phone]:
+    with phone(playwright, tmp_path / "profile") as one:
+        yield one
+        assert one.errors == []
+
+
+def apple(page: Page, *, in_app: bool) -> None:
+    """What Apple's phones say of themselves; the rest is Chromium's."""
+    page.add_init_script(APPLE.replace("IN_APP", "true" if in_app else "false"))
+
+
+def test_the_browsers_own_answer_is_shown(own: Phone, server: SoftTokenServer) -> None:
+    own.page.goto(server.origin)
+    expect(own.page.locator("#kept")).to_be_hidden()
+    set_up_by_pin(own.page)
+    kept = own.page.evaluate("navigator.storage.persisted()")
+    said = "自動では消しません" if kept else "自動で消すことがあります"
+    expect(own.page.locator("#kept")).to_contain_text(said, timeout=SLOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(True, "自動では消しません"), (False, "自動で消すことがあります"), (None, "確かめられません")],
+)
+def test_it_is_asked_at_each_unlocking_and_the_answer_is_shown(
+    own: Phone, server: SoftTokenServer, answer: bool | None, said: str
+) -> None:
+    own.page.goto(server.origin)
+    own.page.evaluate(ANSWER, answer)
+    set_up_by_pin(own.page)
+    expect(own.page.locator("#kept")).to_contain_text(said, timeout=SLOW_MS)
+    own.page.locator("#lock").click()
+    open_by_pin(own.page)
+    expect(own.page.locator("#token")).to_be_visible(timeout=SLOW_MS)
+    assert own.page.evaluate("asked") == 2
+    own.page.get_by_role("button", name="English").click()
+    expect(own.page.locator("#kept")).not_to_contain_text(said)
+
+
+def test_a_tab_on_apples_phones_leads_to_the_home_screen_before_anything_is_set_up(
+    own: Phone, server: SoftTokenServer
+) -> None:
+    apple(own.page, in_app=False)
+    before = len(server.issued())
+    own.page.goto(server.origin)
+    expect(own.page.get_by_role("heading", name="先に、ホーム画面に追加してください")).to_be_visible(timeout=SLOW_MS)
+    expect(own.page.locator("#setup")).to_be_hidden()
+    assert own.page.locator(".steps li").count() == own.page.locator(".steps svg").count() == 3
+    for scheme in ("light", "dark"):
+        own.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert Axe().run(own.page).violations_count == 0
+    screenshot(own.page, "token-home-ja-light")
+    own.page.set_viewport_size({"width": 320, "height": 640})
+    assert own.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert len(server.issued()) == before
+    own.page.locator("#stay-in-tab").click()
+    expect(own.page.locator("#setup-title")).to_be_focused()
+    set_up_by_pin(own.page)
+    expect(own.page.locator("#kept")).to_contain_text("７日間使わないと", timeout=SLOW_MS)
+
+
+def test_the_app_on_apples_home_screen_starts_with_the_set_up(own: Phone, server: SoftTokenServer) -> None:
+    apple(own.page, in_app=True)
+    own.page.goto(server.origin)
+    expect(own.page.locator("#setup")).to_be_visible(timeout=SLOW_MS)
+
+
+# A token as version 0.1.0 stored it: PIN 814725, seed 64656667…77 (hexadecimal).
+OF_0_1_0 = """async () => {
+    const octets = (text) => Uint8Array.from(text.match(/../g), (pair) => parseInt(pair, 16));
+    const record = {
+        tokenId: "SKSO12345678", digits: 6, period: 30, enrolBy: 1800000000000,
+        lock: { kind: "pin", salt: octets("000102030405060708090a0b0c0d0e0f"), iterations: 1000000 },
+        iv: octets("202122232425262728292a2b"),
+        sealed: octets("b8c04888644a570da05951f9687d94f715f89998eec00d1da815afe8bcd1ee97e67a0928"),
+    };
+    const database = await new Promise((resolve, reject) => {
+        const opening = indexedDB.open("soft-token", 1);
+        opening.onupgradeneeded = () => opening.result.createObjectStore("token");
+        opening.onsuccess = () => resolve(opening.result);
+        opening.onerror = reject;
+    });
+    await new Promise((resolve, reject) => {
+        const transaction = database.transaction("token", "readwrite");
+        transaction.objectStore("token").add(record, "current");
+        transaction.oncomplete = resolve;
+        transaction.onabort = reject;
+    });
+    database.close();
+}"""
+
+
+def test_a_token_of_0_1_0_still_opens_and_shows_its_codes(own: Phone, server: SoftTokenServer) -> None:
+    own.page.goto(f"{server.origin}/icon.svg")  # a page of the origin on which the app does not run
+    own.page.evaluate(OF_0_1_0)
+    own.page.goto(server.origin)
+    expect(own.page.locator("#locked")).to_be_visible(timeout=SLOW_MS)
+    open_by_pin(own.page, "814725")
+    assert shown_token_id(own.page) == "SKSO12345678"
+    expect(own.page.locator("#code")).not_to_have_text("", timeout=SLOW_MS)
+    oracle, now = pyotp.TOTP(base64.b32encode(bytes(range(100, 120))).decode()), time.time()
+    assert shown_code(own.page) in {oracle.at(now + away) for away in (-2, 0, 2)}
