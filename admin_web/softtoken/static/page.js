@@ -52,8 +52,9 @@ function digits(number) {
 function duration(ms) {
   const units = [["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000], ["second", 1000]];
   const [unit, length] = units.find(([, one]) => ms >= 2 * one) ?? units.at(-1);
-  const number = Math.round(ms / length);
-  return digits(new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(number));
+  const format = new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" });
+  const written = digits(format.format(Math.round(ms / length)));
+  return language === "ja" ? written.replace(/\s/gu, "") : written;
 }
 
 /** SKSO12345678 as "SKSO 1234 5678". */
