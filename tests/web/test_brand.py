@@ -168,6 +168,6 @@ def test_a_changed_logo_is_served_at_once_and_a_broken_one_left_out(both: Both) 
         assert 'class="logo"' in changed and changed != before
         file.write_text("broken")
         assert 'class="logo"' not in client.get("/").text
-        assert both.portal.log().count("the logo cannot be used") >= 1
+        both.portal.sekisho.wait_for_log("the logo cannot be used")
     finally:
         file.write_text(SVG)

@@ -66,14 +66,16 @@ def test_a_new_token_is_enrolled_with_what_the_screen_shows(own: Phone, server: 
 
 def test_the_codes_of_200_steps_are_pyotps(own: Phone, server: SoftTokenServer) -> None:
     page, start = own.page, 1_800_000_001
+    page.route("**/time", lambda route: route.fulfill(body="{}"))  # so that this device's clock counts
     page.clock.install(time=start)
+    page.clock.pause_at(start)
     page.reload()
     oracle = server.oracle(set_up_by_pin(page))
     for step in range(200):
         code = oracle.at(start // 30 * 30 + 30 * step + 1)
         expect(page.locator("#code")).to_have_text(f"{code[:3]} {code[3:]}", timeout=SLOW_MS)
-        page.clock.set_fixed_time(start // 30 * 30 + 30 * (step + 1) + 1)
-        page.clock.run_for(1000)
+        page.clock.fast_forward(30_000)
+        page.keyboard.press("Shift")  # in use, or it locks itself
 
 
 def test_it_works_without_a_network_after_a_restart_of_the_browser(

@@ -93,7 +93,7 @@ def test_a_jump_while_the_page_is_looked_at_is_measured_at_once(own: Phone, serv
 def test_while_the_time_is_being_found_out_no_code_is_shown(own: Phone, server: SoftTokenServer) -> None:
     set_up_by_pin(own.page)
     waiting: list[Route] = []
-    own.page.route("**/time", waiting.append)
+    own.page.route("**/time", lambda route: waiting.append(route))
     set_clock(own.page, 250)
     expect(own.page.locator("#seconds")).to_have_text("時刻を確かめています…")
     assert shown_code(own.page) == ""

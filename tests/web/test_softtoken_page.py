@@ -77,7 +77,7 @@ def test_a_screen_reader_finds_a_heading_a_name_for_every_control_and_what_is_wr
         found = {}
         for screen in screens(one.page):
             tree = found[screen] = one.page.locator("body").aria_snapshot()
-            assert len(re.findall(r"heading .*\[level=1\]|dialog ", tree)) == 1, screen
+            assert len(re.findall(r"heading .*\[level=1\]", tree)) == 1, screen
             assert not re.findall(r"- (button|textbox|link|img)(?: \[.*)?:?$", tree, re.MULTILINE), "one without a name"
         assert re.search("alert: .*(エラー|Error)", found["setup with an error"])
         assert re.search(r"\d \d \d \d \d \d", found["token"])
@@ -94,7 +94,7 @@ def test_every_screen_fits_and_every_target_is_big_enough(
         for screen in screens(one.page):
             too_wide = one.page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert too_wide <= 0, screen
-            for target in one.page.locator("button:visible, input:visible").all():
+            for target in one.page.locator("button:visible:not(.on-focus), input:visible").all():
                 box = target.bounding_box()
                 assert box and box["height"] >= 44 and box["width"] >= 44, (screen, target.inner_text())
 
@@ -125,6 +125,7 @@ def test_both_languages_have_the_same_texts_and_places_to_fill(own: Phone) -> No
 
 def test_the_ring_and_the_seconds_run_down(own: Phone) -> None:
     page = own.page
+    page.route("**/time", lambda route: route.fulfill(body="{}"))  # so that this device's clock counts
     page.clock.install(time=1_800_000_000)
     page.clock.pause_at(1_800_000_010)
     page.reload()

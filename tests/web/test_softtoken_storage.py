@@ -129,9 +129,9 @@ OF_0_1_0 = """async () => {
 
 
 def test_a_token_of_0_1_0_still_opens_and_shows_its_codes(own: Phone, server: SoftTokenServer) -> None:
-    own.page.goto(f"{server.origin}/icon.svg")  # a page of the origin on which the app does not run
-    own.page.evaluate(OF_0_1_0)
     own.page.goto(server.origin)
+    own.page.evaluate(OF_0_1_0)
+    own.page.reload()
     expect(own.page.locator("#locked")).to_be_visible(timeout=SLOW_MS)
     open_by_pin(own.page, "814725")
     assert shown_token_id(own.page) == "SKSO12345678"
