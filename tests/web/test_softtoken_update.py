@@ -18,6 +18,7 @@ from tests.web.browser import SLOW_MS, screenshot
 from tests.web.softtoken import open_by_pin, set_up_by_pin, shown_token_id
 from tests.web.softtoken_versions import HTML, Balancer, VersionServer
 
+TRIES = 6  # sw.js
 RESTARTED = "sessionStorage.removeItem('restarted')"  # as if the last new start was long ago
 
 
@@ -99,6 +100,17 @@ def kept_versions(page: Page) -> list[str]:
     return found
 
 
+def load_and_fail_to_install(page: Page, bank: Bank, path: str) -> None:
+    """Load the page and wait until its worker has asked for the file as often as it does before it gives up."""
+    bank.balancer.asked.clear()
+    page.goto(bank.balancer.origin)
+    end = time.monotonic() + SLOW_MS / 1000
+    while bank.balancer.asked.count(path) < (1 if path == "/sw.js" else TRIES):
+        assert time.monotonic() < end, (path, bank.balancer.asked)
+        page.wait_for_timeout(20)
+    page.wait_for_timeout(200)
+
+
 # What arrives
 
 
@@ -162,21 +174,13 @@ def test_one_file_of_the_old_version_leaves_the_old_version_at_work_until_all_ar
         for late in bank.new.paths():
             browser.send("Network.clearBrowserCache")
             bank.balancer.route = lambda path, late=late: bank.old if path == late else bank.new
-            page.goto(bank.balancer.origin)
+            load_and_fail_to_install(page, bank, late)
             works(page, None, "locked")
-            page.evaluate(INSTALL_ENDED)
             assert page.locator("html").get_attribute("data-release") is None, late
         bank.serve(bank.new)
         page.goto(bank.balancer.origin)
         works(page, "new", "locked")
         opens(page, token_id)
-
-
-INSTALL_ENDED = """async () => {
-    const registration = await navigator.serviceWorker.ready;
-    await registration.update().catch(() => {});
-    while (registration.installing) await new Promise((resolve) => setTimeout(resolve, 20));
-}"""
 
 
 @pytest.mark.parametrize("direction", ["an old file among new ones", "a new file among old ones"])
@@ -217,8 +221,7 @@ def test_a_page_of_a_network_that_wants_a_login_is_never_kept(chromium: Browser,
         token_id = has_token(page, bank)
         for bad in ("/", "/boot.js", next(path for path in bank.new.paths() if path.endswith("/main.js"))):
             bank.balancer.route = lambda path, bad=bad: HTML if path == bad else bank.new
-            page.goto(bank.balancer.origin)
-            page.evaluate(INSTALL_ENDED)
+            load_and_fail_to_install(page, bank, bad)
         bank.balancer.route = lambda path: HTML
         page.goto(bank.balancer.origin)
         opens(page, token_id)
