@@ -3,6 +3,8 @@
 
 import { showPersistence } from "./page.js";
 
+const PATIENCE_MS = 2_000; // until a browser that asks the customer counts as one that has not said
+
 /**
  * Whether this is a tab of a phone or tablet of Apple's: there an app on the home screen has a storage of its own, and
  * the storage of a tab is emptied after seven days without use. `standalone` exists on their browsers alone.
@@ -24,5 +26,8 @@ async function answer() {
 
 /** Asks again, because the answer may change with use. Call it at each unlocking; a browser may ask the customer. */
 export async function askToKeep() {
-  showPersistence(await answer());
+  const unanswered = setTimeout(() => showPersistence("keptUnknown"), PATIENCE_MS);
+  const name = await answer();
+  clearTimeout(unanswered);
+  showPersistence(name);
 }
