@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Page, Playwright
 
 from tests.web.browser import SLOW_MS
-from tests.web.softtoken import PIN, SoftTokenServer
+from tests.web.softtoken import PIN, SoftTokenServer, free_port
 
 pytestmark = pytest.mark.browsers
 WINDOW = Path(__file__).with_name("webkit_window.py")
@@ -33,25 +33,69 @@ class Window(Protocol):
 
 
 class FirefoxWindow:
-    def __init__(self, page: Page) -> None:
-        self.page = page
+    """Speaks Marionette, Firefox's own protocol beneath WebDriver: "LENGTH:[0, id, command, arguments]" and, back,
+    "LENGTH:[1, id, error, result]"."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.stream = connection.makefile("rwb")
+        self._read()  # its greeting
+        self._order("WebDriver:NewSession", {"capabilities": {}})
+        self._order("WebDriver:SetTimeouts", {"script": SLOW_MS, "pageLoad": SLOW_MS})
 
     def go(self, url: str) -> None:
-        self.page.goto(url)
+        self._order("WebDriver:Navigate", {"url": url})
 
     def run(self, body: str) -> Any:
-        return self.page.evaluate(f"async () => {{ {body} }}")
+        script = f"const done = arguments[0]; (async () => {{ {body} }})().then(done, (error) => done(String(error)));"
+        return self._order("WebDriver:ExecuteAsyncScript", {"script": script, "args": []})["value"]
+
+    def quit(self) -> None:
+        self._order("Marionette:Quit", {"flags": ["eAttemptQuit"]})
+        self.stream.close()
+
+    def _order(self, command: str, arguments: dict[str, Any]) -> Any:
+        text = json.dumps([0, 1, command, arguments]).encode()
+        self.stream.write(b"%d:%b" % (len(text), text))
+        self.stream.flush()
+        _, _, error, result = self._read()
+        assert error is None, (command, error)
+        return result
+
+    def _read(self) -> Any:
+        length = b""
+        while not length.endswith(b":"):
+            length += self.stream.read(1)
+        return json.loads(self.stream.read(int(length[:-1])))
 
 
 @contextmanager
-def firefox(playwright: Playwright, profile: Path) -> Iterator[Window]:
-    context = playwright.firefox.launch_persistent_context(
-        str(profile), channel="moz-firefox", executable_path="/usr/bin/firefox-esr", headless=True, timeout=SLOW_MS
-    )
+def firefox(profile: Path) -> Iterator[Window]:
+    port = free_port()
+    profile.mkdir(exist_ok=True)
+    (profile / "user.js").write_text(f'user_pref("marionette.port", {port});\n')
+    command = ["/usr/bin/firefox-esr", "--headless", "--marionette", "--no-remote", "--profile", str(profile)]
+    with (profile.parent / "firefox.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        yield FirefoxWindow(context.new_page())
+        with _connected(port) as connection:
+            window = FirefoxWindow(connection)
+            yield window
+            window.quit()
+        process.wait(60)
     finally:
-        context.close()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _connected(port: int) -> socket.socket:
+    end = time.monotonic() + SLOW_MS / 1000
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=SLOW_MS / 1000)
+        except ConnectionRefusedError:
+            assert time.monotonic() < end, "Firefox does not listen"
+            time.sleep(0.1)
 
 
 class WebKitWindow:
@@ -74,7 +118,7 @@ class WebKitWindow:
 
 
 @contextmanager
-def webkit(playwright: Playwright, profile: Path) -> Iterator[Window]:
+def webkit(profile: Path) -> Iterator[Window]:
     profile.mkdir(exist_ok=True)
     command = ["xvfb-run", "--auto-servernum", "/usr/bin/python3", str(WINDOW), str(profile)]
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "NO_AT_BRIDGE": "1", "PYTHONPATH": ""}
@@ -89,7 +133,7 @@ def webkit(playwright: Playwright, profile: Path) -> Iterator[Window]:
         process.stdout.close()
 
 
-Browser = Callable[[Playwright, Path], AbstractContextManager[Window]]
+Browser = Callable[[Path], AbstractContextManager[Window]]
 
 
 def wait_for(window: Window, expression: str) -> Any:
@@ -120,7 +164,7 @@ def shown(window: Window) -> tuple[str, str]:
 
 @pytest.mark.parametrize("browser", [firefox, webkit])
 def test_a_token_is_set_up_unlocked_and_opened_after_a_restart_without_the_server(
-    playwright: Playwright, tmp_path: Path, browser: Browser
+    tmp_path: Path, browser: Browser
 ) -> None:
     (tmp_path / "server").mkdir()
     server = SoftTokenServer(tmp_path / "server")
@@ -130,7 +174,7 @@ def test_a_token_is_set_up_unlocked_and_opened_after_a_restart_without_the_serve
         return code in {server.oracle(token_id).at(time.time() + away) for away in (-3, 0)}
 
     try:
-        with browser(playwright, tmp_path / "profile") as window:
+        with browser(tmp_path / "profile") as window:
             window.go(server.origin)
             shows(window, "setup")
             submit_pin(window, "make-pin", "pin-new", "pin-again")
@@ -144,7 +188,7 @@ def test_a_token_is_set_up_unlocked_and_opened_after_a_restart_without_the_serve
             assert wait_for(window, "document.getElementById('kept').textContent")
             wait_for(window, "navigator.serviceWorker.controller !== null")
         server.stop()
-        with browser(playwright, tmp_path / "profile") as window:
+        with browser(tmp_path / "profile") as window:
             window.go(server.origin)
             shows(window, "locked")
             submit_pin(window, "open-pin", "pin")

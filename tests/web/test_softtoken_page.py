@@ -16,6 +16,15 @@ from tests.web.phone import Phone, phone
 from tests.web.softtoken import PIN, SoftTokenServer, set_up_by_pin
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+EXAMPLES = [
+    (r"SKSO \d{4} \d{4}", "SKSO 1234 5678"),
+    (r"(\d ){5}\d", "1 2 3 4 5 6"),
+    ("残り[０-９]+秒", "残り２０秒"),
+    (r"\d+ seconds left", "20 seconds left"),
+    (r"\d{4}年\d+月\d+日", "2026年11月29日"),
+    (r"\w+ \d+, \d{4}", "November 29, 2026"),
+]
+"""What differs each time, and what the tour shows in its place."""
 MOST_BYTES = 90_000
 
 
@@ -82,7 +91,9 @@ def test_a_screen_reader_finds_a_heading_a_name_for_every_control_and_what_is_wr
         assert re.search("alert: .*(エラー|Error)", found["setup with an error"])
         assert re.search(r"\d \d \d \d \d \d", found["token"])
         text = "\n\n".join(f"[{screen}]\n{tree}" for screen, tree in found.items())
-        keep_text(re.sub(r"[0-9０-９]", "0", text), f"token-screen-reader-{locale[:2]}")
+        for varying, example in EXAMPLES:
+            text = re.sub(varying, example, text)
+        keep_text(text, f"token-screen-reader-{locale[:2]}")
 
 
 @pytest.mark.parametrize(("locale", "width"), [("ja-JP", 320), ("en-GB", 320), ("ja-JP", 1280)])
@@ -127,7 +138,7 @@ def test_the_ring_and_the_seconds_run_down(own: Phone) -> None:
     page = own.page
     page.route("**/time", lambda route: route.fulfill(body="{}"))  # so that this device's clock counts
     page.clock.install(time=1_800_000_000)
-    page.clock.pause_at(1_800_000_010)
+    page.clock.pause_at(1_800_000_010.5)  # the offset of the first load, some milliseconds, is remembered
     page.reload()
     set_up_by_pin(page)
     expect(page.locator("#seconds")).to_have_text("残り２０秒")

@@ -84,10 +84,10 @@ def test_a_tab_on_apples_phones_leads_to_the_home_screen_before_anything_is_set_
     expect(own.page.get_by_role("heading", name="先に、ホーム画面に追加してください")).to_be_visible(timeout=SLOW_MS)
     expect(own.page.locator("#setup")).to_be_hidden()
     assert own.page.locator(".steps li").count() == own.page.locator(".steps svg").count() == 3
-    for scheme in ("light", "dark"):
-        own.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert Axe().run(own.page).violations_count == 0
     screenshot(own.page, "token-home-ja-light")
+    for scheme in ("light", "dark"):
+        own.page.emulate_media(color_scheme=scheme)
+        assert Axe().run(own.page).violations_count == 0
     own.page.set_viewport_size({"width": 320, "height": 640})
     assert own.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert len(server.issued()) == before

@@ -19,6 +19,7 @@ from tests.web.softtoken import open_by_pin, set_up_by_pin, shown_token_id
 from tests.web.softtoken_versions import HTML, Balancer, VersionServer
 
 TRIES = 6  # sw.js
+QUIET_SECONDS = 2.0  # longer than a browser waits before it looks for a new worker
 RESTARTED = "sessionStorage.removeItem('restarted')"  # as if the last new start was long ago
 
 
@@ -31,6 +32,10 @@ class Bank:
 
     def serve(self, one: VersionServer) -> None:
         self.balancer.route = lambda path: one
+
+    def mix(self, odd: str, few: VersionServer | bytes, many: VersionServer) -> None:
+        """Serve one path from ``few``, or as this page, and all others from ``many``."""
+        self.balancer.route = lambda path: few if path == odd else many
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +106,17 @@ def kept_versions(page: Page) -> list[str]:
 
 
 def load_and_fail_to_install(page: Page, bank: Bank, path: str) -> None:
-    """Load the page and wait until its worker has asked for the file as often as it does before it gives up."""
+    """Load the page and wait until its worker has given the new version up because of this file, and asks no more: an
+    installation that still runs would find the file of the next route, and rightly succeed."""
     bank.balancer.asked.clear()
     page.goto(bank.balancer.origin)
-    end = time.monotonic() + SLOW_MS / 1000
-    while bank.balancer.asked.count(path) < (1 if path == "/sw.js" else TRIES):
-        assert time.monotonic() < end, (path, bank.balancer.asked)
-        page.wait_for_timeout(20)
-    page.wait_for_timeout(200)
+    tries = 1 if path == "/sw.js" else TRIES
+    seen, since = -1, time.monotonic()
+    while bank.balancer.asked.count(path) < tries or time.monotonic() < since + QUIET_SECONDS:
+        assert time.monotonic() < since + SLOW_MS / 1000, (path, bank.balancer.asked)
+        if len(bank.balancer.asked) != seen:
+            seen, since = len(bank.balancer.asked), time.monotonic()
+        page.wait_for_timeout(50)
 
 
 # What arrives
@@ -173,7 +181,7 @@ def test_one_file_of_the_old_version_leaves_the_old_version_at_work_until_all_ar
         browser = page.context.new_cdp_session(page)
         for late in bank.new.paths():
             browser.send("Network.clearBrowserCache")
-            bank.balancer.route = lambda path, late=late: bank.old if path == late else bank.new
+            bank.mix(late, bank.old, bank.new)
             load_and_fail_to_install(page, bank, late)
             works(page, None, "locked")
             assert page.locator("html").get_attribute("data-release") is None, late
@@ -191,7 +199,7 @@ def test_a_first_visit_amid_an_upgrade_works_as_soon_as_the_upgrade_ends(
     few, many = (bank.old, bank.new) if direction.startswith("an old") else (bank.new, bank.old)
     for other in many.paths():
         with browser_of(chromium) as page:
-            bank.balancer.route = lambda path, other=other: few if path == other else many
+            bank.mix(other, few, many)
             page.goto(bank.balancer.origin)
             expect(page.locator("#setup, #stuck:not(.late)").filter(visible=True)).to_be_visible(timeout=SLOW_MS)
             bank.serve(many)
@@ -220,7 +228,7 @@ def test_a_page_of_a_network_that_wants_a_login_is_never_kept(chromium: Browser,
     with browser_of(chromium) as page:
         token_id = has_token(page, bank)
         for bad in ("/", "/boot.js", next(path for path in bank.new.paths() if path.endswith("/main.js"))):
-            bank.balancer.route = lambda path, bad=bad: HTML if path == bad else bank.new
+            bank.mix(bad, HTML, bank.new)
             load_and_fail_to_install(page, bank, bad)
         bank.balancer.route = lambda path: HTML
         page.goto(bank.balancer.origin)

@@ -1,7 +1,7 @@
 // The soft token: reads the stored token, shows its first screen, and connects what can be clicked.
 
 import { clearOldCode, copyCode, copyTokenId, watchClipboard } from "./clipboard.js";
-import { tickClock, watchClock } from "./clock.js";
+import { now, tickClock, watchClock } from "./clock.js";
 import { readCodeAloud, refreshCode } from "./code.js";
 import { lock, lockEverywhere, lockIfOpen, lockIfUnused, watchUse } from "./locking.js";
 import { runExclusive } from "./operation.js";
@@ -41,13 +41,13 @@ function addListeners() {
   }
 }
 
-/** At the start of every second. Browsers call it less often while the page is out of sight. */
+/** At the start of every second of the right time. Browsers call it less often while the page is out of sight. */
 function tick() {
   tickClock();
   lockIfUnused();
   refreshCode();
   clearOldCode();
-  setTimeout(tick, 1000 - (Date.now() % 1000));
+  setTimeout(tick, 1000 - (now() % 1000));
 }
 
 async function showFirstScreen() {
