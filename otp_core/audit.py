@@ -32,6 +32,7 @@ class Event(StrEnum):
     PASSWORD_REHASHED = "password.rehashed"
     TOKEN_IMPORTED = "token.imported"
     TOKEN_ISSUED = "token.issued"
+    TOKEN_SENT_AGAIN = "token.sent-again"
     TOKEN_RETIRED = "token.retired"
     TOKEN_RESYNCHRONISED = "token.resynchronised"
     CODE_SPENT = "token.code-spent"

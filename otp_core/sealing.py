@@ -42,6 +42,7 @@ class Sealer:
         self._hosts = _derive(master_key, b"sekisho offline hosts v1")
         self._data = _derive(master_key, b"sekisho session data v1")
         self._session = _derive(master_key, b"sekisho session mark v1")
+        self._issuance = _derive(master_key, b"sekisho issuance v1")
         self._fingerprint = hashlib.blake2b(digest_size=8, key=_derive(master_key, b"sekisho fingerprint v1"))
 
     def __repr__(self) -> str:
@@ -87,6 +88,11 @@ class Sealer:
     def session_digest(self, id_: bytes) -> bytes:
         """The keyed digest (256 bits) under which the store keeps a session, from which its id cannot be recovered."""
         return hashlib.blake2b(id_, digest_size=32, key=self._session).digest()
+
+    def issuance_digest(self, purpose: bytes, content: bytes) -> bytes:
+        """A keyed digest (256 bits) for the issuing of tokens. ``purpose``: at most 16 bytes; the digests of one are
+        not those of another."""
+        return hashlib.blake2b(content, digest_size=32, key=self._issuance, person=purpose).digest()
 
     def seal_data(self, plain: bytes, digest: bytes) -> bytes:
         """A session's data, bound to its digest: version (1 byte) | nonce (12) | ciphertext and tag. Each session has

@@ -183,6 +183,8 @@ class Journey:
             "issued": issued,
         }
         values |= self._tokens(session)
+        if data["stage"] == TOKEN and self._settings().soft_token:
+            values["ticket"] = self._desk.issuance.ticket(session.customer)
         if data["stage"] == TERMS:
             values["terms"] = terms(self._settings(), request_language(request))
         if issued is not None:

@@ -50,7 +50,8 @@ class SoftTokenSettings(HttpSection):
         500,
         1,
         1_000_000,
-        "New tokens an hour for everybody together, the last quarter of them only for networks that had none in it.",
+        "New tokens an hour for everybody together, the last quarter of them only for networks that had none in it; "
+        "customers who come from the portal's sign-in have as many again, at most 5 each.",
     )
     unclaimed_days: int = count(14, 1, 365, "Days until a token that nobody has enrolled is retired.")
 

@@ -9,7 +9,7 @@ browser.
 from __future__ import annotations
 
 from otp_core.accounts.desk import Desk
-from otp_core.accounts.issuance import Quota
+from otp_core.accounts.issuance import IssuanceRequest, Quota
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import REFUSAL_TEXT, IssuedToken, Receipt, Refusal, Refused, ReissuePermit
@@ -23,6 +23,7 @@ __all__ = [
     "REFUSAL_TEXT",
     "Act",
     "Desk",
+    "IssuanceRequest",
     "IssuedToken",
     "NewPasskey",
     "PasskeyAnswer",

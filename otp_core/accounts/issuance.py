@@ -1,45 +1,56 @@
 """Self-service issuance: tokens for apps that ask, before anybody knows whose they will be. A quota bounds how many an
 hour, for each network and for everybody; a token that is not enrolled in time is retired.
+
+An app sends a random key with its request. The same key gets the same token again, so a reply that is lost on the way
+uses up no second one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from dataclasses import dataclass, field
 
 from otp_core.accounts.lifecycle import TokenMove
+from otp_core.accounts.networks import networks_of
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
-from otp_core.accounts.results import IssuedToken, Refusal, Refused
+from otp_core.accounts.results import Refusal, Refused, UnclaimedToken
+from otp_core.accounts.tickets import make_ticket, owner_of
 from otp_core.accounts.tokens import TokenService
 from otp_core.accounts.transactions import SWEPT_AT_ONCE, Transactions, rerun_on_conflict
-from otp_core.audit import Event
+from otp_core.audit import Event, ms_of
 from otp_core.login.spent_ahead import GRACE_MS
-from otp_core.model import TokenSpec
+from otp_core.model import Conflict, TokenSpec, TokenState
+from otp_core.store.issuance_keys import IssuanceKeyRow
+from otp_core.store.unit_of_work import CUSTOMER_ORIGIN, Work
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
+
+KEY_MS = _DAY_MS
+"""How long the same key gets the same token."""
+
+MOST_REPEATS = 50
+"""How often a token is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
     """How many tokens may be issued an hour: to one origin (an IPv4 address, an IPv6 /64), and to all together. A wider
-    network has a multiple of the first: see ``networks_of``."""
+    network has a multiple of the first: see ``networks_of``. Customers who come with a ticket are counted apart:
+    ``one_customer``, and as many to all of them together."""
 
     one_origin: int
     everybody: int
+    one_customer: int = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """A network that a source address lies in. ``prefix``: the origin of its tokens, or how those of a wider network
-    begin; ``shares``: how many origins' quotas it has;
-    ``is_new_by``: a token that was issued in it shows that it is not new."""
+class IssuanceRequest:
+    """What an app sends. ``key``: 128 random bits or more, the same when the same token is asked for again; None: an
+    app that asks once. ``ticket``: what the portal gave its customer; one that is empty or not good counts as none."""
 
-    name: str
-    prefix: str
-    shares: int
-    is_new_by: bool = False
+    key: bytes | None = field(default=None, repr=False)
+    ticket: str = field(default="", repr=False)
 
 
 class IssuanceService:
@@ -47,29 +58,37 @@ class IssuanceService:
 
     def __init__(self, transactions: Transactions, tokens: TokenService) -> None:
         self._transactions, self._tokens = transactions, tokens
+        self._sealer = transactions.store.sealer
+
+    def ticket(self, contract_id: str) -> str:
+        """A ticket for a customer who has signed in. Writes nothing. Raises ClockWrong."""
+        return make_ticket(self._sealer.issuance_digest, contract_id, self._transactions.now())
 
     @rerun_on_conflict
-    def issue_unclaimed(self, principal: Principal, quota: Quota) -> IssuedToken:
-        """Make a new token for an app that asks from ``principal.source``, an IP address. Its seed is shown this once.
+    def issue_unclaimed(
+        self, principal: Principal, quota: Quota, request: IssuanceRequest = IssuanceRequest()
+    ) -> UnclaimedToken:
+        """Make a new token for an app that asks from ``principal.source``, an IP address; or the one that the same key
+        got before, as long as nobody has enrolled it, for a day and MOST_REPEATS times.
 
         The last quarter of the hour's tokens is for networks from which none was issued in it: so some thousand
-        addresses in few networks do not use up everybody's.
+        addresses in few networks do not use up everybody's. A ticket gets one token, and none of the networks'.
 
-        Raises Refused (TOO_MANY), which leaves nothing: a flood must not fill the audit trail either."""
+        Raises Refused (TOO_MANY, REQUEST_USED_UP), which leaves nothing: a flood must not fill the audit trail
+        either."""
         now = self._transactions.now()
+        key, ticket = self._digests(request)
         with self._transactions.act(Act.ISSUE_UNCLAIMED, principal, record_refusal=False) as work:
-            networks = networks_of(principal.source)
-            origin, *wider = (network.prefix for network in networks)
-            total, *counts = work.count_unclaimed(now - _HOUR_MS, origin, wider, until=now + GRACE_MS)
-            for network, count in zip(networks, counts, strict=True):
-                if count >= quota.one_origin * network.shares:
-                    raise Refused(Refusal.TOO_MANY, f"from {network.name}")
-                if network.is_new_by and count and total >= quota.everybody - quota.everybody // 4:
-                    raise Refused(Refusal.TOO_MANY, f"from {network.name}, while the last are for others")
-            if total >= quota.everybody:
-                raise Refused(Refusal.TOO_MANY, "from everybody together")
-            issued = self._tokens.issue_in(work, principal, TokenSpec(), principal.name)
+            if key is not None and (known := work.issuance_key(key)):
+                return self._again(work, principal, key, known, now)
+            customer = self._customer(work, request.ticket, ticket, quota, now)
+            origin = customer or self._network(work, principal.source, quota, now)
+            issued = self._tokens.issue_seed(work, principal, TokenSpec())
             work.add_unclaimed(issued.token_id, origin)
+            if key is not None:
+                work.add_issuance_key(key, issued.token_id)
+            if customer:
+                work.add_issuance_key(ticket, issued.token_id)
         return issued
 
     @rerun_on_conflict
@@ -78,31 +97,55 @@ class IssuanceService:
         before the clock has settled: a retired token never comes back."""
         if not self._transactions.settled():
             return 0
-        before = self._transactions.now() - days * _DAY_MS
+        now = self._transactions.now()
         with self._transactions.act(Act.RETIRE_UNCLAIMED, principal) as work:
-            unclaimed = work.take_overdue_unclaimed(before, SWEPT_AT_ONCE)
+            work.drop_issuance_keys(now - KEY_MS, SWEPT_AT_ONCE)
+            unclaimed = work.take_overdue_unclaimed(now - days * _DAY_MS, SWEPT_AT_ONCE)
             for token in unclaimed:
                 self._transactions.move_token(work, token, TokenMove.RETIRE)
                 self._transactions.record(work, Event.TOKEN_RETIRED, principal, None, token.token_id)
         return len(unclaimed)
 
+    def _digests(self, request: IssuanceRequest) -> tuple[bytes | None, bytes]:
+        """Of the key and of the ticket, as the store has them."""
+        digest = self._sealer.issuance_digest
+        key = None if request.key is None else digest(b"key", request.key)
+        return key, digest(b"used ticket", request.ticket.encode(errors="backslashreplace"))
 
-def networks_of(source: str) -> tuple[Network, ...]:
-    """The networks whose tokens are counted for an IP address, the narrowest first, which is the token's origin. IPv6:
-    the /64 of a host, the /56 of a household, the /48 of a site, with one, two and four shares. IPv4: the address,
-    behind which a carrier may have many customers, and its /24, with one and four. Raises ValueError."""
-    address = ip_address(source.partition("%")[0])
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if isinstance(address, IPv6Address):
-        digits = address.exploded  # 2001:0db8:0001:0203:…: four digits a group, so a prefix of 56 bits is one of text
-        return (
-            Network(f"{IPv6Network((address, 64), strict=False)}", digits[:19], 1),
-            Network(f"{IPv6Network((address, 56), strict=False)}", digits[:17], 2),
-            Network(f"{IPv6Network((address, 48), strict=False)}", digits[:15], 4, is_new_by=True),
-        )
-    three = str(address).rpartition(".")[0]
-    return (
-        Network(str(address), str(address), 1, is_new_by=True),
-        Network(f"{three}.0/24", f"{three}.", 4),
-    )
+    def _again(
+        self, work: Work, principal: Principal, digest: bytes, known: IssuanceKeyRow, now: int
+    ) -> UnclaimedToken:
+        """The token that the same key got before. Raises Refused, Conflict."""
+        token, issued_at = work.token(known.token_id), ms_of(known.token_key)
+        too_late = now >= issued_at + KEY_MS or known.repeats >= MOST_REPEATS
+        if token is None or token.seed is None or token.state != TokenState.AVAILABLE or too_late:
+            raise Refused(Refusal.REQUEST_USED_UP, known.token_id)
+        if not work.count_repeat(digest, known.repeats):
+            raise Conflict("the same request is being answered just now: try again")
+        self._transactions.record(work, Event.TOKEN_SENT_AGAIN, principal, None, known.token_id)
+        return UnclaimedToken(known.token_id, self._sealer.unseal(token.seed, known.token_id), issued_at)
+
+    def _customer(self, work: Work, ticket: str, digest: bytes, quota: Quota, now: int) -> str:
+        """The origin of a token for a ticket's customer; empty if the ticket is not good, was used, or its customer has
+        had their share of the hour."""
+        owner = owner_of(self._sealer.issuance_digest, ticket, now)
+        if owner is None or work.issuance_key(digest):
+            return ""
+        origin = CUSTOMER_ORIGIN + owner
+        total, theirs = work.count_unclaimed(now - _HOUR_MS, origin, until=now + GRACE_MS, customers=True)
+        return origin if theirs < quota.one_customer and total < quota.everybody else ""
+
+    @staticmethod
+    def _network(work: Work, source: str, quota: Quota, now: int) -> str:
+        """The origin of a token for a source address. Raises Refused (TOO_MANY)."""
+        networks = networks_of(source)
+        origin, *wider = (network.prefix for network in networks)
+        total, *counts = work.count_unclaimed(now - _HOUR_MS, origin, wider, until=now + GRACE_MS, customers=False)
+        for network, count in zip(networks, counts, strict=True):
+            if count >= quota.one_origin * network.shares:
+                raise Refused(Refusal.TOO_MANY, f"from {network.name}")
+            if network.is_new_by and count and total >= quota.everybody - quota.everybody // 4:
+                raise Refused(Refusal.TOO_MANY, f"from {network.name}, while the last are for others")
+        if total >= quota.everybody:
+            raise Refused(Refusal.TOO_MANY, "from everybody together")
+        return origin

@@ -29,6 +29,7 @@ class Refusal(StrEnum):
     TOO_MANY = "too-many"
     WRONG_PERMIT = "wrong-permit"
     NOT_PERMITTED = "not-permitted"
+    REQUEST_USED_UP = "request-used-up"
 
 
 REFUSAL_TEXT: dict[Refusal, str] = {
@@ -50,6 +51,7 @@ REFUSAL_TEXT: dict[Refusal, str] = {
     Refusal.TOO_MANY: "too many of them now",
     Refusal.WRONG_PERMIT: "the reissue permit is wrong, used or expired",
     Refusal.NOT_PERMITTED: "not permitted",
+    Refusal.REQUEST_USED_UP: "this request got its token before, which is enrolled, retired or sent too often",
 }
 """What staff and the audit trail read. Never compared with: that is what the codes are for."""
 
@@ -91,3 +93,12 @@ class IssuedToken:
     token_id: str
     secret: str = field(repr=False)
     uri: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnclaimedToken:
+    """A token for an app that asked, with its seed in clear. ``issued_at``: ms since the epoch."""
+
+    token_id: str
+    seed: bytes = field(repr=False)
+    issued_at: int

@@ -14,9 +14,9 @@ import pyotp
 from otp_core.accounts.lifecycle import TokenMove
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
-from otp_core.accounts.results import IssuedToken, Receipt, Refusal, Refused
+from otp_core.accounts.results import IssuedToken, Receipt, Refusal, Refused, UnclaimedToken
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
-from otp_core.audit import Event
+from otp_core.audit import Event, ms_of
 from otp_core.model import NEVER, Kind, TokenSpec, TokenState
 from otp_core.otp import normalise_token_id
 from otp_core.store.unit_of_work import NewToken, Work
@@ -79,12 +79,17 @@ class TokenService:
 
     def issue_in(self, work: Work, principal: Principal, spec: TokenSpec, issuer: str) -> IssuedToken:
         """Issue a token in a transaction that another service has opened."""
+        issued = self.issue_seed(work, principal, spec)
+        return _provision(issued.token_id, issued.seed, spec, issuer)
+
+    def issue_seed(self, work: Work, principal: Principal, spec: TokenSpec) -> UnclaimedToken:
+        """The same, for an app that takes the seed itself."""
         seed = secrets.token_bytes(_SEED_OCTETS[spec.algorithm])
         token_id = self._unused_token_id(work)
         sealed = self._transactions.store.sealer.seal(seed, token_id)
         work.add_tokens([NewToken(token_id, sealed, spec)])
-        self._transactions.record(work, Event.TOKEN_ISSUED, principal, None, token_id)
-        return _provision(token_id, seed, spec, issuer)
+        receipt = self._transactions.record(work, Event.TOKEN_ISSUED, principal, None, token_id)
+        return UnclaimedToken(token_id, seed, ms_of(receipt.reference))
 
     def _unused_token_id(self, work: Work) -> str:
         while True:

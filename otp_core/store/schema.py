@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0008"
+REVISION = "0009"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -107,6 +107,15 @@ unclaimed_token = Table(
 )
 # Tokens issued by self-service and not enrolled yet. Their key tells when they were issued.
 Index("ix_unclaimed_token_origin_token_key", unclaimed_token.c.origin, unclaimed_token.c.token_key)
+
+issuance_key = Table(
+    "issuance_key",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True, comment="keyed digest of what an app sent with its request"),
+    Column("token_key", _BIG, ForeignKey("token.key"), nullable=False, index=True),
+    Column("repeats", SmallInteger, nullable=False, server_default=text("0"), comment="how often it was sent again"),
+)
+# Requests for a token by self-service: the same key gets the same token again. Deleted after a day.
 
 permit = Table(
     "permit",

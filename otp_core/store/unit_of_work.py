@@ -3,7 +3,8 @@
 It reads, writes and records; it decides nothing. The contract is "serialisable": what a transaction read still holds
 when it is committed, or the engine raises Conflict. Writes whose loss would matter repeat in their WHERE what was read
 before, and return False if the row says something else by now: then the caller raises Conflict. Statements of sessions
-are in sessions.py, those of who has which token in bindings.py, those of notices in outbox.py.
+are in sessions.py, those of who has which token in bindings.py, of issuance keys in issuance_keys.py, of notices in
+outbox.py.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from otp_core.audit import Event, Ids, id_at, ms_of
 from otp_core.model import NEVER, AuditRow, Conflict, LoginRecord, OtpUse, TokenSpec, TokenState
 from otp_core.store import outbox
 from otp_core.store.bindings import BindingStatements
+from otp_core.store.issuance_keys import IssuanceKeyStatements
 from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
 from otp_core.store.queries import newest_audit_id, read_meta
 from otp_core.store.schema import audit, binding, customer, meta, permit, profile, token, unclaimed_token
 from otp_core.store.sessions import SessionStatements
 from otp_core.verifier import LOCAL_VERIFIER
+
+CUSTOMER_ORIGIN = "customer "
+"""How the origin of a token begins that was issued to a customer who had signed in; any other is a network."""
 
 _LOGIN_RECORD = text(f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKENS} WHERE c.contract_id = :contract_id")  # noqa: S608
 
@@ -90,7 +95,7 @@ class NewToken:
     last_step: int = NEVER
 
 
-class Work(SessionStatements, BindingStatements):
+class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
     """An open transaction. Made by ``Store.work``. ``notices``: changes are told to customers by e-mail."""
 
     def __init__(self, connection: Connection, ids: Ids, *, notices: bool = False) -> None:
@@ -267,15 +272,19 @@ class Work(SessionStatements, BindingStatements):
         key = select(token.c.key, literal(origin)).where(token.c.token_id == token_id)
         self._connection.execute(insert(unclaimed_token).from_select(["token_key", "origin"], key))
 
-    def count_unclaimed(self, at: int, origin: str, prefixes: Sequence[str], *, until: int) -> list[int]:
+    def count_unclaimed(
+        self, at: int, origin: str, prefixes: Sequence[str] = (), *, until: int, customers: bool
+    ) -> list[int]:
         """How many tokens were issued by self-service since ``at`` and before ``until`` (ms): in all, to this origin,
-        and for each prefix to those that begin with it."""
+        and for each prefix to those that begin with it. ``customers``: of the origins that are customers, else of those
+        that are networks."""
         column = unclaimed_token.c.origin
         which = (column == origin, *(column.startswith(prefix, autoescape=True) for prefix in prefixes))
         counts = [func.count(case((one, 1))) for one in which]
         query = select(func.count(), *counts).select_from(unclaimed_token)
-        key = unclaimed_token.c.token_key
-        return list(self._connection.execute(query.where(key >= id_at(at), key < id_at(until))).one())
+        key, of_customer = unclaimed_token.c.token_key, column.startswith(CUSTOMER_ORIGIN)
+        query = query.where(key >= id_at(at), key < id_at(until), of_customer if customers else ~of_customer)
+        return list(self._connection.execute(query).one())
 
     def take_overdue_unclaimed(self, before: int, limit: int) -> list[TokenRecord]:
         """Delete the notes on some tokens that were issued before a moment (ms); of these, the tokens that are still

@@ -7,9 +7,11 @@ import datetime
 import hashlib
 import json
 import re
+import secrets
 import signal
 import ssl
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -275,3 +277,52 @@ def test_settings_that_cannot_be_used_are_named(tmp_path: Path, section: str, sa
     except ConfigProblems as error:
         problems = [str(error)]
     assert any(said in problem for problem in problems), problems
+
+
+# Keys and tickets
+
+
+def post(server: SoftTokenServer, source: str, **form: str) -> Answer:
+    data = urllib.parse.urlencode(form).encode()
+    return ask(
+        f"{server.origin}/token", "POST", data=data, Sec_Fetch_Site="same-origin", X_Forwarded_For=source,
+        Content_Type="application/x-www-form-urlencoded",
+    )  # fmt: skip
+
+
+def test_the_same_key_is_answered_with_the_same_token(server: SoftTokenServer) -> None:
+    key = secrets.token_urlsafe(16)
+    before = len(server.issued())
+    first, again = (post(server, "198.51.100.20", key=key) for _ in range(2))
+    assert (first.status, again.status) == (200, 200)
+    assert json.loads(again.body)["seed"] == json.loads(first.body)["seed"]
+    assert len(server.issued()) == before + 1
+    assert key not in server.log_text()
+
+
+def test_the_same_key_from_elsewhere_is_answered_too(server: SoftTokenServer) -> None:
+    """A phone changes its network while it waits for the answer."""
+    key = secrets.token_urlsafe(16)
+    first, again = (post(server, source, key=key) for source in ("198.51.101.21", "2001:db8:7::1"))
+    assert json.loads(again.body)["token_id"] == json.loads(first.body)["token_id"]
+
+
+@pytest.mark.parametrize("key", ["x", "0" * 20, "é" * 30, "A" * 90, "*" * 30])
+def test_a_key_that_can_be_guessed_or_is_none_is_refused(server: SoftTokenServer, key: str) -> None:
+    before = len(server.issued())
+    assert post(server, "198.51.102.22", key=key).status == 400
+    assert len(server.issued()) == before
+
+
+def test_a_ticket_of_the_portal_has_a_quota_of_its_own(tmp_path: Path) -> None:
+    server = SoftTokenServer(tmp_path, 'tokens_per_address = 1\ntokens_per_hour = 1\ntrusted_proxies = ["127.0.0.0/8"]')
+    server.start()
+    try:
+        assert post(server, "192.0.2.1", key=secrets.token_urlsafe(16)).status == 200
+        assert post(server, "192.0.2.1", key=secrets.token_urlsafe(16)).status == 429
+        ticket = server.desk.issuance.ticket("taro")
+        assert post(server, "192.0.2.1", key=secrets.token_urlsafe(16), ticket=ticket).status == 200
+        assert post(server, "192.0.2.1", key=secrets.token_urlsafe(16), ticket=ticket).status == 429
+        assert ticket not in server.log_text()
+    finally:
+        server.kill()
