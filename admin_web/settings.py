@@ -11,6 +11,8 @@ from admin_web.http.section import HttpSection
 from otp_core.settings.section import ExistingPath, count
 from otp_core.settings.values import Address, Issuer, Listen, Origin, PageUrl, TimeZone
 
+DEFAULT_ISSUER = "Sekisho"
+
 
 class WebSettings(HttpSection):
     """The customers' own pages."""
@@ -59,7 +61,9 @@ class WebSettings(HttpSection):
     terms_file_en: ExistingPath | None = Field(
         default=None, description="Their English translation, shown on English pages."
     )
-    issuer: Issuer = Field(default="Sekisho", description="What an authenticator app calls the bank, without a colon.")
+    issuer: Issuer = Field(
+        default=DEFAULT_ISSUER, description="What an authenticator app calls the bank, without a colon."
+    )
     idle_seconds: int = count(600, 180, 3600, "Seconds without a click until a customer's session ends.")
     session_seconds: int = count(1800, 180, 14_400, "Seconds until a session ends in any case.")
     proof_seconds: int = count(900, 60, 3600, "Seconds for which the old token's code lets a new token in.")

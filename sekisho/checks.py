@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pam_module.settings
 import radius_server.settings
+from admin_web.settings import DEFAULT_ISSUER
 from otp_core.settings import Checks, PasswordSettings
 from otp_core.settings.repeated import Remark
 from otp_core.settings.sources import SourceMap
@@ -90,6 +91,11 @@ def risks(settings: Settings) -> Iterator[Remark]:
             "names nobody, so all that comes through the proxy in front counts as one address, and "
             "address_free_failures wrong passwords of one stranger slow everybody's sign-in down; write the proxy's "
             "address",
+        )
+    if portal and portal.public_origin.startswith("https:") and portal.issuer == DEFAULT_ISSUER:
+        yield (
+            ("web", "issuer"),
+            f"is {DEFAULT_ISSUER}, and that is what customers' authenticator apps call the bank; write its name",
         )
     yield from _risks_of_console(settings)
     metrics = settings.metrics

@@ -56,6 +56,12 @@ class Sessions:
         """Send the cookie of a session that ``begin`` has made."""
         response.set_cookie(self._name, value, httponly=True, secure=self._secure, samesite="Lax", path="/")
 
+    def forget_pages(self, response: web.StreamResponse) -> None:
+        """Make a browser drop the pages that it keeps in memory in spite of no-store: Chromium does so when a cookie
+        changes that scripts cannot read."""
+        value = secrets.token_hex(4)
+        response.set_cookie("changed", value, httponly=True, secure=self._secure, samesite="Lax", path="/")
+
     def delete_cookie(self, response: web.Response) -> None:
         """Make the browser forget its session."""
         response.del_cookie(self._name, httponly=True, secure=self._secure, samesite="Lax", path="/")

@@ -103,7 +103,9 @@ class Journey:
             if outcome.message:
                 after["notice"] = outcome.message
             await retry_while_busy(lambda: self._desk.sessions.update(session, after))
-        raise web.HTTPSeeOther(outcome.page)
+        redirect = web.HTTPSeeOther(outcome.page)
+        self._sessions.forget_pages(redirect)
+        raise redirect
 
     def _session(self, request: web.Request) -> Session:
         """The session of a customer who has signed in. Raises HTTPSeeOther if there is none.

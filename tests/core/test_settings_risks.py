@@ -50,8 +50,16 @@ def test_a_soft_token_behind_a_proxy_that_is_not_named_is_a_warning(tmp_path: Pa
 
 
 def test_a_portal_behind_a_proxy_that_is_not_named_is_a_warning(tmp_path: Path) -> None:
-    text = STORE + '[web]\npublic_origin = "https://otp.example"\n'
+    text = STORE + '[web]\npublic_origin = "https://otp.example"\nissuer = "Example Bank"\n'
     (said,) = warnings(good(tmp_path, text), tmp_path)
     assert "web.trusted_proxies: names nobody" in said
     assert good(tmp_path, text + 'trusted_proxies = ["127.0.0.1"]\n').warnings == ()
     assert good(tmp_path, STORE + "[web]\n").warnings == ()
+
+
+def test_a_portal_that_does_not_name_the_bank_to_apps_is_a_warning(tmp_path: Path) -> None:
+    text = STORE + '[web]\npublic_origin = "https://otp.example"\ntrusted_proxies = ["127.0.0.1"]\n'
+    (said,) = warnings(good(tmp_path, text), tmp_path)
+    assert "web.issuer: is Sekisho, and that is what customers' authenticator apps call the bank" in said
+    assert good(tmp_path, text + 'issuer = "Example Bank"\n').warnings == ()
+    assert good(tmp_path, STORE + "[web]\n").warnings == (), "a trial on this machine"
