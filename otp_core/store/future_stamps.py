@@ -46,6 +46,7 @@ _SPENDING = (
     Event.SUSPENDED,
     Event.DEVICE_CHANGED,
     Event.TOKEN_ADDED,
+    Event.TOKEN_REMOVED,
     Event.OLD_CODE_GIVEN,
     Event.TOKEN_RESYNCHRONISED,
     Event.CODE_SPENT,

@@ -81,6 +81,21 @@ def test_no_code_that_was_accepted_is_accepted_again_when_its_time_comes(tmp_pat
         assert login(bank, taro) == Accept()
 
 
+def test_a_code_that_removed_a_shared_token_is_not_good_for_its_other_holder(tmp_path: Path) -> None:
+    bank = bank_with(tmp_path, one_customer_per_token=False)
+    taro, hana = bank.customer(), bank.customer("hana")
+    bank.another_token("VSMT00000002")
+    bank.clock.now += AHEAD
+    at, code = bank.clock.now, taro.code()
+    bank.desk.devices.remove("taro", code, taro.token_id, WEB)
+    bank.clock.now += 1200
+    assert login(bank, hana) == Accept()
+    go_back(bank, AHEAD + HOUR)
+    trust(bank)
+    bank.clock.now = at
+    assert reason(login(bank, hana, code)) == Finding.REUSED
+
+
 def test_a_code_of_a_moment_ago_is_not_good_again(tmp_path: Path) -> None:
     bank = bank_with(tmp_path)
     taro = bank.customer()
