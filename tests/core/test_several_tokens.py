@@ -362,6 +362,8 @@ def test_tokens_of_every_kind_stand_side_by_side_at_the_desk(tmp_path: Path) -> 
         ("x" * 40, "x" * 40),
         ("", None),
         ("   ", None),
+        ("\u00a0\u2003", None),
+        ("my\u00a0\u2009phone", "my phone"),
         (None, None),
     ],
 )
@@ -384,6 +386,9 @@ def test_a_token_is_called_what_the_customer_types(tmp_path: Path, typed: str | 
         "a\u202eb",
         "a\u200bb",
         "a\u2028b",
+        "\u3164",
+        "\u2800",
+        "a\u115fb",
         "\ud800",
         "\ufdd0",
         "x" * 41,
