@@ -91,6 +91,8 @@ class Codes:
         if not self._is_free(work, record, token):
             self.count(work, record)
             raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} is {token.state}")
+        if self._has_seed_of(record, token):
+            raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} has the seed of one that the customer has")
         found, step = self._fit(token, given, code, now)
         if found is not Fit.FITS:
             if is_code(code, token.digits) and found is Fit.WRONG:
@@ -205,6 +207,15 @@ class Codes:
         if any(own.key == token.key for own in record.tokens):
             return record.otp_use == OtpUse.SUSPENDED
         return not self._rules.one_customer_per_token
+
+    def _has_seed_of(self, record: LoginRecord, token: TokenRecord) -> bool:
+        """Whether one of the customer's other tokens has the same seed: a file was imported under other token IDs. Each
+        code would be good once for each of them."""
+        others = [own for own in record.tokens if own.key != token.key and own.seed is not None]
+        if token.seed is None or not others:
+            return False
+        unseal, seed = self._transactions.store.sealer.unseal, self._seed(token)
+        return any(own.seed is not None and unseal(own.seed, own.token_id) == seed for own in others)
 
     def _fit(self, token: TokenRecord, given: Code, code: str, now: int) -> tuple[Fit, int]:
         if token.verifier != LOCAL_VERIFIER:

@@ -94,6 +94,21 @@ def test_a_token_is_the_customers_only_once(tmp_path: Path) -> None:
     assert bank.rows() == before
 
 
+def test_a_token_with_the_seed_of_one_that_there_is_is_no_second_token(tmp_path: Path) -> None:
+    bank = opened(tmp_path)
+    taro = bank.customer()
+    bank.desk.tokens.import_rows([(NEW, taro.seed, taro.spec)], STAFF)
+    code, devices = taro.code(), bank.desk.devices
+    for act in (
+        lambda: devices.add("taro", code, NEW, code, ME),
+        lambda: devices.change("taro", code, NEW, code, ME),
+    ):
+        refusal = refused(act)
+        assert refusal.refusal is Refusal.TOKEN_OR_CODE and "seed" in refusal.detail
+    assert held(bank) == [PHONE] and bank.login_record().failures == 0
+    assert login(bank, taro, code) == Accept(), "nothing was spent"
+
+
 def test_a_token_of_somebody_else_is_not_told_from_an_unknown_one_and_counts_as_a_wrong_code(tmp_path: Path) -> None:
     bank = opened(tmp_path)
     taro, jiro = bank.customer(), bank.customer("jiro", PC)
