@@ -113,7 +113,9 @@ class ClientSettings(Section):
         description="A realm in the user name (BANK\\id, id@realm): part of the contract ID, taken off, or rejected.",
     )
     fold_case: bool = yes_or_no(
-        False, "Find a contract ID in any case, if it is stored in lower case, in upper case or capitalised."
+        False,
+        "Find a contract ID in any case, if it is stored in lower case, in upper case or capitalised; any other only "
+        "as it is.",
     )
     cut_at_nul: bool = yes_or_no(False, "Cut user name and password off at the first NUL, with whatever is behind it.")
     language: Language = Field(default=Language.JA, description="The language of its Reply-Messages.")
