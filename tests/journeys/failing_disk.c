@@ -5,7 +5,10 @@
  *
  * DISK_STORE: path of the store; every file whose path begins with it belongs to the disk, but for the log's index.
  * DISK_FOLDER/fail: while it is there and not empty, the next flush of the file whose name ends with its text fails; it
- * is removed by that. DISK_FOLDER/boot: read in the place of the kernel's boot ID, if it is there. */
+ * is removed by that. Two kinds of flush fail and say that they succeeded, as ext4's do: DISK_FOLDER/to-be-gone becomes
+ * DISK_FOLDER/gone, and while that is there the disk's files cannot be read (it was taken away); DISK_FOLDER/to-be-aborted
+ * becomes DISK_FOLDER/aborted, and what changes the times of a file notices that the journal was given up: once it
+ * succeeds and makes DISK_FOLDER/read-only of it, then it fails, as every write does. DISK_FOLDER/boot: read in the place of the kernel's boot ID, if it is there. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -75,7 +78,18 @@ static void written(int fd, off_t at, ssize_t length) {
     munmap(dirty, PAGES);
 }
 
+static int is_there(const char *what) {
+    char path[PATH_MAX];
+    in_folder(path, ".", what);
+    return getenv("DISK_FOLDER") && !access(path, F_OK);
+}
+
 ssize_t pwrite64(int fd, const void *octets, size_t length, off64_t at) {
+    char path[PATH_MAX];
+    if (is_there("read-only") && name_of_fd(fd, path)) {
+        errno = EROFS;
+        return -1;
+    }
     ssize_t done = REAL(pwrite64)(fd, octets, length, at);
     written(fd, at, done);
     return done;
@@ -93,16 +107,46 @@ ssize_t write(int fd, const void *octets, size_t length) {
     return done;
 }
 
-static int is_to_fail(const char *name) {
+static int becomes(const char *what, const char *then) {
+    char old[PATH_MAX], new[PATH_MAX];
+    in_folder(old, ".", what);
+    in_folder(new, ".", then);
+    return !(*then ? REAL(rename)(old, new) : REAL(unlink)(old));
+}
+
+/* Whether the next flush of this file is to do so; then the file is called otherwise, or removed. */
+static int is_to(const char *what, const char *name, const char *then) {
     char path[PATH_MAX], end[NAME_MAX + 1] = "";
-    in_folder(path, ".", "fail");
+    in_folder(path, ".", what);
     int fd = REAL(open)(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
     ssize_t length = read(fd, end, NAME_MAX);
     close(fd);
-    return length > 0 && ends_with(name, end) && !REAL(unlink)(path);
+    return length > 0 && ends_with(name, end) && becomes(what, then);
 }
+
+ssize_t pread64(int fd, void *octets, size_t length, off64_t at) {
+    char path[PATH_MAX];
+    if (is_there("gone") && name_of_fd(fd, path)) {
+        errno = EIO;
+        return -1;
+    }
+    return REAL(pread64)(fd, octets, length, at);
+}
+
+int futimens(int fd, const struct timespec times[2]) {
+    char path[PATH_MAX];
+    if (is_there("read-only") && name_of_fd(fd, path)) {
+        errno = EROFS;
+        return -1;
+    }
+    if (is_there("aborted") && name_of_fd(fd, path))
+        becomes("aborted", "read-only");
+    return REAL(futimens)(fd, times);
+}
+
+ssize_t pread(int fd, void *octets, size_t length, off_t at) { return pread64(fd, octets, length, at); }
 
 static void copy(int fd, const char *name, unsigned char *dirty, int all) {
     char path[PATH_MAX], self[64], page[PAGE];
@@ -115,7 +159,7 @@ static void copy(int fd, const char *name, unsigned char *dirty, int all) {
     for (off_t at = 0; at < found.st_size; at += PAGE)
         if (all || dirty[at / PAGE]) {
             dirty[at / PAGE] = 0;
-            ssize_t length = pread(from, page, PAGE, at);
+            ssize_t length = REAL(pread64)(from, page, PAGE, at);
             if (length > 0 && REAL(pwrite64)(to, page, length, at) != length)
                 abort();
         }
@@ -131,8 +175,9 @@ static int flush(int fd) {
     if (!name)
         return REAL(fdatasync)(fd);
     unsigned char *dirty = dirty_of(name);
-    int fails = is_to_fail(name);
-    if (fails)
+    int fails = is_to("fail", name, "");
+    int lies = is_to("to-be-gone", name, "gone") || is_to("to-be-aborted", name, "aborted");
+    if (fails || lies)
         memset(dirty, 0, PAGES);
     else
         copy(fd, name, dirty, ends_with(name, ".state")); /* that one is written by mmap */

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.store.sqlite import driver
+from otp_core.store.sqlite.checkpoints import INTERVAL
 from tests.journeys.faults import SILENT, command
 from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, names
 from tests.sekisho import SECRET, Sekisho, client_table, free_port
@@ -42,9 +43,18 @@ class Disk:
         """The next flush of the file with this ending."""
         (self.folder / "fail").write_text(ending)
 
+    def lie(self, then: str, ending: str) -> None:
+        """The next flush of the file with this ending fails and says that it succeeded. ``then``: what becomes of the
+        disk: gone, or its journal aborted."""
+        (self.folder / f"to-be-{then}").write_text(ending)
+
     @property
     def has_failed(self) -> bool:
         return not (self.folder / "fail").exists()
+
+    @property
+    def has_lied(self) -> bool:
+        return not list(self.folder.glob("to-be-*"))
 
     def begin(self, store: Path) -> None:
         """All that is there now is on the disk."""
@@ -60,6 +70,8 @@ class Disk:
             shutil.copy(file, store.parent)
         for file in (self.folder / "dirty").iterdir():
             file.unlink()
+        for name in ("gone", "aborted", "read-only"):
+            (self.folder / name).unlink(missing_ok=True)
         (self.folder / "boot").write_text("00000000-0000-4000-8000-" + os.urandom(6).hex() + "\n")
 
 
@@ -175,6 +187,36 @@ def test_a_power_cut_after_a_failed_flush_lets_nobody_in_twice(scene: Scene) -> 
     scene.sekisho.stop()
     scene.sekisho.start()
     assert len(scene.sekisho.audit(event="store.lost-time-voided")) == 1, "once"
+
+
+@pytest.mark.parametrize("then", ["gone", "aborted"])
+def test_a_flush_that_fails_and_says_that_it_succeeded_tells_nobody_anything(scene: Scene, then: str) -> None:
+    assert set(scene.login(60)) == {ACCEPT}
+    scene.disk.lie(then, "s.db-wal")
+    heard: list[str] = []
+    while not scene.disk.has_lied:
+        heard = scene.login(20, wait=1.5)
+    assert SILENT in heard
+    assert set(scene.login(20, wait=0.5)) == {SILENT}
+    scene.ends()
+    assert "its log cannot be used behind a flush: " in scene.sekisho.log_text()
+    scene.disk.cut_power(scene.sekisho.database)
+    scene.sekisho.start()
+    scene.check_nothing_is_lost()
+
+
+@pytest.mark.parametrize("then", ["gone", "aborted"])
+def test_such_a_flush_tells_a_command_nothing_either(scene: Scene, then: str) -> None:
+    assert set(scene.login(20)) == {ACCEPT}
+    time.sleep(3 * INTERVAL)  # no checkpoint has anything to flush then
+    scene.disk.lie(then, "s.db-wal")
+    done = command(scene.sekisho, "customer", "lock", "taro1")
+    assert scene.disk.has_lied
+    assert done.returncode == 4 and "its log cannot be used behind a flush" in done.stderr, done.stdout
+    scene.ends()
+    scene.disk.cut_power(scene.sekisho.database)
+    scene.sekisho.start()
+    scene.check_nothing_is_lost()
 
 
 def test_a_kill_in_the_midst_of_a_failure_changes_nothing(scene: Scene) -> None:

@@ -146,7 +146,7 @@ class StoreFiles:
         """See ``log_flush.committing``. ``visited``: what ``visit`` gave, otherwise inside ``hold``."""
         state = visited or self._state
         assert state is not None
-        return committing(state, self._log, connection, audit_id)
+        return committing(state, self._log or self._names[1], connection, audit_id)
 
     def stop(self, error: driver.Error) -> None:
         """SQLite could not flush a file: everybody has to stop. Inside ``hold``. Raises StoreStopped."""

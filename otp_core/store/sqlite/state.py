@@ -227,8 +227,12 @@ class StoreState:
     def raise_if_stopped(self) -> None:
         """Raises StoreStopped if everybody has to stop."""
         if self._memory[_STOP_AT] != Stop.NO:
-            found = self.stopped
-            raise StoreStopped(f"store: {found.text if found else ''}; the next start of the server puts it right")
+            raise self.as_error()
+
+    def as_error(self) -> StoreStopped:
+        """What to raise when everybody has to stop."""
+        found = self.stopped
+        return StoreStopped(f"store: {found.text if found else ''}; the next start of the server puts it right")
 
     def go_on(self, lost: str | None = None) -> None:
         """The store was put right: take the flag away, and all that was known of the old log. ``lost``: why something
