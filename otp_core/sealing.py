@@ -21,12 +21,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from otp_core.regular_file import read_regular
+
 _VERSION = b"\x01"
 _SESSION_VERSION = b"\x02"
 _NONCE = 12
 _SIZES = [size.to_bytes(8, "big") for size in range(256)]
 _INTEGER = struct.Struct(">q")
 _KEY_CHECK_NAME = "sekisho key check"
+_KEY_FILE_OCTETS = 4096
 
 
 class KeyProblem(Exception):
@@ -151,7 +154,7 @@ def read_master_key(path: Path) -> bytes:
     users."""
     try:
         mode = path.stat().st_mode
-        text = path.read_text("ascii").strip()
+        text = read_regular(path, _KEY_FILE_OCTETS).decode("ascii").strip()
     except FileNotFoundError:
         raise KeyProblem(
             f"there is no master key file {path}: restore it from your backup, or run `sekisho init` for a new store"

@@ -17,6 +17,7 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel
 
+from otp_core.regular_file import read_regular
 from otp_core.settings.problems import Problem, key_path
 from otp_core.settings.renamed import current, renamed, warning
 from otp_core.settings.schema import is_model, kind_at, sections
@@ -27,6 +28,8 @@ NOT_SETTINGS = frozenset({"SEKISHO_CONFIG", "SEKISHO_SECRETS_DIR"})
 """Variables with the prefix that say where settings are, not what they are."""
 
 _PRIVATE_OCTETS = 64 * 1024
+_FILE_OCTETS = 16 * 1024 * 1024
+"""Of a settings file: some ten thousand clients."""
 
 
 class UnusableFile(Exception):
@@ -91,7 +94,7 @@ def read_file(path: Path, schema: type[BaseModel]) -> Reading:
     """The TOML file, its keys by today's names. A file that cannot be read, or is not TOML, is a problem and has no
     values."""
     try:
-        text = path.read_bytes().decode()
+        text = read_regular(path, _FILE_OCTETS).decode()
         values = tomllib.loads(text)
     except OSError as error:
         return _nothing(str(path), f"cannot be read: {error.strerror}")
@@ -245,7 +248,7 @@ def read_private(path: Path) -> bytes:
             raise UnusableFile(f"{path} can be read by everybody: chmod o-rwx {path}")
         if status.st_size > _PRIVATE_OCTETS:
             raise UnusableFile(f"{path} is too large for a secret")
-        octets = path.read_bytes()
+        octets = read_regular(path, _PRIVATE_OCTETS)
     except OSError as error:
         raise UnusableFile(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:  # a NUL in the name

@@ -15,6 +15,7 @@ from sekisho.cli.options import AsJson, Reason
 from sekisho.cli.output import hint, say, say_rows
 
 offline = typer.Typer(help="Codes for hosts while no server answers.", no_args_is_help=True)
+_JOURNAL_OCTETS = 64 * 1024 * 1024
 Host = Annotated[str, typer.Option(metavar="NAME", help="The host, as its nas_identifier has it.", show_default=False)]
 
 
@@ -118,14 +119,16 @@ def reconcile(
       sekisho pam-offline reconcile journal
     """
     from otp_core.json_shapes import local_time
+    from otp_core.regular_file import read_regular
     from pam_module.offline.journal import BadJournal
     from pam_module.offline.reconcile import Outcome, reconcile
     from sekisho.wiring import open_clock, rules_of
 
     context = _context(ctx)
+    octets = read_regular(journal, _JOURNAL_OCTETS)
     rules, now = rules_of(context.settings), open_clock(context.store).now()
     try:
-        reconciled = reconcile(context.store, journal.read_bytes(), rules, principal(reason), now)
+        reconciled = reconcile(context.store, octets, rules, principal(reason), now)
     except BadJournal as error:
         from sekisho.cli.output import complain
 

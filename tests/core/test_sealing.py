@@ -249,3 +249,10 @@ def test_session_data_of_before_opens_after_an_upgrade() -> None:
     digest, nonce = os.urandom(32), os.urandom(12)
     sealed = b"\x01" + nonce + AESGCM(key).encrypt(nonce, b"data", digest)
     assert Sealer(KEY).unseal_data(sealed, digest) == b"data"
+
+
+@pytest.mark.parametrize("what", ["/dev/zero", "pipe"])
+def test_a_master_key_that_is_no_file_is_refused_at_once(tmp_path: Path, what: str) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(KeyProblem, match="it is no regular file"):
+        read_master_key(tmp_path / what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from ipaddress import ip_network
@@ -384,3 +385,19 @@ def test_profiles_are_checked_like_everything_else(tmp_path: Path) -> None:
         "sekisho.toml:14: pam.profiles[1].networks[0]: 10.1.2.3/8 has host bits set; write 10.0.0.0/8 or 10.1.2.3/32",
         "sekisho.toml:15: pam.profiles[1].texts_en: code needs 1 to 1024 octets of printable text, without line ends",
     ]
+
+
+# Names of what is no file.
+
+
+@pytest.mark.parametrize("what", ["/dev/zero", "pipe", "long"])
+def test_settings_that_are_no_file_or_endless_are_refused_at_once(tmp_path: Path, what: str) -> None:
+    """/dev/zero would be read until the memory is full, and a pipe waited for."""
+    named = tmp_path / what
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "long").open("wb") as file:
+        file.truncate(16 * 1024 * 1024 + 1)
+    with pytest.raises(ConfigProblems) as caught:
+        load(named, environment={})
+    why = "longer than 16,777,216 octets" if what == "long" else "no regular file"
+    assert str(caught.value) == f"{named}: cannot be read: it is {why}"

@@ -1,0 +1,22 @@
+"""Reads a file that somebody named: a regular one, and no more of it than it may hold. Others are endless (devices), or
+keep whoever opens them waiting (pipes)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """All of it, ``most`` octets or fewer. Raises OSError, whose ``strerror`` says it for pipes, devices and files that
+    are too long, too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # so a pipe without a writer is opened
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        octets = file.read(most + 1)
+    if len(octets) > most:
+        raise OSError(errno.EFBIG, f"it is longer than {most:,} octets", str(path))
+    return octets
