@@ -16,6 +16,7 @@ import typer
 from sekisho.demo import tour
 from sekisho.demo.addresses import DemoAddresses, choose_addresses, demo_bank, write_settings
 from sekisho.demo.codes_page import codes_page
+from sekisho.demo.folder import use_folder
 from sekisho.demo.people import fill_store, kept_people, permits, sample_named, wait_for_fresh_codes
 from sekisho.demo.processes import running, wait_for_tcp, wait_for_udp
 from sekisho.demo.staff import add_staff, kept_staff
@@ -73,10 +74,9 @@ def demo(
     """
     if ctx.invoked_subcommand is not None:
         return
-    folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    addresses = choose_addresses(folder, port, radius_port)
+    folder = use_folder(folder.absolute())
     people, staff = kept_people(folder), kept_staff(folder)
+    addresses = choose_addresses(folder, port, radius_port)
     config = write_settings(folder, addresses)
     fill_store(config, [*people, *staff])
     links = add_staff(config, staff)

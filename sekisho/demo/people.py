@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sekisho.demo.addresses import kept
+from sekisho.demo.folder import PEOPLE
 
 if TYPE_CHECKING:
     from otp_core.accounts import Desk, Principal
@@ -54,8 +55,19 @@ def kept_people(folder: Path) -> list[Sample]:
     def as_text() -> str:
         return json.dumps([vars(one) for one in _new_people()], ensure_ascii=False)
 
-    found = json.loads(kept(folder / "people.json", as_text))
-    return [Sample(**{**one, "state": SampleState(one.get("state", SampleState.ACTIVE))}) for one in found]
+    path = folder / PEOPLE
+    try:
+        if found := [_sample(**one) for one in json.loads(kept(path, as_text))]:
+            return found
+        raise ValueError
+    except (ValueError, TypeError, RecursionError):
+        raise typer.BadParameter(f"{path} is damaged: remove the folder, and the demo makes another") from None
+
+
+def _sample(state: str = SampleState.ACTIVE, seed: str = "", **texts: str) -> Sample:
+    """Raises ValueError and TypeError for what no demo has written."""
+    base64.b32decode(seed)
+    return Sample(state=SampleState(state), seed=seed, **texts)
 
 
 def _new_people() -> list[Sample]:
@@ -75,7 +87,7 @@ def _new_people() -> list[Sample]:
 
 def sample_named(folder: Path, contract_id: str) -> Sample:
     """A sample customer of the folder who has a token. Raises typer.BadParameter."""
-    if not (folder / "people.json").exists():
+    if not (folder / PEOPLE).exists():
         raise typer.BadParameter(f"there is no demo in {folder}: run `sekisho demo` first, or give its --folder")
     with_token = {one.contract_id: one for one in kept_people(folder) if one.token_id is not None}
     if contract_id not in with_token:

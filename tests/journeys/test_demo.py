@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import signal
 import socket
@@ -228,3 +229,46 @@ def test_there_is_a_member_of_staff_of_each_role_and_a_link_for_the_first_passke
     (link,) = re.findall(r"http://localhost:[0-9]+/welcome/\S+", staff)
     with urllib.request.urlopen(link, timeout=60) as page:  # noqa: S310
         assert page.status == 200
+
+
+def refused(folder: Path | str, *words: str) -> str:
+    """What a demo says that does not begin."""
+    command = [sys.executable, "-m", "sekisho", "demo", *words, "--once", "--folder", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done
+    return " ".join(done.stderr.split())
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    """/etc/sekisho has a sekisho.toml, which a demo would replace."""
+    (tmp_path / "sekisho.toml").write_text("the bank's own")
+    assert "is no demo's and not empty" in refused(tmp_path)
+    assert [one.read_text() for one in tmp_path.iterdir()] == ["the bank's own"]
+
+
+def test_a_folder_into_which_others_may_put_links_is_left_alone(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    (prepared / "people.json").write_text("[]")
+    (prepared / "sekisho.toml").symlink_to(victim)
+    prepared.chmod(0o777)
+    assert "everybody may write there" in refused(prepared)
+    if os.geteuid() == 0:
+        prepared.chmod(0o700)
+        os.chown(prepared, 65534, 65534)
+        assert "belongs to somebody else" in refused(prepared)
+    assert victim.read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ['a"\nmode = "code', "a?mode=memory", "a\\b", "a\x1b[31m", os.fsdecode(b"a\xff")])
+def test_a_folder_whose_name_would_be_read_as_something_else_is_refused(tmp_path: Path, name: str) -> None:
+    assert "choose a folder without quotes" in refused(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[1]", '[{"contract_id": "taro"}]', '[{"seed": "1"}]', "[" * 100_000])
+def test_a_damaged_list_of_people_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "people.json").write_text(text)
+    assert "people.json is damaged" in refused(tmp_path)
