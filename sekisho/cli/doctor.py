@@ -5,10 +5,8 @@ does not disturb a running server.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
-import stat
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from otp_core.checks import CheckResult, CheckState
 from sekisho.cli.context import CliContext, ExitCode
 from sekisho.cli.contract_ids import examine_contract_ids
 from sekisho.cli.doctor_backup import examine_backups
+from sekisho.cli.doctor_files import examine_files
 from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import say, say_json
@@ -122,7 +121,7 @@ def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[Chec
         yield CheckResult(
             CheckState.OK, "key", f"{settings.store.master_key_file} opens this store, and only its owner reads it"
         )
-        yield from _files(file)
+        yield from examine_files(file)
         yield from _disk(file.absolute().parent)
         yield from _checkpoints(file)
         yield from _clock(store, settings)
@@ -137,27 +136,6 @@ def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[Chec
         yield CheckResult(CheckState.FAIL, "store", str(problem))
     except OSError as error:
         yield CheckResult(CheckState.FAIL, "store", f"{error}: run this as the user that the server runs as")
-
-
-def _files(file: Path) -> Iterator[CheckResult]:
-    from otp_core.store.sqlite.outside import why_stopped
-
-    if stopped := why_stopped(file):
-        yield CheckResult(
-            CheckState.FAIL,
-            "store",
-            f"nothing is acknowledged, because {stopped.text}: start the server anew, which puts the store right",
-        )
-        return
-    mode = stat.S_IMODE(file.stat().st_mode)
-    if mode & 0o077:
-        yield CheckResult(CheckState.WARN, "store", f"{file} is open to others (mode {mode:04o}): chmod 600 {file}")
-    elif os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
-        yield CheckResult(CheckState.OK, "store", f"{file} opens")
-    else:
-        yield CheckResult(
-            CheckState.FAIL, "store", f"{file} or its folder cannot be written: check their owner and mode"
-        )
 
 
 def _checkpoints(file: Path) -> Iterator[CheckResult]:
