@@ -1,6 +1,10 @@
 """Accepts the connections of a TCP socket, and has each counted before anything else happens to it, TLS included.
 
 asyncio's own server tells nobody of a connection whose handshake is not done, and accepts until no file is left.
+
+*Memory.* A connection that has sent nothing yet costs its socket and a Task. TLS begins with its first octet, and for
+HANDSHAKES connections at once: who holds handshakes open without ending them gives way to newcomers, by the rules of
+``connection_limits``. Behind the handshake a connection has BUFFER octets to read into, where asyncio takes 256 KiB.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import contextlib
 import errno
 import socket
 import ssl
+from asyncio import sslproto
 from collections.abc import Callable
 
 from admin_web.http.connection_limits import ConnectionLimiter, LimitedConnection
@@ -17,6 +22,14 @@ from otp_core.settings import Address
 
 BACKLOG = 1024
 """Connections that the kernel holds for us (net.core.somaxconn may allow fewer)."""
+
+HANDSHAKES = 200
+"""TLS handshakes under way at once."""
+
+BUFFER = 32 * 1024
+"""Octets; a TLS record has at most 16 KiB (RFC 8446 section 5.2)."""
+
+sslproto.SSLProtocol.max_size = BUFFER  # asyncio has no other way to say it
 
 _AT_ONCE = 16
 """Connections accepted before the event loop does something else."""
@@ -42,6 +55,7 @@ class Acceptor:
         tls: ssl.SSLContext | None,
     ) -> None:
         self._listening, self._limiter, self._make_connection, self._tls = listening, limiter, make_connection, tls
+        self._handshakes = limiter.for_handshakes(HANDSHAKES)
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[None]] = set()
         listening.setblocking(False)
@@ -90,24 +104,55 @@ class Acceptor:
         if connection.place is None:
             accepted.close()
             return
-        task = self._loop.create_task(self._hand_over(accepted, connection))
+        task = self._loop.create_task(self._hand_over(accepted, connection, address, drop))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    async def _hand_over(self, accepted: socket.socket, connection: LimitedConnection) -> None:
+    async def _hand_over(
+        self, accepted: socket.socket, connection: LimitedConnection, address: str, drop: Callable[[], None]
+    ) -> None:
         """Until the connection is made, handshake included."""
-        seconds = None if self._tls is None else self._limiter.header_seconds
+        try:
+            if self._tls is None:
+                await self._loop.connect_accepted_socket(lambda: connection, accepted)
+            else:
+                await self._first_octet(accepted)
+                await self._shake_hands(self._tls, accepted, connection, address, drop)
+        except (OSError, asyncio.CancelledError):  # no TLS, or not in time: nobody here has to be told
+            accepted.close()
+            connection.closed()
+
+    async def _first_octet(self, accepted: socket.socket) -> None:
+        """Until something has arrived, or the connection has ended; the limiter ends one that takes too long."""
+        arrived = self._loop.create_future()
+        self._loop.add_reader(accepted, lambda: arrived.done() or arrived.set_result(None))
+        try:
+            await arrived
+        finally:
+            self._loop.remove_reader(accepted)
+
+    async def _shake_hands(
+        self,
+        tls: ssl.SSLContext,
+        accepted: socket.socket,
+        connection: LimitedConnection,
+        address: str,
+        drop: Callable[[], None],
+    ) -> None:
+        """Raises OSError if there is no room, or no TLS in time."""
+        place = self._handshakes.admit(address, drop)
+        if place is None:
+            raise ConnectionAbortedError
         try:
             await self._loop.connect_accepted_socket(
                 lambda: connection,
                 accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=seconds,
-                ssl_shutdown_timeout=None if self._tls is None else _SHUTDOWN_SECONDS,
+                ssl=tls,
+                ssl_handshake_timeout=self._limiter.header_seconds,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
-        except (OSError, asyncio.CancelledError):  # no TLS, or not in time: nobody here has to be told
-            accepted.close()
-            connection.closed()
+        finally:
+            self._handshakes.closed(place)
 
 
 def bind_tcp(address: Address, *, shared: bool) -> socket.socket:

@@ -91,6 +91,11 @@ class ConnectionLimiter:
         self._busy: OrderedDict[Connection, float] = OrderedDict()
         self._log = RareLog("http", loop.time, LOG_INTERVAL)
 
+    def for_handshakes(self, most: int) -> ConnectionLimiter:
+        """Another one, by the same rules, for those whose handshake is under way."""
+        door = f"{self._door}, TLS handshakes"
+        return ConnectionLimiter(door, most, self._is_proxy, self._loop, self.header_seconds)
+
     @property
     def count(self) -> int:
         """How many there are."""

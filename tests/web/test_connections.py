@@ -203,19 +203,21 @@ def test_ten_strangers_with_a_hundred_connections_each_keep_no_customer_out(bank
             assert get(bank, f"127.0.2.{host + 1}") == b"HTTP/1.1 200 OK"
 
 
-def test_handshakes_that_never_begin_use_up_neither_places_nor_files(tmp_path: Path) -> None:
-    subprocess.run(
-        (
-            "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost "
-            f"-keyout {tmp_path}/a.key -out {tmp_path}/a.pem"
-        ).split(),
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.create_default_context(cafile=str(tmp_path / "a.pem"))
-    more = 'tls_certificate = "a.pem"\ntls_key = "a.key"'
+@pytest.fixture
+def context(tmp_path: Path) -> ssl.SSLContext:
+    """A certificate for localhost in a.pem and a.key, and what trusts it."""
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    files = f"-keyout {tmp_path}/a.key -out {tmp_path}/a.pem"
+    subprocess.run([*command.split(), *files.split()], check=True, capture_output=True)
+    return ssl.create_default_context(cafile=str(tmp_path / "a.pem"))
+
+
+TLS = 'tls_certificate = "a.pem"\ntls_key = "a.key"'
+
+
+def test_handshakes_that_never_begin_use_up_neither_places_nor_files(tmp_path: Path, context: ssl.SSLContext) -> None:
     few_files = ("prlimit", "--nofile=600:600")
-    with portal(tmp_path, more=more, scheme="https", prefix=few_files) as opened:
+    with portal(tmp_path, more=TLS, scheme="https", prefix=few_files) as opened:
         for start in (b"", b"\x16\x03\x01\x02\x00\x01"):
             with a_thousand(opened, start=start, each=110):
                 for host in range(10):
@@ -223,3 +225,41 @@ def test_handshakes_that_never_begin_use_up_neither_places_nor_files(tmp_path: P
         log = opened.log()
     assert "fewer connections than the settings allow" in log
     assert "Too many open files" not in log and "Traceback" not in log
+
+
+def client_hello(context: ssl.SSLContext) -> bytes:
+    """The first octets of a client that means it."""
+    outgoing = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+    return outgoing.read()
+
+
+def web_mib(bank: Portal) -> int:
+    """What the process of the pages holds in memory."""
+    (pid,) = bank.sekisho.pids("web")
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0]) // 1024
+
+
+def test_a_thousand_handshakes_that_never_end_take_little_memory_and_keep_nobody_out(
+    tmp_path: Path, context: ssl.SSLContext
+) -> None:
+    with portal(tmp_path, more=TLS, scheme="https") as opened:
+        with a_thousand(opened, start=client_hello(context)):
+            for host in range(20):
+                assert get(opened, f"127.0.2.{host + 1}", context) == b"HTTP/1.1 200 OK"
+            assert web_mib(opened) < 200
+        assert "Traceback" not in opened.log()
+
+
+def test_a_thousand_connections_behind_their_handshake_take_little_memory(
+    tmp_path: Path, context: ssl.SSLContext
+) -> None:
+    with portal(tmp_path, more=TLS, scheme="https") as opened, contextlib.ExitStack() as held:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        for number in range(950):
+            source = (f"127.0.1.{number // 95 + 1}", 0)
+            plain = socket.create_connection(("127.0.0.1", opened.port), timeout=60, source_address=source)
+            held.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
+        assert web_mib(opened) < 250
+        assert get(opened, "127.0.2.1", context) == b"HTTP/1.1 200 OK"
