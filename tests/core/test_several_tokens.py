@@ -191,6 +191,15 @@ def test_a_proof_by_a_token_that_is_lost_by_now_is_worth_nothing(tmp_path: Path)
     )
 
 
+def test_a_proof_by_a_token_that_was_removed_since_is_worth_nothing(tmp_path: Path) -> None:
+    bank, _, pc = two(tmp_path)
+    new, session = bank.token(NEW), bank.desk.sessions.begin(b"t" * 32, "taro", {}, LIMITS, ME)
+    bank.desk.devices.give_old_code("taro", pc.code(), session, 300, ME)
+    bank.desk.devices.remove("taro", None, PC, STAFF, session=session.key)
+    refusal = refused(lambda: bank.desk.devices.add_by_proof("taro", session, NEW, new.code(), ME))
+    assert refusal.refusal is Refusal.NOT_NOW and "too long ago" in refusal.detail
+
+
 # One in the place of another
 
 
@@ -284,6 +293,21 @@ def test_who_loses_the_last_one_is_lost_as_ever(tmp_path: Path) -> None:
     new = bank.token(NEW)
     bank.desk.enrolment.change_by_permit("taro", permit, NEW, new.code(), ME)
     assert (held(bank), bank.login_record().otp_use) == ([NEW], OtpUse.ACTIVE)
+
+
+def test_who_loses_the_last_one_that_works_is_lost_though_another_is_theirs(tmp_path: Path) -> None:
+    """A shared token that its other holder has reported lost is no token to go on with."""
+    bank = Bank(tmp_path, rules(tokens_per_customer=2, one_customer_per_token=False))
+    bank.customer()
+    bank.customer("jiro", PC)
+    with bank.store.work() as work:
+        record, shared = work.login_record("taro"), work.token(PC)
+        assert record is not None and shared is not None
+        work.bind(record.customer_key, shared.key, 0)
+    bank.desk.enrolment.suspend("taro", None, STAFF)
+    bank.desk.enrolment.report_lost("jiro", STAFF)
+    bank.desk.enrolment.report_lost("taro", STAFF, token_id=PHONE)
+    assert bank.login_record().otp_use == OtpUse.LOST
 
 
 def test_which_of_several_is_lost_has_to_be_said(tmp_path: Path) -> None:
