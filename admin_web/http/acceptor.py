@@ -124,10 +124,10 @@ class Acceptor:
 
     async def _first_octet(self, accepted: socket.socket) -> None:
         """Until something has arrived, or the connection has ended; the limiter ends one that takes too long."""
-        arrived = self._loop.create_future()
-        self._loop.add_reader(accepted, lambda: arrived.done() or arrived.set_result(None))
+        arrived = asyncio.Event()
+        self._loop.add_reader(accepted, arrived.set)
         try:
-            await arrived
+            await arrived.wait()
         finally:
             self._loop.remove_reader(accepted)
 

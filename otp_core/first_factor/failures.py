@@ -23,7 +23,7 @@ _SLOT = struct.Struct("=qdd")
 _HEADER = 64
 _MAGIC = b"sekisho failures 1\n"
 _WAYS = 8
-_LOCK_TRIES, _LOCK_PAUSE = 20, 0.0005
+_LOCK_TRIES, _LOCK_PAUSE = 100, 0.0005
 
 
 class Failures(NamedTuple):
@@ -101,7 +101,7 @@ class FailureTable:
 
     @contextlib.contextmanager
     def _locked(self, digest: int) -> Iterator[None]:
-        """One process at a time changes a bucket. One that is stopped while it does holds nobody up: after 10 ms the
+        """One process at a time changes a bucket. One that is stopped while it does holds nobody up: after 50 ms the
         others go on, and a failure more or less is counted."""
         at, length = self._at(digest), self._octets
         for _ in range(_LOCK_TRIES):

@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -182,7 +182,7 @@ _AGAIN = {
     Event.SUSPENDED: "sekisho suspend {customer}",
     Event.RESUMED: "sekisho resume {customer}",
     # The old token is the customer's again, and may be in other hands: the new one is let in by a permit.
-    Event.DEVICE_CHANGED: "sekisho report-lost {customer}",
+    Event.DEVICE_CHANGED: "sekisho report-lost {customer}{old}",
     Event.TOKEN_ADDED: "sekisho device add {customer} {token}",
     Event.TOKEN_REMOVED: "sekisho device remove {customer} {token}",
     Event.REPORTED_LOST: "sekisho report-lost {customer}",
@@ -206,11 +206,12 @@ def enter_again(act: KnownAct) -> str | None:
         return None  # a part of an enrolment or a device change, which has a line of its own
     if act.event == Event.TOKEN_RESYNCHRONISED and act.customer is None:
         return f"sekisho token resync {shlex.quote(act.token or '')}"
-    many = act.number > 1 or act.event == Event.TOKEN_IMPORTED
+    many, old = act.number > 1 or act.event == Event.TOKEN_IMPORTED, _changed_token(act)
     form = next((text for event, text in (_AGAIN_MANY if many else _AGAIN).items() if event == act.event), None)
     texts = {"customer": act.customer or "", "token": act.token or "", "staff": subject_of(None, None, act.reason)}
     texts["before"] = act.reason.rpartition(RENAMED)[2]
-    return form and form.format(**{name: shlex.quote(text) for name, text in texts.items()})
+    quoted = {name: shlex.quote(text) for name, text in texts.items()}
+    return form and form.format(**quoted, old=f" --token {shlex.quote(old)}" if old else "")
 
 
 def subject_of(customer: str | None, token: str | None, reason: str) -> str:
@@ -219,11 +220,41 @@ def subject_of(customer: str | None, token: str | None, reason: str) -> str:
     return customer or token or reason.partition(":")[0]
 
 
-def entered_by(act: KnownAct) -> tuple[str, ...]:
-    """The events, of the same customer or token, that show that an act was entered again."""
+_NAMES_A_TOKEN = {
+    Event.TOKEN_ADDED: (Event.TOKEN_ADDED,),
+    Event.TOKEN_REMOVED: (Event.TOKEN_REMOVED, Event.ONE_REPORTED_LOST, Event.REPORTED_LOST),
+    # It may be the last one that there is, when it is entered again.
+    Event.ONE_REPORTED_LOST: (Event.ONE_REPORTED_LOST, Event.REPORTED_LOST),
+}
+"""Acts on one of several tokens, each with the events of that same token by which it was entered again."""
+
+
+Done = tuple[str, str | None, str | None, str]
+"""Event, customer, token and reason of an audit row."""
+
+
+def is_entered(act: KnownAct, since: Collection[Done]) -> bool:
+    """Whether an act was entered again. ``since``: what was done after it was lost."""
+    tokens = {(event, customer, token) for event, customer, token, _ in since}
+    for named, by in _NAMES_A_TOKEN.items():
+        if act.event == named:
+            return any((one, act.customer, act.token) in tokens for one in by)
+    events: tuple[str, ...] = (act.event,)
+    lost = act.token if act.event == Event.REPORTED_LOST else _changed_token(act)
     if act.event == Event.DEVICE_CHANGED:
-        return (Event.DEVICE_CHANGED, Event.REPORTED_LOST)
-    return (act.event,)
+        events = (act.event, Event.REPORTED_LOST)
+    if lost and (Event.ONE_REPORTED_LOST, act.customer, lost) in tokens:
+        return True  # another token is the customer's again, too, and goes on working
+    subject = subject_of(act.customer, act.token, act.reason)
+    return any(
+        event in events and subject_of(customer, token, reason) == subject for event, customer, token, reason in since
+    )
+
+
+def _changed_token(act: KnownAct) -> str | None:
+    """The token that went with a change of device; None: not known, or several."""
+    _, was, old = act.reason.rpartition(RENAMED)
+    return old if was and act.event == Event.DEVICE_CHANGED and " " not in old else None
 
 
 def of_rows(rows: Iterable[AuditRow]) -> list[KnownAct]:

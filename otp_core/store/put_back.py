@@ -21,7 +21,7 @@ from sqlalchemy import Connection, func, select
 from otp_core.audit import ms_of
 from otp_core.clock import TOLERANCE
 from otp_core.model import BackendSilent, StoreBusy, StoreProblem, StoreUnavailable
-from otp_core.store.acts import JOURNALED, ActsJournal, KnownAct, complain, enter_again, entered_by, subject_of
+from otp_core.store.acts import JOURNALED, ActsJournal, KnownAct, complain, enter_again, is_entered
 from otp_core.store.lost_time import COUNTER_RESERVE, void_codes_of_lost_time
 from otp_core.store.mark import Mark, MarkFile
 from otp_core.store.queries import newest_audit_id, read_meta
@@ -253,14 +253,8 @@ def open_acts(connection: Connection, lost: LostTime, journal: ActsJournal | Non
     since = select(audit.c.event, audit.c.customer, audit.c.token, audit.c.reason).where(
         audit.c.id > lost.until, audit.c.event.in_(JOURNALED)
     )
-    done = {(event, subject_of(*rest)) for event, *rest in connection.execute(since)}
-    acts = lost_acts(connection, lost, journal)
-    subjects = [subject_of(one.customer, one.token, one.reason) for one in acts]
-    return [
-        one
-        for one, subject in zip(acts, subjects, strict=True)
-        if not {(event, subject) for event in entered_by(one)} & done
-    ]
+    done = [(event, customer, token, reason) for event, customer, token, reason in connection.execute(since)]
+    return [one for one in lost_acts(connection, lost, journal) if not is_entered(one, done)]
 
 
 def new_identity() -> bytes:

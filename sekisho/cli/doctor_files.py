@@ -30,8 +30,8 @@ def _store(file: Path) -> CheckResult:
     if stopped := why_stopped(file):
         text = f"nothing is acknowledged, because {stopped.text}: start the server anew, which puts the store right"
         return CheckResult(CheckState.FAIL, "store", text)
-    if (text := _open_to_others(file, file.stat())) is not None:
-        return CheckResult(CheckState.WARN, "store", text)
+    if (warning := _open_to_others(file, file.stat())) is not None:
+        return CheckResult(CheckState.WARN, "store", warning)
     if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
         return CheckResult(CheckState.OK, "store", f"{file} opens")
     return CheckResult(CheckState.FAIL, "store", f"{file} or its folder cannot be written: check their owner and mode")

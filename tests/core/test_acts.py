@@ -14,7 +14,7 @@ from otp_core.accounts import Principal, PrincipalKind, Quota
 from otp_core.audit import Event
 from otp_core.model import AuditRow, OtpUse
 from otp_core.store import acts as room
-from otp_core.store.acts import ActsJournal, KnownAct, enter_again, of_rows
+from otp_core.store.acts import ActsJournal, KnownAct, enter_again, is_entered, of_rows
 from tests.core.at_the_desk import ME
 from tests.core.bank import STAFF, Bank, rules
 from tests.core.batches import code_request, login_batch_of, run_batch
@@ -187,6 +187,8 @@ def test_an_act_that_cannot_be_noted_is_done_all_the_same(bank: Bank, capsys: py
         (row(1, "otp.resumed"), "sekisho resume c1"),
         (row(1, "otp.enrolled"), "sekisho enrol c1 T1"),
         (row(1, "otp.device-changed"), "sekisho report-lost c1"),
+        (row(1, "otp.device-changed", reason="moved; was T0"), "sekisho report-lost c1 --token T0"),
+        (row(1, "otp.device-changed", reason="was T0, T2"), "sekisho report-lost c1"),
         (row(1, "otp.reissue-permitted"), "sekisho permit-reissue c1"),
         (row(1, "token.resynchronised"), "sekisho resync c1"),
         (row(1, "token.resynchronised")._replace(customer=None), "sekisho token resync T1"),
@@ -206,6 +208,32 @@ def test_an_act_that_cannot_be_noted_is_done_all_the_same(bank: Bank, capsys: py
 )
 def test_each_act_has_the_command_that_enters_it_again(act: AuditRow, command: str | None) -> None:
     assert [enter_again(known) for known in of_rows([act])] == ([] if act.event not in room.JOURNALED else [command])
+
+
+@pytest.mark.parametrize(
+    ("lost", "done", "entered"),
+    [
+        (("otp.one-reported-lost", "T1", ""), ("otp.one-reported-lost", "T1"), True),
+        (("otp.one-reported-lost", "T1", ""), ("otp.one-reported-lost", "T2"), False),
+        (("otp.one-reported-lost", "T1", ""), ("otp.reported-lost", "T1"), True),
+        (("otp.token-added", "T1", ""), ("otp.token-added", "T2"), False),
+        (("otp.token-removed", "T1", ""), ("otp.token-removed", "T2"), False),
+        (("otp.token-removed", "T1", ""), ("otp.one-reported-lost", "T1"), True),
+        (("otp.device-changed", "T1", "was T0"), ("otp.one-reported-lost", "T0"), True),
+        (("otp.device-changed", "T1", "was T0"), ("otp.one-reported-lost", "T2"), False),
+        (("otp.device-changed", "T1", "was T0"), ("otp.reported-lost", "T2"), True),
+        (("otp.reported-lost", "T1", ""), ("otp.reported-lost", "T2"), True),
+        (("otp.reported-lost", "T1", ""), ("otp.one-reported-lost", "T1"), True),
+        (("otp.reported-lost", "T1", ""), ("otp.one-reported-lost", "T2"), False),
+    ],
+)
+def test_an_act_on_one_of_several_tokens_is_open_until_that_one_is_entered(
+    lost: tuple[str, str, str], done: tuple[str, str], entered: bool
+) -> None:
+    event, token, reason = lost
+    act = KnownAct(1, event, "a", "c", token, reason)
+    assert is_entered(act, {(done[0], "c", done[1], "")}) is entered
+    assert not is_entered(act, {(done[0], "another", done[1], "")})
 
 
 def test_every_event_that_is_noted_has_its_command_or_is_a_part_of_another() -> None:

@@ -160,7 +160,7 @@ def test_what_was_done_since_is_listed_with_its_commands(bank: Bank) -> None:
         "sekisho customer rename shiro shiro-2",
         "sekisho token import FILE.csv",
         "sekisho enrol goro VSMT00000005",
-        "sekisho report-lost goro",
+        "sekisho report-lost goro --token VSMT00000005",
     ]
     assert all(one.actor in ("staff", "taro himself") for one in done.acts)
     assert bank.login_record("taro").otp_use == OtpUse.ACTIVE, "nothing is done again by itself"
