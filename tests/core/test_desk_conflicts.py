@@ -22,10 +22,8 @@ from otp_core.store.sqlite import driver
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import Work
 from tests.core.bank import STAFF, Bank, Holder, rules
-from tests.core.desk_acts import CALLS, LIMITS, NEW, NOBODY, SWEEP, TARO, scene
-from tests.core.test_permissions import EXPECTED
-
-WHO = {"customer": TARO, "command": STAFF, "system": SWEEP, "anonymous": NOBODY}
+from tests.core.desk_acts import CALLS, LIMITS, NEW, TARO, scene
+from tests.core.test_permissions import EVERYBODY, EXPECTED
 
 
 class FailingCommits(Store):
@@ -98,7 +96,7 @@ def numbers(bank: Bank) -> dict[str, int]:
 @pytest.mark.parametrize("act", list(Act))
 def test_an_act_that_meets_a_conflict_is_run_again_and_leaves_one_run(tmp_path: Path, act: Act) -> None:
     plain, at = scene(tmp_path / "plain", act), scene(tmp_path / "conflict", act)
-    who = WHO[EXPECTED[act].split()[-1]]
+    who = EVERYBODY[EXPECTED[act].split()[-1]]
     CALLS[act](plain.bank.desk, plain, who)
     store = failing(at.bank, conflicts=1)
     result = CALLS[act](on(store, at.bank), at, who)
@@ -117,7 +115,7 @@ def test_an_act_that_meets_conflicts_only_raises_the_last_and_leaves_nothing(tmp
     at = scene(tmp_path, act)
     store, before, trail = failing(at.bank, conflicts=MOST_RUNS), at.bank.rows(), at.bank.audit()
     with pytest.raises(Conflict):
-        CALLS[act](on(store, at.bank), at, WHO[EXPECTED[act].split()[-1]])
+        CALLS[act](on(store, at.bank), at, EVERYBODY[EXPECTED[act].split()[-1]])
     assert store.runs == MOST_RUNS
     assert (at.bank.rows(), at.bank.audit()) == (before, trail)
 

@@ -43,8 +43,8 @@ def test_a_file_beside_it_that_others_may_open_is_told(store: Path, name: str) -
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_file_of_another_user_is_told(store: Path) -> None:
-    os.chown(store.parent / "s.db.state", 65534, 65534)
-    told = "s.db.state belongs to another user than the store: chown --reference=s.db s.db.state"
+    os.chown(store.parent / "s.db-turn", 65534, 65534)
+    told = "s.db-turn belongs to another user than the store: chown --reference=s.db s.db-turn"
     assert found(store)[1:] == [(CheckState.WARN, told)]
 
 
