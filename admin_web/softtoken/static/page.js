@@ -5,24 +5,15 @@ import { initialLanguage, storeLanguage, translate } from "./texts.js";
 
 const SCREENS = ["loading", "home", "setup", "locked", "token"];
 let language = initialLanguage();
-let errorMs = 0;
 let errorName = null; // the rest is kept to show it again in another language
 let clockHint = [null, null]; // the name of its text, and milliseconds
 let persistence = null;
 let tokenId = "";
-let enrolBy = [null, true];
+let enrolBy = null;
 
 /** The element with this id; null if there is none. */
 export function element(id) {
   return document.getElementById(id);
-}
-
-/** Shows the text of this name in an element, in each language that is chosen from now on. Null hides it. */
-export function showText(place, name) {
-  place.hidden = name === null;
-  if (name === null) return;
-  place.dataset.text = name;
-  place.textContent = text(name);
 }
 
 /** The text of this name (texts.js) in the current language; `values` fills its {places}. */
@@ -37,15 +28,12 @@ export function showScreen(screen) {
   if (!first) element(`${screen}-title`)?.focus();
 }
 
-/**
- * Shows the last day on which the token can be enrolled, in milliseconds since the epoch, and whether it is still to come
- * (`open`). Null hides it.
- */
-export function showEnrolBy(ms, open = true) {
-  enrolBy = [ms, open];
+/** Shows the last day on which the token can be enrolled, in milliseconds since the epoch. Null hides it. */
+export function showEnrolBy(ms) {
+  enrolBy = ms;
   element("enrol-by").hidden = ms === null;
   const date = new Intl.DateTimeFormat(language, { dateStyle: "long" }).format(ms ?? 0);
-  element("enrol-by").textContent = text(open ? "enrolBy" : "enrolByPast", { date });
+  element("enrol-by").textContent = text("enrolBy", { date });
 }
 
 /** Shows a token ID (letters, then eight digits) wherever the page has one. An empty string hides it. */
@@ -70,18 +58,16 @@ function duration(ms) {
 }
 
 /** SKSO12345678 as "SKSO 1234 5678". */
-export function inGroups(id) {
+function inGroups(id) {
   return id.replace(/^(\D+)(\d{4})(\d{4})$/, "$1 $2 $3");
 }
 
 /**
  * Shows an error and moves the focus to it. `name` is a text's name; null hides the error. With `field` (the input that
  * is wrong), the message goes above its label, and the input is marked as invalid and takes the focus.
- * `ms` fills the text's {amount}.
  */
-export function showError(name, field = null, ms = 0) {
+export function showError(name, field = null) {
   errorName = name;
-  errorMs = ms;
   for (const invalid of document.querySelectorAll("[aria-invalid]")) {
     for (const attribute of ["aria-invalid", "aria-errormessage"]) invalid.removeAttribute(attribute);
   }
@@ -89,16 +75,12 @@ export function showError(name, field = null, ms = 0) {
   if (field) field.labels[0].before(message);
   else document.querySelector("main").prepend(message);
   message.hidden = name === null;
-  message.textContent = name === null ? "" : errorText();
+  message.textContent = name === null ? "" : text("errorPrefix") + text(name);
   setTitle();
   if (name === null) return;
   field?.setAttribute("aria-invalid", "true");
   field?.setAttribute("aria-errormessage", "error");
   (field ?? message).focus();
-}
-
-function errorText() {
-  return text("errorPrefix") + text(errorName, { amount: duration(errorMs) });
 }
 
 /** Shows a short message, which screen readers read out when they are idle. `name` is a text's name, null clears it. */
@@ -157,10 +139,10 @@ export function setLanguage(chosen) {
   }
   showBank();
   showTokenId(tokenId);
-  showEnrolBy(...enrolBy);
+  showEnrolBy(enrolBy);
   showClockHint(...clockHint);
   showPersistence(persistence);
-  if (errorName) element("error").textContent = errorText();
+  if (errorName) element("error").textContent = text("errorPrefix") + text(errorName);
   element("status").textContent = "";
   setTitle();
 }
@@ -173,11 +155,6 @@ function showBank() {
     link.hidden = !BANK.portal;
     if (BANK.portal) link.href = `${BANK.portal}${link.dataset.portal}?lang=${language}`;
   }
-}
-
-/** The bank's name in the current language; empty if there is none. */
-export function bankName() {
-  return BANK[language] ?? "";
 }
 
 function setTitle() {
