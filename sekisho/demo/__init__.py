@@ -100,7 +100,11 @@ def demo(
         tour.print_lines(people, addresses, folder)
         if not once:
             typer.echo("It serves until you press ^C.")
-            server.wait()
+            ended = server.wait()
+            typer.echo(
+                f"The server has ended (exit code {ended}): {log} says why. The next demo goes on from here.", err=True
+            )
+            raise typer.Exit(ended)
 
 
 def _open_bank(started: contextlib.ExitStack, folder: Path, addresses: DemoAddresses) -> None:

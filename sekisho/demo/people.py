@@ -104,9 +104,11 @@ def fill_store(config: Path, people: list[Sample]) -> None:
     from otp_core.model import Language, TokenSpec
     from otp_core.store.store import initialise
     from sekisho.settings import load
+    from sekisho.store_watch import put_store_right
     from sekisho.wiring import cost_of, open_desk, open_store
 
     settings = load(config, environment={}).settings
+    put_store_right(settings, trust_clock=False)  # a demo whose store was stopped goes on, as a server does
     initialise(settings.store.url, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
     store = open_store(settings)
     desk, principal = open_desk(settings, store), Principal("demo", PrincipalKind.COMMAND, reason="sample data")

@@ -156,6 +156,17 @@ def test_a_second_demo_goes_on_with_the_same_bank_and_ends_after_the_tour(tmp_pa
         assert [answer for answer, _ in SHOWN] == re.findall(r"^  (Access-\w+)", done.stdout, re.MULTILINE)
 
 
+def test_a_demo_whose_store_lost_a_file_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "bank"
+    with demo(folder) as (process, _):
+        (folder / "store.db-wal").unlink()
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 5
+        assert f"The server has ended (exit code 5): {folder}/server.log says why" in said
+    with demo(folder) as (_, printed):
+        assert [line for line in printed.splitlines() if "Access-Accept     hanako" in line]
+
+
 def test_a_customers_code_is_printed_as_oathtool_prints_it(served: tuple[subprocess.Popen[str], str]) -> None:
     (config,) = set(re.findall(r"--config (\S+)", served[1]))
     command = [sys.executable, "-m", "sekisho", "demo", "code", "john", "--folder", str(Path(config).parent)]
