@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pyotp
 from playwright.sync_api import Page, expect
+from sqlalchemy import func, select
 
 from otp_core.store.queries import TokenLine, tokens
+from otp_core.store.schema import token
 from tests.sekisho import Sekisho
 from tests.web.browser import SLOW_MS
 
-PIN = "814725"
+PIN = "81472536"
 
 
 def free_port() -> int:
@@ -34,17 +36,26 @@ class SoftTokenServer(Sekisho):
         with self.store.read() as connection:
             return tokens(connection, search="SKSO")
 
+    def number_issued(self) -> int:
+        with self.store.read() as connection:
+            return connection.execute(select(func.count()).where(token.c.token_id.startswith("SKSO"))).scalar_one()
+
     def seed(self, token_id: str) -> bytes:
         with self.store.work() as work:
-            token = work.token(token_id)
-        assert token is not None and token.seed is not None
-        return self.store.sealer.unseal(token.seed, token_id)
+            found = work.token(token_id)
+        assert found is not None and found.seed is not None
+        return self.store.sealer.unseal(found.seed, token_id)
 
     def oracle(self, token_id: str) -> pyotp.TOTP:
         """pyotp with the same seed."""
         import base64
 
         return pyotp.TOTP(base64.b32encode(self.seed(token_id)).decode())
+
+
+def module(name: str) -> str:
+    """JavaScript that imports a module of the app into its page."""
+    return f"import(new URL('{name}', document.querySelector('script[type=module]').src))"
 
 
 def set_up_by_pin(page: Page, pin: str = PIN) -> str:

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.sekisho import Sekisho, client_table, free_port
 from tests.web.browser import axe, browser_page, overflows
 from tests.web.portal import Portal, PortalClient
-from tests.web.softtoken import set_up_by_pin, shown_code
+from tests.web.softtoken import PIN, set_up_by_pin, shown_code
 
 
 @dataclass
@@ -74,7 +74,7 @@ def test_a_customer_without_any_token_gets_the_soft_token_and_enrols_it(
         token.locator("#token_id").fill(token_id)
         back = token.context.new_page()
         back.goto(both.token)
-        back.locator("#pin").fill("814725")
+        back.locator("#pin").fill(PIN)
         back.locator("#open-pin button").click()
         expect(back.locator("#token")).to_be_visible()
         token.locator("#code").fill(shown_code(back))

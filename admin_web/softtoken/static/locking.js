@@ -2,7 +2,8 @@
 // not. Takes the code off the page whenever it is out of sight.
 
 import { hideCode, refreshCode } from "./code.js";
-import { announce, element, showCode, showScreen, showTokenId } from "./page.js";
+import { announce, element, showCode, showScreen, showText, showTokenId } from "./page.js";
+import { whereText } from "./passkey.js";
 import { forgetKey, record, unlocked } from "./session.js";
 import { tellTabs } from "./tabs.js";
 
@@ -28,6 +29,8 @@ export function lock() {
   showTokenId(record.tokenId);
   element("open-passkey").hidden = record.lock.kind !== "passkey";
   element("open-pin").hidden = record.lock.kind !== "pin";
+  element("pin").inputMode = record.lock.form === "phrase" ? "text" : "numeric";
+  showText(element("passkey-where"), record.lock.kind === "passkey" ? whereText(record.lock) : null);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   showScreen("locked");
 }

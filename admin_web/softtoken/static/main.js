@@ -5,11 +5,20 @@ import { now, tickClock, watchClock } from "./clock.js";
 import { readCodeAloud, refreshCode } from "./code.js";
 import { lock, lockEverywhere, lockIfOpen, lockIfUnused, watchUse } from "./locking.js";
 import { runExclusive } from "./operation.js";
-import { element, initLanguage, showCode, showError } from "./page.js";
+import { element, initLanguage, showCode, showError, showScreen } from "./page.js";
 import { record, unlocked, useRecord } from "./session.js";
-import { eraseToken, setUpWithPasskey, setUpWithPin, showFirstSetup, showSetup } from "./setup.js";
+import {
+  eraseToken,
+  setUpWithAnotherPasskey,
+  setUpWithPasskey,
+  setUpWithPin,
+  showFirstSetup,
+  showForm,
+  showSetup,
+} from "./setup.js";
 import { readToken } from "./storage.js";
 import { followTabs } from "./tabs.js";
+import { takeTicket } from "./ticket.js";
 import { unlockWithPasskey, unlockWithPin } from "./unlocking.js";
 import { watchUpdates } from "./update.js";
 
@@ -27,6 +36,10 @@ function onSubmit(id, operation) {
 function addListeners() {
   onClick("make-passkey", (button) => runExclusive(button, setUpWithPasskey));
   onClick("open-passkey", (button) => runExclusive(button, unlockWithPasskey));
+  onClick("another-passkey", (button) => runExclusive(button, setUpWithAnotherPasskey));
+  onClick("change-lock", showSetup);
+  onClick("change-cancel", () => showScreen("token"));
+  element("make-pin").addEventListener("change", showForm);
   onSubmit("make-pin", setUpWithPin);
   onSubmit("open-pin", unlockWithPin);
   onClick("stay-in-tab", showSetup);
@@ -58,12 +71,13 @@ async function showFirstScreen() {
     return showError("broken");
   }
   if (record) lock();
-  else showFirstSetup();
+  else await showFirstSetup();
   watchClock();
   tick();
 }
 
 async function start() {
+  takeTicket();
   initLanguage(() => unlocked && showCode(unlocked.code));
   addListeners();
   watchUse();

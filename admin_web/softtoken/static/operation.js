@@ -2,14 +2,23 @@
 
 import { element, showError, text } from "./page.js";
 import { NoPrf } from "./passkey.js";
+import { CannotStore } from "./pending.js";
 import { WrongKey } from "./sealing.js";
-import { TooManyRequests, Unreachable } from "./server.js";
+import { BadAnswer, KeyUsedUp, NotNow, TooManyRequests, TooSlow, Unreachable } from "./server.js";
 import { AlreadyStored } from "./storage.js";
+import { OtherTab } from "./tabs.js";
+import { TooSoon } from "./tries.js";
 
 const ERROR_TEXTS = [
   [NoPrf, "noPrf"],
   [TooManyRequests, "tooMany"],
   [Unreachable, "unreachable"],
+  [TooSlow, "tooSlow"],
+  [BadAnswer, "badAnswer"],
+  [NotNow, "notNow"],
+  [KeyUsedUp, "badAnswer"],
+  [CannotStore, "cannotStore"],
+  [OtherTab, "otherTab"],
   [WrongKey, "damaged"],
 ];
 // Names of the DOMExceptions of navigator.credentials: cancelled, timed out, or not possible on this device.
@@ -17,6 +26,7 @@ const PASSKEY_REFUSED = ["NotAllowedError", "AbortError", "InvalidStateError", "
 
 function showFailure(error) {
   if (error instanceof AlreadyStored) return location.reload(); // shows the token that the other tab has stored
+  if (error instanceof TooSoon) return showError("tooSoon", null, error.ms);
   const known = ERROR_TEXTS.find(([type]) => error instanceof type);
   return showError(known ? known[1] : PASSKEY_REFUSED.includes(error?.name) ? "passkeyNo" : "broken");
 }

@@ -5,15 +5,24 @@ import { initialLanguage, storeLanguage, translate } from "./texts.js";
 
 const SCREENS = ["loading", "home", "setup", "locked", "token"];
 let language = initialLanguage();
+let errorMs = 0;
 let errorName = null; // the rest is kept to show it again in another language
 let clockHint = [null, null]; // the name of its text, and milliseconds
 let persistence = null;
 let tokenId = "";
-let enrolBy = null;
+let enrolBy = [null, true];
 
 /** The element with this id; null if there is none. */
 export function element(id) {
   return document.getElementById(id);
+}
+
+/** Shows the text of this name in an element, in each language that is chosen from now on. Null hides it. */
+export function showText(place, name) {
+  place.hidden = name === null;
+  if (name === null) return;
+  place.dataset.text = name;
+  place.textContent = text(name);
 }
 
 /** The text of this name (texts.js) in the current language; `values` fills its {places}. */
@@ -28,12 +37,15 @@ export function showScreen(screen) {
   if (!first) element(`${screen}-title`)?.focus();
 }
 
-/** Shows the last day on which the token can be enrolled, in milliseconds since the epoch. Null hides it. */
-export function showEnrolBy(ms) {
-  enrolBy = ms;
+/**
+ * Shows the last day on which the token can be enrolled, in milliseconds since the epoch, and whether it is still to come
+ * (`open`). Null hides it.
+ */
+export function showEnrolBy(ms, open = true) {
+  enrolBy = [ms, open];
   element("enrol-by").hidden = ms === null;
   const date = new Intl.DateTimeFormat(language, { dateStyle: "long" }).format(ms ?? 0);
-  element("enrol-by").textContent = text("enrolBy", { date });
+  element("enrol-by").textContent = text(open ? "enrolBy" : "enrolByPast", { date });
 }
 
 /** Shows a token ID (letters, then eight digits) wherever the page has one. An empty string hides it. */
@@ -58,16 +70,18 @@ function duration(ms) {
 }
 
 /** SKSO12345678 as "SKSO 1234 5678". */
-function inGroups(id) {
+export function inGroups(id) {
   return id.replace(/^(\D+)(\d{4})(\d{4})$/, "$1 $2 $3");
 }
 
 /**
  * Shows an error and moves the focus to it. `name` is a text's name; null hides the error. With `field` (the input that
  * is wrong), the message goes above its label, and the input is marked as invalid and takes the focus.
+ * `ms` fills the text's {amount}.
  */
-export function showError(name, field = null) {
+export function showError(name, field = null, ms = 0) {
   errorName = name;
+  errorMs = ms;
   for (const invalid of document.querySelectorAll("[aria-invalid]")) {
     for (const attribute of ["aria-invalid", "aria-errormessage"]) invalid.removeAttribute(attribute);
   }
@@ -75,12 +89,16 @@ export function showError(name, field = null) {
   if (field) field.labels[0].before(message);
   else document.querySelector("main").prepend(message);
   message.hidden = name === null;
-  message.textContent = name === null ? "" : text("errorPrefix") + text(name);
+  message.textContent = name === null ? "" : errorText();
   setTitle();
   if (name === null) return;
   field?.setAttribute("aria-invalid", "true");
   field?.setAttribute("aria-errormessage", "error");
   (field ?? message).focus();
+}
+
+function errorText() {
+  return text("errorPrefix") + text(errorName, { amount: duration(errorMs) });
 }
 
 /** Shows a short message, which screen readers read out when they are idle. `name` is a text's name, null clears it. */
@@ -139,10 +157,10 @@ export function setLanguage(chosen) {
   }
   showBank();
   showTokenId(tokenId);
-  showEnrolBy(enrolBy);
+  showEnrolBy(...enrolBy);
   showClockHint(...clockHint);
   showPersistence(persistence);
-  if (errorName) element("error").textContent = text("errorPrefix") + text(errorName);
+  if (errorName) element("error").textContent = errorText();
   element("status").textContent = "";
   setTitle();
 }
@@ -155,6 +173,11 @@ function showBank() {
     link.hidden = !BANK.portal;
     if (BANK.portal) link.href = `${BANK.portal}${link.dataset.portal}?lang=${language}`;
   }
+}
+
+/** The bank's name in the current language; empty if there is none. */
+export function bankName() {
+  return BANK[language] ?? "";
 }
 
 function setTitle() {

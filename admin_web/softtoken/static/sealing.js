@@ -14,9 +14,17 @@ export function randomBytes(length) {
   return crypto.getRandomValues(new Uint8Array(length));
 }
 
-/** A lock for a new PIN: { kind: "pin", salt, iterations }. It is part of the record, so ITERATIONS may grow later. */
-export function newPinLock() {
-  return { kind: "pin", salt: randomBytes(16), iterations: ITERATIONS };
+/** Overwrites a secret (Uint8Array). */
+export function wipe(secret) {
+  secret.fill(0);
+}
+
+/**
+ * A lock for a new PIN: { kind: "pin", form, salt, iterations }. `form`: "digits" or "phrase"; before there were phrases
+ * it was not written. It is part of the record, so ITERATIONS may grow later.
+ */
+export function newPinLock(form) {
+  return { kind: "pin", form, salt: randomBytes(16), iterations: ITERATIONS };
 }
 
 /** Resolves to the AES key of a normalised PIN (string) and its lock: PBKDF2-HMAC-SHA-256 (RFC 8018, section 5.2). */

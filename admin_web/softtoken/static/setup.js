@@ -1,69 +1,141 @@
-// Makes this device's token: the lock first, then the request for a token, sealed as soon as it arrives. Erases one.
+// Makes this device's token, or gives it another lock. The token is asked for with a key that is kept until it is
+// stored, so that any failure on the way uses up no second one. Erases a token.
 
-import { element, showCode, showError, showScreen, text } from "./page.js";
-import { createPasskey, passkeysAvailable } from "./passkey.js";
+import { element, showCode, showError, showScreen, showText } from "./page.js";
+import { disownPasskey, passkeyAbility } from "./passkey.js";
+import { passkeyFor, pendingText, startAnotherPasskey } from "./passkeysetup.js";
+import { dropRequestKey, CannotStore, requestKey } from "./pending.js";
 import { isAppleTab } from "./persistence.js";
 import { normalisePin, pinProblem } from "./pin.js";
-import { keyFromPasskey, keyFromPin, newPinLock, seal } from "./sealing.js";
-import { requestToken } from "./server.js";
-import { useRecord } from "./session.js";
-import { deleteToken, storeToken } from "./storage.js";
-import { tellTabs } from "./tabs.js";
-import { unlock } from "./unlocking.js";
-
-let pendingPasskey = null; // { lock, key }, kept until it has a token, so that a second try creates no second passkey
+import { keyFromPasskey, keyFromPin, newPinLock, seal, wipe } from "./sealing.js";
+import { KeyUsedUp, requestToken } from "./server.js";
+import { record, useRecord } from "./session.js";
+import { AlreadyStored, deleteToken, readToken, replaceToken, storeToken } from "./storage.js";
+import { alone, tellTabs } from "./tabs.js";
+import { dropTicket, ticket } from "./ticket.js";
+import { openSeed, unlock } from "./unlocking.js";
 
 /** Where an app on the home screen has a storage of its own, the way there comes first. */
 export function showFirstSetup() {
   if (isAppleTab()) showScreen("home");
-  else showSetup();
+  else return showSetup();
 }
 
-export function showSetup() {
-  element("passkey-way").hidden = !passkeysAvailable();
+/** Shows the ways to protect a new token; for a token that there is, the ways to protect it anew. */
+export async function showSetup() {
+  const [ability, pending] = await Promise.all([passkeyAbility(), pendingText()]);
+  element("passkey-way").hidden = !ability.possible;
+  element("passkey-away").hidden = ability.here;
+  showText(element("make-passkey"), goOnText(pending));
+  element("passkey-pending").hidden = pending === null;
+  showText(element("passkey-pending-text"), pending);
+  element("setup-lead").hidden = record !== null;
+  element("current-way").hidden = record === null;
+  element("current-pin").hidden = record?.lock.kind !== "pin";
+  showText(element("setup-title"), record ? "changeTitle" : "setupTitle");
+  for (const field of document.querySelectorAll("#setup input[type=password]")) field.value = "";
+  showForm();
   showScreen("setup");
 }
 
-export async function setUpWithPasskey() {
-  if (!pendingPasskey) {
-    const { lock, output } = await createPasskey(text("title"));
-    pendingPasskey = { lock, key: await keyFromPasskey(output, lock) };
+function goOnText(pending) {
+  if (pending === null) return "passkeyButton";
+  return pending === "passkeyMade" ? "passkeyGoOn" : null;
+}
+
+/** The new PIN's two inputs fit what is chosen, digits or a phrase. */
+export function showForm() {
+  const form = chosenForm();
+  showText(element("pin-new").labels[0], form === "digits" ? "pinNew" : "phraseNew");
+  showText(element("pin-hint"), form === "digits" ? "byPinHint" : "byPhraseHint");
+  for (const field of [element("pin-new"), element("pin-again")]) {
+    field.inputMode = form === "digits" ? "numeric" : "text";
   }
-  await setUp(pendingPasskey.lock, pendingPasskey.key);
-  pendingPasskey = null;
+}
+
+function chosenForm() {
+  return document.querySelector("input[name=pin-form]:checked").value;
+}
+
+export function setUpWithPasskey() {
+  return alone(() =>
+    withSeed(async ({ tokenId }) => {
+      try {
+        const { lock, output } = await passkeyFor(tokenId);
+        return { lock, key: await keyFromPasskey(output, lock) };
+      } catch (error) {
+        await showSetup();
+        throw error;
+      }
+    }),
+  );
+}
+
+/** The passkey that was created before is given up: another one is created. */
+export async function setUpWithAnotherPasskey() {
+  await startAnotherPasskey();
+  await setUpWithPasskey();
 }
 
 /** Takes the new PIN from its two inputs. One that will not do is explained. */
 export async function setUpWithPin() {
   const [field, again] = [element("pin-new"), element("pin-again")];
+  const form = chosenForm();
   const pin = normalisePin(field.value);
-  const problem = pinProblem(pin, normalisePin(again.value));
+  const problem = pinProblem(form, pin, normalisePin(again.value));
   if (problem) return showError(problem, problem === "pinsDiffer" ? again : field);
-  const lock = newPinLock();
-  await setUp(lock, await keyFromPin(pin, lock));
+  const lock = newPinLock(form);
+  const key = await keyFromPin(pin, lock);
+  await alone(() => withSeed(() => ({ lock, key })));
   field.value = again.value = "";
 }
 
-/** The lock is chosen before the token is requested, so that the seed is sealed as soon as it arrives. */
-async function setUp(lock, key) {
-  const { token, seed } = await requestToken();
+/** Seals the seed under the lock that `makeLock(token)` resolves to, { lock, key }, stores it and shows the code. */
+async function withSeed(makeLock) {
+  const before = record;
+  if (!before && (await readToken())) throw new AlreadyStored();
+  const { token, seed } = before ? { token: before, seed: await openSeed(before, element("pin-current")) } : await newToken();
+  if (!seed) return; // a wrong PIN, which is explained
   try {
-    const record = await seal(seed, token, lock, key);
-    await storeToken(record);
-    useRecord(record);
+    const { lock, key } = await makeLock(token);
+    const { tokenId, digits, period, enrolBy } = token;
+    const sealed = await seal(seed, { tokenId, digits, period, enrolBy }, lock, key);
+    await (before ? replaceToken(before, sealed) : storeToken(sealed)).catch(explainStorage);
+    useRecord(sealed);
     await unlock(seed);
   } finally {
-    seed.fill(0);
+    wipe(seed);
   }
+  dropTicket();
+  if (before?.lock.kind === "passkey") disownPasskey(before.lock);
   tellTabs("changed");
 }
 
+/** Resolves to { token, seed } as requestToken() does. */
+async function newToken() {
+  try {
+    return await requestToken(await requestKey(), ticket());
+  } catch (error) {
+    if (!(error instanceof KeyUsedUp)) throw error;
+  }
+  await dropRequestKey();
+  return requestToken(await requestKey(), ticket());
+}
+
+function explainStorage(error) {
+  throw error instanceof AlreadyStored ? error : new CannotStore(error?.name);
+}
+
 /** Erases this device's token. */
-export async function eraseToken() {
-  await deleteToken();
-  element("new-token").close();
-  useRecord(null);
-  showCode("");
-  tellTabs("changed");
-  showFirstSetup();
+export function eraseToken() {
+  return alone(async () => {
+    const { lock } = record;
+    await deleteToken();
+    element("new-token").close();
+    useRecord(null);
+    showCode("");
+    tellTabs("changed");
+    if (lock.kind === "passkey") disownPasskey(lock);
+    await showFirstSetup();
+  });
 }

@@ -1,6 +1,8 @@
-// The record of this device's token, in IndexedDB: one record, sealed. Never stores a seed or a key in clear.
+// The record of this device's token, in IndexedDB: one record, sealed. Never stores a seed or its key in clear. Beside it
+// lies what pending.js and tries.js keep.
 
 const NAME = "soft-token";
+const SETUP = ["request", "passkey", "tries"];
 
 /** Another tab has stored a token since this one looked. */
 export class AlreadyStored extends Error {}
@@ -14,8 +16,11 @@ function openDatabase() {
   });
 }
 
-/** Resolves to the request's result after the commit; `strict` waits until it is on the disk. */
-async function inTransaction(mode, operation) {
+/**
+ * Runs `operation(store)`, which gives a request. Resolves to the request's result after the commit; `strict` waits until
+ * it is on the disk. Throws DOMException.
+ */
+export async function inTransaction(mode, operation) {
   const database = await openDatabase();
   try {
     return await new Promise((resolve, reject) => {
@@ -35,15 +40,38 @@ export function readToken() {
 }
 
 /**
- * Stores a record and never overwrites one.
+ * Stores a record and never overwrites one; with it, the set-up is finished, and what it kept is deleted.
  * Throws AlreadyStored if there is one, or DOMException if the browser cannot store.
  */
 export async function storeToken(record) {
   try {
-    await inTransaction("readwrite", (store) => store.add(record, "current"));
+    await inTransaction("readwrite", (store) => {
+      const added = store.add(record, "current");
+      for (const left of SETUP) store.delete(left);
+      return added;
+    });
   } catch (error) {
     throw error?.name === "ConstraintError" ? new AlreadyStored() : error;
   }
+}
+
+/**
+ * Puts another record of the same token in the place of `before`.
+ * Throws AlreadyStored if another tab has done so meanwhile, or DOMException.
+ */
+export async function replaceToken(before, record) {
+  let same = true;
+  await inTransaction("readwrite", (store) => {
+    const found = store.get("current");
+    found.onsuccess = () => {
+      same = found.result !== undefined && String(found.result.iv) === String(before.iv);
+      if (!same) return;
+      store.put(record, "current");
+      for (const left of SETUP) store.delete(left);
+    };
+    return found;
+  });
+  if (!same) throw new AlreadyStored();
 }
 
 /** Deletes the record, if there is one. Throws DOMException. */

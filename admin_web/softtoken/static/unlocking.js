@@ -1,4 +1,4 @@
-// Opens the stored token by passkey or PIN, and shows it. Never stores anything.
+// Opens the stored token by passkey or PIN, and shows it. Never stores a token.
 
 import { now } from "./clock.js";
 import { refreshCode } from "./code.js";
@@ -6,41 +6,57 @@ import { element, showEnrolBy, showError, showScreen, showTokenId } from "./page
 import { passkeyOutput } from "./passkey.js";
 import { askToKeep } from "./persistence.js";
 import { normalisePin } from "./pin.js";
-import { keyFromPasskey, keyFromPin, unseal, WrongKey } from "./sealing.js";
+import { keyFromPasskey, keyFromPin, unseal, wipe, WrongKey } from "./sealing.js";
 import { keepKey, record } from "./session.js";
+import { clearTries, takeTry } from "./tries.js";
 
 /** Asks for the passkey. Throws WrongKey if the record is damaged, NoPrf, or the browser's DOMException. */
 export async function unlockWithPasskey() {
-  await unlockWithKey(await keyFromPasskey(await passkeyOutput(record.lock), record.lock));
+  await show(await openSeed(record, null));
 }
 
 /** Takes the PIN from its input. A wrong one is explained. */
 export async function unlockWithPin() {
-  const field = element("pin");
-  const pin = normalisePin(field.value);
-  field.value = "";
-  try {
-    await unlockWithKey(await keyFromPin(pin, record.lock));
-  } catch (error) {
-    if (!(error instanceof WrongKey)) throw error;
-    showError("wrongPin", field);
-  }
+  await show(await openSeed(record, element("pin")));
 }
 
-async function unlockWithKey(key) {
-  const seed = await unseal(record, key);
+async function show(seed) {
+  if (!seed) return;
   try {
     await unlock(seed);
   } finally {
-    seed.fill(0);
+    wipe(seed);
   }
 }
 
-/** Unlocks the session's record with its seed (Uint8Array; overwrite it after use) and shows token ID and code. */
+/**
+ * Resolves to the seed of a stored record (Uint8Array; wipe it after use), by its passkey, or by the PIN in this input,
+ * which is emptied. Null after a wrong PIN, which is explained and counted. Throws TooSoon, WrongKey if the record is
+ * damaged, NoPrf, or a DOMException.
+ */
+export async function openSeed(stored, field) {
+  if (stored.lock.kind === "passkey") {
+    return unseal(stored, await keyFromPasskey(await passkeyOutput(stored.lock), stored.lock));
+  }
+  const pin = normalisePin(field.value);
+  field.value = "";
+  const wait = await takeTry();
+  try {
+    const seed = await unseal(stored, await keyFromPin(pin, stored.lock));
+    await clearTries();
+    return seed;
+  } catch (error) {
+    if (!(error instanceof WrongKey)) throw error;
+    showError(wait > 0 ? "wrongPinWait" : "wrongPin", field, wait);
+    return null;
+  }
+}
+
+/** Unlocks the session's record with its seed (Uint8Array; wipe it after use) and shows token ID and code. */
 export async function unlock(seed) {
   await keepKey(seed);
   showTokenId(record.tokenId);
-  showEnrolBy(now() < record.enrolBy ? record.enrolBy : null);
+  showEnrolBy(record.enrolBy, now() < record.enrolBy);
   await refreshCode();
   showScreen("token");
   askToKeep();

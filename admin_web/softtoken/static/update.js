@@ -24,7 +24,9 @@ function workerUrl() {
 
 /** Whether a new start would lose nothing: locked or not set up, nothing typed, nothing said that is to be read. */
 function isIdle() {
-  const typed = [...document.querySelectorAll("input")].some((input) => input.value !== "");
+  // A radio button always has a value, so a value alone says nothing.
+  const changed = (input) => input.value !== input.defaultValue || input.checked !== input.defaultChecked;
+  const typed = [...document.querySelectorAll("input")].some(changed);
   return !busy && !unlocked && !typed && element("error").hidden && !document.querySelector("dialog[open]");
 }
 
