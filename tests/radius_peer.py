@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import md5
 
@@ -163,7 +163,7 @@ class Peers:
         replies: list[Reply | None] = [None] * len(packets)
         end, missing = time.monotonic() + wait, len(packets)
         while missing and (left := end - time.monotonic()) > 0:
-            for ready in select.select(self.sockets, [], [], left)[0]:
+            for ready in readable(self.sockets, left):
                 missing -= self._take(ready, packets, waiting, replies)
         return replies
 
@@ -206,6 +206,15 @@ def _send(one: socket.socket, octets: bytes) -> None:
         except ConnectionRefusedError:
             continue  # reports that an earlier datagram met a closed port; the next send works
         return
+
+
+def readable(sockets: Iterable[socket.socket], seconds: float) -> list[socket.socket]:
+    """Those with something to read, as soon as there are any. (Not select.select: it takes no descriptor above 1,023,
+    and a process that runs thousands of tests has some.)"""
+    poll, by_number = select.poll(), {one.fileno(): one for one in sockets}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(max(0.0, seconds) * 1000)]
 
 
 def _socket(server: Where, source: str) -> socket.socket:

@@ -70,9 +70,9 @@ async def entrance(
     login_reader = bank.store.login_reader()
     queue = LoginQueue(bank.store.login_batch(), bank.evaluator, bank.guarded, bank.store.ids)
     fingerprint, now = bank.store.sealer.fingerprint, bank.guarded.now
-    clock, failures = clock or asyncio.get_running_loop().time, failures or FailureTable(1000)
-    throttle = PasswordThrottle(delays, clock, failures, fingerprint)
-    stations = StationThrottle(station_delays, clock, failures, fingerprint)
+    clock, table = clock or asyncio.get_running_loop().time, failures or FailureTable(1000)
+    throttle = PasswordThrottle(delays, clock, table, fingerprint)
+    stations = StationThrottle(station_delays, clock, table, fingerprint)
     first_factors = {"local": first_factor, **(more_factors or {})}
     authenticator = Authenticator(
         queue, login_reader, bank.evaluator, first_factors, throttle, fingerprint, now, verifiers, stations=stations
@@ -83,6 +83,8 @@ async def entrance(
         await authenticator.close()
         queue.close()
         login_reader.close()
+        if failures is None:
+            table.close()
 
 
 def run(scene: Callable[[], Awaitable[None]]) -> None:

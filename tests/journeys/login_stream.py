@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import select
 import socket
 import struct
 import sys
@@ -20,7 +19,7 @@ from typing import TypedDict
 
 import pyotp
 
-from tests.radius_peer import ACCEPT, Packet, Where, access_request, read_reply
+from tests.radius_peer import ACCEPT, Packet, Where, access_request, read_reply, readable
 
 SOCKETS, IDENTIFIERS = 8, 256
 TRIES, AGAIN_SECONDS = 6, 1.0
@@ -91,7 +90,7 @@ class Stream:
                 self.begin(*self.replays.popleft(), now, replay=True)
             self.repeat_or_give_up(now)
             pause = start + number / rate - time.time() if number < total else 0.1
-            for ready in select.select(self.sockets, [], [], max(0.0, min(pause, 0.1)))[0]:
+            for ready in readable(self.sockets, min(pause, 0.1)):
                 self.drain(ready)
 
     def begin(self, contract_id: str, code: str, due: float, *, replay: bool = False) -> None:

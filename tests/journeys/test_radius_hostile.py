@@ -3,7 +3,6 @@ drop counted under its cause. Afterwards it serves as before, holds nothing, and
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections import Counter
@@ -27,7 +26,7 @@ from tests.radius.hostile import (
     Case,
 )
 from tests.radius.tools import counted
-from tests.radius_peer import Packet, Peers, Reply, access_request, read_reply, status_server
+from tests.radius_peer import Packet, Peers, Reply, access_request, read_reply, readable, status_server
 from tests.sekisho import SECRET as SECRET_TEXT
 from tests.sekisho import Sekisho, client_table
 
@@ -87,7 +86,7 @@ def send_all(sekisho: Sekisho) -> dict[str, list[bytes]]:
         made.send(case.octets)
     quiet_at = time.monotonic() + QUIET
     while (left := quiet_at - time.monotonic()) > 0:
-        for ready in select.select(list(sockets), [], [], left)[0]:
+        for ready in readable(sockets, left):
             replies[sockets[ready]].append(ready.recv(5000))
             quiet_at = time.monotonic() + QUIET
     for made in sockets:

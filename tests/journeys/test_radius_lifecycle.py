@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
 import socket
 import time
@@ -16,7 +15,7 @@ import pytest
 
 from tests.radius.nodes import second_node
 from tests.radius.tools import counted, heard, login, oath, radclient, received
-from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, status_server
+from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, readable, status_server
 from tests.sekisho import PASSWORD, SECRET, Sekisho, client_table, free_port
 
 NEW_SECRET = "a-new-secret-for-tonight"
@@ -285,7 +284,7 @@ def test_sigterm_drains_a_delayed_refusal_and_takes_nothing_new(start: Start) ->
         sekisho.wait_for_log("draining")
         fresh = access_request(one.contract_id, PASSWORD, secret=SECRET)
         peers.sockets[0].send(fresh.octets)
-        assert select.select(peers.sockets, [], [], 5)[0], "the refusal in flight was lost"
+        assert readable(peers.sockets, 5), "the refusal in flight was lost"
         assert peers.sockets[0].recv(5000)[:2] == bytes((3, refused.identifier))
         assert sekisho.stop() == 0
     assert counted(sekisho)["Access-Reject"] == 1

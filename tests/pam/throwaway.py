@@ -83,7 +83,9 @@ class Terminal:
         return self._process.wait(PATIENCE)
 
     def _more(self, end: float) -> bool:
-        if not select.select([self._master], [], [], max(0.0, end - time.monotonic()))[0]:
+        poll = select.poll()
+        poll.register(self._master, select.POLLIN)
+        if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
             raise AssertionError(f"nothing more was shown, and it did not end: {self.shown!r}")
         try:
             octets = os.read(self._master, 4096)

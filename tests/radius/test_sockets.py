@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket
 import time
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from otp_core.settings import Address
 from radius_server.listen.ports import PortTaken
 from radius_server.listen.udp import MAX_DRAINED, Listener, kernel_seconds
+from tests.radius_peer import readable
 
 Heard = list[tuple[bytes, Any, bytes]]
 
@@ -28,7 +28,7 @@ def peer(listener: Listener, host: str, source: str = "") -> socket.socket:
 
 def heard(listener: Listener) -> Heard:
     found: Heard = []
-    assert select.select([listener.socket], [], [], 3)[0]
+    assert readable([listener.socket], 3)
     listener.drain(lambda _, *what: found.append(what))
     return found
 
@@ -94,7 +94,7 @@ def test_the_families_stay_apart() -> None:
     with peer(v4, "127.0.0.1") as gateway:
         gateway.send(b"four")
         assert [datagram for datagram, _, _ in heard(v4)] == [b"four"]
-        assert not select.select([v6.socket], [], [], 0.05)[0]
+        assert not readable([v6.socket], 0.05)
     for listener in (v4, v6):
         listener.close()
 
@@ -177,7 +177,7 @@ class Clocks:
 
 def waits(listener: Listener) -> list[float]:
     found: list[float] = []
-    assert select.select([listener.socket], [], [], 3)[0]
+    assert readable([listener.socket], 3)
     listener.drain(lambda one, *_: found.append(one.waited))
     return found
 
