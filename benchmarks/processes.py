@@ -5,6 +5,7 @@ Linux only: CPU and memory are read from /proc.
 
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -85,15 +86,18 @@ class Process:
         )
 
     def stop(self, seconds: float = 15) -> None:
+        """End it; descendants that outlive it, or the time, are killed."""
         if self._child.poll() is not None:
             return
-        self._child.send_signal(signal.SIGTERM)
-        try:
-            self._child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            for pid in self.family():
+        with ExitStack() as held:
+            family = list(_handles(self.family(), held))
+            self._child.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(seconds)
+            for handle in family:
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                select.select([handle], [], [], seconds)  # readable when it has ended
             self._child.wait()
 
     def family(self) -> list[int]:
@@ -143,6 +147,15 @@ def file_system(folder: Path) -> str:
         if folder.resolve().is_relative_to(where) and len(Path(where).parts) >= len(best.parts):
             best, kind = Path(where), name
     return kind
+
+
+def _handles(pids: list[int], held: ExitStack) -> Iterator[int]:
+    """Of processes, whose number may soon be somebody else's."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            handle = os.pidfd_open(pid)
+            held.callback(os.close, handle)
+            yield handle
 
 
 def _children(pid: int) -> list[int]:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,14 @@ def test_forked_processes_are_counted_and_the_same_work_counts_the_same(tmp_path
         assert one > 10 * nothing
         assert both == pytest.approx(2 * one, rel=0.1)
         assert again == pytest.approx(both, rel=0.02)
+    assert not [pid for pid in workers if command_line(pid)], "descendants end with it"
+
+
+def command_line(pid: int) -> bytes:
+    """Empty for one that has ended, whether or not somebody has waited for it."""
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def test_a_program_that_does_not_answer_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
