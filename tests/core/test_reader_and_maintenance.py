@@ -260,6 +260,20 @@ def test_a_write_probe_does_all_that_a_login_does(tmp_path: Path, action: int, t
     assert bank.rows() == before
 
 
+def test_a_write_probe_needs_the_room_that_a_login_needs(tmp_path: Path) -> None:
+    """What is rolled back asks the disk for nothing, and a full one would look well."""
+    bank = Bank(tmp_path)
+    bank.customer()
+    before, log = bank.rows(), Path(f"{bank.database}-wal")
+    with contextlib.closing(driver.connect(bank.database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert log.stat().st_size == 0
+        with maintenance_of(bank) as maintenance:
+            maintenance.write_probe(["taro"])
+        assert log.stat().st_size >= 4 * 4096  # a page each of customers, tokens, challenges and audit rows
+    assert bank.rows() == before
+
+
 def test_a_write_probe_sees_what_became_of_the_file_and_not_what_it_remembers(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer()

@@ -104,7 +104,7 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     with sekisho_and_peers(tmp_path, prefix=limit) as (sekisho, peers), contextlib.ExitStack() as stack:
         heard: dict[str, str] = {}
         stack.enter_context(log_kept(sekisho))
-        while SILENT not in heard.values():
+        while answers_status(peers):
             crowd = sekisho.crowd(10)
             answers = names(peers.ask_all([ask(one, one.code()) for one in crowd], wait=0.4))
             heard |= {one.contract_id: name for one, name in zip(crowd, answers, strict=True)}

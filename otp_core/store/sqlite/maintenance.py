@@ -11,6 +11,8 @@ from otp_core.store.sqlite.login_batch import CREATE_CHALLENGE, INSERT_AUDIT, lo
 _PROBE = "INSERT INTO meta VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _TOUCH_TOKEN = "UPDATE token SET last_at = last_at WHERE key = ?"
 _TOUCH_CUSTOMER = "UPDATE customer SET failed_at = failed_at WHERE key = ?"
+_FORGET_CHALLENGE = "DELETE FROM challenge WHERE state = ?"
+_FORGET_AUDIT = "DELETE FROM audit WHERE id = ?"
 _LAST_ID = 2**63 - 1
 """Never given to an audit row that stays."""
 _EXPIRED = "SELECT 1 FROM challenge WHERE expires_at < ? LIMIT 1"
@@ -59,7 +61,9 @@ class SqliteMaintenance:
             connection.executemany(_TOUCH_CUSTOMER, [(one.customer_key,) for one in known])
             connection.execute(CREATE_CHALLENGE, OpenChallenge(_WRITE_PROBE, 0, "", 0, 0, None))
             connection.execute(INSERT_AUDIT, (_LAST_ID, "write probe", "", None, None, "", ""))
-            connection.execute("ROLLBACK")
+            connection.execute(_FORGET_CHALLENGE, (_WRITE_PROBE,))
+            connection.execute(_FORGET_AUDIT, (_LAST_ID,))
+            self._connection.commit(connection)
 
     def close(self) -> None:
         """Let go of the connection."""
