@@ -38,6 +38,7 @@ NOT_COMPILED = {
     "otp_core.first_factor": "a Protocol and the values it exchanges",
     "otp_core.first_factor.throttle": "for passwords only, whose hash takes a thousand times as long",
     "otp_core.radius.dictionary": "runs at start; in a login only for customers with reply attributes of their own",
+    "otp_core.regular_file": "reads settings and keys, at start",
     "otp_core.settings.values": "reads settings, at start",
     "otp_core.store.engine": "Protocols only",
     "otp_core.store.outbox": "SQL text; its functions send notices, outside of logins",

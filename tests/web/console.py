@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,21 @@ class Console(Portal):
     """A running server, the port of its console, and the account of each role's member of staff, named as the role."""
 
     accounts: dict[Role, Customer] = field(default_factory=dict)
+    _steps: dict[Role, int] = field(default_factory=dict)
+    """The time steps of the codes that ``code`` gave last."""
+
+    def code(self, role: Role) -> str:
+        """A code of this account's token that was not given before: the next one, where the present one was; waits
+        for a time at which the server takes it."""
+        step = max(int(time.time() // 30), self._steps.get(role, 0) + 1)
+        while time.time() // 30 < step - 1:
+            time.sleep(0.1)
+        self._steps[role] = step
+        return self.used_code(role)
+
+    def used_code(self, role: Role) -> str:
+        """The one that ``code`` gave last."""
+        return self.accounts[role].code(at=self._steps[role] * 30)
 
     def client(self, role: Role | None = None, language: str = "en") -> ConsoleClient:
         """A client, signed in as the member of staff of a role."""
@@ -58,7 +74,7 @@ class ConsoleClient(PortalClient):
         assert isinstance(self.portal, Console)
         account = self.portal.accounts[role]
         self.post("/sign-in", name=str(role), how="code")
-        answer = self.post("/sign-in/code", password=account.password, code=account.code())
+        answer = self.post("/sign-in/code", password=account.password, code=self.portal.code(role))
         assert answer.title.startswith("Find a customer") or self.language != "en", answer.text
         return answer
 

@@ -235,7 +235,7 @@ def test_a_dangerous_act_wants_passkey_or_code_from_the_last_five_minutes(at: Co
     mine = at.console.accounts[Role.OPERATOR]
     wrong = client.post(f"/confirm?to={path}", password=mine.password, code="000000")
     assert "That was not accepted" in wrong.text
-    right = client.post(f"/confirm?to={path}", password=mine.password, code=next_code(mine, mine.code(-1)))
+    right = client.post(f"/confirm?to={path}", password=mine.password, code=at.console.code(Role.OPERATOR))
     assert right.path == path and right.title.startswith("Suspend")
 
 

@@ -31,10 +31,9 @@ def test_password_and_code_sign_in_and_the_session_ends_on_request(bank: Console
 def test_a_code_signs_in_once(bank: Console) -> None:
     account = bank.accounts[Role.OPERATOR]
     client = bank.client(Role.OPERATOR)
-    used = account.code()
     other = bank.client()
     other.post("/sign-in", name="operator", how="code")
-    answer = other.post("/sign-in/code", password=account.password, code=used)
+    answer = other.post("/sign-in/code", password=account.password, code=bank.used_code(Role.OPERATOR))
     assert "was not accepted" in answer.wrong and "console" not in other.cookies
     assert client.get("/").status == 200
 
@@ -79,7 +78,7 @@ def test_the_cookie_is_for_the_console_alone(bank: Console) -> None:
     client = bank.client()
     client.post("/sign-in", name="administrator", how="code")
     account = bank.accounts[Role.ADMINISTRATOR]
-    answer = client.ask("POST", "/sign-in/code", {"password": account.password, "code": account.code()})
+    answer = client.ask("POST", "/sign-in/code", {"password": account.password, "code": bank.code(Role.ADMINISTRATOR)})
     (cookie,) = [one for one in answer.headers.get_all("Set-Cookie") or [] if one.startswith("console=")]
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Path=/" in cookie
 
