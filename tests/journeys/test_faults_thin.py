@@ -125,12 +125,12 @@ class ThinVolume:
         self.mount()
 
     def cut_power(self) -> None:
-        """The file system forgets what it has not written."""
+        """The file system forgets what it has not written, and is checked before it is mounted, as at a boot: the full
+        pool may have cost it parts of its own, which only show now."""
         handle = os.open(self._at, os.O_RDONLY)
         fcntl.ioctl(handle, EXT4_IOC_SHUTDOWN, struct.pack("I", WITHOUT_FLUSHING))
         os.close(handle)
-        subprocess.run(["umount", str(self._at)], check=True)
-        self.mount()
+        self.check_and_mount()
 
 
 @contextmanager
