@@ -8,6 +8,8 @@ PACKAGES := python3-venv python3-dev gcc freeradius freeradius-utils oathtool li
             make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
             libpam-google-authenticator systemd
 JOBS ?= $(shell nproc)
+# Tests wait more than they compute.
+TESTERS ?= $(shell expr $(JOBS) + 1)
 
 .DEFAULT_GOAL := help
 .PHONY: help install rollback compiled demo test test-compiled lint soak browsers tour bench fuzz mutants docs texts lock clean system dev
@@ -70,13 +72,13 @@ demo: install  ## a bank in a folder, a server, and lines to try it with; PORT=9
 
 test: system dev  ## everything: style, types, layers, and all tests with coverage
 	$(MAKE) lint
-	.ci/tests build/failed $(BIN)/python -n $(JOBS) --cov --cov-report=term --durations=10
+	.ci/tests build/failed $(BIN)/python -n $(TESTERS) --dist worksteal --cov --cov-report=term --durations=10
 	$(MAKE) test-compiled
 
 # Safe path and append: the installed, compiled package is tested, and not the source that the tests lie beside.
 test-compiled: compiled  ## the core's, the door's and the hardest journeys' tests once more, on the compiled rooms
 	PYTHONSAFEPATH=1 SEKISHO_COMPILED=1 PYTHONPATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-		.ci/tests build/failed-compiled $(COMPILED)/bin/python --import-mode=append -o pythonpath= -n $(JOBS) \
+		.ci/tests build/failed-compiled $(COMPILED)/bin/python --import-mode=append -o pythonpath= -n $(TESTERS) \
 		tests/test_compiled.py tests/core tests/radius tests/journeys/test_once.py tests/journeys/test_faults_crash.py \
 		tests/journeys/test_radius_radclient.py tests/journeys/test_radius_hostile.py
 

@@ -229,7 +229,9 @@ def test_servers_in_turns_by_chance_never_stop_a_page_that_has_a_token(
 def test_a_page_of_a_network_that_wants_a_login_is_never_kept(chromium: Browser, bank: Bank) -> None:
     with browser_of(chromium) as page:
         token_id = has_token(page, bank)
+        browser = page.context.new_cdp_session(page)
         for bad in ("/", "/boot.js", next(path for path in bank.new.paths() if path.endswith("/main.js"))):
+            browser.send("Network.clearBrowserCache")  # or the right file may come from there, and the version is whole
             bank.mix(bad, HTML, bank.new)
             load_and_fail_to_install(page, bank, bad)
         bank.balancer.route = lambda path: HTML
