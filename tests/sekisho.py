@@ -241,6 +241,12 @@ workers = {self.workers}
     def log_text(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
 
+    def traceback(self, since: int = 0) -> str:
+        """The first traceback in the log behind the position ``since``, and what stands around it; empty: none."""
+        text = self.log_text()[since:]
+        at = text.find("Traceback")
+        return text[max(0, at - 500) : at + 4000] if at >= 0 else ""
+
     def wait_for_log(self, text: str, *, times: int = 1, seconds: float = 20.0, since: int = 0) -> str:
         """The log, as soon as it holds ``text`` behind the position ``since``."""
         end = time.monotonic() + seconds

@@ -31,7 +31,7 @@ def running_sekisho(folder: Path, **options: object) -> Iterator[Sekisho]:
     sekisho = Sekisho(folder, **{"clients": CLIENTS, **options})  # type: ignore[arg-type]
     try:
         yield sekisho
-        assert "Traceback" not in sekisho.log_text()
+        assert sekisho.traceback() == ""
     finally:
         sekisho.close()
 
@@ -119,7 +119,7 @@ def check_stop(sekisho: Sekisho, peers: Peers, customers: list[Customer], since:
     assert sekisho.process is not None
     assert sekisho.process.wait(20) == 5
     sekisho.process = None
-    assert "Traceback" not in sekisho.log_text()[since:]
+    assert sekisho.traceback(since) == ""
     assert len(sekisho.log_text()[since:].splitlines()) < 30
 
 

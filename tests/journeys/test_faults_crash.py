@@ -34,7 +34,7 @@ def running_sekisho(folder: Path, workers: int = 1, disk: Path | None = None) ->
     sekisho = Sekisho(folder, CLIENTS, listen=listen, workers=workers, disk=disk)
     try:
         yield sekisho.start()
-        assert "Traceback" not in sekisho.log_text()
+        assert sekisho.traceback() == ""
     finally:
         sekisho.close()
 

@@ -21,7 +21,7 @@ def sekisho(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sekisho]
     made = Sekisho(tmp_path, CLIENTS, listen=(f"127.0.0.1:{free_port()}",), workers=request.param)
     try:
         yield made.start()
-        assert "Traceback" not in made.log_text()
+        assert made.traceback() == ""
     finally:
         made.close()
 

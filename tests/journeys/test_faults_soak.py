@@ -142,7 +142,7 @@ def check_books(sekisho: Sekisho, books: Books) -> None:
         assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     for contract, times in acknowledged.items():
         assert times <= written[contract] <= len(books.tried[contract] - {"000000"})
-    assert "Traceback" not in sekisho.log_text()
+    assert sekisho.traceback() == ""
 
 
 def open_files(sekisho: Sekisho) -> int:

@@ -31,7 +31,7 @@ def sekisho(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
     try:
         yield one.start()
         one.stop()
-        assert "Traceback" not in one.log_text()
+        assert one.traceback() == ""
         assert "share_with_message_authenticator=0.0" in one.log_text()
     finally:
         one.close()

@@ -27,7 +27,7 @@ def sekisho(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sekisho]:
     try:
         yield one.start()
         one.stop()
-        assert "Traceback" not in one.log_text()
+        assert one.traceback() == ""
     finally:
         one.close()
 

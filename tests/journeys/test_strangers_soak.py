@@ -243,7 +243,7 @@ def attacked(folder: Path, seconds: float) -> Report:
         print(report.told())
         check_books(bank, crowd, report)
         assert bank.stop() == 0
-    assert "Traceback" not in bank.log_text()
+    assert bank.traceback() == ""
     return report
 
 
