@@ -97,7 +97,9 @@ class Process:
             for handle in family:
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
-                select.select([handle], [], [], seconds)  # readable when it has ended
+                ended = select.poll()
+                ended.register(handle, select.POLLIN)
+                ended.poll(seconds * 1000)
             self._child.wait()
 
     def family(self) -> list[int]:

@@ -107,6 +107,8 @@ class _Supervisor:
         was_ended: Callable[[int], bool],
     ) -> None:
         self._heard, self._was_ended = heard, was_ended
+        self._poll = select.poll()
+        self._poll.register(heard, select.POLLIN)
         self._children = [_Child(role, heartbeat) for role, heartbeat in zip(roles, beats, strict=True)]
         self._notifier, self._stands_still, self._look_seconds = notifier, stands_still, stands_still / LOOKS
         names = Counter(role.name for role in roles)
@@ -122,7 +124,7 @@ class _Supervisor:
             self._start(time.monotonic())
             if self._stopping and not any(child.pid for child in self._children):
                 return self._exit_code
-            select.select([self._heard], [], [], self._pause(time.monotonic()))
+            self._poll.poll(self._pause(time.monotonic()) * 1000)
             with contextlib.suppress(BlockingIOError):
                 for number in os.read(self._heard, 4096):
                     if number in SIGNALS:
