@@ -77,8 +77,8 @@ class Maintenance(Protocol):
         """Write something and wait for the disk. Raises StoreUnavailable."""
 
     def write_probe(self, customers: Iterable[str]) -> None:
-        """Do what a batch of these customers does, with a fresh connection: as many pages are written and flushed,
-        and what they say stays the same. Raises StoreUnavailable."""
+        """Do what a batch of these customers does, with a fresh connection, some pages of it as far as the disk, and
+        roll all of it back. Raises StoreUnavailable."""
 
     def close(self) -> None:
         """Let go of the connection."""
