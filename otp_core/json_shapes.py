@@ -12,10 +12,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from otp_core.audit import Event, ms_of
-from otp_core.model import Kind
+from otp_core.login.next_step import NEXT_STEP_TEXT
+from otp_core.model import Accept, Challenge, Kind, Reject, Silence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from otp_core.accounts import IssuedToken, Receipt, ReissuePermit, StaffLink
+    from otp_core.authentication.explanation import Explanation
     from otp_core.store.bindings import HeldToken
     from otp_core.store.outbox import Waiting
     from otp_core.store.queries import AuditLine, CustomerLine, TokenLine
@@ -24,6 +28,15 @@ if TYPE_CHECKING:
 
 Shape = dict[str, object]
 """One JSON object."""
+
+
+ANSWERS: dict[type, str] = {
+    Accept: "Access-Accept",
+    Challenge: "Access-Challenge",
+    Reject: "Access-Reject",
+    Silence: "silence",
+}
+"""What a gateway hears of each verdict."""
 
 
 def local_time(at_ms: int | None) -> str | None:
@@ -126,6 +139,45 @@ def receipt(done: str, act: Receipt) -> Shape:
 def customer_added(act: Receipt) -> Shape:
     """The receipt of a customer who was added, who has no token yet."""
     return {"done": str(Event.CUSTOMER_ADDED), "customer": act.customer, "reference": act.reference}
+
+
+def login_explained(found: Explanation, commands: Sequence[str]) -> Shape:
+    """What a login would be answered. ``answer``: None if it depends on a code that was not given; ``finding``: None
+    for silence, and for what is refused without an attempt. ``commands``: of staff, for what to do next."""
+    record, last = found.record, found.last
+    return {
+        "customer": found.asked.customer,
+        "known": record is not None,
+        "client": found.asked.client,
+        "mode": str(found.asked.policy.mode),
+        "answer": None if found.code_missing else ANSWERS[type(last.verdict)],
+        "finding": None if last.finding is None else str(last.finding),
+        "why": last.why,
+        "rounds": [
+            {"sent": one.sent, "answer": ANSWERS[type(one.verdict)], "why": one.why}
+            for one in found.rounds
+            if not found.code_missing
+        ],
+        "otp_use": None if record is None else record.otp_use,
+        "locked_since": None if record is None else local_time(record.locked_at),
+        "failures": None if record is None else record.failures,
+        "wait_seconds": round(found.wait_seconds, 1),
+        "wrong_passwords": found.wrong_passwords,
+        "tokens": [
+            {
+                "token_id": one.token_id,
+                "code": None if one.fit is None else str(one.fit),
+                "away": one.away,
+                "words": one.words,
+                "last_code": local_time(one.last_at),
+            }
+            for one in found.tokens
+        ],
+        "would": list(found.effects),
+        "next": [{"step": str(step), "text": NEXT_STEP_TEXT[step]} for step in found.next_steps],
+        "commands": list(commands),
+        "notes": list(found.notes),
+    }
 
 
 def permit(contract_id: str, made: ReissuePermit) -> Shape:

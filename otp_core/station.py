@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
+from otp_core.model import Attempt
 from otp_core.otp import compatibility_form
 
 MAX_OCTETS = 253
@@ -44,6 +45,11 @@ def station_of(text: str) -> str:
     if not folded:
         return ""
     return _v4(folded) or _v6(folded) or _mac(folded) or _other(folded)
+
+
+def counted_station(attempt: Attempt) -> str:
+    """The station for which wrong passwords of an attempt are counted: the client itself, where it names none."""
+    return station_of(attempt.calling_station_id) or attempt.client
 
 
 def readable(text: str) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from otp_core.accounts import Desk
 from otp_core.audit import Ids
 from otp_core.authentication.authenticator import Authenticator
+from otp_core.authentication.explanation import Explainer, Throttles
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import ClockSetAhead, ClockSetBack, GuardedClock
 from otp_core.doors import Services
@@ -95,8 +99,12 @@ def open_desk(settings: Settings, store: Store) -> Desk:
 def open_failures(settings: Settings) -> FailureTable:
     """Where wrong passwords are counted: a file beside the store, shared by all processes that serve it. Open it before
     they are forked. Raises StoreProblem for a URL that is none."""
+    return FailureTable(settings.throttle.password_max_tracked, _failures_file(settings))
+
+
+def _failures_file(settings: Settings) -> Path:
     file = file_of(settings.store.url)
-    return FailureTable(settings.throttle.password_max_tracked, file.with_name(f"{file.name}-failures"))
+    return file.with_name(f"{file.name}-failures")
 
 
 def open_application(
@@ -140,6 +148,27 @@ def open_application(
     verdict_log = VerdictLog(settings.log.verdicts, store.sealer.name_fingerprint, store.ids.next)
     services = Services(store, authenticator, desk, login_reader, health, failures, verdict_log, Tally())
     return Application(settings, services, queue, login_batch, clock, pool, sender, timekeeper, watch)
+
+
+@contextmanager
+def explaining(settings: Settings, store: Store) -> Iterator[Explainer]:
+    """What says how a login would be answered now, and writes nothing: for a command, in its event loop. Raises
+    StoreUnavailable and ClockWrong."""
+    at, fingerprint = open_clock(store).now(), store.sealer.fingerprint
+    reader, pool = store.login_reader(), HashPool(1, settings.password.max_waiting)
+    table = FailureTable(settings.throttle.password_max_tracked)
+    table.copy(_failures_file(settings))
+    throttles = Throttles(
+        PasswordThrottle(_password_delays(settings), time.monotonic, table, fingerprint),
+        StationThrottle(_station_delays(settings), time.monotonic, table, fingerprint),
+    )
+    local = LocalPassword(reader, pool, cost_of(settings), lambda *_: None)
+    try:
+        yield Explainer(reader, _evaluator(settings, store), {LOCAL_PASSWORD: local}, throttles, fingerprint, at)
+    finally:
+        table.close()
+        pool.close()
+        reader.close()
 
 
 def open_put_back_watch(settings: Settings, store: Store, clock: GuardedClock, *, trust_clock: bool) -> PutBackWatch:

@@ -34,7 +34,7 @@ from otp_core.model import (
     Verdict,
 )
 from otp_core.otp import DIGITS, Fit, is_code, normalise_code
-from otp_core.station import station_of
+from otp_core.station import counted_station, station_of
 from otp_core.store.engine import LoginReader
 from otp_core.verifier import LOCAL_VERIFIER, Verifier
 
@@ -89,13 +89,13 @@ class Authenticator:
 
     async def _fold_and_admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
         try:
-            customer = await self._in_stored_case(attempt.customer)
+            customer = await self.in_stored_case(attempt.customer)
         except BackendSilent as error:
             on_verdict(Silence(str(error)))
         else:
             self._admit(attempt._replace(customer=customer), on_verdict)
 
-    async def _in_stored_case(self, name: str) -> str:
+    async def in_stored_case(self, name: str) -> str:
         """The contract ID as it is stored: as it was typed, or else the one that is all in lower case, all in upper
         case or capitalised. The name itself if there is none, or more than one. Raises BackendSilent."""
         if await self._login_reader.login_record(name) is not None:
@@ -123,10 +123,10 @@ class Authenticator:
         customer, if no password is held for them, if the first factor asks a further question, or if this one would
         have had to wait past the attempt's deadline. No verdict and no audit row: those are the caller's. Raises
         BackendSilent."""
-        customer, calling_station = attempt.customer, _calling_station(attempt)
+        customer, station = attempt.customer, counted_station(attempt)
         max_wait = attempt.deadline - asyncio.get_running_loop().time()
         try:
-            if not await self._throttle.enter(customer, calling_station, max_wait):
+            if not await self._throttle.enter(customer, station, max_wait):
                 return False
         except TimeoutError:
             return False
@@ -136,10 +136,10 @@ class Authenticator:
                 return False
             if await self._login_reader.login_record(customer) is None:
                 return False
-            self._throttle.passed(customer, calling_station)
+            self._throttle.passed(customer, station)
             return True
         finally:
-            self._throttle.leave(customer, calling_station)
+            self._throttle.leave(customer, station)
 
     async def close(self) -> None:
         """Cancel the first factors and verifiers under way. The doors have waited for them as long as they may."""
@@ -232,7 +232,7 @@ class Authenticator:
             return False
         try:
             max_wait = attempt.deadline - loop.time()
-            entered = await self._throttle.enter(attempt.customer, _calling_station(attempt), max_wait)
+            entered = await self._throttle.enter(attempt.customer, counted_station(attempt), max_wait)
         finally:
             if station and not entered:
                 self._stations.passed("", station)
@@ -240,12 +240,12 @@ class Authenticator:
         return entered
 
     def _leave(self, attempt: Attempt) -> None:
-        self._throttle.leave(attempt.customer, _calling_station(attempt))
+        self._throttle.leave(attempt.customer, counted_station(attempt))
         if station := self._station_over_all(attempt):
             self._stations.leave("", station)
 
     def _passed(self, attempt: Attempt) -> None:
-        self._throttle.passed(attempt.customer, _calling_station(attempt))
+        self._throttle.passed(attempt.customer, counted_station(attempt))
         if station := self._station_over_all(attempt):
             self._stations.passed("", station)
 
@@ -394,7 +394,3 @@ def _code_lengths(record: LoginRecord | None) -> Sequence[int]:
     if record is None or record.otp_use != OtpUse.ACTIVE:
         return ()
     return sorted({token.digits for token in record.tokens})
-
-
-def _calling_station(attempt: Attempt) -> str:
-    return station_of(attempt.calling_station_id) or attempt.client

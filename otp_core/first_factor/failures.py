@@ -83,6 +83,18 @@ class FailureTable:
             os.close(self._descriptor)
         os.close(self._memory)
 
+    def copy(self, path: Path) -> None:
+        """Take over what a table of the same size has in its file ``path``, which is only read. Nothing, if there is
+        no such file, or it is of another boot. For a table in memory."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return
+        with os.fdopen(descriptor, "rb") as file:
+            octets = file.read(_HEADER + self._buckets * self._octets)
+        if octets[:_HEADER] == self._header():
+            os.pwrite(self._descriptor, octets, 0)
+
     def _at(self, digest: int) -> int:
         return _HEADER + digest % self._buckets * self._octets
 

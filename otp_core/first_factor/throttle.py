@@ -142,6 +142,12 @@ class PasswordThrottle:
         """How often in a row, lately."""
         return int(self._as_of(self._clock(), self._table.recent(self._key(customer, calling_station))).number)
 
+    def seconds_to_wait(self, customer: str, calling_station: str) -> float:
+        """What is left of the delay after the last failure."""
+        now = self._clock()
+        found = self._as_of(now, self._table.recent(self._key(customer, calling_station)))
+        return max(0.0, found.free_at - now)
+
     def passed(self, customer: str, calling_station: str) -> None:
         """Let in, or on to the next question."""
         self._table.change(self._key(customer, calling_station), lambda _: NONE)

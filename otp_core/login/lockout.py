@@ -11,11 +11,16 @@ from otp_core.model import LoginRecord
 
 
 def too_soon(record: LoginRecord, now: int, rules: Rules) -> bool:
-    """Whether the delay after this customer's wrong codes is still running at ``now`` (ms). A wrong code of the future
-    was typed while the clock was wrong: it counts, and delays nobody."""
+    """Whether the delay after this customer's wrong codes is still running at ``now`` (ms)."""
+    return seconds_to_wait(record, now, rules) > 0
+
+
+def seconds_to_wait(record: LoginRecord, now: int, rules: Rules) -> float:
+    """What is left at ``now`` (ms) of the delay after this customer's wrong codes. A wrong code of the future was typed
+    while the clock was wrong: it counts, and delays nobody."""
     if record.failed_at > now + GRACE_MS:
-        return False
-    return now < record.failed_at + rules.code_delays.after(record.failures) * 1000
+        return 0.0
+    return max(0.0, record.failed_at / 1000 + rules.code_delays.after(record.failures) - now / 1000)
 
 
 def failures_after(record: LoginRecord, now: int, rules: Rules) -> tuple[int, int | None]:

@@ -1,7 +1,7 @@
 """The command line ``sekisho``: one module for each noun, put together here.
 
 A command parses its arguments, calls the desk and prints the outcome. Modules that take long to import are imported
-inside the commands, so that ``--help`` answers at once. No secret is ever taken from an argument.
+inside the commands, so that ``--help`` answers at once. No secret has to be written as an argument.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sekisho.cli import (
     customers,
     devices,
     doctor,
+    explain,
     notices,
     pam,
     server,
@@ -52,7 +53,8 @@ Exit codes:
   130  interrupted
 
 Passwords, codes and permits are asked for without echo, or read from standard
-input, a line each; never written on the command line, where `ps` shows them.""",
+input, a line each; not written on the command line, where `ps` shows them (only
+`explain login --code` takes a code there).""",
 )
 
 
@@ -114,6 +116,7 @@ audit.add_to(app)
 backup.add_to(app)
 clock.add_to(app)
 app.add_typer(doctor.app, name="doctor")
+app.add_typer(explain.app, name="explain")
 app.add_typer(notices.app, name="notice")
 app.add_typer(config.app, name="config")
 demo.add_to(app)

@@ -11,6 +11,11 @@ import pytest
 from otp_core import json_shapes
 from otp_core.accounts import IssuedToken, Receipt, ReissuePermit
 from otp_core.audit import id_at
+from otp_core.authentication.dry_run import Asked, Round
+from otp_core.authentication.explanation import Explanation, TokenFit
+from otp_core.login.table import Finding
+from otp_core.model import Language, LoginRecord, LoginToken, Mode, Policy, Reject, Silence
+from otp_core.otp import Fit
 from otp_core.store.bindings import HeldToken
 from otp_core.store.outbox import Waiting
 from otp_core.store.queries import AuditLine, CustomerLine, TokenLine
@@ -49,6 +54,40 @@ def test_a_customer() -> None:
         f'"locked_since": "{TOLD}", "failures": 2, "name": "山田", "email": "t@example.jp", "language": "ja", '
         f'"attributes": {{"Class": "gold"}}, "password_held": true}}'
     )
+
+
+def test_a_login_that_was_explained() -> None:
+    code = Policy(Mode.CODE)
+    token = LoginToken(1, "VSMT1", b"", "local", "totp", "sha1", 6, 30, 0, 0, 0, MOMENT)
+    record = LoginRecord("c1", 2, "active", None, 2, MOMENT, 0, None, None, [token])
+    wrong = Round(
+        "the code", Reject("wrong-code", Language.JA), Finding.WRONG, "wrong code: correct code, 3 steps late"
+    )
+    fit = TokenFit("VSMT1", Fit.WRONG, None, "correct code, 3 steps late", MOMENT, near=True)
+    found = Explanation(
+        Asked("c1", code, "ib"), (wrong,), record, wait_seconds=1.26, tokens=(fit,), effects=("count",), near=True
+    )
+    assert json.dumps(json_shapes.login_explained(found, ["sekisho resync c1"])) == (
+        '{"customer": "c1", "known": true, "client": "ib", "mode": "code", "answer": "Access-Reject", '
+        '"finding": "wrong-code", "why": "wrong code: correct code, 3 steps late", "rounds": [{"sent": "the code", '
+        '"answer": "Access-Reject", "why": "wrong code: correct code, 3 steps late"}], "otp_use": "active", '
+        '"locked_since": null, "failures": 2, "wait_seconds": 1.3, "wrong_passwords": 0, "tokens": [{"token_id": '
+        f'"VSMT1", "code": "wrong", "away": null, "words": "correct code, 3 steps late", "last_code": "{TOLD}"}}], '
+        '"would": ["count"], "next": [{"step": "resync", "text": '
+        '"Correct the token\'s time, by two codes that follow one another."}], "commands": ["sekisho resync c1"], '
+        '"notes": []}'
+    )
+
+
+def test_a_login_of_nobody_and_one_that_depends_on_the_code() -> None:
+    silent = Round("", Silence("the clock was set back"), None, "the clock was set back")
+    nobody = json_shapes.login_explained(Explanation(Asked("c1", Policy(Mode.CODE), "ib"), (silent,)), [])
+    assert (nobody["known"], nobody["answer"], nobody["finding"]) == (False, "silence", None)
+    assert (nobody["otp_use"], nobody["failures"], nobody["tokens"]) == (None, None, [])
+    depends = json_shapes.login_explained(
+        Explanation(Asked("c1", Policy(Mode.CODE), "ib"), (silent,), code_missing=True), []
+    )
+    assert (depends["answer"], depends["rounds"]) == (None, [])
 
 
 def test_a_customer_of_whom_little_is_known() -> None:

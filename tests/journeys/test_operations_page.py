@@ -90,6 +90,23 @@ def test_every_command_about_several_tokens_is_run_in_its_order(tmp_path: Path) 
     sekisho.close()
 
 
+def test_every_command_about_a_refused_login_is_run_and_changes_nothing(at: CommandLine) -> None:
+    one = Customer("1234567", "", "VSMT12345678", bytes(20))
+    at.sekisho.desk.tokens.import_rows([(one.token_id, one.seed, TokenSpec())], STAFF)
+    at.run("customer", "add", "1234567")
+    at.run("enrol", "1234567", one.token_id, user_password=one.previous_code())
+    rows = at.sekisho.audit()
+    said: list[str] = []
+    for line in commands_under("Why a login is refused"):
+        given = {1: f"{one.code(-4)}\n", 2: f"any\n{one.code()}\n"}.get(len(said), "")
+        said.append(at.run(*shlex.split(line)[1:], user_password=given).out)
+    asked, late, right = said
+    assert "depends on the code" in asked
+    assert "correct code, 3 steps late" in late
+    assert json.loads(right)["answer"] == "Access-Accept"
+    assert at.sekisho.audit() == rows
+
+
 def systemctl(sekisho: Sekisho, words: list[str]) -> None:
     match words:
         case ["stop", "sekisho"]:
