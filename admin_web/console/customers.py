@@ -22,6 +22,7 @@ from admin_web.console.customer_acts import (
     reason_of,
 )
 from admin_web.console.messages import MESSAGE_OF_REFUSAL
+from admin_web.console.refused import refused_logins
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from admin_web.console.settings import ConsoleSettings
@@ -104,12 +105,15 @@ class CustomerPages:
     async def show(self, call: Call) -> web.Response:
         """One customer. Raises HTTPNotFound."""
         found = await self._found(call)
+        possible = self._possible(found)
+        permitted = [one for one in possible if _may(call, one)]
         return self._renderer.render(
             call.request,
             "customer.html",
             call.session,
             found=found,
-            acts=[one for one in self._possible(found) if _may(call, one)],
+            acts=permitted,
+            refused=refused_logins(found.rows, found.line, possible, permitted),
             lock_after=self._desk.lock_after,
         )
 

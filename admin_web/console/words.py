@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 from admin_web.languages import gettext_noop as _
 from admin_web.languages import translator
 from otp_core.audit import ms_of
+from otp_core.login.next_step import NEXT_STEP_TEXT, NextStep
 from otp_core.model import Language
 from otp_core.reference import reference_of
 
@@ -115,6 +116,28 @@ REASONS = frozenset(
 """What the audit trail says about logins, word for word; a test holds it against login/table.py. Any other reason is
 shown as it was written."""
 
+NEXT_STEPS = frozenset(
+    {
+        _("Compare the contract ID, letter by letter: nobody has this one."),
+        _("The customer types the login password once more. Wrong passwords lock nobody."),
+        _("No password is kept here for this customer: give them one, or let the code be enough."),
+        _("The customer types the code that the token shows now, all of its digits."),
+        _("The customer waits for the next code: each works only once."),
+        _("The customer waits for half a minute: the delay after wrong answers ends by itself."),
+        _("The customer begins the login again, with the password."),
+        _("Compare the token ID that the app shows with the one here: it may be another token."),
+        _("Correct the token's time, by two codes that follow one another."),
+        _("Unlock the customer, once it is clear why they were locked."),
+        _("Enrol a token."),
+        _("Resume: the customer's token is suspended."),
+        _("Report the token lost here too: somebody else who shares it has done so."),
+        _("Permit a reissue, so that the customer can enrol a new token."),
+        _("The customer enrols a new token with the permit that was handed over."),
+        _("Look at the server: sekisho doctor says what is wrong."),
+    }
+)
+"""What to do about a login that was refused, word for word; a test holds it against login/next_step.py."""
+
 _UNITS = (
     (86_400, _("%(number)s days"), _("%(number)s day")),
     (3600, _("%(number)s h"), _("%(number)s h")),
@@ -153,6 +176,10 @@ class Words:
     def why(self, reason: str) -> str:
         """The reason of an audit row."""
         return self._translate(reason) if reason in REASONS else reason
+
+    def next_step(self, step: NextStep) -> str:
+        """What to do about a login that was refused."""
+        return self._translate(NEXT_STEP_TEXT[step])
 
     def at(self, at_ms: int | None) -> str:
         """A moment in the bank's zone, to the second: ``2026-11-29 13:38:05``; a dash for never."""

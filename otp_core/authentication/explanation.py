@@ -83,7 +83,10 @@ class Explanation:
             return ()
         if finding is None:
             return (NextStep.DOCTOR,) if isinstance(verdict, Silence) else ()
-        return next_steps(finding, OtpUse(self.record.otp_use) if self.record else None, near=self.near)
+        if self.record is None:
+            return next_steps(finding, None)
+        locked = self.record.locked_at is not None
+        return next_steps(finding, OtpUse(self.record.otp_use), near=self.near, locked=locked)
 
 
 @dataclass

@@ -36,15 +36,14 @@ class NextStep(StrEnum):
 NEXT_STEP_TEXT: dict[NextStep, str] = {
     NextStep.CHECK_NAME: "Compare the contract ID, letter by letter: nobody has this one.",
     NextStep.CHECK_PASSWORD: "The customer types the login password once more. Wrong passwords lock nobody.",
-    NextStep.HOLD_PASSWORD: "No password is kept here for this customer: let the gateway check it (mode code), or "
-    'write without_password = "code".',
+    NextStep.HOLD_PASSWORD: "No password is kept here for this customer: give them one, or let the code be enough.",
     NextStep.GIVE_CODE: "The customer types the code that the token shows now, all of its digits.",
     NextStep.NEXT_CODE: "The customer waits for the next code: each works only once.",
     NextStep.WAIT: "The customer waits for half a minute: the delay after wrong answers ends by itself.",
     NextStep.BEGIN_AGAIN: "The customer begins the login again, with the password.",
     NextStep.CHECK_TOKEN: "Compare the token ID that the app shows with the one here: it may be another token.",
     NextStep.RESYNC: "Correct the token's time, by two codes that follow one another.",
-    NextStep.UNLOCK: "Unlock the customer, once it is clear that they typed the wrong codes themselves.",
+    NextStep.UNLOCK: "Unlock the customer, once it is clear why they were locked.",
     NextStep.ENROL: "Enrol a token.",
     NextStep.RESUME: "Resume: the customer's token is suspended.",
     NextStep.REPORT_LOST: "Report the token lost here too: somebody else who shares it has done so.",
@@ -85,10 +84,17 @@ _BY_USE: dict[OtpUse, tuple[NextStep, ...]] = {
 }
 
 
-def next_steps(finding: Finding, use: OtpUse | None, *, near: bool = False) -> tuple[NextStep, ...]:
+def next_steps(
+    finding: Finding, use: OtpUse | None, *, near: bool = False, locked: bool = False
+) -> tuple[NextStep, ...]:
     """What to do, the likeliest first; empty where there is nothing to do. ``finding``: of a login that was not
     accepted. ``use``: of one-time passwords by the customer now, None: nobody's. ``near``: the wrong code is one that
-    the token shows at another time."""
+    the token shows at another time. ``locked``: the customer is, now: nothing else helps before."""
+    steps = _steps(finding, use, near)
+    return (NextStep.UNLOCK, *steps) if locked and NextStep.UNLOCK not in steps else steps
+
+
+def _steps(finding: Finding, use: OtpUse | None, near: bool) -> tuple[NextStep, ...]:
     if finding is Finding.WRONG and near:
         return (NextStep.RESYNC,)
     if finding in _ALWAYS:

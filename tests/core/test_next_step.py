@@ -74,6 +74,13 @@ def test_a_right_code_at_the_wrong_time_is_no_question_of_another_token(finding:
     assert next_steps(finding, OtpUse.ACTIVE, near=True) == near
 
 
+@pytest.mark.parametrize("finding", list(Finding))
+def test_whoever_is_locked_is_unlocked_first(finding: Finding) -> None:
+    usual = next_steps(finding, OtpUse.ACTIVE)
+    expected = usual if finding is Finding.LOCKED else (NextStep.UNLOCK, *usual)
+    assert next_steps(finding, OtpUse.ACTIVE, locked=True) == expected
+
+
 def test_each_step_has_a_sentence_of_its_own() -> None:
     assert NEXT_STEP_TEXT.keys() == set(NextStep)
     assert len(set(NEXT_STEP_TEXT.values())) == len(NextStep)

@@ -92,6 +92,65 @@ def test_the_first_page_shows_refused_logins_and_who_was_locked_today(at: Counte
     assert link in refused and link in locked
 
 
+# Why
+
+
+def refused(page: str) -> str:
+    """The part of a customer's page about refused logins; empty if there is none."""
+    found = re.search(r'<table class="refused">.*?</table>', page, re.S)
+    return "" if found is None else found[0]
+
+
+def wrong_code(at: Counter, one: Customer) -> None:
+    sekisho = at.console.sekisho
+    state = sekisho.login(one.contract_id, one.password).split()[1]
+    sekisho.login(one.contract_id, one.code(-7), state=state)
+
+
+def test_a_refused_login_says_why_and_offers_the_act_that_helps(at: Counter) -> None:
+    one = somebody(at)
+    place = f"/customers/{at.key(one)}"
+    assert refused(at.operator.get(place).text) == ""
+    wrong_code(at, one)
+    found = refused(at.operator.get(place).text)
+    assert "wrong code" in found and "gateway" in found
+    assert "Compare the token ID that the app shows" in found
+    assert f'href="{place}/resync">Correct the token' in found
+    assert "unlock" not in found
+    at.console.sekisho.desk.customers.lock(one.contract_id, STAFF)
+    at.console.sekisho.login(one.contract_id, one.password)
+    found = refused(at.operator.get(place).text)
+    assert found.count("<tr>") == 3, "the heading, the lock and the code"
+    assert found.count(f'href="{place}/unlock">Unlock') == 2, "nothing else helps before"
+    assert "Unlocked" in at.act(one, "unlock")
+    found = refused(at.operator.get(place).text)
+    assert f"{place}/unlock" not in found and "Nothing any more." in found
+
+
+def test_what_a_role_may_not_do_is_told_and_not_offered(at: Counter) -> None:
+    one, auditor = somebody(at), at.console.client(Role.AUDITOR)
+    wrong_code(at, one)
+    found = refused(auditor.get(f"/customers/{at.key(one)}").text)
+    assert "Correct the token" in found and "href" not in found
+
+
+def test_a_customer_who_has_logged_in_since_needs_nothing(at: Counter) -> None:
+    one, sekisho = somebody(at), at.console.sekisho
+    wrong_code(at, one)
+    state = sekisho.login(one.contract_id, one.password).split()[1]
+    assert sekisho.login(one.contract_id, one.code(), state=state) == "Access-Accept"
+    found = refused(at.operator.get(f"/customers/{at.key(one)}").text)
+    assert "Nothing: the customer has logged in since." in found and "href" not in found
+
+
+def test_of_many_refused_logins_the_last_three_are_told(at: Counter) -> None:
+    one = somebody(at)
+    for number in range(4):
+        at.console.sekisho.login(one.contract_id, f"wrong {number}")
+    found = refused(at.operator.get(f"/customers/{at.key(one)}").text)
+    assert found.count("Wrong passwords lock nobody") == 3
+
+
 # Act
 
 

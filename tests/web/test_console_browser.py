@@ -136,7 +136,10 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
     desk, one = bank.sekisho.desk, bank.sekisho.customer()
     desk.customers.add(f"hanako-{language}-{scheme}-{phone}", STAFF, name="信金 花子", email="hanako@example.jp")
     locked, lost = bank.sekisho.customer(), bank.sekisho.customer()
+    state = bank.sekisho.login(locked.contract_id, locked.password).split()[1]
+    bank.sekisho.login(locked.contract_id, locked.code(-7), state=state)
     desk.customers.lock(locked.contract_id, STAFF)
+    bank.sekisho.login(locked.contract_id, locked.password)
     desk.enrolment.report_lost(lost.contract_id, STAFF)
     bank.sekisho.login(one.contract_id, "wrong")
     role = {("ja", "light"): Role.OPERATOR, ("en", "dark"): Role.SUPERVISOR}.get((language, scheme), Role.ADMINISTRATOR)

@@ -12,12 +12,14 @@ from itertools import product
 
 import pytest
 
+from admin_web.console.customer_acts import BY_NAME
 from admin_web.console.routes import DANGEROUS, Form, Open, Page, Route
 from admin_web.console.settings import ConsoleSettings
 from admin_web.console.site import ConsoleSite
-from admin_web.console.words import REASONS
+from admin_web.console.words import NEXT_STEPS, REASONS
 from otp_core.accounts import Act, PrincipalKind
 from otp_core.accounts.permissions import TABLE
+from otp_core.login.next_step import NEXT_STEP_TEXT, NextStep
 from otp_core.login.table import FINDING_TEXT
 from otp_core.model import Role
 from otp_core.store.find import keys_of
@@ -216,6 +218,15 @@ def test_nobody_ends_anothers_session_by_its_number(bank: Console, clients: dict
 
 def test_every_reason_of_a_login_is_said_in_the_words_of_the_catalogue() -> None:
     assert set(FINDING_TEXT.values()) <= REASONS
+
+
+def test_every_next_step_is_said_in_the_words_of_the_catalogue() -> None:
+    assert set(NEXT_STEP_TEXT.values()) == NEXT_STEPS
+
+
+def test_a_next_step_that_is_an_act_of_the_console_has_the_acts_name() -> None:
+    acts = {step.value for step in NextStep} & BY_NAME.keys()
+    assert acts == {"unlock", "resync", "enrol", "resume", "report-lost", "permit-reissue"}
 
 
 @pytest.mark.parametrize("act", sorted(DANGEROUS))
