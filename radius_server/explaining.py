@@ -8,6 +8,7 @@ from __future__ import annotations
 from otp_core.authentication.explanation import Asked
 from otp_core.radius.codec import MAX_PASSWORD
 from otp_core.radius.dictionary import Dictionary
+from otp_core.station import readable
 from radius_server.clients import Client, clients_of
 from radius_server.process.spelling import read_customer, read_password
 from radius_server.settings import RadiusSettings
@@ -49,9 +50,15 @@ def asked_of(
         client.name,
         texts[0],
         texts[1],
-        calling_station_id,
+        readable(calling_station_id),
+        _address(client),
         settings.request_seconds,
     )
+
+
+def _address(client: Client) -> str:
+    """The address that it asks from, where there is only one: a gateway that names itself as the station names none."""
+    return str(client.network.network_address) if client.network.num_addresses == 1 else ""
 
 
 def _octets(text: str, charset: str, what: str, most: int) -> bytes:

@@ -24,8 +24,8 @@ _STAND_IN = "password"
 
 class Asked(NamedTuple):
     """A login to explain, as a gateway would ask for it. ``customer``: the contract ID. ``password`` None: it is taken
-    to be right. ``code`` None: none was typed yet. ``calling_station_id``: as in an Attempt. ``seconds``: for a
-    verdict."""
+    to be right. ``code`` None: none was typed yet. ``calling_station_id``, ``source``: as in an Attempt. ``seconds``:
+    for a verdict."""
 
     customer: str
     policy: Policy
@@ -33,12 +33,13 @@ class Asked(NamedTuple):
     password: str | None = None
     code: str | None = None
     calling_station_id: str = ""
+    source: str = ""
     seconds: float = 5.0
 
     @property
     def attempt(self) -> Attempt:
         """Without password and code."""
-        return Attempt(self.customer, "", self.policy, self.client, calling_station_id=self.calling_station_id)
+        return Attempt(self.customer, "", self.policy, self.client, self.source, self.calling_station_id)
 
     def __repr__(self) -> str:
         return f"Asked(customer={self.customer!r}, client={self.client!r})"

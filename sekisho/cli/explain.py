@@ -57,42 +57,49 @@ def _code(text: str) -> str:
     return text
 
 
+Customer = Annotated[
+    str,
+    typer.Argument(
+        parser=_name,
+        metavar="CUSTOMER",
+        help="The user name as the gateway sends it: the contract ID, with a realm if it adds one.",
+        show_default=False,
+    ),
+]
+ClientName = Annotated[
+    str, typer.Option("--client", metavar="NAME", help="Which of [[radius.clients]] asks.", show_default=False)
+]
+WithPassword = Annotated[
+    bool, typer.Option("--password-stdin", help="Check a login password too; without it, it is taken to be right.")
+]
+Code = Annotated[
+    str | None,
+    typer.Option(
+        parser=_code,
+        metavar="CODE",
+        help="The code that the customer typed; - asks for it, so that `ps` does not show it.",
+        show_default=False,
+    ),
+]
+CallingStation = Annotated[
+    str,
+    typer.Option(
+        "--calling-station-id",
+        metavar="ADDRESS",
+        help="The customer's own address, where the gateway sends it: wrong passwords are counted by it.",
+        show_default=False,
+    ),
+]
+
+
 @app.command("login")
 def login(
     ctx: typer.Context,
-    customer: Annotated[
-        str,
-        typer.Argument(
-            parser=_name,
-            metavar="CUSTOMER",
-            help="The user name as the gateway sends it: the contract ID, with a realm if it adds one.",
-            show_default=False,
-        ),
-    ],
-    client: Annotated[
-        str, typer.Option("--client", metavar="NAME", help="Which of [[radius.clients]] asks.", show_default=False)
-    ],
-    password: Annotated[
-        bool,
-        typer.Option("--password-stdin", help="Check a login password too; without it, it is taken to be right."),
-    ] = False,
-    code: Annotated[
-        str | None,
-        typer.Option(
-            parser=_code,
-            metavar="CODE",
-            help="The code that the customer typed; - asks for it, so that `ps` does not show it.",
-            show_default=False,
-        ),
-    ] = None,
-    calling_station_id: Annotated[
-        str,
-        typer.Option(
-            "--calling-station-id",
-            metavar="ADDRESS",
-            help="The customer's own address, where the gateway sends it: wrong passwords are counted by it.",
-        ),
-    ] = "",
+    customer: Customer,
+    client: ClientName,
+    password: WithPassword = False,
+    code: Code = None,
+    calling_station_id: CallingStation = "",
     as_json: AsJson = False,
 ) -> None:
     """Say what a login would be answered, by which rule, and what to do next. Nothing is spent, nothing is counted.
@@ -108,9 +115,7 @@ def login(
     """
     context: CliContext = ctx.obj
     asked_client = _client(context, client)
-    found = _explained(
-        context, asked_client, customer, *_secrets(password=password, code=code), calling_station_id[:253]
-    )
+    found = _explained(context, asked_client, customer, *_secrets(password=password, code=code), calling_station_id)
     if as_json:
         from otp_core import json_shapes
 

@@ -192,6 +192,22 @@ def test_what_is_explained_is_what_the_gateway_hears(at: CommandLine, client: st
         assert (guessed["answer"], guessed["finding"]) == (said["answer"], said["finding"])
 
 
+def test_wrong_passwords_are_told_by_customer_and_station_as_the_server_counts_them(at: CommandLine) -> None:
+    one, station, gateway = customer(at.sekisho, "active", next(NUMBERS)), "198.51.100.9", SOURCES["challenge"]
+    with Peers(at.sekisho.where, source=gateway) as peers:
+        for sent in ("", station, station, gateway):
+            more = [(31, sent.encode())] if sent else []
+            reply = peers.ask(access_request(one.contract_id, "wrong", secret=SECRET, more=more))
+            assert reply is not None and reply.name == REJECT
+
+    def counted(*more: str) -> object:
+        return explained(at, one.contract_id, "challenge", *more)["wrong_passwords"]
+
+    assert (counted(), counted("--calling-station-id", station)) == (1, 2)
+    assert counted("--calling-station-id", f"{station}:4711") == 2
+    assert counted("--calling-station-id", "198.51.100.10") == 0
+
+
 # What it takes, and how it ends
 
 
