@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from otp_core.accounts.codes import Codes, RightCode
+from otp_core.accounts.codes import BroughtToken, Codes
 from otp_core.accounts.lifecycle import Move, TokenMove, customer_after
 from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Receipt, Refusal, Refused
@@ -15,7 +15,7 @@ from otp_core.accounts.verification import Code
 from otp_core.audit import Event
 from otp_core.model import Conflict, LoginRecord, LoginToken, OtpUse, TokenState
 from otp_core.otp import normalise_token_id
-from otp_core.store.unit_of_work import TokenRecord, Work
+from otp_core.store.unit_of_work import Work
 
 
 class Bindings:
@@ -34,22 +34,23 @@ class Bindings:
         work: Work,
         record: LoginRecord,
         move: Move,
-        token: TokenRecord,
-        step: int,
-        now: int,
+        brought: BroughtToken,
+        principal: Principal,
         *,
         gone: Sequence[str] = (),
         name: str | None = None,
     ) -> None:
-        """Make the token the customer's in the place of those that are gone, with the step of its first code spent.
-        ``name``: what they call it, as it is kept. Raises Conflict."""
+        """Make the token the customer's in the place of those that are gone, with its first code spent on every token
+        that they have now. ``name``: what they call it, as it is kept. Raises Conflict."""
+        token = brought.token
         if token.state == TokenState.AVAILABLE:
             self._transactions.move_token(work, token, TokenMove.BIND)
             work.drop_reservation(token.key)
-        self._codes.spend_first_step(work, record, token, step, now)
+        beside = self._codes.spend_first_code(work, record, brought, gone)
+        self.audit_spent(work, record, beside, principal)
         self.unbind(work, record, gone)
         if not any(own.key == token.key for own in record.tokens):
-            work.bind(record.customer_key, token.key, now, name)
+            work.bind(record.customer_key, token.key, brought.now, name)
         self._transactions.set_use(work, record, customer_after(OtpUse(record.otp_use), move))
 
     def changed(
@@ -57,9 +58,7 @@ class Bindings:
         work: Work,
         record: LoginRecord,
         move: Move,
-        token: TokenRecord,
-        step: int,
-        now: int,
+        brought: BroughtToken,
         principal: Principal,
         *,
         gone: Sequence[str],
@@ -68,10 +67,10 @@ class Bindings:
     ) -> Receipt:
         """Bind the new token in the place of those that are gone, end the customer's sessions but this one, and record
         it. Raises as ``bind``."""
-        self.bind(work, record, move, token, step, now, gone=gone, name=name)
+        self.bind(work, record, move, brought, principal, gone=gone, name=name)
         self._transactions.end_sessions(work, record, principal, but=session)
         return self._transactions.record(
-            work, Event.DEVICE_CHANGED, principal, record.contract_id, token.token_id, was=", ".join(gone)
+            work, Event.DEVICE_CHANGED, principal, record.contract_id, brought.token.token_id, was=", ".join(gone)
         )
 
     def unbind(self, work: Work, record: LoginRecord, gone: Sequence[str]) -> None:
@@ -92,14 +91,20 @@ class Bindings:
         """Check and spend a code of one of the customer's own tokens; the token that the act's row is to name. Raises
         Refused, VerificationNeeded or Conflict."""
         right = self._codes.spend(work, record, code)
-        self.audit_spent(work, record, right, principal, but=right.token.token_id)
+        self.audit_spent(work, record, right.tokens, principal, but=right.token.token_id)
         return right.token.token_id
 
     def audit_spent(
-        self, work: Work, record: LoginRecord, right: RightCode, principal: Principal, *, but: str | None
+        self,
+        work: Work,
+        record: LoginRecord,
+        tokens: Sequence[LoginToken],
+        principal: Principal,
+        *,
+        but: str | None = None,
     ) -> None:
         """A row for each token that lost a step, ``but`` the one that another row names."""
-        for token, _ in right.fitting:
+        for token in tokens:
             if token.token_id != but:
                 self._transactions.record(work, Event.CODE_SPENT, principal, record.contract_id, token.token_id)
 

@@ -12,12 +12,23 @@ from otp_core.accounts.transactions import SYSTEM, Transactions
 from otp_core.accounts.verification import Code, VerificationNeeded
 from otp_core.audit import Event
 from otp_core.clock import ClockWrong
+from otp_core.login.code_fit import token_spec
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.lockout import failures_after, lock_reason, too_soon
 from otp_core.login.matching import match
 from otp_core.login.table import Finding
 from otp_core.model import Conflict, Kind, LoginRecord, LoginToken, OtpUse, TokenState
-from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, resynchronise, step_at
+from otp_core.otp import (
+    LOOK_BACK,
+    Fit,
+    code_at,
+    fit,
+    is_code,
+    learn_drift,
+    normalise_code,
+    resynchronise,
+    step_at,
+)
 from otp_core.store.future_stamps import repair_token
 from otp_core.store.unit_of_work import TokenRecord, Work
 from otp_core.verifier import LOCAL_VERIFIER, CodeFinding
@@ -40,6 +51,21 @@ class RightCode(NamedTuple):
     def token(self) -> LoginToken:
         """The one that the act's audit row names."""
         return self.fitting[0][0]
+
+    @property
+    def tokens(self) -> list[LoginToken]:
+        """Those that lose a step."""
+        return [token for token, _ in self.fitting]
+
+
+class BroughtToken(NamedTuple):
+    """A token that the customer brings, with the step of its right code. ``beside``: the customer's other tokens that
+    this code fits, too, with its step on each. ``now``: ms."""
+
+    token: TokenRecord
+    step: int
+    beside: Sequence[tuple[LoginToken, int]]
+    now: int
 
 
 class Codes:
@@ -77,12 +103,9 @@ class Codes:
             raise Refused(_REFUSAL[finding])
         return RightCode(fitting, now)
 
-    def check_new_token(
-        self, work: Work, record: LoginRecord, token_id: str, given: Code
-    ) -> tuple[TokenRecord, int, int]:
-        """The token that the customer brings, the step of its code, and the moment (ms). Raises VerificationNeeded, or
-        Refused: an unknown token, somebody else's and a wrong code are one refusal, and its detail tells staff
-        which."""
+    def check_new_token(self, work: Work, record: LoginRecord, token_id: str, given: Code) -> BroughtToken:
+        """The token that the customer brings. Nothing is spent yet. Raises VerificationNeeded, or Refused: an unknown
+        token, somebody else's and a wrong code are one refusal, and its detail tells staff which."""
         self.refuse_locked(record)
         token, code, now = work.token(token_id), _text(given), self._transactions.now()
         if token is None:
@@ -98,7 +121,22 @@ class Codes:
             if is_code(code, token.digits) and found is Fit.WRONG:
                 self.count(work, record)
             raise Refused(Refusal.TOKEN_OR_CODE, f"{found} code of token {token_id}")
-        return token, step, now
+        return BroughtToken(token, step, self._beside(work, record, token.key, code, now), now)
+
+    def _beside(
+        self, work: Work, record: LoginRecord, token_key: int, code: str, now: int
+    ) -> list[tuple[LoginToken, int]]:
+        """The customer's other tokens that a code fits whose codes are known here, with its step on each. A token that
+        is lost, which a suspended customer may have, is good for nothing anyway."""
+        found = []
+        for own in record.tokens:
+            if own.key == token_key or own.verifier != LOCAL_VERIFIER:
+                continue
+            fit_, step = self._evaluator.fit(own, code, now)
+            held = work.token(own.token_id) if fit_ is Fit.FITS else None
+            if held is not None and held.state == TokenState.BOUND:
+                found.append((own, step))
+        return found
 
     def spend(self, work: Work, record: LoginRecord, given: Code) -> RightCode:
         """Check and spend a code of one of the customer's own tokens. Raises Refused, VerificationNeeded or
@@ -110,17 +148,35 @@ class Codes:
     def spend_checked(self, work: Work, record: LoginRecord, right: RightCode) -> None:
         """Spend a code that ``check`` gave, on every token that it fits. Raises Conflict."""
         for token, step in right.fitting:
-            drift = token.drift
-            if token.verifier == LOCAL_VERIFIER:
-                drift = self._learnt_drift(token.kind, token.period, token.drift, step, right.now)
-            self._spend(work, record, token.key, step, drift, right.now)
+            self._spend_own(work, record, token, step, self._learnt_drift(token, step, right.now), right.now)
 
-    def spend_first_step(self, work: Work, record: LoginRecord, token: TokenRecord, step: int, now: int) -> None:
-        """Spend a step that ``check_new_token`` gave; the token is bound by now. Raises Conflict."""
-        drift = token.drift
-        if token.verifier == LOCAL_VERIFIER:
-            drift = self._learnt_drift(token.kind, token.period, token.drift, step, now)
+    def spend_first_code(
+        self, work: Work, record: LoginRecord, brought: BroughtToken, gone: Sequence[str]
+    ) -> list[LoginToken]:
+        """Spend the code of a token that ``check_new_token`` gave and that is bound by now, on this one and on those of
+        the customer's that it fits, too, but the ones that are gone: these are returned. Raises Conflict."""
+        token, now = brought.token, brought.now
+        step, drift = self._beyond_accepted(record, brought), self._learnt_drift(token, brought.step, now)
         self._spend(work, record, token.key, step, drift, now)
+        beside = [(own, own_step) for own, own_step in brought.beside if own.token_id not in gone]
+        for own, own_step in beside:
+            self._spend_own(work, record, own, own_step, own.drift, now)
+        return [own for own, _ in beside]
+
+    def _beyond_accepted(self, record: LoginRecord, brought: BroughtToken) -> int:
+        """The step that is spent on a new token: its code's, or a later one of its window whose digits were accepted
+        lately by another token of the customer's, in this act or before: they are not good once more."""
+        token, step, now = brought.token, brought.step, brought.now
+        if token.verifier != LOCAL_VERIFIER:
+            return step
+        for own in record.tokens:
+            if own.seed is None or own.key == token.key:
+                continue
+            seed, spec = self._transactions.store.sealer.unseal(own.seed, own.token_id), token_spec(own)
+            for accepted in range(max(own.last_step - LOOK_BACK, 0), own.last_step + 1):
+                found, other = self._fit_here(token, code_at(seed, accepted, spec), now)
+                step = max(step, other) if found is Fit.FITS else step
+        return step
 
     def forget_future(self, work: Work, record: LoginRecord, principal: Principal) -> bool:
         """Take back the last steps of the customer's tokens that lie in the future (future_stamps.py), in ``record``
@@ -141,9 +197,10 @@ class Codes:
 
     def resynchronise(
         self, work: Work, record: LoginRecord, token_id: str, first: str, second: str, principal: Principal
-    ) -> None:
-        """Spend two consecutive codes of one of the customer's own tokens, and learn its drift or counter from them. A
-        last step in the future is taken back first. Raises Refused (wrong codes are counted) or Conflict."""
+    ) -> list[LoginToken]:
+        """Spend two consecutive codes of one of the customer's own tokens, and learn its drift or counter from them; a
+        last step in the future is taken back first. They are spent on those of the customer's other tokens that they
+        fit, too: these are returned. Raises Refused (wrong codes are counted) or Conflict."""
         self.refuse_locked(record)
         self.forget_future(work, record, principal)
         token = work.token(token_id)
@@ -156,6 +213,12 @@ class Codes:
             self.count(work, record)
             raise Refused(Refusal.WRONG_CODE, _NOT_CONSECUTIVE)
         self._spend(work, record, token.key, *found, now)
+        beside: dict[int, LoginToken] = {}
+        for code in (normalise_code(first), normalise_code(second)):
+            for own, step in self._beside(work, record, token.key, code, now):
+                self._spend_own(work, record, own, step, own.drift, now)
+                beside[own.key] = own
+        return list(beside.values())
 
     def resynchronise_free(self, work: Work, token: TokenRecord, first: str, second: str) -> None:
         """The same for a token that nobody holds, in staff's hands: no wrong code is counted, because there is nobody
@@ -222,6 +285,9 @@ class Codes:
             if not is_code(code, token.digits):
                 return Fit.WRONG, -1
             return _verified(given, code, token)
+        return self._fit_here(token, code, now)
+
+    def _fit_here(self, token: TokenRecord, code: str, now: int) -> tuple[Fit, int]:
         return fit(
             self._seed(token),
             token.spec,
@@ -234,16 +300,25 @@ class Codes:
             spent_ahead=token.spent_ahead,
         )
 
+    def _spend_own(self, work: Work, record: LoginRecord, token: LoginToken, step: int, drift: int, now: int) -> None:
+        """Spend a step, in ``token`` too. Nothing where a later one was spent in the same act. ``drift``: the token's
+        from now on; nothing is learnt from the code of another token that fits by chance. Raises Conflict."""
+        if step > token.last_step:
+            self._spend(work, record, token.key, step, drift, now)
+            token.last_step, token.drift = step, drift
+
     def _spend(self, work: Work, record: LoginRecord, token_key: int, step: int, drift: int, now: int) -> None:
         if not work.spend_step(token_key, step, drift, now):
             raise Conflict(f"a code of {record.contract_id} was used by somebody else just now: try again")
         if record.failures:
             self._transactions.set_failures(work, record, 0, 0, None)
 
-    def _learnt_drift(self, kind: str | None, period: int | None, drift: int, step: int, now: int) -> int:
-        if kind != Kind.TOTP or not period:
+    def _learnt_drift(self, token: LoginToken | TokenRecord, step: int, now: int) -> int:
+        if token.verifier != LOCAL_VERIFIER:
+            return token.drift
+        if token.kind != Kind.TOTP or not token.period:
             return 0
-        return learn_drift(drift, step, step_at(now, period), self._rules.max_drift)
+        return learn_drift(token.drift, step, step_at(now, token.period), self._rules.max_drift)
 
     def _seed(self, token: TokenRecord) -> bytes:
         """Raises KeyProblem."""

@@ -7,7 +7,7 @@ token and uses the proof up. Until then nothing has changed.
 from __future__ import annotations
 
 from otp_core.accounts.bindings import Bindings, own_token
-from otp_core.accounts.codes import Codes
+from otp_core.accounts.codes import BroughtToken, Codes
 from otp_core.accounts.lifecycle import Move
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
@@ -20,7 +20,7 @@ from otp_core.audit import Event
 from otp_core.model import Conflict, LoginRecord, TokenState
 from otp_core.otp import normalise_token_id
 from otp_core.store.bindings import HeldToken, held_tokens
-from otp_core.store.unit_of_work import TokenRecord, Work
+from otp_core.store.unit_of_work import Work
 
 
 class DeviceService:
@@ -62,10 +62,10 @@ class DeviceService:
         with self._transactions.act(Act.ADD_TOKEN, principal, customer=contract_id, token=token_id) as work:
             kept, record = token_name(name), self._with_room(work, contract_id, token_id)
             right = self._codes.check(work, record, own_code)
-            token, step, now = self._codes.check_new_token(work, record, token_id, code)
+            brought = self._codes.check_new_token(work, record, token_id, code)
             self._codes.spend_checked(work, record, right)
-            self._bindings.audit_spent(work, record, right, principal, but=None)
-            return self._added(work, record, token, step, now, principal, kept, session=None)
+            self._bindings.audit_spent(work, record, right.tokens, principal)
+            return self._added(work, record, brought, principal, kept, session=None)
 
     @rerun_on_conflict
     def add_by_proof(
@@ -83,9 +83,9 @@ class DeviceService:
         token_id = normalise_token_id(token_id)
         with self._transactions.act(Act.ADD_BY_PROOF, principal, customer=contract_id, token=token_id) as work:
             kept, record = token_name(name), self._with_room(work, contract_id, token_id)
-            token, step, now = self._codes.check_new_token(work, record, token_id, code)
-            self._take_proof(work, record, session, now)
-            return self._added(work, record, token, step, now, principal, kept, session=session.key)
+            brought = self._codes.check_new_token(work, record, token_id, code)
+            self._take_proof(work, record, session, brought.now)
+            return self._added(work, record, brought, principal, kept, session=session.key)
 
     def _with_room(self, work: Work, contract_id: str, token_id: str) -> LoginRecord:
         record = self._transactions.allowed(work, contract_id, Move.ADD_TOKEN)
@@ -98,17 +98,15 @@ class DeviceService:
         self,
         work: Work,
         record: LoginRecord,
-        token: TokenRecord,
-        step: int,
-        now: int,
+        brought: BroughtToken,
         principal: Principal,
         name: str | None,
         *,
         session: int | None,
     ) -> Receipt:
-        self._bindings.bind(work, record, Move.ADD_TOKEN, token, step, now, name=name)
+        self._bindings.bind(work, record, Move.ADD_TOKEN, brought, principal, name=name)
         self._transactions.end_sessions(work, record, principal, but=session)
-        return self._transactions.record(work, Event.TOKEN_ADDED, principal, record.contract_id, token.token_id)
+        return self._transactions.record(work, Event.TOKEN_ADDED, principal, record.contract_id, brought.token.token_id)
 
     # One in the place of another
 
@@ -132,13 +130,11 @@ class DeviceService:
             kept, record = token_name(name), self._transactions.allowed(work, contract_id, Move.CHANGE_DEVICE)
             gone = own_token(record, goes).token_id
             right = self._codes.check(work, record, old_code)
-            token, step, now = self._codes.check_new_token(work, record, token_id, code)
+            brought = self._codes.check_new_token(work, record, token_id, code)
             self._codes.spend_checked(work, record, right)
-            self._bindings.audit_spent(work, record, right, principal, but=gone)
+            self._bindings.audit_spent(work, record, right.tokens, principal, but=gone)
             self._bindings.retire(work, record, [gone], principal)
-            return self._bindings.changed(
-                work, record, Move.CHANGE_DEVICE, token, step, now, principal, gone=[gone], name=kept
-            )
+            return self._bindings.changed(work, record, Move.CHANGE_DEVICE, brought, principal, gone=[gone], name=kept)
 
     @rerun_on_conflict
     def give_old_code(
@@ -152,7 +148,7 @@ class DeviceService:
             by, until = right.token, self._transactions.now() + seconds * 1000
             if not work.put_proof(session.key, record.customer_key, by.key, until):
                 raise Refused(Refusal.NOT_NOW, "the session has ended")
-            self._bindings.audit_spent(work, record, right, principal, but=by.token_id)
+            self._bindings.audit_spent(work, record, right.tokens, principal, but=by.token_id)
             return self._transactions.record(work, Event.OLD_CODE_GIVEN, principal, record.contract_id, by.token_id)
 
     @rerun_on_conflict
@@ -173,16 +169,14 @@ class DeviceService:
         with self._transactions.act(Act.CHANGE_BY_PROOF, principal, customer=contract_id, token=token_id) as work:
             kept, record = token_name(name), self._transactions.allowed(work, contract_id, Move.CHANGE_DEVICE)
             gone = own_token(record, goes).token_id
-            token, step, now = self._codes.check_new_token(work, record, token_id, code)
-            self._take_proof(work, record, session, now)
+            brought = self._codes.check_new_token(work, record, token_id, code)
+            self._take_proof(work, record, session, brought.now)
             self._bindings.retire(work, record, [gone], principal)
             return self._bindings.changed(
                 work,
                 record,
                 Move.CHANGE_DEVICE,
-                token,
-                step,
-                now,
+                brought,
                 principal,
                 gone=[gone],
                 name=kept,
@@ -217,7 +211,7 @@ class DeviceService:
                 raise Refused(Refusal.NOT_NOW, "it is the only token: change the device, suspend, or report it lost")
             if code is not None:
                 right = self._codes.spend(work, record, code)
-                self._bindings.audit_spent(work, record, right, principal, but=gone)
+                self._bindings.audit_spent(work, record, right.tokens, principal, but=gone)
             self._bindings.retire(work, record, [gone], principal)
             self._bindings.unbind(work, record, [gone])
             self._transactions.end_sessions(work, record, principal, but=session)

@@ -47,11 +47,11 @@ class EnrolmentService:
         token_id = normalise_token_id(token_id)
         with self._transactions.act(Act.ENROL, principal, customer=contract_id, token=token_id) as work:
             kept, record = token_name(name), self._transactions.allowed(work, contract_id, Move.ENROL)
-            token, step, now = self._codes.check_new_token(work, record, token_id, code)
+            brought = self._codes.check_new_token(work, record, token_id, code)
             own = [one.token_id for one in record.tokens]
             gone = [] if token_id in own else own
             self._bindings.retire(work, record, gone, principal)
-            self._bindings.bind(work, record, Move.ENROL, token, step, now, gone=gone, name=kept)
+            self._bindings.bind(work, record, Move.ENROL, brought, principal, gone=gone, name=kept)
             was = ", ".join(gone)
             return self._transactions.record(work, Event.ENROLLED, principal, record.contract_id, token_id, was=was)
 
@@ -148,13 +148,13 @@ class EnrolmentService:
         token_id = normalise_token_id(token_id)
         with self._transactions.act(Act.CHANGE_BY_PERMIT, principal, customer=contract_id, token=token_id) as work:
             kept, record = token_name(name), self._transactions.allowed(work, contract_id, Move.CHANGE_BY_PERMIT)
-            token, step, now = self._codes.check_new_token(work, record, token_id, code)
-            if not work.take_permit(record.customer_key, self._permit_digest(record, permit), now):
+            brought = self._codes.check_new_token(work, record, token_id, code)
+            if not work.take_permit(record.customer_key, self._permit_digest(record, permit), brought.now):
                 self._codes.count(work, record)
                 raise Refused(Refusal.WRONG_PERMIT)
             gone = [own.token_id for own in record.tokens]
             return self._bindings.changed(
-                work, record, Move.CHANGE_BY_PERMIT, token, step, now, principal, gone=gone, name=kept, session=session
+                work, record, Move.CHANGE_BY_PERMIT, brought, principal, gone=gone, name=kept, session=session
             )
 
     # A token whose clock or counter ran away
@@ -170,7 +170,8 @@ class EnrolmentService:
             if record.otp_use != OtpUse.ACTIVE or not record.tokens:
                 raise Refused(Refusal.NOT_NOW, f"the customer's use of one-time passwords is {record.otp_use}")
             token_id = own_token(record, token_id).token_id
-            self._codes.resynchronise(work, record, token_id, first, second, principal)
+            beside = self._codes.resynchronise(work, record, token_id, first, second, principal)
+            self._bindings.audit_spent(work, record, beside, principal)
             return self._transactions.record(work, Event.TOKEN_RESYNCHRONISED, principal, record.contract_id, token_id)
 
     @rerun_on_conflict
