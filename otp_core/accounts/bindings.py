@@ -79,13 +79,17 @@ class Bindings:
         if keys and not work.unbind(record.customer_key, keys):
             raise Conflict(f"{record.contract_id} was changed by somebody else just now: try again")
 
-    def retire(self, work: Work, record: LoginRecord, gone: Sequence[str], principal: Principal) -> None:
-        """Retire tokens that the customer had, but those that another customer has too. Raises Conflict."""
+    def retire(self, work: Work, record: LoginRecord, gone: Sequence[str], principal: Principal) -> list[str]:
+        """Retire tokens that the customer had, but those that another customer has too; which ones were. Raises
+        Conflict."""
+        retired = []
         for token_id in gone:
             old = work.token(token_id)
             if old is not None and old.state == TokenState.BOUND and work.holders(old.key) == 1:
                 self._transactions.move_token(work, old, TokenMove.RETIRE)
                 self._transactions.record(work, Event.TOKEN_RETIRED, principal, record.contract_id, old.token_id)
+                retired.append(token_id)
+        return retired
 
     def spend(self, work: Work, record: LoginRecord, code: Code, principal: Principal) -> str:
         """Check and spend a code of one of the customer's own tokens; the token that the act's row is to name. Raises

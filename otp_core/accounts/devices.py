@@ -132,8 +132,10 @@ class DeviceService:
             right = self._codes.check(work, record, old_code)
             brought = self._codes.check_new_token(work, record, token_id, code)
             self._codes.spend_checked(work, record, right)
-            self._bindings.audit_spent(work, record, right.tokens, principal, but=gone)
-            self._bindings.retire(work, record, [gone], principal)
+            retired = self._bindings.retire(work, record, [gone], principal)
+            # A token that goes on for somebody else has a row of its own for the code that it lost.
+            spent = [token for token in right.tokens if token.token_id not in retired]
+            self._bindings.audit_spent(work, record, spent, principal)
             return self._bindings.changed(work, record, Move.CHANGE_DEVICE, brought, principal, gone=[gone], name=kept)
 
     @rerun_on_conflict

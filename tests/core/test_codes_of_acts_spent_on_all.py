@@ -131,3 +131,15 @@ def test_both_codes_of_a_resynchronisation_are_spent_on_the_other_tokens(tmp_pat
     bank.desk.enrolment.resynchronise("taro", taro.code(50), taro.code(51), STAFF, token_id=PHONE)
     assert reason(login(bank, pc, digits)) == Finding.REUSED
     assert spent(bank) == [pc.token_id]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_change_of_a_token_that_others_have_too_leaves_a_row_for_its_code(tmp_path: Path, others: int) -> None:
+    """It is not retired, and goes on for them without that code: the trail has to tell why."""
+    bank = Bank(tmp_path, rules(tokens_per_customer=2, one_customer_per_token=False))
+    taro, new = bank.customer(), bank.token(PC)
+    for number in range(others):
+        bank.customer(f"other-{number}", PHONE)
+    bank.desk.devices.change("taro", taro.code(), PC, new.code(), ME)
+    named = [(row.event, row.token) for row in bank.audit() if row.token == PHONE and row.actor == ME.name]
+    assert named == [(Event.CODE_SPENT if others else Event.TOKEN_RETIRED, PHONE)]
