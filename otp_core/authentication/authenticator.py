@@ -256,8 +256,7 @@ class Authenticator:
         return "" if station == station_of(attempt.source) else station
 
     async def _ask_first_factor(self, question: Question) -> FirstFinding | NextRound:
-        """What the first factor of the attempt's policy found. Raises BackendSilent, also
-        if it does not keep to the attempt's deadline."""
+        """What the first factor of the attempt's policy found. Raises BackendSilent, also after the deadline."""
         attempt = question.attempt
         try:
             async with asyncio.timeout_at(_cancelled_at(attempt)):
@@ -317,9 +316,8 @@ class Authenticator:
         self, attempt: Attempt, record: LoginRecord, lengths: Sequence[int]
     ) -> tuple[list[tuple[LoginRequest, str]], list[tuple[LoginRequest, str]]]:
         """The readings as password and code, one for each length that a code of this customer's may have: those whose
-        code may fit a token, and the others."""
-        fitting: list[tuple[LoginRequest, str]] = []
-        others: list[tuple[LoginRequest, str]] = []
+        code may fit a token, and the others, a used code first: where no password is held, it is not a wrong one."""
+        found: dict[Fit, list[tuple[LoginRequest, str]]] = {Fit.FITS: [], Fit.REUSED: [], Fit.WRONG: []}
         for digits in lengths:
             parts = split(attempt.user_password, digits, attempt.policy.separator, attempt.policy.code_first)
             if parts is None:
@@ -327,8 +325,8 @@ class Authenticator:
             password, code = parts
             # A code equal to the password is a client that repeats one answer: not an attempt.
             both = LoginRequest(attempt, Stage.BOTH, code="" if code == password else code), password
-            (fitting if self._may_fit(record, normalise_code(code)) else others).append(both)
-        return fitting, others
+            found[self._best_fit(record, normalise_code(code))].append(both)
+        return found[Fit.FITS], found[Fit.REUSED] + found[Fit.WRONG]
 
     def _most_readings(self, attempt: Attempt, lengths: Sequence[int]) -> int:
         """How many readings the text could have. Where customers may have several tokens, of any length for everybody:
@@ -342,13 +340,15 @@ class Authenticator:
         )
         return some + 1 if policy.mode is Mode.AUTO else max(some, 1)
 
-    def _may_fit(self, record: LoginRecord, code: str) -> bool:
-        """Whether this looks like a code that is due; of a token verified elsewhere, nobody here can say no."""
-        return any(
-            token.verifier != LOCAL_VERIFIER or self._evaluator.fit(token, code, self._now_ms())[0] is Fit.FITS
+    def _best_fit(self, record: LoginRecord, code: str) -> Fit:
+        """FITS for what looks like a code that is due (of a token verified elsewhere, nobody here can say no), else
+        REUSED, else WRONG."""
+        fits = {
+            Fit.FITS if token.verifier != LOCAL_VERIFIER else self._evaluator.fit(token, code, self._now_ms())[0]
             for token in record.tokens
             if is_code(code, token.digits)
-        )
+        }
+        return next((one for one in (Fit.FITS, Fit.REUSED) if one in fits), Fit.WRONG)
 
     def _code_shaped_fingerprint(self, text: str, lengths: Sequence[int]) -> int | None:
         code = normalise_code(text)

@@ -8,7 +8,7 @@ import pytest
 
 from otp_core.first_factor import FirstFinding, Question
 from otp_core.login.table import Finding
-from otp_core.model import Accept, Kind, Policy, TokenSpec
+from otp_core.model import Accept, Kind, Mode, Policy, TokenSpec
 from otp_core.otp import DIGITS
 from tests.core.at_the_desk import wrong
 from tests.core.bank import APPEND, AUTO, Bank, Holder, rules
@@ -69,6 +69,27 @@ def test_a_wrong_code_of_either_length_behind_the_right_password_is_counted(
             for number, code in enumerate((wrong(phone), "87654321"), 1):
                 assert await door.why("taro", password + code, policy) == Finding.WRONG
                 assert bank.login_record().failures == number
+
+    run(scene)
+
+
+@pytest.mark.parametrize("mode", [Mode.APPEND, Mode.AUTO])
+def test_a_used_code_of_either_length_is_no_wrong_one_where_no_password_is_held(tmp_path: Path, mode: Mode) -> None:
+    """The end of a code of eight digits is no guess at the token of six; and a login that is sent again is known."""
+    bank, phone, pc = two(tmp_path)
+    policy = Policy(mode, code_is_enough=True, repeated_login_seconds=5)
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords()) as door:
+            for holder in (phone, pc):
+                for _ in range(2):
+                    assert await door.says(holder, holder.code(), policy) == Accept()
+            bank.clock.now += 20
+            for holder in (phone, pc):
+                assert await door.why(holder, holder.code(-1), policy) == Finding.REUSED
+            assert bank.login_record().failures == 0
+            assert await door.why(pc, "87654321", policy) == Finding.WRONG
+            assert bank.login_record().failures == 1, "one for a text, however it is read"
 
     run(scene)
 
