@@ -28,7 +28,8 @@ class BadJournal(Exception):
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One code, by the cache with this ``serial``. ``spent``: it was accepted, for this time step; otherwise it was
-    wrong, and ``step`` is -1. ``at``: milliseconds since the epoch. The fields are named as in the file's JSON."""
+    wrong, and ``step`` is -1. ``at``: milliseconds since the epoch. ``also``: the code of the entry before it,
+    which fits this token, too. The fields are named as in the file's JSON, where ``also`` stands only if it is true."""
 
     serial: str
     user: str
@@ -37,6 +38,7 @@ class Entry:
     at: int
     spent: bool
     source: str
+    also: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class Journal:
         or BadJournal, and then nothing was written."""
         if not self._path.exists() or not os.path.samestat(self._path.stat(), os.fstat(self._file)):
             raise BadJournal("it was moved away, or another was put in its place: restart the agent")
-        text = json.dumps(asdict(entry)).encode()
+        fields = {name: value for name, value in asdict(entry).items() if name != "also" or value}
+        text = json.dumps(fields).encode()
         digest = _digest(self._key, self._digest, text)
         line = text + b" " + digest.hex().encode() + b"\n"
         try:

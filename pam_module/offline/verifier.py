@@ -70,7 +70,7 @@ class OfflineVerifier:
         if now >= cache.until:
             return self._refuse(user, "the cache is too old: issue a new one")
         entries = [entry for entry in journal.entries if entry.serial == cache.serial and entry.user == user]
-        if sum(entry.spent for entry in entries) >= cache.logins:
+        if sum(entry.spent and not entry.also for entry in entries) >= cache.logins:
             return self._refuse(user, "all logins that the cache allows are used")
         if _wrong_in_a_row(entries) >= cache.lock_after:
             return self._refuse(user, "too many wrong codes")
@@ -86,8 +86,8 @@ class OfflineVerifier:
             named = candidates[0].token_id if len(candidates) == 1 else ""  # a wrong code is about none of several
             journal.add(Entry(cache.serial, user, named, -1, now, False, source))
             return self._refuse(user, "wrong code")
-        for token_id, step in fitting:  # it is spent on every token that it fits
-            journal.add(Entry(cache.serial, user, token_id, step, now, True, source))
+        for number, (token_id, step) in enumerate(fitting):  # it is spent on every token that it fits, and is one login
+            journal.add(Entry(cache.serial, user, token_id, step, now, True, source, also=number > 0))
         _log.warning("accepted by the offline cache: reconcile the journal when a server answers again", customer=user)
         return True
 

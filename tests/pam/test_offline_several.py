@@ -86,14 +86,25 @@ def test_a_counter_token_beside_one_by_the_clock_is_left_out(tmp_path: Path) -> 
     assert [codes.token_id for codes in opened.users["taro"]] == [taro.token_id]
 
 
-def test_digits_that_fit_two_tokens_are_spent_on_both(tmp_path: Path) -> None:
-    def codes(token_id: str) -> UserCodes:
-        steps = range(FIRST - 1, FIRST + 9)
-        made = (verifier("s1", token_id, step, codes_of(step), CHEAP) for step in steps)
-        return UserCodes(token_id, 6, 30, 0, FIRST - 1, tuple(made))
+def same_codes(token_id: str) -> UserCodes:
+    """Of a token that shows what every other one shows."""
+    steps = range(FIRST - 1, FIRST + 9)
+    made = (verifier("s1", token_id, step, codes_of(step), CHEAP) for step in steps)
+    return UserCodes(token_id, 6, 30, 0, FIRST - 1, tuple(made))
 
-    host = OfflineHost(tmp_path, cache(users={"taro": (codes("VSMT1"), codes("VSMT2"))}))
+
+def test_digits_that_fit_two_tokens_are_spent_on_both(tmp_path: Path) -> None:
+    host = OfflineHost(tmp_path, cache(users={"taro": (same_codes("VSMT1"), same_codes("VSMT2"))}))
     assert host.accepts(codes_of(FIRST), codes_of(FIRST)) == [True, False]
-    octets = seal(cache(users={"taro": (codes("VSMT2"),)}), HOST_KEY)
+    octets = seal(cache(users={"taro": (same_codes("VSMT2"),)}), HOST_KEY)
     (tmp_path / CACHE).write_bytes(octets)
     assert host.accepts(codes_of(FIRST), codes_of(FIRST + 1)) == [False, True], "also alone it is spent"
+
+
+def test_digits_that_fit_two_tokens_are_one_login_of_those_that_the_cache_allows(tmp_path: Path) -> None:
+    host = OfflineHost(tmp_path, cache(users={"taro": (same_codes("VSMT1"), same_codes("VSMT2"))}, logins=2))
+    assert host.accepts(codes_of(FIRST - 1), codes_of(FIRST), codes_of(FIRST + 1)) == [True, True, False]
+    assert host.accepts(codes_of(FIRST + 1)) == [False], "also by another process, which reads the journal"
+    lines = (tmp_path / JOURNAL).read_bytes().splitlines()[1:]
+    assert [b'"also": true' in line for line in lines] == [False, True] * 2
+    assert not any(b'"also": false' in line for line in lines), "an older release reads what is as it was"
