@@ -1,7 +1,7 @@
 """The decision about a batch of logins: requests and facts in, verdicts and changes out. No clock, no SQL, no sockets.
 
-Requests are decided in order of arrival; two answers in one batch see each other. Each change carries the condition
-under which it holds (the last step as it was read), so that the store can refuse what another process was faster with.
+Requests are decided in order of arrival; two answers in one batch see each other. What a decision changes is in
+``changes``.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ from functools import partial
 from typing import assert_never
 
 from otp_core.audit import Event, Ids
+from otp_core.login.changes import Changes
 from otp_core.login.code_fit import near_misses, token_spec
-from otp_core.login.lockout import failures_after, lock_reason, too_soon
+from otp_core.login.lockout import lock_reason, too_soon
 from otp_core.login.matching import match
 from otp_core.login.policy import Rules
 from otp_core.login.requests import (
-    LOCAL_VERIFIER,
     Decision,
     Facts,
-    FailureUpdate,
     LoginRequest,
-    Retransmission,
-    StepUpdate,
     VerifierNeeded,
 )
 from otp_core.login.spent_ahead import GRACE_MS
@@ -32,7 +29,6 @@ from otp_core.model import (
     Accept,
     AuditRow,
     Challenge,
-    Kind,
     Language,
     LoginRecord,
     LoginToken,
@@ -43,7 +39,7 @@ from otp_core.model import (
     Verdict,
     attributes_text,
 )
-from otp_core.otp import Fit, fit, is_code, learn_drift, normalise_code, step_at
+from otp_core.otp import Fit, fit, is_code, normalise_code
 
 
 class Evaluator:
@@ -65,8 +61,9 @@ class Evaluator:
         """Decide every request at the moment ``now`` (ms). Changes ``facts`` as it goes, so that each request sees what
         the ones before it did. ``ids`` numbers the audit rows. Raises KeyProblem for a seed that does not open."""
         decision = Decision()
+        changes = Changes(decision, facts, now, self.rules)
         for request in requests:
-            _Evaluation(self, request, facts, now, ids, decision).evaluate()
+            _Evaluation(self, request, facts, now, ids, decision, changes).evaluate()
         return decision
 
     def fit(self, token: LoginToken, code: str, now: int) -> tuple[Fit, int]:
@@ -91,7 +88,7 @@ class Evaluator:
         return near_misses(record, self._unseal, code, now, self.rules)
 
 
-_SECOND_ROUND, _VERIFIER_NEEDED, _ACTIVE, _TOTP = Stage.SECOND_ROUND, Finding.VERIFIER_NEEDED, OtpUse.ACTIVE, Kind.TOTP
+_SECOND_ROUND, _VERIFIER_NEEDED, _ACTIVE = Stage.SECOND_ROUND, Finding.VERIFIER_NEEDED, OtpUse.ACTIVE
 """Each login is compared with them, and Python 3.11 takes its time for a member of an enum."""
 
 
@@ -100,6 +97,7 @@ class _Evaluation:
 
     __slots__ = (
         "challenge",
+        "changes",
         "decision",
         "evaluator",
         "facts",
@@ -113,10 +111,17 @@ class _Evaluation:
     )
 
     def __init__(
-        self, evaluator: Evaluator, request: LoginRequest, facts: Facts, now: int, ids: Ids, decision: Decision
+        self,
+        evaluator: Evaluator,
+        request: LoginRequest,
+        facts: Facts,
+        now: int,
+        ids: Ids,
+        decision: Decision,
+        changes: Changes,
     ) -> None:
         self.evaluator, self.request, self.facts = evaluator, request, facts
-        self.now, self.ids, self.decision = now, ids, decision
+        self.now, self.ids, self.decision, self.changes = now, ids, decision, changes
         self.record = facts.records.get(request.attempt.customer)
         self.fingerprint = request.attempt.fingerprint if request.fingerprint is None else request.fingerprint
         self.challenge: OpenChallenge | None = None
@@ -231,12 +236,14 @@ class _Evaluation:
     def _act(self, action: Action, finding: Finding) -> Verdict:
         match action:
             case Action.SPEND_AND_ACCEPT:  # the usual one: no other is compared with it
-                self._spend()
+                assert self.record is not None
+                self.changes.spend(self.record, self.fitting, self.fingerprint)
                 return self._accept(finding, Event.LOGIN_ACCEPTED)
             case Action.ACCEPT:
                 return self._accept(finding, Event.LOGIN_ACCEPTED)
             case Action.ACCEPT_AGAIN:
-                self._accept_retransmission()
+                assert self.token is not None
+                self.changes.accept_again(self.token, self.fingerprint)
                 return self._accept(finding, Event.LOGIN_REPEATED)
             case Action.ASK:
                 return self._ask(finding, self.evaluator.rules.challenge_tries)
@@ -337,69 +344,15 @@ class _Evaluation:
         tries_left = self.challenge.tries_left - 1
         return self._ask(finding, tries_left, again=True) if tries_left > 0 else self._reject(finding)
 
-    def _spend(self) -> None:
-        """The code is spent on every token that it fits, and failures fall to 0."""
-        record = self.record
-        assert record is not None
-        for token, step in self.fitting:
-            self._spend_on(token, step)
-        if record.failures:
-            self._update_failures(record, 0, 0, 0, None)
-        record.failures = 0
-
-    def _spend_on(self, token: LoginToken, step: int) -> None:
-        """The token's last step moves on, and its drift is learnt."""
-        drift = 0
-        if token.kind == _TOTP and token.verifier == LOCAL_VERIFIER:
-            drift = learn_drift(token.drift, step, step_at(self.now, token.period), self.evaluator.rules.max_drift)
-        self.decision.step_updates.append(
-            StepUpdate(step, drift, self.fingerprint, self.now, token.key, token.last_step)
-        )
-        token.last_step, token.drift = step, drift
-        token.last_fingerprint, token.last_at = self.fingerprint, self.now
-        if not self.evaluator.rules.one_customer_per_token:
-            self._update_sharers(token)
-
-    def _accept_retransmission(self) -> None:
-        token = self.token
-        assert token is not None
-        if not any(update.token_key == token.key for update in self.decision.step_updates):
-            self.decision.retransmissions.append(Retransmission(token.key, self.fingerprint))
-
-    def _update_sharers(self, spent: LoginToken) -> None:
-        """A shared token's code is spent for everybody who holds the token."""
-        for record in self.facts.records.values():
-            for other in record.tokens:
-                if other.key == spent.key:
-                    other.last_step, other.drift = spent.last_step, spent.drift
-                    other.last_fingerprint, other.last_at = spent.last_fingerprint, spent.last_at
-
     def _count(self) -> bool:
         """One more wrong code. True if it locked the customer."""
         record = self.record
         assert record is not None
-        failures, locked_at = failures_after(record, self.now, self.evaluator.rules)
-        self._update_failures(record, failures, self.now, self.fingerprint, locked_at)
-        record.failures, record.locked_at = failures, locked_at
-        record.failed_at, record.failed_fingerprint = self.now, self.fingerprint
-        if locked_at is None:
+        if not self.changes.count(record, self.fingerprint):
             return False
-        self.decision.locked.append(self._audit(Event.CUSTOMER_LOCKED, Finding.WRONG, reason=lock_reason(failures)))
+        reason = lock_reason(record.failures)
+        self.decision.locked.append(self._audit(Event.CUSTOMER_LOCKED, Finding.WRONG, reason=reason))
         return True
-
-    def _update_failures(
-        self, record: LoginRecord, failures: int, at: int, fingerprint: int, locked_at: int | None
-    ) -> None:
-        """One update a customer: a later request of the batch replaces the update of an earlier one, but the row is
-        still as the earlier one found it."""
-        key = record.customer_key
-        earlier = self.decision.failure_updates.get(key)
-        before = (
-            (record.failures, record.failed_at)
-            if earlier is None
-            else (earlier.failures_before, earlier.failed_at_before)
-        )
-        self.decision.failure_updates[key] = FailureUpdate(failures, at, fingerprint, locked_at, key, *before)
 
     def _language(self) -> Language:
         wish = self.record.language if self.record else None
