@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from typing import Any
 
 from otp_core.model import Algorithm, Kind, TokenSpec
 
@@ -55,7 +56,7 @@ class Fit(StrEnum):
     RESYNC_NEEDED = "unsynchronised"
 
 
-_TOTP, _FITS = Kind.TOTP, Fit.FITS
+_TOTP, _FITS, _WRONG = Kind.TOTP, Fit.FITS, Fit.WRONG
 """For each login: Python 3.11 takes its time for a member of an enum."""
 
 
@@ -132,21 +133,28 @@ _HASHES = {
 _INNER_PAD, _OUTER_PAD = (bytes(octet ^ pad for octet in range(256)) for pad in (0x36, 0x5C))
 
 
-def _hmac(key: bytes, message: bytes, algorithm: str) -> bytes:
-    """HMAC (RFC 2104) of two plain hashes: three fifths of the time of hmac.digest, for which OpenSSL looks everything
-    up anew at each call."""
+_Hash = Callable[[bytes], Any]
+
+
+def _keyed(seed: bytes, algorithm: str) -> tuple[_Hash, bytes, bytes]:
+    """The hash of an HMAC (RFC 2104), and the key with its inner and its outer pad: once for all steps of a token. Two
+    plain hashes take three fifths of the time of hmac.digest, for which OpenSSL looks everything up anew at each
+    call."""
     hash_, block = _HASHES[algorithm]
-    padded = (key if len(key) <= block else hash_(key).digest()).ljust(block, b"\0")
-    inner = hash_(padded.translate(_INNER_PAD) + message).digest()
-    return hash_(padded.translate(_OUTER_PAD) + inner).digest()
+    padded = (seed if len(seed) <= block else hash_(seed).digest()).ljust(block, b"\0")
+    return hash_, padded.translate(_INNER_PAD), padded.translate(_OUTER_PAD)
+
+
+def _number(hash_: _Hash, inner: bytes, outer: bytes, step: int) -> int:
+    """The number of a step's code before it is cut to digits: HMAC and dynamic truncation (RFC 4226 section 5.3)."""
+    mac: bytes = hash_(outer + hash_(inner + step.to_bytes(8, "big")).digest()).digest()
+    offset = mac[-1] & 0x0F
+    return int.from_bytes(mac[offset : offset + 4], "big") & 0x7FFFFFFF
 
 
 def truncated(seed: bytes, step: int, digits: int, algorithm: str) -> int:
     """The number of a code: HMAC, dynamic truncation, modulo 10^digits (RFC 4226 section 5.3)."""
-    mac = _hmac(seed, step.to_bytes(8, "big"), algorithm)
-    offset = mac[-1] & 0x0F
-    number = int.from_bytes(mac[offset : offset + 4], "big") & 0x7FFFFFFF
-    return number % _MODULUS[digits]
+    return _number(*_keyed(seed, algorithm), step) % _MODULUS[digits]
 
 
 def code_at(seed: bytes, step: int, spec: TokenSpec) -> str:
@@ -163,9 +171,10 @@ def find_step(seed: bytes, spec: TokenSpec, code: str, steps: Iterable[int]) -> 
     """The first of ``steps`` whose code this is; None if there is none, or the text is no code."""
     if not is_code(code, spec.digits):
         return None
-    number, digits, algorithm = int(code), spec.digits, spec.algorithm
+    number, modulus = int(code), _MODULUS[spec.digits]
+    hash_, inner, outer = _keyed(seed, spec.algorithm)
     for step in steps:
-        if step >= 0 and truncated(seed, step, digits, algorithm) == number:
+        if step >= 0 and _number(hash_, inner, outer, step) % modulus == number:
             return step
     return None
 
@@ -209,7 +218,7 @@ def fit(
         )
     step = find_step(seed, spec, code, steps)
     if step is None:
-        return Fit.WRONG, -1
+        return _WRONG, -1
     if spent_ahead is not None and is_spent_ahead(spent_ahead, step):
         return Fit.REUSED, step
     return (_FITS if step > last_step else Fit.REUSED), step

@@ -12,7 +12,7 @@ from otp_core.accounts.transactions import SYSTEM, Transactions
 from otp_core.accounts.verification import Code, VerificationNeeded
 from otp_core.audit import Event
 from otp_core.clock import ClockWrong
-from otp_core.login.code_fit import token_spec
+from otp_core.login.code_fit import is_code_of_any, token_spec
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.lockout import failures_after, lock_reason, too_soon
 from otp_core.login.matching import match
@@ -89,7 +89,7 @@ class Codes:
         if not record.tokens:
             raise Refused(Refusal.NOT_NOW, "the token is not bound any more")
         code, now = _text(given), self._transactions.now()
-        if not any(is_code(code, token.digits) for token in record.tokens):
+        if not is_code_of_any(code, record.tokens):
             raise Refused(Refusal.NOT_A_CODE)
         own = {token.token_id for token in record.tokens}
         verified = [one for one in _findings(given) if one.token_id in own]

@@ -1,11 +1,11 @@
-"""How a wrong code misses a token whose seed is in the store, and what that token is. Pure.
+"""The form of a code, how a wrong one misses a token whose seed is in the store, and what that token is. Pure.
 
 The near miss is for the log alone: no verdict depends on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from otp_core.login.policy import Rules
@@ -14,6 +14,14 @@ from otp_core.otp import LOOK_BACK, is_code, step_at, truncated
 
 NEAR_STEPS = 20
 """Steps or counters on each side in which a wrong code is looked for."""
+
+
+def is_code_of_any(text: str, tokens: Sequence[LoginToken]) -> bool:
+    """Whether the text has the form of a code of one of these tokens. (A loop: a generator costs more than it.)"""
+    for token in tokens:  # noqa: SIM110
+        if is_code(text, token.digits):
+            return True
+    return False
 
 
 def near_misses(record: LoginRecord, unseal: Callable[[bytes, str], bytes], code: str, now: int, rules: Rules) -> str:

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from otp_core.audit import Event, Ids
 from otp_core.login.changes import Changes
-from otp_core.login.code_fit import near_misses, token_spec
+from otp_core.login.code_fit import is_code_of_any, near_misses, token_spec
 from otp_core.login.lockout import lock_reason, too_soon
 from otp_core.login.matching import match
 from otp_core.login.policy import Rules
@@ -39,7 +39,7 @@ from otp_core.model import (
     Verdict,
     attributes_text,
 )
-from otp_core.otp import Fit, fit, is_code, normalise_code
+from otp_core.otp import Fit, fit, normalise_code
 
 
 class Evaluator:
@@ -210,7 +210,7 @@ class _Evaluation:
 
     def _find_code(self, record: LoginRecord, text: str) -> Finding:
         code = normalise_code(text)
-        if not any(is_code(code, token.digits) for token in record.tokens) or self._is_the_password():
+        if not is_code_of_any(code, record.tokens) or self._is_the_password():
             return Finding.NOT_A_CODE
         if record.failures:
             if self.fingerprint and record.failed_fingerprint == self.fingerprint and self._recent(record.failed_at):

@@ -27,7 +27,9 @@ class Match(NamedTuple):
     fitting: Sequence[tuple[LoginToken, int]] = ()
 
 
-_FITS = Fit.FITS
+_FITS, _WRONG = Fit.FITS, Fit.WRONG
+_FOUND_FITS, _FOUND_WRONG = Finding.FITS, Finding.WRONG
+"""For each login: Python 3.11 takes its time for a member of an enum, and for its hash."""
 _FINDING = {
     Fit.FITS: Finding.FITS,
     Fit.REUSED: Finding.REUSED,
@@ -47,11 +49,12 @@ def match(
     if len(tokens) == 1 and tokens[0].verifier == LOCAL_VERIFIER:  # most customers; the rest would find the same
         fit, step = fit_locally(tokens[0], code, now)
         if fit is _FITS:
-            return Match(_FINDING[fit], tokens[0], ((tokens[0], step),))
-        return Match(_FINDING[fit], None if fit is Fit.WRONG else tokens[0])
+            return Match(_FOUND_FITS, tokens[0], ((tokens[0], step),))
+        return Match(_FINDING[fit], None if fit is _WRONG else tokens[0])
     fitting: list[tuple[LoginToken, int]] = []
     found: dict[Finding, LoginToken] = {}
     elsewhere: list[LoginToken] = []
+    one_is_wrong = False
     for token in tokens:
         if len(code) != token.digits:
             continue
@@ -59,18 +62,22 @@ def match(
             elsewhere.append(token)
             continue
         fit, step = fit_locally(token, code, now)
-        if fit is Fit.FITS:
+        if fit is _FITS:
             fitting.append((token, step))
+        elif fit is _WRONG:
+            one_is_wrong = True
         else:
             found[_FINDING[fit]] = token
     if elsewhere and not fitting:
         # A verifier uses a code up and counts a wrong one: it is asked only about a code that fits nothing here.
         _match_elsewhere(tokens, elsewhere, verified, fitting, found)
     if fitting:
-        return Match(Finding.FITS, fitting[0][0], fitting)
+        return Match(_FOUND_FITS, fitting[0][0], fitting)
+    if one_is_wrong:
+        found[_FOUND_WRONG] = tokens[0]
     for finding in _MOST_DECISIVE_FIRST:
         if finding in found:
-            return Match(finding, None if finding is Finding.WRONG else found[finding])
+            return Match(finding, None if finding is _FOUND_WRONG else found[finding])
     raise AssertionError("a code of a length that no token has")
 
 
