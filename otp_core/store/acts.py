@@ -177,7 +177,7 @@ _AGAIN = {
     Event.CUSTOMER_LOCKED: "sekisho customer lock {customer}",
     Event.CUSTOMER_UNLOCKED: "sekisho customer unlock {customer}",
     Event.TOKEN_RETIRED: "sekisho token retire {token}",
-    Event.TOKEN_RESYNCHRONISED: "sekisho resync {customer}",
+    Event.TOKEN_RESYNCHRONISED: "sekisho resync {customer} --token {token}",
     Event.ENROLLED: "sekisho enrol {customer} {token}",
     Event.SUSPENDED: "sekisho suspend {customer}",
     Event.RESUMED: "sekisho resume {customer}",
@@ -225,6 +225,13 @@ _NAMES_A_TOKEN = {
     Event.TOKEN_REMOVED: (Event.TOKEN_REMOVED, Event.ONE_REPORTED_LOST, Event.REPORTED_LOST),
     # It may be the last one that there is, when it is entered again.
     Event.ONE_REPORTED_LOST: (Event.ONE_REPORTED_LOST, Event.REPORTED_LOST),
+    # One that is the customer's no more needs none.
+    Event.TOKEN_RESYNCHRONISED: (
+        Event.TOKEN_RESYNCHRONISED,
+        Event.TOKEN_RETIRED,
+        Event.ONE_REPORTED_LOST,
+        Event.REPORTED_LOST,
+    ),
 }
 """Acts on one of several tokens, each with the events of that same token by which it was entered again."""
 

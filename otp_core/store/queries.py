@@ -228,8 +228,17 @@ def reply_attributes(connection: Connection) -> list[tuple[str, str, int]]:
     return [(text, contract_id, number) for text, contract_id, number in connection.execute(query)]
 
 
-def unsynchronised(connection: Connection) -> tuple[int, str | None]:
-    """How many counter tokens must be resynchronised before a single code of theirs is good, and a customer of one."""
+class Unsynchronised(NamedTuple):
+    """Counter tokens that must be resynchronised before a single code of theirs is good: how many, and one of them.
+    ``contract_id``: of a customer who has it; None: nobody has any of them."""
+
+    number: int
+    token_id: str
+    contract_id: str | None
+
+
+def unsynchronised(connection: Connection) -> Unsynchronised | None:
+    """The counter tokens that wait, one of a customer's before one that nobody has; None: none does."""
     waiting = (
         token.c.kind == Kind.HOTP,
         token.c.drift == RESYNC_NEEDED,
@@ -237,9 +246,14 @@ def unsynchronised(connection: Connection) -> tuple[int, str | None]:
     )
     held = binding.join(customer, customer.c.key == binding.c.customer_key)
     joined = token.outerjoin(held, binding.c.token_key == token.c.key)
-    query = select(func.count(token.c.key.distinct()), func.min(customer.c.contract_id)).select_from(joined)
-    number, contract_id = connection.execute(query.where(*waiting)).one()
-    return number, contract_id
+    first = select(token.c.token_id, customer.c.contract_id).select_from(joined).where(*waiting)
+    row = connection.execute(
+        first.order_by(customer.c.contract_id.is_(None), customer.c.contract_id, token.c.token_id).limit(1)
+    ).first()
+    if row is None:
+        return None
+    number = connection.execute(select(func.count()).select_from(token).where(*waiting)).scalar_one()
+    return Unsynchronised(number, *row)
 
 
 def newest_audit_id(connection: Connection) -> int:

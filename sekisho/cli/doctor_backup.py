@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,8 +95,10 @@ def _counters(store: Store) -> Iterator[CheckResult]:
     from otp_core.store.queries import unsynchronised
 
     with store.read() as connection:
-        number, customer = unsynchronised(connection)
-    if number:
-        text = f"{number:,} counter tokens are refused until they are resynchronised, since a restore"
-        command = f"sekisho resync {customer}" if customer else "sekisho token resync TOKEN_ID"
+        waiting = unsynchronised(connection)
+    if waiting:
+        text = f"{waiting.number:,} counter tokens are refused until they are resynchronised, since a restore"
+        token = shlex.quote(waiting.token_id)
+        customer = waiting.contract_id and shlex.quote(waiting.contract_id)
+        command = f"sekisho resync {customer} --token {token}" if customer else f"sekisho token resync {token}"
         yield CheckResult(CheckState.WARN, "counter tokens", f"{text}: `{command}`")

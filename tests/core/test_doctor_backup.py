@@ -106,6 +106,24 @@ def test_counter_tokens_that_wait_are_counted(bank: Bank) -> None:
     assert found(bank, "counter tokens") == []
     serve(bank)
     ((state, text),) = found(bank, "counter tokens")
-    assert state is CheckState.WARN and text.startswith("1 counter tokens") and "sekisho resync taro" in text
+    assert state is CheckState.WARN and text.startswith("1 counter tokens")
+    assert f"`sekisho resync taro --token {taro.token_id}`" in text
     bank.desk.enrolment.resynchronise("taro", taro.code(30), taro.code(31), STAFF)
     assert found(bank, "counter tokens") == []
+
+
+def test_of_several_counter_tokens_that_wait_the_command_names_one(bank: Bank) -> None:
+    bank.customer()
+    mine, spare = bank.another_token("VSMT00000003", spec=TokenSpec(Kind.HOTP)), "VSMT00000002"
+    bank.token(spare, TokenSpec(Kind.HOTP))
+    serve(bank)
+    copy = copied(bank)
+    bank.clock.now += 60
+    bank.desk.customers.lock("taro", STAFF)
+    put_back(bank, copy)
+    serve(bank)
+    ((_, text),) = found(bank, "counter tokens")
+    assert text.startswith("2 counter tokens") and f"`sekisho resync taro --token {mine.token_id}`" in text
+    bank.desk.enrolment.resynchronise("taro", mine.code(30), mine.code(31), STAFF, token_id=mine.token_id)
+    ((_, text),) = found(bank, "counter tokens")
+    assert text.startswith("1 counter tokens") and f"`sekisho token resync {spare}`" in text
