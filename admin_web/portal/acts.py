@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from admin_web.portal.own_tokens import find_token_id
 from admin_web.portal.pages import (
     APP,
     ENROL_DONE,
@@ -77,12 +78,13 @@ def tokens(submission: Submission) -> Outcome:
     go, data = submission.form.get("go", ""), submission.session.data
     if go == "add":
         return Outcome(OLD_CODE, data={"doing": go, "token": None, "steps": steps(OLD_CODE, data["with_terms"])})
-    chosen = submission.form.get("token", "")
-    if chosen not in {own.token_id for own in submission.desk.devices.of(submission.customer)}:
+    typed = submission.form.get("token", "")
+    chosen = find_token_id(submission.desk.devices.of(submission.customer), typed, submission.session)
+    if chosen is None:
         return Outcome(TOKENS, "token-missing")
     page = {"change": OLD_CODE, "name": NAME, "remove": REMOVE}.get(go)
     if page is None:
-        return Outcome(TOKENS, data={"kept": {"token": chosen}})
+        return Outcome(TOKENS, data={"kept": {"token": typed}})
     return Outcome(page, data={"doing": go, "token": chosen, "steps": steps(page, data["with_terms"])})
 
 
@@ -243,14 +245,15 @@ def suspend(submission: Submission) -> Outcome:
 
 def resynchronise(submission: Submission) -> Outcome:
     """Correct the token's time, with two codes in a row (RFC 6238 section 6)."""
-    several = [own.token_id for own in submission.desk.devices.of(submission.customer)]
-    chosen = submission.form.get("token") if len(several) > 1 else None
-    if len(several) > 1 and chosen not in several:
-        return Outcome(RESYNC_CODES, "token-missing")
+    held, typed, chosen = submission.desk.devices.of(submission.customer), submission.form.get("token", ""), None
+    if len(held) > 1:
+        chosen = find_token_id(held, typed, submission.session)
+        if chosen is None:
+            return Outcome(RESYNC_CODES, "token-missing")
     first, wrong_first = _code(submission, "first")
     second, wrong_second = _code(submission, "second")
     if wrong_first or wrong_second or first == second:
-        return Outcome(RESYNC_CODES, "codes", {"kept": {"token": chosen or ""}})
+        return Outcome(RESYNC_CODES, "codes", {"kept": {"token": typed}})
     receipt = submission.desk.enrolment.resynchronise(
         submission.customer, first, second, submission.principal, token_id=chosen
     )

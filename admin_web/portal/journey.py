@@ -20,6 +20,7 @@ from admin_web.http.security import form_of, is_same_text
 from admin_web.http.sessions import Sessions
 from admin_web.portal.acts import ACTS, Outcome, Submission
 from admin_web.portal.messages import MESSAGE_OF_REFUSAL, MESSAGES
+from admin_web.portal.own_tokens import own_token
 from admin_web.portal.owner import OTHER, Owners
 from admin_web.portal.pages import (
     APP,
@@ -200,8 +201,8 @@ class Journey:
         tokens = devices.of(session.customer) if several and data["stage"] in _WITH_TOKENS else []
         chosen = next((one for one in tokens if one.token_id == data.get("token")), None)
         return {
-            "tokens": tokens,
-            "token": chosen,
+            "tokens": [own_token(one, session) for one in tokens],
+            "token": chosen and own_token(chosen, session),
             "most": devices.most,
             "doing": data.get("doing"),
             "named": several or devices.most > 1,

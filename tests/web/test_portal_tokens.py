@@ -47,16 +47,29 @@ def with_two(bank: Portal) -> tuple[Customer, Customer]:
     return one, other
 
 
+CHOICE = r'name="token" value="([^"]*)"[^>]*><label[^>]*>(.*?)<small>\s*Token ID ending in (....)<'
+
+
 def radios(answer: Answer) -> list[tuple[str, str]]:
-    """The tokens that a page lets choose from: their IDs, and what they are called."""
-    found = re.findall(r'name="token" value="([^"]*)"[^>]*><label[^>]*>(.*?)<small>', answer.text)
-    return [(token_id, html.unescape(name)) for token_id, name in found]
+    """The tokens that a page lets choose from: the end of their IDs, and what they are called."""
+    return [(end, html.unescape(name)) for _, name, end in re.findall(CHOICE, answer.text)]
+
+
+def end_of(one: Customer) -> str:
+    return one.token_id[-4:]
+
+
+def handle_of(answer: Answer | None, one: Customer) -> str:
+    """What stands for a token in the forms of a page."""
+    assert answer is not None
+    (found,) = [handle for handle, _, end in re.findall(CHOICE, answer.text) if end == end_of(one)]
+    return str(found)
 
 
 def test_a_customer_with_one_token_adds_another_and_calls_it_something(bank: Portal) -> None:
     one, new, client = bank.sekisho.customer(), spare(bank), PortalClient(bank)
     at = client.sign_in(one)
-    assert at.title.startswith("Your tokens") and radios(at) == [(one.token_id, "Token without a name")]
+    assert at.title.startswith("Your tokens") and radios(at) == [(end_of(one), "Token without a name")]
     assert "Remove it" not in at.text, "it is the only one"
     assert "a token that you have" in client.post("/enrol/tokens", go="add").text
     assert client.post("/enrol/old-code", code=one.code()).title.startswith("Enrol the token")
@@ -67,7 +80,7 @@ def test_a_customer_with_one_token_adds_another_and_calls_it_something(bank: Por
         (new.token_id, "<b>my phone</b>"),
     ]
     again = client.sign_in(one)
-    assert radios(again)[1] == (new.token_id, "<b>my phone</b>") and "<b>my" not in again.text
+    assert radios(again)[1] == (end_of(new), "<b>my phone</b>") and "<b>my" not in again.text
     assert "as many tokens as you may have (2)" in again.text and 'value="add"' not in again.text
 
 
@@ -85,7 +98,7 @@ def test_a_forged_wish_for_a_third_token_is_refused_and_changes_nothing(bank: Po
 def test_a_change_concerns_the_token_that_was_chosen_by_the_code_of_any(bank: Portal) -> None:
     (one, pc), new, client = with_two(bank), spare(bank), PortalClient(bank)
     client.sign_in(one)
-    page = client.post("/enrol/tokens", go="change", token=pc.token_id)
+    page = client.post("/enrol/tokens", go="change", token=handle_of(client.at, pc))
     assert "PC" in page.text
     client.post("/enrol/old-code", code=one.code())
     done = client.post("/enrol/token", token_id=new.token_id, code=new.code(), name="", go="enrol")
@@ -96,7 +109,7 @@ def test_a_change_concerns_the_token_that_was_chosen_by_the_code_of_any(bank: Po
 def test_a_token_is_removed_by_the_code_of_another(bank: Portal) -> None:
     (one, pc), client = with_two(bank), PortalClient(bank)
     client.sign_in(one)
-    client.post("/enrol/tokens", go="remove", token=pc.token_id)
+    client.post("/enrol/tokens", go="remove", token=handle_of(client.at, pc))
     assert client.post("/enrol/remove", code="000000", go="remove").wrong.startswith("This one-time password")
     assert len(held(bank, one)) == 2
     assert client.post("/enrol/remove", code=one.code(), go="remove").title.startswith("The token is removed")
@@ -106,49 +119,70 @@ def test_a_token_is_removed_by_the_code_of_another(bank: Portal) -> None:
 def test_a_token_is_named_and_a_name_that_is_none_is_said_on_its_page(bank: Portal) -> None:
     (one, pc), client = with_two(bank), PortalClient(bank)
     client.sign_in(one)
-    client.post("/enrol/tokens", go="name", token=pc.token_id)
+    client.post("/enrol/tokens", go="name", token=handle_of(client.at, pc))
     for wrong in ("x" * 41, "a\x1bb", "a\u202eb", "a\u200bb"):
         at = client.post("/enrol/name", name=wrong, go="keep")
         assert at.wrong.startswith("The name could not be accepted"), wrong
     assert [token.name for token in held(bank, one) if token.token_id == pc.token_id] == ["PC"]
     kept = client.post("/enrol/name", name=" 仕事用　ＰＣ ", go="keep")
-    assert "The name was kept." in kept.text and (pc.token_id, "仕事用 ＰＣ") in radios(kept)
+    assert "The name was kept." in kept.text and (end_of(pc), "仕事用 ＰＣ") in radios(kept)
 
 
 @pytest.mark.parametrize("go", ["change", "name", "remove"])
-@pytest.mark.parametrize("token", ["", "VSMT99999999", "somebody else's"])
+@pytest.mark.parametrize("token", ["", "VSMT99999999", "its ID", "of another session", "somebody else's"])
 def test_a_token_that_is_not_the_customers_cannot_be_chosen(bank: Portal, go: str, token: str) -> None:
-    (one, _), client = with_two(bank), PortalClient(bank)
-    chosen = bank.sekisho.customer().token_id if token == "somebody else's" else token
+    (one, pc), client, other = with_two(bank), PortalClient(bank), PortalClient(bank)
     client.sign_in(one)
-    at = client.post("/enrol/tokens", go=go, token=chosen)
+    if token == "somebody else's":
+        another, _ = with_two(bank)
+        token = handle_of(other.sign_in(another), another)
+    elif token == "of another session":
+        token = handle_of(other.sign_in(one), pc)
+    elif token == "its ID":
+        token = pc.token_id
+    at = client.post("/enrol/tokens", go=go, token=token)
     assert at.wrong.startswith("Choose one of your tokens.")
+
+
+def test_before_a_code_no_page_shows_a_token_id(bank: Portal) -> None:
+    """Whoever has the password alone may be somebody else: names, the ends of the IDs, and nothing to look up."""
+    (one, pc), client = with_two(bank), PortalClient(bank)
+    seen = [client.sign_in(one, "resync"), client.sign_in(one)]
+    for go in ("name", "remove", "change"):
+        at = client.post("/enrol/tokens", go=go, token=handle_of(client.at, pc))
+        assert f"ending in {end_of(pc)}" in at.text
+        page = {"name": "/enrol/name", "remove": "/enrol/remove", "change": "/enrol/old-code"}[go]
+        seen += [at, client.post(page, go="back")]
+    for token in (one, pc):
+        for answer in seen:
+            text = answer.text.replace(" ", "")
+            assert token.token_id not in text and token.token_id[:-4] not in text, answer.title
 
 
 def test_back_leads_to_the_list_again(bank: Portal) -> None:
     (one, pc), client = with_two(bank), PortalClient(bank)
     client.sign_in(one)
     for go, page in (("name", "/enrol/name"), ("remove", "/enrol/remove"), ("change", "/enrol/old-code")):
-        client.post("/enrol/tokens", go=go, token=pc.token_id)
+        client.post("/enrol/tokens", go=go, token=handle_of(client.at, pc))
         assert client.post(page, go="back").title.startswith("Your tokens")
 
 
 def test_a_token_that_is_lost_meanwhile_is_not_changed(bank: Portal) -> None:
     (one, pc), new, client = with_two(bank), spare(bank), PortalClient(bank)
     client.sign_in(one)
-    client.post("/enrol/tokens", go="change", token=pc.token_id)
+    client.post("/enrol/tokens", go="change", token=handle_of(client.at, pc))
     bank.sekisho.desk.enrolment.report_lost(one.contract_id, STAFF, token_id=pc.token_id)
     client.sign_in(one)
-    assert radios(client.get("/enrol/tokens")) == [(one.token_id, "Token without a name")]
+    assert radios(client.get("/enrol/tokens")) == [(end_of(one), "Token without a name")]
     assert held_ids(bank, one) == {one.token_id} and new.token_id not in held_ids(bank, one)
 
 
 def test_a_suspension_takes_the_code_of_any_token_and_a_correction_asks_which(bank: Portal) -> None:
     (one, pc), client = with_two(bank), PortalClient(bank)
     at = client.sign_in(one, "resync")
-    assert {token_id for token_id, _ in radios(at)} == {one.token_id, pc.token_id}
+    assert {end for end, _ in radios(at)} == {end_of(one), end_of(pc)}
     assert client.post("/resync/codes", first=pc.code(3), second=pc.code(4)).wrong.startswith("Choose one")
-    done = client.post("/resync/codes", first=pc.code(3), second=pc.code(4), token=pc.token_id)
+    done = client.post("/resync/codes", first=pc.code(3), second=pc.code(4), token=handle_of(at, pc))
     assert done.title.startswith("The token's time is corrected")
     client.sign_in(one, "suspend")
     assert client.post("/suspend/code", code=one.code()).title.startswith("One-time passwords are suspended")
