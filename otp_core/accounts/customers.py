@@ -55,10 +55,10 @@ class CustomerService:
 
     @rerun_on_conflict
     def import_rows(self, new: Sequence[NewCustomer], token_ids: Sequence[str | None], principal: Principal) -> None:
-        """Add the customers of checked rows of a file, with the tokens they bring along (``token_ids``, in the same
-        order): all or none. Raises StoreUnavailable when a row was added or a token bound by somebody else since the
-        file was checked."""
-        keys = {one.token_key for one in new if one.token_key is not None}
+        """Add the customers of checked rows of a file, with the tokens they bring along (``token_ids``: the first of
+        each, in the same order): all or none. Raises StoreUnavailable when a row was added or a token bound by somebody
+        else since the file was checked."""
+        keys = {key for one in new for key in one.token_keys}
         with self._transactions.act(Act.IMPORT_CUSTOMERS, principal) as work:
             if keys and work.bind_tokens(keys, shared=not self._one_customer_per_token) != len(keys):
                 raise StoreUnavailable("a token of this file was bound by somebody else just now")
@@ -66,7 +66,9 @@ class CustomerService:
             rows = []
             for one, token_id in zip(new, token_ids, strict=True):
                 event = Event.CUSTOMER_ADDED if token_id is None else Event.ENROLLED
-                rows.append(work.audit_row(event, **principal.audit_fields, customer=one.contract_id, token=token_id))
+                fields = {**principal.audit_fields, "customer": one.contract_id}
+                rows.append(work.audit_row(event, **fields, token=token_id))
+                rows += [work.audit_row(Event.ENROLLED, **fields, token=more) for _, more in one.more_tokens]
             work.audit_all(rows)
 
     @rerun_on_conflict

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from otp_core.first_factor.hashes import CannotHash, UnknownHash, validate
@@ -29,6 +29,7 @@ _KINDS = tuple(
 )
 """What each column holds, as far as damage goes."""
 
+_BETWEEN_TOKENS = re.compile("[;；]")
 _LONGEST_NAME = 200
 _LONGEST_EMAIL = 254
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -44,7 +45,8 @@ _ATTRIBUTES_FORM = 'write Name=value;Name="value with a ;", or a JSON object: {"
 @dataclass(frozen=True, slots=True)
 class CustomerRow:
     """A customer to add. ``password`` (in clear) and ``password_hash`` both None: the password is not checked here.
-    ``token_id``: the token to bind, without a code. ``line``: where the row begins, from 1."""
+    ``token_id``: the token to bind, without a code; ``more_token_ids``: and these. ``line``: where the row begins, from
+    1."""
 
     line: int
     contract_id: str
@@ -55,17 +57,28 @@ class CustomerRow:
     email: str | None
     language: Language | None
     attributes: Mapping[str, object] | None = field(repr=False)
+    more_token_ids: Sequence[str] = ()
+
+    @property
+    def token_ids(self) -> list[str]:
+        """All of them."""
+        return [] if self.token_id is None else [self.token_id, *self.more_token_ids]
 
 
 def read_customers(
-    lines: Iterable[str], *, shared_tokens: bool = False, as_typed: bool = False, encoding: str = "utf-8"
+    lines: Iterable[str],
+    *,
+    shared_tokens: bool = False,
+    most_tokens: int = 1,
+    as_typed: bool = False,
+    encoding: str = "utf-8",
 ) -> Iterator[CustomerRow | RowProblem]:
     """Every row, or its problems. A contract ID that is given twice is a problem, and so is a token ID unless
-    ``shared_tokens``. ``as_typed``: cells that look damaged are right. After a header with a problem only problems
-    come."""
+    ``shared_tokens``. ``most_tokens``: that a customer may have. ``as_typed``: cells that look damaged are right. After
+    a header with a problem only problems come."""
     columns: Columns | None = None
     header_is_wrong = False
-    reading = _Reading(shared_tokens=shared_tokens, as_typed=as_typed)
+    reading = _Reading(shared_tokens=shared_tokens, most_tokens=most_tokens, as_typed=as_typed)
     for record in records(lines, encoding):
         if isinstance(record, RowProblem):
             yield record
@@ -83,7 +96,9 @@ def read_customers(
 def read_customer(**cells: str) -> CustomerRow:
     """One customer, from cells by their columns' names. Raises ValueError with all problems."""
     found = list(
-        _Reading(shared_tokens=False, as_typed=True).row(Record(1, list(cells.values())), Columns(list(cells)))
+        _Reading(shared_tokens=False, most_tokens=1, as_typed=True).row(
+            Record(1, list(cells.values())), Columns(list(cells))
+        )
     )
     problems = [f"{one.column} {one.message}" for one in found if isinstance(one, RowProblem)]
     if problems:
@@ -96,8 +111,8 @@ def read_customer(**cells: str) -> CustomerRow:
 class _Reading:
     """The state of reading one file: the first line of each ID, and the problems of the current row."""
 
-    def __init__(self, *, shared_tokens: bool, as_typed: bool) -> None:
-        self._shared_tokens, self._as_typed = shared_tokens, as_typed
+    def __init__(self, *, shared_tokens: bool, most_tokens: int, as_typed: bool) -> None:
+        self._shared_tokens, self._most_tokens, self._as_typed = shared_tokens, most_tokens, as_typed
         self._contracts: dict[str, int] = {}
         self._tokens: dict[str, int] = {}
         self._problems: list[RowProblem] = []
@@ -109,17 +124,18 @@ class _Reading:
         if (problem := columns.problem(record)) is not None:
             yield problem
             return
-        line = record.line
+        line, tokens = record.line, self._token_ids(record.line, cell("token_id").strip())
         row = CustomerRow(
             line,
             self._contract_id(line, cell("contract_id")),
             self._password(line, cell("password")),
             self._password_hash(line, cell("password_hash").strip(), clear=bool(cell("password"))),
-            self._token_id(line, cell("token_id").strip()),
+            tokens[0] if tokens else None,
             self._name(line, cell("name").strip()),
             self._email(line, cell("email").strip()),
             self._language(line, cell("language").strip()),
             self._attributes(line, cell("attributes").strip()),
+            tuple(tokens[1:]),
         )
         hurt = [] if self._as_typed else _damaged(record, columns)
         columns_hurt = {problem.column for problem in hurt}
@@ -159,9 +175,21 @@ class _Reading:
             self._wrong(line, "password_hash", str(error))
         return text
 
-    def _token_id(self, line: int, text: str) -> str | None:
-        if not text:
-            return None
+    def _token_ids(self, line: int, text: str) -> list[str]:
+        """The tokens of a cell, with a semicolon between them."""
+        most = self._most_tokens
+        parts = _BETWEEN_TOKENS.split(text, maxsplit=most) if text else []
+        if len(parts) > most:
+            self._wrong(
+                line, "token_id", f"names more tokens than a customer may have: {most} (login.tokens_per_customer)"
+            )
+            return []
+        token_ids = [self._token_id(line, part) for part in parts]
+        if len(set(token_ids)) < len(token_ids):
+            self._wrong(line, "token_id", "names the same token twice")
+        return token_ids
+
+    def _token_id(self, line: int, text: str) -> str:
         token_id = normalise_token_id(text)
         if wrong := wrong_token_id(token_id):
             self._wrong(line, "token_id", wrong)

@@ -71,8 +71,8 @@ class Profile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewCustomer:
-    """A customer to be added. ``token_key``: this token is bound to them and active at once (migration).
-    ``attributes``: reply attributes as JSON."""
+    """A customer to be added. ``token_key``: this token is bound to them and active at once (migration);
+    ``more_tokens``: and these (key, token ID). ``attributes``: reply attributes as JSON."""
 
     contract_id: str
     password_hash: str | None
@@ -81,6 +81,12 @@ class NewCustomer:
     language: str | None = None
     attributes: str | None = None
     token_key: int | None = None
+    more_tokens: Sequence[tuple[int, str]] = ()
+
+    @property
+    def token_keys(self) -> list[int]:
+        """The keys of all tokens that are bound."""
+        return [] if self.token_key is None else [self.token_key, *(key for key, _ in self.more_tokens)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +168,9 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
             ],
         )
         bound = [
-            {"customer_key": key, "token_key": one.token_key, "bound_at": ms_of(key)}
+            {"customer_key": key, "token_key": token_key, "bound_at": ms_of(key)}
             for key, one in zip(keys, new, strict=True)
-            if one.token_key is not None
+            for token_key in one.token_keys
         ]
         if bound:
             self._connection.execute(insert(binding), bound)

@@ -122,8 +122,8 @@ def import_(
 
     The header names the columns, in any order; only contract_id is needed. password is hashed here; or bring a
     password_hash (argon2, bcrypt, PBKDF2, sha256-crypt, sha512-crypt, yescrypt). Neither: no password is checked here.
-    token_id binds that token at once, without a code (for a migration): import the tokens first. attributes are
-    Name=value;Name="value with a ;" or a JSON object.
+    token_id binds that token at once, without a code (for a migration): import the tokens first. Several stand in one
+    cell, with semicolons between them. attributes are Name=value;Name="value with a ;" or a JSON object.
 
     \b
     Examples:

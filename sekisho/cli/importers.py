@@ -5,7 +5,7 @@ Rows come in and go out in chunks. It reads no file and prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from otp_core.accounts import Desk, Principal
@@ -16,7 +16,7 @@ from otp_core.imports import CustomerRow, RowProblem, TokenRow, read_customers, 
 from otp_core.model import SeedForm, TokenState, attributes_text
 from otp_core.store.queries import known_contracts, known_tokens
 from otp_core.store.store import Store
-from otp_core.store.unit_of_work import NewCustomer
+from otp_core.store.unit_of_work import NewCustomer, Work
 from sekisho.doors import attribute_check
 from sekisho.settings import Settings
 from sekisho.wiring import cost_of
@@ -126,7 +126,13 @@ class CustomerImporter:
 
     def read(self, lines: Iterable[str], encoding: str) -> Iterator[CustomerRow | RowProblem]:
         """See ``Importer.read``."""
-        return read_customers(lines, shared_tokens=self._shared_tokens, as_typed=self._as_typed, encoding=encoding)
+        return read_customers(
+            lines,
+            shared_tokens=self._shared_tokens,
+            most_tokens=self._settings.login.tokens_per_customer,
+            as_typed=self._as_typed,
+            encoding=encoding,
+        )
 
     def check(self, rows: Sequence[CustomerRow]) -> tuple[list[RowProblem], int]:
         """See ``Importer.check``."""
@@ -159,19 +165,24 @@ class CustomerImporter:
         free = {TokenState.AVAILABLE, TokenState.BOUND} if self._shared_tokens else {TokenState.AVAILABLE}
         problems = []
         for row in rows:
-            if row.token_id is None:
-                continue
-            if row.token_id not in tokens:
-                problems.append(
-                    RowProblem(
-                        row.line, "token_id", "is not in the inventory: import the tokens first, with token import"
-                    )
-                )
-            elif (state := tokens[row.token_id][1]) not in free:
-                problems.append(
-                    RowProblem(row.line, "token_id", f"cannot be bound: that token is {state}, not available")
-                )
+            wrong = [_token_problem(tokens.get(token_id), free) for token_id in row.token_ids]
+            if not any(wrong) and self._have_one_seed(row.token_ids):
+                wrong = ["names tokens with the same seed, which are one token under several IDs"]
+            for number, text in enumerate(wrong, 1):
+                which = f" (token {number} of the cell)" if len(wrong) > 1 else ""
+                problems += [RowProblem(row.line, "token_id", text + which)] if text else []
         return problems
+
+    def _have_one_seed(self, token_ids: Sequence[str]) -> bool:
+        """Whether two of these tokens have the same seed: each code would be good once for each of them."""
+        if len(token_ids) < 2:
+            return False
+        with self._store.read() as connection:
+            work = Work(connection, self._store.ids)
+            found = [work.token(token_id) for token_id in token_ids]
+        unseal = self._store.sealer.unseal
+        seeds = [unseal(one.seed, one.token_id) for one in found if one is not None and one.seed is not None]
+        return len(set(seeds)) < len(seeds)
 
     def _spelling_problems(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
         """Contract IDs that are in the store in a form that is read as the same one."""
@@ -207,10 +218,11 @@ class CustomerImporter:
                 row.language,
                 attributes_text(row.attributes),
                 keys[row.token_id] if row.token_id is not None else None,
+                [(keys[token_id], token_id) for token_id in row.more_token_ids],
             )
 
     def _tokens(self, rows: Sequence[CustomerRow]) -> dict[str, tuple[int, str]]:
-        wanted = [row.token_id for row in rows if row.token_id is not None]
+        wanted = [token_id for row in rows for token_id in row.token_ids]
         if not wanted:
             return {}
         with self._store.read() as connection:
@@ -219,3 +231,10 @@ class CustomerImporter:
     def _known(self, rows: Sequence[CustomerRow]) -> set[str]:
         with self._store.read() as connection:
             return known_contracts(connection, [row.contract_id for row in rows])
+
+
+def _token_problem(known: tuple[int, str] | None, free: Container[str]) -> str | None:
+    """The problem with a token that a row names; ``known``: its key and state, None for one that is not there."""
+    if known is None:
+        return "is not in the inventory: import the tokens first, with token import"
+    return None if known[1] in free else f"cannot be bound: that token is {known[1]}, not available"

@@ -239,3 +239,24 @@ def wait_for(holds: Callable[[], bool], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_a_customer_brings_several_tokens_all_or_none(tmp_path: Path) -> None:
+    sekisho = Sekisho(tmp_path, more="[login]\ntokens_per_customer = 2\n")
+    at = CommandLine(sekisho)
+    seeds = [SEED, SEED[::-1], SEED]
+    at.run("token", "import", at.file("t.csv", *(f"A{n},{seed},totp,6,30" for n, seed in enumerate(seeds, 1))))
+    for cell, told in {
+        "A1;A9": "is not in the inventory: import the tokens first, with token import (token 2 of the cell)",
+        "A1;A3": "names tokens with the same seed, which are one token under several IDs",
+        "A1;A2;A3": "names more tokens than a customer may have: 2",
+    }.items():
+        said = at.run("customer", "import", at.file("c.csv", "contract_id,token_id", "c0,", f"c1,{cell}"), code=1)
+        assert "line 3, column token_id" in said.err and told in said.err
+    assert at.run("customer", "list", "--json").out == ""
+    at.run("customer", "import", at.file("c.csv", "contract_id,token_id", "c0,", "c1,A1;A2"))
+    shown = json.loads(at.run("customer", "show", "c1", "--json").out)
+    assert [(held["token_id"], held["state"]) for held in shown["tokens"]] == [("A1", "bound"), ("A2", "bound")]
+    events = [json.loads(line) for line in at.run("audit", "--customer", "c1", "--json").out.splitlines()]
+    assert [(row["event"], row["token"]) for row in events] == [("otp.enrolled", "A1"), ("otp.enrolled", "A2")]
+    sekisho.close()
