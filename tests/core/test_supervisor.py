@@ -246,13 +246,13 @@ def test_systemd_is_told_when_all_are_ready_that_it_lives_reloads_and_stops(
     try:
         sekisho.start()
         heard(manager, "READY=1")
-        assert sekisho.log_text().count("ready ") == 2
+        sekisho.wait_for_log("ready ", times=2, seconds=1.0)  # a line is written a moment after what it tells of
         heard(manager, "WATCHDOG=1")
         assert sekisho.process is not None
         sekisho.process.send_signal(signal.SIGHUP)
         assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", heard(manager, "RELOADING=1"))
         heard(manager, "READY=1")
-        assert sekisho.log_text().count("reloaded") == 2
+        sekisho.wait_for_log("reloaded", times=2, seconds=1.0)
         sekisho.config.write_text("wrong")
         sekisho.process.send_signal(signal.SIGHUP)
         heard(manager, "RELOADING=1")
