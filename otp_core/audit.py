@@ -65,6 +65,8 @@ class Event(StrEnum):
     APPROVAL_GIVEN = "approval.given"
     APPROVAL_REFUSED = "approval.refused"
     APPROVAL_WITHDRAWN = "approval.withdrawn"
+    API_KEY_CREATED = "api-key.created"
+    API_KEY_REVOKED = "api-key.revoked"
     REFUSED = "act.refused"
     CLOCK_TRUSTED = "clock.trusted"
     STORE_BACKED_UP = "store.backed-up"

@@ -2,7 +2,8 @@
 
 One shape for each, for the command line, and for console and API to come. Keys and their order are an interface: they
 never change, only new ones are added. Times are ISO 8601 texts, None for never. Pure; reads no store. The only secrets
-are those that are shown once, at the moment they are made (``permit``, ``issued_token``, ``staff_link``).
+are those that are shown once, at the moment they are made (``permit``, ``issued_token``, ``staff_link``,
+``api_key_created``).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from otp_core.model import Accept, Challenge, Kind, Reject, Silence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from otp_core.accounts import IssuedToken, Receipt, ReissuePermit, StaffLink
+    from otp_core.accounts import IssuedToken, NewApiKey, Receipt, ReissuePermit, StaffLink
     from otp_core.authentication.explanation import Explanation
+    from otp_core.store.api_keys import ApiKeyRecord
     from otp_core.store.bindings import HeldToken
     from otp_core.store.outbox import Waiting
     from otp_core.store.queries import AuditLine, CustomerLine, TokenLine
@@ -217,6 +219,27 @@ def staff(record: StaffRecord, passkeys: int, last_seen: int) -> Shape:
 def staff_link(event: Event, made: StaffLink, address: str) -> Shape:
     """A one-time link for a member of staff, in clear for the one time that it is shown."""
     return {"done": str(event), "name": made.name, "link": address, "expires": local_time(made.expires_at)}
+
+
+def api_key(record: ApiKeyRecord) -> Shape:
+    """One API key. ``networks``: where it may come from; empty: anywhere."""
+    return {
+        "name": record.name,
+        "scopes": sorted(record.scopes),
+        "networks": list(record.networks),
+        "created": local_time(record.created_at),
+    }
+
+
+def api_key_created(made: NewApiKey) -> Shape:
+    """A new API key, in clear for the one time that it is shown."""
+    done = {"done": str(Event.API_KEY_CREATED), **api_key(made.record)}
+    return {**done, "key": made.secret, "reference": made.reference}
+
+
+def api_key_revoked(name: str, act: Receipt) -> Shape:
+    """An API key was revoked."""
+    return {"done": str(Event.API_KEY_REVOKED), "name": name, "reference": act.reference}
 
 
 def staff_disabled(name: str, act: Receipt) -> Shape:

@@ -75,6 +75,18 @@ class Role(StrEnum):
     """Looks after staff."""
 
 
+class Scope(StrEnum):
+    """What an API key is for. A key has one or more; none of them holds another."""
+
+    CUSTOMERS_READ = "customers:read"
+    CUSTOMERS_WRITE = "customers:write"
+    TOKENS_READ = "tokens:read"
+    TOKENS_WRITE = "tokens:write"
+    AUDIT_READ = "audit:read"
+    CHECK_PASSWORD = "check:password"
+    CHECK_CODE = "check:code"
+
+
 class SeedForm(StrEnum):
     """How a seed is written in a file; the values are the names of columns."""
 

@@ -85,6 +85,8 @@ EVENTS = {
     "approval.given": _("approved"),
     "approval.refused": _("approval refused"),
     "approval.withdrawn": _("request withdrawn"),
+    "api-key.created": _("API key made"),
+    "api-key.revoked": _("API key revoked"),
 }
 """An event that is missing here is shown by its own name."""
 

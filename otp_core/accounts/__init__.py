@@ -2,12 +2,14 @@
 with its audit row. Wrong codes count here as at every door; a refused act leaves a row and changes nothing else.
 
 ``Desk`` is the way in: ``desk.customers``, ``.contract_ids``, ``.tokens``, ``.enrolment``, ``.devices``,
-``.sessions``, ``.issuance``, ``.staff``, ``.staff_sessions``, ``.approvals``. It never speaks to a user, a socket or a
+``.sessions``, ``.issuance``, ``.staff``, ``.staff_sessions``, ``.approvals``,
+``.api_keys``. It never speaks to a user, a socket or a
 browser.
 """
 
 from __future__ import annotations
 
+from otp_core.accounts.api_keys import NewApiKey
 from otp_core.accounts.desk import Desk
 from otp_core.accounts.issuance import IssuanceRequest, Quota
 from otp_core.accounts.permissions import Act
@@ -25,6 +27,7 @@ __all__ = [
     "Desk",
     "IssuanceRequest",
     "IssuedToken",
+    "NewApiKey",
     "NewPasskey",
     "PasskeyAnswer",
     "Principal",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
+from otp_core.accounts.api_keys import ApiKeyService
 from otp_core.accounts.approvals import ApprovalService
 from otp_core.accounts.bindings import Bindings
 from otp_core.accounts.codes import Codes
@@ -33,6 +34,7 @@ class Desk:
     ``lock_after``: wrong codes in a row that lock a customer; ``tokens_per_customer``: how many they may have."""
 
     __slots__ = (
+        "api_keys",
         "approvals",
         "contract_ids",
         "customers",
@@ -69,4 +71,5 @@ class Desk:
         self.issuance = IssuanceService(transactions, self.tokens)
         self.staff = StaffService(transactions)
         self.staff_sessions = StaffSessionService(transactions)
+        self.api_keys = ApiKeyService(transactions)
         self.approvals = ApprovalService(transactions)

@@ -52,6 +52,7 @@ class Act(StrEnum):
     ISSUE_UNCLAIMED = "issue an unclaimed token"
     RETIRE_UNCLAIMED = "retire unclaimed tokens"
     MANAGE_STAFF = "manage staff"
+    MANAGE_API_KEYS = "manage API keys"
     USE_CONSOLE = "use the console"
     ASK_APPROVAL = "ask for approval"
     APPROVE = "approve"
@@ -125,6 +126,7 @@ TABLE: Table = {
             Act.RESYNCHRONISE_TOKEN,
             Act.END_SESSIONS_OF,
             Act.MANAGE_STAFF,
+            Act.MANAGE_API_KEYS,
         }
     ),
     (PrincipalKind.STAFF, Role.AUDITOR): _AUDITOR,

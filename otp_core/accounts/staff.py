@@ -73,7 +73,7 @@ class StaffService:
             key = self._transactions.store.ids.next()
             statements.add_staff(work.connection, key, name, role, customer_key)
             signs_in = f", signs in as {account} too" if account else ""
-            self._record(work, Event.STAFF_ADDED, principal, name, f"{role}{signs_in}")
+            self._transactions.record_named(work, Event.STAFF_ADDED, principal, name, f"{role}{signs_in}")
             return self._new_link(work, key, name)
 
     @rerun_on_conflict
@@ -86,7 +86,9 @@ class StaffService:
             statements.set_disabled(work.connection, record.key, self._transactions.stamp())
             statements.put_link(work.connection, record.key, None, 0)
             ended = self._end_sessions(work, record)
-            return self._record(work, Event.STAFF_DISABLED, principal, name, f"{ended} sessions ended")
+            return self._transactions.record_named(
+                work, Event.STAFF_DISABLED, principal, name, f"{ended} sessions ended"
+            )
 
     @rerun_on_conflict
     def reset(self, name: str, principal: Principal) -> StaffLink:
@@ -97,7 +99,8 @@ class StaffService:
             dropped = statements.drop_passkeys(work.connection, record.key)
             ended = self._end_sessions(work, record)
             statements.set_disabled(work.connection, record.key, None)
-            self._record(work, Event.STAFF_RESET, principal, name, f"{dropped} passkeys gone, {ended} sessions ended")
+            began_anew = f"{dropped} passkeys gone, {ended} sessions ended"
+            self._transactions.record_named(work, Event.STAFF_RESET, principal, name, began_anew)
             return self._new_link(work, record.key, name)
 
     def named(self, name: str) -> StaffRecord | None:
@@ -130,7 +133,7 @@ class StaffService:
                 raise Refused(Refusal.NOT_NOW, "the link is used or has expired")
             statements.put_link(work.connection, record.key, None, 0)
             self._add_passkey(work, record, new, now)
-            self._record(work, Event.STAFF_PASSKEY_ADDED, principal, record.name)
+            self._transactions.record_named(work, Event.STAFF_PASSKEY_ADDED, principal, record.name)
         return record
 
     @rerun_on_conflict
@@ -141,7 +144,7 @@ class StaffService:
             if len(statements.passkeys_of(work.connection, record.key)) >= MOST_PASSKEYS:
                 raise Refused(Refusal.TOO_MANY, "passkeys")
             self._add_passkey(work, record, new, now)
-            return self._record(work, Event.STAFF_PASSKEY_ADDED, principal, record.name)
+            return self._transactions.record_named(work, Event.STAFF_PASSKEY_ADDED, principal, record.name)
 
     def link_digest(self, secret: str) -> bytes:
         """What binds a passkey's first challenge to the link."""
@@ -194,12 +197,3 @@ class StaffService:
     def _end_sessions(work: Work, record: StaffRecord) -> int:
         keys = [one.key for one in statements.staff_sessions(work.connection, record.key)]
         return statements.drop_staff_sessions(work.connection, keys)
-
-    def _record(self, work: Work, event: Event, principal: Principal, name: str, detail: str = "") -> Receipt:
-        """The audit row. Its reason begins with the name of who it is about: store/acts.py reads it there."""
-        words = ", ".join(part for part in (detail, principal.reason) if part)
-        row = work.audit_row(
-            event, actor=principal.name, source=principal.source, reason=f"{name}: {words}" if words else name
-        )
-        work.audit_all([row])
-        return Receipt(row.id, None, None)

@@ -125,6 +125,16 @@ class Transactions:
         return Receipt(row.id, customer, token)
 
     @staticmethod
+    def record_named(work: Work, event: Event, principal: Principal, name: str, detail: str = "") -> Receipt:
+        """Write the audit row of an act on somebody or something that is neither a customer nor a token. Its reason
+        begins with the name: store/acts.py reads it there."""
+        words = ", ".join(part for part in (detail, principal.reason) if part)
+        fields = {**principal.audit_fields, "reason": f"{name}: {words}" if words else name}
+        row = work.audit_row(event, **fields)
+        work.audit_all([row])
+        return Receipt(row.id, None, None)
+
+    @staticmethod
     def login_record(work: Work, contract_id: str) -> LoginRecord:
         """A customer as of now. Raises Refused (UNKNOWN_CUSTOMER)."""
         record = work.login_record(normalise_contract_id(contract_id))

@@ -43,6 +43,8 @@ JOURNALED = frozenset(
         Event.STAFF_ADDED,
         Event.STAFF_DISABLED,
         Event.STAFF_RESET,
+        Event.API_KEY_CREATED,
+        Event.API_KEY_REVOKED,
     }
 )
 """Events whose loss somebody has to hear of."""
@@ -189,9 +191,11 @@ _AGAIN = {
     Event.ONE_REPORTED_LOST: "sekisho report-lost {customer} --token {token}",
     Event.REISSUE_PERMITTED: "sekisho permit-reissue {customer}",
     Event.OFFLINE_ISSUED: "sekisho pam-offline issue --host HOST --user {customer}",
-    Event.STAFF_ADDED: "sekisho staff add {staff} --role ROLE",
-    Event.STAFF_DISABLED: "sekisho staff disable {staff}",
-    Event.STAFF_RESET: "sekisho staff reset {staff}",
+    Event.STAFF_ADDED: "sekisho staff add {name} --role ROLE",
+    Event.STAFF_DISABLED: "sekisho staff disable {name}",
+    Event.STAFF_RESET: "sekisho staff reset {name}",
+    Event.API_KEY_CREATED: "sekisho api-key create {name} --scope SCOPE",
+    Event.API_KEY_REVOKED: "sekisho api-key revoke {name}",
 }
 _AGAIN_MANY = {
     Event.CUSTOMER_ADDED: "sekisho customer import FILE.csv",
@@ -208,15 +212,15 @@ def enter_again(act: KnownAct) -> str | None:
         return f"sekisho token resync {shlex.quote(act.token or '')}"
     many, old = act.number > 1 or act.event == Event.TOKEN_IMPORTED, _changed_token(act)
     form = next((text for event, text in (_AGAIN_MANY if many else _AGAIN).items() if event == act.event), None)
-    texts = {"customer": act.customer or "", "token": act.token or "", "staff": subject_of(None, None, act.reason)}
+    texts = {"customer": act.customer or "", "token": act.token or "", "name": subject_of(None, None, act.reason)}
     texts["before"] = act.reason.rpartition(RENAMED)[2]
     quoted = {name: shlex.quote(text) for name, text in texts.items()}
     return form and form.format(**quoted, old=f" --token {shlex.quote(old)}" if old else "")
 
 
 def subject_of(customer: str | None, token: str | None, reason: str) -> str:
-    """Whom or what an audit row is about. Of an act on staff it is the name at the beginning of the reason
-    (accounts/staff.py)."""
+    """Whom or what an audit row is about. Of an act on staff or an API key it is the name at the beginning of
+    the reason (accounts/transactions.py)."""
     return customer or token or reason.partition(":")[0]
 
 

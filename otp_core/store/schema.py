@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -270,6 +270,16 @@ approval = Table(
 )
 # Those that somebody waits for.
 Index("ix_approval_state", approval.c.state, approval.c.key)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("digest", LargeBinary, nullable=False, unique=True, comment="keyed digest of what the program sends"),
+    Column("scopes", Text, nullable=False, comment="what it is for, separated by spaces"),
+    Column("networks", Text, nullable=False, comment="where it may come from, separated by spaces; empty: anywhere"),
+)
 
 meta = Table(
     "meta",

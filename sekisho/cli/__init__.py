@@ -16,6 +16,7 @@ import typer
 from sekisho import demo
 from sekisho.cli import (
     acts,
+    api_keys,
     audit,
     backup,
     clock,
@@ -111,6 +112,7 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(devices.app, name="device")
 app.add_typer(sessions.app, name="session")
 app.add_typer(staff.app, name="staff")
+app.add_typer(api_keys.app, name="api-key")
 acts.add_to(app)
 audit.add_to(app)
 backup.add_to(app)

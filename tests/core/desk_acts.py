@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otp_core.accounts import Act, Desk, Principal, PrincipalKind, Quota, Session, SessionLimits
-from otp_core.model import OtpUse, Role, TokenSpec
+from otp_core.model import OtpUse, Role, Scope, TokenSpec
 from otp_core.store.staff import StaffRecord
 from otp_core.store.unit_of_work import NewCustomer
 from tests.core.bank import STAFF, Bank, Holder, rules
@@ -130,6 +130,7 @@ CALLS: dict[Act, Call] = {
     Act.ISSUE_UNCLAIMED: lambda desk, at, who: desk.issuance.issue_unclaimed(who, Quota(10, 10)),
     Act.RETIRE_UNCLAIMED: lambda desk, at, who: desk.issuance.retire_unclaimed(14, who),
     Act.MANAGE_STAFF: lambda desk, at, who: desk.staff.add("yamada", Role.OPERATOR, who),
+    Act.MANAGE_API_KEYS: lambda desk, at, who: desk.api_keys.create("vpn", [Scope.CHECK_CODE], who),
     Act.ASK_APPROVAL: lambda desk, at, who: desk.approvals.ask("permit-reissue", "taro", who),
     Act.APPROVE: lambda desk, at, who: desk.approvals.decide(at.request, who, approve=True),
     Act.USE_CONSOLE: lambda desk, at, who: desk.staff_sessions.end(_oneself(desk, who), 1, who),

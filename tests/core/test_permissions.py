@@ -59,6 +59,7 @@ EXPECTED: dict[Act, str] = {
     Act.ISSUE_UNCLAIMED: "anonymous",
     Act.RETIRE_UNCLAIMED: "system",
     Act.MANAGE_STAFF: "command administrator",
+    Act.MANAGE_API_KEYS: "command",
     Act.USE_CONSOLE: f"auditor {COUNTER}",
     Act.ASK_APPROVAL: COUNTER,
     Act.APPROVE: "supervisor administrator",

@@ -1,0 +1,113 @@
+"""Keys of programs that use the API: made, revoked, recognised. A key is shown once and kept as a digest."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+
+from otp_core.accounts.permissions import Act
+from otp_core.accounts.principal import Principal
+from otp_core.accounts.results import Receipt, Refusal, Refused
+from otp_core.accounts.transactions import Transactions, rerun_on_conflict
+from otp_core.audit import Event
+from otp_core.model import Conflict, Scope
+from otp_core.store import api_keys as statements
+from otp_core.store.api_keys import ApiKeyRecord
+from otp_core.store.unit_of_work import Work
+
+MOST_KEYS = 100
+"""Keys of one store."""
+
+MOST_NETWORKS = 16
+"""Networks of one key."""
+
+LONGEST_KEY = 128
+"""Characters that are looked at: twice as many as a key has."""
+
+_PREFIX = "sekisho_"
+"""How a key begins, so that programs which look for forgotten secrets find it."""
+
+_KEY_BYTES = 32
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """A new key, in clear for the one time that it is shown. ``secret``: letters, digits, hyphens and underscores;
+    ``reference``: the number of its audit row."""
+
+    record: ApiKeyRecord
+    secret: str = field(repr=False)
+    reference: int
+
+
+class ApiKeyService:
+    """The acts on API keys. Every act may raise Refused."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    @rerun_on_conflict
+    def create(
+        self,
+        name: str,
+        scopes: Collection[Scope],
+        principal: Principal,
+        *,
+        networks: Sequence[IPv4Network | IPv6Network] = (),
+    ) -> NewApiKey:
+        """Make a key for what the scopes say. ``networks``: where it may come from; empty: anywhere."""
+        with self._transactions.act(Act.MANAGE_API_KEYS, principal) as work:
+            self._check(work, name, scopes, networks)
+            secret = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+            here = tuple(dict.fromkeys(map(str, networks)))
+            record = ApiKeyRecord(self._transactions.store.ids.next(), name, frozenset(map(str, scopes)), here)
+            statements.add_api_key(work.connection, record, self._digest(secret))
+            for_what = " ".join(sorted(record.scopes)) + (f" from {' '.join(here)}" if here else "")
+            receipt = self._transactions.record_named(work, Event.API_KEY_CREATED, principal, name, for_what)
+            return NewApiKey(record, secret, receipt.reference)
+
+    @rerun_on_conflict
+    def revoke(self, name: str, principal: Principal) -> Receipt:
+        """Let nobody in by this key from this moment. The name is free again."""
+        with self._transactions.act(Act.MANAGE_API_KEYS, principal) as work:
+            record = statements.api_key_named(work.connection, name)
+            if record is None:
+                raise Refused(Refusal.NOT_NOW, f"there is no API key {name}: `sekisho api-key list` lists them")
+            if not statements.drop_api_key(work.connection, record.key):
+                raise Conflict(f"the API key {name} was revoked by somebody else just now")
+            return self._transactions.record_named(work, Event.API_KEY_REVOKED, principal, name)
+
+    def of_secret(self, secret: str) -> ApiKeyRecord | None:
+        """Whose key this is; None: nobody's, or revoked. Raises StoreUnavailable."""
+        if len(secret) > LONGEST_KEY:
+            return None
+        digest = self._digest(secret)
+        with self._transactions.store.read() as connection:
+            return statements.api_key_of(connection, digest)
+
+    @staticmethod
+    def _check(work: Work, name: str, scopes: Collection[Scope], networks: Sequence[object]) -> None:
+        if not _NAME.fullmatch(name):
+            raise Refused(
+                Refusal.NOT_NOW,
+                "the name of an API key is one word of up to 32 letters, digits, dots, hyphens and underscores, "
+                "such as call-centre",
+            )
+        if not scopes:
+            raise Refused(Refusal.NOT_NOW, f"a key without a scope is of no use: {', '.join(Scope)}")
+        if len(networks) > MOST_NETWORKS:
+            raise Refused(Refusal.TOO_MANY, f"{len(networks)} networks, of at most {MOST_NETWORKS}")
+        if statements.api_key_named(work.connection, name) is not None:
+            raise Refused(
+                Refusal.NOT_NOW, f"there is an API key {name} already: revoke it first, or give this one another name"
+            )
+        if statements.count_api_keys(work.connection) >= MOST_KEYS:
+            raise Refused(Refusal.TOO_MANY, f"{MOST_KEYS} API keys: revoke one that is not needed any more")
+
+    def _digest(self, secret: str) -> bytes:
+        typed = secret.encode(errors="backslashreplace")
+        return self._transactions.store.sealer.session_digest(b"api key " + typed)
