@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := python3-venv python3-dev gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
             chromium fonts-ipafont-gothic faketime sqlite3 procps iproute2 e2fsprogs \
-            make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
+            curl make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
             libpam-google-authenticator systemd
 JOBS ?= $(shell nproc)
 # Tests wait more than they compute.

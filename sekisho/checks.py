@@ -25,6 +25,9 @@ _OWASP_MINIMUM = ((47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5))
 """Equally strong pairs (KiB, passes) for argon2id, from OWASP's Password Storage Cheat Sheet."""
 
 
+_CALLED = {"console": "console", "api": "API"}
+
+
 def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
     """Entries that an earlier entry of the same list has already. ``values`` are not checked yet."""
     yield from pam_module.settings.given_twice(values, sources)
@@ -38,13 +41,7 @@ def problems(settings: Settings) -> Iterator[Remark]:
             ("soft_token", "public_origin"),
             "is [web]'s too: the soft token needs an origin of its own, so that no page of the portal reads it",
         )
-    if settings.console:
-        for name, other in (("web", settings.web), ("soft_token", settings.soft_token)):
-            if other and other.public_origin == settings.console.public_origin:
-                yield (
-                    ("console", "public_origin"),
-                    f"is [{name}]'s too: the console needs an origin of its own, that customers' browsers never ask",
-                )
+    yield from _shared_origins(settings)
     yield from _clashing_addresses(settings)
     yield from radius_server.settings.problems(settings.radius)
     if settings.pam is not None and (reason := _no_place_for_a_socket(settings.pam.socket, settings)):
@@ -52,6 +49,23 @@ def problems(settings: Settings) -> Iterator[Remark]:
             ("pam", "socket"),
             f"{settings.pam.socket} {reason}: write a path of its own, such as /run/sekisho/pam.sock",
         )
+
+
+def _shared_origins(settings: Settings) -> Iterator[Remark]:
+    """Of staff and of programs: customers' browsers never ask those."""
+    origins = {
+        name: section.public_origin
+        for name in ("web", "soft_token", "console", "api")
+        if (section := getattr(settings, name)) is not None
+    }
+    for name, others in (("console", ("web", "soft_token")), ("api", ("web", "soft_token", "console"))):
+        for other in others:
+            if name in origins and origins.get(other) == origins[name]:
+                called = _CALLED[name]
+                text = (
+                    f"is [{other}]'s too: the {called} needs an origin of its own, that customers' browsers never ask"
+                )
+                yield (name, "public_origin"), text
 
 
 def _no_place_for_a_socket(path: Path, settings: Settings) -> str | None:
@@ -65,7 +79,7 @@ def _no_place_for_a_socket(path: Path, settings: Settings) -> str | None:
 
 def _clashing_addresses(settings: Settings) -> Iterator[Remark]:
     """Of each two HTTP listeners that cannot both listen, the later one."""
-    sections = {name: getattr(settings, name) for name in ("web", "soft_token", "console", "metrics")}
+    sections = {name: getattr(settings, name) for name in ("web", "soft_token", "console", "api", "metrics")}
     listening = [(name, section.listen) for name, section in sections.items() if section is not None]
     for at, (name, listen) in enumerate(listening):
         for before, taken in listening[:at]:
@@ -98,6 +112,13 @@ def risks(settings: Settings) -> Iterator[Remark]:
             f"is {DEFAULT_ISSUER}, and that is what customers' authenticator apps call the bank; write its name",
         )
     yield from _risks_of_console(settings)
+    api = settings.api
+    if api and api.public_origin.startswith("https:") and not (api.tls_certificate or api.trusted_proxies):
+        yield (
+            ("api", "trusted_proxies"),
+            "names nobody, so all that comes through the proxy in front counts as one address, in the audit trail and "
+            "for the networks of a key; write the proxy's address",
+        )
     metrics = settings.metrics
     if metrics is not None and ip_address(metrics.listen.host.partition("%")[0]).is_unspecified:
         text = "is every address of this machine, and whoever reaches it reads the figures; write an internal one"

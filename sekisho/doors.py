@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
+from admin_web.api.door import ApiDoor
 from admin_web.console.door import ConsoleDoor
 from admin_web.portal.door import WebDoor
 from admin_web.softtoken.door import SoftTokenDoor
@@ -39,6 +40,7 @@ class Entry(NamedTuple):
 
 
 DOORS: dict[str, Entry] = {
+    "api": Entry("api", ApiDoor, "api"),
     "console": Entry("console", ConsoleDoor, "console", beside=("web", "radius")),
     "pam": Entry("pam", PamDoor, "pam"),
     "radius": Entry("radius", RadiusDoor, "radius"),
@@ -60,9 +62,9 @@ class Process(NamedTuple):
 
 
 def processes(settings: Settings, asked_for: Collection[str] = NAMES, *, apart: bool = True) -> list[Process]:
-    """Which doors share a process. What a browser sends may not delay a gateway, so the web doors have a process of
-    their own, the console's among them; the modules of this machine are served by the RADIUS workers. ``asked_for``: of
-    NAMES. ``apart``: several processes may write. Empty if there is nothing to serve."""
+    """Which doors share a process. What a browser or a program sends may not delay a gateway, so the HTTP doors have a
+    process of their own; the modules of this machine are served by the RADIUS workers. ``asked_for``: of NAMES.
+    ``apart``: several processes may write. Empty if there is nothing to serve."""
     of = {
         name: tuple(
             door
@@ -71,7 +73,7 @@ def processes(settings: Settings, asked_for: Collection[str] = NAMES, *, apart: 
         )
         for name in NAMES
     }
-    pages = of["web"] + of["console"]
+    pages = of["web"] + of["console"] + of["api"]
     if not apart:
         together = of["radius"] + of["pam"] + pages
         return [Process("radius" if of["radius"] else "doors", together)] if together else []

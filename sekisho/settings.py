@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from admin_web.api.settings import ApiSettings
 from admin_web.console.settings import ConsoleSettings
 from admin_web.settings import WebSettings
 from admin_web.softtoken.settings import SoftTokenSettings
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     web: WebSettings | None = None
     soft_token: SoftTokenSettings | None = None
     console: ConsoleSettings | None = None
+    api: ApiSettings | None = None
     pam: PamSettings | None = None
     notices: NoticesSettings | None = None
     metrics: MetricsSettings | None = None

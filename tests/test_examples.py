@@ -34,7 +34,7 @@ NO_PROGRAM_HERE = {r"aaa-server SEKISHO protocol radius": "a Cisco"}
 """Blocks for programs that no Debian has."""
 
 WHOLE_PAGES = {
-    "docs/api.md": "tests/journeys/test_cli_api_keys.py",
+    "docs/api.md": "tests/web/test_api_page.py",
     "docs/operations.md": "tests/journeys/test_operations_page.py",
     "docs/imports.md": "tests/core/test_imports_page.py",
 }

@@ -68,6 +68,9 @@ _log = structlog.get_logger("http")
 ErrorPage = Callable[[web.Request, int], Awaitable[web.Response]]
 """Makes the page of an error from the request and the HTTP status."""
 
+Admit = Callable[[web.Request], Awaitable[web.Response | None]]
+"""The answer to a request that is not admitted, given before its body is read; None: it is admitted."""
+
 
 @dataclass(frozen=True, slots=True)
 class SitePolicy:
@@ -75,12 +78,16 @@ class SitePolicy:
 
     ``origin``: scheme, host and port as browsers see them, from the settings. ``trusted_proxies``: asked at every
     request, so that a reload takes effect. ``content_security_policy``: the header, unless an answer brings its own.
+    ``admit``: who may ask, in the place of the same-origin check, for a site that no cookie opens. ``path_for_log``:
+    what the log has of a path.
     """
 
     origin: str
     trusted_proxies: Callable[[], tuple[AnyNetwork, ...]]
     error_page: ErrorPage
     content_security_policy: str = PAGE_POLICY
+    admit: Admit | None = None
+    path_for_log: Callable[[web.Request], str] = lambda request: logged_path(request)
 
     def headers(self) -> dict[str, str]:
         """What every answer carries, unless it brings a Content-Security-Policy of its own."""
@@ -106,7 +113,7 @@ def security_middleware(policy: SitePolicy) -> Middleware:
         say(
             "request",
             method=request.method,
-            path=logged_path(request),
+            path=policy.path_for_log(request),
             status=response.status,
             source=request[SOURCE],
             ms=round((perf_counter() - started) * 1000, 1),
@@ -187,9 +194,9 @@ async def _answer(
     policy: SitePolicy, request: web.Request, handler: Handler, connection: LimitedConnection | None
 ) -> web.StreamResponse:
     try:
+        if (refused := await _refused(policy, request)) is not None:
+            return refused
         if request.method not in _SAFE_METHODS:
-            if not is_same_origin(request.headers, policy.origin):
-                return await policy.error_page(request, 403)
             async with asyncio.timeout(BODY_SECONDS):
                 await _read_body(request)
         if connection is not None:
@@ -208,8 +215,17 @@ async def _answer(
                 response.headers[name] = error.headers[name]
         return response
     except Exception:
-        _log.exception("an answer could not be made", method=request.method, path=logged_path(request))
+        _log.exception("an answer could not be made", method=request.method, path=policy.path_for_log(request))
         return await policy.error_page(request, 500)
+
+
+async def _refused(policy: SitePolicy, request: web.Request) -> web.Response | None:
+    """The answer to a request that is not admitted."""
+    if policy.admit is not None:
+        return await policy.admit(request)
+    if request.method in _SAFE_METHODS or is_same_origin(request.headers, policy.origin):
+        return None
+    return await policy.error_page(request, 403)
 
 
 async def _read_body(request: web.Request) -> None:

@@ -14,7 +14,15 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 from otp_core.audit import Event
 from otp_core.otp import compatibility_form, normalise_contract_id, normalise_token_id
 from otp_core.reference import ids_of
-from otp_core.store.queries import AuditFilter, AuditLine, audit_rows, newest_audit_id, token_line, tokens
+from otp_core.store.queries import (
+    AuditFilter,
+    AuditLine,
+    audit_rows,
+    former_contract_ids,
+    newest_audit_id,
+    token_line,
+    tokens,
+)
 from otp_core.store.schema import NOT_A_LOGIN, audit, customer, permit, profile
 
 MOST_FOUND = 20
@@ -177,6 +185,29 @@ def audit_page(connection: Connection, wanted: AuditFilter, *, limit: int) -> Au
     if len(rows) == limit:
         return AuditPage(rows, rows[-1].id, None)
     return AuditPage(rows, None if end is None else end + 1, end)
+
+
+class AuditStretch(NamedTuple):
+    """Rows in the order of time. ``next_after``: where to go on, None at the end of the trail."""
+
+    rows: list[AuditLine]
+    next_after: int | None
+
+
+def audit_stretch(connection: Connection, wanted: AuditFilter, *, limit: int) -> AuditStretch:
+    """Up to ``limit`` of the rows after ``wanted.after`` among the LOOK_BACK rows there, the oldest first. A customer's
+    rows of before a rename are theirs too."""
+    if wanted.customer is not None:
+        wanted = replace(wanted, former=former_contract_ids(connection, wanted.customer))
+    ids = select(audit.c.id).where(audit.c.id > wanted.after).order_by(audit.c.id).limit(1).offset(LOOK_BACK)
+    if wanted.before is not None:
+        ids = ids.where(audit.c.id < wanted.before)
+    end: int | None = connection.execute(ids).scalar()
+    within = wanted if end is None else replace(wanted, before=end)
+    rows = audit_rows(connection, within, limit=limit + 1)
+    if len(rows) > limit:
+        return AuditStretch(rows[:limit], rows[limit - 1].id)
+    return AuditStretch(rows, None if end is None else end - 1)
 
 
 class Verdicts(NamedTuple):

@@ -15,7 +15,7 @@ from otp_core.audit import Event
 from otp_core.model import Kind, TokenState
 from otp_core.otp import RESYNC_NEEDED, normalise_contract_id, normalise_token_id
 from otp_core.store.bindings import HeldToken, held_tokens
-from otp_core.store.schema import audit, binding, customer, meta, profile, token
+from otp_core.store.schema import NOT_A_LOGIN, audit, binding, customer, meta, profile, token
 
 
 class CustomerLine(NamedTuple):
@@ -207,7 +207,7 @@ def former_contract_ids(connection: Connection, contract_id: str) -> tuple[str, 
     while wanted not in found[:-1]:
         query = (
             select(audit.c.reason)
-            .where(audit.c.event == Event.CUSTOMER_RENAMED, audit.c.customer == wanted)
+            .where(NOT_A_LOGIN, audit.c.event == Event.CUSTOMER_RENAMED, audit.c.customer == wanted)
             .order_by(audit.c.id.desc())
             .limit(1)
         )

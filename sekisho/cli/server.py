@@ -43,7 +43,9 @@ def serve(
     ] = False,
     doors: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Serve these doors alone: radius, web, console, pam, separated by commas."),
+        typer.Option(
+            metavar="NAMES", help="Serve these doors alone: radius, web, console, api, pam, separated by commas."
+        ),
     ] = None,
 ) -> None:
     """Run the server until SIGTERM or SIGINT. SIGHUP reads the settings again. The web doors have a process of their

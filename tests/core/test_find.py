@@ -57,6 +57,7 @@ def asked(bank: Bank, question: str) -> list[str]:
         "find.verdicts_by_actor(connection)",
         "find.last_rows(connection, ['login.rejected'], 10)",
         "find.audit_page(connection, AuditFilter(customer='taro-1'), limit=50)",
+        "find.audit_stretch(connection, AuditFilter(customer='taro-1'), limit=50)",
     ],
 )
 def test_nothing_that_staff_asks_for_reads_a_table_from_end_to_end(bank: Bank, question: str) -> None:
@@ -104,3 +105,28 @@ def test_a_page_of_the_trail_goes_on_where_the_last_one_has_looked_to(
             if before is None:
                 break
     assert [row.id for row in seen] == [row.id for row in everything if row.event == "customer.added"]
+
+
+def test_a_stretch_of_the_trail_goes_on_where_the_last_one_has_looked_to(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "LOOK_BACK", 4)
+    with bank.store.read() as connection:
+        everything = audit_rows(connection, AuditFilter(), limit=1000)
+        wanted = [row.id for row in everything if row.event == "customer.added"]
+        for limit in (1, 3, 50):
+            seen, after, looks = [], 0, 0
+            while looks < 1000:
+                stretch = find.audit_stretch(connection, AuditFilter(event="customer.added", after=after), limit=limit)
+                seen += stretch.rows
+                looks += 1
+                if stretch.next_after is None:
+                    break
+                after = stretch.next_after
+            assert [row.id for row in seen] == wanted
+            assert looks > 2
+
+
+def test_a_former_contract_id_is_found_by_the_index(bank: Bank) -> None:
+    plans = asked(bank, "find.audit_stretch(connection, AuditFilter(customer='taro-1'), limit=50)")
+    assert any("ix_audit_customer" in plan for plan in plans)

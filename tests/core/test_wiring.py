@@ -83,7 +83,7 @@ def test_a_hash_costs_what_the_settings_say(bank: Sekisho) -> None:
 
 
 def test_every_door_is_named_in_the_table_with_a_section_of_the_schema() -> None:
-    assert set(DOORS) == {"console", "pam", "radius", "soft_token", "web"}
+    assert set(DOORS) == {"api", "console", "pam", "radius", "soft_token", "web"}
     assert {entry.section for entry in DOORS.values()} <= set(Settings.model_fields)
 
 

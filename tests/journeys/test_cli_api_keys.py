@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from otp_core.model import Scope
 from tests.journeys.command_line import CommandLine
 from tests.sekisho import Sekisho
-
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 
 
 @pytest.fixture
@@ -71,13 +67,3 @@ def test_a_mistake_is_said_and_nothing_is_made(line: CommandLine, words: tuple[s
     said = line.run("api-key", *words, code=code)
     assert told in " ".join(said.err.replace("│", " ").split()) and said.out == ""
     assert len(line.run("api-key", "list").out.splitlines()) == 2
-
-
-def test_every_command_of_the_page_is_run_in_its_order(line: CommandLine) -> None:
-    """docs/api.md keeps its word; the scopes that it explains are all that there are."""
-    commands = re.findall(r"^    sekisho (api-key .*)$", PAGE, re.MULTILINE)
-    for command in commands:
-        line.run(*shlex.split(command))
-    assert [command.split()[1] for command in commands] == ["create", "list", "revoke"]
-    table = re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE)
-    assert re.findall(r"`([a-z:]+)`", " ".join(table)) == list(Scope)

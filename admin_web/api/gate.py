@@ -1,0 +1,68 @@
+"""The gate in front of every operation: the key, where it comes from, its rate, its scope. Before any body is read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from aiohttp import web
+
+from admin_web.api.operations import KEY, Operation
+from admin_web.api.problems import ProblemError, ProblemType
+from admin_web.api.rates import Rate, RateLimiter
+from admin_web.api.settings import ApiSettings
+from admin_web.http.client_address import is_in
+from admin_web.http.security import SOURCE
+from otp_core.accounts import Desk
+from otp_core.accounts.api_keys import MOST_KEYS
+from otp_core.settings.values import AnyNetwork, read_network
+from otp_core.store.api_keys import ApiKeyRecord
+
+RATE: web.RequestKey[Rate] = web.RequestKey("rate", Rate)
+"""Where the key stands with its rate; every answer to it says so."""
+
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Sekisho"'}
+
+
+class Gate:
+    """``operations`` by name. ``settings`` is asked at every request."""
+
+    def __init__(self, desk: Desk, operations: Mapping[str, Operation], settings: Callable[[], ApiSettings]) -> None:
+        self._desk, self._operations, self._settings = desk, operations, settings
+        self._rates = RateLimiter(2 * MOST_KEYS)
+
+    def operation(self, request: web.Request) -> Operation | None:
+        """Which operation a request asks for; None: there is none."""
+        return self._operations.get(request.match_info.route.name or "")
+
+    def check(self, request: web.Request) -> None:
+        """Raises ProblemError for a request that is not admitted, StoreUnavailable."""
+        operation = self.operation(request)
+        if operation is not None and not operation.scopes:
+            return
+        key = self._key_of(request)
+        request[KEY] = key
+        if key.networks and not is_in(request[SOURCE], _networks(key.networks)):
+            raise ProblemError(ProblemType.NETWORK_REFUSED)
+        rate = self._rates.take(key.key, self._settings().requests_per_second, time.monotonic())
+        request[RATE] = rate
+        if rate.is_over:
+            raise ProblemError(ProblemType.RATE_LIMITED, f"{rate.limit} requests a second")
+        if operation is None:
+            return  # the router says whether it is the path or the method
+        if not key.scopes.intersection(operation.scopes):
+            raise ProblemError(ProblemType.SCOPE_MISSING, f"needs {' or '.join(operation.scopes)}")
+
+    def _key_of(self, request: web.Request) -> ApiKeyRecord:
+        sent = request.headers.getall("Authorization", [])
+        scheme, _, secret = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+        found = self._desk.api_keys.of_secret(secret.strip()) if scheme.lower() == "bearer" else None
+        if found is None:
+            raise ProblemError(ProblemType.KEY_NEEDED, headers=_CHALLENGE)
+        return found
+
+
+@lru_cache(maxsize=2 * MOST_KEYS)
+def _networks(texts: tuple[str, ...]) -> tuple[AnyNetwork, ...]:
+    return tuple(map(read_network, texts))

@@ -1,0 +1,154 @@
+"""What the API takes and answers, as models: requests are checked by them, and the OpenAPI document is made from them.
+
+The answers themselves are the JSON objects of ``otp_core/json_shapes.py``, as the command line prints them; a test
+holds each to its model.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from admin_web.api.problems import ProblemType
+from otp_core.model import Algorithm, Kind, Language, OtpUse, TokenState
+
+LARGEST_ID = 2**63 - 1
+MOST_ROWS = 1000
+_FIRST_YEAR, _LAST_YEAR = 1971, 2199
+"""What the numbers of audit rows can express (audit.Ids), in every time zone."""
+
+
+def _in_range(moment: datetime) -> datetime:
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"needs a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+    return moment
+
+
+Typed = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+"""A text that somebody has typed, or a part of one."""
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
+Limit = Annotated[int, Field(ge=1, le=MOST_ROWS, description="Rows of a page at most.")]
+
+
+class Model(BaseModel):
+    """The base of all: what a model does not name is refused, and no error repeats what was sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+# What is asked
+
+
+class CustomersAsked(Model):
+    search: Typed | None = Field(None, description="Part of a contract ID, a name or a token ID.")
+    use: OtpUse | None = Field(None, description="Only those with this use of one-time passwords.")
+    locked: bool = Field(False, description="Only those who are locked.")
+    limit: Limit = 100
+    after: Annotated[str, StringConstraints(max_length=256)] = Field("", description="`next` of the page before.")
+
+
+class TokensAsked(Model):
+    search: Typed | None = Field(None, description="Part of a token ID, in any grouping, case and width.")
+    state: TokenState | None = Field(None, description="Only those in this state.")
+    limit: Limit = 100
+    after: Annotated[str, StringConstraints(max_length=256)] = Field("", description="`next` of the page before.")
+
+
+class AuditAsked(Model):
+    customer: Typed | None = Field(None, description="A contract ID, or any other text that was typed as one.")
+    token: Typed | None = Field(None, description="A token ID, or any other text that was typed as one.")
+    event: Typed | None = Field(None, description="An event, or the beginning of some: `login.`")
+    actor: Typed | None = Field(None, description="Who did it.")
+    since: Moment | None = Field(None, description="From this moment on.")
+    until: Moment | None = Field(None, description="Before this moment.")
+    limit: Limit = 100
+    after: Annotated[int, Field(ge=0, le=LARGEST_ID, description="`next` of the page before, or the id of a row.")] = 0
+
+
+# What is answered
+
+
+class HeldToken(Model):
+    token_id: str
+    state: TokenState
+    name: str | None = Field(description="What the customer calls it.")
+    bound_since: AwareDatetime | None
+    last_code: AwareDatetime | None
+
+
+class Customer(Model):
+    contract_id: str
+    otp_use: OtpUse
+    tokens: list[HeldToken]
+    locked_since: AwareDatetime | None
+    failures: int = Field(description="Wrong codes in a row.")
+    name: str | None
+    email: str | None
+    language: Language | None
+    attributes: dict[str, JsonValue] | None = Field(description="RADIUS reply attributes.")
+    password_held: bool
+
+
+class Token(Model):
+    token_id: str
+    state: TokenState
+    contract_id: str | None = Field(description="Whose it is; of several, the first.")
+    kind: Kind
+    algorithm: Algorithm
+    digits: int
+    step: int | None = Field(description="Seconds; null for a counter token.")
+    drift: int
+    last_code: AwareDatetime | None
+
+
+class AuditRow(Model):
+    id: int = Field(description="Rising with time. More than 53 bits: not every language reads it as a number.")
+    time: AwareDatetime
+    event: str
+    actor: str
+    customer: str | None
+    token: str | None
+    source: str
+    reason: str
+
+
+class CustomersPage(Model):
+    items: list[Customer]
+    next: str | None = Field(description="Give it as `after` for the next page; null: this is the last.")
+
+
+class TokensPage(Model):
+    items: list[Token]
+    next: str | None = Field(description="Give it as `after` for the next page; null: this is the last.")
+
+
+class AuditPage(Model):
+    items: list[AuditRow]
+    next: int | None = Field(
+        description="Give it as `after` for the next page; null: this is the last for now. A page may be empty "
+        "or short before the last: a stretch of the trail is looked through for each."
+    )
+
+
+class OpenApi(BaseModel):
+    """An OpenAPI document."""
+
+    model_config = ConfigDict(extra="allow")
+
+    openapi: str
+
+
+class FieldProblem(Model):
+    field: str
+    detail: str
+
+
+class Problem(Model):
+    type: ProblemType
+    title: str
+    status: int
+    detail: str | None = None
+    errors: list[FieldProblem] | None = None

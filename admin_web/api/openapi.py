@@ -1,0 +1,117 @@
+"""The OpenAPI 3.1 document, made from the operations and their models. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from admin_web.api.models import Problem
+from admin_web.api.operations import Operation
+from admin_web.api.problems import MEANINGS
+from otp_core.model import Scope
+
+_REF = "#/components/schemas/{model}"
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
+_RATE = {
+    "RateLimit-Limit": "Requests a second that the key may make.",
+    "RateLimit-Remaining": "That it may make at once.",
+    "RateLimit-Reset": "Seconds until it may make all of them again.",
+}
+_ABOUT = (
+    "For programs of the bank. A key is made by `sekisho api-key create` and sent as a bearer token; what it may do "
+    "stands in its scopes. Whatever is not answered as asked is a problem (RFC 9457) with a stable `type`."
+)
+
+
+def document(operations: Iterable[Operation], origin: str) -> dict[str, Any]:
+    """The document. ``origin``: where programs ask."""
+    all_ = list(operations)
+    models = {model for one in all_ for model in _models(one)} | {Problem}
+    _, found = models_json_schema(
+        sorted(((one, "validation") for one in models), key=lambda pair: pair[0].__name__), ref_template=_REF
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for one in all_:
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Sekisho", "version": version("sekisho"), "description": _ABOUT},
+        "servers": [{"url": origin}],
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": found["$defs"],
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": f"An API key. Scopes: {', '.join(Scope)}.",
+                }
+            },
+        },
+    }
+
+
+def _models(one: Operation) -> list[type[BaseModel]]:
+    return [model for _, model in one.answers.values()] + ([one.body] if one.body else [])
+
+
+def _operation(one: Operation) -> dict[str, Any]:
+    found: dict[str, Any] = {"operationId": one.name, "summary": one.summary, "responses": _responses(one)}
+    if one.scopes:
+        found["description"] = f"Scope: {' or '.join(f'`{scope}`' for scope in one.scopes)}."
+    else:
+        found["security"] = []
+    if parameters := [*_of_path(one.path), *_of_query(one.query)]:
+        found["parameters"] = parameters
+    if one.body is not None:
+        needed = any(field.is_required() for field in one.body.model_fields.values())
+        found["requestBody"] = {"required": needed, "content": _json(one.body)}
+    return found
+
+
+def _of_path(path: str) -> list[dict[str, Any]]:
+    text = {"type": "string", "minLength": 1}
+    return [{"name": name, "in": "path", "required": True, "schema": text} for name in re.findall(r"\{(\w+)", path)]
+
+
+def _of_query(model: type[BaseModel] | None) -> list[dict[str, Any]]:
+    """A parameter for each field. Nothing of a query is null: left out is what it is then."""
+    if model is None:
+        return []
+    schema = model.model_json_schema(ref_template=_REF)
+    found = []
+    for name, field in schema["properties"].items():
+        described = {"description": field.pop("description")} if "description" in field else {}
+        choices = [_resolved(one, schema) for one in field.pop("anyOf", []) if one != {"type": "null"}]
+        plain = {**field, **(choices[0] if choices else {})}
+        plain = _resolved({key: value for key, value in plain.items() if (key, value) != ("default", None)}, schema)
+        found.append({"name": name, "in": "query", "required": False, **described, "schema": plain})
+    return found
+
+
+def _resolved(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Without a reference: the values of a query stand where it is described."""
+    target = field.get("$ref")
+    return field if target is None else dict(schema["$defs"][target.rpartition("/")[2]])
+
+
+def _responses(one: Operation) -> dict[str, Any]:
+    headers = {name: {"description": text, "schema": {"type": "integer"}} for name, text in _RATE.items() if one.scopes}
+    found: dict[str, Any] = {
+        str(status): {"description": text, "headers": headers, "content": _json(model)}
+        for status, (text, model) in one.answers.items()
+    }
+    for status in sorted({MEANINGS[type_].status for type_ in one.every_problem} if one.scopes else ()):
+        types = [f"`{type_}`" for type_ in one.every_problem if MEANINGS[type_].status == status]
+        found[str(status)] = {"description": ", ".join(types), "content": _PROBLEM}
+    return found
+
+
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}

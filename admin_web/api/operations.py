@@ -1,0 +1,92 @@
+"""What an operation of the API is: a method and a path, the scope that it needs, what it takes and what it answers.
+
+The route table, the gate and the OpenAPI document are made from the same values. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from admin_web.api.problems import ProblemType
+from admin_web.http.security import SOURCE
+from otp_core.accounts import Principal, PrincipalKind
+from otp_core.model import Scope
+from otp_core.store.api_keys import ApiKeyRecord
+
+ACTOR = "api:"
+"""How the actor of a program's audit rows begins; the key's name follows. No name of staff holds a colon."""
+
+KEY: web.RequestKey[ApiKeyRecord] = web.RequestKey("key", ApiKeyRecord)
+"""Whose request it is; set before any handler runs."""
+
+COMMON = (
+    ProblemType.BAD_REQUEST,
+    ProblemType.KEY_NEEDED,
+    ProblemType.NETWORK_REFUSED,
+    ProblemType.SCOPE_MISSING,
+    ProblemType.ILL_FORMED,
+    ProblemType.RATE_LIMITED,
+    ProblemType.UNAVAILABLE,
+)
+"""What any operation may answer."""
+
+OF_BODY = (ProblemType.NOT_JSON, ProblemType.TOO_SLOW, ProblemType.TOO_LARGE, ProblemType.NOT_JSON_TYPE)
+"""What one with a body may answer besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that may be made. ``asked``: the query, or the body, as its model has read it."""
+
+    request: web.Request
+    operation: Operation
+    asked: BaseModel | None = field(repr=False)
+
+    @property
+    def key(self) -> ApiKeyRecord:
+        """Whose it is."""
+        return self.request[KEY]
+
+    def part(self, name: str) -> str:
+        """A part of the path."""
+        return self.request.match_info[name]
+
+    def principal(self, scope: Scope, reason: str = "") -> Principal:
+        """Who acts, for what one of the key's scopes allows."""
+        return Principal(f"{ACTOR}{self.key.name}", PrincipalKind.API_KEY, self.request[SOURCE], reason, role=scope)
+
+
+class Answer(NamedTuple):
+    """A status, a JSON object, and further headers."""
+
+    status: int
+    shape: Mapping[str, object]
+    headers: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``name``: unique, in camel case, for programs that are made from the document. ``scopes``: the key has to have
+    one of them; empty: no key is needed. ``query``, ``body``: models of what is taken; ``answers``: by status, and
+    ``problems`` besides those that all have."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    scopes: tuple[Scope, ...]
+    handler: Callable[[Call], Awaitable[Answer]]
+    answers: Mapping[int, tuple[str, type[BaseModel]]]
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    problems: tuple[ProblemType, ...] = ()
+
+    @property
+    def every_problem(self) -> tuple[ProblemType, ...]:
+        """All that it may answer."""
+        return (*COMMON, *(OF_BODY if self.body else ()), *self.problems)

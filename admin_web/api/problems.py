@@ -1,0 +1,103 @@
+"""What an answer says that is not what was asked for (RFC 9457): stable types, each with its status. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from http import HTTPStatus
+from typing import NamedTuple
+
+
+class ProblemType(StrEnum):
+    """The values of ``type``: an interface. They never change, only new ones are added."""
+
+    NOT_JSON = "not-json"
+    BAD_REQUEST = "bad-request"
+    KEY_NEEDED = "key-needed"
+    NETWORK_REFUSED = "network-refused"
+    SCOPE_MISSING = "scope-missing"
+    NOT_PERMITTED = "not-permitted"
+    NOT_FOUND = "not-found"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
+    TOO_SLOW = "too-slow"
+    TOO_LARGE = "too-large"
+    NOT_JSON_TYPE = "unsupported-media-type"
+    ILL_FORMED = "ill-formed"
+    RATE_LIMITED = "rate-limited"
+    FAILED = "server-error"
+    UNAVAILABLE = "unavailable"
+
+
+class _Meaning(NamedTuple):
+    status: int
+    title: str
+
+
+MEANINGS: Mapping[ProblemType, _Meaning] = {
+    ProblemType.NOT_JSON: _Meaning(400, "The body is not JSON (UTF-8)"),
+    ProblemType.BAD_REQUEST: _Meaning(400, "The request cannot be read"),
+    ProblemType.KEY_NEEDED: _Meaning(401, "An API key is needed, and this is none, or none any more"),
+    ProblemType.NETWORK_REFUSED: _Meaning(403, "The key is not good from this address"),
+    ProblemType.SCOPE_MISSING: _Meaning(403, "The key has not got the scope"),
+    ProblemType.NOT_PERMITTED: _Meaning(403, "Not permitted"),
+    ProblemType.NOT_FOUND: _Meaning(404, "There is no such thing"),
+    ProblemType.METHOD_NOT_ALLOWED: _Meaning(405, "Not by this method"),
+    ProblemType.TOO_SLOW: _Meaning(408, "The body took too long"),
+    ProblemType.TOO_LARGE: _Meaning(413, "The body is too large"),
+    ProblemType.NOT_JSON_TYPE: _Meaning(415, "The body has to be application/json"),
+    ProblemType.ILL_FORMED: _Meaning(422, "Ill-formed"),
+    ProblemType.RATE_LIMITED: _Meaning(429, "Too many requests by this key"),
+    ProblemType.FAILED: _Meaning(500, "An answer could not be made"),
+    ProblemType.UNAVAILABLE: _Meaning(503, "Not now: try again"),
+}
+
+_OF_STATUS = {
+    status: type_
+    for type_, (status, _) in MEANINGS.items()
+    if type_ not in (ProblemType.NOT_JSON, ProblemType.NETWORK_REFUSED, ProblemType.SCOPE_MISSING)
+}
+"""Of an error that HTTP itself has, not one of our handlers."""
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field. ``field``: its name, dots between the parts."""
+
+    field: str
+    detail: str
+
+
+class ProblemError(Exception):
+    """Ends a request with this answer. ``detail``: what is wrong in this case, without what was sent; ``headers``: of
+    the answer."""
+
+    def __init__(
+        self,
+        type_: ProblemType,
+        detail: str = "",
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.type, self.detail, self.errors, self.headers = type_, detail, errors, dict(headers or {})
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return MEANINGS[self.type].status
+
+    @property
+    def shape(self) -> dict[str, object]:
+        """The JSON object of the answer."""
+        shape: dict[str, object] = {"type": self.type, "title": MEANINGS[self.type].title, "status": self.status}
+        if self.detail:
+            shape["detail"] = self.detail
+        if self.errors:
+            shape["errors"] = [one._asdict() for one in self.errors]
+        return shape
+
+
+def problem_of_status(status: int) -> ProblemError:
+    """The problem of an error that a request ran into before any handler."""
+    type_ = _OF_STATUS.get(status, ProblemType.FAILED if status >= 500 else ProblemType.BAD_REQUEST)
+    return ProblemError(type_, HTTPStatus(status).phrase)

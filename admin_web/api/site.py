@@ -1,0 +1,130 @@
+"""The route table of the API, and the way of a request through it: gate, reading, handler, answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from admin_web.api.gate import RATE, Gate
+from admin_web.api.lists import Lists
+from admin_web.api.models import OpenApi
+from admin_web.api.openapi import document
+from admin_web.api.operations import Answer, Call, Operation
+from admin_web.api.problems import ProblemError, ProblemType, problem_of_status
+from admin_web.api.reading import MAX_BODY_BYTES, read_body, read_query
+from admin_web.api.settings import ApiSettings
+from admin_web.http.security import SitePolicy, logged_path, security_middleware
+from otp_core.clock import ClockWrong
+from otp_core.doors import Services
+from otp_core.model import BackendSilent
+from otp_core.store.async_queries import AsyncQueries
+
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_RETRY = {"Retry-After": "10"}
+_log = structlog.get_logger("api")
+
+
+class ApiSite:
+    """All operations, as an HttpSite. ``settings`` is asked at every request."""
+
+    def __init__(self, services: Services, settings: Callable[[], ApiSettings]) -> None:
+        self._settings = settings
+        self._lists = Lists(AsyncQueries(services.store), services.store.sealer.name_fingerprint)
+        self._document = document(self.operations(), settings().public_origin)
+        self._gate = Gate(services.desk, {one.name: one for one in self.operations()}, settings)
+
+    def operations(self) -> list[Operation]:
+        """Every operation; what is not in here does not exist."""
+        about = Operation(
+            "getDocument",
+            "GET",
+            "/api/v1/openapi.json",
+            "This document; no key is needed",
+            (),
+            self._about,
+            {200: ("The document", OpenApi)},
+        )
+        return [about, *self._lists.operations()]
+
+    def application(self) -> web.Application:
+        """The routes, with the security middleware outermost."""
+        policy = SitePolicy(
+            self._settings().public_origin,
+            lambda: self._settings().trusted_proxies,
+            self._error,
+            _POLICY,
+            admit=self._admit,
+            path_for_log=self._path_for_log,
+        )
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy)])
+        for one in self.operations():
+            app.router.add_route(one.method, one.path, self._handler(one), name=one.name)
+        return app
+
+    def sweep(self) -> bool:
+        """There is nothing to tidy up."""
+        return False
+
+    async def _about(self, call: Call) -> Answer:
+        return Answer(200, self._document)
+
+    async def _admit(self, request: web.Request) -> web.Response | None:
+        """The answer to a request that is not admitted, and whose body is not read; None: it is."""
+        try:
+            self._gate.check(request)
+        except ProblemError as problem:
+            return problem_answer(request, problem)
+        except BackendSilent as cause:
+            return self._unavailable(request, cause)
+        return None
+
+    def _handler(self, operation: Operation) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                asked = read_query(request, operation.query)
+                if operation.body is not None:
+                    asked = await read_body(request, operation.body)
+                answer = await operation.handler(Call(request, operation, asked))
+            except ProblemError as problem:
+                return problem_answer(request, problem)
+            except (BackendSilent, ClockWrong) as cause:
+                return self._unavailable(request, cause)
+            return json_answer(request, answer.status, answer.shape, answer.headers)
+
+        return handle
+
+    def _unavailable(self, request: web.Request, cause: Exception) -> web.Response:
+        _log.error("a request cannot be served", path=self._path_for_log(request), cause=str(cause))
+        return problem_answer(request, ProblemError(ProblemType.UNAVAILABLE, headers=_RETRY))
+
+    def _path_for_log(self, request: web.Request) -> str:
+        """The path without what it names: somebody may have typed a password where a contract ID belongs."""
+        operation = self._gate.operation(request)
+        return logged_path(request) if operation is None else operation.path
+
+    @staticmethod
+    async def _error(request: web.Request, status: int) -> web.Response:
+        return problem_answer(request, problem_of_status(status))
+
+
+def json_answer(
+    request: web.Request,
+    status: int,
+    shape: Mapping[str, object],
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+) -> web.Response:
+    """A JSON object, which no cache keeps, and where the key stands with its rate."""
+    rate = request.get(RATE)
+    text = json.dumps(shape, ensure_ascii=False)
+    more = {**(rate.headers if rate else {}), **(headers or {})}
+    return web.Response(status=status, text=text, content_type=content_type, headers=more)
+
+
+def problem_answer(request: web.Request, problem: ProblemError) -> web.Response:
+    """A problem as the answer."""
+    return json_answer(request, problem.status, problem.shape, problem.headers, "application/problem+json")
