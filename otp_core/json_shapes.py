@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from otp_core.accounts import IssuedToken, NewApiKey, Receipt, ReissuePermit, StaffLink
     from otp_core.authentication.explanation import Explanation
     from otp_core.store.api_keys import ApiKeyRecord
+    from otp_core.store.approvals import Approval
     from otp_core.store.bindings import HeldToken
     from otp_core.store.outbox import Waiting
     from otp_core.store.queries import AuditLine, CustomerLine, TokenLine
@@ -200,6 +201,22 @@ def issued_token(made: IssuedToken) -> Shape:
 def sessions_ended(contract_id: str, number: int) -> Shape:
     """How many sessions of a customer were ended."""
     return {"done": str(Event.SESSION_ENDED), "customer": contract_id, "sessions": number}
+
+
+def approval(line: Approval, now: int) -> Shape:
+    """One request that a second person decides, as it is at ``now`` (ms since the epoch)."""
+    is_over = line.state in ("asked", "approved") and line.expires_at <= now
+    return {
+        "number": line.key,
+        "act": line.act,
+        "customer": line.customer,
+        "state": "expired" if is_over else str(line.state),
+        "reason": line.reason,
+        "asked": local_time(line.asked_at),
+        "asked_by": line.asked_by,
+        "decided_by": line.decided_by,
+        "expires": local_time(line.expires_at),
+    }
 
 
 def staff(record: StaffRecord, passkeys: int, last_seen: int) -> Shape:

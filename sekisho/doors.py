@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 DOORS: dict[str, Entry] = {
-    "api": Entry("api", ApiDoor, "api"),
+    "api": Entry("api", ApiDoor, "api", beside=("console",)),
     "console": Entry("console", ConsoleDoor, "console", beside=("web", "radius")),
     "pam": Entry("pam", PamDoor, "pam"),
     "radius": Entry("radius", RadiusDoor, "radius"),

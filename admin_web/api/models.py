@@ -7,9 +7,18 @@ holds each to its model.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 from admin_web.api.problems import ProblemType
 from otp_core.model import Algorithm, Kind, Language, OtpUse, TokenState
@@ -66,6 +75,62 @@ class AuditAsked(Model):
     until: Moment | None = Field(None, description="Before this moment.")
     limit: Limit = 100
     after: Annotated[int, Field(ge=0, le=LARGEST_ID, description="`next` of the page before, or the id of a row.")] = 0
+
+
+Secret = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+"""A code or a permit, as it was typed: in any width, with spaces and hyphens."""
+
+
+class Reasoned(Model):
+    """What every act takes: why, for the audit trail."""
+
+    reason: Annotated[str, StringConstraints(max_length=200)] = Field("", description="Why, for the audit trail.")
+    ticket: Annotated[str, StringConstraints(max_length=64)] = Field("", description="A number of your own system.")
+
+    @property
+    def words(self) -> str:
+        """For the audit trail: one line."""
+        parts = [self.reason, f"ticket {self.ticket}" if self.ticket.strip() else ""]
+        return "; ".join(words for part in parts if (words := " ".join(part.split())))
+
+
+class Act(Reasoned):
+    pass
+
+
+class Enrol(Reasoned):
+    token_id: Typed
+    code: Secret = Field(description="That the token shows now.", repr=False)
+
+
+class Suspend(Reasoned):
+    code: Secret | None = Field(None, description="Of a token of the customer's. Left out: without one.", repr=False)
+
+
+class ChangeDevice(Reasoned):
+    token_id: Typed = Field(description="The new token.")
+    code: Secret = Field(description="That the new token shows now.", repr=False)
+    old_code: Secret | None = Field(None, description="Of a token that the customer has.", repr=False)
+    permit: Secret | None = Field(None, description="A reissue permit, in the place of old_code.", repr=False)
+    replacing: Typed | None = Field(None, description="The token that goes, of a customer who has several.")
+
+    @model_validator(mode="after")
+    def _one_proof(self) -> Self:
+        if (self.old_code is None) == (self.permit is None):
+            raise ValueError("needs either old_code or permit")
+        if self.permit is not None and self.replacing is not None:
+            raise ValueError("takes replacing with old_code alone: a permit replaces what was lost")
+        return self
+
+
+class ReportLost(Reasoned):
+    token_id: Typed | None = Field(None, description="Which one, of a customer who has several.")
+
+
+class Resynchronise(Reasoned):
+    first: Secret = Field(description="A code.", repr=False)
+    second: Secret = Field(description="The code after it.", repr=False)
+    token_id: Typed | None = Field(None, description="Which one, of a customer who has several.")
 
 
 # What is answered
@@ -131,6 +196,34 @@ class AuditPage(Model):
         description="Give it as `after` for the next page; null: this is the last for now. A page may be empty "
         "or short before the last: a stretch of the trail is looked through for each."
     )
+
+
+class Receipt(Model):
+    """What an act did."""
+
+    done: str = Field(description="The event in the audit trail.")
+    customer: str | None
+    token: str | None
+    reference: int = Field(description="The number of the row in the audit trail.")
+
+
+class ReissuePermit(Model):
+    done: str = Field(description="The event in the audit trail.")
+    customer: str
+    permit: str = Field(description="Shown this once. Hand it over by another way than the login password.", repr=False)
+    expires: AwareDatetime
+
+
+class Approval(Model):
+    number: int
+    act: str
+    customer: str
+    state: Literal["asked", "approved", "refused", "withdrawn", "done", "expired"]
+    reason: str
+    asked: AwareDatetime
+    asked_by: str
+    decided_by: str | None
+    expires: AwareDatetime
 
 
 class OpenApi(BaseModel):

@@ -15,6 +15,9 @@ from admin_web.api.operations import Operation
 from admin_web.api.problems import MEANINGS
 from otp_core.model import Scope
 
+_PART = re.compile(r"\{([a-z_]+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
+"""A part of a path, with the pattern that it has to be of, if there is one."""
+
 _REF = "#/components/schemas/{model}"
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
 _RATE = {
@@ -37,7 +40,7 @@ def document(operations: Iterable[Operation], origin: str) -> dict[str, Any]:
     )
     paths: dict[str, dict[str, Any]] = {}
     for one in all_:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
+        paths.setdefault(one.template, {})[one.method.lower()] = _operation(one)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Sekisho", "version": version("sekisho"), "description": _ABOUT},
@@ -76,8 +79,11 @@ def _operation(one: Operation) -> dict[str, Any]:
 
 
 def _of_path(path: str) -> list[dict[str, Any]]:
-    text = {"type": "string", "minLength": 1}
-    return [{"name": name, "in": "path", "required": True, "schema": text} for name in re.findall(r"\{(\w+)", path)]
+    found = []
+    for name, pattern in _PART.findall(path):
+        text = {"type": "string", "pattern": f"^{pattern}$"} if pattern else {"type": "string", "minLength": 1}
+        found.append({"name": name, "in": "path", "required": True, "schema": text})
+    return found
 
 
 def _of_query(model: type[BaseModel] | None) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ The route table, the gate and the OpenAPI document are made from the same values
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,12 +15,10 @@ from pydantic import BaseModel
 
 from admin_web.api.problems import ProblemType
 from admin_web.http.security import SOURCE
-from otp_core.accounts import Principal, PrincipalKind
+from otp_core.accounts import Principal
+from otp_core.accounts.api_keys import api_key_principal
 from otp_core.model import Scope
 from otp_core.store.api_keys import ApiKeyRecord
-
-ACTOR = "api:"
-"""How the actor of a program's audit rows begins; the key's name follows. No name of staff holds a colon."""
 
 KEY: web.RequestKey[ApiKeyRecord] = web.RequestKey("key", ApiKeyRecord)
 """Whose request it is; set before any handler runs."""
@@ -58,7 +57,7 @@ class Call:
 
     def principal(self, scope: Scope, reason: str = "") -> Principal:
         """Who acts, for what one of the key's scopes allows."""
-        return Principal(f"{ACTOR}{self.key.name}", PrincipalKind.API_KEY, self.request[SOURCE], reason, role=scope)
+        return api_key_principal(self.key, scope, self.request[SOURCE], reason)
 
 
 class Answer(NamedTuple):
@@ -85,6 +84,11 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     problems: tuple[ProblemType, ...] = ()
+
+    @property
+    def template(self) -> str:
+        """The path without patterns, for the document and the log."""
+        return re.sub(r":(?:[^{}]|\{[^{}]*\})+\}", "}", self.path)
 
     @property
     def every_problem(self) -> tuple[ProblemType, ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
 from typing import NamedTuple
+
+from otp_core.accounts import Refusal, Refused
 
 
 class ProblemType(StrEnum):
@@ -19,10 +22,16 @@ class ProblemType(StrEnum):
     NOT_PERMITTED = "not-permitted"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
+    NOT_NOW = "not-now"
+    LOCKED = "locked"
+    WHICH_TOKEN = "which-token"
+    UNKNOWN_TOKEN = "unknown-token"
     TOO_SLOW = "too-slow"
     TOO_LARGE = "too-large"
     NOT_JSON_TYPE = "unsupported-media-type"
     ILL_FORMED = "ill-formed"
+    CODE_REFUSED = "code-refused"
+    THROTTLED = "throttled"
     RATE_LIMITED = "rate-limited"
     FAILED = "server-error"
     UNAVAILABLE = "unavailable"
@@ -42,21 +51,57 @@ MEANINGS: Mapping[ProblemType, _Meaning] = {
     ProblemType.NOT_PERMITTED: _Meaning(403, "Not permitted"),
     ProblemType.NOT_FOUND: _Meaning(404, "There is no such thing"),
     ProblemType.METHOD_NOT_ALLOWED: _Meaning(405, "Not by this method"),
+    ProblemType.NOT_NOW: _Meaning(409, "Not possible in this state"),
+    ProblemType.LOCKED: _Meaning(409, "The customer is locked"),
+    ProblemType.WHICH_TOKEN: _Meaning(409, "The customer has several tokens: say which one"),
+    ProblemType.UNKNOWN_TOKEN: _Meaning(409, "The customer has no such token"),
     ProblemType.TOO_SLOW: _Meaning(408, "The body took too long"),
     ProblemType.TOO_LARGE: _Meaning(413, "The body is too large"),
     ProblemType.NOT_JSON_TYPE: _Meaning(415, "The body has to be application/json"),
     ProblemType.ILL_FORMED: _Meaning(422, "Ill-formed"),
+    ProblemType.CODE_REFUSED: _Meaning(422, "Code, token ID or permit were not accepted"),
+    ProblemType.THROTTLED: _Meaning(429, "Too soon after wrong codes of this customer"),
     ProblemType.RATE_LIMITED: _Meaning(429, "Too many requests by this key"),
     ProblemType.FAILED: _Meaning(500, "An answer could not be made"),
     ProblemType.UNAVAILABLE: _Meaning(503, "Not now: try again"),
 }
 
 _OF_STATUS = {
-    status: type_
-    for type_, (status, _) in MEANINGS.items()
-    if type_ not in (ProblemType.NOT_JSON, ProblemType.NETWORK_REFUSED, ProblemType.SCOPE_MISSING)
+    MEANINGS[type_].status: type_
+    for type_ in (
+        ProblemType.BAD_REQUEST,
+        ProblemType.NOT_FOUND,
+        ProblemType.METHOD_NOT_ALLOWED,
+        ProblemType.TOO_SLOW,
+        ProblemType.TOO_LARGE,
+        ProblemType.FAILED,
+        ProblemType.UNAVAILABLE,
+    )
 }
 """Of an error that HTTP itself has, not one of our handlers."""
+
+_OF_REFUSAL = {
+    Refusal.UNKNOWN_CUSTOMER: ProblemType.NOT_FOUND,
+    Refusal.UNKNOWN_TOKEN: ProblemType.UNKNOWN_TOKEN,
+    Refusal.WHICH_TOKEN: ProblemType.WHICH_TOKEN,
+    Refusal.LOCKED: ProblemType.LOCKED,
+    Refusal.TOO_SOON: ProblemType.THROTTLED,
+    Refusal.NOT_PERMITTED: ProblemType.NOT_PERMITTED,
+    **dict.fromkeys(
+        (
+            Refusal.NOT_A_CODE,
+            Refusal.WRONG_CODE,
+            Refusal.REUSED_CODE,
+            Refusal.RESYNC_NEEDED,
+            Refusal.TOKEN_OR_CODE,
+            Refusal.WRONG_PERMIT,
+        ),
+        ProblemType.CODE_REFUSED,
+    ),
+}
+"""Any other is a state in which the act is not possible."""
+
+_A_CODE = "a code works once: wait for the next one"
 
 
 class FieldError(NamedTuple):
@@ -101,3 +146,12 @@ def problem_of_status(status: int) -> ProblemError:
     """The problem of an error that a request ran into before any handler."""
     type_ = _OF_STATUS.get(status, ProblemType.FAILED if status >= 500 else ProblemType.BAD_REQUEST)
     return ProblemError(type_, HTTPStatus(status).phrase)
+
+
+def problem_of_refusal(refused: Refused) -> ProblemError:
+    """What the desk has refused. Of a code nobody is told how it was wrong: the audit trail says that."""
+    type_ = _OF_REFUSAL.get(refused.refusal, ProblemType.NOT_NOW)
+    if type_ is ProblemType.CODE_REFUSED:
+        return ProblemError(type_, _A_CODE)
+    headers = {"Retry-After": str(max(1, math.ceil(refused.wait_seconds)))} if type_ is ProblemType.THROTTLED else None
+    return ProblemError(type_, str(refused), headers=headers)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
 
+from pydantic import Field, PrivateAttr
+
+from admin_web.console.settings import ApprovedAct, ConsoleSettings
 from admin_web.http.section import HttpSection
 from otp_core.settings.section import count
 from otp_core.settings.values import Address, Listen, Origin
@@ -24,3 +27,16 @@ class ApiSettings(HttpSection):
         100, 1, 100_000, "Requests a second of one key, and as many at once; more are answered with 429."
     )
     max_connections: int = count(1000, 10, 100_000, "Connections at once.")
+
+    _approvals: tuple[ApprovedAct, ...] = PrivateAttr(())
+
+    @property
+    def approvals(self) -> tuple[ApprovedAct, ...]:
+        """Acts that a second person has to approve, on the console; none where there is no console."""
+        return self._approvals
+
+    def beside(self, console: ConsoleSettings | None) -> Self:
+        """These settings with the console's, where a second person approves."""
+        known = self.model_copy()
+        known._approvals = () if console is None else console.approvals
+        return known

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from admin_web.api.acts import Acts
 from admin_web.api.gate import RATE, Gate
 from admin_web.api.lists import Lists
 from admin_web.api.models import OpenApi
@@ -33,7 +34,9 @@ class ApiSite:
 
     def __init__(self, services: Services, settings: Callable[[], ApiSettings]) -> None:
         self._settings = settings
-        self._lists = Lists(AsyncQueries(services.store), services.store.sealer.name_fingerprint)
+        queries = AsyncQueries(services.store)
+        self._lists = Lists(queries, services.store.sealer.name_fingerprint)
+        self._acts = Acts(services.desk, queries, settings)
         self._document = document(self.operations(), settings().public_origin)
         self._gate = Gate(services.desk, {one.name: one for one in self.operations()}, settings)
 
@@ -48,7 +51,7 @@ class ApiSite:
             self._about,
             {200: ("The document", OpenApi)},
         )
-        return [about, *self._lists.operations()]
+        return [about, *self._lists.operations(), *self._acts.operations()]
 
     def application(self) -> web.Application:
         """The routes, with the security middleware outermost."""
@@ -104,7 +107,7 @@ class ApiSite:
     def _path_for_log(self, request: web.Request) -> str:
         """The path without what it names: somebody may have typed a password where a contract ID belongs."""
         operation = self._gate.operation(request)
-        return logged_path(request) if operation is None else operation.path
+        return logged_path(request) if operation is None else operation.template
 
     @staticmethod
     async def _error(request: web.Request, status: int) -> web.Response:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from otp_core.accounts.permissions import Act
-from otp_core.accounts.principal import Principal
+from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Receipt, Refusal, Refused
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.model import Conflict, Scope
 from otp_core.store import api_keys as statements
 from otp_core.store.api_keys import ApiKeyRecord
+from otp_core.store.approvals import withdraw_of_program
 from otp_core.store.unit_of_work import Work
 
 MOST_KEYS = 100
@@ -42,6 +43,16 @@ class NewApiKey:
     record: ApiKeyRecord
     secret: str = field(repr=False)
     reference: int
+
+
+def actor_of(name: str) -> str:
+    """The actor of the audit rows of a key. No name of staff, and no user of this machine, holds a colon."""
+    return f"api:{name}"
+
+
+def api_key_principal(record: ApiKeyRecord, scope: Scope, source: str, reason: str = "") -> Principal:
+    """A program as the one who acts, for what one of its key's scopes allows. ``source``: its address."""
+    return Principal(actor_of(record.name), PrincipalKind.API_KEY, source, reason, role=scope)
 
 
 class ApiKeyService:
@@ -72,14 +83,17 @@ class ApiKeyService:
 
     @rerun_on_conflict
     def revoke(self, name: str, principal: Principal) -> Receipt:
-        """Let nobody in by this key from this moment. The name is free again."""
+        """Let nobody in by this key from this moment, and withdraw what it has asked a second person for. The name is
+        free again."""
         with self._transactions.act(Act.MANAGE_API_KEYS, principal) as work:
             record = statements.api_key_named(work.connection, name)
             if record is None:
                 raise Refused(Refusal.NOT_NOW, f"there is no API key {name}: `sekisho api-key list` lists them")
             if not statements.drop_api_key(work.connection, record.key):
                 raise Conflict(f"the API key {name} was revoked by somebody else just now")
-            return self._transactions.record_named(work, Event.API_KEY_REVOKED, principal, name)
+            gone = withdraw_of_program(work.connection, actor_of(name))
+            detail = f"{gone} requests withdrawn" if gone else ""
+            return self._transactions.record_named(work, Event.API_KEY_REVOKED, principal, name, detail)
 
     def of_secret(self, secret: str) -> ApiKeyRecord | None:
         """Whose key this is; None: nobody's, or revoked. Raises StoreUnavailable."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 
+from otp_core.accounts.lifecycle import Move
 from otp_core.accounts.permissions import Act
-from otp_core.accounts.principal import Principal
+from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
@@ -36,21 +37,43 @@ class ApprovalService:
             record = self._transactions.login_record(work, contract_id)
             if statements.open_for(work.connection, act, record.customer_key, self._transactions.now()):
                 raise Refused(Refusal.NOT_NOW, "it was asked for already, and waits")
-            key = self._transactions.store.ids.next()
-            until = self._transactions.now() + APPROVAL_HOURS * 3_600_000
-            asker = self._key_of(work, principal)
-            statements.add_approval(
-                work.connection,
-                key,
-                act,
-                record.customer_key,
-                asker,
-                reason=principal.reason,
-                seen=_seen(record),
-                expires_at=until,
-            )
-            work.audit(Event.APPROVAL_ASKED, **_fields(principal, act), customer=record.contract_id)
-            return key
+            return self._add(work, act, record, principal)
+
+    @rerun_on_conflict
+    def ask_or_use(self, act: str, contract_id: str, principal: Principal, move: Move) -> Approval:
+        """For a program, which asks again until it may: its own request for this act on this customer, made if there is
+        none, and used up if it was approved. Carry the act out if its state is APPROVED, in the same transaction
+        (``Desk.together``). ``move``: what the customer's state has to allow. Refused also where somebody else's
+        request waits, and where the customer is not as they were when it was asked."""
+        with self._transactions.act(Act.ASK_APPROVAL, principal, customer=contract_id) as work:
+            record = self._transactions.allowed(work, contract_id, move)
+            key = statements.open_for(work.connection, act, record.customer_key, self._transactions.now())
+            if key is None:
+                key = self._add(work, act, record, principal)
+            found = statements.approval_of(work.connection, key)
+            assert found is not None
+            if found.asked_by != principal.name:
+                raise Refused(Refusal.NOT_NOW, "somebody else has asked for it already, and waits")
+            if found.state == ApprovalState.APPROVED:
+                self._use(work, found, record)
+            return found
+
+    def _add(self, work: Work, act: str, record: LoginRecord, principal: Principal) -> int:
+        key = self._transactions.store.ids.next()
+        is_program = principal.kind is PrincipalKind.API_KEY
+        statements.add_approval(
+            work.connection,
+            key,
+            act,
+            record.customer_key,
+            asked_by=None if is_program else self._key_of(work, principal),
+            program=principal.name if is_program else None,
+            reason=principal.reason,
+            seen=_seen(record),
+            expires_at=self._transactions.now() + APPROVAL_HOURS * 3_600_000,
+        )
+        work.audit(Event.APPROVAL_ASKED, **_fields(principal, act), customer=record.contract_id)
+        return key
 
     @rerun_on_conflict
     def decide(self, key: int, principal: Principal, *, approve: bool) -> Approval:
@@ -82,11 +105,13 @@ class ApprovalService:
         with self._transactions.act(Act.ASK_APPROVAL, principal) as work:
             found = self._waiting(work, key, ApprovalState.APPROVED)
             self._check_own(found, principal)
-            record = self._transactions.login_record(work, found.customer)
-            if _seen(record) != found.seen:
-                raise Refused(Refusal.NOT_NOW, "the customer's state has changed since it was asked: ask again")
-            self._move(work, found, ApprovalState.DONE, None)
+            self._use(work, found, self._transactions.login_record(work, found.customer))
             return found
+
+    def _use(self, work: Work, found: Approval, record: LoginRecord) -> None:
+        if _seen(record) != found.seen:
+            raise Refused(Refusal.NOT_NOW, "the customer's state has changed since it was asked: ask again")
+        self._move(work, found, ApprovalState.DONE, None)
 
     def _waiting(self, work: Work, key: int, *states: ApprovalState) -> Approval:
         found = statements.approval_of(work.connection, key)

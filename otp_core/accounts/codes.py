@@ -79,8 +79,10 @@ class Codes:
         """Raises Refused for a customer who is locked, or who has to wait after wrong codes."""
         if record.locked_at is not None:
             raise Refused(Refusal.LOCKED)
-        if too_soon(record, self._transactions.now(), self._rules):
-            raise Refused(Refusal.TOO_SOON)
+        now = self._transactions.now()
+        if too_soon(record, now, self._rules):
+            delay = self._rules.code_delays.after(record.failures)
+            raise Refused(Refusal.TOO_SOON, wait_seconds=delay - (now - record.failed_at) / 1000)
 
     def check(self, work: Work, record: LoginRecord, given: Code) -> RightCode:
         """A right code of one of the customer's own tokens. Nothing is spent yet. Raises Refused (a wrong code is

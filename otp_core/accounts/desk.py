@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from otp_core.accounts.api_keys import ApiKeyService
 from otp_core.accounts.approvals import ApprovalService
@@ -21,7 +22,9 @@ from otp_core.accounts.staff_sessions import StaffSessionService
 from otp_core.accounts.tokens import TokenService
 from otp_core.accounts.transactions import Transactions
 from otp_core.login.evaluate import Evaluator
+from otp_core.model import Conflict, StoreBusy
 from otp_core.store.store import Store
+from otp_core.store.unit_of_work import Work
 
 
 class Desk:
@@ -34,6 +37,9 @@ class Desk:
     ``lock_after``: wrong codes in a row that lock a customer; ``tokens_per_customer``: how many they may have."""
 
     __slots__ = (
+        "_draw",
+        "_evaluator",
+        "_transactions",
         "api_keys",
         "approvals",
         "contract_ids",
@@ -58,7 +64,24 @@ class Desk:
         permissions: Table = TABLE,
         settled: Callable[[], bool] = lambda: True,
     ) -> None:
-        rules, transactions = evaluator.rules, Transactions(store, now, permissions, settled)
+        self._make(Transactions(store, now, permissions, settled), evaluator, draw)
+
+    @contextmanager
+    def together(self) -> Iterator[tuple[Desk, Work]]:
+        """Several acts in one transaction: a desk whose acts join it, and the transaction itself. What an act that was
+        refused has counted and recorded stays, if its Refused is caught inside. Raises StoreBusy where somebody else
+        was faster: then nothing was written, and all of it is to be run again (store/retry.py)."""
+        try:
+            with self._transactions.store.work() as work:
+                joined = Desk.__new__(Desk)
+                joined._make(self._transactions.joining(work), self._evaluator, self._draw)
+                yield joined, work
+        except Conflict as overtaken:
+            raise StoreBusy(str(overtaken)) from overtaken
+
+    def _make(self, transactions: Transactions, evaluator: Evaluator, draw: Callable[[int], int]) -> None:
+        self._transactions, self._evaluator, self._draw = transactions, evaluator, draw
+        rules = evaluator.rules
         codes = Codes(transactions, evaluator)
         self.lock_after, self.tokens_per_customer = rules.lock_after, rules.tokens_per_customer
         self.customers = CustomerService(transactions, codes, one_customer_per_token=rules.one_customer_per_token)

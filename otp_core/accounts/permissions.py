@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from otp_core.accounts.principal import Principal, PrincipalKind
-from otp_core.model import Role
+from otp_core.model import Role, Scope
 
 
 class Act(StrEnum):
@@ -133,6 +133,23 @@ TABLE: Table = {
     (PrincipalKind.STAFF, Role.OPERATOR): _OPERATOR,
     (PrincipalKind.STAFF, Role.SUPERVISOR): _SUPERVISOR,
     (PrincipalKind.STAFF, Role.ADMINISTRATOR): _ADMINISTRATOR,
+    # What an operator does at the counter, but without a console of its own. Scopes that only read do no act.
+    (PrincipalKind.API_KEY, Scope.CUSTOMERS_WRITE): frozenset(
+        {
+            Act.UNLOCK,
+            Act.ENROL,
+            Act.SUSPEND,
+            Act.SUSPEND_WITHOUT_CODE,
+            Act.RESUME,
+            Act.CHANGE_DEVICE,
+            Act.CHANGE_BY_PERMIT,
+            Act.REPORT_LOST,
+            Act.PERMIT_REISSUE,
+            Act.RESYNCHRONISE,
+            Act.ASK_APPROVAL,
+        }
+    ),
+    (PrincipalKind.API_KEY, Scope.TOKENS_WRITE): frozenset({Act.RETIRE_TOKEN}),
     (PrincipalKind.SYSTEM, ""): frozenset({Act.RENEW_PASSWORD_HASH, Act.EXPIRE_SESSIONS, Act.RETIRE_UNCLAIMED}),
     (PrincipalKind.ANONYMOUS, ""): frozenset({Act.RECORD_FAILED_SIGN_IN, Act.ISSUE_UNCLAIMED}),
 }

@@ -14,7 +14,7 @@ class PrincipalKind(StrEnum):
     STAFF = "staff"
     """Signed in on the console; ``Principal.role`` says as what."""
     API_KEY = "api key"
-    """A program with a key (not here yet); ``Principal.role`` says what the key is for."""
+    """A program with a key; ``Principal.role`` says for which of its scopes it acts."""
     COMMAND = "command"
     """A user of this machine who may run the command line."""
     SYSTEM = "system"

@@ -57,13 +57,14 @@ REFUSAL_TEXT: dict[Refusal, str] = {
 
 
 class Refused(Exception):
-    """An act that was not carried out. ``detail`` is for staff and the audit trail."""
+    """An act that was not carried out. ``detail`` is for staff and the audit trail. ``wait_seconds``: TOO_SOON is over
+    then."""
 
-    def __init__(self, refusal: Refusal, detail: str = "") -> None:
+    def __init__(self, refusal: Refusal, detail: str = "", *, wait_seconds: float = 0.0) -> None:
         text = REFUSAL_TEXT[refusal]
         super().__init__(f"{text}: {detail}" if detail else text)
         self.refusal = refusal
-        self.detail = detail
+        self.detail, self.wait_seconds = detail, wait_seconds
         self.row: AuditRow | None = None
         """What the audit trail says of it, once it does."""
 

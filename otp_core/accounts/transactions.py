@@ -13,7 +13,7 @@ from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Receipt, Refusal, Refused
 from otp_core.accounts.typed_names import refusal_to_keep
 from otp_core.audit import NOTICED, Event, ms_of
-from otp_core.model import Conflict, LoginRecord, OtpUse, TokenState
+from otp_core.model import Conflict, LoginRecord, OtpUse, StoreBusy, TokenState
 from otp_core.otp import normalise_contract_id
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import TokenRecord, Work
@@ -51,7 +51,8 @@ def rerun_on_conflict(act: Callable[P, R]) -> Callable[P, R]:
 
 class Transactions:
     """The transactions of one desk. ``now`` gives milliseconds since the epoch and may raise ClockWrong;
-    ``permissions``: who may do what. ``settled``: see ``Desk``."""
+    ``permissions``: who may do what. ``settled``: see ``Desk``. ``joined``: the open transaction that every act joins;
+    None: each has its own."""
 
     def __init__(
         self,
@@ -59,8 +60,14 @@ class Transactions:
         now: Callable[[], int],
         permissions: Table = TABLE,
         settled: Callable[[], bool] = lambda: True,
+        joined: Work | None = None,
     ) -> None:
         self.store, self.now, self.settled, self._permissions = store, now, settled, permissions
+        self._joined = joined
+
+    def joining(self, work: Work) -> Transactions:
+        """The same, for acts that all join this open transaction."""
+        return Transactions(self.store, self.now, self._permissions, self.settled, work)
 
     def stamp(self) -> int:
         """The moment (ms) for what must be possible while the clock is not believed: the audit trail's own."""
@@ -84,7 +91,7 @@ class Transactions:
         and what it concerns."""
         contract_id = None if customer is None else normalise_contract_id(customer)
         refused: Refused | None = None
-        with self.store.work() as work:
+        with self._work() as work:
             if not is_allowed(principal, act, contract_id, self._permissions):
                 refused = Refused(Refusal.NOT_PERMITTED, f"{principal.role or principal.kind} may not {act}")
             else:
@@ -103,6 +110,19 @@ class Transactions:
                 work.audit_all([refused.row])
         if refused is not None:
             raise refused
+
+    @contextmanager
+    def _work(self) -> Iterator[Work]:
+        """A transaction of its own, or the joined one. That cannot be run again by ``rerun_on_conflict``, because there
+        is more in it: a Conflict is StoreBusy there, and whoever has opened it begins anew (store/retry.py)."""
+        if self._joined is None:
+            with self.store.work() as work:
+                yield work
+            return
+        try:
+            yield self._joined
+        except Conflict as overtaken:
+            raise StoreBusy(str(overtaken)) from overtaken
 
     def record(
         self,

@@ -25,8 +25,8 @@ OPEN = (ApprovalState.ASKED, ApprovalState.APPROVED)
 
 
 class Approval(NamedTuple):
-    """A request. ``asked_by``, ``decided_by``: names of staff; ``seen``: the customer as they were when it was
-    asked."""
+    """A request. ``asked_by``: the actor, a member of staff or a program; ``decided_by``: a member of staff; ``seen``:
+    the customer as they were when it was asked."""
 
     key: int
     act: str
@@ -48,14 +48,14 @@ def _approvals() -> Select[Any]:
     decider = staff.alias()
     joined = (
         approval.join(customer, customer.c.key == approval.c.customer_key)
-        .join(staff, staff.c.key == approval.c.asked_by)
+        .outerjoin(staff, staff.c.key == approval.c.asked_by)
         .outerjoin(decider, decider.c.key == approval.c.decided_by)
     )
     return select(
         approval.c.key,
         approval.c.act,
         customer.c.contract_id,
-        staff.c.name,
+        func.coalesce(staff.c.name, approval.c.asked_by_program),
         approval.c.reason,
         approval.c.seen,
         approval.c.state,
@@ -100,14 +100,16 @@ def add_approval(
     key: int,
     act: str,
     customer_key: int,
-    asked_by: int,
     *,
+    asked_by: int | None = None,
+    program: str | None = None,
     reason: str,
     seen: str,
     expires_at: int,
 ) -> None:
-    """Add a request. ``asked_by``: the key of a member of staff."""
-    new = {"key": key, "act": act, "customer_key": customer_key, "asked_by": asked_by}
+    """Add a request, by a member of staff (``asked_by``: their key) or a program (its actor)."""
+    by = {"asked_by": asked_by, "asked_by_program": program}
+    new = {"key": key, "act": act, "customer_key": customer_key, **by}
     connection.execute(insert(approval).values(**new, reason=reason, seen=seen, expires_at=expires_at))
 
 
@@ -118,3 +120,9 @@ def move_approval(connection: Connection, key: int, before: str, after: str, dec
         values["decided_by"] = decided_by
     change = update(approval).where(approval.c.key == key, approval.c.state == before).values(values)
     return connection.execute(change).rowcount == 1
+
+
+def withdraw_of_program(connection: Connection, program: str) -> int:
+    """Withdraw what a program has asked for and not carried out; how many there were."""
+    theirs = (approval.c.state.in_(OPEN), approval.c.asked_by_program == program)
+    return connection.execute(update(approval).where(*theirs).values(state=ApprovalState.WITHDRAWN)).rowcount

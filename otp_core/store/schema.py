@@ -260,13 +260,15 @@ approval = Table(
     Column("key", _BIG, primary_key=True, autoincrement=False),
     Column("act", Text, nullable=False),
     Column("customer_key", _BIG, ForeignKey("customer.key"), nullable=False),
-    Column("asked_by", _BIG, ForeignKey("staff.key"), nullable=False),
+    Column("asked_by", _BIG, ForeignKey("staff.key"), comment="NULL: a program"),
+    Column("asked_by_program", Text, comment="the actor of its audit rows; NULL: a member of staff"),
     Column("reason", Text, nullable=False),
     Column("seen", Text, nullable=False, comment="the customer's use of OTP and token when it was asked, JSON"),
     Column("state", Text, nullable=False, server_default=text("'asked'")),
     Column("decided_by", _BIG, ForeignKey("staff.key")),
     Column("expires_at", _BIG, nullable=False),
     CheckConstraint("state IN ('asked', 'approved', 'refused', 'withdrawn', 'done')", name="state"),
+    CheckConstraint("(asked_by IS NULL) != (asked_by_program IS NULL)", name="asked_by_one"),
 )
 # Those that somebody waits for.
 Index("ix_approval_state", approval.c.state, approval.c.key)

@@ -24,6 +24,7 @@ from otp_core.login.requests import LoginRequest
 from otp_core.login.table import Finding, Stage
 from otp_core.model import Accept, Attempt, Language, OtpUse, Reject, StoreProblem, TokenSpec
 from otp_core.otp import code_at, step_at
+from otp_core.store.approvals import approval_of
 from otp_core.store.queries import customer_line, customers
 from otp_core.store.schema import REVISION
 from otp_core.store.sqlite import driver
@@ -255,3 +256,26 @@ def test_the_migration_of_0_2_0_that_is_interrupted_leaves_the_store_as_it_was(
     with pytest.raises(KeyboardInterrupt):
         _migrate(tmp_path)
     assert _dump(database) == before
+
+
+def test_requests_of_before_programs_could_ask_are_as_they_were(tmp_path: Path) -> None:
+    """From schema 0009, in which members of staff alone asked."""
+    database = _old_store(tmp_path)
+    config = Config()
+    config.set_main_option("script_location", "otp_core.store:migrations")
+    with open_engine(f"sqlite:///{database}", busy_seconds=1.0).connect() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        config.attributes["connection"] = connection
+        with transaction(connection):
+            command.upgrade(config, "0009")
+            for statement in (
+                "INSERT INTO staff (key, name, role) VALUES (1, 'sato', 'operator'), (2, 'kato', 'supervisor')",
+                "INSERT INTO approval (key, act, customer_key, asked_by, reason, seen, state, decided_by, expires_at)"
+                " SELECT 7, 'permit-reissue', key, 1, 'lost phone', '{}', 'approved', 2, 99 FROM customer"
+                " WHERE contract_id = 'taro'",
+            ):
+                connection.exec_driver_sql(statement)
+    _migrate(tmp_path)
+    with Bank(tmp_path).store.read() as opened:
+        found = approval_of(opened, 7)
+    assert found == (7, "permit-reissue", "taro", "sato", "lost phone", "{}", "approved", "kato", 99)

@@ -10,7 +10,7 @@ import pytest
 from otp_core.accounts import Act, Desk, Principal, PrincipalKind, Refusal, Refused
 from otp_core.accounts.permissions import TABLE, Table, is_allowed
 from otp_core.audit import Event
-from otp_core.model import Role
+from otp_core.model import Role, Scope
 from tests.core.bank import Bank
 from tests.core.desk_acts import CALLS, LIMITS, NOBODY, SWEEP, TARO, WITHOUT_PRINCIPAL, Scene, scene
 
@@ -19,24 +19,26 @@ STAFF_WITHOUT_ROLE = Principal("clerk", PrincipalKind.STAFF, "192.0.2.1")
 API_KEY = Principal("a program", PrincipalKind.API_KEY, "192.0.2.1")
 
 STAFF_OF = {str(role): Principal(f"{role}-1", PrincipalKind.STAFF, "192.0.2.1", role=role) for role in Role}
-EVERYBODY = {"customer": TARO, "command": COMMAND, "system": SWEEP, "anonymous": NOBODY, **STAFF_OF}
+PROGRAM_OF = {str(scope): Principal(f"api:{scope}", PrincipalKind.API_KEY, "192.0.2.1", role=scope) for scope in Scope}
+EVERYBODY = {"customer": TARO, "command": COMMAND, "system": SWEEP, "anonymous": NOBODY, **STAFF_OF, **PROGRAM_OF}
 COUNTER = "operator supervisor administrator"
+PROGRAM = "customers:write"
 EXPECTED: dict[Act, str] = {
     Act.ADD_CUSTOMER: "command",
     Act.IMPORT_CUSTOMERS: "command",
     Act.RENAME_CUSTOMER: "command",
     Act.LOCK: "command",
-    Act.UNLOCK: f"command {COUNTER}",
+    Act.UNLOCK: f"command {COUNTER} {PROGRAM}",
     Act.RENEW_PASSWORD_HASH: "system",
     Act.ACCEPT_TERMS: "customer",
     Act.IMPORT_TOKENS: "command",
     Act.ISSUE_TOKEN: "command",
-    Act.RETIRE_TOKEN: "command",
-    Act.ENROL: f"customer command {COUNTER}",
-    Act.SUSPEND: "customer command",
-    Act.SUSPEND_WITHOUT_CODE: f"command {COUNTER}",
-    Act.RESUME: f"command {COUNTER}",
-    Act.CHANGE_DEVICE: f"customer command {COUNTER}",
+    Act.RETIRE_TOKEN: "command tokens:write",
+    Act.ENROL: f"customer command {COUNTER} {PROGRAM}",
+    Act.SUSPEND: f"customer command {PROGRAM}",
+    Act.SUSPEND_WITHOUT_CODE: f"command {COUNTER} {PROGRAM}",
+    Act.RESUME: f"command {COUNTER} {PROGRAM}",
+    Act.CHANGE_DEVICE: f"customer command {COUNTER} {PROGRAM}",
     Act.GIVE_OLD_CODE: "customer",
     Act.CHANGE_BY_PROOF: "customer",
     Act.ADD_TOKEN: f"customer command {COUNTER}",
@@ -45,10 +47,10 @@ EXPECTED: dict[Act, str] = {
     Act.REMOVE_TOKEN_WITHOUT_CODE: f"command {COUNTER}",
     Act.NAME_TOKEN: "customer command",
     Act.CHECK_PERMIT: "customer",
-    Act.CHANGE_BY_PERMIT: "customer command",
-    Act.REPORT_LOST: f"command {COUNTER}",
-    Act.PERMIT_REISSUE: f"command {COUNTER}",
-    Act.RESYNCHRONISE: f"customer command {COUNTER}",
+    Act.CHANGE_BY_PERMIT: f"customer command {PROGRAM}",
+    Act.REPORT_LOST: f"command {COUNTER} {PROGRAM}",
+    Act.PERMIT_REISSUE: f"command {COUNTER} {PROGRAM}",
+    Act.RESYNCHRONISE: f"customer command {COUNTER} {PROGRAM}",
     Act.RESYNCHRONISE_TOKEN: "command",
     Act.ISSUE_FOR_CUSTOMER: "customer",
     Act.BEGIN_SESSION: "customer",
@@ -61,7 +63,7 @@ EXPECTED: dict[Act, str] = {
     Act.MANAGE_STAFF: "command administrator",
     Act.MANAGE_API_KEYS: "command",
     Act.USE_CONSOLE: f"auditor {COUNTER}",
-    Act.ASK_APPROVAL: COUNTER,
+    Act.ASK_APPROVAL: f"{COUNTER} {PROGRAM}",
     Act.APPROVE: "supervisor administrator",
 }
 PAIRS = [(act, name) for act in Act for name in EVERYBODY if act not in WITHOUT_PRINCIPAL]

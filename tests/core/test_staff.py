@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from otp_core.accounts import NewPasskey, PasskeyAnswer, Principal, PrincipalKind, Refusal, Refused, StaffSessionLimits
-from otp_core.model import Role
+from otp_core.accounts.lifecycle import Move
+from otp_core.model import Role, Scope
+from otp_core.store.approvals import Approval
 from otp_core.store.staff import StaffRecord, staff_lines
 from tests.core.at_the_desk import refused
 from tests.core.bank import STAFF, Bank
@@ -215,3 +217,57 @@ def test_who_was_disabled_meanwhile_neither_asks_nor_approves(two: Bank) -> None
     two.desk.staff.disable("kato", STAFF)
     approve: Callable[[], object] = lambda: two.desk.approvals.decide(request, DECIDE, approve=True)  # noqa: E731
     assert refused(approve).refusal is Refusal.NOT_PERMITTED
+
+
+# Two people, one of them a program
+
+CRM = Principal("api:crm", PrincipalKind.API_KEY, HERE, "call 4711", role=Scope.CUSTOMERS_WRITE)
+
+
+def ask(bank: Bank, principal: Principal = CRM) -> Approval:
+    return bank.desk.approvals.ask_or_use("permit-reissue", "taro", principal, Move.PERMIT_REISSUE)
+
+
+def test_a_program_asks_until_somebody_has_approved_and_then_once_more(two: Bank) -> None:
+    first = ask(two)
+    assert (first.state, first.asked_by, first.reason) == ("asked", "api:crm", "call 4711")
+    assert ask(two) == first, "the same request, however often it asks"
+    two.desk.approvals.decide(first.key, DECIDE, approve=True)
+    used = ask(two)
+    assert (used.key, used.state, used.decided_by) == (first.key, "approved", "kato")
+    assert ask(two).key != first.key, "it was used up"
+    assert [(row.event, row.actor, row.reason) for row in two.audit(event="approval")][:2] == [
+        ("approval.asked", "api:crm", "permit-reissue: call 4711"),
+        ("approval.given", "kato", "permit-reissue for api:crm: called back"),
+    ]
+
+
+def test_a_program_neither_uses_nor_repeats_what_somebody_else_has_asked_for(two: Bank) -> None:
+    request = two.desk.approvals.ask("permit-reissue", "taro", ASK)
+    assert "somebody else" in str(refused(lambda: ask(two)))
+    two.desk.approvals.decide(request, DECIDE, approve=True)
+    assert "somebody else" in str(refused(lambda: ask(two)))
+
+
+def test_a_program_is_refused_before_it_asks_where_the_state_does_not_allow_it(two: Bank) -> None:
+    two.customer("jiro", "VSMT00000002")
+    many = lambda: two.desk.approvals.ask_or_use("permit-reissue", "jiro", CRM, Move.PERMIT_REISSUE)  # noqa: E731
+    assert refused(many).refusal is Refusal.NOT_NOW
+    assert two.rows()["approval"] == []
+
+
+def test_a_request_of_a_program_is_void_when_the_customer_has_changed(two: Bank) -> None:
+    first = ask(two)
+    two.desk.approvals.decide(first.key, DECIDE, approve=True)
+    two.desk.enrolment.permit_reissue("taro", STAFF)
+    assert "ask again" in str(refused(lambda: ask(two)))
+
+
+def test_a_revoked_key_leaves_no_request_behind_for_the_next_of_its_name(two: Bank) -> None:
+    two.desk.api_keys.create("crm", [Scope.CUSTOMERS_WRITE], STAFF)
+    first = ask(two)
+    two.desk.approvals.decide(first.key, DECIDE, approve=True)
+    two.desk.api_keys.revoke("crm", STAFF)
+    two.desk.api_keys.create("crm", [Scope.CUSTOMERS_WRITE], STAFF)
+    assert ask(two).state == "asked"
+    assert two.audit(event="api-key.revoked")[-1].reason == "crm: 1 requests withdrawn, ticket 7"

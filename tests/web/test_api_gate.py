@@ -58,7 +58,7 @@ def operations(bank: Api) -> list[Operation]:
 def place(operation: Operation) -> str:
     """A path of the operation, about what there is."""
     values = {"contract_id": "taro1", "token_id": "VSMT00000001"}
-    return re.sub(r"\{(\w+)[^}]*\}", lambda found: values.get(found[1], "1"), operation.path)
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "1"), operation.template)
 
 
 def test_without_a_key_nothing_is_looked_at(bank: Api, operations: list[Operation]) -> None:

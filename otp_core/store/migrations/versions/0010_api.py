@@ -1,4 +1,4 @@
-"""Keys of programs that use the API. Frozen: a later change is a later migration."""
+"""Keys of programs that use the API, which ask a second person too. Frozen: a later change is a later migration."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +12,11 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    _api_keys()
+    _rebuild_approval()
+
+
+def _api_keys() -> None:
     op.create_table(
         "api_key",
         sa.Column("key", BIG, autoincrement=False, nullable=False),
@@ -28,3 +33,41 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_api_key_name")),
         sa.UniqueConstraint("digest", name=op.f("uq_api_key_digest")),
     )
+
+
+def _rebuild_approval() -> None:
+    """One that a program asks for has no member of staff who did. SQLite lets a column be NULL only in a new table."""
+    op.drop_index("ix_approval_state", table_name="approval")
+    op.create_table(
+        "approval_0010",
+        sa.Column("key", BIG, autoincrement=False, nullable=False),
+        sa.Column("act", sa.Text(), nullable=False),
+        sa.Column("customer_key", BIG, nullable=False),
+        sa.Column("asked_by", BIG, nullable=True, comment="NULL: a program"),
+        sa.Column(
+            "asked_by_program",
+            sa.Text(),
+            nullable=True,
+            comment="the actor of its audit rows; NULL: a member of staff",
+        ),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column(
+            "seen", sa.Text(), nullable=False, comment="the customer's use of OTP and token when it was asked, JSON"
+        ),
+        sa.Column("state", sa.Text(), server_default=sa.text("'asked'"), nullable=False),
+        sa.Column("decided_by", BIG, nullable=True),
+        sa.Column("expires_at", BIG, nullable=False),
+        sa.CheckConstraint(
+            "state IN ('asked', 'approved', 'refused', 'withdrawn', 'done')", name=op.f("ck_approval_state")
+        ),
+        sa.CheckConstraint("(asked_by IS NULL) != (asked_by_program IS NULL)", name=op.f("ck_approval_asked_by_one")),
+        sa.ForeignKeyConstraint(["customer_key"], ["customer.key"], name=op.f("fk_approval_customer_key")),
+        sa.ForeignKeyConstraint(["asked_by"], ["staff.key"], name=op.f("fk_approval_asked_by")),
+        sa.ForeignKeyConstraint(["decided_by"], ["staff.key"], name=op.f("fk_approval_decided_by")),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_approval")),
+    )
+    before = "key, act, customer_key, asked_by, reason, seen, state, decided_by, expires_at"
+    op.execute(f"INSERT INTO approval_0010 ({before}) SELECT {before} FROM approval")  # noqa: S608  constants
+    op.drop_table("approval")
+    op.rename_table("approval_0010", "approval")
+    op.create_index("ix_approval_state", "approval", ["state", "key"], unique=False)

@@ -1,0 +1,268 @@
+"""The acts on customers and tokens: each is one call of the desk, as at the console and by command, in one transaction.
+
+The state is looked at before any code is: what is not possible now spends and counts nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, cast
+
+from sqlalchemy import Connection
+
+from admin_web.api import models
+from admin_web.api.lists import CUSTOMER, TOKEN
+from admin_web.api.operations import Answer, Call, Operation
+from admin_web.api.problems import ProblemError, ProblemType, problem_of_refusal
+from admin_web.api.settings import ApiSettings
+from otp_core import json_shapes
+from otp_core.accounts import Desk, Principal, Receipt, Refusal, Refused, VerificationNeeded
+from otp_core.accounts.api_keys import actor_of
+from otp_core.accounts.lifecycle import Move
+from otp_core.model import Scope
+from otp_core.otp import normalise_contract_id
+from otp_core.store.approvals import Approval, ApprovalState, approval_of
+from otp_core.store.async_queries import AsyncQueries
+from otp_core.store.retry import retry_while_busy
+from otp_core.store.staff import staff_of_account
+from otp_core.store.unit_of_work import Work
+
+APPROVAL = "/api/v1/approvals/{number:[0-9]{1,19}}"
+_PERMIT_REISSUE = "permit-reissue"
+
+
+class Deed(NamedTuple):
+    """One act, as it was asked. ``subject``: the contract ID, or the token ID; ``asked``: the body."""
+
+    desk: Desk
+    subject: str
+    asked: models.Reasoned
+    principal: Principal
+
+
+class _Act(NamedTuple):
+    """``name``: the last part of the path; ``run``: the call of the desk."""
+
+    name: str
+    operation: str
+    summary: str
+    body: type[models.Reasoned]
+    run: Callable[[Deed], Receipt]
+
+
+def _enrol(deed: Deed) -> Receipt:
+    asked = cast("models.Enrol", deed.asked)
+    return deed.desk.enrolment.enrol(deed.subject, asked.token_id, asked.code, deed.principal)
+
+
+def _suspend(deed: Deed) -> Receipt:
+    return deed.desk.enrolment.suspend(deed.subject, cast("models.Suspend", deed.asked).code, deed.principal)
+
+
+def _resume(deed: Deed) -> Receipt:
+    return deed.desk.enrolment.resume(deed.subject, deed.principal)
+
+
+def _change_device(deed: Deed) -> Receipt:
+    asked, by = cast("models.ChangeDevice", deed.asked), deed.principal
+    if asked.permit is not None:
+        return deed.desk.enrolment.change_by_permit(deed.subject, asked.permit, asked.token_id, asked.code, by)
+    assert asked.old_code is not None
+    codes = asked.old_code, asked.token_id, asked.code
+    return deed.desk.devices.change(deed.subject, *codes, by, goes=asked.replacing)
+
+
+def _report_lost(deed: Deed) -> Receipt:
+    token_id = cast("models.ReportLost", deed.asked).token_id
+    return deed.desk.enrolment.report_lost(deed.subject, deed.principal, token_id=token_id)
+
+
+def _unlock(deed: Deed) -> Receipt:
+    return deed.desk.customers.unlock(deed.subject, deed.principal)
+
+
+def _resynchronise(deed: Deed) -> Receipt:
+    asked = cast("models.Resynchronise", deed.asked)
+    resynchronise = deed.desk.enrolment.resynchronise
+    return resynchronise(deed.subject, asked.first, asked.second, deed.principal, token_id=asked.token_id)
+
+
+CUSTOMER_ACTS = (
+    _Act("enrol", "enrol", "Bind an available token by its code", models.Enrol, _enrol),
+    _Act("suspend", "suspend", "Password only from now on", models.Suspend, _suspend),
+    _Act("resume", "resume", "End a suspension", models.Act, _resume),
+    _Act("change-device", "changeDevice", "One token in the place of another", models.ChangeDevice, _change_device),
+    _Act("report-lost", "reportLost", "Refuse a token from this moment", models.ReportLost, _report_lost),
+    _Act("unlock", "unlock", "End a lock, and forgive the wrong codes", models.Act, _unlock),
+    _Act("resynchronise", "resynchronise", "Correct a token by two codes", models.Resynchronise, _resynchronise),
+)
+
+_STATES = (ProblemType.NOT_PERMITTED, ProblemType.NOT_FOUND, ProblemType.NOT_NOW)
+_OF_CUSTOMER = (
+    *_STATES,
+    ProblemType.LOCKED,
+    ProblemType.WHICH_TOKEN,
+    ProblemType.UNKNOWN_TOKEN,
+    ProblemType.CODE_REFUSED,
+    ProblemType.THROTTLED,
+)
+_DONE = {200: ("It was done", models.Receipt)}
+
+
+class Acts:
+    """The handlers. ``settings`` is asked at every request."""
+
+    def __init__(self, desk: Desk, queries: AsyncQueries, settings: Callable[[], ApiSettings]) -> None:
+        self._desk, self._queries, self._settings = desk, queries, settings
+        self._by_name: Mapping[str, _Act] = {one.operation: one for one in CUSTOMER_ACTS}
+
+    def operations(self) -> list[Operation]:
+        """All of them."""
+        write = (Scope.CUSTOMERS_WRITE,)
+        return [
+            *(
+                Operation(
+                    one.operation,
+                    "POST",
+                    f"{CUSTOMER}/{one.name}",
+                    one.summary,
+                    write,
+                    self.on_customer,
+                    _DONE,
+                    body=one.body,
+                    problems=_OF_CUSTOMER,
+                )
+                for one in CUSTOMER_ACTS
+            ),
+            Operation(
+                "permitReissue",
+                "POST",
+                f"{CUSTOMER}/{_PERMIT_REISSUE}",
+                "A one-time permit for a customer who lost a token",
+                write,
+                self.permit_reissue,
+                {
+                    200: ("The permit, this once", models.ReissuePermit),
+                    202: ("A second person has to approve it first: ask again then", models.Approval),
+                },
+                body=models.Act,
+                problems=_STATES,
+            ),
+            Operation(
+                "getApproval",
+                "GET",
+                APPROVAL,
+                "What has become of an own request that a second person decides",
+                write,
+                self.approval,
+                {200: ("The request", models.Approval)},
+                problems=(ProblemType.NOT_FOUND,),
+            ),
+            Operation(
+                "retireToken",
+                "POST",
+                f"{TOKEN}/retire",
+                "Never accept a token again that nobody holds",
+                (Scope.TOKENS_WRITE,),
+                self.retire,
+                _DONE,
+                body=models.Act,
+                problems=_STATES,
+            ),
+        ]
+
+    async def on_customer(self, call: Call) -> Answer:
+        """An act on one customer."""
+        act = self._by_name[call.operation.name]
+
+        def run(deed: Deed, work: Work) -> Answer:
+            return _done(act.run(deed), work)
+
+        return await self._carried_out(call, "contract_id", Scope.CUSTOMERS_WRITE, run)
+
+    async def permit_reissue(self, call: Call) -> Answer:
+        """A permit; or a request for one, where a second person has to approve it. Asked again, an approved request is
+        used up."""
+
+        def run(deed: Deed, _: Work) -> Answer:
+            principal = deed.principal
+            if _PERMIT_REISSUE in self._settings().approvals:
+                found = deed.desk.approvals.ask_or_use(_PERMIT_REISSUE, deed.subject, principal, Move.PERMIT_REISSUE)
+                if found.state != ApprovalState.APPROVED:
+                    place = APPROVAL.partition("{")[0] + str(found.key)
+                    return Answer(202, json_shapes.approval(found, _now()), {"Location": place})
+                reason = f"{found.reason}; approved by {found.decided_by}" if found.reason else "approved"
+                principal = call.principal(Scope.CUSTOMERS_WRITE, reason)
+            permit = deed.desk.enrolment.permit_reissue(deed.subject, principal)
+            return Answer(200, json_shapes.permit(normalise_contract_id(deed.subject), permit))
+
+        return await self._carried_out(call, "contract_id", Scope.CUSTOMERS_WRITE, run)
+
+    async def approval(self, call: Call) -> Answer:
+        """One of the key's own requests; of others nobody learns that they are there."""
+        found = await self._queries.run(_approval, int(call.part("number")))
+        if found is None or found.asked_by != actor_of(call.key.name):
+            raise ProblemError(ProblemType.NOT_FOUND, "there is no such request of this key")
+        return Answer(200, json_shapes.approval(found, _now()))
+
+    async def retire(self, call: Call) -> Answer:
+        """The end of a token that nobody holds."""
+
+        def run(deed: Deed, work: Work) -> Answer:
+            try:
+                return _done(deed.desk.tokens.retire(deed.subject, deed.principal), work)
+            except Refused as refused:
+                if refused.refusal is Refusal.UNKNOWN_TOKEN:  # the path names it
+                    raise ProblemError(ProblemType.NOT_FOUND, "there is no such token") from None
+                raise
+
+        return await self._carried_out(call, "token_id", Scope.TOKENS_WRITE, run)
+
+    async def _carried_out(self, call: Call, subject: str, scope: Scope, run: Callable[[Deed, Work], Answer]) -> Answer:
+        """One transaction, run again where somebody else was faster. What a refused act has counted and recorded stays.
+        Raises ProblemError, StoreUnavailable, ClockWrong."""
+        asked = cast("models.Reasoned", call.asked)
+        about, principal = call.part(subject), call.principal(scope, asked.words)
+
+        def once() -> Answer | ProblemError:
+            with self._desk.together() as (desk, work):
+                try:
+                    if scope is Scope.CUSTOMERS_WRITE:
+                        _refuse_staff(work, about)
+                    return run(Deed(desk, about, asked, principal), work)
+                except ProblemError as problem:
+                    return problem
+                except Refused as refused:
+                    return problem_of_refusal(refused)
+
+        try:
+            found = await retry_while_busy(once)
+        except VerificationNeeded as needed:
+            raise ProblemError(ProblemType.NOT_NOW, f"{needed.verifier} verifies this token's codes") from None
+        if isinstance(found, ProblemError):
+            raise found
+        return found
+
+
+def _refuse_staff(work: Work, contract_id: str) -> None:
+    """Whoever acts on an account that staff signs in with could become that member of staff. Raises ProblemError."""
+    if staff_of_account(work.connection, normalise_contract_id(contract_id)) is not None:
+        raise ProblemError(
+            ProblemType.NOT_PERMITTED, "staff signs in with this account: only an administrator acts on it"
+        )
+
+
+def _done(receipt: Receipt, work: Work) -> Answer:
+    """What the act's own audit row says, which is the last."""
+    row = work.recorded[-1]
+    assert row.id == receipt.reference
+    return Answer(200, json_shapes.receipt(row.event, receipt))
+
+
+def _approval(connection: Connection, number: int) -> Approval | None:
+    return approval_of(connection, number) if number <= models.LARGEST_ID else None
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
