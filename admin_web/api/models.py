@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from admin_web.api.problems import ProblemType
-from otp_core.model import Algorithm, Kind, Language, OtpUse, TokenState
+from otp_core.model import Algorithm, Kind, Language, OtpUse, Scope, TokenState
 
 LARGEST_ID = 2**63 - 1
 MOST_ROWS = 1000
@@ -133,6 +133,24 @@ class Resynchronise(Reasoned):
     token_id: Typed | None = Field(None, description="Which one, of a customer who has several.")
 
 
+class Check(Model):
+    contract_id: Typed
+    password: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = Field(None, repr=False)
+    code: Secret | None = Field(None, description="Checked with the password, or alone.", repr=False)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.password is None and self.code is None:
+            raise ValueError("needs password, code or both")
+        return self
+
+    @property
+    def scopes(self) -> list[Scope]:
+        """What the key needs for it."""
+        needed = ((self.password, Scope.CHECK_PASSWORD), (self.code, Scope.CHECK_CODE))
+        return [scope for given, scope in needed if given is not None]
+
+
 # What is answered
 
 
@@ -205,6 +223,14 @@ class Receipt(Model):
     customer: str | None
     token: str | None
     reference: int = Field(description="The number of the row in the audit trail.")
+
+
+class Checked(Model):
+    verdict: Literal["accepted"]
+    customer: str
+    token: str | None = Field(description="Whose code it was.")
+    attributes: dict[str, JsonValue] | None = Field(description="RADIUS reply attributes.")
+    reference: int | None = Field(description="The number of the row in the audit trail.")
 
 
 class ReissuePermit(Model):

@@ -59,7 +59,7 @@ MEANINGS: Mapping[ProblemType, _Meaning] = {
     ProblemType.TOO_LARGE: _Meaning(413, "The body is too large"),
     ProblemType.NOT_JSON_TYPE: _Meaning(415, "The body has to be application/json"),
     ProblemType.ILL_FORMED: _Meaning(422, "Ill-formed"),
-    ProblemType.CODE_REFUSED: _Meaning(422, "Code, token ID or permit were not accepted"),
+    ProblemType.CODE_REFUSED: _Meaning(422, "Not accepted: code, password, token ID or permit"),
     ProblemType.THROTTLED: _Meaning(429, "Too soon after wrong codes of this customer"),
     ProblemType.RATE_LIMITED: _Meaning(429, "Too many requests by this key"),
     ProblemType.FAILED: _Meaning(500, "An answer could not be made"),

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from admin_web.api.acts import Acts
+from admin_web.api.check import Checks
 from admin_web.api.gate import RATE, Gate
 from admin_web.api.lists import Lists
 from admin_web.api.models import OpenApi
@@ -37,6 +38,7 @@ class ApiSite:
         queries = AsyncQueries(services.store)
         self._lists = Lists(queries, services.store.sealer.name_fingerprint)
         self._acts = Acts(services.desk, queries, settings)
+        self._checks = Checks(services)
         self._document = document(self.operations(), settings().public_origin)
         self._gate = Gate(services.desk, {one.name: one for one in self.operations()}, settings)
 
@@ -51,7 +53,7 @@ class ApiSite:
             self._about,
             {200: ("The document", OpenApi)},
         )
-        return [about, *self._lists.operations(), *self._acts.operations()]
+        return [about, *self._lists.operations(), *self._acts.operations(), *self._checks.operations()]
 
     def application(self) -> web.Application:
         """The routes, with the security middleware outermost."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from otp_core.model import Scope
-from tests.sekisho import STAFF, Sekisho, client_table, free_port
+from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
 
 
 @dataclass
@@ -81,6 +81,12 @@ class Api:
 
     def post(self, path: str, body: object = None, key: str | None = None, **headers: str) -> Told:
         return self.ask("POST", path, body, key=key, raw=None, **headers)
+
+
+def wrong(one: Customer) -> str:
+    """A code that the token shows neither now nor soon."""
+    shown = {one.code(away) for away in range(-3, 4)}
+    return next(text for text in map("{:06d}".format, range(900_000, 900_100)) if text not in shown)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from admin_web.api import models
 from otp_core.accounts import Principal, PrincipalKind
 from otp_core.model import OtpUse, Role, Scope
 from tests.sekisho import STAFF, Customer
-from tests.web.api import Api, Told, api
+from tests.web.api import Api, Told, api, wrong
 from tests.web.console import console
 
 CUSTOMERS = "/api/v1/customers"
@@ -41,11 +41,6 @@ def act(bank: Api, key: str, one: Customer | str, name: str, **fields: str) -> T
 
 def use(bank: Api, one: Customer) -> str:
     return bank.sekisho.desk.customers.login_record(one.contract_id).otp_use
-
-
-def wrong(one: Customer) -> str:
-    shown = {one.code(away) for away in range(-3, 4)}
-    return next(text for text in map("{:06d}".format, range(900_000, 900_100)) if text not in shown)
 
 
 def test_a_whole_life(bank: Api, key: str) -> None:
