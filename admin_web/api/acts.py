@@ -13,32 +13,22 @@ from sqlalchemy import Connection
 
 from admin_web.api import models
 from admin_web.api.lists import CUSTOMER, TOKEN
+from admin_web.api.once import Deed, carry_out
 from admin_web.api.operations import Answer, Call, Operation
-from admin_web.api.problems import ProblemError, ProblemType, problem_of_refusal
+from admin_web.api.problems import ProblemError, ProblemType
 from admin_web.api.settings import ApiSettings
 from otp_core import json_shapes
-from otp_core.accounts import Desk, Principal, Receipt, Refusal, Refused, VerificationNeeded
+from otp_core.accounts import Desk, Receipt, Refusal, Refused
 from otp_core.accounts.api_keys import actor_of
 from otp_core.accounts.lifecycle import Move
 from otp_core.model import Scope
 from otp_core.otp import normalise_contract_id
 from otp_core.store.approvals import Approval, ApprovalState, approval_of
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.retry import retry_while_busy
-from otp_core.store.staff import staff_of_account
 from otp_core.store.unit_of_work import Work
 
 APPROVAL = "/api/v1/approvals/{number:[0-9]{1,19}}"
 _PERMIT_REISSUE = "permit-reissue"
-
-
-class Deed(NamedTuple):
-    """One act, as it was asked. ``subject``: the contract ID, or the token ID; ``asked``: the body."""
-
-    desk: Desk
-    subject: str
-    asked: models.Reasoned
-    principal: Principal
 
 
 class _Act(NamedTuple):
@@ -132,6 +122,7 @@ class Acts:
                     _DONE,
                     body=one.body,
                     problems=_OF_CUSTOMER,
+                    is_kept=True,
                 )
                 for one in CUSTOMER_ACTS
             ),
@@ -148,6 +139,7 @@ class Acts:
                 },
                 body=models.Act,
                 problems=_STATES,
+                is_kept=True,
             ),
             Operation(
                 "getApproval",
@@ -169,6 +161,7 @@ class Acts:
                 _DONE,
                 body=models.Act,
                 problems=_STATES,
+                is_kept=True,
             ),
         ]
 
@@ -179,7 +172,7 @@ class Acts:
         def run(deed: Deed, work: Work) -> Answer:
             return _done(act.run(deed), work)
 
-        return await self._carried_out(call, "contract_id", Scope.CUSTOMERS_WRITE, run)
+        return await carry_out(self._desk, call, "contract_id", Scope.CUSTOMERS_WRITE, run)
 
     async def permit_reissue(self, call: Call) -> Answer:
         """A permit; or a request for one, where a second person has to approve it. Asked again, an approved request is
@@ -197,7 +190,7 @@ class Acts:
             permit = deed.desk.enrolment.permit_reissue(deed.subject, principal)
             return Answer(200, json_shapes.permit(normalise_contract_id(deed.subject), permit))
 
-        return await self._carried_out(call, "contract_id", Scope.CUSTOMERS_WRITE, run)
+        return await carry_out(self._desk, call, "contract_id", Scope.CUSTOMERS_WRITE, run)
 
     async def approval(self, call: Call) -> Answer:
         """One of the key's own requests; of others nobody learns that they are there."""
@@ -217,40 +210,7 @@ class Acts:
                     raise ProblemError(ProblemType.NOT_FOUND, "there is no such token") from None
                 raise
 
-        return await self._carried_out(call, "token_id", Scope.TOKENS_WRITE, run)
-
-    async def _carried_out(self, call: Call, subject: str, scope: Scope, run: Callable[[Deed, Work], Answer]) -> Answer:
-        """One transaction, run again where somebody else was faster. What a refused act has counted and recorded stays.
-        Raises ProblemError, StoreUnavailable, ClockWrong."""
-        asked = cast("models.Reasoned", call.asked)
-        about, principal = call.part(subject), call.principal(scope, asked.words)
-
-        def once() -> Answer | ProblemError:
-            with self._desk.together() as (desk, work):
-                try:
-                    if scope is Scope.CUSTOMERS_WRITE:
-                        _refuse_staff(work, about)
-                    return run(Deed(desk, about, asked, principal), work)
-                except ProblemError as problem:
-                    return problem
-                except Refused as refused:
-                    return problem_of_refusal(refused)
-
-        try:
-            found = await retry_while_busy(once)
-        except VerificationNeeded as needed:
-            raise ProblemError(ProblemType.NOT_NOW, f"{needed.verifier} verifies this token's codes") from None
-        if isinstance(found, ProblemError):
-            raise found
-        return found
-
-
-def _refuse_staff(work: Work, contract_id: str) -> None:
-    """Whoever acts on an account that staff signs in with could become that member of staff. Raises ProblemError."""
-    if staff_of_account(work.connection, normalise_contract_id(contract_id)) is not None:
-        raise ProblemError(
-            ProblemType.NOT_PERMITTED, "staff signs in with this account: only an administrator acts on it"
-        )
+        return await carry_out(self._desk, call, "token_id", Scope.TOKENS_WRITE, run)
 
 
 def _done(receipt: Receipt, work: Work) -> Answer:

@@ -25,6 +25,13 @@ _RATE = {
     "RateLimit-Remaining": "That it may make at once.",
     "RateLimit-Reset": "Seconds until it may make all of them again.",
 }
+_IDEMPOTENCY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same request with the same text gets the same answer again for a day, and is done once.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+}
 _ABOUT = (
     "For programs of the bank. A key is made by `sekisho api-key create` and sent as a bearer token; what it may do "
     "stands in its scopes. Whatever is not answered as asked is a problem (RFC 9457) with a stable `type`."
@@ -70,7 +77,7 @@ def _operation(one: Operation) -> dict[str, Any]:
         found["description"] = f"Scope: {' or '.join(f'`{scope}`' for scope in one.scopes)}."
     else:
         found["security"] = []
-    if parameters := [*_of_path(one.path), *_of_query(one.query)]:
+    if parameters := [*_of_path(one.path), *_of_query(one.query), *([_IDEMPOTENCY] if one.is_kept else [])]:
         found["parameters"] = parameters
     if one.body is not None:
         needed = any(field.is_required() for field in one.body.model_fields.values())

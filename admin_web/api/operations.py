@@ -13,7 +13,7 @@ from typing import NamedTuple
 from aiohttp import web
 from pydantic import BaseModel
 
-from admin_web.api.problems import ProblemType
+from admin_web.api.problems import ProblemError, ProblemType
 from admin_web.http.security import SOURCE
 from otp_core.accounts import Principal
 from otp_core.accounts.api_keys import api_key_principal
@@ -60,12 +60,22 @@ class Call:
         return api_key_principal(self.key, scope, self.request[SOURCE], reason)
 
 
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+
+
 class Answer(NamedTuple):
-    """A status, a JSON object, and further headers."""
+    """A status, a JSON object, further headers, and which kind of JSON it is."""
 
     status: int
     shape: Mapping[str, object]
     headers: Mapping[str, str] = {}
+    content_type: str = JSON
+
+
+def answer_of(problem: ProblemError) -> Answer:
+    """A problem as the answer."""
+    return Answer(problem.status, problem.shape, problem.headers, PROBLEM_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,8 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     problems: tuple[ProblemType, ...] = ()
+    is_kept: bool = False
+    """Whether its answers are kept for an Idempotency-Key."""
 
     @property
     def template(self) -> str:
@@ -93,4 +105,5 @@ class Operation:
     @property
     def every_problem(self) -> tuple[ProblemType, ...]:
         """All that it may answer."""
-        return (*COMMON, *(OF_BODY if self.body else ()), *self.problems)
+        kept = (ProblemType.IDEMPOTENCY_KEY_REUSED,) if self.is_kept else ()
+        return (*COMMON, *(OF_BODY if self.body else ()), *self.problems, *kept)

@@ -31,6 +31,7 @@ class ProblemType(StrEnum):
     NOT_JSON_TYPE = "unsupported-media-type"
     ILL_FORMED = "ill-formed"
     CODE_REFUSED = "code-refused"
+    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
     THROTTLED = "throttled"
     RATE_LIMITED = "rate-limited"
     FAILED = "server-error"
@@ -60,6 +61,7 @@ MEANINGS: Mapping[ProblemType, _Meaning] = {
     ProblemType.NOT_JSON_TYPE: _Meaning(415, "The body has to be application/json"),
     ProblemType.ILL_FORMED: _Meaning(422, "Ill-formed"),
     ProblemType.CODE_REFUSED: _Meaning(422, "Not accepted: code, password, token ID or permit"),
+    ProblemType.IDEMPOTENCY_KEY_REUSED: _Meaning(422, "This Idempotency-Key was used for something else"),
     ProblemType.THROTTLED: _Meaning(429, "Too soon after wrong codes of this customer"),
     ProblemType.RATE_LIMITED: _Meaning(429, "Too many requests by this key"),
     ProblemType.FAILED: _Meaning(500, "An answer could not be made"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 from aiohttp import web
@@ -15,7 +15,7 @@ from admin_web.api.gate import RATE, Gate
 from admin_web.api.lists import Lists
 from admin_web.api.models import OpenApi
 from admin_web.api.openapi import document
-from admin_web.api.operations import Answer, Call, Operation
+from admin_web.api.operations import Answer, Call, Operation, answer_of
 from admin_web.api.problems import ProblemError, ProblemType, problem_of_status
 from admin_web.api.reading import MAX_BODY_BYTES, read_body, read_query
 from admin_web.api.settings import ApiSettings
@@ -34,7 +34,7 @@ class ApiSite:
     """All operations, as an HttpSite. ``settings`` is asked at every request."""
 
     def __init__(self, services: Services, settings: Callable[[], ApiSettings]) -> None:
-        self._settings = settings
+        self._desk, self._settings = services.desk, settings
         queries = AsyncQueries(services.store)
         self._lists = Lists(queries, services.store.sealer.name_fingerprint)
         self._acts = Acts(services.desk, queries, settings)
@@ -71,8 +71,9 @@ class ApiSite:
         return app
 
     def sweep(self) -> bool:
-        """There is nothing to tidy up."""
-        return False
+        """Delete some answers that are not given again any more; whether there were any. Raises StoreUnavailable,
+        ClockWrong."""
+        return self._desk.kept_answers.expire() > 0
 
     async def _about(self, call: Call) -> Answer:
         return Answer(200, self._document)
@@ -82,7 +83,7 @@ class ApiSite:
         try:
             self._gate.check(request)
         except ProblemError as problem:
-            return problem_answer(request, problem)
+            return respond(request, answer_of(problem))
         except BackendSilent as cause:
             return self._unavailable(request, cause)
         return None
@@ -95,16 +96,16 @@ class ApiSite:
                     asked = await read_body(request, operation.body)
                 answer = await operation.handler(Call(request, operation, asked))
             except ProblemError as problem:
-                return problem_answer(request, problem)
+                return respond(request, answer_of(problem))
             except (BackendSilent, ClockWrong) as cause:
                 return self._unavailable(request, cause)
-            return json_answer(request, answer.status, answer.shape, answer.headers)
+            return respond(request, answer)
 
         return handle
 
     def _unavailable(self, request: web.Request, cause: Exception) -> web.Response:
         _log.error("a request cannot be served", path=self._path_for_log(request), cause=str(cause))
-        return problem_answer(request, ProblemError(ProblemType.UNAVAILABLE, headers=_RETRY))
+        return respond(request, answer_of(ProblemError(ProblemType.UNAVAILABLE, headers=_RETRY)))
 
     def _path_for_log(self, request: web.Request) -> str:
         """The path without what it names: somebody may have typed a password where a contract ID belongs."""
@@ -113,23 +114,12 @@ class ApiSite:
 
     @staticmethod
     async def _error(request: web.Request, status: int) -> web.Response:
-        return problem_answer(request, problem_of_status(status))
+        return respond(request, answer_of(problem_of_status(status)))
 
 
-def json_answer(
-    request: web.Request,
-    status: int,
-    shape: Mapping[str, object],
-    headers: Mapping[str, str] | None = None,
-    content_type: str = "application/json",
-) -> web.Response:
-    """A JSON object, which no cache keeps, and where the key stands with its rate."""
+def respond(request: web.Request, answer: Answer) -> web.Response:
+    """The answer, which no cache keeps, with where the key stands with its rate."""
     rate = request.get(RATE)
-    text = json.dumps(shape, ensure_ascii=False)
-    more = {**(rate.headers if rate else {}), **(headers or {})}
-    return web.Response(status=status, text=text, content_type=content_type, headers=more)
-
-
-def problem_answer(request: web.Request, problem: ProblemError) -> web.Response:
-    """A problem as the answer."""
-    return json_answer(request, problem.status, problem.shape, problem.headers, "application/problem+json")
+    text = json.dumps(answer.shape, ensure_ascii=False)
+    headers = {**(rate.headers if rate else {}), **answer.headers}
+    return web.Response(status=answer.status, text=text, content_type=answer.content_type, headers=headers)

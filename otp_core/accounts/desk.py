@@ -15,6 +15,7 @@ from otp_core.accounts.customers import CustomerService
 from otp_core.accounts.devices import DeviceService
 from otp_core.accounts.enrolment import EnrolmentService
 from otp_core.accounts.issuance import IssuanceService
+from otp_core.accounts.kept_answers import KeptAnswerService
 from otp_core.accounts.permissions import TABLE, Table
 from otp_core.accounts.sessions import SessionService
 from otp_core.accounts.staff import StaffService
@@ -47,6 +48,7 @@ class Desk:
         "devices",
         "enrolment",
         "issuance",
+        "kept_answers",
         "lock_after",
         "sessions",
         "staff",
@@ -95,4 +97,5 @@ class Desk:
         self.staff = StaffService(transactions)
         self.staff_sessions = StaffSessionService(transactions)
         self.api_keys = ApiKeyService(transactions)
+        self.kept_answers = KeptAnswerService(transactions)
         self.approvals = ApprovalService(transactions)

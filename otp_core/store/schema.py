@@ -283,6 +283,16 @@ api_key = Table(
     Column("networks", Text, nullable=False, comment="where it may come from, separated by spaces; empty: anywhere"),
 )
 
+kept_answer = Table(
+    "kept_answer",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True, comment="keyed digest of API key, path and Idempotency-Key"),
+    Column("request", LargeBinary, nullable=False, comment="keyed digest of what was asked"),
+    Column("answer", LargeBinary, nullable=False, comment="sealed: it may hold a permit"),
+    Column("expires_at", _BIG, nullable=False, index=True),
+)
+# Answers of the API that are given again to the same request. Deleted after a day.
+
 meta = Table(
     "meta",
     metadata,

@@ -1,4 +1,5 @@
-"""Keys of programs that use the API, which ask a second person too. Frozen: a later change is a later migration."""
+"""Keys of programs that use the API, which ask a second person too, and answers that are given again.
+Frozen: a later change is a later migration."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +15,7 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     _api_keys()
     _rebuild_approval()
+    _kept_answers()
 
 
 def _api_keys() -> None:
@@ -71,3 +73,17 @@ def _rebuild_approval() -> None:
     op.drop_table("approval")
     op.rename_table("approval_0010", "approval")
     op.create_index("ix_approval_state", "approval", ["state", "key"], unique=False)
+
+
+def _kept_answers() -> None:
+    op.create_table(
+        "kept_answer",
+        sa.Column(
+            "digest", sa.LargeBinary(), nullable=False, comment="keyed digest of API key, path and Idempotency-Key"
+        ),
+        sa.Column("request", sa.LargeBinary(), nullable=False, comment="keyed digest of what was asked"),
+        sa.Column("answer", sa.LargeBinary(), nullable=False, comment="sealed: it may hold a permit"),
+        sa.Column("expires_at", BIG, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_kept_answer")),
+    )
+    op.create_index(op.f("ix_kept_answer_expires_at"), "kept_answer", ["expires_at"], unique=False)
