@@ -27,7 +27,7 @@ from otp_core.store.approvals import Approval, ApprovalState, approval_of
 from otp_core.store.async_queries import AsyncQueries
 from otp_core.store.unit_of_work import Work
 
-APPROVAL = "/api/v1/approvals/{number:[0-9]{1,19}}"
+APPROVAL = "/api/v1/approvals/{number}"
 _PERMIT_REISSUE = "permit-reissue"
 
 
@@ -150,6 +150,7 @@ class Acts:
                 self.approval,
                 {200: ("The request", models.Approval)},
                 problems=(ProblemType.NOT_FOUND,),
+                patterns={"number": "[0-9]{1,19}"},
             ),
             Operation(
                 "retireToken",

@@ -15,9 +15,6 @@ from admin_web.api.operations import Operation
 from admin_web.api.problems import MEANINGS
 from otp_core.model import Scope
 
-_PART = re.compile(r"\{([a-z_]+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
-"""A part of a path, with the pattern that it has to be of, if there is one."""
-
 _REF = "#/components/schemas/{model}"
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
 _RATE = {
@@ -47,7 +44,7 @@ def document(operations: Iterable[Operation], origin: str) -> dict[str, Any]:
     )
     paths: dict[str, dict[str, Any]] = {}
     for one in all_:
-        paths.setdefault(one.template, {})[one.method.lower()] = _operation(one)
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Sekisho", "version": version("sekisho"), "description": _ABOUT},
@@ -77,7 +74,7 @@ def _operation(one: Operation) -> dict[str, Any]:
         found["description"] = f"Scope: {' or '.join(f'`{scope}`' for scope in one.scopes)}."
     else:
         found["security"] = []
-    if parameters := [*_of_path(one.path), *_of_query(one.query), *([_IDEMPOTENCY] if one.is_kept else [])]:
+    if parameters := [*_of_path(one), *_of_query(one.query), *([_IDEMPOTENCY] if one.is_kept else [])]:
         found["parameters"] = parameters
     if one.body is not None:
         needed = any(field.is_required() for field in one.body.model_fields.values())
@@ -85,9 +82,10 @@ def _operation(one: Operation) -> dict[str, Any]:
     return found
 
 
-def _of_path(path: str) -> list[dict[str, Any]]:
+def _of_path(one: Operation) -> list[dict[str, Any]]:
     found = []
-    for name, pattern in _PART.findall(path):
+    for name in re.findall(r"\{([a-z_]+)\}", one.path):
+        pattern = one.patterns.get(name)
         text = {"type": "string", "pattern": f"^{pattern}$"} if pattern else {"type": "string", "minLength": 1}
         found.append({"name": name, "in": "path", "required": True, "schema": text})
     return found

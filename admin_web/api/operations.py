@@ -5,7 +5,6 @@ The route table, the gate and the OpenAPI document are made from the same values
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -94,13 +93,18 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     problems: tuple[ProblemType, ...] = ()
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    """Regular expressions that parts of the path have to be of."""
     is_kept: bool = False
     """Whether its answers are kept for an Idempotency-Key."""
 
     @property
-    def template(self) -> str:
-        """The path without patterns, for the document and the log."""
-        return re.sub(r":(?:[^{}]|\{[^{}]*\})+\}", "}", self.path)
+    def route(self) -> str:
+        """The path as the router reads it."""
+        found = self.path
+        for name, pattern in self.patterns.items():
+            found = found.replace(f"{{{name}}}", f"{{{name}:{pattern}}}")
+        return found
 
     @property
     def every_problem(self) -> tuple[ProblemType, ...]:

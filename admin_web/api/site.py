@@ -67,7 +67,7 @@ class ApiSite:
         )
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy)])
         for one in self.operations():
-            app.router.add_route(one.method, one.path, self._handler(one), name=one.name)
+            app.router.add_route(one.method, one.route, self._handler(one), name=one.name)
         return app
 
     def sweep(self) -> bool:
@@ -110,7 +110,7 @@ class ApiSite:
     def _path_for_log(self, request: web.Request) -> str:
         """The path without what it names: somebody may have typed a password where a contract ID belongs."""
         operation = self._gate.operation(request)
-        return logged_path(request) if operation is None else operation.template
+        return logged_path(request) if operation is None else operation.path
 
     @staticmethod
     async def _error(request: web.Request, status: int) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -12,7 +13,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from admin_web.api.operations import Operation
+from admin_web.api.settings import ApiSettings
+from admin_web.api.site import ApiSite
 from otp_core.model import Scope
+from sekisho.wiring import open_application
 from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
 
 
@@ -87,6 +92,18 @@ def wrong(one: Customer) -> str:
     """A code that the token shows neither now nor soon."""
     shown = {one.code(away) for away in range(-3, 4)}
     return next(text for text in map("{:06d}".format, range(900_000, 900_100)) if text not in shown)
+
+
+def table_of(bank: Api) -> list[Operation]:
+    """The operations of the same site, made once more."""
+
+    async def made() -> list[Operation]:
+        application = open_application(bank.sekisho.settings)
+        found = ApiSite(application.services, ApiSettings).operations()
+        await application.close()
+        return found
+
+    return asyncio.run(made())
 
 
 @contextmanager

@@ -6,7 +6,6 @@ The operations come from the site's own table, so a new one is held to this with
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
@@ -17,12 +16,9 @@ import pytest
 from admin_web.api.operations import Operation
 from admin_web.api.problems import MEANINGS, ProblemType, problem_of_status
 from admin_web.api.reading import MAX_BODY_BYTES
-from admin_web.api.settings import ApiSettings
-from admin_web.api.site import ApiSite
 from otp_core.model import Scope
-from sekisho.wiring import open_application
 from tests.sekisho import STAFF
-from tests.web.api import Api, api
+from tests.web.api import Api, api, table_of
 
 OPEN = {"/api/v1/openapi.json"}
 """What is open to everybody, written out a second time."""
@@ -44,21 +40,13 @@ def key(bank: Api) -> str:
 
 @pytest.fixture(scope="module")
 def operations(bank: Api) -> list[Operation]:
-    """The same site once more, for its table."""
-
-    async def made() -> list[Operation]:
-        application = open_application(bank.sekisho.settings)
-        found = ApiSite(application.services, ApiSettings).operations()
-        await application.close()
-        return found
-
-    return asyncio.run(made())
+    return table_of(bank)
 
 
 def place(operation: Operation) -> str:
     """A path of the operation, about what there is."""
     values = {"contract_id": "taro1", "token_id": "VSMT00000001"}
-    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "1"), operation.template)
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "1"), operation.path)
 
 
 def test_without_a_key_nothing_is_looked_at(bank: Api, operations: list[Operation]) -> None:
