@@ -14,10 +14,10 @@ from admin_web.api.rates import Rate, RateLimiter
 from admin_web.api.settings import ApiSettings
 from admin_web.http.client_address import is_in
 from admin_web.http.security import SOURCE
-from otp_core.accounts import Desk
-from otp_core.accounts.api_keys import MOST_KEYS
+from otp_core.accounts.api_keys import MOST_KEYS, ApiKeyService
 from otp_core.settings.values import AnyNetwork, read_network
 from otp_core.store.api_keys import ApiKeyRecord
+from otp_core.store.engine import KeyReader
 
 RATE: web.RequestKey[Rate] = web.RequestKey("rate", Rate)
 """Where the key stands with its rate; every answer to it says so."""
@@ -26,10 +26,18 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Sekisho"'}
 
 
 class Gate:
-    """``operations`` by name. ``settings`` is asked at every request."""
+    """``operations`` by name. ``settings`` is asked at every request. ``reader``: looks a key up; it is used in the
+    loop's thread alone."""
 
-    def __init__(self, desk: Desk, operations: Mapping[str, Operation], settings: Callable[[], ApiSettings]) -> None:
-        self._desk, self._operations, self._settings = desk, operations, settings
+    def __init__(
+        self,
+        api_keys: ApiKeyService,
+        reader: KeyReader,
+        operations: Mapping[str, Operation],
+        settings: Callable[[], ApiSettings],
+    ) -> None:
+        self._api_keys, self._reader = api_keys, reader
+        self._operations, self._settings = operations, settings
         self._rates = RateLimiter(2 * MOST_KEYS)
 
     def operation(self, request: web.Request) -> Operation | None:
@@ -57,7 +65,8 @@ class Gate:
     def _key_of(self, request: web.Request) -> ApiKeyRecord:
         sent = request.headers.getall("Authorization", [])
         scheme, _, secret = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
-        found = self._desk.api_keys.of_secret(secret.strip()) if scheme.lower() == "bearer" else None
+        digest = self._api_keys.digest_of(secret.strip()) if scheme.lower() == "bearer" else None
+        found = None if digest is None else self._reader.api_key_of(digest)
         if found is None:
             raise ProblemError(ProblemType.KEY_NEEDED, headers=_CHALLENGE)
         return found

@@ -40,7 +40,9 @@ class ApiSite:
         self._acts = Acts(services.desk, queries, settings)
         self._checks = Checks(services)
         self._document = document(self.operations(), settings().public_origin)
-        self._gate = Gate(services.desk, {one.name: one for one in self.operations()}, settings)
+        self._reader = services.store.key_reader()
+        by_name = {one.name: one for one in self.operations()}
+        self._gate = Gate(services.desk.api_keys, self._reader, by_name, settings)
 
     def operations(self) -> list[Operation]:
         """Every operation; what is not in here does not exist."""
@@ -66,9 +68,13 @@ class ApiSite:
             path_for_log=self._path_for_log,
         )
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy)])
+        app.on_cleanup.append(self._close)
         for one in self.operations():
             app.router.add_route(one.method, one.route, self._handler(one), name=one.name)
         return app
+
+    async def _close(self, _: web.Application) -> None:
+        self._reader.close()
 
     def sweep(self) -> bool:
         """Delete some answers that are not given again any more; whether there were any. Raises StoreUnavailable,

@@ -97,11 +97,15 @@ class ApiKeyService:
 
     def of_secret(self, secret: str) -> ApiKeyRecord | None:
         """Whose key this is; None: nobody's, or revoked. Raises StoreUnavailable."""
-        if len(secret) > LONGEST_KEY:
+        digest = self.digest_of(secret)
+        if digest is None:
             return None
-        digest = self._digest(secret)
         with self._transactions.store.read() as connection:
             return statements.api_key_of(connection, digest)
+
+    def digest_of(self, secret: str) -> bytes | None:
+        """What the store has of a key; None for a text that is longer than any."""
+        return None if len(secret) > LONGEST_KEY else self._digest(secret)
 
     @staticmethod
     def _check(work: Work, name: str, scopes: Collection[Scope], networks: Sequence[object]) -> None:

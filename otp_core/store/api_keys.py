@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import ms_of
@@ -20,6 +20,11 @@ class ApiKeyRecord(NamedTuple):
     scopes: frozenset[str]
     networks: tuple[str, ...]
 
+    @classmethod
+    def of_row(cls, key: int, name: str, scopes: str, networks: str) -> ApiKeyRecord:
+        """As the table has it."""
+        return cls(key, name, frozenset(scopes.split()), tuple(networks.split()))
+
     @property
     def created_at(self) -> int:
         """When it was made, in ms since the epoch."""
@@ -30,25 +35,21 @@ def _keys() -> Select[Any]:
     return select(api_key.c.key, api_key.c.name, api_key.c.scopes, api_key.c.networks)
 
 
-def _record(row: Row[Any]) -> ApiKeyRecord:
-    return ApiKeyRecord(row.key, row.name, frozenset(row.scopes.split()), tuple(row.networks.split()))
-
-
 def api_key_of(connection: Connection, digest: bytes) -> ApiKeyRecord | None:
     """The key with this digest; None: there is none, or none any more."""
     row = connection.execute(_keys().where(api_key.c.digest == digest)).one_or_none()
-    return _record(row) if row else None
+    return ApiKeyRecord.of_row(*row) if row else None
 
 
 def api_key_named(connection: Connection, name: str) -> ApiKeyRecord | None:
     """The key of this name; None if there is none."""
     row = connection.execute(_keys().where(api_key.c.name == name)).one_or_none()
-    return _record(row) if row else None
+    return ApiKeyRecord.of_row(*row) if row else None
 
 
 def api_keys(connection: Connection) -> list[ApiKeyRecord]:
     """All keys, in the order of names."""
-    return [_record(row) for row in connection.execute(_keys().order_by(api_key.c.name))]
+    return [ApiKeyRecord.of_row(*row) for row in connection.execute(_keys().order_by(api_key.c.name))]
 
 
 def count_api_keys(connection: Connection) -> int:

@@ -12,11 +12,14 @@ tests/core/test_engine_contract.py holds what every engine has to pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import LoginRecord, OpenChallenge
 from otp_core.tally import Histogram
+
+if TYPE_CHECKING:
+    from otp_core.store.api_keys import ApiKeyRecord
 
 
 class LoginBatch(Protocol):
@@ -59,6 +62,16 @@ class LoginReader(Protocol):
 
     async def open_challenge(self, state: bytes) -> OpenChallenge | None:
         """The challenge of a State, expired or not. Raises StoreUnavailable."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class KeyReader(Protocol):
+    """Whose key a request of the API has, without a lock: asked before anything else, for each of them."""
+
+    def api_key_of(self, digest: bytes) -> ApiKeyRecord | None:
+        """The key with this digest as of now; None: there is none, or none any more. Raises StoreUnavailable."""
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -15,13 +15,14 @@ from otp_core.audit import Ids
 from otp_core.model import AuditRow, StoreProblem
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
 from otp_core.store.acts import ActsJournal, complain
-from otp_core.store.engine import LoginBatch, LoginReader, Maintenance
+from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance
 from otp_core.store.mark import mark_path
 from otp_core.store.queries import read_meta
 from otp_core.store.sqlite import database, driver
 from otp_core.store.sqlite.backup import KEY_CHECK
 from otp_core.store.sqlite.connection import DriverConnection, SharedCommits
 from otp_core.store.sqlite.files import check_names, files_of
+from otp_core.store.sqlite.key_reader import SqliteKeyReader
 from otp_core.store.sqlite.login_batch import CHANGED, SqliteLoginBatch
 from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.reader import SqliteLoginReader
@@ -104,6 +105,10 @@ class Store:
     def login_reader(self) -> LoginReader:
         """For what is asked between them."""
         return SqliteLoginReader(DriverConnection(self.engine))
+
+    def key_reader(self) -> KeyReader:
+        """For who asks with an API key."""
+        return SqliteKeyReader(DriverConnection(self.engine))
 
     def maintenance(self) -> Maintenance:
         """For tidying, and for the health of the store."""

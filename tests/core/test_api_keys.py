@@ -102,3 +102,18 @@ def test_a_restore_tells_of_keys_that_were_revoked_or_made_since(bank: Bank) -> 
     assert enter_again(revoked) == "sekisho api-key revoke crm"
     assert is_entered(revoked, [("api-key.revoked", None, None, "crm: again")])
     assert not is_entered(revoked, [("api-key.revoked", None, None, "vpn: again")])
+
+
+def test_the_reader_of_the_api_finds_what_the_desk_finds(bank: Bank) -> None:
+    """On one connection that stays open: what was made or revoked since is seen at once."""
+    reader = bank.store.key_reader()
+    try:
+        made = bank.desk.api_keys.create("crm", [WRITE, READ], STAFF, networks=[ip_network("10.1.2.0/24")])
+        digest = bank.desk.api_keys.digest_of(made.secret)
+        assert digest is not None and reader.api_key_of(digest) == made.record
+        assert reader.api_key_of(bytes(32)) is None
+        bank.desk.api_keys.revoke("crm", STAFF)
+        assert reader.api_key_of(digest) is None
+    finally:
+        reader.close()
+    assert bank.desk.api_keys.digest_of("x" * 129) is None
