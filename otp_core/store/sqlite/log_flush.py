@@ -5,7 +5,8 @@ that they succeeded. A flush waits for a commit of the file system's journal; wh
 somebody else who waited, there is nothing left to wait for. (1) The disk is taken away, or the file system shut down:
 6 of 100 trials of Linux 6.18. From then on nothing can be read. (2) The journal cannot be written, while other programs
 flush files of the same file system: 11 of 100. The next change of any file finds the journal given up and makes the
-file system read-only; so the one behind it fails.
+file system read-only; so the one behind it fails. What is changed are the times of the state's file: a change of the
+log's own makes its next flush half as long again (200 instead of 130 µs).
 
 *What the log looks like* is compared behind each flush, too: a log that somebody has cut or written over keeps its name
 and inode, SQLite goes on behind the hole, and the next start would read up to there only. As long as its header is the
@@ -100,10 +101,10 @@ def use_again(name: str, state: StoreState) -> None:
 
 
 def _use(descriptor: int, state: StoreState) -> bytes:
-    """The log's header, behind a flush and two changes of its times. Raises StoreStopped if that fails."""
+    """The log's header, behind a flush and two changes of a file. Raises StoreStopped if that fails."""
     try:
-        os.utime(descriptor)
-        os.utime(descriptor)
+        state.touch()
+        state.touch()
         return os.pread(descriptor, _HEADER, 0)
     except OSError as error:
         raise _not_believed(state, error) from error

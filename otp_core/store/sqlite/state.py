@@ -24,10 +24,9 @@ descriptor, so a descriptor that was opened before the mark hears of it at its o
 raises the flag. At the start nobody is left, and the log is written anew (repair.py).
 
 *Locks.* ``exclusive`` (a turn, turn.py, whose lock and record are in this file) is held for moments: opening, closing,
-every flush of the log. Whoever has it waits for
-no other lock, so it comes last: turn, SQLite's write lock, this one. Locks on the file's octets, which the kernel drops
-when a process ends, say who is there: ``SERVING`` is held by every process that answers logins, ``OPEN`` by everybody
-who has the store open.
+every flush of the log. Who has it waits for no other lock, so it comes last: turn, SQLite's write lock, this one. Locks
+on the file's octets, dropped by the kernel when a process ends, say who is there: ``SERVING`` is held by every process
+that answers logins, ``OPEN`` by everybody who has the store open.
 
 It knows no customer, no statement, and nothing of SQLite.
 """
@@ -266,6 +265,10 @@ class StoreState:
         os.fsync(self._descriptor)
 
     # Commits and flushes
+
+    def touch(self) -> None:
+        """Set the file's times to now: a change of the file system that the log is in. Raises OSError."""
+        os.utime(self._descriptor)
 
     def committed(self, audit_id: int) -> int:
         """Number a commit of a login batch, in the order of the log: in the writers' turn. ``audit_id``: of one of its
