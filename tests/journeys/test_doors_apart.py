@@ -156,7 +156,7 @@ def test_two_units_on_one_machine_share_one_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("doors", "code", "line"),
     [
-        ("radius,wbe", 2, "'wbe' is no door: write one or more of console, pam, radius, web"),
+        ("radius,wbe", 2, "'wbe' is no door: write one or more of api, console, pam, radius, web"),
         (",", 2, "'' is no door"),
         ("", 2, "'' is no door"),
         ("pam", 3, "serve --doors: the settings have no section for pam"),

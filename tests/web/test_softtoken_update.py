@@ -64,6 +64,19 @@ def browser_of(chromium: Browser) -> Iterator[Page]:
         context.close()
 
 
+def load(page: Page, bank: Bank) -> None:
+    """Go to the page, which may start anew by itself just then: that ends this navigation."""
+    for _ in range(4):
+        try:
+            page.goto(bank.balancer.origin)
+            return
+        except Error as error:
+            if "ERR_ABORTED" not in str(error) and "interrupted" not in str(error):
+                raise
+            page.wait_for_load_state()
+    page.goto(bank.balancer.origin)
+
+
 def works(page: Page, release: str | None, screen: str) -> None:
     """The page shows this screen, in this release, within the time that a watchdog may take."""
     expect(page.locator("html")).to_have_attribute("data-release", release or "", timeout=SLOW_MS) if release else None
@@ -88,7 +101,7 @@ def wait_for_worker(page: Page) -> None:
 def has_token(page: Page, bank: Bank) -> str:
     """Set one up with the old version, which the browser keeps from then on."""
     bank.serve(bank.old)
-    page.goto(bank.balancer.origin)
+    load(page, bank)
     token_id = set_up_by_pin(page)
     wait_for_worker(page)
     return token_id
@@ -109,7 +122,7 @@ def load_and_fail_to_install(page: Page, bank: Bank, path: str) -> None:
     """Load the page and wait until its worker has given the new version up because of this file, and asks no more: an
     installation that still runs would find the file of the next route, and rightly succeed."""
     bank.balancer.asked.clear()
-    page.goto(bank.balancer.origin)
+    load(page, bank)
     tries = 1 if path == "/sw.js" else TRIES
     seen, since = -1, time.monotonic()
     while bank.balancer.asked.count(path) < tries or time.monotonic() < since + QUIET_SECONDS:
@@ -126,7 +139,7 @@ def test_an_update_arrives_with_one_load_and_with_its_headers(chromium: Browser,
     with browser_of(chromium) as page:
         token_id = has_token(page, bank)
         bank.serve(bank.new)
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         works(page, "new", "locked")
         policy = page.evaluate("fetch('/').then((answer) => answer.headers.get('Content-Security-Policy'))")
         assert "new.example" in policy, "the page comes from the worker's cache, and so does its policy"
@@ -158,7 +171,7 @@ def test_two_versions_in_turns_do_not_make_the_page_start_without_end(chromium: 
     with browser_of(chromium) as page:
         has_token(page, bank)
         bank.serve(bank.new)
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         works(page, "new", "locked")
         loads: list[str] = []
         page.on("load", lambda loaded: loads.append(loaded.url))
@@ -188,7 +201,7 @@ def test_one_file_of_the_old_version_leaves_the_old_version_at_work_until_all_ar
             works(page, None, "locked")
             assert page.locator("html").get_attribute("data-release") is None, late
         bank.serve(bank.new)
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         works(page, "new", "locked")
         opens(page, token_id)
 
@@ -202,7 +215,7 @@ def test_a_first_visit_amid_an_upgrade_works_as_soon_as_the_upgrade_ends(
     for other in many.paths():
         with browser_of(chromium) as page:
             bank.mix(other, few, many)
-            page.goto(bank.balancer.origin)
+            load(page, bank)
             expect(page.locator("#setup, #stuck:not(.late)").filter(visible=True)).to_be_visible(timeout=SLOW_MS)
             bank.serve(many)
             expect(page.locator("#setup")).to_be_visible(timeout=SLOW_MS)
@@ -217,10 +230,10 @@ def test_servers_in_turns_by_chance_never_stop_a_page_that_has_a_token(
         token_id = has_token(page, bank)
         bank.balancer.route = lambda path: chance.choice((bank.old, bank.new))
         for _ in range(4):
-            page.goto(bank.balancer.origin)
+            load(page, bank)
             works(page, None, "locked")
         bank.serve(bank.new)
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         page.evaluate(RESTARTED)
         works(page, "new", "locked")
         opens(page, token_id)
@@ -235,7 +248,7 @@ def test_a_page_of_a_network_that_wants_a_login_is_never_kept(chromium: Browser,
             bank.mix(bad, HTML, bank.new)
             load_and_fail_to_install(page, bank, bad)
         bank.balancer.route = lambda path: HTML
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         opens(page, token_id)
 
 
@@ -248,17 +261,17 @@ def test_a_version_that_does_not_start_gives_way_to_the_one_before_and_to_the_ne
     with browser_of(chromium) as page:
         token_id = has_token(page, bank)
         bank.serve(bank.broken)
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         wait_until(page, "caches.keys().then((names) => names.length === 2)")
         page.evaluate(RESTARTED)
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         opens(page, token_id)
         assert page.locator("html").get_attribute("data-release") is None
         page.reload()
         opens(page, token_id)
         bank.serve(bank.new)
         page.evaluate(RESTARTED)
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         works(page, "new", "locked")
         opens(page, token_id)
         wait_until(page, "caches.keys().then((names) => names.length === 1)")
@@ -280,7 +293,7 @@ def test_a_damaged_cache_is_fetched_anew_and_the_token_is_untouched(chromium: Br
     with browser_of(chromium) as page:
         token_id = has_token(page, bank)
         page.evaluate(SPOIL, damage)
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         opens(page, token_id)
 
 
@@ -291,7 +304,7 @@ def test_without_the_network_a_damaged_cache_is_left_alone_and_the_page_says_wha
         token_id = has_token(page, bank)
         page.evaluate(SPOIL, "not JavaScript")
         page.context.set_offline(True)
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         wait_until(page, "Number(sessionStorage.getItem('failed-starts')) >= 4")
         expect(page.locator("#stuck")).to_contain_text("この端末のトークンは消えていません")
         expect(page.locator("#stuck")).to_contain_text("This device's token is not lost")
@@ -306,5 +319,5 @@ def test_a_browser_that_runs_no_script_of_ours_still_shows_the_way(chromium: Bro
     with browser_of(chromium) as page:
         bank.balancer.route = lambda path: HTML if path.endswith(".js") else bank.old
         page.clock.install()
-        page.goto(bank.balancer.origin)
+        load(page, bank)
         expect(page.locator("#stuck a").first).to_be_visible(timeout=SLOW_MS)
