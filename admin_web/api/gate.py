@@ -9,7 +9,7 @@ from functools import lru_cache
 from aiohttp import web
 
 from admin_web.api.operations import KEY, Operation
-from admin_web.api.problems import ProblemError, ProblemType
+from admin_web.api.problems import ProblemError, ProblemType, key_needed
 from admin_web.api.rates import Rate, RateLimiter
 from admin_web.api.settings import ApiSettings
 from admin_web.http.client_address import is_in
@@ -21,8 +21,6 @@ from otp_core.store.engine import KeyReader
 
 RATE: web.RequestKey[Rate] = web.RequestKey("rate", Rate)
 """Where the key stands with its rate; every answer to it says so."""
-
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Sekisho"'}
 
 
 class Gate:
@@ -62,13 +60,18 @@ class Gate:
         if not key.scopes.intersection(operation.scopes):
             raise ProblemError(ProblemType.SCOPE_MISSING, f"needs {' or '.join(operation.scopes)}")
 
+    def check_again(self, request: web.Request) -> None:
+        """Whether the key is one still, now that the body is here: whoever sends it slowly may have had it revoked
+        meanwhile. Raises ProblemError, StoreUnavailable."""
+        self._key_of(request)
+
     def _key_of(self, request: web.Request) -> ApiKeyRecord:
         sent = request.headers.getall("Authorization", [])
         scheme, _, secret = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
         digest = self._api_keys.digest_of(secret.strip()) if scheme.lower() == "bearer" else None
         found = None if digest is None else self._reader.api_key_of(digest)
         if found is None:
-            raise ProblemError(ProblemType.KEY_NEEDED, headers=_CHALLENGE)
+            raise key_needed()
         return found
 
 

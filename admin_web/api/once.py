@@ -13,11 +13,12 @@ from typing import NamedTuple, cast
 
 from admin_web.api import models
 from admin_web.api.operations import Answer, Call, answer_of
-from admin_web.api.problems import FieldError, ProblemError, ProblemType, problem_of_refusal
+from admin_web.api.problems import FieldError, ProblemError, ProblemType, key_needed, problem_of_refusal
 from otp_core.accounts import Desk, Principal, Refused, VerificationNeeded
 from otp_core.accounts.kept_answers import AskedDifferently, RequestKey
 from otp_core.model import Scope
 from otp_core.otp import normalise_contract_id
+from otp_core.store.api_keys import ApiKeyRecord, api_key_named
 from otp_core.store.retry import retry_while_busy
 from otp_core.store.staff import staff_of_account
 from otp_core.store.unit_of_work import Work
@@ -50,6 +51,7 @@ async def carry_out(desk: Desk, call: Call, subject: str, scope: Scope, run: Run
 
     def once() -> Answer:
         with desk.together() as (joined, work):
+            _refuse_revoked(work, call.key)
             if key is not None and (kept := _kept(joined, work, key)) is not None:
                 return kept
             deed = Deed(joined, call.part(subject), asked, principal)
@@ -73,6 +75,13 @@ def _run(deed: Deed, work: Work, run: Run, *, refuse_staff: bool) -> Answer:
         return answer_of(problem)
     except Refused as refused:
         return answer_of(problem_of_refusal(refused))
+
+
+def _refuse_revoked(work: Work, key: ApiKeyRecord) -> None:
+    """Whoever has waited for the store acts by a key that is good now. Raises ProblemError."""
+    now = api_key_named(work.connection, key.name)
+    if now is None or now.key != key.key:
+        raise key_needed()
 
 
 def _kept(desk: Desk, work: Work, key: RequestKey) -> Answer | None:

@@ -144,6 +144,11 @@ class ProblemError(Exception):
         return shape
 
 
+def key_needed() -> ProblemError:
+    """The problem of a request whose key is none, or none any more."""
+    return ProblemError(ProblemType.KEY_NEEDED, headers={"WWW-Authenticate": 'Bearer realm="Sekisho"'})
+
+
 def problem_of_status(status: int) -> ProblemError:
     """The problem of an error that a request ran into before any handler."""
     type_ = _OF_STATUS.get(status, ProblemType.FAILED if status >= 500 else ProblemType.BAD_REQUEST)

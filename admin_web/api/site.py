@@ -99,6 +99,7 @@ class ApiSite:
             try:
                 asked = read_query(request, operation.query)
                 if operation.body is not None:
+                    self._gate.check_again(request)
                     asked = await read_body(request, operation.body)
                 answer = await operation.handler(Call(request, operation, asked))
             except ProblemError as problem:

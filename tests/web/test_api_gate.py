@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,13 +19,15 @@ from admin_web.api.operations import Operation
 from admin_web.api.problems import MEANINGS, ProblemType, problem_of_status
 from admin_web.api.reading import MAX_BODY_BYTES
 from otp_core.model import Scope
-from tests.sekisho import STAFF
+from otp_core.store.api_keys import api_key_named, drop_api_key
+from tests.sekisho import PASSWORD, STAFF
 from tests.web.api import Api, api, table_of
 
 OPEN = {"/api/v1/openapi.json"}
 """What is open to everybody, written out a second time."""
 
 CUSTOMERS = "/api/v1/customers"
+CHECKED = json.dumps({"contract_id": "taro1", "password": PASSWORD})
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,35 @@ def test_a_revoked_key_is_refused_from_that_moment(bank: Api) -> None:
     assert bank.get(CUSTOMERS, key).status == 200
     bank.sekisho.desk.api_keys.revoke("short", STAFF)
     assert bank.get(CUSTOMERS, key).problem == (401, "key-needed")
+
+
+@pytest.mark.parametrize(("path", "body"), [("customers/taro1/suspend", "{}"), ("check", CHECKED)])
+def test_a_key_that_is_revoked_before_the_body_is_here_does_nothing(bank: Api, path: str, body: str) -> None:
+    key = bank.key("slow")
+    before = len(bank.sekisho.audit())
+    head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: "
+    with socket.create_connection(("127.0.0.1", bank.port), 30) as slow:
+        slow.sendall(f"{head}application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert slow.recv(4096).startswith(b"HTTP/1.1 100"), "the head was read"
+        slow.sendall(body[:1].encode())
+        time.sleep(0.2)
+        bank.sekisho.desk.api_keys.revoke("slow", STAFF)
+        slow.sendall(body[1:].encode())
+        assert slow.recv(4096).startswith(b"HTTP/1.1 401")
+    assert [line.event for line in bank.sekisho.audit()[before:]] == ["api-key.revoked"]
+
+
+def test_a_key_that_is_revoked_while_its_act_waits_for_the_store_does_nothing(bank: Api) -> None:
+    key, one = bank.key("waits"), bank.sekisho.customer()
+    with ThreadPoolExecutor(1) as pool:
+        with bank.sekisho.store.work() as work:
+            record = api_key_named(work.connection, "waits")
+            assert record is not None and drop_api_key(work.connection, record.key)
+            asked = pool.submit(bank.post, f"{CUSTOMERS}/{one.contract_id}/suspend", {}, key)
+            time.sleep(0.5)
+            assert not asked.done(), "the gate has seen the key, and the store is held"
+        assert asked.result().problem == (401, "key-needed")
+    assert not bank.sekisho.audit(one.contract_id, "otp.suspended")
 
 
 def test_a_key_is_good_from_its_networks_alone(bank: Api) -> None:
