@@ -35,7 +35,7 @@ class ApprovalService:
         """Ask for ``act`` on a customer, for the principal's reason; the request's number."""
         with self._transactions.act(Act.ASK_APPROVAL, principal, customer=contract_id) as work:
             record = self._transactions.login_record(work, contract_id)
-            if statements.open_for(work.connection, act, record.customer_key, self._transactions.now()):
+            if self._open_for(work, act, record, principal):
                 raise Refused(Refusal.NOT_NOW, "it was asked for already, and waits")
             return self._add(work, act, record, principal)
 
@@ -44,19 +44,30 @@ class ApprovalService:
         """For a program, which asks again until it may: its own request for this act on this customer, made if there is
         none, and used up if it was approved. Carry the act out if its state is APPROVED, in the same transaction
         (``Desk.together``). ``move``: what the customer's state has to allow. Refused also where somebody else's
-        request waits, and where the customer is not as they were when it was asked."""
+        request waits."""
         with self._transactions.act(Act.ASK_APPROVAL, principal, customer=contract_id) as work:
             record = self._transactions.allowed(work, contract_id, move)
-            key = statements.open_for(work.connection, act, record.customer_key, self._transactions.now())
-            if key is None:
-                key = self._add(work, act, record, principal)
-            found = statements.approval_of(work.connection, key)
-            assert found is not None
+            found = self._open_for(work, act, record, principal)
+            if found is None:
+                found = statements.approval_of(work.connection, self._add(work, act, record, principal))
+                assert found is not None
             if found.asked_by != principal.name:
                 raise Refused(Refusal.NOT_NOW, "somebody else has asked for it already, and waits")
             if found.state == ApprovalState.APPROVED:
                 self._use(work, found, record)
             return found
+
+    def _open_for(self, work: Work, act: str, record: LoginRecord, principal: Principal) -> Approval | None:
+        """The request for this act on this customer that is not over. One that can never be carried out, because the
+        customer has changed since, is withdrawn: for a day nobody else could ask, and a program cannot take it back."""
+        key = statements.open_for(work.connection, act, record.customer_key, self._transactions.now())
+        found = None if key is None else statements.approval_of(work.connection, key)
+        if found is None or found.seen == _seen(record):
+            return found
+        self._move(work, found, ApprovalState.WITHDRAWN, None)
+        why = {**principal.audit_fields, "reason": f"{act} for {found.asked_by}: the customer has changed since"}
+        work.audit(Event.APPROVAL_WITHDRAWN, **why, customer=record.contract_id)
+        return None
 
     def _add(self, work: Work, act: str, record: LoginRecord, principal: Principal) -> int:
         key = self._transactions.store.ids.next()

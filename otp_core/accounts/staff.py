@@ -18,6 +18,7 @@ from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.model import Conflict, Role
 from otp_core.store import staff as statements
+from otp_core.store.approvals import withdraw_of_staff
 from otp_core.store.staff import Passkey, StaffRecord
 from otp_core.store.unit_of_work import Work
 
@@ -78,7 +79,8 @@ class StaffService:
 
     @rerun_on_conflict
     def disable(self, name: str, principal: Principal) -> Receipt:
-        """Let this member of staff in no more, and end their sessions."""
+        """Let this member of staff in no more, end their sessions, and withdraw what they have asked a second person
+        for or approved and nobody has carried out yet."""
         with self._transactions.act(Act.MANAGE_STAFF, principal) as work:
             record = self._known(work, name)
             if record.disabled_at is not None:
@@ -86,9 +88,9 @@ class StaffService:
             statements.set_disabled(work.connection, record.key, self._transactions.stamp())
             statements.put_link(work.connection, record.key, None, 0)
             ended = self._end_sessions(work, record)
-            return self._transactions.record_named(
-                work, Event.STAFF_DISABLED, principal, name, f"{ended} sessions ended"
-            )
+            gone = withdraw_of_staff(work.connection, record.key)
+            detail = f"{ended} sessions ended" + (f", {gone} requests withdrawn" if gone else "")
+            return self._transactions.record_named(work, Event.STAFF_DISABLED, principal, name, detail)
 
     @rerun_on_conflict
     def reset(self, name: str, principal: Principal) -> StaffLink:

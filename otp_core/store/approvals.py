@@ -126,3 +126,9 @@ def withdraw_of_program(connection: Connection, program: str) -> int:
     """Withdraw what a program has asked for and not carried out; how many there were."""
     theirs = (approval.c.state.in_(OPEN), approval.c.asked_by_program == program)
     return connection.execute(update(approval).where(*theirs).values(state=ApprovalState.WITHDRAWN)).rowcount
+
+
+def withdraw_of_staff(connection: Connection, key: int) -> int:
+    """Withdraw what a member of staff has asked for or approved and what is not carried out; how many there were."""
+    theirs = (approval.c.state.in_(OPEN), (approval.c.asked_by == key) | (approval.c.decided_by == key))
+    return connection.execute(update(approval).where(*theirs).values(state=ApprovalState.WITHDRAWN)).rowcount
