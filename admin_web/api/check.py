@@ -11,7 +11,7 @@ from typing import cast
 
 from admin_web.api.models import Check, Checked
 from admin_web.api.operations import Answer, Call, Operation
-from admin_web.api.problems import FieldError, ProblemError, ProblemType
+from admin_web.api.problems import FieldError, ProblemError, ProblemType, throttled
 from admin_web.http.security import SOURCE
 from otp_core.accounts.api_keys import actor_of
 from otp_core.doors import Services
@@ -67,7 +67,7 @@ class Checks:
         policy, text = await self._asked_for(contract_id, asked)
         verdict = await self._verdict(contract_id, policy, text, call)
         if not isinstance(verdict, Accept):
-            raise _problem(verdict)
+            raise await self._problem(contract_id, verdict)
         row = verdict.row
         return Answer(
             200,
@@ -114,6 +114,15 @@ class Checks:
         verdict: Verdict = await found
         return verdict
 
+    async def _problem(self, contract_id: str, verdict: Verdict) -> ProblemError:
+        """Raises StoreUnavailable, ClockWrong."""
+        if isinstance(verdict, Silence):
+            return ProblemError(ProblemType.UNAVAILABLE, headers={"Retry-After": "1" if verdict.busy else "10"})
+        if isinstance(verdict, Reject) and verdict.reason == Finding.TOO_SOON:
+            record = await self._services.login_reader.login_record(contract_id)
+            return throttled(0.0 if record is None else self._services.desk.customers.seconds_to_wait(record))
+        return ProblemError(ProblemType.CODE_REFUSED, "the login was refused")
+
 
 def _has_token_for(record: LoginRecord | None, typed: str) -> bool:
     """Whether this could be a code of the customer's: an active token has as many digits."""
@@ -121,11 +130,3 @@ def _has_token_for(record: LoginRecord | None, typed: str) -> bool:
         return False
     code = normalise_code(typed)
     return any(is_code(code, token.digits) for token in record.tokens)
-
-
-def _problem(verdict: Verdict) -> ProblemError:
-    if isinstance(verdict, Silence):
-        return ProblemError(ProblemType.UNAVAILABLE, headers={"Retry-After": "1" if verdict.busy else "10"})
-    if isinstance(verdict, Reject) and verdict.reason == Finding.TOO_SOON:
-        return ProblemError(ProblemType.THROTTLED, headers={"Retry-After": "1"})
-    return ProblemError(ProblemType.CODE_REFUSED, "the login was refused")

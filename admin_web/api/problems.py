@@ -160,5 +160,11 @@ def problem_of_refusal(refused: Refused) -> ProblemError:
     type_ = _OF_REFUSAL.get(refused.refusal, ProblemType.NOT_NOW)
     if type_ is ProblemType.CODE_REFUSED:
         return ProblemError(type_, _A_CODE)
-    headers = {"Retry-After": str(max(1, math.ceil(refused.wait_seconds)))} if type_ is ProblemType.THROTTLED else None
-    return ProblemError(type_, str(refused), headers=headers)
+    if type_ is ProblemType.THROTTLED:
+        return throttled(refused.wait_seconds, str(refused))
+    return ProblemError(type_, str(refused))
+
+
+def throttled(seconds: float, detail: str = "") -> ProblemError:
+    """The delay after wrong codes still has so long to go."""
+    return ProblemError(ProblemType.THROTTLED, detail, headers={"Retry-After": str(max(1, math.ceil(seconds)))})

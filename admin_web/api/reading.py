@@ -38,6 +38,8 @@ async def read_body(request: web.Request, model: type[BaseModel]) -> BaseModel:
     body = await request.read()
     if not body:
         return _checked(model, {})
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ProblemError(ProblemType.NOT_JSON_TYPE, "takes no Content-Encoding")
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise ProblemError(ProblemType.NOT_JSON_TYPE)
     try:

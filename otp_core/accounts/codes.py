@@ -14,7 +14,7 @@ from otp_core.audit import Event
 from otp_core.clock import ClockWrong
 from otp_core.login.code_fit import is_code_of_any, token_spec
 from otp_core.login.evaluate import Evaluator
-from otp_core.login.lockout import failures_after, lock_reason, too_soon
+from otp_core.login.lockout import failures_after, lock_reason, seconds_to_wait
 from otp_core.login.matching import match
 from otp_core.login.table import Finding
 from otp_core.model import Conflict, Kind, LoginRecord, LoginToken, OtpUse, TokenState
@@ -79,10 +79,12 @@ class Codes:
         """Raises Refused for a customer who is locked, or who has to wait after wrong codes."""
         if record.locked_at is not None:
             raise Refused(Refusal.LOCKED)
-        now = self._transactions.now()
-        if too_soon(record, now, self._rules):
-            delay = self._rules.code_delays.after(record.failures)
-            raise Refused(Refusal.TOO_SOON, wait_seconds=delay - (now - record.failed_at) / 1000)
+        if (seconds := self.seconds_to_wait(record)) > 0:
+            raise Refused(Refusal.TOO_SOON, wait_seconds=seconds)
+
+    def seconds_to_wait(self, record: LoginRecord) -> float:
+        """What is left of the delay after this customer's wrong codes."""
+        return seconds_to_wait(record, self._transactions.now(), self._rules)
 
     def check(self, work: Work, record: LoginRecord, given: Code) -> RightCode:
         """A right code of one of the customer's own tokens. Nothing is spent yet. Raises Refused (a wrong code is

@@ -31,6 +31,10 @@ class CustomerService:
         with store.read() as connection:
             return self._transactions.login_record(Work(connection, store.ids), contract_id)
 
+    def seconds_to_wait(self, record: LoginRecord) -> float:
+        """What is left of the delay after this customer's wrong codes. Raises ClockWrong."""
+        return self._codes.seconds_to_wait(record)
+
     @rerun_on_conflict
     def add(
         self,

@@ -219,6 +219,15 @@ def test_a_body_is_json_or_nothing(
     assert told.problem == problem
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "\xff"])
+def test_a_body_is_taken_as_it_is_or_not_at_all(bank: Api, key: str, coding: str) -> None:
+    one = bank.sekisho.customer()
+    path = f"{CUSTOMERS}/{one.contract_id}/suspend"
+    told = bank.ask("POST", path, {}, key=key, raw=None, Content_Encoding=coding)
+    assert told.problem == (415, "unsupported-media-type")
+    assert bank.ask("POST", path, {}, key=key, raw=None, Content_Encoding="Identity").status == 200
+
+
 def test_unknown_customers_and_tokens_are_not_there(bank: Api, key: str) -> None:
     for name, fields in (("resume", {}), ("enrol", {"token_id": "VSMT00000001", "code": NOBODY})):
         assert act(bank, key, "nobody", name, **fields).problem == (404, "not-found")

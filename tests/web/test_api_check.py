@@ -97,7 +97,7 @@ def test_wrong_codes_are_slowed_down_and_said_so(bank: Api, key: str) -> None:
     for _ in range(4):
         assert check(bank, key, one, code=wrong(one)).problem == (422, "code-refused")
     told = check(bank, key, one, code=one.code())
-    assert told.problem == (429, "throttled") and told.headers["Retry-After"] == "1"
+    assert told.problem == (429, "throttled") and 50 <= int(told.headers["Retry-After"]) <= 60
 
 
 def test_each_half_needs_its_scope(bank: Api) -> None:
