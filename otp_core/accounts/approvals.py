@@ -88,9 +88,11 @@ class ApprovalService:
 
     @rerun_on_conflict
     def decide(self, key: int, principal: Principal, *, approve: bool) -> Approval:
-        """Approve or refuse what somebody else has asked for; the principal's reason says why."""
+        """Approve or refuse what somebody else has asked for; the principal's reason says why. What was approved, by
+        mistake perhaps, can be refused until it is carried out: a program may take its time."""
+        states = (ApprovalState.ASKED,) if approve else (ApprovalState.ASKED, ApprovalState.APPROVED)
         with self._transactions.act(Act.APPROVE, principal) as work:
-            found = self._waiting(work, key, ApprovalState.ASKED)
+            found = self._waiting(work, key, *states)
             if found.asked_by == principal.name:
                 raise Refused(Refusal.NOT_PERMITTED, "whoever asks cannot approve: somebody else has to")
             state = ApprovalState.APPROVED if approve else ApprovalState.REFUSED

@@ -221,6 +221,20 @@ def test_who_was_disabled_meanwhile_neither_asks_nor_approves(two: Bank) -> None
     assert refused(approve).refusal is Refusal.NOT_PERMITTED
 
 
+def test_an_approval_is_taken_back_until_it_is_carried_out(two: Bank) -> None:
+    desk = two.desk.approvals
+    first = desk.ask("permit-reissue", "taro", ASK)
+    desk.decide(first, DECIDE, approve=True)
+    assert refused(lambda: desk.decide(first, DECIDE, approve=True)).refusal is Refusal.NOT_NOW
+    desk.decide(first, DECIDE, approve=False)
+    assert refused(lambda: desk.use(first, ASK)).refusal is Refusal.NOT_NOW
+    assert [row.event for row in two.audit(event="approval")][-2:] == ["approval.given", "approval.refused"]
+    again = desk.ask("permit-reissue", "taro", ASK)
+    desk.decide(again, DECIDE, approve=True)
+    desk.use(again, ASK)
+    assert refused(lambda: desk.decide(again, DECIDE, approve=False)).refusal is Refusal.NOT_NOW
+
+
 def test_what_was_asked_or_approved_by_somebody_who_is_disabled_is_withdrawn(two: Bank) -> None:
     approved = two.desk.approvals.ask("permit-reissue", "taro", ASK)
     two.desk.approvals.decide(approved, DECIDE, approve=True)

@@ -168,7 +168,10 @@ def test_reported_lost_and_permitted_by_two_people(at: Counter) -> None:
     assert "Requests that wait for approval: 1" in at.supervisor.get("/").text
     at.supervisor.get(request)
     assert "Approved." in at.supervisor.post(f"{request}/approve", reason="called back").text
-    assert "Carry it out" not in at.supervisor.get(request).text
+    approved = at.supervisor.get(request).text
+    assert "Carry it out" not in approved and f"{request}/approve" not in approved
+    assert "can be taken back" in approved and f"{request}/refuse" in approved
+    assert f"{request}/refuse" not in at.operator.get(request).text
     at.operator.get(request)
     permit = at.operator.post(f"{request}/carry-out")
     (text,) = re.findall(r'<p class="id permit">([^<]+)</p>', permit.text)
@@ -180,6 +183,20 @@ def test_reported_lost_and_permitted_by_two_people(at: Counter) -> None:
     assert text not in sekisho.log_text() and text not in repr(sekisho.audit())
     new = somebody(at, enrolled=False)
     sekisho.desk.enrolment.change_by_permit(one.contract_id, text, new.token_id, new.code(), STAFF)
+
+
+def test_an_approval_is_taken_back_on_the_page_of_the_request(at: Counter) -> None:
+    one = somebody(at)
+    at.act(one, "report-lost")
+    at.act(one, "permit-reissue")
+    request = re.findall(r'href="(/approvals/[0-9]+)"', at.operator.get("/approvals").text)[0]
+    at.supervisor.get(request)
+    at.supervisor.post(f"{request}/approve", reason="called back")
+    assert "Refused." in at.supervisor.post(f"{request}/refuse", reason="it was the wrong customer").text
+    assert f"{request}/refuse" not in at.supervisor.get(request).text
+    at.operator.get(request)
+    assert "permit" not in at.operator.post(f"{request}/carry-out").path
+    assert at.use(one) is OtpUse.LOST
 
 
 def test_suspend_resume_enrol_change_unlock_resync_and_end_sessions(at: Counter) -> None:
