@@ -209,6 +209,9 @@ class Acts:
             except Refused as refused:
                 if refused.refusal is Refusal.UNKNOWN_TOKEN:  # the path names it
                     raise ProblemError(ProblemType.NOT_FOUND, "there is no such token") from None
+                if refused.refusal is Refusal.NOT_NOW and Scope.TOKENS_READ not in call.key.scopes:
+                    what = "a customer holds it, or it is not used any more"  # whose it is, tokens:read says
+                    raise ProblemError(ProblemType.NOT_NOW, what) from None
                 raise
 
         return await carry_out(self._desk, call, "token_id", Scope.TOKENS_WRITE, run)

@@ -162,6 +162,8 @@ def problem_of_refusal(refused: Refused) -> ProblemError:
         return ProblemError(type_, _A_CODE)
     if type_ is ProblemType.THROTTLED:
         return throttled(refused.wait_seconds, str(refused))
+    if type_ in (ProblemType.NOT_FOUND, ProblemType.UNKNOWN_TOKEN):
+        return ProblemError(type_, str(Refused(refused.refusal)))  # not the name that was sent: it may be a password
     return ProblemError(type_, str(refused))
 
 

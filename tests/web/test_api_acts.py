@@ -234,12 +234,34 @@ def test_unknown_customers_and_tokens_are_not_there(bank: Api, key: str) -> None
     assert bank.post("/api/v1/tokens/VSMT99999999/retire", {}, key).problem == (404, "not-found")
 
 
+def test_what_was_typed_for_a_name_is_neither_repeated_nor_kept(bank: Api, key: str) -> None:
+    one, typed = bank.sekisho.customer(), "himitsu-90817"
+    told = [
+        bank.post(f"{CUSTOMERS}/{typed}/resume", {}, key),
+        bank.post(f"/api/v1/tokens/{typed}/retire", {}, key),
+        act(bank, key, one, "report-lost", token_id=typed),
+        act(bank, key, one, "enrol", token_id=typed, code=NOBODY),
+    ]
+    assert all(answer.status in (404, 409, 422) for answer in told)
+    for text in (*(json.dumps(answer.json) for answer in told), repr(bank.sekisho.audit()), bank.sekisho.log_text()):
+        assert "90817" not in text
+
+
 def test_a_token_that_nobody_holds_is_retired_once(bank: Api, key: str) -> None:
     one = bank.sekisho.customer(enrolled=False)
     told = bank.post(f"/api/v1/tokens/{one.token_id}/retire", {"reason": "broken"}, key)
     assert (told.status, told.json["done"], told.json["token"]) == (200, "token.retired", one.token_id)
     assert bank.post(f"/api/v1/tokens/{one.token_id}/retire", {}, key).problem == (409, "not-now")
     assert act(bank, key, one, "enrol", token_id=one.token_id, code=one.code()).problem == (422, "code-refused")
+
+
+def test_whose_token_it_is_hears_who_may_read_tokens(bank: Api, key: str) -> None:
+    one = bank.sekisho.customer()
+    retires = bank.key("retires", Scope.TOKENS_WRITE)
+    path = f"/api/v1/tokens/{one.token_id}/retire"
+    told = bank.post(path, {}, retires)
+    assert told.problem == (409, "not-now") and one.contract_id not in told.json["detail"]
+    assert one.contract_id in bank.post(path, {}, key).json["detail"]
 
 
 def test_an_account_that_staff_signs_in_with_is_left_alone(bank: Api, key: str) -> None:
