@@ -197,21 +197,24 @@ class LimitedConnection(asyncio.Protocol):
     def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol) -> None:
         self._limiter, self._inner = limiter, inner
         self._transport: asyncio.Transport | None = None
-        self._aborted = False
+        self._aborted = self._is_made = False
         self.place: Connection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake, if there is one, is done."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if self._aborted:
+        if self._aborted:  # it had to go for a newcomer: aiohttp fails where one ends before its task has begun
             transport.abort()
+            return
+        self._is_made = True
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give its place in the limits back."""
         self.closed()
-        self._inner.connection_lost(exc)
+        if self._is_made:
+            self._inner.connection_lost(exc)
 
     def closed(self) -> None:
         """The connection has ended, perhaps before it was made."""

@@ -4,6 +4,7 @@ crash leaves behind."""
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -176,6 +177,20 @@ def test_too_many_connections_do_not_fill_the_log(tmp_path: Path) -> None:
             held.enter_context(socket.create_connection(("127.0.0.1", opened.port), timeout=60))
         time.sleep(0.5)
         assert opened.log().count("too many connections") == 1
+
+
+def test_connections_that_come_all_at_once_go_without_a_fault(tmp_path: Path) -> None:
+    with portal(tmp_path, more="max_connections = 10") as opened, contextlib.ExitStack() as held:
+        (web,) = opened.sekisho.pids("web")
+        os.kill(web, signal.SIGSTOP)
+        try:
+            for _ in range(40):
+                held.enter_context(socket.create_connection(("127.0.0.1", opened.port), timeout=60))
+        finally:
+            os.kill(web, signal.SIGCONT)
+        opened.sekisho.wait_for_log("too many connections")
+        assert PortalClient(opened).get("/enrol").status == 200
+        assert opened.sekisho.traceback() == ""
 
 
 def send(bank: Portal, octets: bytes) -> bytes:
