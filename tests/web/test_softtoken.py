@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Playwright, expect
+from playwright.sync_api import Page, Playwright, Route, expect
 
 from tests.sekisho import PASSWORD, STAFF
 from tests.web.browser import SLOW_MS
@@ -77,6 +77,28 @@ def test_the_codes_of_200_steps_are_pyotps(own: Phone, server: SoftTokenServer) 
         expect(page.locator("#code")).to_have_text(f"{code[:3]} {code[3:]}", timeout=SLOW_MS)
         page.clock.fast_forward(30_000)
         page.keyboard.press("Shift")  # in use, or it locks itself
+
+
+def test_the_code_is_shown_as_soon_as_the_time_is_known(own: Phone, server: SoftTokenServer) -> None:
+    page, start, asked = own.page, 1_800_000_000, list[Route]()
+    page.route("**/time", lambda route: route.fulfill(body="{}"))
+    page.clock.install(time=start)
+    page.reload()
+    page.clock.pause_at(start + 600)
+    oracle = server.oracle(set_up_by_pin(page))
+    page.clock.run_for(1000)
+    expect(page.locator("#code")).not_to_be_empty(timeout=SLOW_MS)
+    page.unroute("**/time")
+    page.route("**/time", lambda route: asked.append(route))
+    page.keyboard.press("Shift")  # in use, or it locks itself
+    page.clock.set_system_time(start + 661)  # the clock alone jumps: the time has to be found out
+    with page.expect_request("**/time"):
+        page.clock.run_for(1000)
+    expect(page.locator("#code")).to_be_empty()
+    for route in asked:
+        route.fulfill(body="{}")  # no second passes any more: only this can show the code
+    code = oracle.at(start + 662)
+    expect(page.locator("#code")).to_have_text(f"{code[:3]} {code[3:]}", timeout=SLOW_MS)
 
 
 def test_it_works_without_a_network_after_a_restart_of_the_browser(

@@ -15,6 +15,7 @@ let state = "checking"; // "measured"; "jumped", the clock did since; or "rememb
 let jumped = false; // since the last measurement
 let lead = null; // of the device's clock over the time since the page was loaded, at the last tick
 let measuredAt = -Infinity; // or tried, by performance.now()
+let whenFoundOut = () => {};
 
 /** The right time in milliseconds since the epoch, as well as it is known. */
 export function now() {
@@ -58,6 +59,7 @@ async function measure() {
   }
   element("offline").hidden = measured !== null || navigator.onLine || state === "jumped";
   showClockHint(...hint());
+  whenFoundOut();
 }
 
 /** What to tell: the name of a text, and by how many milliseconds the clock is off. Null: nothing. */
@@ -107,8 +109,12 @@ function recall() {
   }
 }
 
-/** From now on: measures at once, whenever the page is shown again, and when the network comes or goes. */
-export function watchClock() {
+/**
+ * From now on: measures at once, whenever the page is shown again, and when the network comes or goes. Calls `onFoundOut`
+ * behind each measurement, whether it succeeded or not.
+ */
+export function watchClock(onFoundOut) {
+  whenFoundOut = onFoundOut;
   recall();
   document.addEventListener("visibilitychange", () => document.hidden || measure());
   for (const event of ["online", "offline"]) addEventListener(event, measure);

@@ -72,7 +72,7 @@ async function showFirstScreen() {
   }
   if (record) lock();
   else await showFirstSetup();
-  watchClock();
+  watchClock(refreshCode);
   tick();
 }
 
