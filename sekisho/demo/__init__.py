@@ -52,9 +52,9 @@ def demo(
         int | None,
         typer.Option(
             min=1,
-            max=65531,
+            max=65530,
             metavar="PORT",
-            help="Of the bank; the next four: customers' pages, soft token, codes, console. [default: free ones]",
+            help="Of the bank; the next five: customers' pages, soft token, codes, console, API. [default: free ones]",
             show_default=False,
         ),
     ] = None,
@@ -89,7 +89,7 @@ def demo(
             running([sys.executable, "-m", "sekisho", "--config", str(config), "serve"], log)
         )
         wait_for_udp(server, addresses.radius, log)
-        for port in (addresses.portal, addresses.soft_token, addresses.console):
+        for port in (addresses.portal, addresses.soft_token, addresses.console, addresses.api):
             wait_for_tcp(server, port, log)
         started.enter_context(codes_page(addresses.codes, [*people, *staff]))
         _open_bank(started, folder, addresses)

@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 FIRST_RADIUS, FIRST_BANK, FIRST_PORTAL, FIRST_SOFT_TOKEN = 18120, 8000, 8180, 8280
-FIRST_CONSOLE, FIRST_CODES = 8380, 8480
+FIRST_CONSOLE, FIRST_API, FIRST_CODES = 8380, 8480, 8580
 _PORTS = 100
 _PAGES, _RADIUS = "--port", "--radius-port"
 BANK_ADDRESS = "127.0.0.2"
@@ -45,6 +45,10 @@ public_origin = "http://localhost:{soft_token}"
 [console]
 listen = "127.0.0.1:{console}"
 public_origin = "http://localhost:{console}"
+
+[api]
+listen = "127.0.0.1:{api}"
+public_origin = "http://localhost:{api}"
 
 [radius]
 listen = ["127.0.0.1:{radius}", "[::1]:{radius}"]
@@ -103,6 +107,7 @@ class DemoAddresses:
     portal: int
     soft_token: int
     console: int
+    api: int
     codes: int
     has_bank: bool
     secret: str = field(repr=False)
@@ -117,8 +122,8 @@ class DemoAddresses:
 
 def choose_addresses(folder: Path, port: int | None = None, radius_port: int | None = None) -> DemoAddresses:
     """The first free ports, so that the demo does not disturb servers that run already; or ``port`` for the bank and
-    the four behind it for the customers' pages, the soft token, the page of codes and the console, and
-    ``radius_port``. Raises typer.BadParameter."""
+    the five behind it for the customers' pages, the soft token, the page of codes, the console and the API,
+    and ``radius_port``. Raises typer.BadParameter."""
     stream = socket.SOCK_STREAM
     return DemoAddresses(
         radius=_chosen(radius_port, _RADIUS, socket.SOCK_DGRAM) or _free(FIRST_RADIUS, socket.SOCK_DGRAM),
@@ -126,6 +131,7 @@ def choose_addresses(folder: Path, port: int | None = None, radius_port: int | N
         portal=_chosen(port and port + 1, _PAGES, stream) or _free(FIRST_PORTAL, stream),
         soft_token=_chosen(port and port + 2, _PAGES, stream) or _free(FIRST_SOFT_TOKEN, stream),
         console=_chosen(port and port + 4, _PAGES, stream) or _free(FIRST_CONSOLE, stream),
+        api=_chosen(port and port + 5, _PAGES, stream) or _free(FIRST_API, stream),
         codes=_chosen(port and port + 3, _PAGES, stream) or _free(FIRST_CODES, stream),
         has_bank=demo_bank() is not None,
         secret=kept(folder / _SECRET, lambda: secrets.token_urlsafe(18)),
@@ -145,6 +151,7 @@ def write_settings(folder: Path, addresses: DemoAddresses) -> Path:
         portal=addresses.portal,
         soft_token=addresses.soft_token,
         console=addresses.console,
+        api=addresses.api,
         secret=addresses.secret,
         bank_address=BANK_ADDRESS,
     )

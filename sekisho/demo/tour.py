@@ -35,6 +35,9 @@ def print_addresses(addresses: DemoAddresses, folder: Path) -> None:
     typer.echo(f"Soft token:         http://localhost:{addresses.soft_token}/   a token for customers without one")
     typer.echo(f"Codes:              http://localhost:{addresses.codes}/   what the sample tokens show now")
     typer.echo(f"Staff's console:    http://localhost:{addresses.console}/   find a customer, act, approve, audit")
+    typer.echo(
+        f"JSON API:           http://localhost:{addresses.api}/api/v1/openapi.json   for the bank's other programs"
+    )
     typer.echo(f"RADIUS:             127.0.0.1:{addresses.radius}   (settings, store and logs: {folder})\n")
 
 
@@ -117,6 +120,7 @@ def print_lines(people: list[Sample], addresses: DemoAddresses, folder: Path) ->
     live = f"$({shows})"
     radclient = f"radclient -x 127.0.0.1:{addresses.radius} auth {shlex.quote(addresses.secret)}"
     sekisho = f"{_command()} --config {shlex.quote(_short(folder / 'sekisho.toml'))}"
+    customer = f"http://localhost:{addresses.api}/api/v1/customers/taro"
     typer.echo(
         f"""Paste into another terminal ({shows.split()[0]} is taro's software token):
 
@@ -131,6 +135,10 @@ def print_lines(people: list[Sample], addresses: DemoAddresses, folder: Path) ->
   # What the audit trail says, and what staff can do.
   {sekisho} audit
   {sekisho} customer show taro
+
+  # The same customer for a program: a key, which is printed once, and one call. (curl reads the key from its input.)
+  KEY=$({sekisho} api-key create tour-$$ --scope customers:read | grep -o '[^ ]*$' | tail -1)
+  echo "header = \\"Authorization: Bearer $KEY\\"" | curl --silent -K - {customer}
 """
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
@@ -96,13 +97,22 @@ def test_the_banks_address_comes_first_and_every_address_answers(
 ) -> None:
     assert served[1].strip().startswith("Open the bank:")
     found = addresses(served[1])
-    assert len(found) == 5
-    for address in found:
+    assert len(found) == 6
+    for address in found[:5]:
         with urllib.request.urlopen(address, timeout=60) as page:  # noqa: S310
             assert page.status == 200
     with urllib.request.urlopen(found[0], timeout=60) as page:  # noqa: S310
         html = page.read().decode()
     assert f"{found[1]}enrol" in html and f"{found[1]}suspend" in html
+
+
+def test_the_api_describes_itself_and_answers_the_printed_call(served: tuple[subprocess.Popen[str], str]) -> None:
+    (described,) = re.findall(r"^JSON API: +(\S+)", served[1], re.MULTILINE)
+    with urllib.request.urlopen(described, timeout=60) as answer:  # noqa: S310
+        assert json.load(answer)["openapi"].startswith("3.1")
+    printed = [line for line in served[1].splitlines() if line.startswith("  KEY=") or "| curl" in line]
+    lines = "\n".join(printed).replace("$(sekisho ", f"$({sys.executable} -m sekisho ")
+    assert json.loads(paste(lines))["contract_id"] == "taro"
 
 
 def test_there_is_a_customer_for_every_state_and_a_permit_for_the_lost_one(
@@ -139,7 +149,7 @@ def test_the_printed_line_is_accepted_once_and_the_challenge_answered(
 
 
 def test_the_printed_staff_commands_work(served: tuple[subprocess.Popen[str], str]) -> None:
-    commands = [line.strip() for line in served[1].splitlines() if re.match(r"  \S*sekisho --config", line)]
+    commands = [line.strip() for line in served[1].splitlines() if re.match(r"  [^\s=]*sekisho --config", line)]
     assert len(commands) == 2
     for command in commands:
         words = command.split()[1:]
@@ -203,12 +213,12 @@ def test_a_name_without_token_and_a_folder_without_demo_are_told(
 
 def test_the_ports_can_be_chosen_and_one_that_is_taken_is_named(tmp_path: Path) -> None:
     with alone():
-        port, radius_port = four_free_ports(), free_port()
+        port, radius_port = six_free_ports(), free_port()
         command = [sys.executable, "-m", "sekisho", "demo", "--once", "--folder", str(tmp_path / "bank")]
         command += ["--port", str(port), "--radius-port", str(radius_port)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    assert addresses(done.stdout) == [f"http://localhost:{port + more}/" for more in range(5)]
+    assert addresses(done.stdout) == [f"http://localhost:{port + more}/" for more in (0, 1, 2, 3, 4, 5)]
     assert f"127.0.0.1:{radius_port} " in done.stdout
     for kind, taken in ((socket.SOCK_STREAM, port + 1), (socket.SOCK_DGRAM, radius_port)):
         with socket.socket(socket.AF_INET, kind) as holder:
@@ -219,16 +229,16 @@ def test_the_ports_can_be_chosen_and_one_that_is_taken_is_named(tmp_path: Path) 
         assert done.returncode == 2 and f"port {taken} of 127.0.0.1 cannot be used" in " ".join(done.stderr.split())
 
 
-def four_free_ports() -> int:
-    """The first of four ports in a row that nobody has now."""
+def six_free_ports() -> int:
+    """The first of six ports in a row that nobody has now."""
     for _ in range(50):
         port = free_port(socket.SOCK_STREAM)
         with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as held:
-            for more in range(5):
+            for more in range(6):
                 probe = held.enter_context(socket.socket())
                 probe.bind(("127.0.0.1", port + more))
             return port
-    raise AssertionError("no four free ports in a row")
+    raise AssertionError("no six free ports in a row")
 
 
 def test_there_is_a_member_of_staff_of_each_role_and_a_link_for_the_first_passkey(
