@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from admin_web.colours import Colour
 from admin_web.http.section import HttpSection
+from otp_core.settings.first_factors import first_factor_key
 from otp_core.settings.section import ExistingPath, count
 from otp_core.settings.values import Address, Issuer, Listen, Origin, PageUrl, TimeZone
 
@@ -80,6 +81,8 @@ class WebSettings(HttpSection):
         100_000,
         "Wrong passwords from one source address, for any customer, that cost it no delay (IPv6: one /64).",
     )
+
+    first_factor: str = first_factor_key("customers at the sign-in of the pages")
 
     _soft_token: str | None = PrivateAttr(None)
 

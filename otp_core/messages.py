@@ -1,6 +1,7 @@
 """Texts for customers who log in without a page: prompts and refusals, in Japanese and English.
 
-They hold no secret and no reason: a refusal has the same text whatever was wrong.
+They hold no secret. A refusal has the same text whatever was wrong, but for PROBLEM_TEXTS, which only clients get that
+ask for them.
 """
 
 from __future__ import annotations
@@ -31,3 +32,26 @@ TEXTS: dict[tuple[Language, Text], str] = {
     (Language.EN, Text.REJECT): "Login failed. Check what you entered.",
 }
 """Text of each answer. An acceptance has none, unless a client's settings give one."""
+
+_EXPIRED_JA = "パスワードの有効期限が切れています。変更してから、もう一度ログインしてください。"
+_EXPIRED_EN = "Your password has expired. Change it, then log in again."
+_ACCOUNT_JA = "この口座は現在ご利用になれません。窓口にお問い合わせください。"
+_ACCOUNT_EN = "This account cannot be used now. Please contact us."
+
+PROBLEM_TEXTS: dict[tuple[Language, str], str] = {
+    (Language.JA, "password-expired"): _EXPIRED_JA,
+    (Language.EN, "password-expired"): _EXPIRED_EN,
+    (Language.JA, "password-must-change"): "パスワードの変更が必要です。変更してから、もう一度ログインしてください。",
+    (Language.EN, "password-must-change"): "Your password has to be changed. Change it, then log in again.",
+    (Language.JA, "account-disabled"): _ACCOUNT_JA,
+    (Language.EN, "account-disabled"): _ACCOUNT_EN,
+    (Language.JA, "account-expired"): _ACCOUNT_JA,
+    (Language.EN, "account-expired"): _ACCOUNT_EN,
+    (
+        Language.JA,
+        "account-locked-there",
+    ): "この口座はロックされています。窓口にお問い合わせください。",
+    (Language.EN, "account-locked-there"): "This account is locked. Please contact us.",
+}
+"""Refusals that say what is wrong with the account where the password is kept, by language and the code of the finding
+(login.table.Finding). For clients with explain_password_problems."""

@@ -63,6 +63,7 @@ class Profile:
     texts: Mapping[Language, Mapping[TextName, str]] = field(default_factory=lambda: TEXTS)
     password_only_uses: frozenset[OtpUse] = frozenset({OtpUse.NONE, OtpUse.SUSPENDED})
     code_is_enough: bool = False
+    first_factor: str = "local"
     enrol_until: date | None = None
 
     def disposition(self, start: Start, groups: Groups) -> tuple[Disposition, str]:
@@ -83,7 +84,7 @@ class Profile:
         if self.enrol_until is not None:
             uses = uses | {OtpUse.NONE} if today <= self.enrol_until else uses - {OtpUse.NONE}
         mode = Mode.PASSWORD if without_code else _POLICY_MODES[self.ask_mode]
-        return Policy(mode, uses, self.language, code_is_enough=self.code_is_enough)
+        return Policy(mode, uses, self.language, code_is_enough=self.code_is_enough, first_factor=self.first_factor)
 
     def text(self, text_name: TextName, language: Language | None = None) -> str:
         """A prompt or message, in the profile's language unless another is given."""
@@ -132,6 +133,7 @@ def _profile(section: HostProfile) -> Profile:
         store_policy = {
             "password_only_uses": password_only(section.without_token, section.suspended, section.lost),
             "code_is_enough": section.without_password == "code",
+            "first_factor": section.first_factor,
             "enrol_until": section.enrol_until,
         }
     return Profile(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from otp_core.model import Language
+from otp_core.settings.first_factors import first_factor_key
 from otp_core.settings.renamed import FormerName
 from otp_core.settings.repeated import Remark, entries, repeated, tables
 from otp_core.settings.section import Section, count, seconds, yes_or_no
@@ -113,6 +114,7 @@ class PamProfile(HostProfile):
     """A profile on the machine that holds the store."""
 
     without_token: Answer = without_token_key("no code")
+    first_factor: str = first_factor_key("its users, in every mode that asks for one")
     without_password: Literal["code", "reject"] = Field(
         default="reject",
         description="A customer whose password is not kept here, where the mode asks for one: code alone, or reject.",

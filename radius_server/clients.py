@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from otp_core.login.policy import password_only
-from otp_core.messages import TEXTS, Text
+from otp_core.messages import PROBLEM_TEXTS, TEXTS, Text
 from otp_core.model import Language, Mode, Policy
 from otp_core.radius.codec import Attribute, AttributeType, Packet, PacketCode, text_attributes
 from otp_core.radius.dictionary import Dictionary
@@ -35,7 +35,8 @@ class Client:
     ``texts``: the Reply-Messages by language and text. ``accept_attributes``: what every Access-Accept carries.
     ``reject_delay``: seconds. ``reply_max``: octets. ``challenges``: whether it may be asked a question. ``respells``:
     whether its names or passwords have to be rewritten. ``shared``: there are others on its network, so
-    ``Clients.choose`` has to be asked. The rest is as in the settings.
+    ``Clients.choose`` has to be asked. ``problem_texts``: Reply-Messages by language and finding, for an account that
+    cannot be used where its password is kept; empty unless the client is to be told. The rest is as in the settings.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Client:
     challenges: bool
     respells: bool
     shared: bool = False
+    problem_texts: Mapping[tuple[Language, str], list[Attribute]] = field(default_factory=dict)
 
     @property
     def at_risk(self) -> bool:
@@ -148,6 +150,7 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         nas_identifier=None if settings.nas_identifier is None else settings.nas_identifier.encode(),
         challenges=settings.mode in (Mode.CHALLENGE, Mode.AUTO),
         respells=settings.realm != "keep" or settings.cut_at_nul,
+        problem_texts=_problem_texts() if settings.explain_password_problems else {},
     )
 
 
@@ -158,6 +161,7 @@ def _policy(settings: ClientSettings) -> Policy:
         language=settings.language,
         repeated_login_seconds=settings.repeated_login_seconds,
         code_is_enough=settings.without_password == "code",
+        first_factor=settings.first_factor,
         separator=settings.separator or "",
         code_first=settings.code_position == "before",
         fold_case=settings.fold_case,
@@ -174,3 +178,7 @@ def _texts(settings: ClientSettings) -> dict[tuple[Language, Text], list[Attribu
         for language in Language
         for text in Text
     }
+
+
+def _problem_texts() -> dict[tuple[Language, str], list[Attribute]]:
+    return {about: text_attributes(AttributeType.REPLY_MESSAGE, text) for about, text in PROBLEM_TEXTS.items()}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from otp_core.model import Language, Mode
+from otp_core.settings.first_factors import first_factor_key
 from otp_core.settings.renamed import FormerName
 from otp_core.settings.repeated import Remark, entries, repeated, tables
 from otp_core.settings.section import ExistingPath, ReadSecretPath, Section, count, seconds, yes_or_no
@@ -91,6 +92,15 @@ class ClientSettings(Section):
     without_password: Literal["code", "reject"] = Field(
         default="reject",
         description="A customer whose password is not kept here, where the mode asks for one: code alone, or reject.",
+    )
+    first_factor: str = first_factor_key("its customers, in every mode that asks for one")
+    relay: bool = yes_or_no(
+        False, "Pass on the attributes that its first factor's upstream sends (relay_attributes there)."
+    )
+    explain_password_problems: bool = yes_or_no(
+        False,
+        "Say in the Reply-Message of an Access-Reject what is wrong with the account there: password expired or to be "
+        "changed, account disabled, expired or locked. It tells a guesser, too.",
     )
     suspended: Answer | None = Field(default=None, description="Suspended, if it is to differ from without_token.")
     lost: Answer | None = Field(default=None, description="Token reported lost (left out: reject).")

@@ -17,6 +17,8 @@ from admin_web.settings import DEFAULT_ISSUER
 from otp_core.settings import Checks, PasswordSettings
 from otp_core.settings.repeated import Remark
 from otp_core.settings.sources import SourceMap
+from otp_core.settings.toml_lines import Location
+from sekisho import first_factor_checks
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
@@ -32,6 +34,7 @@ def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
     """Entries that an earlier entry of the same list has already. ``values`` are not checked yet."""
     yield from pam_module.settings.given_twice(values, sources)
     yield from radius_server.settings.given_twice(values, sources)
+    yield from first_factor_checks.given_twice(values, sources)
 
 
 def problems(settings: Settings) -> Iterator[Remark]:
@@ -44,6 +47,7 @@ def problems(settings: Settings) -> Iterator[Remark]:
     yield from _shared_origins(settings)
     yield from _clashing_addresses(settings)
     yield from radius_server.settings.problems(settings.radius)
+    yield from first_factor_checks.problems(settings)
     if settings.pam is not None and (reason := _no_place_for_a_socket(settings.pam.socket, settings)):
         yield (
             ("pam", "socket"),
@@ -124,6 +128,7 @@ def risks(settings: Settings) -> Iterator[Remark]:
         text = "is every address of this machine, and whoever reaches it reads the figures; write an internal one"
         yield ("metrics", "listen"), text
     yield from radius_server.settings.risks(settings.radius)
+    yield from first_factor_checks.risks(settings)
     if settings.pam:
         yield from pam_module.settings.risks(settings.pam)
 
@@ -151,11 +156,10 @@ def _hashes_well(password: PasswordSettings) -> bool:
 
 
 def shows_secrets(path: Path, settings: Settings, sources: SourceMap) -> bool:
-    """Whether the file holds a RADIUS client's secret and every user may read it. Raises OSError."""
-    held = any(
-        (sources.exactly(("radius", "clients", index, "secret")) or "").startswith(f"{path}:")
-        for index in range(len(settings.radius.clients))
-    )
+    """Whether the file holds a secret shared over RADIUS and every user may read it. Raises OSError."""
+    places: list[Location] = [("radius", "clients", index, "secret") for index in range(len(settings.radius.clients))]
+    places += [("upstreams", index, "secret") for index in range(len(settings.upstreams))]
+    held = any((sources.exactly(place) or "").startswith(f"{path}:") for place in places)
     return held and bool(path.stat().st_mode & stat.S_IROTH)
 
 

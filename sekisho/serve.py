@@ -37,7 +37,9 @@ from sekisho.supervisor import SIGNALS, Role, supervise
 from sekisho.wiring import open_application, open_failures
 
 _log = structlog.get_logger("sekisho")
-_RESTART_SECTIONS = ("store", "login", "password", "throttle", "notices", "metrics", "log")
+_RESTART_SECTIONS = (
+    "store", "login", "password", "throttle", "upstreams", "first_factors", "notices", "metrics", "log",
+)  # fmt: skip
 """Sections that a reload does not apply. The doors' own sections: see ``Door.reload``."""
 
 

@@ -13,6 +13,7 @@ from admin_web.console.settings import ConsoleSettings
 from admin_web.settings import WebSettings
 from admin_web.softtoken.settings import SoftTokenSettings
 from otp_core.settings import (
+    FirstFactorSettings,
     Loaded,
     LoginSettings,
     LogSettings,
@@ -21,6 +22,7 @@ from otp_core.settings import (
     PasswordSettings,
     StoreSettings,
     ThrottleSettings,
+    UpstreamSettings,
     read_settings,
 )
 from otp_core.settings.sources import DELIMITER, PREFIX
@@ -45,6 +47,12 @@ class Settings(BaseSettings):
     login: LoginSettings = Field(default_factory=LoginSettings)
     password: PasswordSettings = Field(default_factory=PasswordSettings)
     throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)
+    upstreams: tuple[UpstreamSettings, ...] = Field(
+        default=(), max_length=64, description="RADIUS servers that are asked about logins."
+    )
+    first_factors: tuple[FirstFactorSettings, ...] = Field(
+        default=(), max_length=64, description="Who checks login passwords, where it is not the hashes kept here."
+    )
     radius: RadiusSettings = Field(default_factory=RadiusSettings)
     web: WebSettings | None = None
     soft_token: SoftTokenSettings | None = None

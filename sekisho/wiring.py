@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from otp_core.authentication.explanation import Explainer, Throttles
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import ClockSetAhead, ClockSetBack, GuardedClock
 from otp_core.doors import Services
-from otp_core.first_factor import LOCAL_PASSWORD
+from otp_core.first_factor import LOCAL_PASSWORD, FirstFactor
 from otp_core.first_factor.failures import FailureTable
 from otp_core.first_factor.hash_pool import HashPool
 from otp_core.first_factor.hashes import Cost
@@ -27,6 +27,7 @@ from otp_core.first_factor.throttle import (
     PasswordThrottle,
     StationThrottle,
 )
+from otp_core.first_factor.unasked import Unasked
 from otp_core.health import Health
 from otp_core.kernel_clock import KernelClock
 from otp_core.login.evaluate import Evaluator
@@ -40,6 +41,7 @@ from otp_core.store.store import Store
 from otp_core.tally import Tally
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
 from otp_core.verdict_log import VerdictLog
+from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
 
 BUSY_SECONDS = 0.1
@@ -63,10 +65,12 @@ class Application:
     sender: Sender | None
     timekeeper: Timekeeper
     watch: PutBackWatch
+    exits: AsyncExitStack
 
     async def close(self) -> None:
         """Close everything. Call it after the doors have closed."""
         await self.services.authenticator.close()
+        await self.exits.aclose()
         self.hash_pool.close()
         self.queue.close()
         self.services.login_reader.close()
@@ -131,11 +135,13 @@ def open_application(
     queue = LoginQueue(login_batch, evaluator, clock, store.ids)
     desk = Desk(store, evaluator, clock.now, settled=lambda: clock.settled)
     pool = HashPool(settings.password.hash_threads, settings.password.max_waiting)
+    exits = AsyncExitStack()
+    local = LocalPassword(login_reader, pool, cost_of(settings), desk.customers.renew_password_hash)
     authenticator = Authenticator(
         queue,
         login_reader,
         evaluator,
-        {LOCAL_PASSWORD: LocalPassword(login_reader, pool, cost_of(settings), desk.customers.renew_password_hash)},
+        make_first_factors(Supplies(settings, local, store.sealer, exits)),
         PasswordThrottle(_password_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         store.sealer.fingerprint,
         clock.now,
@@ -147,7 +153,7 @@ def open_application(
     health = Health(store.maintenance(), clock, queue)
     verdict_log = VerdictLog(settings.log.verdicts, store.sealer.name_fingerprint, store.ids.next)
     services = Services(store, authenticator, desk, login_reader, health, failures, verdict_log, Tally())
-    return Application(settings, services, queue, login_batch, clock, pool, sender, timekeeper, watch)
+    return Application(settings, services, queue, login_batch, clock, pool, sender, timekeeper, watch, exits)
 
 
 @contextmanager
@@ -163,8 +169,14 @@ def explaining(settings: Settings, store: Store) -> Iterator[Explainer]:
         StationThrottle(_station_delays(settings), time.monotonic, table, fingerprint),
     )
     local = LocalPassword(reader, pool, cost_of(settings), lambda *_: None)
+    factors: dict[str, FirstFactor] = {LOCAL_PASSWORD: local}
+    for section in settings.first_factors:
+        if section.type == "local":
+            factors[section.name] = local
+        elif section.type == "none":
+            factors[section.name] = Unasked()
     try:
-        yield Explainer(reader, _evaluator(settings, store), {LOCAL_PASSWORD: local}, throttles, fingerprint, at)
+        yield Explainer(reader, _evaluator(settings, store), factors, throttles, fingerprint, at)
     finally:
         table.close()
         pool.close()

@@ -97,6 +97,8 @@ class KnownPasswords:
     silent: bool = False
     slow: float = 0.0
     has_rounds = False
+    one_reading = False
+    reachable = True
 
     async def check(self, question: Question) -> FirstFinding:
         customer = question.attempt.customer

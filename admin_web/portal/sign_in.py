@@ -25,7 +25,7 @@ from otp_core.audit import Event
 from otp_core.doors import Services
 from otp_core.first_factor.throttle import STATION_FIRST_DELAY, STATION_LONGEST_DELAY, StationThrottle
 from otp_core.login.policy import Delays
-from otp_core.model import Attempt, AuditRow, Mode, Policy
+from otp_core.model import Attempt, AuditRow, BackendSilent, Mode, Policy
 from otp_core.otp import normalise_contract_id
 from otp_core.station import station_of
 from otp_core.store.retry import retry_while_busy
@@ -37,8 +37,6 @@ REFUSAL_SECONDS = 1.0
 """From the arrival of a wrong pair until its answer, as RADIUS has its reject_delay: imported hashes take several times
 as long to check as our own, and the time would tell whose password is one. What takes longer is answered after the next
 whole number of these, so that it tells little."""
-
-_PASSWORD_ONLY = Policy(Mode.PASSWORD)
 
 
 class SignIn:
@@ -100,15 +98,17 @@ class SignIn:
                 await self._audit_failure(contract_id, "wrong password, or too soon after one", principal, arrived)
                 return "wrong-pair"
             self._addresses.passed("", address)
+        except BackendSilent:
+            self._addresses.take_back("", address)  # an outage is nobody's wrong password
+            raise
         finally:
             self._addresses.leave("", address)
         return None
 
     async def _is_correct(self, contract_id: str, password: str, principal: Principal) -> bool:
         deadline = asyncio.get_running_loop().time() + PASSWORD_SECONDS
-        attempt = Attempt(
-            contract_id, password, _PASSWORD_ONLY, ACTOR, principal.source, principal.source, deadline=deadline
-        )
+        policy = Policy(Mode.PASSWORD, first_factor=self._settings().first_factor)
+        attempt = Attempt(contract_id, password, policy, ACTOR, principal.source, principal.source, deadline=deadline)
         return await self._services.authenticator.check_password(attempt)
 
     async def _audit_failure(self, contract_id: str, reason: str, principal: Principal, arrived: float) -> None:

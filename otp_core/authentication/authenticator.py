@@ -30,6 +30,7 @@ from otp_core.model import (
     Mode,
     OtpUse,
     Overloaded,
+    Policy,
     Silence,
     Verdict,
 )
@@ -107,7 +108,7 @@ class Authenticator:
     def _admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
         if attempt.challenge is None:
             self._first_round(attempt, on_verdict)
-        elif attempt.policy.mode in _ASKING and not self._first_factors[attempt.policy.first_factor].has_rounds:
+        elif attempt.policy.mode in _ASKING and not self._has_rounds(attempt.policy):
             self._submit(self._second_round(attempt), on_verdict)
         else:
             self._start(self._answer_challenge(attempt, attempt.challenge, on_verdict))
@@ -131,7 +132,12 @@ class Authenticator:
         except TimeoutError:
             return False
         try:
-            found = await self._ask_first_factor(Question(attempt, (attempt.user_password,)))
+            try:
+                found = await self._ask_first_factor(Question(attempt, (attempt.user_password,)))
+            except BackendSilent as error:
+                if not isinstance(error, Overloaded):
+                    self._throttle.take_back(customer, station)
+                raise
             if not (isinstance(found, FirstFinding) and found.right and found.held):
                 return False
             if await self._login_reader.login_record(customer) is None:
@@ -182,7 +188,7 @@ class Authenticator:
             on_verdict(Silence(str(error)))
             return
         policy = attempt.policy
-        may_ask = policy.mode in _ASKING or self._first_factors[policy.first_factor].has_rounds
+        may_ask = policy.mode in _ASKING or self._has_rounds(policy)
         if not may_ask and (challenge is None or challenge.client != attempt.client):
             self._first_round(attempt._replace(challenge=None), on_verdict)
         elif challenge is None or challenge.first_factor_state is None:
@@ -206,6 +212,7 @@ class Authenticator:
             try:
                 request = await self._checked(attempt, state)
             except BackendSilent as error:
+                self._not_looked_at(error, attempt)
                 on_verdict(Silence(str(error), busy=isinstance(error, Overloaded)))
                 return
             except Exception:
@@ -244,6 +251,14 @@ class Authenticator:
         if station := self._station_over_all(attempt):
             self._stations.leave("", station)
 
+    def _not_looked_at(self, error: BackendSilent, attempt: Attempt) -> None:
+        """An outage is nobody's wrong password. What strangers bring about by asking too much still is."""
+        if isinstance(error, Overloaded):
+            return
+        self._throttle.take_back(attempt.customer, counted_station(attempt))
+        if station := self._station_over_all(attempt):
+            self._stations.take_back("", station)
+
     def _passed(self, attempt: Attempt) -> None:
         self._throttle.passed(attempt.customer, counted_station(attempt))
         if station := self._station_over_all(attempt):
@@ -258,17 +273,38 @@ class Authenticator:
     async def _ask_first_factor(self, question: Question) -> FirstFinding | NextRound:
         """What the first factor of the attempt's policy found. Raises BackendSilent, also after the deadline."""
         attempt = question.attempt
+        factor = self._first_factor(attempt.policy)
+        if factor.one_reading and question.state is None and not question.candidates[0]:
+            return FirstFinding(right=False)  # some servers take an empty password for a question who is there
         try:
             async with asyncio.timeout_at(_cancelled_at(attempt)):
-                return await self._first_factors[attempt.policy.first_factor].check(question)
+                return await factor.check(question)
         except TimeoutError:
             raise BackendSilent(f"the first factor {attempt.policy.first_factor!r} did not answer in time") from None
+
+    def _first_factor(self, policy: Policy) -> FirstFactor:
+        """Raises BackendSilent for one that is not there: a reload may name what only a restart makes."""
+        factor = self._first_factors.get(policy.first_factor)
+        if factor is None:
+            raise BackendSilent(f"there is no first factor {policy.first_factor!r} yet: it waits for a restart")
+        return factor
+
+    def _has_rounds(self, policy: Policy) -> bool:
+        factor = self._first_factors.get(policy.first_factor)
+        return factor is not None and factor.has_rounds
+
+    def reachable(self, first_factor: str) -> bool:
+        """Whether the first factor of this name would answer, as far as is known."""
+        factor = self._first_factors.get(first_factor)
+        return factor is not None and factor.reachable
 
     async def _checked(self, attempt: Attempt, state: bytes | None) -> LoginRequest:
         """The request for the queue: the reading whose password is right, or else the last. Raises BackendSilent."""
         if state is None:
             record = await self._login_reader.login_record(attempt.customer)
             readings, most = self._readings(attempt, record)
+            if self._first_factor(attempt.policy).one_reading:
+                readings, most = readings[:1], 1
         else:
             stage = Stage.PASSWORD if attempt.policy.mode is Mode.PASSWORD else Stage.FIRST_ROUND
             readings, most = [(LoginRequest(attempt, stage), attempt.user_password)], 1

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from otp_core.authentication.authenticator import Authenticator
-from otp_core.first_factor import FirstFinding, Question
+from otp_core.first_factor import FirstFactor, FirstFinding, Question
+from otp_core.first_factor.unasked import Unasked
 from otp_core.login.next_step import FINDING_OF_TEXT
 from otp_core.login.requests import Decision, Facts
 from otp_core.login.table import FINDING_TEXT, Finding
@@ -136,6 +137,8 @@ class PasswordTakenAsRight:
 
     reader: LoginReader
     has_rounds = False
+    one_reading = False
+    reachable = True
 
     async def check(self, question: Question) -> FirstFinding:
         """See ``FirstFactor``."""
@@ -147,3 +150,33 @@ class PasswordTakenAsRight:
         if _STAND_IN not in question.candidates:
             return FirstFinding(right=False)
         return FirstFinding(right=True, candidate=question.candidates.index(_STAND_IN))
+
+
+@dataclass
+class TakenAsRightElsewhere:
+    """In the place of a server elsewhere, which is not asked: it would count, and a password of one's own may have been
+    typed. ``password``: the one that is taken to be right."""
+
+    password: str
+    has_rounds = False
+    one_reading = True
+    reachable = True
+
+    async def check(self, question: Question) -> FirstFinding:
+        """See ``FirstFactor``."""
+        return FirstFinding(right=question.candidates[0] == self.password)
+
+
+def first_factors_for(
+    asked: Asked, passwords: Mapping[str, FirstFactor], reader: LoginReader
+) -> Mapping[str, FirstFactor]:
+    """The first factors for an explanation. ``passwords``: those that ask no server elsewhere."""
+    factors = dict(passwords)
+    if asked.password is None:
+        factors = {
+            name: factor if isinstance(factor, Unasked) else PasswordTakenAsRight(reader)
+            for name, factor in factors.items()
+        }
+    password = _STAND_IN if asked.password is None else asked.password
+    factors.setdefault(asked.policy.first_factor, TakenAsRightElsewhere(password))
+    return factors

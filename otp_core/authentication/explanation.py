@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from otp_core.audit import Ids
 from otp_core.authentication.authenticator import Authenticator
-from otp_core.authentication.dry_run import Asked, Conversation, PasswordTakenAsRight, ReadingBatch, Round
+from otp_core.authentication.dry_run import Asked, Conversation, ReadingBatch, Round, first_factors_for
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import GuardedClock
 from otp_core.first_factor import FirstFactor
@@ -98,8 +98,8 @@ class Throttles:
 
 
 class Explainer:
-    """``passwords``: the first factors that check a password, by name. ``at``: the moment (ms) at which everything is
-    looked at. Belongs to one event loop."""
+    """``passwords``: the first factors by name, without those that would ask a server elsewhere. ``at``: the moment
+    (ms) at which everything is looked at. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -136,9 +136,7 @@ class Explainer:
     def _authenticator(self, asked: Asked, batch: ReadingBatch) -> Authenticator:
         """The server's, with a batch that writes nothing."""
         clock = GuardedClock(lambda: self._at / 1000)
-        factors = self._passwords
-        if asked.password is None:
-            factors = dict.fromkeys(factors, PasswordTakenAsRight(self._reader))
+        factors = first_factors_for(asked, self._passwords, self._reader)
         queue = LoginQueue(batch, self._evaluator, clock, Ids())
         return Authenticator(
             queue,
@@ -175,9 +173,15 @@ class Explainer:
             passwords[0],
             tokens,
             _effects(decision, record, rules.lock_after),
-            _notes(asked, record, last.finding),
+            self._notes(asked, record, last.finding),
             bool(near),
         )
+
+    def _notes(self, asked: Asked, record: LoginRecord | None, finding: Finding | None) -> tuple[str, ...]:
+        notes, factor = _notes_of(asked, record, finding), asked.policy.first_factor
+        if asked.policy.mode is Mode.CODE or asked.password is None or factor in self._passwords:
+            return notes
+        return (*notes, f"{factor} was not asked about the password: it is taken to be right")
 
     def _fits(self, record: LoginRecord | None, code: str | None) -> tuple[TokenFit, ...]:
         if record is None:
@@ -245,7 +249,7 @@ def _effects(decision: Decision, record: LoginRecord | None, lock_after: int) ->
     return (*found, *("lock the customer" for _ in decision.locked))
 
 
-def _notes(asked: Asked, record: LoginRecord | None, finding: Finding | None) -> tuple[str, ...]:
+def _notes_of(asked: Asked, record: LoginRecord | None, finding: Finding | None) -> tuple[str, ...]:
     mode, found = asked.policy.mode, []
     if asked.password is None and mode is not Mode.CODE:
         found.append("no password was given: it is taken to be right")

@@ -1,7 +1,10 @@
 """The first factor: who can say whether a login password is right. May be slow, so never inside a transaction.
 
-Seam: ``FirstFactor``. ``local`` checks the hashes kept in the store; a RADIUS or LDAP server goes beside it, in a
-module of its own. Which one is asked, the client's policy names (``Policy.first_factor``).
+Seam: ``FirstFactor``. ``local`` checks the hashes kept in the store, ``unasked`` asks nobody; what asks a server
+elsewhere has a module of its own. Which one is asked, the client's policy names (``Policy.first_factor``).
+
+What a server elsewhere says about an account (expired, disabled, locked there) is a ``Finding`` of its own, in the
+``reason`` of a ``FirstFinding`` that is not right: told apart in the audit trail, and one answer outside.
 """
 
 from __future__ import annotations
@@ -36,12 +39,24 @@ class Question(NamedTuple):
 
 
 class FirstFactor(Protocol):
-    """One question. Unknown customers take as long as known ones."""
+    """One question. Unknown customers take as long as known ones.
+
+    A customer of a server elsewhere is known here too: with their tokens, but without a password hash."""
+
+    @property
+    def one_reading(self) -> bool:
+        """Whether it is given the first candidate only. A server elsewhere counts wrong passwords, too: it is asked
+        once for each login."""
+
+    @property
+    def reachable(self) -> bool:
+        """False while it is known that nobody would answer. Then Status-Server is silent, so that gateways move on."""
 
     @property
     def has_rounds(self) -> bool:
         """Whether it may answer with a NextRound."""
 
     async def check(self, question: Question) -> FirstFinding | NextRound:
-        """What it found. Raises BackendSilent if nobody can say now: then the gateway hears silence, not a refusal. It
-        has to keep to the attempt's deadline; a second later it is cancelled, and counts as silent."""
+        """What it found. Raises BackendSilent if nobody can say now: then the gateway hears silence, not a refusal, and
+        no failure is counted. It has to keep to the attempt's deadline; a second later it is cancelled, and counts as
+        silent. Never an acceptance that nobody gave."""

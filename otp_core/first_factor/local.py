@@ -38,6 +38,8 @@ class LocalPassword:
     """Checks against argon2id, and against hashes that were migrated from elsewhere, in a bounded pool of threads."""
 
     has_rounds = False
+    one_reading = False
+    reachable = True
 
     def __init__(self, reader: LoginReader, pool: HashPool, cost: Cost, renew: Renew) -> None:
         self._reader, self._pool, self._cost, self._renew = reader, pool, cost, renew

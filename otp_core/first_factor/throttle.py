@@ -152,6 +152,18 @@ class PasswordThrottle:
         """Let in, or on to the next question."""
         self._table.change(self._key(customer, calling_station), lambda _: NONE)
 
+    def take_back(self, customer: str, calling_station: str) -> None:
+        """Nobody could look at this password, so it was no failure: what ``enter`` counted for it goes."""
+        now = self._clock()
+
+        def without_this(found: Failures) -> Failures:
+            before = self._as_of(now, found)
+            if before.number < 1:
+                return before
+            return Failures(before.number - 1, before.free_at - self._delays.after(int(before.number)))
+
+        self._table.change(self._key(customer, calling_station), without_this)
+
     def _key(self, customer: str, calling_station: str) -> int:
         return self._fingerprint(b"password failures", customer.encode(), calling_station.encode())
 
@@ -167,15 +179,7 @@ class StationThrottle(PasswordThrottle):
 
     def passed(self, customer: str, calling_station: str) -> None:
         """Let in: this attempt was no failure. Nor was one that was refused elsewhere without a look."""
-        now = self._clock()
-
-        def take_back(found: Failures) -> Failures:
-            before = self._as_of(now, found)
-            if before.number < 1:
-                return before
-            return Failures(before.number - 1, before.free_at - self._delays.after(int(before.number)))
-
-        self._table.change(self._key(customer, calling_station), take_back)
+        self.take_back(customer, calling_station)
 
     def _key(self, customer: str, calling_station: str) -> int:
         return self._fingerprint(b"station failures", calling_station.encode())

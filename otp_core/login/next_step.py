@@ -17,6 +17,8 @@ class NextStep(StrEnum):
 
     CHECK_NAME = "check-name"
     CHECK_PASSWORD = "check-password"
+    CHANGE_PASSWORD = "change-password"
+    CHECK_ACCOUNT = "check-account"
     HOLD_PASSWORD = "hold-password"
     GIVE_CODE = "give-code"
     NEXT_CODE = "next-code"
@@ -36,6 +38,8 @@ class NextStep(StrEnum):
 NEXT_STEP_TEXT: dict[NextStep, str] = {
     NextStep.CHECK_NAME: "Compare the contract ID, letter by letter: nobody has this one.",
     NextStep.CHECK_PASSWORD: "The customer types the login password once more. Wrong passwords lock nobody.",
+    NextStep.CHANGE_PASSWORD: "The customer changes the login password where it is kept, then logs in with it.",
+    NextStep.CHECK_ACCOUNT: "Look at the account where the password is kept: it may not be used as it is.",
     NextStep.HOLD_PASSWORD: "No password is kept here for this customer: give them one, or let the code be enough.",
     NextStep.GIVE_CODE: "The customer types the code that the token shows now, all of its digits.",
     NextStep.NEXT_CODE: "The customer waits for the next code: each works only once.",
@@ -61,6 +65,13 @@ _ALWAYS: dict[Finding, tuple[NextStep, ...]] = {
     Finding.REPEATED_FAILURE: (NextStep.NEXT_CODE,),
     Finding.UNKNOWN_CUSTOMER: (NextStep.CHECK_NAME,),
     Finding.WRONG_PASSWORD: (NextStep.CHECK_PASSWORD,),
+    Finding.PASSWORD_EXPIRED: (NextStep.CHANGE_PASSWORD,),
+    Finding.PASSWORD_MUST_CHANGE: (NextStep.CHANGE_PASSWORD,),
+    Finding.ACCOUNT_DISABLED: (NextStep.CHECK_ACCOUNT,),
+    Finding.ACCOUNT_EXPIRED: (NextStep.CHECK_ACCOUNT,),
+    Finding.ACCOUNT_LOCKED_THERE: (NextStep.CHECK_ACCOUNT,),
+    Finding.NOT_PERMITTED_THERE: (NextStep.CHECK_ACCOUNT,),
+    Finding.QUESTION_REFUSED: (NextStep.CHECK_ACCOUNT,),
     Finding.FIRST_FACTOR_ASKS: (),
     Finding.CHALLENGE_GONE: (NextStep.BEGIN_AGAIN,),
     Finding.LOCKED: (NextStep.UNLOCK,),

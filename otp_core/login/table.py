@@ -27,6 +27,13 @@ class Finding(StrEnum):
     REPEATED_FAILURE = "repeated-failure"
     UNKNOWN_CUSTOMER = "unknown-customer"
     WRONG_PASSWORD = "wrong-password"
+    PASSWORD_EXPIRED = "password-expired"
+    PASSWORD_MUST_CHANGE = "password-must-change"
+    ACCOUNT_DISABLED = "account-disabled"
+    ACCOUNT_EXPIRED = "account-expired"
+    ACCOUNT_LOCKED_THERE = "account-locked-there"
+    NOT_PERMITTED_THERE = "not-permitted-there"
+    QUESTION_REFUSED = "question-refused"
     FIRST_FACTOR_ASKS = "first-factor-asks"
     CHALLENGE_GONE = "challenge-gone"
     LOCKED = "locked"
@@ -49,6 +56,13 @@ FINDING_TEXT: dict[Finding, str] = {
     Finding.REPEATED_FAILURE: "retransmission of a request whose code was wrong",
     Finding.UNKNOWN_CUSTOMER: "unknown customer",
     Finding.WRONG_PASSWORD: "wrong password",
+    Finding.PASSWORD_EXPIRED: "password expired, says the first factor",
+    Finding.PASSWORD_MUST_CHANGE: "password has to be changed, says the first factor",
+    Finding.ACCOUNT_DISABLED: "account disabled, says the first factor",
+    Finding.ACCOUNT_EXPIRED: "account expired, says the first factor",
+    Finding.ACCOUNT_LOCKED_THERE: "account locked, says the first factor",
+    Finding.NOT_PERMITTED_THERE: "not permitted to log in, says the first factor",
+    Finding.QUESTION_REFUSED: "the first factor asks a further question, and may not",
     Finding.FIRST_FACTOR_ASKS: "the first factor asks a further question",
     Finding.CHALLENGE_GONE: "challenge unknown, used, expired or somebody else's",
     Finding.LOCKED: "locked",

@@ -5,6 +5,7 @@ variable itself, and puts no secret into a message.
 """
 
 from otp_core.settings.describe import describe_schema, markdown_table, show
+from otp_core.settings.first_factors import FirstFactorSettings, UpstreamSettings
 from otp_core.settings.notices import NoticesSettings
 from otp_core.settings.problems import ConfigProblems, Problem
 from otp_core.settings.reader import Checks, Loaded, read_settings
@@ -22,6 +23,7 @@ __all__ = [
     "Address",
     "Checks",
     "ConfigProblems",
+    "FirstFactorSettings",
     "Loaded",
     "LogSettings",
     "LoginSettings",
@@ -31,6 +33,7 @@ __all__ = [
     "Problem",
     "StoreSettings",
     "ThrottleSettings",
+    "UpstreamSettings",
     "describe_schema",
     "markdown_table",
     "read_settings",

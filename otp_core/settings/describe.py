@@ -58,7 +58,8 @@ def _resolved(key: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
 
 
 def _default(value: object) -> str:
-    return f"`{_toml(value)}`" if value not in (None, []) else ""
+    text = _toml(value).replace("|", r"\|")  # which Markdown would take for the end of the cell
+    return f"`{text}`" if value not in (None, []) else ""
 
 
 def _takes(key: dict[str, Any]) -> str:

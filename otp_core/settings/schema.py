@@ -39,8 +39,9 @@ def element_of(kind: Any) -> Any:
 
 
 def sections(schema: type[BaseModel]) -> list[tuple[str, list[str]]]:
-    """Every section with its keys."""
-    return [(name, list(kind_at((name,), schema).model_fields)) for name in schema.model_fields]
+    """Every section with its keys; not those that are lists of tables."""
+    kinds = [(name, kind_at((name,), schema)) for name in schema.model_fields]
+    return [(name, list(kind.model_fields)) for name, kind in kinds if is_model(kind)]
 
 
 def markers(field: FieldInfo, wanted: type[Marker]) -> Iterator[Marker]:

@@ -79,7 +79,11 @@ class Replies:
         The delay runs from the arrival, so that the time of the reply does not tell what was wrong. A waiting reject
         is one timer: it does not count as in flight.
         """
-        attributes = exchange.client.texts[verdict.language, Text.REJECT]
+        client = exchange.client
+        attributes = (
+            client.problem_texts.get((verdict.language, verdict.reason))
+            or (client.texts[verdict.language, Text.REJECT])
+        )
         delay = exchange.received + exchange.client.reject_delay - self._loop.time()
         if delay <= 0:
             self._reply(exchange, PacketCode.ACCESS_REJECT, attributes)

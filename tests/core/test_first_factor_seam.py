@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from otp_core.first_factor import FirstFinding, NextRound, Question
-from otp_core.login.table import Finding
+from otp_core.first_factor.unasked import Unasked
+from otp_core.login.table import FINDING_TEXT, Finding
 from otp_core.model import Accept, BackendSilent, Challenge, Mode, Policy, Reject, Silence
 from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, PASSWORD, Bank
 from tests.core.entrance import entrance, run
@@ -28,6 +29,9 @@ class Directory:
     asks: bool = False
     silent: bool = False
     hangs: bool = False
+    problem: Finding | None = None
+    one_reading: bool = False
+    reachable: bool = True
     questions: list[Question] = field(default_factory=list)
 
     @property
@@ -41,6 +45,8 @@ class Directory:
             raise BackendSilent("the directory does not answer")
         if self.hangs:
             await asyncio.Event().wait()
+        if self.problem is not None:
+            return FirstFinding(right=False, reason=self.problem)
         if question.state is not None:
             right = (question.state, question.candidates) == (b"pin of taro", ("4711",))
             return FirstFinding(right=right, attributes=GROUP if right else None)
@@ -201,3 +207,90 @@ def test_a_customer_who_is_not_here_is_refused_whatever_the_first_factor_says(tm
             assert isinstance(verdict, Reject) and verdict.reason == Finding.UNKNOWN_CUSTOMER
 
     run(scene)
+
+
+def test_a_server_elsewhere_is_asked_once_whatever_the_text_may_mean(tmp_path: Path) -> None:
+    """Mode auto and append give it one reading: password and code where the code fits now, otherwise the whole."""
+    bank, directory = Bank(tmp_path), Directory(one_reading=True)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords(), more_factors={ELSEWHERE: directory}) as door:
+            assert await door.says(taro, "sesame" + taro.code(), elsewhere(AUTO)) == Accept(GROUP)
+            assert await door.why(taro, "sesame000000", elsewhere(AUTO)) == Finding.WRONG_PASSWORD
+            assert await door.why(taro, "sesame000000", elsewhere(APPEND)) == Finding.WRONG
+            assert isinstance(await door.says(taro, "sesame", elsewhere(AUTO)), Challenge)
+
+    run(scene)
+    assert [one.candidates for one in directory.questions] == [
+        ("sesame",), ("sesame000000",), ("sesame",), ("sesame",),
+    ]  # fmt: skip
+
+
+def test_an_empty_password_is_refused_before_anybody_elsewhere_is_asked(tmp_path: Path) -> None:
+    bank, directory = Bank(tmp_path), Directory(one_reading=True)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords(), more_factors={ELSEWHERE: directory}) as door:
+            for text, mode in (("", PASSWORD), ("", CHALLENGE), (taro.code(), APPEND), ("", AUTO)):
+                assert await door.why(taro, text, elsewhere(mode)) == Finding.WRONG_PASSWORD
+
+    run(scene)
+    assert directory.questions == []
+
+
+def test_a_first_factor_that_a_reload_names_and_nobody_has_made_is_silence(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords({"taro": "himitsu"})) as door:
+            state = await door.asked(taro, "himitsu", CHALLENGE)
+            for mode in (PASSWORD, CHALLENGE, APPEND, AUTO):
+                verdict = await door.says(taro, "sesame", elsewhere(mode))
+                assert isinstance(verdict, Silence) and "waits for a restart" in verdict.reason
+            assert await door.says(taro, taro.code(), elsewhere(CHALLENGE), challenge=state) == Accept()
+            assert not door.authenticator.reachable(ELSEWHERE)
+            assert door.authenticator.reachable("local")
+
+    run(scene)
+
+
+def test_where_nobody_is_asked_the_code_alone_decides(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    taro, jiro = bank.customer(), bank.customer("jiro", None)
+    policies = {mode: Policy(mode, first_factor="nobody", code_is_enough=True) for mode in Mode}
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords(), more_factors={"nobody": Unasked()}) as door:
+            assert await door.says(taro, taro.code(), policies[Mode.APPEND]) == Accept()
+            assert await door.why(taro, "anything", policies[Mode.APPEND]) == Finding.NOT_A_CODE
+            bank.clock.now += 30
+            state = await door.asked(taro, "anything", policies[Mode.CHALLENGE])
+            assert await door.says(taro, taro.code(), policies[Mode.CHALLENGE], challenge=state) == Accept()
+            for mode in (Mode.PASSWORD, Mode.CHALLENGE, Mode.APPEND, Mode.AUTO):
+                assert await door.why(jiro, "anything", policies[mode]) == Finding.NOTHING_CHECKED
+            assert await door.why(taro, "anything", policies[Mode.PASSWORD]) == Finding.NOTHING_CHECKED
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Finding.PASSWORD_EXPIRED, Finding.PASSWORD_MUST_CHANGE, Finding.ACCOUNT_DISABLED, Finding.ACCOUNT_EXPIRED,
+        Finding.ACCOUNT_LOCKED_THERE, Finding.NOT_PERMITTED_THERE, Finding.QUESTION_REFUSED,
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_an_account_there_is_told_apart_and_refused(tmp_path: Path, reason: Finding) -> None:
+    bank, directory = Bank(tmp_path), Directory(problem=reason)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords(), more_factors={ELSEWHERE: directory}) as door:
+            for mode in (PASSWORD, CHALLENGE, APPEND, AUTO):
+                assert await door.why(taro, "sesame" + taro.code(), elsewhere(mode)) == reason
+
+    run(scene)
+    assert {row.reason for row in bank.audit(event="login.rejected")} == {FINDING_TEXT[reason]}

@@ -25,6 +25,13 @@ TOLD = {
     Finding.FITS: [],
     Finding.FIRST_FACTOR_ASKS: [],
     Finding.VERIFIER_NEEDED: [],
+    Finding.PASSWORD_EXPIRED: [NextStep.CHANGE_PASSWORD],
+    Finding.PASSWORD_MUST_CHANGE: [NextStep.CHANGE_PASSWORD],
+    Finding.ACCOUNT_DISABLED: [NextStep.CHECK_ACCOUNT],
+    Finding.ACCOUNT_EXPIRED: [NextStep.CHECK_ACCOUNT],
+    Finding.ACCOUNT_LOCKED_THERE: [NextStep.CHECK_ACCOUNT],
+    Finding.NOT_PERMITTED_THERE: [NextStep.CHECK_ACCOUNT],
+    Finding.QUESTION_REFUSED: [NextStep.CHECK_ACCOUNT],
 }
 """Whatever the customer's use of one-time passwords."""
 

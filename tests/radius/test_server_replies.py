@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from otp_core.messages import TEXTS, Text
-from otp_core.model import Accept, AuditRow, Challenge, Language, Verdict
+from otp_core.messages import PROBLEM_TEXTS, TEXTS, Text
+from otp_core.model import Accept, AuditRow, Challenge, Language, Reject, Verdict
 from tests.fakes_radius import ASK, NO, STATE_OCTETS, ask_as, crafted, in_loop, open_door, settings_of
 from tests.radius import craft
 from tests.radius.craft import PROXY_STATE, SECRET, STATE, USER_NAME, attribute, password, user
@@ -276,3 +276,18 @@ async def test_a_reply_that_cannot_be_written_is_silence_and_is_counted() -> Non
         )
         assert door.server.in_flight == 0
         assert any("RADIUS allows 4096" in cause for cause in door.counts)
+
+
+@pytest.mark.parametrize("reason", ["password-expired", "account-disabled"])
+@pytest.mark.parametrize("explains", [True, False])
+@in_loop
+async def test_what_is_wrong_with_an_account_elsewhere_is_told_to_clients_that_ask_for_it(
+    reason: str, explains: bool
+) -> None:
+    refused = Reject(reason, Language.EN)
+    settings = settings_of({"explain_password_problems": explains, "language": "en"})
+    async with open_door({"taro": [refused], "jiro": [NO]}, settings) as door:
+        usual = TEXTS[Language.EN, Text.REJECT]
+        expected = PROBLEM_TEXTS[Language.EN, reason] if explains else usual
+        assert (await door.ask(ask_as("taro"))).attributes[1:] == ((18, expected.encode()),)
+        assert (await door.ask(ask_as("jiro"))).attributes[1][1].decode() == TEXTS[NO.language, Text.REJECT]

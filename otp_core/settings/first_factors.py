@@ -1,0 +1,246 @@
+"""The sections ``[[upstreams]]`` and ``[[first_factors]]``: servers elsewhere that check a password. Names, units,
+limits and defaults, and which keys go together. Values only; opens no file and no socket.
+
+What can only be judged beside other sections (an unknown name, a cycle) is found in the program's checks.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from otp_core.settings.addresses import Address
+from otp_core.settings.section import (
+    ExistingPath,
+    ExistingSecretPath,
+    ReadSecretPath,
+    Section,
+    count,
+    seconds,
+    yes_or_no,
+)
+from otp_core.settings.values import AttributeName, ClientName, Listen, Secret
+
+LOCAL = "local"
+"""The first factor that needs no section: the hashes kept in the store."""
+
+FactorType = Literal["local", "radius", "ldap", "pam", "none"]
+FirstFactorName = Annotated[str, Field(min_length=1, max_length=64)]
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  refused here
+_LDAP_URL = re.compile(r"(ldaps?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?/?")
+_USER = "{user}"
+
+
+def first_factor_key(who: str) -> Any:
+    """The field ``first_factor`` of a client, a profile or the pages. ``who``: whose passwords are meant."""
+    return Field(
+        default=LOCAL,
+        min_length=1,
+        max_length=64,
+        description=f"Who checks the passwords of {who}: the name of one of [[first_factors]], or local, the hashes "
+        "that are kept here.",
+    )
+
+
+def read_source(text: str) -> str:
+    """The address to send from, in its shortest form. Raises ValueError."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError(f'{text[:60]!r} is not an IP address: write "192.0.2.1"') from None
+
+
+class UpstreamSettings(Section):
+    """RADIUS servers that are asked, with one secret; the first that answers decides."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "required": ["name", "servers"],
+            "oneOf": [{"required": ["secret"]}, {"required": ["secret_file"]}],
+        }
+    )
+
+    name: ClientName = Field(description="Its name in [[first_factors]], logs and metrics.")
+    servers: tuple[Listen, ...] = Field(
+        min_length=1,
+        max_length=16,
+        description="Its servers in order of preference, as IP address and port; IPv6 in brackets.",
+        json_schema_extra={"examples": [["192.0.2.10:1812", "192.0.2.11:1812"]]},
+    )
+    secret: Secret = Field(
+        repr=False, description="The secret that is shared with them, 16 octets or more. Either this or secret_file."
+    )
+    secret_file: ReadSecretPath | None = Field(
+        default=None,
+        description="The file that holds that secret (one line end after it is dropped). A relative path is looked for "
+        "in the secrets folder if there is one, otherwise beside this file.",
+    )
+    source: Annotated[str, AfterValidator(read_source)] | None = Field(
+        default=None, description="The address to send from (left out: as the routing table says)."
+    )
+    timeout: float = seconds(2.0, 0.1, 30, "Seconds for one try.")
+    tries: int = count(
+        3,
+        1,
+        10,
+        "Tries for one login, all servers together: the second one goes to the next server. The client's "
+        "request_seconds end them in any case.",
+    )
+    dead_seconds: float = seconds(
+        30.0, 0.1, 3600, "Seconds for which a server that did not answer is asked only after the others."
+    )
+    status_server: bool = yes_or_no(
+        True,
+        "Send Status-Server (RFC 5997): at the start, when nothing was heard for a while, and until a dead server "
+        "answers. Any valid reply revives a server.",
+    )
+    require_message_authenticator: bool = yes_or_no(
+        True, "Ignore replies without Message-Authenticator. False: replies can be forged (CVE-2024-3596)."
+    )
+    relay_attributes: tuple[AttributeName, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Attributes of its Access-Accepts that clients with relay = true get, by their dictionary names.",
+    )
+    challenges: Literal["relay", "refuse"] = Field(
+        default="relay",
+        description="Questions of its own (an Access-Challenge: a new PIN, a next code): pass them on, or refuse the "
+        "login.",
+    )
+
+    @field_validator("servers")
+    @classmethod
+    def _can_be_asked(cls, servers: tuple[Address, ...]) -> tuple[Address, ...]:
+        for server in servers:
+            if not server.port or server.host in _EVERYWHERE:
+                raise ValueError(f'{server} cannot be asked: name one host and its port, "192.0.2.10:1812"')
+        if len(set(servers)) != len(servers):
+            raise ValueError("names a server twice")
+        return servers
+
+    @field_validator("source")
+    @classmethod
+    def _of_the_servers_version(cls, source: str | None, info: ValidationInfo) -> str | None:
+        for server in info.data.get("servers", ()):
+            if source is not None and (":" in source) != (":" in server.host):
+                raise ValueError(f"{source} cannot send to {server}: one is IPv4, the other IPv6")
+        return source
+
+    @field_validator("relay_attributes")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError("names an attribute twice")
+        if tagged := [name for name in names if ":" in name]:
+            raise ValueError(f'{tagged[0]}: attributes are relayed with whatever tag they have: write "Tunnel-Type"')
+        return names
+
+
+_KEYS_OF_TYPE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "local": (frozenset(), frozenset()),
+    "radius": (frozenset({"upstream"}), frozenset()),
+    "ldap": (
+        frozenset({"urls", "base"}),
+        frozenset({"start_tls", "ca_file", "bind_dn", "bind_password_file", "filter", "groups"}),
+    ),
+    "pam": (frozenset(), frozenset()),
+    "none": (frozenset(), frozenset()),
+}
+"""For each type: the keys that it needs, and those that it may have, beside name and type."""
+
+
+class FirstFactorSettings(Section):
+    """A first factor: who says whether a login password is right."""
+
+    name: ClientName = Field(description="Its name, for first_factor of clients, profiles and pages.")
+    type: FactorType = Field(
+        default="local",
+        description="Who is asked: the hashes in the store (local), RADIUS servers, a directory (ldap), the PAM stack "
+        "of this machine (pam), or nobody, so that the code alone decides (none).",
+    )
+    upstream: str | None = Field(default=None, description="Type radius: the name of one of [[upstreams]].")
+    urls: tuple[str, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Type ldap: the directory's servers in order of preference, ldaps://HOST, or ldap://HOST with "
+        "start_tls.",
+    )
+    start_tls: bool = yes_or_no(
+        False,
+        "Type ldap: begin TLS on a plain connection. Nothing is sent before its certificate is verified.",
+    )
+    ca_file: ExistingPath | None = Field(
+        default=None,
+        description="Type ldap: CA certificates to check the servers' certificates with (left out: the system's).",
+    )
+    bind_dn: str | None = Field(
+        default=None, min_length=1, max_length=1000, description="Type ldap: whose account searches for customers."
+    )
+    bind_password_file: ExistingSecretPath | None = Field(
+        default=None,
+        description="Type ldap: the file that holds this account's password (one line end after it is dropped). A "
+        "relative path is looked for in the secrets folder if there is one, otherwise beside this file.",
+    )
+    base: str | None = Field(
+        default=None, min_length=1, max_length=1000, description="Type ldap: the DN below which customers are searched."
+    )
+    filter: str = Field(
+        default="(|(sAMAccountName={user})(userPrincipalName={user}))",
+        min_length=1,
+        max_length=2000,
+        description="Type ldap: the search; {user} is the name as it came, escaped. Two hits are refused.",
+    )
+    groups: tuple[str, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Type ldap: the DNs of groups of which the customer has to be in one, also through other groups "
+        "(left out: anybody who is found).",
+    )
+
+    @field_validator("urls")
+    @classmethod
+    def _are_directories(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            match = _LDAP_URL.fullmatch(url) if len(url) <= 300 else None
+            if match is None or (match[3] is not None and not 1 <= int(match[3]) <= 65535):
+                raise ValueError(f'{url[:80]!r} is not a directory\'s address: write "ldaps://dc1.example"')
+        if len(set(urls)) != len(urls):
+            raise ValueError("names a server twice")
+        return urls
+
+    @field_validator("filter")
+    @classmethod
+    def _names_the_user(cls, text: str) -> str:
+        if _USER not in text:
+            raise ValueError('does not say where the name goes: "(uid={user})"')
+        if not (text.startswith("(") and text.endswith(")")) or text.count("(") != text.count(")"):
+            raise ValueError('does not parse: each part stands in brackets, "(|(uid={user})(mail={user}))"')
+        return text
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> Self:
+        needed, allowed = _KEYS_OF_TYPE[self.type]
+        given = self.model_fields_set - {"name", "type"}
+        if missing := sorted(key for key in needed if key not in given):
+            raise ValueError(f"type {self.type} needs {' and '.join(missing)}")
+        if surplus := sorted(given - needed - allowed):
+            raise ValueError(f"{surplus[0]} means nothing for type {self.type}: take it out, or write another type")
+        if self.name == LOCAL and self.type != LOCAL:
+            raise ValueError("the name local belongs to the hashes that are kept here: choose another")
+        if self.type == "ldap":
+            self._check_directory()
+        return self
+
+    def _check_directory(self) -> None:
+        if not self.urls:
+            raise ValueError('urls names no server: ["ldaps://dc1.example"]')
+        plain = [url for url in self.urls if url.startswith("ldap://")]
+        if plain and not self.start_tls:
+            raise ValueError(f"{plain[0]} would carry passwords in clear: write ldaps://, or start_tls = true")
+        if self.start_tls and len(plain) != len(self.urls):
+            raise ValueError("start_tls is for ldap:// only: ldaps:// speaks TLS from the beginning")
+        if (self.bind_dn is None) != (self.bind_password_file is None):
+            raise ValueError("bind_dn and bind_password_file go together: give both, or neither")

@@ -1,0 +1,101 @@
+"""``[[upstreams]]`` and ``[[first_factors]]``: what is wrong with them is said before the server starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sekisho.first_factor_checks import MADE_TYPES
+from sekisho.first_factors import MAKERS
+from tests.core.settings_files import CLIENT, SECRET, STORE, good, private, report, warnings
+
+UPSTREAM = f'[[upstreams]]\nname = "core"\nservers = ["192.0.2.10:1812"]\nsecret = "{SECRET}"\ntimeout = 1.5\n'
+NONE = '[[first_factors]]\nname = "nobody"\ntype = "none"\n'
+LDAP = """[[first_factors]]
+name = "directory"
+type = "ldap"
+urls = ["ldaps://dc1.example"]
+base = "DC=bank,DC=example"
+"""
+
+
+def test_the_types_that_pass_are_those_that_can_be_made() -> None:
+    assert set(MADE_TYPES) == set(MAKERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (UPSTREAM + UPSTREAM, 'upstreams[1].name: core is given twice; the first is at sekisho.toml:6'),
+        (NONE + NONE, "first_factors[1].name: nobody is given twice; the first is at sekisho.toml:6"),
+        (UPSTREAM.replace(f'secret = "{SECRET}"\n', ""), "upstreams[0].secret: is missing: give secret or secret_file"),
+        (UPSTREAM.replace(SECRET, "short"), "upstreams[0].secret: is too short"),
+        (UPSTREAM.replace('"192.0.2.10:1812"', ""), "upstreams[0].servers: "),
+        (UPSTREAM.replace("192.0.2.10:1812", "dc1.example:1812"), "is not an IP address and port"),
+        (UPSTREAM.replace("192.0.2.10:1812", "192.0.2.10:0"), "192.0.2.10:0 cannot be asked"),
+        (UPSTREAM.replace("192.0.2.10:1812", "0.0.0.0:1812"), "0.0.0.0:1812 cannot be asked"),
+        (UPSTREAM.replace('"192.0.2.10:1812"', '"192.0.2.10:1", "192.0.2.10:1"'), "names a server twice"),
+        (UPSTREAM + 'source = "here"\n', "upstreams[0].source: 'here' is not an IP address"),
+        (UPSTREAM + 'source = "::1"\n', "::1 cannot send to 192.0.2.10:1812"),
+        (UPSTREAM + 'relay_attributes = ["State"]\n', "is written by the server itself"),
+        (UPSTREAM + 'relay_attributes = ["Class", "Class"]\n', "names an attribute twice"),
+        (UPSTREAM + 'relay_attributes = ["Tunnel-Type:1"]\n', 'write "Tunnel-Type"'),
+        (UPSTREAM + 'challenges = "maybe"\n', "upstreams[0].challenges: is not known; write 'relay' or 'refuse'"),
+        ('[[first_factors]]\nname = "a"\ntype = "radius"\n', "type radius needs upstream"),
+        ('[[first_factors]]\nname = "a"\nupstream = "core"\n', "upstream means nothing for type local"),
+        ('[[first_factors]]\nname = "local"\ntype = "none"\n', "the name local belongs to the hashes"),
+        ('[[first_factors]]\nname = "a"\ntype = "pam"\n', "first_factors[0].type: pam comes later"),
+        (LDAP.replace('base = "DC=bank,DC=example"\n', ""), "type ldap needs base"),
+        (LDAP.replace("ldaps://dc1.example", "http://dc1.example"), "is not a directory's address"),
+        (LDAP.replace("ldaps://", "ldap://"), "ldap://dc1.example would carry passwords in clear"),
+        (LDAP + "start_tls = true\n", "start_tls is for ldap:// only"),
+        (LDAP + 'bind_dn = "CN=a"\n', "bind_dn and bind_password_file go together"),
+        (LDAP + 'bind_password_file = "nowhere"\n', "nowhere is not a file"),
+        (LDAP + 'filter = "(uid=taro)"\n', "does not say where the name goes"),
+        (LDAP + 'filter = "(uid={user}"\n', "does not parse"),
+        (LDAP + 'upstream = "core"\n', "upstream means nothing for type ldap"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_within_a_section(tmp_path: Path, text: str, said: str) -> None:
+    lines = report(tmp_path, STORE + "\n" + text)
+    assert any(said in line for line in lines), lines
+    assert SECRET not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CLIENT + 'first_factor = "core"\n', "clients[0].first_factor: no [[first_factors]] has the name 'core'"),
+        (NONE + CLIENT + 'first_factor = "nobdy"\n', "did you mean 'nobody'?"),
+        ('[web]\nfirst_factor = "core"\n', "web.first_factor: no [[first_factors]] has the name 'core'; there"),
+        ('[pam]\n[[pam.profiles]]\nname = "ssh"\nfirst_factor = "x"\n', "pam.profiles[0].first_factor: no [[first"),
+        (CLIENT + "relay = true\n", "radius.clients[0].relay: vpn has no RADIUS server behind it"),
+        (NONE + CLIENT + 'first_factor = "nobody"\n', 'write without_password = "code" there too'),
+        (NONE + CLIENT + 'first_factor = "nobody"\nmode = "password"\n', "anybody would be let in"),
+        (NONE + '[web]\nfirst_factor = "nobody"\n', "anybody would be let in"),
+        (UPSTREAM.replace("192.0.2.10", "127.0.0.1") + CLIENT, "127.0.0.1:1812 is where this server listens itself"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_beside_other_sections(tmp_path: Path, text: str, said: str) -> None:
+    lines = report(tmp_path, STORE + text)
+    assert any(said in line for line in lines), lines
+
+
+def test_a_first_factor_that_asks_nobody_is_said_loudly(tmp_path: Path) -> None:
+    text = NONE + CLIENT + 'first_factor = "nobody"\nwithout_password = "code"\n'
+    (line,) = warnings(good(tmp_path, STORE + text), tmp_path)
+    assert "nobody asks nobody: NO PASSWORD is checked at vpn" in line
+
+
+def test_what_nobody_names_is_said(tmp_path: Path) -> None:
+    lines = warnings(good(tmp_path, STORE + UPSTREAM + NONE), tmp_path)
+    assert any("nobody asks core: no first factor names it" in line for line in lines)
+    assert any("nobody asks nobody: no client, profile or page names it" in line for line in lines)
+
+
+def test_a_secret_of_an_upstream_in_a_file_that_all_can_read_is_a_risk(tmp_path: Path) -> None:
+    path = private(tmp_path / "sekisho.toml", STORE + UPSTREAM, 0o644)
+    from sekisho.settings import load
+
+    assert any("everybody can read it" in str(one) for one in load(path, environment={}).warnings)
