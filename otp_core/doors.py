@@ -63,10 +63,13 @@ AttributeCheck = Callable[[Mapping[str, object]], Sequence[str]]
 
 class DoorFigures(NamedTuple):
     """What a door says of itself, for the metrics. ``in_flight``: requests without a verdict now; ``drops``: what was
-    answered with silence so far, by a code of the cause."""
+    answered with silence so far, by a code of the cause; ``requests``: verified ones so far, by client and "yes" or
+    "no" for a Message-Authenticator; ``by_secret``: by client and "present" or "next", where it has two."""
 
     in_flight: int
     drops: Mapping[str, int]
+    requests: Mapping[tuple[str, str], int] = {}
+    by_secret: Mapping[tuple[str, str], int] = {}
 
 
 @runtime_checkable

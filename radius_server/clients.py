@@ -36,7 +36,9 @@ class Client:
     ``reject_delay``: seconds. ``reply_max``: octets. ``challenges``: whether it may be asked a question. ``respells``:
     whether its names or passwords have to be rewritten. ``shared``: there are others on its network, so
     ``Clients.choose`` has to be asked. ``problem_texts``: Reply-Messages by language and finding, for an account that
-    cannot be used where its password is kept; empty unless the client is to be told. The rest is as in the settings.
+    cannot be used where its password is kept; empty unless the client is to be told. ``with_next_secret``: the same
+    client with the secret that is to follow, while it is being changed (process/two_secrets.py). The rest is as in the
+    settings.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Client:
     respells: bool
     shared: bool = False
     problem_texts: Mapping[tuple[Language, str], list[Attribute]] = field(default_factory=dict)
+    with_next_secret: Client | None = None
 
     @property
     def at_risk(self) -> bool:
@@ -130,7 +133,7 @@ def clients_of(settings: RadiusSettings, dictionary: Dictionary) -> Clients:
 
 def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
     texts = _texts(settings)
-    return Client(
+    client = Client(
         name=settings.name,
         network=settings.network,
         secret=settings.secret.get_secret_value(),
@@ -152,6 +155,9 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         respells=settings.realm != "keep" or settings.cut_at_nul,
         problem_texts=_problem_texts() if settings.explain_password_problems else {},
     )
+    if settings.next_secret is None:
+        return client
+    return replace(client, with_next_secret=replace(client, secret=settings.next_secret.get_secret_value()))
 
 
 def _policy(settings: ClientSettings) -> Policy:

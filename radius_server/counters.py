@@ -18,6 +18,9 @@ QUIET_SECONDS = 10.0
 MAX_LINES = 50
 """Log lines of one cause in QUIET_SECONDS, from all sources together: source addresses can be forged."""
 
+MAX_STRANGERS = 200
+"""Sources and causes that are remembered until somebody reads them."""
+
 _MAX_REMEMBERED = 1000
 _MAX_CAUSES, _OTHER_CAUSES = 50, "other causes"
 
@@ -40,6 +43,15 @@ DROP_CODES: dict[str, str] = {
 }
 """Of the causes that are known beforehand, for the metrics."""
 
+WRONG_SECRET = "wrong secret likely"
+"""Of a password without Message-Authenticator that nobody can have typed."""
+
+STRANGE_CAUSES: dict[str, str] = {
+    cause: DROP_CODES.get(cause, "wrong-secret")
+    for cause in (NO_CLIENT, NO_IDENTIFIER, DropReason.WRONG_MESSAGE_AUTHENTICATOR.value, WRONG_SECRET)
+}
+"""Why a datagram is no client's, or is made with another secret: the code of each cause."""
+
 NO_VERDICT = "no-verdict"
 """For every other cause: its text may name a token or an attribute."""
 
@@ -53,10 +65,14 @@ class Counters:
         self._clock = clock
         self.counts: Counter[object] = Counter()
         """By PacketCode for replies, by text for everything else."""
+        self.strangers: Counter[tuple[str, str]] = Counter()
+        """Datagrams by source and code of the cause (STRANGE_CAUSES); whoever reads it empties it."""
         self.drops: Counter[str] = Counter()
         """Dropped datagrams, by DROP_CODES."""
         self.protected: Counter[str] = Counter()
         self.unprotected: Counter[str] = Counter()
+        self.by_secret: Counter[tuple[str, str]] = Counter()
+        """Verified requests of the clients with two secrets, by name and "present" or "next"."""
         self._warned: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
         """By cause and source: when it was logged last, and how many were left out since then."""
         self._since, self._lines = clock(), Counter[str]()
@@ -70,7 +86,15 @@ class Counters:
         self.counts[f"dropped: {cause}"] += 1
         self.drops[DROP_CODES.get(cause, NO_VERDICT)] += 1
         self._drops[cause if len(self._drops) < _MAX_CAUSES or cause in self._drops else _OTHER_CAUSES] += 1
+        if cause in STRANGE_CAUSES:
+            self.strange(source, cause)
         self._warn(cause, source, client)
+
+    def strange(self, source: str, cause: str) -> None:
+        """Remember a datagram for one of STRANGE_CAUSES. Of too many sources, the first ones."""
+        key = (source, STRANGE_CAUSES[cause])
+        if len(self.strangers) < MAX_STRANGERS or key in self.strangers:
+            self.strangers[key] += 1
 
     def report_drops(self) -> None:
         """Log how many datagrams were dropped since the last call, by cause; nothing if there were none."""

@@ -6,6 +6,7 @@ It puts the parts of this package together. It handles no packet.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
@@ -15,6 +16,8 @@ from otp_core.radius.codec import SIGNED_HEADER, encoded_size
 from otp_core.radius.dictionary import CannotEncode, Dictionary
 from otp_core.settings import Problem
 from otp_core.settings.reload import take_over
+from otp_core.store.client_use import Asked, note
+from radius_server.client_watch import ClientWatch
 from radius_server.clients import Clients, clients_of
 from radius_server.duplicates import Duplicates
 from radius_server.listen.udp import Listener
@@ -26,6 +29,9 @@ REPORT_SECONDS = 3600.0
 
 DROPS_SECONDS = 60.0
 """Between two log lines about what was dropped."""
+
+WATCH_SECONDS = 5.0
+"""Between two looks at what the clients have asked, each of which is one small transaction."""
 
 _RESTART_KEYS = (
     "listen", "workers", "max_in_flight", "max_open_challenges", "request_seconds", "status_rate", "duplicate_seconds",
@@ -43,6 +49,8 @@ class RadiusDoor:
         self._server: RadiusServer | None = None
         self._report: asyncio.TimerHandle | None = None
         self._drops: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._watch: ClientWatch | None = None
 
     def problems(self) -> Sequence[Problem]:
         """Dictionaries that cannot be read, and clients' reply attributes that cannot be encoded or do not fit into a
@@ -124,6 +132,19 @@ class RadiusDoor:
         self._warn_of_risk(server.clients)
         self._report = loop.call_later(REPORT_SECONDS, self._report_again)
         self._report_drops_later()
+        store = services.store
+
+        def write(asked: Sequence[Asked], strangers: Mapping[tuple[str, str], int]) -> None:
+            with store.aside() as connection:
+                note(connection, int(time.time() * 1000), asked, strangers)
+
+        self._watch = ClientWatch(server.counters, services.tally.verdicts, write)
+        self._look = loop.call_later(WATCH_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        assert self._watch is not None
+        self._watch.look()
+        self._look = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look_again)
 
     def _listen(self) -> None:
         try:
@@ -157,20 +178,25 @@ class RadiusDoor:
         for listener in self._listeners:
             listener.close()
         self._listeners = []
-        for timer in (self._report, self._drops):
+        for timer in (self._report, self._drops, self._look):
             if timer is not None:
                 timer.cancel()
         if self._server is not None:
             self._server.counters.report_drops()
             self._report_risk()
+            if self._watch is not None:
+                self._watch.look()
             unanswered = self._server.in_flight + self._server.delayed
             _log.info("closed", door="radius", unanswered=unanswered, counts=self._server.counters.named())
 
     def figures(self) -> DoorFigures:
-        """Requests in flight, and dropped datagrams by the code of the cause."""
+        """Requests in flight, dropped datagrams by the code of the cause, and what the clients sent."""
         if self._server is None:
             return DoorFigures(0, {})
-        return DoorFigures(self._server.in_flight, self._server.counters.drops)
+        counters = self._server.counters
+        requests = {(client, "yes"): number for client, number in counters.protected.items()}
+        requests |= {(client, "no"): number for client, number in counters.unprotected.items()}
+        return DoorFigures(self._server.in_flight, counters.drops, requests, counters.by_secret)
 
     def _report_drops_later(self) -> None:
         assert self._server is not None

@@ -7,13 +7,21 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, SecretBytes, ValidationInfo, field_validator
 
 from otp_core.model import Language, Mode
 from otp_core.settings.first_factors import first_factor_key
 from otp_core.settings.renamed import FormerName
 from otp_core.settings.repeated import Remark, entries, repeated, tables
-from otp_core.settings.section import ExistingPath, ReadSecretPath, Section, count, seconds, yes_or_no
+from otp_core.settings.section import (
+    ExistingPath,
+    ReadNextSecretPath,
+    ReadSecretPath,
+    Section,
+    count,
+    seconds,
+    yes_or_no,
+)
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
 from otp_core.settings.values import (
@@ -76,6 +84,17 @@ class ClientSettings(Section):
         default=None,
         description="The file that holds the shared secret (one line end after it is dropped). A relative path is "
         "looked for in the secrets folder if there is one, otherwise beside this file.",
+    )
+    next_secret: Secret | None = Field(
+        default=None,
+        repr=False,
+        description="While the shared secret is being changed: the new one, which is taken as well. Either this or "
+        "next_secret_file.",
+    )
+    next_secret_file: ReadNextSecretPath | None = Field(
+        default=None,
+        description="The file that holds the new secret. `sekisho doctor` says when the gateway uses it; then name "
+        "this file in secret_file, and remove this key.",
     )
     mode: Mode = Field(
         default=Mode.CHALLENGE,
@@ -152,6 +171,13 @@ class ClientSettings(Section):
         repr=False,
         description="Attributes of its Access-Accepts by their dictionary names: text, a whole number, or a list.",
     )
+
+    @field_validator("next_secret")
+    @classmethod
+    def _is_another_secret(cls, following: SecretBytes | None, info: ValidationInfo) -> SecretBytes | None:
+        if following is not None and following == info.data.get("secret"):
+            raise ValueError("is the secret that is in use already: write a new one, or remove this key")
+        return following
 
     @field_validator("separator")
     @classmethod

@@ -1,4 +1,4 @@
-"""The audit trail and the tokens in pages by key, with their filters in the URL; the RADIUS clients."""
+"""The audit trail and the tokens in pages by key, with their filters in the URL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otp_core.model import TokenState
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import zone
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.find import LOOK_BACK, Verdicts, audit_page, keys_of, verdicts_by_actor
+from otp_core.store.find import audit_page, keys_of
 from otp_core.store.queries import AuditFilter, tokens
 
 PAGE_ROWS = 50
@@ -39,7 +39,6 @@ class ListPages:
         return [
             Page("/audit", look, self.audit),
             Page("/tokens", look, self.tokens),
-            Page("/clients", look, self.clients),
         ]
 
     async def audit(self, call: Call) -> web.Response:
@@ -97,13 +96,6 @@ class ListPages:
             asked=query,
             states=TOKEN_STATES,
         )
-
-    async def clients(self, call: Call) -> web.Response:
-        """The RADIUS clients of the settings file, and what the end of the audit trail says of each."""
-        counted = await self._queries.run(verdicts_by_actor)
-        clients = self._settings().clients
-        rows = [(one, counted.get(one.name, Verdicts())) for one in clients]
-        return self._renderer.render(call.request, "clients.html", call.session, rows=rows, look_back=LOOK_BACK)
 
 
 def _just_before(token_id: str) -> str:

@@ -51,6 +51,10 @@ class RadiusClient(Protocol):
     def require_message_authenticator(self) -> bool:
         """Whether a request without one is dropped."""
 
+    @property
+    def next_secret(self) -> object:
+        """The secret that is to follow, None if none is. Only whether there is one is looked at."""
+
 
 class RadiusClients(Protocol):
     """The RADIUS door's section, as far as it is shown here."""

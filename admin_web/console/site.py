@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from admin_web.console.approvals import ApprovalPages
+from admin_web.console.clients import ClientPages
 from admin_web.console.customers import CustomerPages
 from admin_web.console.find import FindPages
 from admin_web.console.gate import Gate
@@ -53,6 +54,7 @@ class ConsoleSite:
         self._customers = CustomerPages(services, queries, self._renderer, settings)
         self._approvals = ApprovalPages(services, queries, self._renderer)
         self._lists = ListPages(queries, self._renderer, settings)
+        self._clients = ClientPages(queries, self._renderer, settings)
         self._staff = StaffPages(services, queries, self._renderer)
 
     def routes(self) -> list[Route]:
@@ -63,6 +65,7 @@ class ConsoleSite:
             *self._customers.routes(),
             *self._approvals.routes(),
             *self._lists.routes(),
+            *self._clients.routes(),
             *self._staff.routes(),
         ]
 

@@ -38,6 +38,12 @@ APPROVAL_STATES = {
     "done": _("carried out"),
     "expired": _("expired"),
 }
+STRANGERS = {
+    "unknown-client": _("no client has this address"),
+    "unknown-nas-identifier": _("no client of this network has this NAS-Identifier"),
+    "wrong-message-authenticator": _("wrong Message-Authenticator: another secret, most likely"),
+    "wrong-secret": _("a password that nobody can type: another secret, most likely"),
+}
 EVENTS = {
     "login.accepted": _("logged in"),
     "login.challenged": _("right password, asked for a code"),
@@ -187,6 +193,10 @@ class Words:
     def why(self, reason: str) -> str:
         """The reason of an audit row."""
         return self._translate(reason) if reason in REASONS else reason
+
+    def stranger(self, cause: str) -> str:
+        """Why a datagram was no client's."""
+        return self._translate(STRANGERS[cause]) if cause in STRANGERS else cause
 
     def next_step(self, step: NextStep) -> str:
         """What to do about a login that was refused."""

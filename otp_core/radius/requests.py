@@ -63,6 +63,12 @@ def verify_request(request: Packet, secret: bytes, *, required: bool, limit_prox
         raise Unreadable(DropReason.WRONG_MESSAGE_AUTHENTICATOR)
 
 
+def is_signed_request(request: Packet, secret: bytes) -> bool:
+    """Whether it carries a Message-Authenticator that was made with this secret."""
+    at = request.message_authenticator_at
+    return at is not None and is_signed(request.octets, at, secret)
+
+
 class Credentials(NamedTuple):
     """What an Access-Request asks to be checked. All values are octets: only the client's charset says how to read
     them. ``state`` is None in the first round; ``calling_station_id`` is empty where the client sends none."""

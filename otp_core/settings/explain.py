@@ -38,8 +38,8 @@ _WORDS = {
 
 def explain(error: ValidationError, read_in: frozenset[Location], schema: type[BaseModel]) -> dict[Location, str]:
     """One message for each location. ``read_in``: the locations of secrets that are read from a file; a problem with
-    one is reported at its ``secret_file``, and one that is missing not at all, because its file could not be read and
-    that is reported already. ``schema``: the class that was being validated.
+    one is reported at the key that names the file, and one that is missing not at all, because its file could not
+    be read and that is reported already. ``schema``: the class that was being validated.
     """
     messages: dict[Location, str] = {}
     for found in error.errors(include_url=False, include_input=False):
@@ -49,7 +49,7 @@ def explain(error: ValidationError, read_in: frozenset[Location], schema: type[B
         if location in read_in:
             if kind == "missing":
                 continue
-            location = (*location[:-1], "secret_file")
+            location = (*location[:-1], f"{location[-1]}_file")
         messages.setdefault(location, _message(found, location, schema))
     return messages
 

@@ -39,6 +39,7 @@ ExistingPath = Annotated[Path, FileName(must_exist=True)]
 SecretPath = Annotated[Path, FileName(secret=True)]
 ExistingSecretPath = Annotated[Path, FileName(secret=True, must_exist=True)]
 ReadSecretPath = Annotated[Path, FileName(secret=True, read_into="secret")]
+ReadNextSecretPath = Annotated[Path, FileName(secret=True, read_into="next_secret")]
 
 
 class Section(BaseModel):

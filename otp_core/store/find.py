@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from otp_core.audit import Event
 from otp_core.otp import compatibility_form, normalise_contract_id, normalise_token_id
@@ -208,24 +208,6 @@ def audit_stretch(connection: Connection, wanted: AuditFilter, *, limit: int) ->
     if len(rows) > limit:
         return AuditStretch(rows[:limit], rows[limit - 1].id)
     return AuditStretch(rows, None if end is None else end - 1)
-
-
-class Verdicts(NamedTuple):
-    """What the end of the audit trail says of a client: how many logins were accepted and refused, and the number of
-    the last row (0: none)."""
-
-    accepted: int = 0
-    refused: int = 0
-    last_id: int = 0
-
-
-def verdicts_by_actor(connection: Connection) -> dict[str, Verdicts]:
-    """The logins among the last LOOK_BACK rows, by the client that asked."""
-    newest = select(audit.c.id, audit.c.actor, audit.c.event).order_by(audit.c.id.desc()).limit(LOOK_BACK).subquery()
-    accepted = func.count(case((newest.c.event == Event.LOGIN_ACCEPTED, 1)))
-    refused = func.count(case((newest.c.event == Event.LOGIN_REJECTED, 1)))
-    query = select(newest.c.actor, accepted, refused, func.max(newest.c.id)).where(newest.c.event.startswith("login."))
-    return {row[0]: Verdicts(*row[1:]) for row in connection.execute(query.group_by(newest.c.actor))}
 
 
 REFUSED_LOGINS = (Event.LOGIN_REJECTED, Event.PAGES_REFUSED, Event.ACCOUNT_REFUSED)

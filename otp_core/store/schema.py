@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0010"
+REVISION = "0013"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -292,6 +292,42 @@ kept_answer = Table(
     Column("expires_at", _BIG, nullable=False, index=True),
 )
 # Answers of the API that are given again to the same request. Deleted after a day.
+
+client_use = Table(
+    "client_use",
+    metadata,
+    Column("client", Text, primary_key=True, comment="its name in the settings"),
+    Column("since", _BIG, nullable=False),
+    Column("last_at", _BIG, nullable=False, server_default=text("0")),
+    Column("unprotected_at", _BIG, nullable=False, server_default=text("0"), comment="without Message-Authenticator"),
+    Column("present_at", _BIG, nullable=False, server_default=text("0"), comment="with its present secret"),
+    Column("next_at", _BIG, nullable=False, server_default=text("0"), comment="with the one that is to follow"),
+)
+
+client_period = Table(
+    "client_period",
+    metadata,
+    Column("begins_at", _BIG, primary_key=True, autoincrement=False),
+    Column("client", Text, primary_key=True),
+    Column("requests", Integer, nullable=False),
+    Column("unprotected", Integer, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("challenged", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("silent", Integer, nullable=False),
+)
+# Five minutes of one client.
+
+client_stranger = Table(
+    "client_stranger",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("cause", Text, primary_key=True),
+    Column("number", _BIG, nullable=False),
+    Column("first_at", _BIG, nullable=False),
+    Column("last_at", _BIG, nullable=False),
+)
+# Datagrams that were answered with silence, because no client can have sent them. At most 200 rows.
 
 meta = Table(
     "meta",

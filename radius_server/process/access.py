@@ -22,14 +22,15 @@ from otp_core.station import readable
 from otp_core.tally import Tally
 from otp_core.verdict_log import VerdictLog
 from radius_server.clients import Clients
-from radius_server.counters import NO_CLIENT, NO_IDENTIFIER, OWN_ERROR, TOO_MANY, WAITED, Counters
+from radius_server.counters import NO_CLIENT, NO_IDENTIFIER, OWN_ERROR, TOO_MANY, WAITED, WRONG_SECRET, Counters
 from radius_server.duplicates import Admission, Duplicates
 from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
 from radius_server.process.replies import Replies
 from radius_server.process.spelling import read_texts
 from radius_server.process.status import StatusServer
-from radius_server.process.verdicts import VerdictLines
+from radius_server.process.two_secrets import by_its_secret
+from radius_server.process.verdicts import VerdictLines, is_garbled
 
 _DELAYED_PER_PLACE = 10
 """Delayed Access-Rejects allowed for each request that may be in flight."""
@@ -127,6 +128,9 @@ class RadiusServer:
             if client is None:
                 self.counters.dropped(NO_IDENTIFIER, source=peer[0])
                 return
+        following = client.with_next_secret
+        if following is not None:
+            client = by_its_secret(client, following, request)
         verify_request(
             request,
             client.secret,
@@ -134,6 +138,8 @@ class RadiusServer:
             limit_proxy_state=client.limit_proxy_state,
         )
         self.counters.verified(client.name, protected=request.message_authenticator_at is not None)
+        if following is not None:
+            self.counters.by_secret[client.name, "next" if client is following else "present"] += 1
         key = (peer, local, listener, request.identifier)
         now = self._loop.time()
         exchange = Exchange(client, request, listener, peer, local, key, now - waited)
@@ -177,6 +183,8 @@ class RadiusServer:
             self._replies.answer(exchange, refused)
             self._count(exchange, refused)
             self._say_refused(exchange, str(error))
+            if WRONG_SECRET in str(error):
+                self.counters.strange(exchange.peer[0], WRONG_SECRET)
             return
         if attempt.challenge is None and exchange.client.challenges and self._challenges_full():
             full = Silence("too many open challenges", busy=True)
@@ -232,3 +240,5 @@ class RadiusServer:
         self._tally.verdict("radius", exchange.client.name, verdict, self._loop.time() - exchange.received)
         if self._says_accepted or not isinstance(verdict, Accept):
             self._lines.write(exchange, attempt, verdict)
+            if is_garbled(exchange.request, attempt.user_password):
+                self.counters.strange(exchange.peer[0], WRONG_SECRET)

@@ -18,6 +18,7 @@ from otp_core.checks import CheckResult, CheckState
 from sekisho.cli.context import CliContext, ExitCode
 from sekisho.cli.contract_ids import examine_contract_ids
 from sekisho.cli.doctor_backup import examine_backups
+from sekisho.cli.doctor_clients import examine_clients
 from sekisho.cli.doctor_files import examine_files
 from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.options import AsJson
@@ -128,6 +129,7 @@ def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[Chec
         yield from _contents(store, deep)
         yield from examine_backups(store)
         yield from examine_contract_ids(context)
+        yield from examine_clients(store, settings)
         yield from _reply_attributes(store, settings)
         yield from _notices(store, settings)
     except KeyProblem as problem:

@@ -31,6 +31,7 @@ class Family(NamedTuple):
 
 
 LOGINS, LOGIN_SECONDS, DROPS = "sekisho_logins_total", "sekisho_login_seconds", "sekisho_datagrams_dropped_total"
+REQUESTS, BY_SECRET = "sekisho_radius_requests_total", "sekisho_radius_secret_requests_total"
 IN_FLIGHT, QUEUE, FAILING = "sekisho_logins_in_flight", "sekisho_login_queue_length", "sekisho_login_queue_failing"
 BATCH, BATCH_SECONDS, FLUSH_SECONDS = "sekisho_batch_logins", "sekisho_batch_seconds", "sekisho_flush_seconds"
 HASHING = "sekisho_passwords_waiting"
@@ -52,6 +53,8 @@ FAMILIES = (
     Family(LOGINS, _C, ("door", "client", "verdict", "reason"), "Verdicts of all doors."),
     Family(LOGIN_SECONDS, _H, ("door",), "From a request's arrival to its verdict, all waiting included.", SECONDS),
     Family(DROPS, _C, ("cause",), "RADIUS datagrams that were answered with silence."),
+    Family(REQUESTS, _C, ("client", "message_authenticator"), "Verified RADIUS requests; yes or no: protected by it."),
+    Family(BY_SECRET, _C, ("client", "secret"), "Requests of clients with two secrets, by the one used."),
     Family(IN_FLIGHT, _G, ("door",), "Requests without a verdict."),
     Family(QUEUE, _G, (), "Requests that wait for the next batch."),
     Family(FAILING, _G, (), "Processes whose last batch could not be written."),

@@ -76,8 +76,13 @@ class Reporter:
             found[f.FLUSH_SECONDS,] = values_of(self._application.login_batch.flush_seconds)
         for door in self._doors.values():
             if isinstance(door, CountingDoor):
-                for cause, number in door.figures().drops.items():
+                figures = door.figures()
+                for cause, number in figures.drops.items():
                     found[f.DROPS, cause] = [float(number)]
+                for key, number in figures.requests.items():
+                    found[f.REQUESTS, *key] = [float(number)]
+                for key, number in figures.by_secret.items():
+                    found[f.BY_SECRET, *key] = [float(number)]
         return found
 
     def _gauges(self) -> dict[Key, float]:

@@ -54,7 +54,6 @@ def asked(bank: Bank, question: str) -> list[str]:
         "find.customer_page(connection, after='taro-1')",
         "find.permit_until(connection, 'taro-1')",
         "find.rows_of_customer(connection, 'taro-1', 10)",
-        "find.verdicts_by_actor(connection)",
         "find.last_rows(connection, ['login.rejected'], 10)",
         "find.audit_page(connection, AuditFilter(customer='taro-1'), limit=50)",
         "find.audit_stretch(connection, AuditFilter(customer='taro-1'), limit=50)",

@@ -340,9 +340,16 @@ def test_audit_and_tokens_are_read_in_pages_that_the_url_names(at: Counter) -> N
 def test_the_clients_are_listed_without_their_secrets(at: Counter) -> None:
     one = somebody(at)
     assert at.console.sekisho.login(one.contract_id, "wrong") == "Access-Reject"
-    page = at.operator.get("/clients").text
+    radius = at.console.sekisho.radclient("User-Name=x,User-Password=y", "-t", "1", secret="another-secret-0123")
+    assert "Received" not in radius
+    end = time.monotonic() + 20  # the workers write every five seconds
+    while "wrong Message-Authenticator" not in (page := at.operator.get("/clients").text) and time.monotonic() < end:
+        time.sleep(0.5)
     assert "127.0.0.0/8" in page and ">gateway</a>" in page and SECRET not in page
-    assert int(re.findall(r'<td class="number">([0-9]+)</td>', page)[1]) >= 1
+    (row,) = re.findall(r">gateway</a>.*?</tr>", page)
+    figures = re.findall(r'<td class="number">([0-9.]+)</td>', row)
+    assert len(figures) == 3 and int(figures[2]) >= 1 and "never" not in row
+    assert '<td class="id">127.0.0.1</td><td>wrong Message-Authenticator: another secret, most likely</td>' in page
 
 
 def quoted(text: str) -> str:

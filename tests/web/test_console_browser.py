@@ -142,6 +142,7 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
     bank.sekisho.login(locked.contract_id, locked.password)
     desk.enrolment.report_lost(lost.contract_id, STAFF)
     bank.sekisho.login(one.contract_id, "wrong")
+    bank.sekisho.radclient("User-Name=x,User-Password=y", "-t", "1", secret="another-secret-0123")
     role = {("ja", "light"): Role.OPERATOR, ("en", "dark"): Role.SUPERVISOR}.get((language, scheme), Role.ADMINISTRATOR)
     if phone:
         role = Role.ADMINISTRATOR
