@@ -74,6 +74,8 @@ class Event(StrEnum):
     CLOCK_REPAIRED = "clock.repaired"
     LOST_TIME_VOIDED = "store.lost-time-voided"
     PERMIT_VOIDED = "otp.permit-voided"
+    SEALS_BEGUN = "seals.begun"
+    SEAL_KEY_CHANGED = "seals.key-changed"
 
 
 NOTICED = frozenset(
@@ -114,6 +116,10 @@ class Ids:
         ``clock``: seconds since the epoch."""
         self._clock, self._last = clock, 0
         self._tag = int.from_bytes(os.urandom(2), "big") & ((1 << TAG_BITS) - 1)
+
+    def pass_(self, id_: int) -> None:
+        """Number above this id from now on, whatever the clock says."""
+        self._last = max(self._last, id_ >> TAG_BITS)
 
     def next(self) -> int:
         """The next number."""

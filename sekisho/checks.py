@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pam_module.settings
 import radius_server.settings
 from admin_web.settings import DEFAULT_ISSUER
+from otp_core.sealing import KeyProblem
+from otp_core.seals.copies import SealCopy
+from otp_core.seals.keys import read_seal_key
 from otp_core.settings import Checks, PasswordSettings
 from otp_core.settings.repeated import Remark
 from otp_core.settings.sources import SourceMap
@@ -127,6 +130,7 @@ def risks(settings: Settings) -> Iterator[Remark]:
     if metrics is not None and ip_address(metrics.listen.host.partition("%")[0]).is_unspecified:
         text = "is every address of this machine, and whoever reaches it reads the figures; write an internal one"
         yield ("metrics", "listen"), text
+    yield from _risks_of_audit(settings)
     yield from radius_server.settings.risks(settings.radius)
     yield from first_factor_checks.risks(settings)
     if settings.pam:
@@ -149,6 +153,26 @@ def _risks_of_console(settings: Settings) -> Iterator[Remark]:
             "names nobody, so all that comes through the proxy in front counts as one address, in the audit trail too; "
             "write the proxy's address",
         )
+
+
+def _risks_of_audit(settings: Settings) -> Iterator[Remark]:
+    """Files of the seals that cannot be used now: logins go on without them."""
+    audit = settings.audit
+    if audit is None:
+        return
+    try:
+        read_seal_key(audit.seal_key_file)
+    except KeyProblem as problem:
+        yield ("audit", "seal_key_file"), f"cannot be used, so nothing is sealed: {problem}"
+    if audit.seal_copy is None:
+        text = "is left out: a trail whose end was cut off is not missed; name a file on another disk or machine"
+        yield ("audit", "seal_copy"), text
+        return
+    try:
+        SealCopy(audit.seal_copy).check()
+    except OSError as error:
+        text = f"{audit.seal_copy} cannot be written, so no seal is copied: {error.strerror}"
+        yield ("audit", "seal_copy"), f"{text}; give its folder to the user that the server runs as"
 
 
 def _hashes_well(password: PasswordSettings) -> bool:

@@ -29,8 +29,10 @@ from sekisho.checkpointer import run_checkpointer
 from sekisho.doors import NAMES, Process, door_problems, make_doors, processes, reload_doors
 from sekisho.heartbeat import Heartbeat, heartbeats
 from sekisho.metrics.report import Reporter
-from sekisho.metrics.roles import CheckpointCounts, Place, metrics_role, places
+from sekisho.metrics.roles import CheckpointCounts, Place, SealCounts, metrics_role, places
 from sekisho.notify import Notifier
+from sekisho.sealing_process import NAME as SEALS
+from sekisho.sealing_process import run_sealer, seal_beside
 from sekisho.settings import Settings, load
 from sekisho.store_watch import STORE_STOPPED, end_with_store, put_store_right
 from sekisho.supervisor import SIGNALS, Role, supervise
@@ -38,7 +40,7 @@ from sekisho.wiring import open_application, open_failures
 
 _log = structlog.get_logger("sekisho")
 _RESTART_SECTIONS = (
-    "store", "login", "password", "throttle", "upstreams", "first_factors", "notices", "metrics", "log",
+    "store", "login", "password", "throttle", "upstreams", "first_factors", "notices", "audit", "metrics", "log",
 )  # fmt: skip
 """Sections that a reload does not apply. The doors' own sections: see ``Door.reload``."""
 
@@ -91,13 +93,16 @@ def _run(
     doors = make_doors(settings, {name for process in plan for name in process.doors})
     for door in doors.values():
         door.bind()
-    given = places(settings, len(plan) + apart)
+    sealed = apart and settings.audit is not None
+    given = places(settings, len(plan) + apart + sealed)
     roles = [
         _role(configuration, settings, doors, process, failures, place)
         for process, place in zip(plan, given, strict=False)
     ]
     if apart:
-        roles.append(_checkpoints(settings, given[-1]))
+        roles.append(_checkpoints(settings, given[len(plan)]))
+    if sealed:
+        roles.append(_seals(settings, given[-1]))
     beats = heartbeats(len(roles) + 1)
     if (role := metrics_role(settings, roles, given, beats)) is not None:
         roles.append(role)
@@ -118,6 +123,15 @@ def _checkpoints(settings: Settings, place: Place | None) -> Role:
         return run_checkpointer(settings, life, CheckpointCounts(place.slot))
 
     return Role(CHECKPOINTS, work, essential=False)
+
+
+def _seals(settings: Settings, place: Place | None) -> Role:
+    def work(life: Heartbeat, _: bool) -> int:
+        if place is None:
+            return run_sealer(settings, life)
+        return run_sealer(settings, life, SealCounts(place.slot))
+
+    return Role(SEALS, work, essential=False)
 
 
 def _role(
@@ -172,6 +186,8 @@ class ServerProcess:
         if self._place is not None:
             reporter = Reporter(self._place.board, self._place.slot, application, self._doors)
             chores.append(loop.create_task(reporter.run()))
+        if self._settings.audit is not None and not driver.resets_safely():
+            chores.append(loop.create_task(seal_beside(self._settings)))
         if application.sender is not None:
             chores.append(loop.create_task(application.sender.run()))
         try:

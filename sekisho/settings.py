@@ -13,6 +13,7 @@ from admin_web.console.settings import ConsoleSettings
 from admin_web.settings import WebSettings
 from admin_web.softtoken.settings import SoftTokenSettings
 from otp_core.settings import (
+    AuditSettings,
     FirstFactorSettings,
     Loaded,
     LoginSettings,
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     api: ApiSettings | None = None
     pam: PamSettings | None = None
     notices: NoticesSettings | None = None
+    audit: AuditSettings | None = None
     metrics: MetricsSettings | None = None
     log: LogSettings = Field(default_factory=LogSettings)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,6 +244,13 @@ def open_clock(store: Store) -> GuardedClock:
     except ClockSetBack:
         pass  # who asks for the time is told
     return clock
+
+
+def best_time(store: Store) -> Callable[[], int]:
+    """The best known time in ms since the epoch, as the ids of this store's audit rows follow it. Raises
+    StoreUnavailable."""
+    clock = _guarded(store)
+    return lambda: int(clock.best() * 1000)
 
 
 def _guarded(store: Store) -> GuardedClock:

@@ -35,6 +35,7 @@ PASSWORD = "himitsu-no-aikotoba"
 STAFF = Principal("staff", PrincipalKind.COMMAND)
 _CHECKPOINTS = "sekisho checkpo"
 """The kernel keeps 15 letters of a name."""
+_SEALS = "sekisho seals"
 _LISTENING = re.compile(r"listening.*?address=(\S+).*door=radius")
 
 
@@ -192,7 +193,15 @@ workers = {self.workers}
         assert self.process is not None
         pid = self.process.pid
         pids = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return [pid for pid in pids if _comm(pid) != _CHECKPOINTS]
+        return [pid for pid in pids if _comm(pid) not in (_CHECKPOINTS, _SEALS)]
+
+    @property
+    def sealers(self) -> list[int]:
+        """The processes that seal the audit trail."""
+        assert self.process is not None
+        pid = self.process.pid
+        pids = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [pid for pid in pids if _comm(pid) == _SEALS]
 
     @property
     def checkpointers(self) -> list[int]:

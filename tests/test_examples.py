@@ -35,6 +35,7 @@ NO_PROGRAM_HERE = {r"aaa-server SEKISHO protocol radius": "a Cisco"}
 
 WHOLE_PAGES = {
     "docs/api.md": "tests/web/test_api_page.py",
+    "docs/audit.md": "tests/journeys/test_audit_page.py",
     "docs/operations.md": "tests/journeys/test_operations_page.py",
     "docs/imports.md": "tests/core/test_imports_page.py",
 }

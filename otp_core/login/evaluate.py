@@ -62,6 +62,7 @@ class Evaluator:
         the ones before it did. ``ids`` numbers the audit rows. Raises KeyProblem for a seed that does not open."""
         decision = Decision()
         changes = Changes(decision, facts, now, self.rules)
+        ids.pass_(facts.sealed)
         for request in requests:
             _Evaluation(self, request, facts, now, ids, decision, changes).evaluate()
         return decision

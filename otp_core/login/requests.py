@@ -80,10 +80,12 @@ class LoginRequest:
 
 
 class Facts(NamedTuple):
-    """What the store knows of a batch: customers by contract ID, open challenges by State."""
+    """What the store knows of a batch: customers by contract ID, open challenges by State. ``sealed``: audit rows up to
+    this id are sealed, so the batch numbers its own above it."""
 
     records: dict[str, LoginRecord]
     challenges: dict[bytes, OpenChallenge]
+    sealed: int = 0
 
 
 class StepUpdate(NamedTuple):

@@ -10,6 +10,7 @@ from otp_core.settings.notices import NoticesSettings
 from otp_core.settings.problems import ConfigProblems, Problem
 from otp_core.settings.reader import Checks, Loaded, read_settings
 from otp_core.settings.sections import (
+    AuditSettings,
     LoginSettings,
     LogSettings,
     MetricsSettings,
@@ -21,6 +22,7 @@ from otp_core.settings.values import Address
 
 __all__ = [
     "Address",
+    "AuditSettings",
     "Checks",
     "ConfigProblems",
     "FirstFactorSettings",

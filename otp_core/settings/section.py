@@ -35,6 +35,7 @@ class FileName:
     read_into: str | None = None
 
 
+OwnPath = Annotated[Path, FileName()]
 ExistingPath = Annotated[Path, FileName(must_exist=True)]
 SecretPath = Annotated[Path, FileName(secret=True)]
 ExistingSecretPath = Annotated[Path, FileName(secret=True, must_exist=True)]

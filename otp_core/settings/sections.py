@@ -1,4 +1,5 @@
-"""The core's own sections: store, login, password, throttle, log. Names, units, limits and defaults; reads no file.
+"""The core's own sections: store, login, password, throttle, audit, metrics, log. Names, units, limits and
+defaults; reads no file.
 
 The table in docs/settings.md is made from the descriptions here, and config/sekisho.toml is tested against them. The
 doors' sections are defined in the doors' packages.
@@ -12,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from otp_core.first_factor.hashes import Cost
 from otp_core.settings.renamed import FormerName
-from otp_core.settings.section import SecretPath, Section, count, seconds, yes_or_no
+from otp_core.settings.section import OwnPath, SecretPath, Section, count, seconds, yes_or_no
 from otp_core.settings.values import Address, Listen, StoreUrl
 
 
@@ -96,6 +97,20 @@ class ThrottleSettings(Section):
         if longest < info.data.get(first, 0):
             raise ValueError(f"is less than {first}, {info.data[first]}; write at least that")
         return longest
+
+
+class AuditSettings(Section):
+    """The seals of the audit trail: without this section there are none."""
+
+    seal_key_file: SecretPath = Field(
+        description="The file with the Ed25519 key that signs the seals, made by `sekisho init`. A relative path is "
+        "looked for in the secrets folder if there is one, otherwise beside this file."
+    )
+    seal_copy: OwnPath | None = Field(
+        default=None,
+        description="A file outside the store that each seal is appended to, so that a trail whose end was cut off is "
+        "missed (left out: none). Best on another machine, or append-only.",
+    )
 
 
 class MetricsSettings(Section):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import LoginRecord, OpenChallenge
+from otp_core.store.trail import RawRow, SealRow
 from otp_core.tally import Histogram
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 
 class LoginBatch(Protocol):
-    """Runs batches of logins: read, evaluate, write on condition, be durable."""
+    """Runs batches of logins: read, evaluate, write on condition, be durable. No audit row that it writes lies at or
+    below what a seal covers (SealStore)."""
 
     @property
     def concurrency(self) -> int:
@@ -92,6 +94,29 @@ class Maintenance(Protocol):
     def write_probe(self, customers: Iterable[str]) -> None:
         """Do what a batch of these customers does, with a fresh connection, some pages of it as far as the disk, and
         roll all of it back. Raises StoreUnavailable."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class SealStore(Protocol):
+    """What the task that seals the audit trail asks of an engine: which rows can be sealed, because no further row can
+    come between them any more, and one more seal."""
+
+    def newest(self) -> SealRow | None:
+        """The seal with the highest number; None: there is none. Raises StoreUnavailable."""
+
+    def seal(self, number: int) -> SealRow | None:
+        """The seal with this number. Raises StoreUnavailable."""
+
+    def sealable(self, after: int, now_ms: int, limit: int) -> list[RawRow]:
+        """The first rows with ids above ``after``, up to the horizon: the id above which rows may still come, or of
+        moments behind ``now_ms``. Raises StoreUnavailable."""
+
+    def append(self, seal: SealRow, before: int, after: int, rows: int) -> bool:
+        """Write a seal, and have it on the disk, if ``before`` is still the highest number (0: there is none), and
+        exactly ``rows`` rows lie above ``after`` and up to where it ends. From then on no row can come there. False,
+        with nothing written, otherwise. Raises StoreUnavailable."""
 
     def close(self) -> None:
         """Let go of the connection."""

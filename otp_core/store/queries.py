@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, or_, select
 
-from otp_core.audit import Event
+from otp_core.audit import Event, ms_of
 from otp_core.model import Kind, TokenState
 from otp_core.otp import RESYNC_NEEDED, normalise_contract_id, normalise_token_id
 from otp_core.store.bindings import HeldToken, held_tokens
-from otp_core.store.schema import NOT_A_LOGIN, audit, binding, customer, meta, profile, token
+from otp_core.store.schema import NOT_A_LOGIN, audit, binding, customer, meta, profile, seal, token
 
 
 class CustomerLine(NamedTuple):
@@ -259,6 +259,18 @@ def unsynchronised(connection: Connection) -> Unsynchronised | None:
 def newest_audit_id(connection: Connection) -> int:
     """The id of the newest audit row, 0 for none. It tells the latest moment that is recorded (audit.ms_of)."""
     return connection.execute(select(func.max(audit.c.id))).scalar() or 0
+
+
+def newest_seal(connection: Connection) -> str | None:
+    """The text of the seal with the highest number; None: there is none."""
+    return connection.execute(select(seal.c.body).order_by(seal.c.number.desc()).limit(1)).scalar()
+
+
+def unsealed_seconds(connection: Connection, now: float) -> float:
+    """The age of the oldest audit row that no seal covers, in seconds at ``now`` (since the epoch); 0 for none."""
+    sealed = select(func.coalesce(func.max(seal.c.until_id), 0)).scalar_subquery()
+    oldest = connection.execute(select(func.min(audit.c.id)).where(audit.c.id > sealed)).scalar()
+    return 0.0 if oldest is None else max(0.0, now - ms_of(oldest) / 1000)
 
 
 def counts(connection: Connection) -> dict[str, int]:

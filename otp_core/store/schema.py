@@ -192,6 +192,17 @@ NOT_A_LOGIN = text("substr(event, 1, 6) <> 'login.'")
 # What was done to a customer, however long ago. The login batch writes nothing into it.
 Index("ix_audit_customer", audit.c.customer, sqlite_where=NOT_A_LOGIN, postgresql_where=NOT_A_LOGIN)
 
+seal = Table(
+    "seal",
+    metadata,
+    Column("number", _BIG, primary_key=True, autoincrement=False),
+    Column("until_id", _BIG, nullable=False, index=True, comment="the last audit row that it covers"),
+    Column("body", Text, nullable=False, comment="what was signed, JSON"),
+    Column("signature", LargeBinary, nullable=False, comment="Ed25519"),
+    Column("marks", LargeBinary, nullable=False, comment="id and 64 bits of the digest of each row"),
+)
+# What proves that nobody has changed the audit trail since: see seals/.
+
 outbox = Table(
     "outbox",
     metadata,

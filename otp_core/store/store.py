@@ -15,7 +15,7 @@ from otp_core.audit import Ids
 from otp_core.model import AuditRow, StoreProblem
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
 from otp_core.store.acts import ActsJournal, complain
-from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance
+from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore
 from otp_core.store.mark import mark_path
 from otp_core.store.queries import read_meta
 from otp_core.store.sqlite import database, driver
@@ -26,6 +26,7 @@ from otp_core.store.sqlite.key_reader import SqliteKeyReader
 from otp_core.store.sqlite.login_batch import CHANGED, SqliteLoginBatch
 from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.reader import SqliteLoginReader
+from otp_core.store.sqlite.seals import SqliteSealStore, Trail
 from otp_core.store.sqlite.state import StoreState
 from otp_core.store.unit_of_work import Work
 
@@ -125,6 +126,14 @@ class Store:
     def maintenance(self) -> Maintenance:
         """For tidying, and for the health of the store."""
         return SqliteMaintenance(DriverConnection(self.engine))
+
+    def seals(self) -> SealStore:
+        """For the task that seals the audit trail."""
+        return SqliteSealStore(SharedCommits(self.engine))
+
+    def trail(self) -> Trail:
+        """The whole audit trail with its seals, for who verifies or exports it."""
+        return Trail(self.read)
 
     def hold(self) -> None:
         """For who answers logins: the store's files have to stay the same ones until ``release``. Raises StoreProblem

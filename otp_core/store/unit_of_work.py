@@ -23,7 +23,7 @@ from otp_core.store.bindings import BindingStatements
 from otp_core.store.issuance_keys import IssuanceKeyStatements
 from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
 from otp_core.store.queries import newest_audit_id, read_meta
-from otp_core.store.schema import audit, binding, customer, meta, permit, profile, token, unclaimed_token
+from otp_core.store.schema import audit, binding, customer, meta, permit, profile, seal, token, unclaimed_token
 from otp_core.store.sessions import SessionStatements
 from otp_core.verifier import LOCAL_VERIFIER
 
@@ -31,6 +31,9 @@ CUSTOMER_ORIGIN = "customer "
 """How the origin of a token begins that was issued to a customer who had signed in; any other is a network."""
 
 _LOGIN_RECORD = text(f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKENS} WHERE c.contract_id = :contract_id")  # noqa: S608
+
+
+_SEALED = select(func.max(seal.c.until_id))
 
 
 class TokenRecord(NamedTuple):
@@ -110,6 +113,7 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
         self._notices = notices
         self.recorded: list[AuditRow] = []
         """The audit rows of this transaction."""
+        self._above_seals = False
 
     @property
     def connection(self) -> Connection:
@@ -372,7 +376,11 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
         token: str | None = None,
     ) -> AuditRow:
         """A row with the next number, not written yet. ``actor``: who acted; ``source``: where from (an address, a host
-        or a program); ``customer``: a contract ID; ``token``: a token ID."""
+        or a program); ``customer``: a contract ID; ``token``: a token ID. The number lies above all that is sealed: no
+        seal comes before this transaction ends."""
+        if not self._above_seals:
+            self._ids.pass_(self._connection.execute(_SEALED).scalar() or 0)
+            self._above_seals = True
         return AuditRow(self._ids.next(), event.value, actor, customer, token, source, reason)
 
     def audit_all(self, rows: Sequence[AuditRow]) -> None:

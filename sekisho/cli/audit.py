@@ -16,6 +16,7 @@ from otp_core import json_shapes
 from otp_core.audit import Event, id_at, ms_of
 from otp_core.json_shapes import local_time
 from otp_core.reference import ids_of, reference_of
+from sekisho.cli import audit_seals
 from sekisho.cli.context import CliContext
 from sekisho.cli.options import AsJson
 from sekisho.cli.options import contract_id as read_contract_id
@@ -109,11 +110,14 @@ Newest = Annotated[
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on as rows come, until ^C.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add ``sekisho audit``."""
-    app.command("audit")(audit)
+app = typer.Typer(invoke_without_command=True)
+app.command("verify")(audit_seals.verify)
+app.command("export")(audit_seals.export)
+app.command("public-key")(audit_seals.public_key)
+app.command("new-key")(audit_seals.new_key)
 
 
+@app.callback()
 def audit(
     ctx: typer.Context,
     customer: Customer = None,
@@ -129,7 +133,7 @@ def audit(
     as_csv: AsCsv = False,
     as_excel: AsExcel = False,
 ) -> None:
-    """Show the audit trail, the newest entries last. JSON: one object a line.
+    """Show the audit trail, the newest entries last; JSON: one object a line. Or verify its seals, by a command below.
 
     \b
     Examples:
@@ -138,6 +142,8 @@ def audit(
       sekisho audit --event login.rejected --follow
       sekisho audit --since 2026-04-01 --until 2026-05-01 --excel > april.csv
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from otp_core.store.queries import AuditFilter
 
     one_form(as_json, as_csv, as_excel)

@@ -54,11 +54,15 @@ def backup(
     settings = context.settings.store
     store_file = Path(os.path.realpath(file_of(settings.url)))
     sealer = Sealer(read_master_key(settings.master_key_file))
-    keep = (settings.master_key_file, *((context.config,) if context.config else ()))
+    keep = [settings.master_key_file]
+    if context.settings.audit is not None:
+        keep.append(context.settings.audit.seal_key_file)
+    if context.config:
+        keep.append(context.config)
     size = size_of(store_file) if store_file.is_file() else 0
     try:
         with progress("writing the backup", size) as advance:
-            contents = back_up(store_file, file, sealer, keep=keep, replace=replace, advance=advance)
+            contents = back_up(store_file, file, sealer, keep=tuple(keep), replace=replace, advance=advance)
     except KeyboardInterrupt:
         raise Stopped("interrupted: no backup was written", ExitCode.INTERRUPTED) from None
     try:

@@ -21,6 +21,7 @@ from sekisho.cli.doctor_backup import examine_backups
 from sekisho.cli.doctor_clients import examine_clients
 from sekisho.cli.doctor_files import examine_files
 from sekisho.cli.doctor_ports import examine_ports
+from sekisho.cli.doctor_seals import examine_seals
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import say, say_json
 
@@ -128,6 +129,7 @@ def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[Chec
         yield from _clock(store, settings)
         yield from _contents(store, deep)
         yield from examine_backups(store)
+        yield from examine_seals(store, settings.audit)
         yield from examine_contract_ids(context)
         yield from examine_clients(store, settings)
         yield from _reply_attributes(store, settings)

@@ -18,18 +18,24 @@ def add_to(app: typer.Typer) -> None:
 
 
 def init(ctx: typer.Context) -> None:
-    """Make the store and its master key, or bring an older store up to date. Safe to repeat.
+    """Make the store, its master key and the key of the seals, or bring an older store up to date. Safe to repeat.
 
     \b
     Example:
       sekisho --config /etc/sekisho/sekisho.toml init
     """
     from otp_core.audit import Ids
+    from otp_core.seals.keys import create_seal_key, read_seal_key
     from otp_core.store.store import initialise
 
     context: CliContext = ctx.obj
     store = context.settings.store
     initialise(store.url, store.master_key_file, ids=Ids(), say=say)
+    audit = context.settings.audit
+    if audit is not None:
+        if create_seal_key(audit.seal_key_file):
+            say(f"created the key of the seals {audit.seal_key_file} (mode 0600): back it up, apart from the store")
+        read_seal_key(audit.seal_key_file)
     fold_contract_ids(context)
 
 

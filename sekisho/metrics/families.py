@@ -38,6 +38,8 @@ HASHING = "sekisho_passwords_waiting"
 CLOCK, SYNCHRONISED = "sekisho_clock_believed", "sekisho_clock_synchronised"
 CHECKPOINTS, CHECKPOINT_FAILURES = "sekisho_checkpoints_total", "sekisho_checkpoint_failures_total"
 CHECKPOINT_AGE = "sekisho_checkpoint_age_seconds"
+SEALS, SEAL_FAILURES = "sekisho_seals_total", "sekisho_seal_failures_total"
+UNSEALED = "sekisho_audit_unsealed_seconds"
 UP, RESTARTS, BUILD = "sekisho_processes_up", "sekisho_process_restarts_total", "sekisho_build_info"
 READABLE, STORE, LOG = "sekisho_store_readable", "sekisho_store_bytes", "sekisho_store_log_bytes"
 CHALLENGES, SESSIONS, LOCKED = "sekisho_challenges_open", "sekisho_sessions_open", "sekisho_customers_locked"
@@ -70,6 +72,9 @@ FAMILIES = (
     Family(CHECKPOINTS, _C, (), "Checkpoints that copied the log into the store's file."),
     Family(CHECKPOINT_FAILURES, _C, (), "Checkpoints that failed; the log grows until one succeeds."),
     Family(CHECKPOINT_AGE, _G, (), "Since the last checkpoint that succeeded; +Inf: there was none."),
+    Family(SEALS, _C, (), "Seals of the audit trail that were made (with [audit])."),
+    Family(SEAL_FAILURES, _C, (), "Tries to seal the audit trail, or to copy a seal, that failed."),
+    Family(UNSEALED, _G, (), "Age of the oldest audit row without a seal; 0: there is none."),
     Family(CHALLENGES, _G, (), "Challenges that wait for a code."),
     Family(SESSIONS, _G, (), "Customers' web sessions, those that have just expired included."),
     Family(LOCKED, _G, (), "Customers who are locked."),

@@ -14,6 +14,7 @@ from sekisho.heartbeat import Heartbeat
 from sekisho.metrics import families as f
 from sekisho.metrics.board import Board, Figures, Key, Slot, added
 from sekisho.metrics.server import NAME, MetricsServer, Watched, try_to_bind
+from sekisho.sealing_process import NAME as SEALS
 from sekisho.settings import Settings
 from sekisho.supervisor import Role
 
@@ -39,7 +40,7 @@ def metrics_role(
 ) -> Role | None:
     """The role of the process that serves the figures of these roles; one of ``beats`` is its own, the last."""
     watched = [
-        Watched(role.name, beat, place.slot, role.name != CHECKPOINTS, role.essential)
+        Watched(role.name, beat, place.slot, role.name not in (CHECKPOINTS, SEALS), role.essential)
         for role, place, beat in zip(roles, given, beats, strict=False)
         if place is not None
     ]
@@ -57,13 +58,27 @@ async def _serve(settings: Settings, board: Board, watched: Sequence[Watched], h
     return await MetricsServer(settings, board, watched, heartbeat).serve()
 
 
-class CheckpointCounts:
-    """What the process that makes checkpoints says of itself."""
+class _TaskCounts:
+    """What a process says that has one task and answers no logins."""
+
+    _MADE = _FAILED = ""
 
     def __init__(self, slot: Slot) -> None:
         self._slot, self._before = slot, slot.read().counts
 
     def __call__(self, made: int, failed: int) -> None:
         """``made``, ``failed``: since this process began."""
-        counts: dict[Key, list[float]] = {(f.CHECKPOINTS,): [float(made)], (f.CHECKPOINT_FAILURES,): [float(failed)]}
+        counts: dict[Key, list[float]] = {(self._MADE,): [float(made)], (self._FAILED,): [float(failed)]}
         self._slot.write(Figures(added(self._before, counts), {}))
+
+
+class CheckpointCounts(_TaskCounts):
+    """Of the process that makes checkpoints."""
+
+    _MADE, _FAILED = f.CHECKPOINTS, f.CHECKPOINT_FAILURES
+
+
+class SealCounts(_TaskCounts):
+    """Of the process that seals the audit trail."""
+
+    _MADE, _FAILED = f.SEALS, f.SEAL_FAILURES

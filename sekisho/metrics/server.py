@@ -77,7 +77,11 @@ class MetricsServer:
     def __init__(self, settings: Settings, board: Board, watched: Sequence[Watched], heartbeat: Heartbeat) -> None:
         assert settings.metrics is not None
         self._listen, self._board, self._watched, self._heartbeat = settings.metrics.listen, board, watched, heartbeat
-        self._look = StoreLook(lambda: open_store(settings, busy_seconds=1.0), file_of(settings.store.url))
+        self._look = StoreLook(
+            lambda: open_store(settings, busy_seconds=1.0),
+            file_of(settings.store.url),
+            sealed=settings.audit is not None,
+        )
         self._lock = asyncio.Lock()
         self._asked_at, self._reasons, self._remarks = float("-inf"), list[str](), list[str]()
 

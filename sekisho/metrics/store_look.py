@@ -19,6 +19,7 @@ from otp_core.model import StoreProblem, StoreUnavailable
 from otp_core.sealing import KeyProblem
 from otp_core.store.backup import last_backup
 from otp_core.store.outbox import numbers
+from otp_core.store.queries import unsealed_seconds
 from otp_core.store.schema import challenge, customer, session
 from otp_core.store.sqlite.checkpoints import status_of
 from otp_core.store.store import Store
@@ -38,10 +39,18 @@ _UNREADABLE: dict[Key, float] = {(f.READABLE,): 0.0}
 
 
 class StoreLook:
-    """``open_``: opens the store; raises StoreProblem, KeyProblem, StoreUnavailable. ``file``: its file."""
+    """``open_``: opens the store; raises StoreProblem, KeyProblem, StoreUnavailable. ``file``: its file. ``sealed``:
+    its audit trail is to be sealed."""
 
-    def __init__(self, open_: Callable[[], Store], file: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._open, self._file, self._clock = open_, file, clock
+    def __init__(
+        self,
+        open_: Callable[[], Store],
+        file: Path,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        sealed: bool = False,
+    ) -> None:
+        self._open, self._file, self._clock, self._sealed = open_, file, clock, sealed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store look")
         self._store: Store | None = None
         self._found: dict[Key, float] = _UNREADABLE
@@ -69,6 +78,8 @@ class StoreLook:
                 self._store = self._open()
             with self._store.read() as connection:
                 found = {**self._sizes(), **_open_and_waiting(connection), (f.READABLE,): 1.0}
+                if self._sealed:
+                    found[f.UNSEALED,] = unsealed_seconds(connection, time.time())
                 now = self._clock()
                 if now >= self._scanned_at + SCAN_SECONDS:
                     self._scanned, self._scanned_at = _scanned(connection), now

@@ -61,7 +61,9 @@ _AGAIN, _SAY_AGAIN = 5.0, 60.0
 """Seconds until the log is tried to begin anew once more; and between two lines about one trouble."""
 
 _STATUS_AT, _STATUS = 1024, struct.Struct("=QQQQ512s")
-_LOCK_AT, _LOCK = 2048, struct.Struct("hhqqi4x")
+_LOCK = struct.Struct("hhqqi4x")
+CHECKPOINTS, SEALS = 2048, 2049
+"""The octets of that file whose locks say that a process has the task: to make checkpoints, to seal the audit trail."""
 
 
 class CheckpointStatus(NamedTuple):
@@ -76,22 +78,21 @@ class CheckpointStatus(NamedTuple):
     error: str
 
 
-class SharedStatus:
-    """The checkpointer's part of the file that the processes of a store share. ``store``: path of the store's file."""
+class TaskLock:
+    """The lock of a task that one process does for all of a store, in the file that they share. ``store``: path of the
+    store's file. ``octet``: CHECKPOINTS or SEALS."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, octet: int) -> None:
         """Raises OSError."""
-        self._descriptor = open_shared(store)
-        self._memory = mmap.mmap(self._descriptor, mmap.PAGESIZE)
+        self._descriptor, self._octet = open_shared(store), octet
 
     def close(self) -> None:
         """Let go of it, and of the task."""
-        self._memory.close()
         os.close(self._descriptor)
 
     def take(self) -> bool:
-        """Make the checkpoints one's own task, until ``close``; False: it is another process's."""
-        wanted = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCK_AT, 1, 0)
+        """Make the task one's own, until ``close``; False: it is another process's."""
+        wanted = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, self._octet, 1, 0)
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, wanted)
         except (BlockingIOError, PermissionError):
@@ -99,9 +100,23 @@ class SharedStatus:
         return True
 
     def is_taken(self) -> bool:
-        """Whether another process makes checkpoints."""
-        asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCK_AT, 1, 0)
+        """Whether another process has the task."""
+        asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, self._octet, 1, 0)
         return bool(_LOCK.unpack(fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK)
+
+
+class SharedStatus(TaskLock):
+    """The checkpointer's part of the file that the processes of a store share. ``store``: path of the store's file."""
+
+    def __init__(self, store: str) -> None:
+        """Raises OSError."""
+        super().__init__(store, CHECKPOINTS)
+        self._memory = mmap.mmap(self._descriptor, mmap.PAGESIZE)
+
+    def close(self) -> None:
+        """Let go of it, and of the task."""
+        self._memory.close()
+        super().close()
 
     def read(self) -> CheckpointStatus:
         """What was written last."""

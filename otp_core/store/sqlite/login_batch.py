@@ -16,7 +16,8 @@ every customer of the batch with their tokens (one SELECT), and each State's cha
   several tokens, on each of them or on none;
 - a wrong code is counted only on top of the count and the time that were read (``_COUNT``).
 
-New challenges, audit rows and notices follow unconditionally.
+New challenges, audit rows and notices follow unconditionally, but no audit row at or below the last id that a seal
+covers: a batch whose ids are no longer above it is evaluated once more, with newer ids.
 
 *Whatever else may have changed.* Every transaction that is not a login batch rewrites ``meta.changed``
 (``Store.work``). It is read again under the lock: if it differs, a lock, a loss or a suspension may have been committed
@@ -59,7 +60,9 @@ SELECT {COLUMNS} FROM json_each(?) AS asked JOIN customer AS c ON c.contract_id 
 CHALLENGE = "SELECT * FROM challenge WHERE state = ?"
 CREATE_CHALLENGE = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_AUDIT = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)"
-_CHANGED = "SELECT value FROM meta WHERE name = ?"
+SEALED = "SELECT coalesce(max(until_id), 0) FROM seal"
+"""The id up to which audit rows are sealed: none may be added there (seals.py)."""
+_STAND = f"SELECT (SELECT value FROM meta WHERE name = ?), ({SEALED})"  # noqa: S608  constants
 _SPEND = """
 UPDATE token SET last_step = ?1, drift = ?2, last_fingerprint = ?3, last_at = ?4
  WHERE key = ?5 AND state = 'bound' AND last_step = ?6 AND last_step < ?1
@@ -106,8 +109,8 @@ class SqliteLoginBatch:
         with self._connection.guarded() as connection:
             commits = self._connection.commits()
             connection.execute("BEGIN")
-            changed, facts = _changed(connection), load(connection, customers, states)
-            decision = evaluate(facts)
+            changed, sealed = _stand(connection)
+            decision = evaluate(load(connection, customers, states, sealed))
             turn = self._connection.turn()
             if not turn.take_at_once():
                 connection.execute("COMMIT")
@@ -134,25 +137,32 @@ class SqliteLoginBatch:
         self._connection.close()
 
 
-def load(connection: driver.Connection, customers: Iterable[str], states: Iterable[bytes]) -> Facts:
-    """What the store knows of these customers and States."""
+def load(connection: driver.Connection, customers: Iterable[str], states: Iterable[bytes], sealed: int = 0) -> Facts:
+    """What the store knows of these customers and States. ``sealed``: see ``SEALED``."""
     rows = connection.execute(LOGIN_RECORDS, (json.dumps([*set(customers)]),))  # each once: no token twice
     challenges = {}
     for state in states:
         row = connection.execute(CHALLENGE, (state,)).fetchone()
         if row:
             challenges[state] = OpenChallenge(*row)
-    return Facts(records_of(rows), challenges)
+    return Facts(records_of(rows), challenges, sealed)
 
 
-def _changed(connection: driver.Connection) -> object:
-    """Another value after every transaction that is not a login batch."""
-    return connection.execute(_CHANGED, (CHANGED,)).fetchone()
+def _stand(connection: driver.Connection) -> tuple[bytes | None, int]:
+    """Another value after every transaction that is neither a login batch nor a seal; the id up to which audit rows are
+    sealed."""
+    changed, sealed = connection.execute(_STAND, (CHANGED,)).fetchone()
+    return changed, sealed
+
+
+def _is_above(decision: Decision, sealed: int) -> bool:
+    """Whether all audit rows come behind what is sealed."""
+    return not decision.audit or decision.audit[0].id > sealed
 
 
 def _apply_locked(
     connection: driver.Connection,
-    changed: object,
+    changed: bytes | None,
     decision: Decision,
     customers: Collection[str],
     states: Collection[bytes],
@@ -163,11 +173,12 @@ def _apply_locked(
     if connection.in_transaction:
         connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
-    if _changed(connection) == changed and _apply(connection, decision):
+    now, sealed = _stand(connection)
+    if now == changed and _is_above(decision, sealed) and _apply(connection, decision):
         return decision
     connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
-    decision = evaluate(load(connection, customers, states))
+    decision = evaluate(load(connection, customers, states, _stand(connection)[1]))
     if not _apply(connection, decision):
         raise Conflict("a decision that does not hold for the facts it was made by")
     return decision

@@ -1,0 +1,254 @@
+"""Verifies a sealed trail: every signature, every link of the chain, every row, and the end through the copy outside.
+
+It is given pieces of the trail (from a store or an export) and public keys; it opens nothing and needs no secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
+
+from otp_core.audit import Event, ms_of
+from otp_core.seals.copies import CopiedSeal
+from otp_core.seals.findings import MOST_KEPT, Finding, Kind, differences, name_of, time_of, with_moves
+from otp_core.seals.rows import stretch_of
+from otp_core.seals.seal import Seal, hash_of, is_signed, read_seal
+from otp_core.store.trail import Piece, RawRow, SealRow
+
+_EXPLAINING = (Event.STORE_RESTORED, Event.LOST_TIME_VOIDED)
+_EXPLAINING_OCTETS = tuple(event.value.encode() for event in _EXPLAINING)
+_BEGUN = Event.SEALS_BEGUN.value.encode()
+_PENDING_MS = 10_000
+"""How long rows may wait for a seal before it is said."""
+
+
+class Report(NamedTuple):
+    """``findings``: what is not as it was sealed; ``more``: how many further ones there are. ``notices``: what should
+    be known, and is no forgery. ``seals`` and ``rows`` were verified; ``waiting`` rows have no seal yet."""
+
+    findings: list[str]
+    more: int
+    notices: list[str]
+    seals: int
+    rows: int
+    waiting: int
+    newest: Seal | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the trail is what was sealed."""
+        return not self.findings
+
+
+class Verification:
+    """One look at a trail. ``keys``: public keys that are trusted (``Seal.key``). ``copies``: seals that were copied
+    outside. ``now_ms``: ms since the epoch."""
+
+    def __init__(self, keys: Collection[str], copies: Iterable[CopiedSeal] = (), *, now_ms: int) -> None:
+        self._keys, self._now_ms = frozenset(keys), now_ms
+        self._copies = {copy.number: copy for copy in copies}
+        self._newest_copy = max(self._copies, default=0)
+        self._found: list[Finding] = []
+        self._more = 0
+        self._trusted = False
+        self._signers: set[str] = set()
+        self._named: set[str] = set()
+        self._last: Seal | None = None
+        self._last_row: SealRow | None = None
+        self._begun = 0
+        self._restored: RawRow | None = None
+        self._seals = self._rows = self._waiting = 0
+        self._loose: tuple[RawRow, int] | None = None
+
+    def note_foreign(self, ids: Iterable[int]) -> None:
+        """Rows that hold something else than text, as the store finds them."""
+        for id_ in ids:
+            text = f"row {id_} of {time_of(id_)} holds something else than text, so no search finds it: it was changed"
+            self._keep(Finding(Kind.CHAIN, text, id_))
+
+    def run(self, pieces: Iterable[Piece], advance: Callable[[int], object] = lambda done: None) -> Report:
+        """Verify all of it. ``advance``: told how many rows were looked at. Raises what ``pieces`` raises."""
+        seen = 0
+        for piece in pieces:
+            if piece.seal is None:
+                self._take_loose(piece.rows)
+            else:
+                self._end_of_loose()
+                self._take_seal(piece.seal, piece.rows)
+            seen += len(piece.rows)
+            advance(seen)
+        return self._report()
+
+    # A seal and its rows
+
+    def _take_seal(self, row: SealRow, rows: list[RawRow]) -> None:
+        try:
+            seal = read_seal(row.body)
+        except ValueError as error:
+            self._chain(f"seal {row.number} {error}: it was changed")
+            return
+        if (row.number, row.until) != (seal.number, seal.until):
+            self._chain(
+                f"the seal in the place of number {row.number} is number {seal.number}: it was moved or exchanged"
+            )
+        if not is_signed(row, seal.key):
+            self._chain(f"seal {row.number} has a wrong signature: it was changed, or made without the key")
+        self._check_key(seal)
+        self._check_link(seal)
+        copy = self._copies.get(seal.number)
+        if copy is not None and copy.body != row.body:
+            self._chain(f"seal {seal.number} is not the one that was copied outside: it was exchanged")
+        self._check_rows(seal, row, rows)
+        self._last, self._last_row = seal, row
+        self._seals += 1
+        self._rows += len(rows)
+
+    def _check_key(self, seal: Seal) -> None:
+        before = self._last
+        if before is not None and seal.key != before.key and seal.key not in self._named:
+            both = {seal.key, before.key} <= self._keys
+            if not both:
+                self._chain(
+                    f"seal {seal.number} was made with another key, which the one before has not named: if it was "
+                    "replaced because it was lost, give --public-key for both"
+                )
+        if before is None or seal.key != before.key:
+            self._named.discard(seal.key)
+        if seal.successor is not None:
+            self._named.add(seal.successor)
+        self._signers.add(seal.key)
+
+    def _check_link(self, seal: Seal) -> None:
+        before, row = self._last, self._last_row
+        previous = "" if row is None else hash_of(row.body)
+        expected = 1 if before is None else before.number + 1
+        if seal.lost is not None:
+            self._check_lost(seal, expected)
+        elif seal.number != expected:
+            what = "is" if seal.number == expected + 1 else f"to {seal.number - 1} are"
+            where = "the beginning of the trail was cut off" if before is None else "they were removed"
+            self._chain(f"seal {expected} {what} missing before seal {seal.number}: {where}")
+            return
+        if seal.previous != previous:
+            self._chain(f"seal {seal.number} was not made behind the one before it: one of the two was exchanged")
+        if before is not None:
+            if seal.after != before.until and seal.lost is None:
+                self._chain(f"seal {seal.number} does not begin where seal {before.number} ends")
+            if seal.sealed_at < before.sealed_at - _PENDING_MS:
+                at = f"seal {seal.number} says that it was made before seal {before.number}"
+                self._notice(f"{at}: the clock was set back, or had been wrong")
+
+    def _check_lost(self, seal: Seal, expected: int) -> None:
+        lost = seal.lost
+        assert lost is not None
+        several = lost.number > expected
+        gone = f"seals {expected} to {lost.number} are gone" if several else f"seal {lost.number} is gone"
+        if lost.event in _EXPLAINING and lost.row:
+            self._notice(
+                f"{gone} since seal {seal.number}, because the store is an older one since then ({lost.event}, row "
+                f"{lost.row} of {time_of(lost.row)}): if nobody restored it, the trail was cut there"
+            )
+        else:
+            self._chain(f"{gone} since seal {seal.number}, and nothing in the trail says why: they were removed")
+
+    def _check_rows(self, seal: Seal, row: SealRow, rows: list[RawRow]) -> None:
+        stretch = stretch_of(rows)
+        if stretch.digest != seal.digest or len(rows) != seal.rows:
+            known = hash_of(row.marks) == seal.marks
+            found = differences(seal, row.marks, rows) if known else []
+            for one in found:
+                self._keep(one)
+            if not found:
+                what = "the marks that would tell which were changed too" if not known else "no mark tells which"
+                span = f"{time_of(seal.after) if seal.after > 0 else 'the beginning'} to {time_of(seal.until)}"
+                self._chain(f"the rows under seal {seal.number} ({span}) are not those that were sealed; {what}")
+        elif hash_of(row.marks) != seal.marks:
+            self._chain(f"the marks of seal {seal.number} were changed; its rows are those that were sealed")
+        for one_row in rows:
+            if one_row[1] == _BEGUN:
+                self._take_begun(one_row, seal)
+
+    def _take_begun(self, row: RawRow, seal: Seal) -> None:
+        """It is written behind the first seal, once in the life of a trail."""
+        if seal.number == 1 or (self._begun and self._begun != row[0]):
+            self._chain(
+                f"{name_of(row)} says that seals were begun then, and they were begun anew later: the seals of before "
+                "were removed"
+            )
+        self._begun = row[0]
+
+    # Rows without a seal
+
+    def _take_loose(self, rows: list[RawRow]) -> None:
+        if self._loose is None:
+            self._loose = (rows[0], 0)
+        self._loose = (self._loose[0], self._loose[1] + len(rows))
+        for row in rows:
+            if row[1] in _EXPLAINING_OCTETS:
+                self._restored = row
+
+    def _end_of_loose(self) -> None:
+        """A seal follows, so these should have had one."""
+        if self._loose is not None:
+            first, number = self._loose
+            more = f" and {number - 1:,} more" if number > 1 else ""
+            self._keep(Finding(Kind.ADDED, f"{name_of(first)}{more} lies where no seal covers it", first[0]))
+            self._loose, self._restored = None, None
+
+    # The end
+
+    def _report(self) -> Report:
+        if self._loose is not None:
+            self._waiting = self._loose[1]
+            self._look_at_waiting(self._loose[0])
+        self._check_end()
+        if self._seals and not self._is_trusted():
+            self._chain("no seal was made with the key that is trusted: is it the public key of this trail?")
+        found = with_moves(self._found)
+        findings = [one.text for one in found if one.kind is not Kind.NOTICE]
+        notices = [one.text for one in found if one.kind is Kind.NOTICE]
+        return Report(findings, self._more, notices, self._seals, self._rows, self._waiting, self._last)
+
+    def _is_trusted(self) -> bool:
+        """By the chain of hashes the newest key stands for all before; one that is named stands for the newest."""
+        return bool(self._signers & self._keys)
+
+    def _look_at_waiting(self, first: RawRow) -> None:
+        id_ = first[0]
+        if self._last is not None and id_ <= self._last.until:
+            self._keep(Finding(Kind.ADDED, f"{name_of(first)} lies where no seal covers it", id_))
+        age = self._now_ms - ms_of(id_)
+        if age > _PENDING_MS:
+            self._notice(
+                f"{self._waiting:,} rows since {time_of(id_)} have no seal yet: what is done to them is not noticed. "
+                "Does the server run, with [audit]?"
+            )
+
+    def _check_end(self) -> None:
+        last = 0 if self._last is None else self._last.number
+        if self._newest_copy <= last:
+            return
+        copy = read_seal(self._copies[self._newest_copy].body)
+        text = (
+            f"the newest seal that was copied outside is number {copy.number}, with {copy.total:,} rows up to "
+            f"{time_of(copy.until)}; the trail ends with seal {last}"
+        )
+        if self._restored is not None:
+            self._notice(
+                f"{text}: {name_of(self._restored)} says that the store is an older one since then. If nobody restored "
+                "it, its end was cut off. The next seal will say so, too"
+            )
+        else:
+            self._chain(f"{text}: its end was cut off")
+
+    def _chain(self, text: str) -> None:
+        self._keep(Finding(Kind.CHAIN, text))
+
+    def _notice(self, text: str) -> None:
+        self._keep(Finding(Kind.NOTICE, text))
+
+    def _keep(self, finding: Finding) -> None:
+        if len(self._found) < MOST_KEPT:
+            self._found.append(finding)
+        else:
+            self._more += 1

@@ -1,0 +1,143 @@
+"""The sealed trail as a file that can be verified far from the store: one JSON object a line. Text in, pieces out.
+
+The first line says what the file is. A seal's line comes before the rows that it covers; rows behind the last of them
+have no seal yet, and have a line of their own before them. The last line says how many there are.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, BinaryIO
+
+from otp_core.audit import ms_of
+from otp_core.json_shapes import audit_row, local_time
+from otp_core.store.queries import AuditLine
+from otp_core.store.trail import Piece, RawRow, SealRow
+
+VERSION = 1
+_MOST_OF_A_LINE = 8_000_000
+_MOST_ROWS = 100_000
+"""Of one piece; a file that goes on behind it is none of ours."""
+
+_HEAD = {"sekisho_audit_export": VERSION}
+_ROW = ("id", "time", *AuditLine._fields[1:])
+
+
+class ExportProblem(Exception):
+    """A file that is no whole export; the text says where, and what is wrong."""
+
+
+def lines_of(pieces: Iterable[Piece]) -> Iterator[str]:
+    """The lines of an export."""
+    seals = rows = 0
+    yield _line(_HEAD)
+    for piece in pieces:
+        if piece.seal is None:
+            yield _line({"without_seal": len(piece.rows)})
+        else:
+            seals += 1
+            yield _line({"seal": _seal_shape(piece.seal)})
+        for row in piece.rows:
+            yield _line(audit_row(AuditLine(row[0], *(_text(value) for value in row[1:]))))
+        rows += len(piece.rows)
+    yield _line({"end": {"seals": seals, "rows": rows}})
+
+
+def pieces_of(file: BinaryIO) -> Iterator[Piece]:
+    """The trail that an export holds. Raises ExportProblem and OSError."""
+    lines = _objects(file)
+    if next(lines, (0, None))[1] != _HEAD:
+        raise ExportProblem("line 1: this is no file that `sekisho audit export` wrote, or one of another version")
+    piece: Piece | None = None
+    seals = rows = 0
+    for number, found in lines:
+        if "end" in found:
+            if found["end"] != {"seals": seals, "rows": rows}:
+                raise ExportProblem(f"line {number}: {seals:,} seals and {rows:,} rows come before it, and it differs")
+            if piece is not None:
+                yield piece
+            if next(lines, None) is not None:
+                raise ExportProblem(f"line {number + 1}: there is something behind the end")
+            return
+        if "seal" in found or "without_seal" in found:
+            if piece is not None:
+                yield piece
+            seal = _read_seal(found["seal"], number) if "seal" in found else None
+            piece, seals = Piece(seal, []), seals + (seal is not None)
+            continue
+        if piece is None or len(piece.rows) >= _MOST_ROWS:
+            raise ExportProblem(f"line {number}: a row where a seal has to come")
+        piece.rows.append(_read_row(found, number))
+        rows += 1
+    raise ExportProblem("the file ends before its end: it was cut off")
+
+
+def _line(shape: object) -> str:
+    return json.dumps(shape, separators=(",", ":")) + "\n"  # ASCII: whatever octets the store holds, the file is text
+
+
+def _text(value: object) -> Any:
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+
+
+def _octets(value: object) -> object:
+    return value.encode(errors="surrogateescape") if isinstance(value, str) else value
+
+
+def _seal_shape(seal: SealRow) -> dict[str, object]:
+    shape = seal._asdict()
+    return {**shape, "signature": _base64(seal.signature), "marks": _base64(seal.marks)}
+
+
+def _base64(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
+
+
+def _objects(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    number = 0
+    while line := file.readline(_MOST_OF_A_LINE):
+        number += 1
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise ExportProblem(f"line {number}: is no JSON object: the file was changed, or cut off")
+        yield number, found
+
+
+def _read_seal(shape: Any, number: int) -> SealRow:
+    try:
+        signature, marks = (base64.b64decode(shape[name], validate=True) for name in ("signature", "marks"))
+        seal = SealRow(shape["number"], shape["until"], shape["body"], signature, marks)
+        if type(seal.number) is int and type(seal.until) is int and isinstance(seal.body, str):
+            return seal
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ExportProblem(f"line {number}: is no seal as `sekisho audit export` writes it")
+
+
+def _read_row(shape: dict[str, Any], number: int) -> RawRow:
+    if set(shape) != set(_ROW) or type(shape["id"]) is not int or not -(2**63) <= shape["id"] < 2**63:
+        raise ExportProblem(f"line {number}: is no row as `sekisho audit export` writes it")
+    if not _is_time_of(shape["time"], shape["id"]):
+        raise ExportProblem(f"line {number}: row {shape['id']} has another time than its id says: it was changed")
+    try:
+        return (shape["id"], *(_octets(shape[name]) for name in AuditLine._fields[1:]))
+    except UnicodeEncodeError:
+        raise ExportProblem(f"line {number}: row {shape['id']} holds what is no text: it was changed") from None
+
+
+def _is_time_of(text: object, id_: int) -> bool:
+    expected = local_time(ms_of(id_))
+    if text == expected:
+        return True
+    if expected is None or not isinstance(text, str):
+        return False
+    try:  # written in another time zone
+        return datetime.fromisoformat(text) == datetime.fromisoformat(expected)
+    except (ValueError, TypeError):
+        return False

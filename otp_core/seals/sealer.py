@@ -1,0 +1,230 @@
+"""Makes the seals: one more for the rows that came since the last, signed and chained to it, and a copy outside.
+
+It runs beside the logins, in one process for a store. What goes wrong is logged, and tried again; nobody waits for it.
+It never makes a seal in silence over seals that are gone: the next one says which (``Lost``), and what the trail gives
+as the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from otp_core.audit import Event
+from otp_core.model import StoreBusy, StoreStopped, StoreUnavailable
+from otp_core.sealing import KeyProblem
+from otp_core.seals.copies import CopiedSeal, SealCopy
+from otp_core.seals.keys import public_name, read_seal_key
+from otp_core.seals.rows import stretch_of
+from otp_core.seals.seal import MOST_ROWS, Lost, Seal, hash_of, is_signed, read_seal
+from otp_core.store.engine import SealStore
+from otp_core.store.trail import RawRow, SealRow
+
+_log = structlog.get_logger("seals")
+
+INTERVAL = 1.0
+"""Seconds between two seals, where rows come."""
+
+_SAY_AGAIN = 300.0
+"""Seconds between two lines about one trouble."""
+
+EXPLAINS = (Event.STORE_RESTORED.encode(), Event.LOST_TIME_VOIDED.encode())
+"""Events of the trail that say why seals may be gone: the store is an older one."""
+
+
+class Sealer:
+    """``key_file`` and ``copy``: as in the settings. ``now_ms``: the best known time, in ms since the epoch. ``begun``:
+    called when the very first seal was made, for a row in the trail."""
+
+    def __init__(
+        self,
+        store: SealStore,
+        key_file: Path,
+        copy: Path | None,
+        now_ms: Callable[[], int],
+        begun: Callable[[], object] = lambda: None,
+        *,
+        most_rows: int = MOST_ROWS,
+    ) -> None:
+        self._store, self._now_ms, self._begun, self._most_rows = store, now_ms, begun, most_rows
+        self._key_file = key_file
+        self._copy = None if copy is None else SealCopy(copy)
+        self._known: CopiedSeal | None = None
+        self._compared = self._uncopied = False
+        self._said: dict[str, float] = {}
+        self.made = self.failed = 0
+        """Seals so far, and tries that failed."""
+
+    def seal(self) -> bool:
+        """Seal what can be sealed, once; True: there may be more. What goes wrong is said. Raises StoreStopped."""
+        try:
+            key = read_seal_key(self._key_file)
+            more = self._seal(key)
+        except StoreStopped:
+            raise
+        except StoreBusy:
+            return False
+        except (KeyProblem, StoreUnavailable) as problem:
+            self.failed += 1
+            self._say("the audit trail is not sealed, and logins go on", str(problem))
+            return False
+        self._went_well("the audit trail is not sealed, and logins go on")
+        return more
+
+    def hand_over(self, successor: str) -> None:
+        """Make a seal that names the public key that seals from now on. Raises KeyProblem and
+        StoreUnavailable."""
+        key = read_seal_key(self._key_file)
+        while not self._append(key, self._store.newest(), [], successor=successor):
+            pass
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._store.close()
+
+    def _seal(self, key: Ed25519PrivateKey) -> bool:
+        newest = self._store.newest()
+        lost = self._missing(newest)
+        after = 0 if newest is None else newest.until
+        rows = self._store.sealable(after, self._now_ms(), self._most_rows)
+        if not rows:
+            self._copy_again(newest)
+            return False
+        if lost is not None:
+            lost = _explained(lost, rows)
+            _say_lost(lost)
+        if not self._append(key, newest, rows, lost):
+            return True
+        if newest is None and lost is None:
+            self._begun()
+        return len(rows) == self._most_rows
+
+    def _append(
+        self,
+        key: Ed25519PrivateKey,
+        newest: SealRow | None,
+        rows: Sequence[RawRow],
+        lost: Lost | None = None,
+        successor: str | None = None,
+    ) -> bool:
+        before = _read(newest)
+        after = 0 if newest is None else newest.until
+        stretch = stretch_of(rows)
+        name = public_name(key)
+        if before is not None and name not in (before.key, before.successor):
+            self._say(
+                "the key of the seals is another one, and the one before has not named it: `sekisho audit verify` asks "
+                "for both public keys",
+                name,
+            )
+        seal = Seal(
+            number=max(0 if newest is None else newest.number, 0 if lost is None else lost.number) + 1,
+            after=after,
+            until=rows[-1][0] if rows else after,
+            rows=len(rows),
+            total=len(rows) + (0 if before is None else before.total),
+            digest=stretch.digest,
+            marks=hash_of(stretch.marks),
+            previous="" if newest is None else hash_of(newest.body),
+            key=name,
+            sealed_at=self._now_ms(),
+            successor=successor,
+            lost=lost,
+        )
+        row = seal.signed(key, stretch.marks)
+        if not self._store.append(row, 0 if newest is None else newest.number, after, len(rows)):
+            return False
+        self.made += 1
+        self._known, self._compared = CopiedSeal(row.number, row.body, row.signature), True
+        self._write_copy(row)
+        return True
+
+    # What is known of the seals from outside the store
+
+    def _missing(self, newest: SealRow | None) -> Lost | None:
+        """The newest seal that was there once and is not any more; None: all that are known are there."""
+        known = self._known if self._compared else self._read_copy()
+        if known is None:
+            return None
+        if newest is not None and newest.number == known.number:
+            there: SealRow | None = newest
+        else:
+            there = self._store.seal(known.number)
+        if there is not None and there.body == known.body:
+            return None
+        return Lost(known.number, hash_of(known.body), "", 0)
+
+    def _read_copy(self) -> CopiedSeal | None:
+        if self._copy is None:
+            return None
+        try:
+            known = self._copy.newest()
+        except OSError as error:
+            self._say("the copy of the seals cannot be read", f"{self._copy.path}: {error.strerror}")
+            return None
+        if known is None or not is_signed(
+            SealRow(known.number, 0, known.body, known.signature, b""), read_seal(known.body).key
+        ):
+            return None
+        return known
+
+    def _copy_again(self, newest: SealRow | None) -> None:
+        if self._uncopied and newest is not None:
+            self._write_copy(newest)
+
+    def _write_copy(self, seal: SealRow) -> None:
+        if self._copy is None:
+            return
+        trouble = "the newest seal cannot be copied: a tail that is cut off would not be missed"
+        try:
+            self._copy.add(seal)
+        except OSError as error:
+            self._uncopied = True
+            self.failed += 1
+            self._say(trouble, f"audit.seal_copy {self._copy.path}: {error.strerror}")
+        else:
+            self._uncopied = False
+            self._went_well(trouble)
+
+    # The log
+
+    def _say(self, what: str, cause: str) -> None:
+        now = time.monotonic()
+        if now >= self._said.get(what, 0.0):
+            self._said[what] = now + _SAY_AGAIN
+            _log.error(what, cause=cause)
+
+    def _went_well(self, what: str) -> None:
+        if self._said.pop(what, None) is not None:
+            _log.info("that is over", what=what)
+
+
+def _read(row: SealRow | None) -> Seal | None:
+    """None for a text that somebody spoilt, too: the next seal goes on behind it, and the chain tells."""
+    try:
+        return None if row is None else read_seal(row.body)
+    except ValueError:
+        return None
+
+
+def _explained(lost: Lost, rows: Sequence[RawRow]) -> Lost:
+    """With the row among these that says why seals are gone."""
+    for row in reversed(rows):
+        if row[1] in EXPLAINS:
+            return lost._replace(event=row[1].decode(), row=row[0])
+    return lost
+
+
+def _say_lost(lost: Lost) -> None:
+    if lost.row:
+        _log.warning("the store is an older one: the next seal says which are gone", newest=lost.number, row=lost.row)
+    else:
+        _log.critical(
+            "seals of the audit trail are gone from the store or were changed, and nothing in the trail says why: run "
+            "`sekisho audit verify`",
+            newest=lost.number,
+        )

@@ -1,0 +1,24 @@
+"""Seals of the audit trail. Frozen: a later change is a later migration."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "seal",
+        sa.Column("number", BIG, autoincrement=False, nullable=False),
+        sa.Column("until_id", BIG, nullable=False, comment="the last audit row that it covers"),
+        sa.Column("body", sa.Text(), nullable=False, comment="what was signed, JSON"),
+        sa.Column("signature", sa.LargeBinary(), nullable=False, comment="Ed25519"),
+        sa.Column("marks", sa.LargeBinary(), nullable=False, comment="id and 64 bits of the digest of each row"),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_seal")),
+    )
+    op.create_index(op.f("ix_seal_until_id"), "seal", ["until_id"], unique=False)

@@ -1,0 +1,238 @@
+"""``sekisho audit verify``, ``export``, ``public-key`` and ``new-key``: the seals of the audit trail."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sekisho.cli.context import CliContext, ExitCode, principal
+from sekisho.cli.options import Reason
+from sekisho.cli.output import complain, hint, say
+from sekisho.cli.progress import progress
+
+if TYPE_CHECKING:
+    from otp_core.seals.chain import Report, Verification
+    from otp_core.seals.copies import CopiedSeal
+    from otp_core.settings import AuditSettings
+
+_NAMED = 100
+"""Findings that are shown."""
+
+_FOREIGN = 20
+
+
+def verify(
+    ctx: typer.Context,
+    exported: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FILE", help="Verify this file of `sekisho audit export`, not the store."),
+    ] = None,
+    public_keys: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--public-key",
+            metavar="FILE",
+            help="Trust this key (`sekisho audit public-key` prints it); may be given again. [default: that of "
+            "audit.seal_key_file]",
+            show_default=False,
+        ),
+    ] = None,
+    copy: Annotated[
+        Path | None,
+        typer.Option(
+            "--seal-copy",
+            metavar="FILE",
+            help="The seals that were copied outside. [default: audit.seal_copy; with --export: none]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Verify that nobody has changed the audit trail since it was sealed. Exit code 1 if somebody has; each finding has
+    a line. With --export and --public-key it needs neither settings nor store.
+
+    \b
+    Examples:
+      sekisho audit verify
+      sekisho audit public-key > audit.pub
+      sekisho audit verify --export trail.jsonl --public-key audit.pub
+    """
+    from otp_core.seals.chain import Verification
+
+    context: CliContext = ctx.obj
+    keys = _keys(context, public_keys or [])
+    verification = Verification(keys, _copies(context, copy, exported), now_ms=int(time.time() * 1000))
+    report = _verify_store(context, verification) if exported is None else _verify_file(exported, verification)
+    _tell(report)
+
+
+def export(
+    ctx: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A new file. [default: standard output]")
+    ] = None,
+) -> None:
+    """Write the whole audit trail with its seals, one JSON object a line, to be verified elsewhere.
+
+    \b
+    Examples:
+      sekisho audit export trail.jsonl
+      sekisho audit export | gzip > trail.jsonl.gz
+    """
+    from otp_core.seals.export import lines_of
+
+    context: CliContext = ctx.obj
+    trail = context.store.trail()
+    with progress("exporting the audit trail", trail.size()) as advance, _written(file) as write:
+        for number, line in enumerate(lines_of(trail.pieces(trail.newest()))):
+            write(line)
+            if number % 1000 == 0:
+                advance(number)
+
+
+def public_key(ctx: typer.Context) -> None:
+    """Print the public key of the seals (PEM). Keep it where the audit department keeps it, not on this machine alone.
+
+    \b
+    Example:
+      sekisho audit public-key > audit.pub
+    """
+    from otp_core.seals.keys import public_pem, read_seal_key
+
+    typer.echo(public_pem(read_seal_key(_settings(ctx.obj).seal_key_file)), nl=False)
+
+
+def new_key(ctx: typer.Context, reason: Reason = "") -> None:
+    """Change the key of the seals, while the server goes on. The old key names the new one in a seal, so who has either
+    public key can verify all. The old key is kept beside it, under a dated name; delete it when the new one is backed
+    up.
+
+    \b
+    Example:
+      sekisho audit new-key --reason "yearly"
+    """
+    from otp_core.audit import Event
+    from otp_core.seals.keys import create_seal_key, public_name, read_seal_key
+    from sekisho.sealing_process import sealer_of
+
+    context: CliContext = ctx.obj
+    audit = _settings(context)
+    path, by = audit.seal_key_file, principal(reason)
+    old = read_seal_key(path)
+    new_file = path.with_name(f".{path.name}.new")
+    new_file.unlink(missing_ok=True)
+    create_seal_key(new_file)
+    new = read_seal_key(new_file)
+    _give_like(new_file, path)
+    sealer = sealer_of(audit, context.store)
+    try:
+        sealer.hand_over(public_name(new))
+    finally:
+        sealer.close()
+    kept = path.with_name(f"{path.name}.until-{time.strftime('%Y%m%dT%H%M%S')}")
+    os.link(path, kept)
+    new_file.replace(path)
+    with context.store.work() as work:
+        text = f"{public_name(old)} to {public_name(new)}"
+        text = f"{by.reason}; {text}" if by.reason else text
+        work.audit(Event.SEAL_KEY_CHANGED, actor=by.name, source=by.source, reason=text)
+    say(f"{path} is a new key from the next seal on; the old one is kept as {kept}")
+    hint("Back the new key up, apart from the store, and give the audit department `sekisho audit public-key`.")
+
+
+def _give_like(new: Path, old: Path) -> None:
+    if os.geteuid() == 0:
+        found = old.stat()
+        os.chown(new, found.st_uid, found.st_gid)
+
+
+def _settings(context: CliContext) -> AuditSettings:
+    from otp_core.settings import ConfigProblems, Problem
+
+    audit = context.settings.audit
+    if audit is None:
+        text = "is missing, so the audit trail is not sealed: write [audit] with seal_key_file, and run `sekisho init`"
+        raise ConfigProblems([Problem("", "audit", text)])
+    return audit
+
+
+def _keys(context: CliContext, files: list[Path]) -> list[str]:
+    from otp_core.seals.keys import public_name, read_public_key, read_seal_key
+
+    if files:
+        return [read_public_key(file) for file in files]
+    return [public_name(read_seal_key(_settings(context).seal_key_file))]
+
+
+def _copies(context: CliContext, copy: Path | None, exported: Path | None) -> Iterator[CopiedSeal]:
+    from otp_core.seals.copies import SealCopy
+
+    if copy is None and exported is None and context.settings.audit is not None:
+        copy = context.settings.audit.seal_copy
+        if copy is not None and not copy.exists():
+            hint(f"there is no copy of the seals {copy} yet: a tail that was cut off would not be missed")
+    elif copy is not None:
+        os.stat(copy)  # one that is named has to be there
+    return iter(()) if copy is None else SealCopy(copy).seals()
+
+
+def _verify_store(context: CliContext, verification: Verification) -> Report:
+    trail = context.store.trail()
+    newest = trail.newest()
+    with progress("verifying the audit trail", trail.size()) as advance:
+        verification.note_foreign(trail.foreign(_FOREIGN))
+        return verification.run(trail.pieces(newest), advance)
+
+
+def _verify_file(file: Path, verification: Verification) -> Report:
+    from otp_core.seals.export import ExportProblem, pieces_of
+
+    try:
+        with file.open("rb") as opened, progress("verifying the export", file.stat().st_size) as advance:
+            return verification.run(pieces_of(opened), lambda _: advance(opened.tell()))
+    except ExportProblem as problem:
+        complain(f"{file}: {problem}")
+        raise typer.Exit(ExitCode.REFUSED) from None
+
+
+def _tell(report: Report) -> None:
+    from otp_core.json_shapes import local_time
+
+    for text in report.notices[:_NAMED]:
+        say(f"note: {text}")
+    for text in report.findings[:_NAMED]:
+        say(f"FOUND: {text}")
+    more = report.more + max(0, len(report.findings) - _NAMED)
+    if more:
+        say(f"FOUND: {more:,} more")
+    newest = report.newest
+    upto = "" if newest is None else f", the newest of {local_time(newest.sealed_at)} (number {newest.number})"
+    say(f"{report.seals:,} seals over {report.rows:,} rows{upto}; {report.waiting:,} rows wait for the next seal")
+    if not report.holds:
+        complain("the audit trail is not what was sealed: docs/audit.md says what each finding means")
+        raise typer.Exit(ExitCode.REFUSED)
+    if newest is None:
+        complain("nothing is sealed yet: is there an [audit] section, and does the server run?")
+        raise typer.Exit(ExitCode.REFUSED)
+    say("the audit trail is what was sealed")
+
+
+@contextmanager
+def _written(file: Path | None) -> Iterator[Callable[[str], object]]:
+    """What writes a line: into a new file (mode 0600), which is removed if it could not be finished, or to standard
+    output."""
+    if file is None:
+        yield lambda line: typer.echo(line, nl=False)
+        return
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as opened:
+            yield opened.write
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise

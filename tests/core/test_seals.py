@@ -1,0 +1,545 @@
+"""The sealed audit trail: whatever is done to it behind the seals is found and named; what is right raises no alarm."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otp_core.audit import Event, Ids, id_at
+from otp_core.login.requests import LoginRequest
+from otp_core.model import Accept
+from otp_core.sealing import KeyProblem
+from otp_core.seals.chain import Verification
+from otp_core.seals.export import ExportProblem, lines_of, pieces_of
+from otp_core.seals.keys import create_seal_key, public_name, public_pem, read_public_key, read_seal_key
+from otp_core.seals.rows import entry_of
+from otp_core.seals.seal import read_seal
+from otp_core.store.backup import back_up
+from otp_core.store.restore import Order, restore
+from otp_core.store.trail import RawRow
+from tests.core.bank import Bank
+from tests.core.batches import code_request, login_batch_of, run_batch
+from tests.core.sealed_trail import SealedTrail
+from tests.examples import examples
+
+FIRST, FIFTH, LAST = 0, 5, -1
+"""Rows of a trail with 4 stretches of 3 rows, and one that says that seals were begun."""
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> SealedTrail:
+    return SealedTrail(tmp_path, stretches=4)
+
+
+def said(trail: SealedTrail, *, copied: bool = True) -> str:
+    report = trail.verify(copied=copied)
+    assert not report.holds, report
+    return "\n".join(report.findings)
+
+
+def holds(trail: SealedTrail) -> list[str]:
+    """The notices of a trail that holds."""
+    report = trail.verify()
+    assert report.holds, report
+    return report.notices
+
+
+# A trail that nobody has changed
+
+
+def test_every_row_is_under_a_seal(trail: SealedTrail) -> None:
+    report = trail.verify()
+    assert report.holds and not report.notices
+    assert (report.seals, report.rows, report.waiting) == (4, 13, 0)
+
+
+def test_rows_that_have_no_seal_yet_are_no_finding_and_are_said_when_they_wait_for_long(trail: SealedTrail) -> None:
+    trail.add(2)
+    assert trail.verify().waiting == 2 and not holds(trail)
+    trail.bank.clock.now += 3600
+    (notice,) = holds(trail)
+    assert notice.startswith("2 rows since ") and "no seal yet" in notice
+
+
+def test_the_rows_of_before_are_sealed_in_stretches_of_bounded_length(tmp_path: Path) -> None:
+    trail = SealedTrail(tmp_path)
+    trail.add(25)
+    trail.sealer = trail.new_sealer(most_rows=10)
+    trail.seal()
+    report = trail.verify()
+    assert report.holds and (report.seals, report.rows, report.waiting) == (3, 25, 1)
+
+
+def test_a_row_of_a_moment_to_come_is_sealed_when_it_has_come(trail: SealedTrail) -> None:
+    trail.bank.clock.now += 60
+    trail.add(1)
+    trail.bank.clock.now -= 60
+    trail.seal()
+    assert trail.verify().waiting == 1 and not holds(trail)
+    trail.bank.clock.now += 60
+    trail.seal()
+    assert trail.verify().waiting == 0 and not holds(trail)
+
+
+# What is done to it
+
+ROWS: dict[str, tuple[int, str, str]] = {
+    "changed": (
+        FIFTH,
+        "UPDATE audit SET reason = 'other' WHERE id = {row}",
+        "row {row} of .* was changed after seal 2",
+    ),
+    "customer": (
+        FIRST,
+        "UPDATE audit SET customer = NULL WHERE id = {row}",
+        "row {row} of .* was changed after seal 1",
+    ),
+    "removed": (FIFTH, "DELETE FROM audit WHERE id = {row}", "row {row} of .* was removed after seal 2"),
+    "the first removed": (FIRST, "DELETE FROM audit WHERE id = {row}", "row {row} of .* was removed after seal 1"),
+    "the last removed": (LAST, "DELETE FROM audit WHERE id = {row}", "row {row} of .* was removed after seal 4"),
+    "moved": (FIFTH, "UPDATE audit SET id = id - 90000000 WHERE id = {row}", "row {row} of .* was moved: it is row"),
+    "moved far": (FIFTH, "UPDATE audit SET id = 7 WHERE id = {row}", "row {row} of .* was moved: it is row 7 of"),
+    "octets": (
+        FIFTH,
+        "UPDATE audit SET customer = CAST(customer AS BLOB) WHERE id = {row}",
+        "row {row} of .* holds something else than text",
+    ),
+    "number": (FIFTH, "UPDATE audit SET source = x'00ff' WHERE id = {row}", "row {row} of .* was changed after seal 2"),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_a_row_that_is_not_as_it_was_sealed_is_named(trail: SealedTrail, case: str) -> None:
+    which, statement, expected = ROWS[case]
+    row = trail.ids()[which]
+    assert trail.tamper(statement.format(row=row)) == 1
+    assert re.search(expected.format(row=row), said(trail)), said(trail)
+
+
+@pytest.mark.parametrize("at", [-(2**63), 5, 2**63 - 1])
+def test_a_row_that_was_added_is_named_wherever_it_lies(trail: SealedTrail, at: int) -> None:
+    trail.tamper(f"INSERT INTO audit VALUES ({at}, 'login.accepted', 'x', 'jiro', NULL, '', '')")  # noqa: S608
+    trail.stretch()
+    report = trail.verify()
+    if at > trail.ids()[0]:  # it will never be sealed, and no row behind it would be
+        assert report.holds and report.waiting == 1
+    else:
+        assert f"row {at} of " in "".join(report.findings) and "jiro" in "".join(report.findings)
+
+
+def test_rows_that_exchange_places_are_both_named(trail: SealedTrail) -> None:
+    one, other = trail.ids()[1], trail.ids()[9]
+    trail.tamper(
+        f"UPDATE audit SET id = 1 WHERE id = {one}",  # noqa: S608
+        f"UPDATE audit SET id = {one} WHERE id = {other}",  # noqa: S608
+        f"UPDATE audit SET id = {other} WHERE id = 1",  # noqa: S608
+    )
+    assert re.fullmatch(f"rows {one} of .* and {other} of .* have exchanged places", said(trail))
+
+
+def test_rows_that_are_exchanged_with_their_marks_are_found_by_the_digest(trail: SealedTrail) -> None:
+    row = trail.ids()[FIFTH]
+    trail.tamper(f"UPDATE audit SET reason = 'other' WHERE id = {row}")  # noqa: S608
+    (changed,) = [entry_of(one) for piece in trail.bank.store.trail().pieces(9) for one in piece.rows if one[0] == row]
+    marks = next(
+        piece.seal.marks for piece in trail.bank.store.trail().pieces(2) if piece.seal and piece.seal.number == 2
+    )
+    at = marks.index(row.to_bytes(8, "big"))
+    forged = marks[:at] + changed[:16] + marks[at + 16 :]
+    trail.tamper(f"UPDATE seal SET marks = x'{forged.hex()}' WHERE number = 2")  # noqa: S608
+    assert "the rows under seal 2" in said(trail) and "the marks that would tell which were changed too" in said(trail)
+
+
+SEALS: dict[str, tuple[list[str], str]] = {
+    "one removed": (["DELETE FROM seal WHERE number = 2"], "seal 2 is missing before seal 3: they were removed"),
+    "the beginning cut": (
+        [
+            "DELETE FROM audit WHERE id <= (SELECT until_id FROM seal WHERE number = 2)",
+            "DELETE FROM seal WHERE number < 3",
+        ],
+        "seal 1 to 2 are missing before seal 3: the beginning of the trail was cut off",
+    ),
+    "the tail cut": (
+        [
+            "DELETE FROM audit WHERE id > (SELECT until_id FROM seal WHERE number = 2)",
+            "DELETE FROM seal WHERE number > 2",
+        ],
+        "the newest seal that was copied outside is number 4, with 13 rows .* the trail ends with seal 2: its end",
+    ),
+    "two exchanged": (
+        [
+            "UPDATE seal SET number = 9 WHERE number = 2",
+            "UPDATE seal SET number = 2 WHERE number = 3",
+            "UPDATE seal SET number = 3 WHERE number = 9",
+        ],
+        "the seal in the place of number 2 is number 3: it was moved or exchanged",
+    ),
+    "text changed": (
+        ["UPDATE seal SET body = replace(body, '\"rows\":3', '\"rows\":2') WHERE number = 3"],
+        "wrong signature",
+    ),
+    "text spoilt": (["UPDATE seal SET body = '{' WHERE number = 2"], "seal 2 is no JSON object: it was changed"),
+    "no text": (
+        ["UPDATE seal SET body = x'ff00', signature = 7, marks = 'x' WHERE number = 2"],
+        "seal 2 .* was changed",
+    ),
+    "where it ends": (["UPDATE seal SET until_id = until_id - 1 WHERE number = 4"], "moved or exchanged"),
+    "marks": (
+        ["UPDATE seal SET marks = x'00' WHERE number = 2"],
+        "the marks of seal 2 were changed; its rows are those",
+    ),
+    "all seals gone": (["DELETE FROM seal"], "the newest seal that was copied outside is number 4"),
+}
+
+
+@pytest.mark.parametrize("case", SEALS)
+def test_whatever_is_done_to_the_seals_is_found(trail: SealedTrail, case: str) -> None:
+    statements, expected = SEALS[case]
+    trail.tamper(*statements)
+    assert re.search(expected, said(trail)), said(trail)
+
+
+def test_a_stretch_that_was_exchanged_for_another_trails_is_found(trail: SealedTrail, tmp_path: Path) -> None:
+    """Its seal has a good signature of the same key."""
+    other = SealedTrail.__new__(SealedTrail)
+    (tmp_path / "other").mkdir()
+    other.__init__(tmp_path / "other")  # type: ignore[misc]
+    (tmp_path / "other" / "audit.key").write_bytes(trail.key_file.read_bytes())
+    for _ in range(4):
+        other.stretch(rows=2)
+    trail.tamper(
+        f"ATTACH '{other.bank.database}' AS o",
+        "DELETE FROM audit WHERE id > (SELECT until_id FROM seal WHERE number = 2) AND "
+        "id <= (SELECT until_id FROM seal WHERE number = 3)",
+        "DELETE FROM seal WHERE number = 3",
+        "INSERT INTO seal SELECT * FROM o.seal WHERE number = 3",
+        "INSERT INTO audit SELECT a.* FROM o.audit AS a WHERE id > (SELECT until_id FROM o.seal WHERE number = 2) AND "
+        "id <= (SELECT until_id FROM o.seal WHERE number = 3)",
+    )
+    found = said(trail, copied=False)
+    assert "seal 3 was not made behind the one before it" in found
+    assert "seal 4 was not made behind the one before it" in found
+    assert "seal 3 is not the one that was copied outside" in said(trail)
+
+
+# What the sealer does then: it goes on, and says so for ever
+
+
+def test_a_tail_that_was_cut_while_nobody_served_is_said_by_the_next_seal(trail: SealedTrail) -> None:
+    trail.tamper(*SEALS["the tail cut"][0])
+    trail.sealer = trail.new_sealer()
+    trail.stretch()
+    trail.stretch()
+    assert "seals 3 to 4 are gone since seal 5, and nothing in the trail says why" in said(trail, copied=False)
+
+
+def test_a_seal_table_that_is_emptied_is_said_by_the_next_seal_even_without_a_copy(tmp_path: Path) -> None:
+    trail = SealedTrail(tmp_path, stretches=3, copied=False)
+    trail.tamper("DELETE FROM seal")
+    trail.stretch()
+    assert "seals 1 to 3 are gone since seal 4, and nothing in the trail says why" in said(trail)
+
+
+def test_a_seal_table_that_is_emptied_while_nobody_served_is_told_by_the_trail_itself(tmp_path: Path) -> None:
+    """Without a copy, from the row that says that seals were begun."""
+    trail = SealedTrail(tmp_path, stretches=3, copied=False)
+    trail.tamper("DELETE FROM seal")
+    trail.sealer = trail.new_sealer()
+    trail.stretch()
+    assert "says that seals were begun then, and they were begun anew later" in said(trail)
+
+
+def test_a_newest_seal_that_was_spoilt_stops_nothing_and_is_found(trail: SealedTrail) -> None:
+    trail.tamper("UPDATE seal SET body = 'x' WHERE number = 4")
+    trail.stretch()
+    assert trail.sealer.failed == 0
+    assert "seal 4 is no JSON object" in said(trail)
+
+
+# Late ids, and a clock that was set back
+
+
+def test_a_row_that_comes_late_gets_a_new_id_above_the_seal(trail: SealedTrail) -> None:
+    sealed = trail.ids()[-1]
+    slow = trail.bank.open_store()
+    slow.ids.follow(lambda: trail.bank.clock.now - 30)
+    with slow.work() as work:
+        work.audit(Event.LOGIN_ACCEPTED, actor="late")
+    assert trail.ids()[-1] > sealed
+    trail.seal()
+    assert not holds(trail)
+
+
+@pytest.mark.parametrize("moment", ["before it reads", "before it writes"])
+def test_a_login_batch_whose_ids_are_below_a_seal_is_decided_anew(tmp_path: Path, moment: str) -> None:
+    trail = SealedTrail(tmp_path)
+    taro, bank = trail.bank.customer(), trail.bank
+    bank.store.ids.follow(lambda: bank.clock.now - 120)  # this process's ids are two minutes late
+
+    def seal() -> None:
+        with bank.open_store().work() as work:
+            work.audit(Event.LOGIN_ACCEPTED, actor="another worker")
+        trail.seal()
+
+    if moment == "before it reads":
+        seal()
+    requests: list[LoginRequest] = [code_request(taro, taro.code())]
+    with login_batch_of(bank) as batch:
+        verdicts = run_batch(bank, batch, requests, [], (lambda: None) if moment == "before it reads" else seal)
+    assert verdicts == [Accept()]
+    newest = trail.ids()[-1]
+    assert [row.actor for row in bank.audit()][-1] == "client" or bank.audit()[-1].event == Event.LOGIN_ACCEPTED
+    assert newest > trail.sealer_newest()
+    trail.seal()
+    assert trail.verify().holds
+
+
+def test_a_clock_that_was_set_back_brings_no_row_below_a_seal(trail: SealedTrail) -> None:
+    sealed = trail.ids()[-1]
+    trail.bank.clock.now -= 7200
+    again = trail.bank.open_store()
+    with again.work() as work:
+        work.audit(Event.LOGIN_ACCEPTED, actor="in the past")
+    assert trail.ids()[-1] > sealed
+    trail.sealer = trail.new_sealer()
+    trail.seal()
+    assert trail.verify().waiting == 1 and trail.verify().holds  # until the clock is there again
+    trail.bank.clock.now += 7200
+    trail.seal()
+    assert trail.verify().waiting == 0 and not holds(trail)
+
+
+# Keys
+
+
+def test_a_trail_that_another_key_has_sealed_is_refused(trail: SealedTrail, tmp_path: Path) -> None:
+    create_seal_key(tmp_path / "other.key")
+    report = trail.verify([public_name(read_seal_key(tmp_path / "other.key"))])
+    assert report.findings == ["no seal was made with the key that is trusted: is it the public key of this trail?"]
+
+
+def test_a_key_that_the_old_one_names_takes_over_and_either_public_key_verifies_all(
+    trail: SealedTrail, tmp_path: Path
+) -> None:
+    old = public_name(read_seal_key(trail.key_file))
+    create_seal_key(tmp_path / "new.key")
+    new = public_name(read_seal_key(tmp_path / "new.key"))
+    trail.sealer.hand_over(new)
+    (tmp_path / "new.key").replace(trail.key_file)
+    trail.stretch()
+    assert trail.verify([old]).holds and trail.verify([new]).holds
+    assert trail.verify([old]).seals == 6
+
+
+def test_a_key_that_nobody_named_is_found_unless_both_are_trusted(trail: SealedTrail) -> None:
+    old = public_name(read_seal_key(trail.key_file))
+    trail.key_file.unlink()
+    create_seal_key(trail.key_file)
+    trail.stretch()
+    new = public_name(read_seal_key(trail.key_file))
+    for keys in ([old], [new]):
+        assert "seal 5 was made with another key, which the one before has not named" in trail.verify(keys).findings[0]
+    assert trail.verify([old, new]).holds
+
+
+def spoil_nothing(path: Path) -> None:
+    path.unlink()
+
+
+def spoil_mode(path: Path) -> None:
+    path.chmod(0o640)
+
+
+def spoil_text(path: Path) -> None:
+    path.write_text("no key\n")
+
+
+def spoil_kind(path: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    path.write_bytes(X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def spoil_with_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
+    "missing": (spoil_nothing, "there is no key .* restore it from your backup, or run `sekisho init`"),
+    "read by others": (spoil_mode, "can be read by others: run `chmod 600 "),
+    "text": (spoil_text, "is no Ed25519 key"),
+    "of another kind": (spoil_kind, "is no Ed25519 key"),
+    "a pipe": (spoil_with_pipe, "it is no regular file"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_key_that_cannot_be_used_is_said_and_sealing_goes_on_when_it_can(trail: SealedTrail, case: str) -> None:
+    spoil, expected = SPOILT[case]
+    kept = trail.key_file.read_bytes()
+    spoil(trail.key_file)
+    with pytest.raises(KeyProblem, match=expected):
+        read_seal_key(trail.key_file)
+    trail.add(3)
+    trail.seal()
+    assert trail.sealer.failed == 1
+    trail.key_file.unlink(missing_ok=True)
+    trail.key_file.write_bytes(kept)
+    trail.key_file.chmod(0o600)
+    trail.seal()
+    assert trail.verify().waiting == 0 and not holds(trail)
+
+
+def test_a_public_key_is_read_as_it_was_printed(trail: SealedTrail, tmp_path: Path) -> None:
+    key = read_seal_key(trail.key_file)
+    (tmp_path / "audit.pub").write_text(public_pem(key))
+    assert read_public_key(tmp_path / "audit.pub") == public_name(key)
+    with pytest.raises(KeyProblem, match="is no Ed25519 public key"):
+        read_public_key(trail.key_file)
+
+
+# The copy outside
+
+
+def test_a_copy_that_cannot_be_written_is_made_up_for(trail: SealedTrail) -> None:
+    path = trail.copy.path
+    path.unlink()
+    path.mkdir()
+    trail.stretch()
+    assert trail.sealer.failed == 1
+    path.rmdir()
+    trail.seal()
+    newest = trail.copy.newest()
+    assert newest is not None and newest.number == 5
+    assert not holds(trail)
+
+
+def test_a_copy_is_bounded_and_lines_that_are_none_are_left_out(
+    trail: SealedTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otp_core.seals.copies.MOST_OCTETS", 2000)
+    with trail.copy.path.open("ab") as file:
+        file.write(b'{"number": 99, "body": "{}", "signature": ""}\n[[[[\n\xff\n{"number": 5')
+    for _ in range(6):
+        trail.stretch()
+    assert sum(one.stat().st_size for one in trail.copy.path.parent.iterdir()) < 6000
+    assert not holds(trail)
+
+
+# Backup and restore
+
+
+def restored(trail: SealedTrail) -> None:
+    """The trail's store, put back by ``sekisho restore`` to where it was four seals ago."""
+    bank = trail.bank
+    backup = bank.folder / "backup.db"
+    back_up(bank.database, backup, bank.store.sealer, keep=(), replace=False, advance=lambda _: None)
+    for _ in range(4):
+        trail.stretch()
+    trail.sealer.close()
+    bank.store.engine.dispose()
+    order = Order(backup, bank.database, bank.key_file, trail.now_ms(), 1, "root", "cli", replace=True)
+    restore(order, ids=Ids(bank.clock, 5), advance=lambda *_: None)
+    bank.store = bank.open_store()
+
+
+def test_a_restored_store_goes_on_with_the_chain_and_verification_says_what_happened(trail: SealedTrail) -> None:
+    restored(trail)
+    (before,) = [one for one in trail.verify().notices if "copied outside is number 8" in one]
+    assert "store.restored" in before or "store.lost-time-voided" in before
+    trail.sealer = trail.new_sealer()
+    trail.stretch()
+    trail.stretch()
+    (notice,) = holds(trail)
+    assert notice.startswith("seals 5 to 8 are gone since seal 9, because the store is an older one since then (store.")
+    assert notice.endswith("if nobody restored it, the trail was cut there")
+
+
+# Export
+
+
+def exported(trail: SealedTrail) -> list[str]:
+    store = trail.bank.store.trail()
+    return list(lines_of(store.pieces(store.newest())))
+
+
+def verify_lines(trail: SealedTrail, lines: list[str]) -> list[str]:
+    key = public_name(read_seal_key(trail.key_file))
+    verification = Verification([key], now_ms=trail.now_ms())
+    return verification.run(pieces_of(BytesIO("".join(lines).encode()))).findings
+
+
+def test_an_export_is_verified_with_the_public_key_alone(trail: SealedTrail) -> None:
+    with trail.bank.store.work() as work:
+        reason = 'quoted "\x1f" \\0 \\ \0 改行\n'
+        work.audit(Event.LOGIN_REJECTED, actor="gateway", customer="山田", source="10.0.0.1", reason=reason)
+    trail.seal()
+    trail.add(2)
+    lines = exported(trail)
+    assert verify_lines(trail, lines) == []
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_an_export_that_was_changed_is_refused(trail: SealedTrail) -> None:
+    lines = exported(trail)
+    at = next(at for at, line in enumerate(lines) if '"taro1"' in line)
+    row = json.loads(lines[at])["id"]
+    changed = [line.replace("taro1", "taro2") if number == at else line for number, line in enumerate(lines)]
+    assert f"row {row} of " in verify_lines(trail, changed)[0]
+    for wrong, expected in (
+        (lines[:-1], "it was cut off"),
+        (lines[:at] + lines[at + 1 :], "come before it"),
+        (
+            [*lines[:at], lines[at].replace('"time":"20', '"time":"19'), *lines[at + 1 :]],
+            "another time than its id says",
+        ),
+        ([*lines[:at], "[" * 100_000 + "\n", *lines[at + 1 :]], f"line {at + 1}: is no JSON object"),
+        (["{}\n", *lines], "line 1: this is no file"),
+        ([*lines, "{}\n"], "something behind the end"),
+        ([*lines[:1], '{"seal": {"number": 1}}\n', *lines[1:]], "line 2: is no seal"),
+    ):
+        with pytest.raises(ExportProblem, match=expected):
+            verify_lines(trail, wrong)
+
+
+# Octets
+
+VALUES = st.one_of(st.none(), st.binary(max_size=4), st.text("a\\\0\x1fs0", max_size=4).map(str.encode))
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(VALUES, min_size=6, max_size=6), st.lists(VALUES, min_size=6, max_size=6))
+def test_two_rows_have_one_entry_only_if_they_are_the_same(one: list[bytes | None], other: list[bytes | None]) -> None:
+    rows: list[RawRow] = [(1, *one), (1, *other)]
+    assert (entry_of(rows[0]) == entry_of(rows[1])) == (one == other)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps)))
+def test_a_text_that_is_no_seal_is_refused_and_nothing_else(text: str) -> None:
+    with pytest.raises(ValueError):
+        read_seal(text)
+
+
+def test_ids_pass_what_is_sealed_and_never_go_back() -> None:
+    ids = Ids(lambda: 1000.0, 3)
+    ids.pass_(id_at(2_000_000))
+    assert ids.next() > id_at(2_000_000)
+    ids.pass_(5)
+    assert ids.next() > id_at(2_000_000)
+
+
+def test_a_new_store_has_nothing_to_seal(tmp_path: Path) -> None:
+    trail = SealedTrail(tmp_path)
+    assert isinstance(trail.bank, Bank) and not trail.sealer.seal()
+    assert trail.verify().seals == 0
