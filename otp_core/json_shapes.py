@@ -58,6 +58,7 @@ def customer(line: CustomerLine) -> Shape:
         "locked_since": local_time(line.locked_at),
         "failures": line.failures,
         "name": line.name,
+        "reading": line.reading,
         "email": line.email,
         "language": line.language,
         "attributes": json.loads(line.attributes) if line.attributes else None,

@@ -31,7 +31,7 @@ _DASHES = (
 )
 # A Japanese keyboard's key beside the zero: a long vowel or a middle dot after kana and kanji, a dash after the rest.
 _KANA_DASHES = "\u30fb\u30fc"
-_ANY_SEPARATOR = re.compile(f"[\\s_{_INVISIBLE}{_KANA_DASHES}{_DASHES}]+")
+ANY_SEPARATOR = re.compile(f"[\\s_{_INVISIBLE}{_KANA_DASHES}{_DASHES}]+")
 _ANY_INVISIBLE = re.compile(f"[{_INVISIBLE}]+")
 _ANY_DASH = re.compile(f"[{_DASHES}]|(?<![\u3041-\u30ff\u3400-\u9fff])[{_KANA_DASHES}]+")
 _BLANKS_ROUND_A_HYPHEN = re.compile("(?<=-)\\s+|(?<!\\s)\\s+(?=-)")
@@ -74,7 +74,7 @@ def normalise_token_id(text: str) -> str:
     """A token ID as stored: ``vsmt 1234-5678``, ``ＶＳＭＴ 12345678`` -> ``VSMT12345678``. May be empty. A text that is
     too long (see ``compatibility_form``) stays as it is, or too long by one character: it is no ID."""
     form = compatibility_form(text)
-    return _cut(text) if form is None else _ANY_SEPARATOR.sub("", form).upper()
+    return _cut(text) if form is None else ANY_SEPARATOR.sub("", form).upper()
 
 
 def normalise_code(text: str) -> str:
@@ -83,7 +83,7 @@ def normalise_code(text: str) -> str:
     if text.isascii() and text.isdigit():
         return _cut(text)
     form = compatibility_form(text)
-    return _cut(text) if form is None else _ANY_SEPARATOR.sub("", form)
+    return _cut(text) if form is None else ANY_SEPARATOR.sub("", form)
 
 
 def normalise_contract_id(text: str) -> str:

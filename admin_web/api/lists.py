@@ -123,9 +123,8 @@ class Lists:
     async def tokens(self, call: Call) -> Answer:
         """A page of tokens."""
         asked = cast("TokensAsked", call.asked)
-        search = normalise_token_id(asked.search or "") or asked.search or ""
         rows = await self._queries.run(
-            tokens, after=asked.after, limit=asked.limit + 1, search=search, state=asked.state
+            tokens, after=asked.after, limit=asked.limit + 1, search=asked.search or "", state=asked.state
         )
         page = rows[: asked.limit]
         next_ = page[-1].token_id if len(rows) > asked.limit else None

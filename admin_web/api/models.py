@@ -52,7 +52,11 @@ class Model(BaseModel):
 
 
 class CustomersAsked(Model):
-    search: Typed | None = Field(None, description="Part of a contract ID, a name or a token ID.")
+    search: Typed | None = Field(
+        None,
+        description="How a contract ID, a token ID, a name, its reading or an e-mail address begins, in any width, "
+        "case, kana and grouping. Of a name each word counts.",
+    )
     use: OtpUse | None = Field(None, description="Only those with this use of one-time passwords.")
     locked: bool = Field(False, description="Only those who are locked.")
     limit: Limit = 100
@@ -60,7 +64,7 @@ class CustomersAsked(Model):
 
 
 class TokensAsked(Model):
-    search: Typed | None = Field(None, description="Part of a token ID, in any grouping, case and width.")
+    search: Typed | None = Field(None, description="How a token ID begins, in any grouping, case and width.")
     state: TokenState | None = Field(None, description="Only those in this state.")
     limit: Limit = 100
     after: Annotated[str, StringConstraints(max_length=256)] = Field("", description="`next` of the page before.")
@@ -169,6 +173,7 @@ class Customer(Model):
     locked_since: AwareDatetime | None
     failures: int = Field(description="Wrong codes in a row.")
     name: str | None
+    reading: str | None = Field(description="Of the name, in kana.")
     email: str | None
     language: Language | None
     attributes: dict[str, JsonValue] | None = Field(description="RADIUS reply attributes.")

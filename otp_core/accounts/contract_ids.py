@@ -15,6 +15,7 @@ from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Receipt, Refusal, Refused
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
+from otp_core.model import LoginRecord
 from otp_core.otp import normalise_contract_id
 from otp_core.store.queries import contract_ids, known_contracts
 from otp_core.store.unit_of_work import Work
@@ -58,7 +59,8 @@ class ContractIdService:
         with self._transactions.act(Act.RENAME_CUSTOMER, principal) as work:
             renamed, colliding = _sorted(work.connection)
             for before, after in renamed:
-                self._rename(work, before, after, principal)
+                if (record := work.login_record(before)) is not None:
+                    self._rename(work, record, after, principal)
         return FoldReport(renamed, colliding)
 
     @rerun_on_conflict
@@ -71,11 +73,11 @@ class ContractIdService:
             if work.login_record(new) is not None:
                 raise Refused(Refusal.CUSTOMER_EXISTS, new)
             self._transactions.end_sessions(work, record, principal)
-            return self._rename(work, record.contract_id, new, principal)
+            return self._rename(work, record, new, principal)
 
-    def _rename(self, work: Work, before: str, after: str, principal: Principal) -> Receipt:
-        work.set_contract_id(before, after)
-        return self._transactions.record(work, Event.CUSTOMER_RENAMED, principal, after, None, was=before)
+    def _rename(self, work: Work, record: LoginRecord, after: str, principal: Principal) -> Receipt:
+        work.set_contract_id(record, after)
+        return self._transactions.record(work, Event.CUSTOMER_RENAMED, principal, after, None, was=record.contract_id)
 
 
 def _sorted(connection: Connection) -> tuple[list[tuple[str, str]], list[tuple[str, ...]]]:

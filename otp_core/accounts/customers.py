@@ -46,11 +46,14 @@ class CustomerService:
         email: str | None = None,
         language: Language | None = None,
         attributes: Mapping[str, object] | None = None,
+        reading: str | None = None,
     ) -> Receipt:
         """Add a customer, who has not enrolled. ``password_hash`` None: no password is checked here. ``attributes``:
-        reply attributes. Raises Refused (CUSTOMER_EXISTS)."""
+        reply attributes; ``reading``: of the name. Raises Refused (CUSTOMER_EXISTS)."""
         contract_id = normalise_contract_id(contract_id)
-        new = NewCustomer(contract_id, password_hash, name, email, language, attributes_text(attributes))
+        new = NewCustomer(
+            contract_id, password_hash, name, email, language, attributes_text(attributes), reading=reading
+        )
         with self._transactions.act(Act.ADD_CUSTOMER, principal, customer=contract_id) as work:
             if work.login_record(contract_id) is not None:
                 raise Refused(Refusal.CUSTOMER_EXISTS, contract_id)

@@ -18,8 +18,18 @@ from otp_core.model import Language
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import attribute_name, attribute_value
 
-COLUMNS = ("contract_id", "password", "password_hash", "token_id", "name", "email", "language", "attributes")
-FORM = "contract_id,password[,password_hash][,token_id][,name][,email][,language][,attributes]"
+COLUMNS = (
+    "contract_id",
+    "password",
+    "password_hash",
+    "token_id",
+    "name",
+    "reading",
+    "email",
+    "language",
+    "attributes",
+)
+FORM = "contract_id,password[,password_hash][,token_id][,name][,reading][,email][,language][,attributes]"
 LONGEST_CONTRACT_ID = 253
 """Octets of a User-Name: an attribute holds at most 253 (RFC 2865 section 5)."""
 
@@ -58,6 +68,7 @@ class CustomerRow:
     language: Language | None
     attributes: Mapping[str, object] | None = field(repr=False)
     more_token_ids: Sequence[str] = ()
+    reading: str | None = None
 
     @property
     def token_ids(self) -> list[str]:
@@ -131,11 +142,12 @@ class _Reading:
             self._password(line, cell("password")),
             self._password_hash(line, cell("password_hash").strip(), clear=bool(cell("password"))),
             tokens[0] if tokens else None,
-            self._name(line, cell("name").strip()),
+            self._name(line, "name", cell("name").strip()),
             self._email(line, cell("email").strip()),
             self._language(line, cell("language").strip()),
             self._attributes(line, cell("attributes").strip()),
             tuple(tokens[1:]),
+            self._name(line, "reading", cell("reading").strip()),
         )
         hurt = [] if self._as_typed else _damaged(record, columns)
         columns_hurt = {problem.column for problem in hurt}
@@ -203,9 +215,10 @@ class _Reading:
                 )
         return token_id
 
-    def _name(self, line: int, text: str) -> str | None:
+    def _name(self, line: int, column: str, text: str) -> str | None:
+        """A name, or how it is read."""
         if has_control(text) or len(text) > _LONGEST_NAME:
-            self._wrong(line, "name", f"needs at most {_LONGEST_NAME} characters, and no control character")
+            self._wrong(line, column, f"needs at most {_LONGEST_NAME} characters, and no control character")
         return text or None
 
     def _email(self, line: int, text: str) -> str | None:

@@ -5,14 +5,15 @@ Every question is answered through an index or over a bounded end of the audit t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, select
 
 from otp_core.audit import Event
-from otp_core.otp import compatibility_form, normalise_contract_id, normalise_token_id
+from otp_core.otp import normalise_contract_id
 from otp_core.reference import ids_of
 from otp_core.store.queries import (
     AuditFilter,
@@ -20,22 +21,15 @@ from otp_core.store.queries import (
     audit_rows,
     former_contract_ids,
     newest_audit_id,
-    token_line,
-    tokens,
 )
 from otp_core.store.schema import NOT_A_LOGIN, audit, customer, permit, profile
+from otp_core.store.search_terms import by_ids_and_terms
 
 MOST_FOUND = 20
 """Customers that a search shows."""
 
 LOOK_BACK = 20_000
 """Rows at the end of the audit trail that are looked through."""
-
-SHORTEST_PREFIX = 2
-"""Characters of a beginning that is looked for."""
-
-_LAST = "\U0010ffff"
-"""Sorts behind every character: what begins with a text lies between the text and the text with this behind it."""
 
 
 class FoundCustomer(NamedTuple):
@@ -46,62 +40,45 @@ class FoundCustomer(NamedTuple):
     name: str | None
     otp_use: str
     locked_at: int | None
+    reading: str | None = None
 
 
 def _customers() -> Select[Any]:
     return select(
-        customer.c.key, customer.c.contract_id, profile.c.name, customer.c.otp_use, customer.c.locked_at
+        customer.c.key,
+        customer.c.contract_id,
+        profile.c.name,
+        customer.c.otp_use,
+        customer.c.locked_at,
+        profile.c.reading,
     ).select_from(customer.join(profile, profile.c.customer_key == customer.c.key))
 
 
 def find_customers(connection: Connection, typed: str) -> list[FoundCustomer]:
-    """Up to MOST_FOUND customers whose contract ID, token ID, name or e-mail address is what was typed, or begins with
-    it; or whom a reference number is about. IDs in any width and grouping. The likeliest first."""
+    """Up to MOST_FOUND customers whose contract ID or token ID is what was typed; whom a reference number is about; or
+    of whom an ID, the name, its reading or the e-mail address begins so (search_terms.py). The likeliest first."""
     text = typed.strip()
-    wide = compatibility_form(text) or text
-    contract_id = normalise_contract_id(text) or text
-    found: dict[int, FoundCustomer] = {}
-    steps = (
-        lambda: [customer.c.contract_id == contract_id],
-        lambda: _holders(connection, text),
-        lambda: [customer.c.contract_id.in_(_of_reference(connection, text))],
-        lambda: [_begins(customer.c.contract_id, contract_id)],
-        lambda: [_begins(profile.c.name, one) for one in dict.fromkeys((text, wide))],
-        lambda: [_begins(profile.c.email, one) for one in dict.fromkeys((text, wide.lower()))],
-    )
-    for step in steps:
-        for condition in step():
-            for row in connection.execute(_customers().where(condition).limit(MOST_FOUND)):
-                found.setdefault(row[0], FoundCustomer(*row))
-    return list(found.values())[:MOST_FOUND]
+    exact = select(customer.c.key).where(customer.c.contract_id == normalise_contract_id(text))
+    rated: Iterator[Select[Any]] = chain([exact], of_reference(connection, text), by_ids_and_terms(text))
+    found: dict[int, None] = {}
+    for query in rated:
+        found |= dict.fromkeys(connection.execute(query.limit(MOST_FOUND)).scalars())
+        if len(found) >= MOST_FOUND:
+            break
+    keys = list(found)[:MOST_FOUND]
+    rows = {row[0]: FoundCustomer(*row) for row in connection.execute(_customers().where(customer.c.key.in_(keys)))}
+    return [rows[key] for key in keys]
 
 
-def _begins(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
-    """Through an index, which LIKE would not use; ``%`` and ``_`` are ordinary characters."""
-    if len(text) < SHORTEST_PREFIX:
-        return column == text
-    return column.between(text, text + _LAST)
-
-
-def _holders(connection: Connection, typed: str) -> list[ColumnElement[bool]]:
-    """Who has a token of this ID, or of one that begins so."""
-    token_id = normalise_token_id(typed)
-    if len(token_id) < 2 * SHORTEST_PREFIX:
-        return []
-    line = token_line(connection, token_id)
-    near = [line] if line else tokens(connection, after=token_id, limit=MOST_FOUND)
-    holders = [one.contract_id for one in near if one.contract_id and one.token_id.startswith(token_id)]
-    return [customer.c.contract_id.in_(holders)] if holders else []
-
-
-def _of_reference(connection: Connection, typed: str) -> list[str]:
+def of_reference(connection: Connection, typed: str) -> Iterator[Select[Any]]:
     """Whom the rows of a reference number are about."""
     try:
         first, last = ids_of(typed, newest_audit_id(connection))
     except ValueError:
-        return []
+        return
     query = select(audit.c.customer).where(audit.c.id.between(first, last), audit.c.customer.is_not(None))
-    return list(dict.fromkeys(connection.execute(query.limit(MOST_FOUND)).scalars()))
+    about = connection.execute(query.limit(MOST_FOUND)).scalars().all()
+    yield select(customer.c.key).where(customer.c.contract_id.in_(about))
 
 
 def contract_id_of(connection: Connection, key: int) -> str | None:

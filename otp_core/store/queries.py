@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, or_, select
+from sqlalchemy import Connection, Select, false, func, select
 
 from otp_core.audit import Event, ms_of
 from otp_core.model import Kind, TokenState
-from otp_core.otp import RESYNC_NEEDED, normalise_contract_id, normalise_token_id
+from otp_core.otp import RESYNC_NEEDED, normalise_token_id
 from otp_core.store.bindings import HeldToken, held_tokens
 from otp_core.store.schema import NOT_A_LOGIN, audit, binding, customer, meta, profile, seal, token
+from otp_core.store.search_terms import begins, keys_matching
 
 
 class CustomerLine(NamedTuple):
@@ -31,6 +32,7 @@ class CustomerLine(NamedTuple):
     language: str | None
     attributes: str | None
     password_held: bool
+    reading: str | None = None
     tokens: tuple[HeldToken, ...] = ()
 
 
@@ -88,17 +90,13 @@ def customers(
     use: str | None = None,
     locked: bool = False,
 ) -> list[CustomerLine]:
-    """A page in the order of contract IDs, of those after ``after``. ``search``: part of a contract ID, a name or a
-    token ID, the IDs as they are typed; ``%`` and ``_`` are ordinary characters. ``use``: an OtpUse; ``locked``: only
+    """A page in the order of contract IDs, of those after ``after``. ``search``: how a contract ID, a token ID, a name,
+    its reading or an e-mail address begins, as it is typed (search_terms.py). ``use``: an OtpUse; ``locked``: only
     these."""
     query = _customer_lines().where(customer.c.contract_id > after)
     if search:
-        wanted = (
-            (customer.c.contract_id, normalise_contract_id(search) or search),
-            (profile.c.name, search),
-        )
-        found = [column.contains(text, autoescape=True) for column, text in wanted]
-        query = query.where(or_(*found, _has_token(normalise_token_id(search) or search)))
+        keys = keys_matching(search)
+        query = query.where(false() if keys is None else customer.c.key.in_(keys))
     if use:
         query = query.where(customer.c.otp_use == use)
     if locked:
@@ -118,13 +116,6 @@ def _with_tokens(connection: Connection, query: Select[Any]) -> list[CustomerLin
     return [CustomerLine(*row)._replace(tokens=tuple(tokens.get(row.contract_id, ()))) for row in rows]
 
 
-def _has_token(text: str) -> ColumnElement[bool]:
-    """Whether the customer has a token whose ID holds this text."""
-    held = binding.join(token, token.c.key == binding.c.token_key)
-    query = select(literal(1)).select_from(held).where(binding.c.customer_key == customer.c.key)
-    return exists(query.where(token.c.token_id.contains(text, autoescape=True)))
-
-
 def _customer_lines() -> Select[Any]:
     return select(
         customer.c.contract_id,
@@ -136,17 +127,19 @@ def _customer_lines() -> Select[Any]:
         customer.c.language,
         customer.c.attributes,
         profile.c.password_hash.is_not(None),
+        profile.c.reading,
     ).select_from(customer.join(profile, profile.c.customer_key == customer.c.key))
 
 
 def tokens(
     connection: Connection, *, after: str = "", limit: int = 100, search: str = "", state: str | None = None
 ) -> list[TokenLine]:
-    """A page in the order of token IDs, of those after ``after``. ``search``: part of a token ID; ``state``: a
-    TokenState."""
+    """A page in the order of token IDs, of those after ``after``. ``search``: how a token ID begins, as it is typed;
+    ``state``: a TokenState."""
     query = _token_lines().where(token.c.token_id > after)
     if search:
-        query = query.where(token.c.token_id.contains(search, autoescape=True))
+        beginning = normalise_token_id(search)
+        query = query.where(begins(token.c.token_id, beginning) if beginning else false())
     if state:
         query = query.where(token.c.state == state)
     return [TokenLine(*row) for row in connection.execute(query.order_by(token.c.token_id).limit(limit))]

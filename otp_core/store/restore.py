@@ -32,7 +32,7 @@ from otp_core.store.sqlite import backup as files
 from otp_core.store.sqlite import database, driver
 from otp_core.store.sqlite.backup import Contents
 from otp_core.store.sqlite.repair import is_new_now
-from otp_core.store.store import Store
+from otp_core.store.store import Store, fill_search_terms
 from otp_core.store.unit_of_work import Work
 
 _FARTHEST = 10_000
@@ -241,6 +241,7 @@ def _void(order: Order, new: Path, old: _Old, latest: int, ids: Ids, advance: Ca
     """Void the codes of the lost time in the new file, and record it; its mark."""
     store = Store(_url(new), order.key_file, ids=ids, busy_seconds=5.0)
     store.acts = None
+    fill_search_terms(store)
     with store.work() as work:
         contents_id = work.newest_id()
         as_of = _local(ms_of(contents_id))

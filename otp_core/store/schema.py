@@ -36,11 +36,14 @@ metadata = MetaData(
 # SQLite knows INTEGER PRIMARY KEY only by that very name, and its integers have 64 bits anyway.
 _BIG = BigInteger().with_variant(Integer(), "sqlite")
 
+_BYTEWISE = Text().with_variant(Text(collation="C"), "postgresql")
+"""Sorted by code points on every engine, so that a beginning is a range."""
+
 token = Table(
     "token",
     metadata,
     Column("key", _BIG, primary_key=True, autoincrement=False),
-    Column("token_id", Text, nullable=False, unique=True),
+    Column("token_id", _BYTEWISE, nullable=False, unique=True),
     Column("seed", LargeBinary, comment="sealed: see sealing.py; NULL: verified elsewhere"),
     Column("verifier", Text, nullable=False, server_default=text("'local'"), comment="who knows its codes"),
     Column("kind", Text, nullable=False),
@@ -62,7 +65,7 @@ customer = Table(
     "customer",
     metadata,
     Column("key", _BIG, primary_key=True, autoincrement=False),
-    Column("contract_id", Text, nullable=False, unique=True),
+    Column("contract_id", _BYTEWISE, nullable=False, unique=True),
     Column("otp_use", Text, nullable=False),
     Column("locked_at", _BIG),
     Column("failures", SmallInteger, nullable=False, server_default=text("0")),
@@ -86,6 +89,11 @@ binding = Table(
 Index("ix_binding_token_key", binding.c.token_key)
 # Who is locked: asked by the console. Only a lock and its end write to it.
 Index("ix_customer_locked_at", customer.c.locked_at, sqlite_where=customer.c.locked_at.is_not(None))
+# The list of customers by state, and of tokens by theirs, in the order of their IDs. No login writes to them.
+Index("ix_customer_otp_use_contract_id", customer.c.otp_use, customer.c.contract_id)
+Index("ix_token_state_token_id", token.c.state, token.c.token_id)
+# The list of who is locked, in the same order.
+Index("ix_customer_contract_id_locked", customer.c.contract_id, sqlite_where=customer.c.locked_at.is_not(None))
 
 profile = Table(
     "profile",
@@ -94,10 +102,17 @@ profile = Table(
     Column("password_hash", Text, comment="NULL: no password is checked here"),
     Column("name", Text),
     Column("email", Text),
+    Column("reading", Text, comment="of the name, in kana"),
 )
-# What the console finds customers by, beside their contract ID.
-Index("ix_profile_name", profile.c.name)
-Index("ix_profile_email", profile.c.email)
+
+search_term = Table(
+    "search_term",
+    metadata,
+    Column("term", _BYTEWISE, primary_key=True, comment="folded: see folding.py"),
+    Column("customer_key", _BIG, ForeignKey("customer.key"), primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+# What customers are found by, beside contract ID and token ID as they are stored, which have indexes of their own.
 
 unclaimed_token = Table(
     "unclaimed_token",

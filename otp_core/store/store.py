@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from otp_core.audit import Ids
 from otp_core.model import AuditRow, StoreProblem
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
+from otp_core.store import search_terms
 from otp_core.store.acts import ActsJournal, complain
 from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore
 from otp_core.store.mark import mark_path
@@ -183,8 +184,22 @@ class Store:
         return committing
 
 
-def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str], None]) -> None:
-    """Create or upgrade store and key; safe to repeat. Raises StoreProblem or KeyProblem."""
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Shows how far long work has got: given its name and how much there is to do, it yields what is called with how much
+is done."""
+
+
+@contextmanager
+def unseen(_what: str, _total: int) -> Iterator[Callable[[int], None]]:
+    """A progress that nobody sees."""
+    yield lambda _done: None
+
+
+def initialise(
+    url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str], None], progress: Progress = unseen
+) -> None:
+    """Create or upgrade store and key; safe to repeat, also after an interruption. Raises StoreProblem or
+    KeyProblem."""
     file = database.file_of(url)
     engine = database.open_engine(url, busy_seconds=5.0)
     if file.exists() and not master_key_file.exists() and _has_key_check(engine):
@@ -209,7 +224,24 @@ def initialise(url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str]
     except DBAPIError as error:
         raise StoreProblem(str(database.unavailable(error.orig))) from None
     say(f"{'checked' if existed else 'created'} the store {file}")
-    Store(url, master_key_file, ids=ids, busy_seconds=5.0)
+    fill_search_terms(Store(url, master_key_file, ids=ids, busy_seconds=5.0), progress)
+
+
+def fill_search_terms(store: Store, progress: Progress = unseen) -> None:
+    """Write what customers of an older schema are found by: in steps, so that a server waits for moments only."""
+    with store.read() as connection:
+        waiting = search_terms.count_unfilled(connection)
+    if waiting is None:
+        return
+    with progress("making customers findable", waiting) as advance:
+        done = 0
+        while True:
+            with store.work() as work:
+                step = search_terms.fill(work.connection)
+            if step is None:
+                return
+            done += step
+            advance(done)
 
 
 def _upgrade(engine: Engine, sealer: Sealer, ids: Ids) -> None:

@@ -24,6 +24,7 @@ from otp_core.store.issuance_keys import IssuanceKeyStatements
 from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
 from otp_core.store.queries import newest_audit_id, read_meta
 from otp_core.store.schema import audit, binding, customer, meta, permit, profile, seal, token, unclaimed_token
+from otp_core.store.search_terms import Named, add_terms, change_terms, named
 from otp_core.store.sessions import SessionStatements
 from otp_core.verifier import LOCAL_VERIFIER
 
@@ -70,12 +71,13 @@ class Profile(NamedTuple):
     password_hash: str | None
     name: str | None
     email: str | None
+    reading: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class NewCustomer:
     """A customer to be added. ``token_key``: this token is bound to them and active at once (migration);
-    ``more_tokens``: and these (key, token ID). ``attributes``: reply attributes as JSON."""
+    ``more_tokens``: and these (key, token ID). ``attributes``: reply attributes as JSON. ``reading``: of the name."""
 
     contract_id: str
     password_hash: str | None
@@ -85,6 +87,7 @@ class NewCustomer:
     attributes: str | None = None
     token_key: int | None = None
     more_tokens: Sequence[tuple[int, str]] = ()
+    reading: str | None = None
 
     @property
     def token_keys(self) -> list[int]:
@@ -167,10 +170,13 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
                     "password_hash": one.password_hash,
                     "name": one.name,
                     "email": one.email,
+                    "reading": one.reading,
                 }
                 for key, one in zip(keys, new, strict=True)
             ],
         )
+        names = (Named(one.contract_id, one.name, one.reading, one.email) for one in new)
+        add_terms(self._connection, zip(keys, names, strict=True))
         bound = [
             {"customer_key": key, "token_key": token_key, "bound_at": ms_of(key)}
             for key, one in zip(keys, new, strict=True)
@@ -179,9 +185,10 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
         if bound:
             self._connection.execute(insert(binding), bound)
 
-    def set_contract_id(self, before: str, after: str) -> None:
+    def set_contract_id(self, record: LoginRecord, after: str) -> None:
         """Give a customer another contract ID. Raises Conflict if it was taken, or the customer renamed, since they
         were looked for."""
+        before = record.contract_id
         change = update(customer).where(customer.c.contract_id == before).values(contract_id=after)
         try:
             changed = self._connection.execute(change).rowcount
@@ -189,6 +196,8 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
             changed = 0
         if changed != 1:
             raise Conflict(f"{before} or {after} was changed by somebody else just now")
+        names = named(self._connection, record.customer_key)
+        change_terms(self._connection, record.customer_key, names._replace(contract_id=before), names)
 
     def set_otp_use(self, record: LoginRecord, after: OtpUse) -> bool:
         """Move a customer to another use of OTP. False if the use is not the one in ``record`` any more."""

@@ -47,6 +47,7 @@ def add(
     contract_id: ContractId,
     password: WithPassword = False,
     name: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
+    reading: Annotated[str | None, typer.Option(metavar="KANA", help="How the name is read.")] = None,
     email: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
     language: TextLanguage = None,
     attributes: Attributes = "",
@@ -58,14 +59,14 @@ def add(
 
     \b
     Examples:
-      sekisho customer add 1234567 --name 山田太郎 --language ja
+      sekisho customer add 1234567 --name "山田 太郎" --reading "ヤマダ タロウ" --language ja
       pass show bank/1234567 | sekisho customer add 1234567 --password
       sekisho customer add 1234567 --attributes "Filter-Id=gold;Session-Timeout=3600"
     """
     from sekisho.cli.secret_input import ask_new_password
 
     context: CliContext = ctx.obj
-    row = _checked(context, contract_id=contract_id, name=name, email=email, attributes=attributes)
+    row = _checked(context, contract_id=contract_id, name=name, reading=reading, email=email, attributes=attributes)
     desk = context.desk
     secret = ask_new_password(from_stdin=stdin) if password else None
     receipt = desk.customers.add(
@@ -76,6 +77,7 @@ def add(
         email=row.email,
         language=language,
         attributes=row.attributes,
+        reading=row.reading,
     )
     if as_json:
         say_json(json_shapes.customer_added(receipt))
@@ -132,9 +134,9 @@ def import_(
       gpg -d customers.csv.gpg | sekisho customer import -
     \b
     customers.csv:
-      contract_id,password,token_id,name,email,language,attributes
-      1234567,correct horse,VSMT12345678,山田太郎,taro@example.jp,ja,Filter-Id=gold
-      1234568,,,,,,
+      contract_id,password,token_id,name,reading,email,language,attributes
+      1234567,correct horse,VSMT12345678,山田 太郎,ヤマダ タロウ,taro@example.jp,ja,Filter-Id=gold
+      1234568,,,,,,,
     """
     from sekisho.cli.importers import CustomerImporter
     from sekisho.cli.run_import import run_import
@@ -180,7 +182,9 @@ def list_(
     ctx: typer.Context,
     use: Annotated[OtpUse | None, typer.Option(help="Only these, by their use of one-time passwords.")] = None,
     locked: Annotated[bool, typer.Option("--locked", help="Only customers who are locked.")] = False,
-    search: Annotated[str, typer.Option(metavar="TEXT", help="Part of a contract ID, name or token ID.")] = "",
+    search: Annotated[
+        str, typer.Option(metavar="TEXT", help="How a contract ID, token ID, name, reading or e-mail begins.")
+    ] = "",
     after: Annotated[str, typer.Option(metavar="CONTRACT_ID", help="Begin after this one.")] = "",
     limit: Limit = 100,
     as_json: AsJson = False,

@@ -219,6 +219,7 @@ class CustomerImporter:
                 attributes_text(row.attributes),
                 keys[row.token_id] if row.token_id is not None else None,
                 [(keys[token_id], token_id) for token_id in row.more_token_ids],
+                row.reading,
             )
 
     def _tokens(self, rows: Sequence[CustomerRow]) -> dict[str, tuple[int, str]]:

@@ -9,6 +9,7 @@ import typer
 from sekisho.cli.context import CliContext
 from sekisho.cli.contract_ids import fold_contract_ids
 from sekisho.cli.output import say
+from sekisho.cli.progress import progress
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,7 +31,7 @@ def init(ctx: typer.Context) -> None:
 
     context: CliContext = ctx.obj
     store = context.settings.store
-    initialise(store.url, store.master_key_file, ids=Ids(), say=say)
+    initialise(store.url, store.master_key_file, ids=Ids(), say=say, progress=progress)
     audit = context.settings.audit
     if audit is not None:
         if create_seal_key(audit.seal_key_file):

@@ -141,7 +141,7 @@ def show(ctx: typer.Context, token_id: TokenId, as_json: AsJson = False) -> None
 def list_(
     ctx: typer.Context,
     state: Annotated[TokenState | None, typer.Option(help="Only these.")] = None,
-    search: Annotated[str, typer.Option(metavar="TEXT", help="Part of a token ID.")] = "",
+    search: Annotated[str, typer.Option(metavar="TEXT", help="How a token ID begins.")] = "",
     after: Annotated[str, typer.Option(metavar="TOKEN_ID", help="Begin after this one.")] = "",
     limit: Limit = 100,
     as_json: AsJson = False,

@@ -306,6 +306,7 @@ def test_quoted_attributes_are_read_as_they_are_written(attributes: dict[str, st
         ("contract_id,password_hash", "1,5f4dcc3b5aa765d61d8327deb882cf99", "password_hash", "argon2"),
         ("contract_id,token_id", "1,- -", "token_id", "VSMT12345678"),
         ("contract_id,name", f"1,{'x' * 201}", "name", "200"),
+        ("contract_id,reading", f"1,{'x' * 201}", "reading", "200"),
         ("contract_id,email", "1,taro", "email", "name@example.jp"),
         ("contract_id,email", "1,a@b@c", "email", "name@example.jp"),
         ("contract_id,language", "1,fr", "language", "ja or en"),

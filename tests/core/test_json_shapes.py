@@ -44,14 +44,15 @@ def test_a_time_is_told_with_its_zone_and_never_is_none() -> None:
 def test_a_customer() -> None:
     tokens = (HeldToken("VSMT1", "bound", "my phone", MOMENT, MOMENT), HeldToken("VSMT2", "bound", None, 0, 0))
     line = CustomerLine(
-        "c1", "active", MOMENT, 2, "山田", "t@example.jp", "ja", '{"Class": "gold"}', password_held=True, tokens=tokens
+        "c1", "active", MOMENT, 2, "山田", "t@example.jp", "ja", '{"Class": "gold"}', True, "ヤマダ", tokens
     )
     assert json.dumps(json_shapes.customer(line), ensure_ascii=False) == (
         '{"contract_id": "c1", "otp_use": "active", "tokens": ['
         f'{{"token_id": "VSMT1", "state": "bound", "name": "my phone", "bound_since": "{TOLD}", '
         f'"last_code": "{TOLD}"}}, '
         '{"token_id": "VSMT2", "state": "bound", "name": null, "bound_since": null, "last_code": null}], '
-        f'"locked_since": "{TOLD}", "failures": 2, "name": "山田", "email": "t@example.jp", "language": "ja", '
+        f'"locked_since": "{TOLD}", "failures": 2, "name": "山田", "reading": "ヤマダ", "email": "t@example.jp", '
+        '"language": "ja", '
         f'"attributes": {{"Class": "gold"}}, "password_held": true}}'
     )
 
@@ -94,7 +95,8 @@ def test_a_customer_of_whom_little_is_known() -> None:
     line = CustomerLine("c1", "none", None, 0, None, None, None, None, password_held=False)
     assert json.dumps(json_shapes.customer(line)) == (
         '{"contract_id": "c1", "otp_use": "none", "tokens": [], "locked_since": null, '
-        '"failures": 0, "name": null, "email": null, "language": null, "attributes": null, "password_held": false}'
+        '"failures": 0, "name": null, "reading": null, "email": null, "language": null, '
+        '"attributes": null, "password_held": false}'
     )
 
 

@@ -175,7 +175,7 @@ def test_every_pattern_is_walked() -> None:
     names = " ".join(PATTERNS.values())
     for one in (
         "_OUR_PATH",
-        "_ANY_SEPARATOR",
+        "ANY_SEPARATOR",
         "_SENDER",
         "first_factor.hashes",
         "_WITH_PORT",

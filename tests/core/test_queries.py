@@ -94,7 +94,7 @@ def test_the_audit_trail_comes_page_by_page_in_both_directions(tmp_path: Path, l
     assert found == sorted(everything, reverse=newest_first)
 
 
-def test_customers_are_found_by_a_part_of_what_they_are_called(tmp_path: Path) -> None:
+def test_customers_are_found_by_the_beginning_of_what_they_are_called(tmp_path: Path) -> None:
     bank = filled(tmp_path)
     bank.desk.customers.add("100%", STAFF, name="山田 花子")
 
@@ -102,10 +102,12 @@ def test_customers_are_found_by_a_part_of_what_they_are_called(tmp_path: Path) -
         with bank.store.read() as connection:
             return [line.contract_id for line in customers(connection, search=words)]
 
-    assert search("aro3") == ["taro3"]
-    assert search("花子") == ["100%"]
+    assert search("TARO3") == ["taro3"]
+    assert search("aro3") == [], "a part in the middle has no index"
+    assert search("花子") == search("花") == search("山田花子") == ["100%"]
     assert search("VSMT00000002") == ["taro2"]
-    assert search("%") == ["100%"], "a sign is a sign, and not a pattern"
+    assert search("100%") == ["100%"]
+    assert search("%") == [], "a sign is a sign, and not a pattern"
     assert search("_") == []
 
 
@@ -119,11 +121,12 @@ def test_customers_are_found_by_their_state(tmp_path: Path) -> None:
         assert [line.contract_id for line in customers(connection, use=OtpUse.ACTIVE)] == ["taro0", "taro2", "taro3"]
 
 
-def test_tokens_are_found_by_a_part_and_by_their_state(tmp_path: Path) -> None:
+def test_tokens_are_found_by_their_beginning_and_by_their_state(tmp_path: Path) -> None:
     bank = filled(tmp_path)
     bank.desk.tokens.retire("VSMT00000009", STAFF)
     with bank.store.read() as connection:
-        assert [line.token_id for line in tokens(connection, search="0003")] == ["VSMT00000003"]
+        assert [line.token_id for line in tokens(connection, search="vsmt 0000-0003")] == ["VSMT00000003"]
+        assert tokens(connection, search="0003") == tokens(connection, search="-") == []
         assert [line.token_id for line in tokens(connection, state=TokenState.AVAILABLE)] == ["VSMT00000008"]
         assert [line.token_id for line in tokens(connection, state=TokenState.RETIRED)] == ["VSMT00000009"]
 

@@ -1,0 +1,165 @@
+"""What customers are found by: a table of folded terms, written with the customer, and the questions to it.
+
+A term is found by its beginning, through an index, the same way on every engine. Contract IDs and token IDs are found
+through their own indexes; a contract ID has a term where it is not stored in its folded form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, intersect, select, text, union
+
+from otp_core.folding import LONGEST_TERM, folded, folded_words, name_terms
+from otp_core.otp import normalise_contract_id, normalise_token_id
+from otp_core.store.schema import binding, customer, meta, profile, search_term, token
+
+_LAST = "\U0010ffff"
+"""Sorts behind every character: what begins with a text lies between the text and the text with this behind it."""
+
+MOST_OF_A_WORD = 50_000
+"""Customers with one word of a search of several; further ones are not looked at, so that two common beginnings
+together take no longer than this."""
+
+UNFILLED = "search_terms"
+"""The name in ``meta`` of what customers of before schema 0012 still have no terms: the key of the last one that has
+some, and of the last one that needs them, 8 octets each. It is gone when all have."""
+
+FILLED_AT_ONCE = 10_000
+"""Customers that one transaction gives their terms: each rewrites much of the index, so few are better than many."""
+
+# A customer may have been changed while an older one is waited for: on SQLite and PostgreSQL alike.
+_ADD = text("INSERT INTO search_term (term, customer_key) VALUES (:term, :customer_key) ON CONFLICT DO NOTHING")
+
+
+class Named(NamedTuple):
+    """What the terms of a customer are made of."""
+
+    contract_id: str
+    name: str | None = None
+    reading: str | None = None
+    email: str | None = None
+
+    def terms(self) -> set[str]:
+        """All of them. May be empty."""
+        contract_id = folded(self.contract_id)
+        found = {folded(self.email or ""), contract_id if contract_id != self.contract_id else ""}
+        found |= name_terms(self.name or "") | name_terms(self.reading or "")
+        return found - {""}
+
+
+def begins(column: ColumnElement[Any], beginning: str) -> ColumnElement[bool]:
+    """Whether a column begins so, through its index, which LIKE would not use. ``%`` and ``_`` are ordinary
+    characters."""
+    return column.between(beginning, beginning + _LAST)
+
+
+# Writing
+
+
+def add_terms(connection: Connection, customers: Iterable[tuple[int, Named]]) -> None:
+    """Write the terms of customers, by key."""
+    rows = [{"term": term, "customer_key": key} for key, named in customers for term in named.terms()]
+    if rows:
+        # In the order of the index: neighbours are written into the same page.
+        connection.execute(_ADD, sorted(rows, key=lambda row: (row["term"], row["customer_key"])))
+
+
+def named(connection: Connection, customer_key: int) -> Named:
+    """What a customer's terms are made of now."""
+    return Named(*connection.execute(_NAMED.where(customer.c.key == customer_key)).one())
+
+
+def change_terms(connection: Connection, customer_key: int, before: Named, after: Named) -> None:
+    """Take away the terms that a customer does not have any more, and write those that are new."""
+    gone = before.terms() - after.terms()
+    if gone:
+        connection.execute(
+            delete(search_term).where(search_term.c.customer_key == customer_key, search_term.c.term.in_(gone))
+        )
+    add_terms(connection, [(customer_key, after)])
+
+
+_NAMED = select(customer.c.contract_id, profile.c.name, profile.c.reading, profile.c.email).select_from(
+    customer.join(profile, profile.c.customer_key == customer.c.key)
+)
+
+
+def count_unfilled(connection: Connection) -> int | None:
+    """How many customers wait for ``fill``; None: that is done."""
+    span = _unfilled(connection)
+    if span is None:
+        return None
+    query = select(func.count()).where(customer.c.key > span[0], customer.c.key <= span[1])
+    return connection.execute(query).scalar_one()
+
+
+def _unfilled(connection: Connection) -> tuple[int, int] | None:
+    value: bytes | None = connection.execute(select(meta.c.value).where(meta.c.name == UNFILLED)).scalar()
+    return None if value is None else (int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big"))
+
+
+def fill(connection: Connection, limit: int = FILLED_AT_ONCE) -> int | None:
+    """Give up to ``limit`` customers of before schema 0012 their terms; how many. None: nobody waits any more."""
+    span = _unfilled(connection)
+    if span is None:
+        return None
+    after, last = span
+    query = _NAMED.add_columns(customer.c.key).where(customer.c.key > after, customer.c.key <= last)
+    rows = connection.execute(query.order_by(customer.c.key).limit(limit)).all()
+    if not rows:
+        connection.execute(delete(meta).where(meta.c.name == UNFILLED))
+        return None
+    add_terms(connection, [(row[-1], Named(*row[:-1])) for row in rows])
+    now = rows[-1].key.to_bytes(8, "big") + last.to_bytes(8, "big")
+    connection.execute(meta.update().where(meta.c.name == UNFILLED).values(value=now))
+    return len(rows)
+
+
+# Asking
+
+
+def keys_matching(typed: str) -> Select[Any] | None:
+    """Those of whom a contract ID, the ID of a token, the name, its reading or the e-mail address begins with what was
+    typed, as ``customer.c.key`` values; None for a text that says nothing. Of a name each word counts, in any order."""
+    found = list(by_ids_and_terms(typed))
+    return select(union(*found).subquery()) if found else None
+
+
+def by_ids_and_terms(typed: str) -> Iterator[Select[Any]]:
+    """The questions that together say it, each about ``customer.c.key`` values, the likeliest first."""
+    yield from _by_contract_id(typed)
+    yield from _by_token_id(typed)
+    yield from _by_terms(typed)
+
+
+def _by_contract_id(typed: str) -> Sequence[Select[Any]]:
+    """Whose contract ID begins so, as it is typed or folded."""
+    forms = dict.fromkeys((normalise_contract_id(typed), folded(typed)))
+    return [select(customer.c.key).where(begins(customer.c.contract_id, form)) for form in forms if form]
+
+
+def _by_token_id(typed: str) -> Sequence[Select[Any]]:
+    """Who has a token whose ID begins so."""
+    token_id = normalise_token_id(typed)
+    if not token_id:
+        return []
+    held = binding.join(token, token.c.key == binding.c.token_key)
+    return [select(binding.c.customer_key).select_from(held).where(begins(token.c.token_id, token_id))]
+
+
+def _by_terms(typed: str) -> Sequence[Select[Any]]:
+    """Who has a term that begins so; and, for several words, who has one for each."""
+    words = folded_words(typed)
+    if not words:
+        return []
+    whole = _with_term("".join(words))
+    if len(words) == 1:
+        return [whole]
+    each = intersect(*(select(_with_term(word).limit(MOST_OF_A_WORD).subquery()) for word in words))
+    return [whole, select(each.subquery())]
+
+
+def _with_term(beginning: str) -> Select[Any]:
+    return select(search_term.c.customer_key).where(begins(search_term.c.term, beginning[:LONGEST_TERM]))
