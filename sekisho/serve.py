@@ -21,6 +21,7 @@ from otp_core import logs
 from otp_core.doors import Door
 from otp_core.first_factor.failures import FailureTable
 from otp_core.settings import ConfigProblems, Loaded, Problem
+from otp_core.store.lookup_task import LookupTask
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import file_of
 from otp_core.store.sqlite.outside import ended_in_turn
@@ -39,6 +40,9 @@ from sekisho.supervisor import SIGNALS, Role, supervise
 from sekisho.wiring import open_application, open_failures
 
 _log = structlog.get_logger("sekisho")
+_ASKING = frozenset({"console", "api"})
+"""Doors that ask the audit trail about customers and tokens; one process has them."""
+
 _RESTART_SECTIONS = (
     "store", "login", "password", "throttle", "upstreams", "first_factors", "notices", "audit", "metrics", "log",
 )  # fmt: skip
@@ -188,6 +192,9 @@ class ServerProcess:
             chores.append(loop.create_task(reporter.run()))
         if self._settings.audit is not None and not driver.resets_safely():
             chores.append(loop.create_task(seal_beside(self._settings)))
+        if self._doors.keys() & _ASKING and any(getattr(self._settings, name) is not None for name in _ASKING):
+            lookup = LookupTask(application.services.store, application.clock.now)
+            chores.append(loop.create_task(lookup.run()))
         if application.sender is not None:
             chores.append(loop.create_task(application.sender.run()))
         try:

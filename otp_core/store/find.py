@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 from otp_core.audit import Event
 from otp_core.otp import normalise_contract_id
 from otp_core.reference import ids_of
+from otp_core.store.audit_lookup import look
 from otp_core.store.queries import (
     AuditFilter,
     AuditLine,
-    audit_rows,
     former_contract_ids,
     newest_audit_id,
 )
@@ -121,12 +121,19 @@ def last_rows(connection: Connection, events: Iterable[str], limit: int) -> list
 
 
 def rows_of_customer(connection: Connection, contract_id: str, limit: int) -> list[AuditLine]:
-    """What happened to a customer last, the newest first: acts however long ago they were, logins among the last
-    LOOK_BACK rows of the trail."""
-    theirs = audit.c.customer == contract_id
-    acts = _lines(connection, _ROWS.where(theirs, NOT_A_LOGIN), limit)
-    logins = _tail(connection, theirs & audit.c.event.startswith("login."), limit)
-    return sorted([*acts, *logins], key=lambda row: -row.id)[:limit]
+    """What happened to a customer last, the newest first: acts however long ago they were, logins as far as
+    ``audit_page`` looks back."""
+    wanted = _with_former(connection, AuditFilter(customer=contract_id))
+    acts = _lines(connection, _ROWS.where(audit.c.customer.in_((contract_id, *wanted.former)), NOT_A_LOGIN), limit)
+    latest = look(connection, wanted, limit=limit, most=LOOK_BACK, newest_first=True).rows
+    return sorted({*acts, *latest}, key=lambda row: -row.id)[:limit]
+
+
+def _with_former(connection: Connection, wanted: AuditFilter) -> AuditFilter:
+    """A customer's rows of before a rename are theirs too."""
+    if wanted.customer is None:
+        return wanted
+    return replace(wanted, former=former_contract_ids(connection, wanted.customer))
 
 
 _ROWS = select(*(audit.c[name] for name in AuditLine._fields))
@@ -153,15 +160,9 @@ class AuditPage(NamedTuple):
 
 
 def audit_page(connection: Connection, wanted: AuditFilter, *, limit: int) -> AuditPage:
-    """Up to ``limit`` of the rows before ``wanted.before`` among the LOOK_BACK rows there."""
-    ids = select(audit.c.id).order_by(audit.c.id.desc()).limit(1).offset(LOOK_BACK)
-    if wanted.before is not None:
-        ids = ids.where(audit.c.id < wanted.before)
-    end: int | None = connection.execute(ids).scalar()
-    rows = audit_rows(connection, replace(wanted, after=end or 0), limit=limit, newest_first=True)
-    if len(rows) == limit:
-        return AuditPage(rows, rows[-1].id, None)
-    return AuditPage(rows, None if end is None else end + 1, end)
+    """Up to ``limit`` of the rows before ``wanted.before``; about LOOK_BACK rows are looked at."""
+    found = look(connection, _with_former(connection, wanted), limit=limit, most=LOOK_BACK, newest_first=True)
+    return AuditPage(found.rows, found.to, found.to if len(found.rows) < limit else None)
 
 
 class AuditStretch(NamedTuple):
@@ -172,19 +173,11 @@ class AuditStretch(NamedTuple):
 
 
 def audit_stretch(connection: Connection, wanted: AuditFilter, *, limit: int) -> AuditStretch:
-    """Up to ``limit`` of the rows after ``wanted.after`` among the LOOK_BACK rows there, the oldest first. A customer's
-    rows of before a rename are theirs too."""
-    if wanted.customer is not None:
-        wanted = replace(wanted, former=former_contract_ids(connection, wanted.customer))
-    ids = select(audit.c.id).where(audit.c.id > wanted.after).order_by(audit.c.id).limit(1).offset(LOOK_BACK)
-    if wanted.before is not None:
-        ids = ids.where(audit.c.id < wanted.before)
-    end: int | None = connection.execute(ids).scalar()
-    within = wanted if end is None else replace(wanted, before=end)
-    rows = audit_rows(connection, within, limit=limit + 1)
-    if len(rows) > limit:
-        return AuditStretch(rows[:limit], rows[limit - 1].id)
-    return AuditStretch(rows, None if end is None else end - 1)
+    """Up to ``limit`` of the rows after ``wanted.after``, the oldest first; about LOOK_BACK rows are looked at."""
+    found = look(connection, _with_former(connection, wanted), limit=limit + 1, most=LOOK_BACK, newest_first=False)
+    if len(found.rows) > limit:
+        return AuditStretch(found.rows[:limit], found.rows[limit - 1].id)
+    return AuditStretch(found.rows, found.to)
 
 
 REFUSED_LOGINS = (Event.LOGIN_REJECTED, Event.PAGES_REFUSED, Event.ACCOUNT_REFUSED)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, false, func, select
+from sqlalchemy import ColumnElement, Connection, Select, false, func, select
 
 from otp_core.audit import Event, ms_of
 from otp_core.model import Kind, TokenState
@@ -178,16 +178,29 @@ def audit_rows(
 ) -> list[AuditLine]:
     """A page in the order of time. The last row's id is the next page's ``after``, or with ``newest_first`` its
     ``before``."""
-    query = select(*(audit.c[name] for name in AuditLine._fields)).where(audit.c.id > wanted.after)
+    return audit_rows_where(connection, conditions(wanted), limit=limit, newest_first=newest_first)
+
+
+def conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
+    """What has to hold for the rows that are wanted."""
+    found: list[ColumnElement[bool]] = [audit.c.id > wanted.after]
     if wanted.before is not None:
-        query = query.where(audit.c.id < wanted.before)
+        found.append(audit.c.id < wanted.before)
     if wanted.event is not None:
-        query = query.where(audit.c.event.startswith(wanted.event, autoescape=True))
+        found.append(audit.c.event.startswith(wanted.event, autoescape=True))
     for name in ("customer", "token", "actor"):
         value, fingerprint = getattr(wanted, name), getattr(wanted, f"{name}_fingerprint", None)
         if value is not None:
             names = [value, *(wanted.former if name == "customer" else ())]
-            query = query.where(audit.c[name].in_(names if fingerprint is None else [*names, fingerprint]))
+            found.append(audit.c[name].in_(names if fingerprint is None else [*names, fingerprint]))
+    return found
+
+
+def audit_rows_where(
+    connection: Connection, where: Sequence[ColumnElement[bool]], *, limit: int, newest_first: bool
+) -> list[AuditLine]:
+    """Up to ``limit`` rows for which all conditions hold, in the order of time or the other way round."""
+    query = select(*(audit.c[name] for name in AuditLine._fields)).where(*where)
     order = audit.c.id.desc() if newest_first else audit.c.id.asc()
     return [AuditLine(*row) for row in connection.execute(query.order_by(order).limit(limit))]
 

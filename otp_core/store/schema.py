@@ -218,6 +218,30 @@ seal = Table(
 )
 # What proves that nobody has changed the audit trail since: see seals/.
 
+audit_stretch = Table(
+    "audit_stretch",
+    metadata,
+    Column("first", _BIG, primary_key=True, autoincrement=False, comment="the id of its first audit row"),
+    Column("last", _BIG, nullable=False, index=True, comment="and of its last one"),
+)
+audit_subject = Table(
+    "audit_subject",
+    metadata,
+    Column("stretch", _BIG, primary_key=True, autoincrement=False),
+    Column("subject", Text, primary_key=True, comment="c and the customer, or t and the token"),
+    Column("id", _BIG, primary_key=True, autoincrement=False, comment="of the audit row"),
+    sqlite_with_rowid=False,
+)
+audit_name = Table(
+    "audit_name",
+    metadata,
+    Column("name", _BYTEWISE, primary_key=True, comment="e and the event, or a and the actor"),
+    Column("stretch", _BIG, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False, comment="of the rows that have it"),
+    sqlite_with_rowid=False,
+)
+# Which rows of closed stretches of the trail are about whom (audit_lookup.py). No login writes to them.
+
 outbox = Table(
     "outbox",
     metadata,

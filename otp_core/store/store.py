@@ -83,6 +83,15 @@ class Store:
                     work.put_meta(CHANGED, self.ids.next().to_bytes(8, "big"))
         self._note(work.recorded)
 
+    @contextmanager
+    def derive(self) -> Iterator[Connection]:
+        """One transaction for what is derived from everything else, as look-up tables: no login has to look again
+        because of it, and no act is noted. Any thread may use it. Raises as ``work``."""
+        with self._connect() as (connection, state):
+            committing = database.alone if state is None else partial(self._files.committing, visited=state)
+            with database.transaction(connection, committing):
+                yield connection
+
     def _note(self, rows: Sequence[AuditRow]) -> None:
         if self.acts is None:
             return
