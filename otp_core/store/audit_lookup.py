@@ -24,8 +24,11 @@ ROWS_OF_A_STRETCH = 8192
 SETTLED_MS = 60_000
 """A stretch is closed when its last row is so old: a row may be written later than it was numbered."""
 
-IDS_AT_ONCE = 200
-"""Rows of a customer or token that are looked up at once."""
+IDS_AT_ONCE, MOST_AT_ONCE = 200, 3200
+"""Rows of a customer or token that are looked up at once: at first, and at most."""
+
+_ROW_APART = 2
+"""What a row costs that is looked up by itself, beside one that is read in passing."""
 
 # The subjects of the rows, told apart by their first letter. The same on SQLite and PostgreSQL.
 _SUBJECTS = text(
@@ -170,20 +173,22 @@ def _subjects(wanted: AuditFilter) -> list[str]:
 def _of_subjects(
     connection: Connection, subjects: list[str], low: int, high: int, newest_first: bool
 ) -> Iterator[_Piece]:
-    """The rows of customers or tokens, IDS_AT_ONCE at a time."""
+    """The rows of customers or tokens, more at a time the longer nothing is found."""
+    number = IDS_AT_ONCE
     while True:
-        found = [_ids_of(connection, subject, low, high, newest_first) for subject in subjects]
-        ids = list(islice(merge(*found, reverse=newest_first), IDS_AT_ONCE))
+        found = [_ids_of(connection, subject, low, high, number, newest_first) for subject in subjects]
+        ids = list(islice(merge(*found, reverse=newest_first), number))
         if not ids:
             return
-        yield _Piece(min(ids), max(ids), len(ids), ids)
+        yield _Piece(min(ids), max(ids), _ROW_APART * len(ids), ids)
+        number = min(2 * number, MOST_AT_ONCE)
         if newest_first:
             high = ids[-1] - 1
         else:
             low = ids[-1] + 1
 
 
-def _ids_of(connection: Connection, subject: str, low: int, high: int, newest_first: bool) -> list[int]:
+def _ids_of(connection: Connection, subject: str, low: int, high: int, number: int, newest_first: bool) -> list[int]:
     """The first ids of one subject: a look into each stretch, until there are enough of them."""
     ordered: tuple[ColumnElement[Any], ...] = (audit_stretch.c.first, audit_subject.c.id)
     if newest_first:
@@ -199,7 +204,7 @@ def _ids_of(connection: Connection, subject: str, low: int, high: int, newest_fi
             audit_subject.c.id.between(low, high),
         )
     )
-    return list(connection.execute(query.order_by(*ordered).limit(IDS_AT_ONCE)).scalars())
+    return list(connection.execute(query.order_by(*ordered).limit(number)).scalars())
 
 
 def _with_names(
