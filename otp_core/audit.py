@@ -27,6 +27,7 @@ class Event(StrEnum):
     OFFLINE_CONFLICT = "offline.conflict"
     CUSTOMER_ADDED = "customer.added"
     CUSTOMER_RENAMED = "customer.renamed"
+    CUSTOMER_EDITED = "customer.edited"
     CUSTOMER_LOCKED = "customer.locked"
     CUSTOMER_UNLOCKED = "customer.unlocked"
     PASSWORD_REHASHED = "password.rehashed"

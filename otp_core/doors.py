@@ -23,10 +23,15 @@ Section = TypeVar("Section", contravariant=True)
 """A door's section of the settings."""
 
 
+AttributeCheck = Callable[[Mapping[str, object]], Sequence[str]]
+"""A customer's reply attributes in; what stands in the way of sending them out. Empty: they can be sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What a door is given: the core's services, shared by all doors of a process. ``failures``: wrong passwords,
-    counted by all processes of the store. ``tally``: verdicts are counted there, whatever the door."""
+    counted by all processes of the store. ``tally``: verdicts are counted there, whatever the door.
+    ``attribute_check``: asks every door that sends a customer's reply attributes; slow, for a thread."""
 
     store: Store
     authenticator: Authenticator
@@ -36,6 +41,7 @@ class Services:
     failures: FailureTable
     verdict_log: VerdictLog
     tally: Tally
+    attribute_check: AttributeCheck = lambda _: ()
 
 
 class Door(Protocol[Section]):
@@ -55,10 +61,6 @@ class Door(Protocol[Section]):
 
     async def close(self) -> None:
         """Accept nothing new, answer what is under way."""
-
-
-AttributeCheck = Callable[[Mapping[str, object]], Sequence[str]]
-"""A customer's reply attributes in; what stands in the way of sending them out. Empty: they can be sent."""
 
 
 class DoorFigures(NamedTuple):

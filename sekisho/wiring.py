@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.explanation import Explainer, Throttles
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import ClockSetAhead, ClockSetBack, GuardedClock
-from otp_core.doors import Services
+from otp_core.doors import AttributeCheck, Services
 from otp_core.first_factor import LOCAL_PASSWORD, FirstFactor
 from otp_core.first_factor.failures import FailureTable
 from otp_core.first_factor.hash_pool import HashPool
@@ -152,8 +152,21 @@ def open_application(
         sender = Sender(store, settings.notices, clock.now, settled=lambda: clock.settled)
     health = Health(store.maintenance(), clock, queue)
     verdict_log = VerdictLog(settings.log.verdicts, store.sealer.name_fingerprint, store.ids.next)
-    services = Services(store, authenticator, desk, login_reader, health, failures, verdict_log, Tally())
+    services = Services(
+        store, authenticator, desk, login_reader, health, failures, verdict_log, Tally(), _attribute_check(settings)
+    )
     return Application(settings, services, queue, login_batch, clock, pool, sender, timekeeper, watch, exits)
+
+
+def _attribute_check(settings: Settings) -> AttributeCheck:
+    """Asks all doors, which are made for it only when somebody asks."""
+
+    def check(attributes: Mapping[str, object]) -> Sequence[str]:
+        from sekisho.doors import attribute_check
+
+        return attribute_check(settings)(attributes)
+
+    return check
 
 
 @contextmanager

@@ -68,52 +68,53 @@ def _by_lifecycle(move: Move) -> Callable[[Situation], bool]:
     return lambda now: (OtpUse(now.line.otp_use), move) in CUSTOMER
 
 
-def _said(name: str, receipt: Receipt) -> Notice:
+def said(name: str, receipt: Receipt) -> Notice:
+    """What the customer's page says about an act that was done."""
     reference = reference_of(receipt.reference)
     return Notice(name, {"reference": f"{reference[:4]} {reference[4:]}", "token": receipt.token or ""})
 
 
 def _enrol(deed: Deed) -> Notice:
     enrol = deed.desk.enrolment.enrol
-    return _said("enrolled", enrol(deed.contract_id, deed.form["token_id"], deed.form["code"], deed.principal))
+    return said("enrolled", enrol(deed.contract_id, deed.form["token_id"], deed.form["code"], deed.principal))
 
 
 def _suspend(deed: Deed) -> Notice:
-    return _said("suspended", deed.desk.enrolment.suspend(deed.contract_id, None, deed.principal))
+    return said("suspended", deed.desk.enrolment.suspend(deed.contract_id, None, deed.principal))
 
 
 def _resume(deed: Deed) -> Notice:
-    return _said("resumed", deed.desk.enrolment.resume(deed.contract_id, deed.principal))
+    return said("resumed", deed.desk.enrolment.resume(deed.contract_id, deed.principal))
 
 
 def _change(deed: Deed) -> Notice:
     codes = deed.form["old_code"], deed.form["token_id"], deed.form["code"]
     change = deed.desk.devices.change
-    return _said("changed", change(deed.contract_id, *codes, deed.principal, goes=deed.which))
+    return said("changed", change(deed.contract_id, *codes, deed.principal, goes=deed.which))
 
 
 def _add(deed: Deed) -> Notice:
     codes = deed.form["own_code"], deed.form["token_id"], deed.form["code"]
-    return _said("added", deed.desk.devices.add(deed.contract_id, *codes, deed.principal))
+    return said("added", deed.desk.devices.add(deed.contract_id, *codes, deed.principal))
 
 
 def _remove(deed: Deed) -> Notice:
-    return _said("removed", deed.desk.devices.remove(deed.contract_id, None, deed.which or "", deed.principal))
+    return said("removed", deed.desk.devices.remove(deed.contract_id, None, deed.which or "", deed.principal))
 
 
 def _report_lost(deed: Deed) -> Notice:
     report_lost = deed.desk.enrolment.report_lost
-    return _said("lost", report_lost(deed.contract_id, deed.principal, token_id=deed.which))
+    return said("lost", report_lost(deed.contract_id, deed.principal, token_id=deed.which))
 
 
 def _unlock(deed: Deed) -> Notice:
-    return _said("unlocked", deed.desk.customers.unlock(deed.contract_id, deed.principal))
+    return said("unlocked", deed.desk.customers.unlock(deed.contract_id, deed.principal))
 
 
 def _resynchronise(deed: Deed) -> Notice:
     codes = deed.form["first"], deed.form["second"]
     resynchronise = deed.desk.enrolment.resynchronise
-    return _said("resynchronised", resynchronise(deed.contract_id, *codes, deed.principal, token_id=deed.which))
+    return said("resynchronised", resynchronise(deed.contract_id, *codes, deed.principal, token_id=deed.which))
 
 
 def _end_sessions(deed: Deed) -> Notice:

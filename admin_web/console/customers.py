@@ -104,7 +104,7 @@ class CustomerPages:
 
     async def show(self, call: Call) -> web.Response:
         """One customer. Raises HTTPNotFound."""
-        found = await self._found(call)
+        found = await customer_of(self._queries, call)
         possible = self._possible(found)
         permitted = [one for one in possible if _may(call, one)]
         return self._renderer.render(
@@ -120,7 +120,7 @@ class CustomerPages:
     async def ask(self, call: Call) -> web.Response:
         """The page of an act: what will happen, and what has to be filled in. Raises HTTPNotFound, HTTPSeeOther to the
         customer where it is not possible now."""
-        act, found = self._act(call), await self._found(call)
+        act, found = self._act(call), await customer_of(self._queries, call)
         if act not in self._possible(found):
             raise web.HTTPSeeOther(f"/customers/{found.key}")
         return self._renderer.render(
@@ -136,12 +136,12 @@ class CustomerPages:
 
     async def carry_out(self, call: Call) -> Outcome:
         """Do it, and say so on the customer's page; or back to the form with the reason why not."""
-        act, found, form = self._act(call), await self._found(call), call.form
+        act, found, form = self._act(call), await customer_of(self._queries, call), call.form
         page = f"/customers/{found.key}/{act.name}"
         kept = {name: form.get(name, "")[:most] for name, most in _LONGEST.items()} | {
             "identity": form.get("identity", "")
         }
-        if wrong := self._wrong(call, found) or ("which-missing" if _is_unclear(form, found, act) else None):
+        if wrong := missing(call, found) or ("which-missing" if _is_unclear(form, found, act) else None):
             return Outcome(page, Notice(wrong), kept)
         principal = call.principal(reason_of({**form, **kept}))
         deed = Deed(self._desk, found.line.contract_id, _filled(form, act), principal, _which(form, found, act))
@@ -166,19 +166,10 @@ class CustomerPages:
 
     async def permit(self, call: Call) -> web.Response:
         """The permit as a letter, once. Raises HTTPSeeOther to the customer where there is none to be shown."""
-        found, permit = await self._found(call), call.session.data.get("permit")
+        found, permit = await customer_of(self._queries, call), call.session.data.get("permit")
         if not permit or permit["customer"] != found.line.contract_id:
             raise web.HTTPSeeOther(f"/customers/{found.key}")
         return self._renderer.render(call.request, "permit.html", call.session, found=found, permit=permit)
-
-    def _wrong(self, call: Call, found: Found) -> str | None:
-        """The name of the message about what is missing in a form; None if the desk can be asked."""
-        me = call.session.staff
-        if found.staff is not None and (me.role != Role.ADMINISTRATOR or found.staff.name == me.name):
-            return "staff-account"
-        if not call.form.get("reason", "").strip():
-            return "reason-missing"
-        return None if call.form.get("identity") in IDENTITY else "identity-missing"
 
     def _needs_approval(self) -> bool:
         return PERMIT_REISSUE.name in self._settings().approvals
@@ -187,16 +178,27 @@ class CustomerPages:
         now = Situation(found.line, len(found.sessions), self._desk.tokens_per_customer)
         return [one for one in ACTS if one.allowed(now)]
 
-    async def _found(self, call: Call) -> Found:
-        """Raises HTTPNotFound."""
-        found = await self._queries.run(_read, int(call.request.match_info["customer"]))
-        if found is None:
-            raise web.HTTPNotFound
-        return found
-
     @staticmethod
     def _act(call: Call) -> CustomerAct:
         return BY_NAME[call.request.path.rpartition("/")[2]]
+
+
+async def customer_of(queries: AsyncQueries, call: Call) -> Found:
+    """The customer of a path. Raises HTTPNotFound."""
+    found = await queries.run(_read, int(call.request.match_info["customer"]))
+    if found is None:
+        raise web.HTTPNotFound
+    return found
+
+
+def missing(call: Call, found: Found) -> str | None:
+    """The name of the message about what is missing in the form of an act; None if the desk can be asked."""
+    me = call.session.staff
+    if found.staff is not None and (me.role != Role.ADMINISTRATOR or found.staff.name == me.name):
+        return "staff-account"
+    if not call.form.get("reason", "").strip():
+        return "reason-missing"
+    return None if call.form.get("identity") in IDENTITY else "identity-missing"
 
 
 async def permit_data(desk: Desk, contract_id: str, principal: Principal) -> dict[str, Any]:

@@ -72,6 +72,19 @@ MESSAGES: dict[str, Message] = {
     "refused": Message(_("Refused."), error=False),
     "withdrawn": Message(_("Withdrawn."), error=False),
     "staff-disabled": Message(_("Disabled: %(name)s. Their sessions have ended."), error=False),
+    "edited": Message(_("Changed. Reference number: %(reference)s"), error=False),
+    # Editing a customer
+    "nothing-edited": Message(_("Nothing was changed: the fields say what was known before.")),
+    "edited-meanwhile": Message(
+        _("Somebody else has changed this customer meanwhile. Here is what is known now: enter your change anew.")
+    ),
+    "edit-name": Message(_("The name may have 200 characters, and no line break or tab."), field="name"),
+    "edit-reading": Message(_("The reading may have 200 characters, and no line break or tab."), field="reading"),
+    "edit-email": Message(
+        _("That is no e-mail address. Write it as name@example.jp, or leave it empty."), field="email"
+    ),
+    "edit-language": Message(_("Choose a language, or leave it to the gateway."), field="language"),
+    "edit-attributes": Message(_("The reply attributes cannot be sent: %(detail)s"), field="attributes"),
     # Refusals by the desk
     "not-now": Message(_("Not possible now: the state has changed meanwhile, or this was done already.")),
     "not-permitted": Message(_("You may not do this. If you asked for it, another person has to decide.")),

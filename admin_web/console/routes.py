@@ -23,12 +23,13 @@ DANGEROUS = frozenset(
         Act.CHANGE_DEVICE,
         Act.ADD_TOKEN,
         Act.SUSPEND_WITHOUT_CODE,
+        Act.EDIT_CUSTOMER,
         Act.PERMIT_REISSUE,
         Act.APPROVE,
         Act.MANAGE_STAFF,
     }
 )
-"""Acts that open an account to somebody, or take a protection away."""
+"""Acts that open an account to somebody, or take a protection away: also the address that notices go to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from admin_web.console.approvals import ApprovalPages
 from admin_web.console.clients import ClientPages
+from admin_web.console.customer_edit import EditPages
 from admin_web.console.customers import CustomerPages
 from admin_web.console.find import FindPages
 from admin_web.console.gate import Gate
@@ -52,6 +53,7 @@ class ConsoleSite:
         queries = AsyncQueries(services.store)
         self._find = FindPages(queries, self._renderer, settings)
         self._customers = CustomerPages(services, queries, self._renderer, settings)
+        self._edit = EditPages(services, queries, self._renderer)
         self._approvals = ApprovalPages(services, queries, self._renderer)
         self._lists = ListPages(queries, self._renderer, settings)
         self._clients = ClientPages(queries, self._renderer, settings)
@@ -63,6 +65,7 @@ class ConsoleSite:
             *self._open(),
             *self._everybodys(),
             *self._customers.routes(),
+            *self._edit.routes(),
             *self._approvals.routes(),
             *self._lists.routes(),
             *self._clients.routes(),

@@ -53,6 +53,7 @@ EVENTS = {
     "account.refused": _("session refused"),
     "customer.added": _("customer added"),
     "customer.renamed": _("given another contract ID"),
+    "customer.edited": _("details changed"),
     "customer.locked": _("locked"),
     "customer.unlocked": _("unlocked"),
     "password.rehashed": _("password hash renewed"),

@@ -20,11 +20,13 @@ from otp_core.accounts.staff import NewPasskey, StaffLink, staff_principal
 from otp_core.accounts.staff_sessions import PasskeyAnswer, StaffSession, StaffSessionLimits
 from otp_core.accounts.transactions import rerun_on_conflict
 from otp_core.accounts.verification import VerificationNeeded, VerifiedCode, verified
+from otp_core.store.unit_of_work import Details
 
 __all__ = [
     "REFUSAL_TEXT",
     "Act",
     "Desk",
+    "Details",
     "IssuanceRequest",
     "IssuedToken",
     "NewApiKey",

@@ -1,10 +1,11 @@
-"""Customers: added, imported, locked, unlocked; and what the pages ask about one. No token's state changes here, but
-for the tokens that an import brings along.
+"""Customers: added, imported, edited, locked, unlocked; and what the pages ask about one. No token's state changes
+here, but for the tokens that an import brings along.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from otp_core.accounts.codes import Codes
 from otp_core.accounts.permissions import Act
@@ -15,7 +16,7 @@ from otp_core.audit import Event
 from otp_core.model import Language, LoginRecord, StoreUnavailable, attributes_text
 from otp_core.otp import normalise_contract_id
 from otp_core.store.queries import customer_line
-from otp_core.store.unit_of_work import NewCustomer, Work
+from otp_core.store.unit_of_work import Details, NewCustomer, Work
 
 
 class CustomerService:
@@ -77,6 +78,31 @@ class CustomerService:
                 rows.append(work.audit_row(event, **fields, token=token_id))
                 rows += [work.audit_row(Event.ENROLLED, **fields, token=more) for _, more in one.more_tokens]
             work.audit_all(rows)
+
+    def details(self, contract_id: str) -> Details:
+        """What ``edit`` can change, as of now. Raises Refused (UNKNOWN_CUSTOMER)."""
+        store = self._transactions.store
+        with store.read() as connection:
+            work = Work(connection, store.ids)
+            return work.details(self._transactions.login_record(work, contract_id).customer_key)
+
+    @rerun_on_conflict
+    def edit(self, contract_id: str, before: Details, after: Details, principal: Principal) -> Receipt:
+        """Change what is known of a customer from ``before``, which somebody has looked at, to ``after``. The audit row
+        names the fields that changed, and not what is in them. Raises Refused (NOT_NOW) where it is not ``before`` any
+        more, or nothing would change."""
+        with self._transactions.act(Act.EDIT_CUSTOMER, principal, customer=contract_id) as work:
+            record = self._transactions.login_record(work, contract_id)
+            if work.details(record.customer_key) != before:
+                raise Refused(Refusal.NOT_NOW, "it was changed by somebody else just now: look again")
+            changed = [name for name, old, new in zip(Details._fields, before, after, strict=True) if old != new]
+            if not changed:
+                raise Refused(Refusal.NOT_NOW, "nothing would be changed")
+            work.set_details(record, before, after)
+            why = "; ".join(filter(None, (", ".join(changed), principal.reason)))
+            return self._transactions.record(
+                work, Event.CUSTOMER_EDITED, replace(principal, reason=why), record.contract_id, None
+            )
 
     @rerun_on_conflict
     def lock(self, contract_id: str, principal: Principal) -> Receipt:

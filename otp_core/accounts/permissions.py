@@ -18,6 +18,7 @@ class Act(StrEnum):
     ADD_CUSTOMER = "add a customer"
     IMPORT_CUSTOMERS = "import customers"
     RENAME_CUSTOMER = "give a customer another contract ID"
+    EDIT_CUSTOMER = "edit a customer"
     LOCK = "lock"
     UNLOCK = "unlock"
     RENEW_PASSWORD_HASH = "renew a password hash"
@@ -63,6 +64,7 @@ Table = Mapping[tuple[PrincipalKind, str], frozenset[Act]]
 
 _AUDITOR = frozenset({Act.USE_CONSOLE})
 _OPERATOR = _AUDITOR | {
+    Act.EDIT_CUSTOMER,
     Act.UNLOCK,
     Act.ENROL,
     Act.SUSPEND_WITHOUT_CODE,
@@ -105,6 +107,7 @@ TABLE: Table = {
             Act.ADD_CUSTOMER,
             Act.IMPORT_CUSTOMERS,
             Act.RENAME_CUSTOMER,
+            Act.EDIT_CUSTOMER,
             Act.LOCK,
             Act.UNLOCK,
             Act.IMPORT_TOKENS,

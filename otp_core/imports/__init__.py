@@ -4,7 +4,7 @@ Pure: opens no file and no store, hashes nothing. No message repeats a cell, bec
 token ID by mistake.
 """
 
-from otp_core.imports.customers import CustomerRow, read_customer, read_customers
+from otp_core.imports.customers import CustomerRow, check_customer, read_customer, read_customers
 from otp_core.imports.encodings import encoding_named, encoding_of, foreign_form, lines_of
 from otp_core.imports.table import RowProblem
 from otp_core.imports.tokens import TokenRow, read_tokens
@@ -13,6 +13,7 @@ __all__ = [
     "CustomerRow",
     "RowProblem",
     "TokenRow",
+    "check_customer",
     "encoding_named",
     "encoding_of",
     "foreign_form",

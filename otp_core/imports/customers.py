@@ -106,17 +106,19 @@ def read_customers(
 
 def read_customer(**cells: str) -> CustomerRow:
     """One customer, from cells by their columns' names. Raises ValueError with all problems."""
-    found = list(
-        _Reading(shared_tokens=False, most_tokens=1, as_typed=True).row(
-            Record(1, list(cells.values())), Columns(list(cells))
-        )
-    )
-    problems = [f"{one.column} {one.message}" for one in found if isinstance(one, RowProblem)]
-    if problems:
-        raise ValueError("; ".join(problems))
-    (row,) = found
-    assert isinstance(row, CustomerRow)
-    return row
+    row = check_customer(**cells)
+    if isinstance(row, CustomerRow):
+        return row
+    raise ValueError("; ".join(f"{one.column} {one.message}" for one in row))
+
+
+def check_customer(**cells: str) -> CustomerRow | list[RowProblem]:
+    """One customer, from cells by their columns' names; or every problem with them."""
+    reading = _Reading(shared_tokens=False, most_tokens=1, as_typed=True)
+    found = list(reading.row(Record(1, list(cells.values())), Columns(list(cells))))
+    problems = [one for one in found if isinstance(one, RowProblem)]
+    rows = [one for one in found if isinstance(one, CustomerRow)]
+    return problems or rows[0]
 
 
 class _Reading:

@@ -25,6 +25,7 @@ JOURNALED = frozenset(
     {
         Event.CUSTOMER_ADDED,
         Event.CUSTOMER_RENAMED,
+        Event.CUSTOMER_EDITED,
         Event.CUSTOMER_LOCKED,
         Event.CUSTOMER_UNLOCKED,
         Event.TOKEN_IMPORTED,
@@ -176,6 +177,7 @@ class ActsJournal:
 _AGAIN = {
     Event.CUSTOMER_ADDED: "sekisho customer add {customer}",
     Event.CUSTOMER_RENAMED: "sekisho customer rename {before} {customer}",
+    Event.CUSTOMER_EDITED: "sekisho customer edit {customer}",
     Event.CUSTOMER_LOCKED: "sekisho customer lock {customer}",
     Event.CUSTOMER_UNLOCKED: "sekisho customer unlock {customer}",
     Event.TOKEN_RETIRED: "sekisho token retire {token}",

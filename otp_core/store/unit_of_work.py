@@ -74,6 +74,16 @@ class Profile(NamedTuple):
     reading: str | None
 
 
+class Details(NamedTuple):
+    """What staff can change of a customer, beside the contract ID. ``attributes``: reply attributes as JSON."""
+
+    name: str | None
+    reading: str | None
+    email: str | None
+    language: str | None
+    attributes: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class NewCustomer:
     """A customer to be added. ``token_key``: this token is bound to them and active at once (migration);
@@ -140,6 +150,13 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
         row = self._connection.execute(select(profile).where(profile.c.customer_key == customer_key)).one()
         return Profile(*row)
 
+    def details(self, customer_key: int) -> Details:
+        """The details of an existing customer."""
+        joined = customer.join(profile, profile.c.customer_key == customer.c.key)
+        columns = profile.c.name, profile.c.reading, profile.c.email, customer.c.language, customer.c.attributes
+        query = select(*columns).select_from(joined).where(customer.c.key == customer_key)
+        return Details(*self._connection.execute(query).one())
+
     def newest_id(self) -> int:
         """The id of the newest audit row, 0 for none."""
         return newest_audit_id(self._connection)
@@ -198,6 +215,17 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
             raise Conflict(f"{before} or {after} was changed by somebody else just now")
         names = named(self._connection, record.customer_key)
         change_terms(self._connection, record.customer_key, names._replace(contract_id=before), names)
+
+    def set_details(self, record: LoginRecord, before: Details, after: Details) -> None:
+        """Change a customer's details, and what they are found by."""
+        key = record.customer_key
+        of_customer, of_profile = {"language": after.language, "attributes": after.attributes}, after._asdict()
+        for name in of_customer:
+            del of_profile[name]
+        self._connection.execute(update(customer).where(customer.c.key == key).values(of_customer))
+        self._connection.execute(update(profile).where(profile.c.customer_key == key).values(of_profile))
+        old, new = (Named(record.contract_id, one.name, one.reading, one.email) for one in (before, after))
+        change_terms(self._connection, key, old, new)
 
     def set_otp_use(self, record: LoginRecord, after: OtpUse) -> bool:
         """Move a customer to another use of OTP. False if the use is not the one in ``record`` any more."""

@@ -1,4 +1,4 @@
-"""``sekisho customer``: add, import, show, list, rename, lock, unlock. Never shows a password or its hash."""
+"""``sekisho customer``: add, edit, import, show, list, rename, lock, unlock. Never shows a password or its hash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from otp_core import json_shapes
 from otp_core.json_shapes import local_time
-from otp_core.model import Language, OtpUse
+from otp_core.model import Language, OtpUse, attributes_text
 from sekisho.cli.context import CliContext, principal
 from sekisho.cli.options import (
     AcceptAsTyped,
@@ -105,6 +105,48 @@ def _hashed(password: str, settings: Settings) -> str:
     from sekisho.wiring import cost_of
 
     return hash_password(canonical(password), cost_of(settings))
+
+
+@app.command("edit")
+def edit(
+    ctx: typer.Context,
+    contract_id: ContractId,
+    name: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
+    reading: Annotated[str | None, typer.Option(metavar="KANA", help="How the name is read.")] = None,
+    email: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
+    language: Annotated[str | None, typer.Option(metavar="ja|en", help="Of the texts.")] = None,
+    attributes: Annotated[
+        str | None, typer.Option(metavar="NAME=VALUE;…", help="RADIUS attributes of this customer's Access-Accepts.")
+    ] = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Change what is known of a customer: what is named, and nothing else. An empty text takes it away.
+
+    \b
+    Examples:
+      sekisho customer edit 1234567 --email taro@example.jp --reason "form of 2 April"
+      sekisho customer edit 1234567 --attributes ""
+    """
+    from sekisho.cli.acts import done
+
+    given = {"name": name, "reading": reading, "email": email, "language": language, "attributes": attributes}
+    given = {field: text for field, text in given.items() if text is not None}
+    if not given:
+        raise typer.BadParameter("say what is to be changed: --name, --reading, --email, --language or --attributes")
+    context: CliContext = ctx.obj
+    row = _checked(context, contract_id=contract_id, **given)
+    before = context.desk.customers.details(contract_id)
+    cells = {
+        "name": row.name,
+        "reading": row.reading,
+        "email": row.email,
+        "language": row.language,
+        "attributes": attributes_text(row.attributes),
+    }
+    after = before._replace(**{field: cells[field] for field in given})
+    receipt = context.desk.customers.edit(contract_id, before, after, principal(reason))
+    done("customer.edited", f"changed {', '.join(given)} of {contract_id}", receipt, as_json)
 
 
 @app.command("import")

@@ -9,7 +9,7 @@ from pathlib import Path
 from otp_core.accounts import Act, Desk, Principal, PrincipalKind, Quota, Session, SessionLimits
 from otp_core.model import OtpUse, Role, Scope, TokenSpec
 from otp_core.store.staff import StaffRecord
-from otp_core.store.unit_of_work import NewCustomer
+from otp_core.store.unit_of_work import Details, NewCustomer
 from tests.core.bank import STAFF, Bank, Holder, rules
 
 NEW, OTHER = "VSMT00000099", "VSMT00000098"
@@ -88,6 +88,9 @@ CALLS: dict[Act, Call] = {
     Act.ADD_CUSTOMER: lambda desk, at, who: desk.customers.add("hanako", who),
     Act.IMPORT_CUSTOMERS: lambda desk, at, who: desk.customers.import_rows([NewCustomer("hanako", None)], [None], who),
     Act.RENAME_CUSTOMER: lambda desk, at, who: desk.contract_ids.rename("taro", "hanako", who),
+    Act.EDIT_CUSTOMER: lambda desk, at, who: desk.customers.edit(
+        "taro", Details(None, None, None, None, None), Details("太郎", None, None, None, None), who
+    ),
     Act.LOCK: lambda desk, at, who: desk.customers.lock("taro", who),
     Act.UNLOCK: lambda desk, at, who: desk.customers.unlock("taro", who),
     Act.RENEW_PASSWORD_HASH: lambda desk, at, who: desk.customers.renew_password_hash("taro", "old", "new"),

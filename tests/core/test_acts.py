@@ -183,6 +183,7 @@ def test_an_act_that_cannot_be_noted_is_done_all_the_same(bank: Bank, capsys: py
         (row(1, "customer.renamed", reason="was c0"), "sekisho customer rename c0 c1"),
         (row(1, "customer.renamed", reason="ticket 1; was c 0"), "sekisho customer rename 'c 0' c1"),
         (row(1, "customer.renamed", reason="x" * 1000 + "; was c0"), "sekisho customer rename c0 c1"),
+        (row(1, "customer.edited", reason="name, email; ticket 1"), "sekisho customer edit c1"),
         (row(1, "otp.suspended"), "sekisho suspend c1"),
         (row(1, "otp.resumed"), "sekisho resume c1"),
         (row(1, "otp.enrolled"), "sekisho enrol c1 T1"),

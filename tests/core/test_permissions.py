@@ -27,6 +27,7 @@ EXPECTED: dict[Act, str] = {
     Act.ADD_CUSTOMER: "command",
     Act.IMPORT_CUSTOMERS: "command",
     Act.RENAME_CUSTOMER: "command",
+    Act.EDIT_CUSTOMER: f"command {COUNTER}",
     Act.LOCK: "command",
     Act.UNLOCK: f"command {COUNTER} {PROGRAM}",
     Act.RENEW_PASSWORD_HASH: "system",

@@ -92,6 +92,21 @@ def test_a_customer_is_added_shown_and_listed(at: CommandLine) -> None:
     assert at.run("customer", "list", "--search", "山田").out.splitlines()[1].startswith("1234567\t")
 
 
+def test_what_is_known_of_a_customer_is_edited_field_by_field(at: CommandLine) -> None:
+    at.run("customer", "add", "e1", "--name", "山田 太郎", "--email", "old@example.jp", "--attributes", "Class=gold")
+    changed = json.loads(at.run("customer", "edit", "e1", "--reading", "ヤマダ タロウ", "--email", "", "--json").out)
+    assert changed["done"] == "customer.edited"
+    shown = json.loads(at.run("customer", "show", "e1", "--json").out)
+    assert (shown["name"], shown["reading"], shown["email"]) == ("山田 太郎", "ヤマダ タロウ", None)
+    assert shown["attributes"] == {"Class": "gold"}
+    assert "e1\t" in at.run("customer", "list", "--search", "やまだ").out
+    assert json.loads(at.run("audit", "--customer", "e1", "--json").out.splitlines()[-1])["reason"] == "reading, email"
+    for words in ((), ("--email", "nobody"), ("--language", "fr"), ("--attributes", "No-Such=1"), ("--name", "a\tb")):
+        at.run("customer", "edit", "e1", *words, code=2)
+    assert "nothing would be changed" in at.run("customer", "edit", "e1", "--name", "山田 太郎", code=1).err
+    assert json.loads(at.run("customer", "show", "e1", "--json").out) == shown
+
+
 def test_a_customers_password_comes_from_standard_input(at: CommandLine) -> None:
     at.run("customer", "add", "c1", "--password", user_password="korrekt pferd\n")
     assert json.loads(at.run("customer", "show", "c1", "--json").out)["password_held"]

@@ -105,6 +105,7 @@ def test_every_form_that_changes_a_customer_belongs_to_the_act_that_it_calls(sit
         "unlock": Act.UNLOCK,
         "resync": Act.RESYNCHRONISE,
         "end-sessions": Act.END_SESSIONS_OF,
+        "edit": Act.EDIT_CUSTOMER,
     }
 
 
