@@ -52,6 +52,7 @@ def test_a_customer_is_added_with_what_is_known_of_them_and_without_a_token(tmp_
         "en",
         '{"Filter-Id": "gold"}',
         True,
+        None,
         (),
     )
 
