@@ -7,6 +7,7 @@ as the reason.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,9 +76,9 @@ class Sealer:
         self._went_well("the audit trail is not sealed, and logins go on")
         return more
 
-    def hand_over(self, successor: str) -> None:
-        """Make a seal that names the public key that seals from now on. Raises KeyProblem and
-        StoreUnavailable."""
+    def hand_over(self, successor: str | None) -> None:
+        """Make a seal over no rows: one that names the public key that seals from now on; None: the first one of that
+        key, behind which the key of before seals nothing any more. Raises KeyProblem and StoreUnavailable."""
         key = read_seal_key(self._key_file)
         while not self._append(key, self._store.newest(), [], successor=successor):
             pass
@@ -88,6 +89,7 @@ class Sealer:
 
     def _seal(self, key: Ed25519PrivateKey) -> bool:
         newest = self._store.newest()
+        self._refuse_if_succeeded(newest, public_name(key))
         lost = self._missing(newest)
         after = 0 if newest is None else newest.until
         rows = self._store.sealable(after, self._now_ms(), self._most_rows)
@@ -143,6 +145,17 @@ class Sealer:
         self._write_copy(row)
         return True
 
+    def _refuse_if_succeeded(self, newest: SealRow | None, name: str) -> None:
+        """A copy of the key that this process was started with must not seal behind the new one. Raises KeyProblem."""
+        before = _read(newest)
+        if before is None or self._known is None or name in (before.key, before.successor):
+            return
+        if read_seal(self._known.body).key == name:
+            raise KeyProblem(
+                f"{self._key_file} is the key of before: it was changed meanwhile. Restart the server, so that systemd "
+                "hands it the new one"
+            )
+
     # What is known of the seals from outside the store
 
     def _missing(self, newest: SealRow | None) -> Lost | None:
@@ -196,7 +209,10 @@ class Sealer:
         now = time.monotonic()
         if now >= self._said.get(what, 0.0):
             self._said[what] = now + _SAY_AGAIN
-            _log.error(what, cause=cause)
+            if structlog.is_configured():
+                _log.error(what, cause=cause)
+            else:  # a command
+                sys.stderr.write(f"sekisho: {what}: {cause}\n")
 
     def _went_well(self, what: str) -> None:
         if self._said.pop(what, None) is not None:

@@ -130,13 +130,14 @@ def new_key(ctx: typer.Context, reason: Reason = "") -> None:
     new = read_seal_key(new_file)
     _give_like(new_file, path)
     sealer = sealer_of(audit, context.store)
+    kept = path.with_name(f"{path.name}.until-{time.strftime('%Y%m%dT%H%M%S')}")
     try:
         sealer.hand_over(public_name(new))
+        os.link(path, kept)
+        new_file.replace(path)
+        sealer.hand_over(None)
     finally:
         sealer.close()
-    kept = path.with_name(f"{path.name}.until-{time.strftime('%Y%m%dT%H%M%S')}")
-    os.link(path, kept)
-    new_file.replace(path)
     with context.store.work() as work:
         text = f"{public_name(old)} to {public_name(new)}"
         text = f"{by.reason}; {text}" if by.reason else text

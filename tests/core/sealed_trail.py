@@ -31,11 +31,11 @@ class SealedTrail:
         for _ in range(stretches):
             self.stretch()
 
-    def new_sealer(self, *, most_rows: int = MOST_ROWS) -> Sealer:
-        """As another process, after a restart."""
+    def new_sealer(self, *, most_rows: int = MOST_ROWS, key_file: Path | None = None) -> Sealer:
+        """As another process, after a restart. ``key_file``: a copy of the key, as systemd hands one out."""
         copy = self.copy.path if self._copied else None
         store = self.bank.open_store()
-        return Sealer(store.seals(), self.key_file, copy, self.now_ms, self._begun, most_rows=most_rows)
+        return Sealer(store.seals(), key_file or self.key_file, copy, self.now_ms, self._begun, most_rows=most_rows)
 
     def now_ms(self) -> int:
         return int(self.bank.clock.now * 1000)

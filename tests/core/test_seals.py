@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -332,11 +333,19 @@ def test_a_key_that_the_old_one_names_takes_over_and_either_public_key_verifies_
     old = public_name(read_seal_key(trail.key_file))
     create_seal_key(tmp_path / "new.key")
     new = public_name(read_seal_key(tmp_path / "new.key"))
-    trail.sealer.hand_over(new)
+    shutil.copy(trail.key_file, tmp_path / "copy.key")
+    command, trail.sealer = trail.new_sealer(), trail.new_sealer(key_file=tmp_path / "copy.key")
+    trail.stretch()
+    command.hand_over(new)
     (tmp_path / "new.key").replace(trail.key_file)
+    command.hand_over(None)
+    assert trail.verify([old]).holds and trail.verify([new]).holds
+    trail.stretch()  # by the process that has the old one still: it seals nothing
+    assert trail.sealer.failed == 1 and trail.verify([old]).waiting == 3
+    trail.sealer = trail.new_sealer()
     trail.stretch()
     assert trail.verify([old]).holds and trail.verify([new]).holds
-    assert trail.verify([old]).seals == 6
+    assert (trail.verify([old]).seals, trail.verify([old]).waiting) == (8, 0)
 
 
 def test_a_key_that_nobody_named_is_found_unless_both_are_trusted(trail: SealedTrail) -> None:
