@@ -24,10 +24,10 @@ ROWS_OF_A_STRETCH = 8192
 SETTLED_MS = 60_000
 """A stretch is closed when its last row is so old: a row may be written later than it was numbered."""
 
-IDS_AT_ONCE, MOST_AT_ONCE = 200, 3200
+IDS_AT_ONCE, MOST_AT_ONCE = 200, 1600
 """Rows of a customer or token that are looked up at once: at first, and at most."""
 
-_ROW_APART = 2
+_ROW_APART = 5
 """What a row costs that is looked up by itself, beside one that is read in passing."""
 
 # The subjects of the rows, told apart by their first letter. The same on SQLite and PostgreSQL.
