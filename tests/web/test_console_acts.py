@@ -323,7 +323,7 @@ def test_audit_and_tokens_are_read_in_pages_that_the_url_names(at: Counter) -> N
     at.console.sekisho.crowd(120)
     page, seen = at.operator.get("/audit?event=otp.enrolled"), 0
     for _ in range(10):
-        seen += page.text.count("<td>enrolled</td>")
+        seen += page.text.count(">enrolled</td>")
         further = re.findall(r'href="(/audit\?[^"]*before=[0-9]+)"', page.text)
         if not further:
             break
@@ -332,7 +332,7 @@ def test_audit_and_tokens_are_read_in_pages_that_the_url_names(at: Counter) -> N
     first = at.operator.get("/tokens?state=bound")
     (after,) = re.findall(r'href="(/tokens\?[^"]*after=[^"]+)"', first.text)
     second = at.operator.get(after.replace("&amp;", "&"))
-    assert first.text.count('<td class="id">') == 50 and not ids(first.text) & ids(second.text)
+    assert first.text.count('data-label="Token ID" class="id">') == 50 and not ids(first.text) & ids(second.text)
     for strange in ("before=-1", "before=9" * 30, "until=yesterday", "until=0001-01-01", "event=%", "customer=%25"):
         assert at.operator.get(f"/audit?{strange}").status == 200, strange
 
@@ -347,9 +347,9 @@ def test_the_clients_are_listed_without_their_secrets(at: Counter) -> None:
         time.sleep(0.5)
     assert "127.0.0.0/8" in page and ">gateway</a>" in page and SECRET not in page
     (row,) = re.findall(r">gateway</a>.*?</tr>", page)
-    figures = re.findall(r'<td class="number">([0-9.]+)</td>', row)
+    figures = re.findall(r'class="number">([0-9.]+)</td>', row)
     assert len(figures) == 3 and int(figures[2]) >= 1 and "never" not in row
-    assert '<td class="id">127.0.0.1</td><td>wrong Message-Authenticator: another secret, most likely</td>' in page
+    assert ">wrong Message-Authenticator: another secret, most likely</td>" in page
 
 
 def quoted(text: str) -> str:
@@ -357,9 +357,9 @@ def quoted(text: str) -> str:
 
 
 def ids(text: str) -> set[str]:
-    return set(re.findall(r'<td class="id">([A-Z0-9 ]+)</td>', text))
+    return set(re.findall(r'class="id">([A-Z0-9 ]+)</td>', text))
 
 
 def offered(at: Counter, one: Customer) -> set[str]:
     path = f"/customers/{at.key(one)}"
-    return set(re.findall(rf'href="{path}/([a-z-]+)"', at.operator.get(path).text))
+    return set(re.findall(rf'href="{path}/([a-z-]+)"', at.operator.get(path).text)) - {"edit"}
