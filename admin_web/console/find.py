@@ -1,4 +1,4 @@
-"""The first page: a search box, what was refused lately, who was locked today, what waits."""
+"""The first page: a search box, what was refused lately, who was locked today, what waits; and the help page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from admin_web.console.settings import ConsoleSettings
 from otp_core.settings.values import zone
 from otp_core.store.approvals import count_waiting
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.find import REFUSED_LOGINS, find_customers, keys_of, last_rows, locked_customers
+from otp_core.store.find import (
+    REFUSED_LOGINS,
+    find_customers,
+    keys_of,
+    last_rows,
+    locked_customers,
+    undelivered,
+    waiting_permits,
+)
 
 LONGEST_TYPED = 128
 """Characters of a search that are looked at."""
@@ -41,6 +49,10 @@ class FindPages:
             raise web.HTTPSeeOther(f"/customers/{found[0].key}")
         return self._renderer.render(call.request, "find.html", call.session, typed=typed, found=found)
 
+    async def help(self, call: Call) -> web.Response:
+        """The keys, and what the search finds."""
+        return self._renderer.render(call.request, "help.html", call.session)
+
     def _midnight(self) -> int:
         """The beginning of today in the bank's zone, in ms since the epoch."""
         here = zone(self._settings().bank.time_zone)
@@ -55,4 +67,6 @@ def _lately(connection: Connection, midnight: int) -> dict[str, Any]:
         "keys": keys_of(connection, {one.customer for one in refused if one.customer}),
         "locked": locked_customers(connection, midnight),
         "waiting": count_waiting(connection, int(time.time() * 1000)),
+        "undelivered": undelivered(connection),
+        "permits": waiting_permits(connection),
     }

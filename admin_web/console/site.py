@@ -92,6 +92,7 @@ class ConsoleSite:
         own = self._own
         return [
             Page("/", _LOOK, self._find.show),
+            Page("/help", _LOOK, self._find.help),
             Page("/me", _LOOK, own.show),
             Form("/me/sessions/{session:[0-9]{1,19}}/end", _LOOK, own.end_session),
             Page("/me/passkeys/new", _LOOK, own.ask_new_passkey, confirmed=True),

@@ -10,6 +10,7 @@ from otp_core.audit import ms_of
 from otp_core.login.next_step import NEXT_STEP_TEXT, NextStep
 from otp_core.model import Language
 from otp_core.reference import reference_of
+from otp_core.store.find import COUNTED
 
 USES = {
     "none": _("never enrolled"),
@@ -222,6 +223,10 @@ class Words:
                 span = self._translate(one if number == 1 else many) % {"number": number}
                 return self._translate(_AGO if seconds > 0 else _AHEAD) % {"time": span}
         return self._translate(_NOW)
+
+    def many(self, number: int) -> str:
+        """How many, as far as they were counted: ``10,000+``."""
+        return f"{COUNTED:,}+" if number > COUNTED else f"{number:,}"
 
     def reference(self, id_: int) -> str:
         """The reference number of an audit row, in two groups."""

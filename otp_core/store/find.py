@@ -8,22 +8,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, select
 
 from otp_core.audit import Event
+from otp_core.model import OtpUse
 from otp_core.otp import normalise_contract_id
 from otp_core.reference import ids_of
 from otp_core.store.audit_lookup import look
+from otp_core.store.outbox import FAILED
 from otp_core.store.queries import (
     AuditFilter,
     AuditLine,
     former_contract_ids,
     newest_audit_id,
 )
-from otp_core.store.schema import NOT_A_LOGIN, audit, customer, permit, profile
+from otp_core.store.schema import NOT_A_LOGIN, audit, customer, outbox, permit, profile
 from otp_core.store.search_terms import by_ids_and_terms
+
+Row = TypeVar("Row")
 
 MOST_FOUND = 20
 """Customers that a search shows."""
@@ -106,6 +110,61 @@ def locked_customers(connection: Connection, since: int, limit: int = 10) -> lis
     """Who was locked since a moment (ms) and still is, the latest first."""
     query = _customers().where(customer.c.locked_at >= since).order_by(customer.c.locked_at.desc())
     return [FoundCustomer(*row) for row in connection.execute(query.limit(limit))]
+
+
+COUNTED = 10_000
+"""More than so many are not counted."""
+
+
+class Waiting(NamedTuple, Generic[Row]):
+    """Some of those that wait, and how many they are: up to COUNTED, then one more."""
+
+    rows: list[Row]
+    number: int
+
+
+class Undelivered(NamedTuple):
+    """A notice that was given up. ``key``: the customer's; ``notice``: the audit row that it tells of."""
+
+    key: int
+    contract_id: str
+    notice: int
+    event: str
+    error: str | None
+
+
+class WaitingPermit(NamedTuple):
+    """A customer who has a reissue permit. ``until``: ms since the epoch."""
+
+    key: int
+    contract_id: str
+    name: str | None
+    until: int
+
+
+def undelivered(connection: Connection, limit: int = 5) -> Waiting[Undelivered]:
+    """The notices that could not be delivered, the latest first."""
+    joined = outbox.join(customer, customer.c.key == outbox.c.customer_key)
+    columns = customer.c.key, customer.c.contract_id, outbox.c.key, outbox.c.event, outbox.c.error
+    failed = outbox.c.state == FAILED
+    query = select(*columns).select_from(joined).where(failed).order_by(outbox.c.next_at.desc(), outbox.c.key.desc())
+    rows = [Undelivered(*row) for row in connection.execute(query.limit(limit))]
+    return Waiting(rows, _number(connection, select(outbox.c.key).where(failed)))
+
+
+def waiting_permits(connection: Connection, limit: int = 5) -> Waiting[WaitingPermit]:
+    """Those whom a reissue was permitted and who have not enrolled yet, in the order of contract IDs."""
+    waits = customer.c.otp_use == OtpUse.REISSUE_PERMITTED
+    joined = customer.join(permit, permit.c.customer_key == customer.c.key)
+    joined = joined.join(profile, profile.c.customer_key == customer.c.key)
+    columns = customer.c.key, customer.c.contract_id, profile.c.name, permit.c.expires_at
+    query = select(*columns).select_from(joined).where(waits).order_by(customer.c.contract_id)
+    rows = [WaitingPermit(*row) for row in connection.execute(query.limit(limit))]
+    return Waiting(rows, _number(connection, select(customer.c.key).where(waits)))
+
+
+def _number(connection: Connection, query: Select[Any]) -> int:
+    return connection.execute(select(func.count()).select_from(query.limit(COUNTED + 1).subquery())).scalar_one()
 
 
 def permit_until(connection: Connection, contract_id: str) -> int | None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from otp_core.audit import Event
+from otp_core.model import OtpUse
 from otp_core.store import find
 from otp_core.store.queries import AuditFilter, audit_rows
 from tests.core.bank import STAFF, Bank
@@ -53,6 +54,10 @@ def asked(bank: Bank, question: str) -> list[str]:
         "find.keys_of(connection, ['taro-1', 'taro-2'])",
         "find.customer_page(connection, after='taro-1')",
         "find.permit_until(connection, 'taro-1')",
+        "find.undelivered(connection)",
+        "find.waiting_permits(connection)",
+        "find.customer_page(connection, after='taro-1', use='suspended')",
+        "find.customer_page(connection, after='taro-1', use='locked')",
         "find.rows_of_customer(connection, 'taro-1', 10)",
         "find.last_rows(connection, ['login.rejected'], 10)",
         "find.audit_page(connection, AuditFilter(customer='taro-1'), limit=50)",
@@ -72,6 +77,23 @@ def test_nothing_that_staff_asks_for_reads_a_table_from_end_to_end(bank: Bank, q
         "SCAN anon_",
     )
     assert [plan for plan in scans if not plan.startswith(allowed)] == []
+
+
+@pytest.mark.parametrize("use", ["suspended", "locked"])
+def test_the_list_of_a_state_reads_that_state_alone(bank: Bank, use: str) -> None:
+    plans = asked(bank, f"find.customer_page(connection, after='taro-1', use='{use}')")
+    index = {"suspended": "ix_customer_otp_use_contract_id", "locked": "ix_customer_contract_id_locked"}[use]
+    assert any(index in plan for plan in plans) and not any("TEMP B-TREE" in plan for plan in plans), plans
+
+
+def test_what_waits_is_counted_up_to_a_bound(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        bank.in_state(OtpUse.REISSUE_PERMITTED, f"jiro-{number}", f"VSMT0000001{number}")
+    with bank.store.read() as connection:
+        assert [one.contract_id for one in find.waiting_permits(connection, 2).rows] == ["jiro-0", "jiro-1"]
+        assert find.waiting_permits(connection).number == 4 and find.undelivered(connection) == ([], 0)
+        monkeypatch.setattr(find, "COUNTED", 2)
+        assert find.waiting_permits(connection).number == 3
 
 
 def test_an_old_act_is_found_by_its_index_and_logins_write_nothing_into_it(bank: Bank) -> None:

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, CDPSession, Page
 from otp_core.model import Role
 from otp_core.store.approvals import approval_lines
 from otp_core.store.find import keys_of
+from otp_core.store.schema import outbox
 from tests.sekisho import STAFF, Customer
 from tests.web.browser import axe, browser_page, overflows, screenshot
 from tests.web.console import Console, console
@@ -123,8 +124,20 @@ PAGES = (
     "/approvals",
     "/staff",
     "/me",
+    "/help",
     "/confirm?to=/me",
 )
+
+
+def waits_for_permit_and_mail(bank: Console) -> None:
+    """Somebody who has a permit, and whose mail was not delivered."""
+    one = bank.sekisho.customer()
+    bank.sekisho.desk.enrolment.report_lost(one.contract_id, STAFF)
+    bank.sekisho.desk.enrolment.permit_reissue(one.contract_id, STAFF)
+    with bank.sekisho.store.work() as work:
+        key, now = keys_of(work.connection, [one.contract_id])[one.contract_id], bank.sekisho.store.ids.next()
+        row = {"key": now, "customer_key": key, "event": "otp.reported-lost", "email": "nobody@example.jp"}
+        work.connection.execute(outbox.insert().values(**row, state="failed", error="550 mailbox unknown"))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +154,7 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
     desk.customers.lock(locked.contract_id, STAFF)
     bank.sekisho.login(locked.contract_id, locked.password)
     desk.enrolment.report_lost(lost.contract_id, STAFF)
+    waits_for_permit_and_mail(bank)
     bank.sekisho.login(one.contract_id, "wrong")
     bank.sekisho.radclient("User-Name=x,User-Password=y", "-t", "1", secret="another-secret-0123")
     role = {("ja", "light"): Role.OPERATOR, ("en", "dark"): Role.SUPERVISOR}.get((language, scheme), Role.ADMINISTRATOR)
@@ -168,6 +182,38 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
             screenshot(page, name.format(title))
             assert axe(page) == [], path
             assert not overflows(page), path
+            assert not phone or page.evaluate(_UNLABELLED) == [], path
+
+
+_UNLABELLED = """() => [...document.querySelectorAll("td")].filter(one => one.offsetHeight > 0
+  && !getComputedStyle(one, "::before").content.slice(1, -1)).map(one => one.outerHTML)"""
+"""Cells of tables that a phone shows without their heading."""
+
+
+def test_the_keys_reach_the_search_and_the_help_and_leave_fields_alone(bank: Console, chromium: Browser) -> None:
+    with browser_page(chromium, phone=False, language="en") as page:
+        sign_in(page, bank, Role.AUDITOR)
+        page.goto(f"{bank.origin}/customers")
+        page.locator("#after").focus()
+        page.keyboard.type("a/b?")
+        assert page.locator("#after").input_value() == "a/b?" and page.url.endswith("/customers")
+        page.locator("h1").click()
+        page.keyboard.press("/")
+        page.wait_for_url(f"{bank.origin}/")
+        page.locator("h1").click()
+        page.keyboard.press("/")
+        page.keyboard.type("nobody/at all?")
+        assert page.locator("#q").input_value() == "nobody/at all?"
+        page.locator("h1").click()
+        page.keyboard.press("Control+/")
+        page.keyboard.press("?")
+        page.wait_for_url(f"{bank.origin}/help")
+        page.get_by_label("Use / and ? in this browser").uncheck()
+        page.goto(f"{bank.origin}/customers")
+        page.locator("h1").click()
+        page.keyboard.press("?")
+        page.wait_for_timeout(200)
+        assert page.url.endswith("/customers"), "who wants no keys has none"
 
 
 def test_a_request_is_approved_by_keyboard_alone_and_the_permit_is_printed_once(
