@@ -215,6 +215,19 @@ class Policy:
     fold_case: bool = False
 
 
+class Forwarded(NamedTuple):
+    """A request as a proxy passes it on: for a first factor that is a RADIUS server. ``user_name``: the octets as they
+    came. ``charset``: of the password. ``attributes``: type and value of those that each hop does not write itself, in
+    their order; Proxy-States are among them."""
+
+    user_name: bytes
+    charset: str
+    attributes: tuple[tuple[int, bytes], ...]
+
+    def __repr__(self) -> str:
+        return "Forwarded(...)"
+
+
 class Attempt(NamedTuple):
     """A request to log in, from any door.
 
@@ -222,7 +235,8 @@ class Attempt(NamedTuple):
     a ``challenge`` (a State), the answer to that. ``client``: the gateway or host that asks, ``source`` its address.
     ``calling_station_id``: the customer's own address where the client sends it. ``fingerprint``: recognises a
     retransmission on every worker and after a crash (0: this door has none). ``deadline``: the event loop's time after
-    which no answer is wanted.
+    which no answer is wanted. ``forwarded``: what a RADIUS server that checks the password is told; None where none is
+    asked, and at the other doors.
     """
 
     customer: str
@@ -234,6 +248,7 @@ class Attempt(NamedTuple):
     challenge: bytes | None = None
     fingerprint: int = 0
     deadline: float = math.inf
+    forwarded: Forwarded | None = None
 
     def __repr__(self) -> str:
         return f"Attempt(customer={self.customer!r}, client={self.client!r}, source={self.source!r})"

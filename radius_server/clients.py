@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from otp_core.first_factor import LOCAL_PASSWORD
 from otp_core.login.policy import password_only
 from otp_core.messages import PROBLEM_TEXTS, TEXTS, Text
 from otp_core.model import Language, Mode, Policy
@@ -36,9 +37,9 @@ class Client:
     ``reject_delay``: seconds. ``reply_max``: octets. ``challenges``: whether it may be asked a question. ``respells``:
     whether its names or passwords have to be rewritten. ``shared``: there are others on its network, so
     ``Clients.choose`` has to be asked. ``problem_texts``: Reply-Messages by language and finding, for an account that
-    cannot be used where its password is kept; empty unless the client is to be told. ``with_next_secret``: the same
-    client with the secret that is to follow, while it is being changed (process/two_secrets.py). The rest is as in the
-    settings.
+    cannot be used where its password is kept; empty unless the client is to be told. ``forwards``: who checks its
+    passwords is told what the request holds. ``with_next_secret``: the same client with the secret that is to follow,
+    while it is being changed (process/two_secrets.py). The rest is as in the settings.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Client:
     respells: bool
     shared: bool = False
     problem_texts: Mapping[tuple[Language, str], list[Attribute]] = field(default_factory=dict)
+    forwards: bool = False
+    relay: bool = False
     with_next_secret: Client | None = None
 
     @property
@@ -154,6 +157,8 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         challenges=settings.mode in (Mode.CHALLENGE, Mode.AUTO),
         respells=settings.realm != "keep" or settings.cut_at_nul,
         problem_texts=_problem_texts() if settings.explain_password_problems else {},
+        forwards=settings.first_factor != LOCAL_PASSWORD,
+        relay=settings.relay,
     )
     if settings.next_secret is None:
         return client

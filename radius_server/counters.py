@@ -31,6 +31,7 @@ TOO_MANY = "too many requests in flight"
 OWN_ERROR = "an error of our own"
 STATUS_RATE = "more Status-Server than status_rate"
 UNHEALTHY = "Status-Server while logins cannot be answered"
+UNREACHABLE = "Status-Server while nobody can check the client's passwords: its upstream does not answer"
 DROP_CODES: dict[str, str] = {
     NO_CLIENT: "unknown-client",
     NO_IDENTIFIER: "unknown-nas-identifier",
@@ -39,6 +40,7 @@ DROP_CODES: dict[str, str] = {
     OWN_ERROR: "own-error",
     STATUS_RATE: "status-rate",
     UNHEALTHY: "unhealthy",
+    UNREACHABLE: "upstream-unreachable",
     **{reason.value: reason.name.lower().replace("_", "-") for reason in DropReason},
 }
 """Of the causes that are known beforehand, for the metrics."""

@@ -121,6 +121,8 @@ class RadiusDoor:
             lambda: services.health.open_challenges >= radius.max_open_challenges,
             services.verdict_log,
             services.tally,
+            services.authenticator.reachable,
+            services.store.sealer.unseal_data,
         )
         loop = asyncio.get_running_loop()
         if not self._listeners:

@@ -19,7 +19,7 @@ from otp_core.settings.toml_lines import Location
 if TYPE_CHECKING:
     from sekisho.settings import Settings
 
-MADE_TYPES = ("local", "none")
+MADE_TYPES = ("local", "none", "radius")
 """Those that can be used; the others are planned."""
 
 

@@ -1,29 +1,74 @@
 """Makes the first factors that the settings name: who checks which passwords. Only this table names their types.
 
-A type's own module knows how its server is asked. What it opens, it closes when the application does.
+A type's own module knows how its server is asked. What it opens, it closes when the application does. A server
+elsewhere is asked once for all copies of a request (``asked_once``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from otp_core.first_factor import LOCAL_PASSWORD, FirstFactor
+from otp_core.first_factor.asked_once import AskedOnce, KeptAttributes
+from otp_core.first_factor.shared_answers import SharedAnswers
 from otp_core.first_factor.unasked import Unasked
+from otp_core.radius.dictionary import CannotEncode, Dictionary
+from otp_core.radius.relayed import AllowList
 from otp_core.sealing import Sealer
-from otp_core.settings import FirstFactorSettings
+from otp_core.settings import FirstFactorSettings, Problem, UpstreamSettings
+from otp_core.store.sqlite.database import file_of
+from otp_core.upstreams.passwords import UpstreamPasswords
+from otp_core.upstreams.upstream import Plan, Upstream
 from sekisho.settings import Settings
 
 
-class Supplies(NamedTuple):
+@dataclass
+class Supplies:
     """What a first factor is made from. ``local``: the one that checks the hashes in the store. ``exits``: closed with
-    the application; a first factor puts there what it opens."""
+    the application; a first factor puts there what it opens. ``upstreams``: those that were made, by name."""
 
     settings: Settings
     local: FirstFactor
     sealer: Sealer
     exits: AsyncExitStack
+    upstreams: dict[str, Upstream] = field(default_factory=dict)
+
+    def upstream(self, name: str) -> Upstream:
+        """The upstream of this name, one for all first factors that name it."""
+        if name not in self.upstreams:
+            section = next(one for one in self.settings.upstreams if one.name == name)
+            self.upstreams[name] = Upstream(plan_of(section))
+            self.exits.push_async_callback(self.upstreams[name].close)
+        return self.upstreams[name]
+
+
+def plan_of(section: UpstreamSettings) -> Plan:
+    """How this upstream is asked."""
+    return Plan(
+        name=section.name,
+        addresses=section.servers,
+        secret=section.secret.get_secret_value(),
+        source=section.source,
+        timeout=section.timeout,
+        tries=section.tries,
+        dead_seconds=section.dead_seconds,
+        status_server=section.status_server,
+        require_message_authenticator=section.require_message_authenticator,
+    )
+
+
+def _by_radius(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
+    upstream = next(one for one in supplies.settings.upstreams if one.name == section.upstream)
+    return UpstreamPasswords(
+        supplies.upstream(upstream.name),
+        AllowList(upstream.relay_attributes, Dictionary(supplies.settings.radius.dictionary)),
+        supplies.sealer,
+        relays_questions=upstream.challenges == "relay",
+    )
 
 
 Maker = Callable[[FirstFactorSettings, Supplies], FirstFactor]
@@ -31,11 +76,49 @@ Maker = Callable[[FirstFactorSettings, Supplies], FirstFactor]
 MAKERS: dict[str, Maker] = {
     "local": lambda _, supplies: supplies.local,
     "none": lambda *_: Unasked(),
+    "radius": _by_radius,
 }
 """By the type in the settings; first_factor_checks.MADE_TYPES are these."""
 
 
-def make_first_factors(supplies: Supplies) -> Mapping[str, FirstFactor]:
-    """By name. Call it in the running event loop's thread."""
+class Made(NamedTuple):
+    """First factors by name, the upstreams that they ask, and what is kept for copies of accepted logins; None where
+    nobody elsewhere is asked."""
+
+    by_name: Mapping[str, FirstFactor]
+    upstreams: Mapping[str, Upstream]
+    kept_attributes: KeptAttributes | None
+
+
+def make_first_factors(supplies: Supplies) -> Made:
+    """Call it in the running event loop's thread."""
     made = {section.name: MAKERS[section.type](section, supplies) for section in supplies.settings.first_factors}
-    return {LOCAL_PASSWORD: supplies.local, **made}
+    if not any(factor.one_reading for factor in made.values()):
+        return Made({LOCAL_PASSWORD: supplies.local, **made}, {}, None)
+    answers = SharedAnswers(_answers_file(supplies.settings))
+    supplies.exits.callback(answers.close)
+    for name, factor in made.items():
+        if factor.one_reading:
+            made[name] = AskedOnce(factor, answers, supplies.sealer)
+    return Made({LOCAL_PASSWORD: supplies.local, **made}, supplies.upstreams, KeptAttributes(answers, supplies.sealer))
+
+
+def _answers_file(settings: Settings) -> Path:
+    file = file_of(settings.store.url)
+    return file.with_name(f"{file.name}-answers")
+
+
+def relay_problems(settings: Settings) -> list[Problem]:
+    """Names in relay_attributes that the dictionary does not have, or that cannot be relayed."""
+    try:
+        dictionary = Dictionary(settings.radius.dictionary)
+    except ValueError:
+        return []  # the RADIUS door says so
+    found = []
+    for index, upstream in enumerate(settings.upstreams):
+        for at, name in enumerate(upstream.relay_attributes):
+            try:
+                AllowList([name], dictionary)
+            except CannotEncode as error:
+                found.append(Problem("", f"upstreams[{index}].relay_attributes[{at}]", str(error)))
+    return found

@@ -28,6 +28,7 @@ from otp_core.store.sqlite.outside import ended_in_turn
 from sekisho.checkpointer import NAME as CHECKPOINTS
 from sekisho.checkpointer import run_checkpointer
 from sekisho.doors import NAMES, Process, door_problems, make_doors, processes, reload_doors
+from sekisho.first_factors import relay_problems
 from sekisho.heartbeat import Heartbeat, heartbeats
 from sekisho.metrics.report import Reporter
 from sekisho.metrics.roles import CheckpointCounts, Place, SealCounts, metrics_role, places
@@ -58,7 +59,7 @@ class Configuration:
     def read(self) -> Loaded[Settings]:
         """Read and check the settings. Raises ConfigProblems, including problems that only a door can find."""
         loaded = load(self.path, environment=self._environment, secrets_dir=self._secrets_dir)
-        if problems := door_problems(loaded.settings):
+        if problems := door_problems(loaded.settings) + relay_problems(loaded.settings):
             raise ConfigProblems(problems)
         return loaded
 

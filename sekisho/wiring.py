@@ -40,6 +40,7 @@ from otp_core.store.sqlite.database import file_of
 from otp_core.store.store import Store
 from otp_core.tally import Tally
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
+from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
 from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
@@ -66,6 +67,7 @@ class Application:
     timekeeper: Timekeeper
     watch: PutBackWatch
     exits: AsyncExitStack
+    upstreams: Mapping[str, Upstream]
 
     async def close(self) -> None:
         """Close everything. Call it after the doors have closed."""
@@ -137,15 +139,17 @@ def open_application(
     pool = HashPool(settings.password.hash_threads, settings.password.max_waiting)
     exits = AsyncExitStack()
     local = LocalPassword(login_reader, pool, cost_of(settings), desk.customers.renew_password_hash)
+    factors = make_first_factors(Supplies(settings, local, store.sealer, exits))
     authenticator = Authenticator(
         queue,
         login_reader,
         evaluator,
-        make_first_factors(Supplies(settings, local, store.sealer, exits)),
+        factors.by_name,
         PasswordThrottle(_password_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         store.sealer.fingerprint,
         clock.now,
         stations=StationThrottle(_station_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
+        kept_attributes=factors.kept_attributes,
     )
     sender = None
     if settings.notices is not None:
@@ -155,7 +159,9 @@ def open_application(
     services = Services(
         store, authenticator, desk, login_reader, health, failures, verdict_log, Tally(), _attribute_check(settings)
     )
-    return Application(settings, services, queue, login_batch, clock, pool, sender, timekeeper, watch, exits)
+    return Application(
+        settings, services, queue, login_batch, clock, pool, sender, timekeeper, watch, exits, factors.upstreams
+    )
 
 
 def _attribute_check(settings: Settings) -> AttributeCheck:

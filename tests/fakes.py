@@ -99,6 +99,7 @@ class KnownPasswords:
     has_rounds = False
     one_reading = False
     reachable = True
+    relays = False
 
     async def check(self, question: Question) -> FirstFinding:
         customer = question.attempt.customer

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
+from otp_core.audit import Event
 from otp_core.authentication.queue import LoginQueue, OnVerdict
 from otp_core.first_factor import FirstFactor, Question
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
@@ -53,6 +54,16 @@ _USUAL_DIGITS = 6
 Fingerprint = Callable[..., int]
 
 
+class KeptAttributes(Protocol):
+    """What first factors elsewhere have brought along for logins that were accepted, for their copies."""
+
+    def keep(self, fingerprint: int, attributes: Mapping[str, object]) -> None:
+        """For a minute."""
+
+    def find(self, fingerprint: int) -> Mapping[str, object] | None:
+        """What was kept; None for nothing."""
+
+
 class Authenticator:
     """Shared by all doors of a process. ``first_factors`` and ``verifiers`` by the names that policies and tokens have
     for them; ``now_ms`` may raise ClockWrong. ``throttle``: for a customer at a station; ``stations``: for a station
@@ -70,10 +81,12 @@ class Authenticator:
         verifiers: Mapping[str, Verifier] | None = None,
         *,
         stations: StationThrottle,
+        kept_attributes: KeptAttributes | None = None,
     ) -> None:
         self._queue, self._login_reader, self._evaluator = queue, login_reader, evaluator
         self._first_factors, self._verifiers = first_factors, verifiers or {}
         self._throttle, self._stations, self._fingerprint, self._now_ms = throttle, stations, fingerprint, now_ms
+        self._kept_attributes = kept_attributes
         self._tasks: set[asyncio.Task[None]] = set()
         queue.on_verifier_needed = self._ask_verifier
 
@@ -108,7 +121,7 @@ class Authenticator:
     def _admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
         if attempt.challenge is None:
             self._first_round(attempt, on_verdict)
-        elif attempt.policy.mode in _ASKING and not self._has_rounds(attempt.policy):
+        elif attempt.policy.mode in _ASKING and not self._looks_at_challenges(attempt.policy):
             self._submit(self._second_round(attempt), on_verdict)
         else:
             self._start(self._answer_challenge(attempt, attempt.challenge, on_verdict))
@@ -165,6 +178,21 @@ class Authenticator:
             request.fingerprint = self._repeated_login_fingerprint(request.attempt, request.code)
         self._queue.submit(request, on_verdict)
 
+    def _submit_second_round(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
+        """Where an acceptance depends on the attributes that the first factor brought: a copy of an accepted answer
+        gets the same ones, or silence. Its challenge is used up, and they were kept with it."""
+        factor, kept = self._first_factors.get(attempt.policy.first_factor), self._kept_attributes
+        request = self._second_round(attempt)
+        if factor is None or not factor.relays or kept is None:
+            self._submit(request, on_verdict)
+            return
+
+        def deliver(verdict: Verdict) -> None:
+            fingerprint = attempt.fingerprint if request.fingerprint is None else request.fingerprint
+            on_verdict(_with_kept(verdict, kept, fingerprint))
+
+        self._submit(request, deliver)
+
     def _second_round(self, attempt: Attempt) -> LoginRequest:
         fingerprint = self._fingerprint(normalise_code(attempt.user_password).encode())
         return LoginRequest(attempt, Stage.SECOND_ROUND, code=attempt.user_password, text_fingerprint=fingerprint)
@@ -192,7 +220,7 @@ class Authenticator:
         if not may_ask and (challenge is None or challenge.client != attempt.client):
             self._first_round(attempt._replace(challenge=None), on_verdict)
         elif challenge is None or challenge.first_factor_state is None:
-            self._submit(self._second_round(attempt), on_verdict)
+            self._submit_second_round(attempt, on_verdict)
         else:
             await self._check_and_submit(attempt, challenge.first_factor_state, on_verdict)
 
@@ -288,6 +316,11 @@ class Authenticator:
         if factor is None:
             raise BackendSilent(f"there is no first factor {policy.first_factor!r} yet: it waits for a restart")
         return factor
+
+    def _looks_at_challenges(self, policy: Policy) -> bool:
+        """Whether the answer to a challenge may be one to the first factor, or needs what it brought."""
+        factor = self._first_factors.get(policy.first_factor)
+        return factor is not None and (factor.has_rounds or factor.relays)
 
     def _has_rounds(self, policy: Policy) -> bool:
         factor = self._first_factors.get(policy.first_factor)
@@ -416,6 +449,19 @@ class Authenticator:
         else:
             request.code_findings = (*request.code_findings, found)
             self._queue.submit(request, on_verdict)
+
+
+def _with_kept(verdict: Verdict, kept: KeptAttributes, fingerprint: int) -> Verdict:
+    """An acceptance with the attributes that were kept for it; silence where they are lost. The first one is kept."""
+    if not isinstance(verdict, Accept) or verdict.row is None or not fingerprint:
+        return verdict
+    if verdict.row.event == Event.LOGIN_REPEATED:
+        before = kept.find(fingerprint)
+        if before is None:
+            return Silence("a copy of an accepted login whose attributes are not known any more")
+        return Accept(before or None, verdict.row)
+    kept.keep(fingerprint, verdict.attributes or {})
+    return verdict
 
 
 def _cancelled_at(attempt: Attempt) -> float | None:

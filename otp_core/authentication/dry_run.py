@@ -139,6 +139,7 @@ class PasswordTakenAsRight:
     has_rounds = False
     one_reading = False
     reachable = True
+    relays = False
 
     async def check(self, question: Question) -> FirstFinding:
         """See ``FirstFactor``."""
@@ -161,6 +162,7 @@ class TakenAsRightElsewhere:
     has_rounds = False
     one_reading = True
     reachable = True
+    relays = False
 
     async def check(self, question: Question) -> FirstFinding:
         """See ``FirstFactor``."""

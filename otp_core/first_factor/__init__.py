@@ -53,6 +53,11 @@ class FirstFactor(Protocol):
         """False while it is known that nobody would answer. Then Status-Server is silent, so that gateways move on."""
 
     @property
+    def relays(self) -> bool:
+        """Whether an acceptance depends on the attributes that it brings along. Then the same login that is sent again
+        is accepted with the same attributes, or not answered."""
+
+    @property
     def has_rounds(self) -> bool:
         """Whether it may answer with a NextRound."""
 

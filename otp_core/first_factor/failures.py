@@ -143,13 +143,7 @@ class FailureTable:
         return descriptor
 
     def _header(self) -> bytes:
-        """Other times of another boot mean nothing now."""
-        try:
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().encode()
-        except OSError:
-            boot = b""
-        shape = struct.pack("=II", self._buckets, self._ways)
-        return (_MAGIC + shape + boot)[:_HEADER].ljust(_HEADER, b"\0")
+        return boot_header(_MAGIC + struct.pack("=II", self._buckets, self._ways), _HEADER)
 
     def _again(self, error: OSError, act: Callable[[], Failures]) -> Failures:
         if self._descriptor == self._memory:
@@ -165,3 +159,12 @@ class FailureTable:
             file=str(path),
             cause=error.strerror,
         )
+
+
+def boot_header(begins: bytes, size: int) -> bytes:
+    """The first octets of a file whose times mean nothing after a boot: ``begins``, then the boot."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().encode()
+    except OSError:
+        boot = b""
+    return (begins + boot)[:size].ljust(size, b"\0")

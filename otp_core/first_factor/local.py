@@ -40,6 +40,7 @@ class LocalPassword:
     has_rounds = False
     one_reading = False
     reachable = True
+    relays = False
 
     def __init__(self, reader: LoginReader, pool: HashPool, cost: Cost, renew: Renew) -> None:
         self._reader, self._pool, self._cost, self._renew = reader, pool, cost, renew

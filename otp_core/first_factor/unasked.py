@@ -12,6 +12,7 @@ class Unasked:
     has_rounds = False
     one_reading = False
     reachable = True
+    relays = False
 
     async def check(self, question: Question) -> FirstFinding:
         """See ``FirstFactor``: nothing speaks against it, and nothing for it."""

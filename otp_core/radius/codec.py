@@ -71,6 +71,8 @@ class AttributeType(IntEnum):
     CALLING_STATION_ID = 31
     NAS_IDENTIFIER = 32
     PROXY_STATE = 33
+    CHAP_CHALLENGE = 60
+    TUNNEL_PASSWORD = 69
     PROMPT = 76
     EAP_MESSAGE = 79
     MESSAGE_AUTHENTICATOR = 80
@@ -109,7 +111,16 @@ class Unservable(Exception):
 
 
 class NotAReply(Exception):
-    """Client side: these octets do not answer the request; go on waiting. The text tells an operator what to check."""
+    """Client side: these octets do not answer the request; go on waiting. The text tells an operator what to check,
+    ``code`` is for counting: one of IGNORED_REPLIES."""
+
+    def __init__(self, text: str, code: str = "not-a-reply") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+IGNORED_REPLIES = ("not-a-reply", "wrong-signature", "no-message-authenticator", "malformed")
+"""Why octets that came back are no answer."""
 
 
 class CannotAsk(ValueError):

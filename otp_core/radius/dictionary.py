@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from pyrad import tools
 from pyrad.dictionary import Attribute as Definition
@@ -41,6 +42,15 @@ class CannotEncode(ValueError):
         self.form = form
 
 
+class AttributePlace(NamedTuple):
+    """``type``: its number, or that within the Vendor-Specific of ``vendor``. ``encryption``: 0, or the dictionary's
+    number of the way in which its value is hidden (2: RFC 2868 section 3.5)."""
+
+    type: int
+    vendor: int | None
+    encryption: int
+
+
 class Dictionary:
     """The standard dictionary and further files in FreeRADIUS format. Raises ValueError for a file that cannot be
     read."""
@@ -55,6 +65,15 @@ class Dictionary:
     def __contains__(self, name: str) -> bool:
         """Whether an attribute of this name is defined, with or without a tag, whether or not it can be encoded."""
         return untagged(name) in self._names.attributes
+
+    def place(self, name: str) -> AttributePlace:
+        """Where an attribute of this name stands in a packet, also one that cannot be encoded here. Raises
+        CannotEncode for a name that is not defined, or has no place of its own."""
+        definition = self._named(name)
+        if definition.type == "tlv" or definition.is_sub_attribute or not 1 <= definition.code <= 255:
+            raise CannotEncode(name, "attributes within attributes, and extended ones, are not supported")
+        vendor = self._names.vendors.GetForward(definition.vendor) if definition.vendor else None
+        return AttributePlace(definition.code, vendor, definition.encrypt)
 
     def encode_all(self, attributes: Mapping[str, object]) -> list[Attribute]:
         """The attributes in the order given; a list of values gives one attribute for each. Raises CannotEncode."""
@@ -82,15 +101,18 @@ class Dictionary:
         head = vendor.to_bytes(4, "big") + bytes((definition.code, len(octets) + 2))
         return int(AttributeType.VENDOR_SPECIFIC), head + octets
 
-    def _definition(self, name: str) -> Definition:
+    def _named(self, name: str) -> Definition:
         name = untagged(name)
         if name not in self._names.attributes:
             near = difflib.get_close_matches(name, list(self._names.attributes), n=1)
             hint = f"did you mean {near[0]}?" if near else "add its file with radius.dictionary"
             raise CannotEncode(name, f"not in the dictionary; {hint}")
+        return self._names.attributes[name]
+
+    def _definition(self, name: str) -> Definition:
+        definition, name = self._named(name), untagged(name)
         if name in _RESERVED:
             raise CannotEncode(name, "the server writes this attribute itself")
-        definition: Definition = self._names.attributes[name]
         if definition.encrypt:
             raise CannotEncode(name, "encrypted attributes are not supported")
         if definition.type == "tlv" or definition.is_sub_attribute:

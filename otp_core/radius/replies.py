@@ -46,31 +46,33 @@ def write_reply(request: Packet, code: PacketCode, attributes: Iterable[Attribut
     return signed[:4] + response_authenticator(signed, secret) + signed[HEADER:]
 
 
-def read_reply(request: SignedRequest, datagram: bytes) -> Packet:
+def read_reply(request: SignedRequest, datagram: bytes, *, required: bool = True, needs_state: bool = True) -> Packet:
     """Client side: the reply to ``request``, both signatures verified. An Access-Challenge has a State; a Status-Server
-    is answered by an Access-Accept only. Raises NotAReply."""
+    is answered by an Access-Accept only. ``required`` False: a reply may be without Message-Authenticator (at risk:
+    CVE-2024-3596); a wrong one never counts. ``needs_state`` False: a challenge without State is a reply, which nobody
+    can answer. Raises NotAReply."""
     try:
         reply = read_packet(datagram, _REPLY_CODES)
     except Unreadable as error:
         what = "of another code" if error.reason is DropReason.WRONG_CODE else f"that cannot be read: {error}"
-        raise NotAReply(f"a packet {what}") from None
+        raise NotAReply(f"a packet {what}", "malformed") from None
     if reply.identifier != request.identifier:
         raise NotAReply("a reply to another request")
     at = reply.message_authenticator_at
-    if at is None:
-        raise NotAReply("a reply without Message-Authenticator: is the server up to date?")
+    if at is None and required:
+        raise NotAReply("a reply without Message-Authenticator: is the server up to date?", "no-message-authenticator")
     signed = reply.octets[:4] + request.authenticator + reply.octets[HEADER:]
     right = response_authenticator(signed, request.secret)
-    if not hmac.compare_digest(right, reply.authenticator) or not is_signed(signed, at, request.secret):
-        raise NotAReply("a reply with a wrong signature: is the shared secret right?")
-    if not _answers(request, reply):
+    if not hmac.compare_digest(right, reply.authenticator) or not (at is None or is_signed(signed, at, request.secret)):
+        raise NotAReply("a reply with a wrong signature: is the shared secret right?", "wrong-signature")
+    if not _answers(request, reply, needs_state):
         raise NotAReply(f"an {PacketCode(reply.code).title} that does not answer the request")
     return reply
 
 
-def _answers(request: SignedRequest, reply: Packet) -> bool:
+def _answers(request: SignedRequest, reply: Packet, needs_state: bool) -> bool:
     if reply.code == PacketCode.ACCESS_ACCEPT:
         return True
     if request.code == PacketCode.STATUS_SERVER:
         return False
-    return reply.code == PacketCode.ACCESS_REJECT or bool(reply.found.get(AttributeType.STATE))
+    return reply.code == PacketCode.ACCESS_REJECT or not needs_state or bool(reply.found.get(AttributeType.STATE))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from otp_core.model import Forwarded
 from otp_core.radius.codec import (
     MAX_PASSWORD,
     Attribute,
@@ -120,6 +121,27 @@ def _refuse_repeated(request: Packet) -> None:
     for type_, names in _AT_MOST_ONCE.items():
         if len(request.values(type_)) > 1:
             raise Unservable(f"two {names}")
+
+
+_WRITTEN_BY_EACH_HOP = frozenset(
+    int(one)
+    for one in (
+        AttributeType.USER_NAME,
+        AttributeType.USER_PASSWORD,
+        AttributeType.CHAP_PASSWORD,
+        AttributeType.CHAP_CHALLENGE,
+        AttributeType.STATE,
+        AttributeType.EAP_MESSAGE,
+        AttributeType.MESSAGE_AUTHENTICATOR,
+    )
+)
+
+
+def forwarded(user_name: bytes, charset: str, attributes: list[Attribute]) -> Forwarded:
+    """What of a gateway's request goes along to a server that checks the password: all that a hop does not write
+    itself."""
+    kept = tuple(one for one in attributes if one[0] not in _WRITTEN_BY_EACH_HOP)
+    return Forwarded(user_name, charset, kept)
 
 
 # Client side

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from otp_core.audit import Event
 from otp_core.model import OtpUse

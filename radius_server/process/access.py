@@ -17,7 +17,7 @@ from otp_core.authentication.queue import OnVerdict
 from otp_core.model import Accept, Attempt, Reject, Silence, Verdict
 from otp_core.radius.codec import AttributeType, PacketCode, Unreadable, Unservable
 from otp_core.radius.dictionary import Dictionary
-from otp_core.radius.requests import read_credentials, read_request, verify_request
+from otp_core.radius.requests import forwarded, read_credentials, read_request, verify_request
 from otp_core.station import readable
 from otp_core.tally import Tally
 from otp_core.verdict_log import VerdictLog
@@ -64,7 +64,8 @@ class RadiusServer:
     """Handles the datagrams of every listener of this process. Belongs to the running event loop.
 
     ``fingerprint``: the store's keyed hash over several byte strings. ``healthy``: whether logins can be answered now.
-    ``challenges_full``: whether no further challenge may be opened.
+    ``challenges_full``: whether no further challenge may be opened. ``reachable``: whether a first factor would answer,
+    by its name. ``unseal``: opens what a first factor has sealed for the reply.
     """
 
     def __init__(
@@ -79,14 +80,17 @@ class RadiusServer:
         challenges_full: Callable[[], bool],
         verdict_log: VerdictLog,
         tally: Tally,
+        reachable: Callable[[str], bool] = lambda _: True,
+        unseal: Callable[[bytes, bytes], bytes] | None = None,
     ) -> None:
         self.clients = clients
         self._authenticator, self._duplicates, self._limits = authenticator, duplicates, limits
         self._fingerprint, self._challenges_full = fingerprint, challenges_full
         self._loop = asyncio.get_running_loop()
         self.counters = Counters(self._loop.time)
-        self._replies = Replies(dictionary, duplicates, self.counters, _DELAYED_PER_PLACE * limits.max_in_flight)
-        self._status = StatusServer(limits.status_rate, healthy, self.counters, self._loop.time)
+        delayed = _DELAYED_PER_PLACE * limits.max_in_flight
+        self._replies = Replies(dictionary, duplicates, self.counters, delayed, unseal)
+        self._status = StatusServer(limits.status_rate, healthy, self.counters, self._loop.time, reachable)
         self._lines, self._says_accepted = VerdictLines(verdict_log, self._loop.time), verdict_log.wants(Accept())
         self._tally = tally
         self.in_flight = 0
@@ -228,6 +232,7 @@ class RadiusServer:
             asked.state,
             fingerprint,
             deadline,
+            forwarded(asked.user_name, client.charset, request.attributes) if client.forwards else None,
         )
 
     def _count(self, exchange: Exchange, verdict: Verdict) -> None:

@@ -6,6 +6,7 @@ Every verdict ends in one reply or in a counted drop. It decides nothing about l
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from otp_core.messages import Text
 from otp_core.model import Accept, Challenge, Reject, Silence, Verdict
@@ -24,6 +25,7 @@ from radius_server.clients import Client
 from radius_server.counters import Counters
 from radius_server.duplicates import Duplicates
 from radius_server.process.exchange import Exchange
+from radius_server.process.relayed import Unseal, outranked, relayed_to, without_relayed
 
 _USER_NAME, _ACCESS_ACCEPT = int(AttributeType.USER_NAME), PacketCode.ACCESS_ACCEPT
 """For each Accept: Python 3.11 takes its time for a member of an enum."""
@@ -33,11 +35,18 @@ class Replies:
     """Answers exchanges and keeps what was answered for their duplicates. Belongs to the running event loop.
 
     ``dictionary``: encodes customers' reply attributes; may be replaced at any time. ``max_delayed``: Access-Rejects
-    that may wait for their delay at once.
+    that may wait for their delay at once. ``unseal``: opens what a first factor has sealed for the reply.
     """
 
-    def __init__(self, dictionary: Dictionary, duplicates: Duplicates, counters: Counters, max_delayed: int) -> None:
-        self.dictionary = dictionary
+    def __init__(
+        self,
+        dictionary: Dictionary,
+        duplicates: Duplicates,
+        counters: Counters,
+        max_delayed: int,
+        unseal: Unseal | None = None,
+    ) -> None:
+        self.dictionary, self._unseal = dictionary, unseal
         self._duplicates, self._counters, self._max_delayed = duplicates, counters, max_delayed
         self._loop = asyncio.get_running_loop()
         self.delayed = 0
@@ -58,10 +67,10 @@ class Replies:
         attributes = exchange.client.accept_attributes
         if verdict.attributes:
             try:
-                own = self.dictionary.encode_all(verdict.attributes)
+                own = self._own_attributes(exchange, verdict.attributes)
             except ValueError as error:
                 # No Accept without it: the attribute may be the one that restricts the customer.
-                self._drop(exchange, f"a customer's reply attribute cannot be encoded: {error}")
+                self._drop(exchange, str(error))
                 return
             if _has(own, _USER_NAME):  # it may occur once, and the customer's outranks the client's
                 attributes = [one for one in attributes if one[0] != _USER_NAME]
@@ -72,6 +81,21 @@ class Replies:
             if name != exchange.request.found.get(_USER_NAME) or client.return_user_name == "always":
                 attributes = _with_user_name(exchange, attributes, name)
         self._reply(exchange, _ACCESS_ACCEPT, attributes)
+
+    def _own_attributes(self, exchange: Exchange, attributes: Mapping[str, object]) -> list[Attribute]:
+        """What this acceptance carries beside the client's own: what is relayed, then the customer's. Raises
+        ValueError."""
+        named, sealed = without_relayed(attributes)
+        try:
+            own = self.dictionary.encode_all(named)
+        except ValueError as error:
+            raise ValueError(f"a customer's reply attribute cannot be encoded: {error}") from None
+        if sealed is None or not exchange.client.relay:
+            return own
+        try:
+            return outranked(relayed_to(exchange, sealed, self._unseal), own) + own
+        except ValueError as error:
+            raise ValueError(f"an attribute of an upstream cannot be passed on: {error}") from None
 
     def _reject(self, exchange: Exchange, verdict: Reject) -> None:
         """Send an Access-Reject ``reject_delay`` seconds after its request came.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from otp_core.model import Mode
 from otp_core.radius.codec import PacketCode
 from otp_core.radius.replies import write_reply
-from radius_server.counters import STATUS_RATE, UNHEALTHY, Counters
+from radius_server.clients import Client
+from radius_server.counters import STATUS_RATE, UNHEALTHY, UNREACHABLE, Counters
 from radius_server.process.exchange import Exchange
 
 
@@ -15,10 +17,19 @@ class StatusServer:
     and gateways fail over to another server.
 
     ``rate``: answers per second and client. ``healthy``: whether logins can be answered now. ``clock``: seconds.
+    ``reachable``: whether the first factor of this name would answer.
     """
 
-    def __init__(self, rate: int, healthy: Callable[[], bool], counters: Counters, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        rate: int,
+        healthy: Callable[[], bool],
+        counters: Counters,
+        clock: Callable[[], float],
+        reachable: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._rate, self._healthy, self._counters, self._clock = rate, healthy, counters, clock
+        self._reachable = reachable
         self._asked: dict[str, tuple[int, int]] = {}
         """By client: the second of its last Status-Server, and how many it has sent in that second."""
 
@@ -32,7 +43,14 @@ class StatusServer:
             self._counters.dropped(STATUS_RATE, source=exchange.peer[0], client=client.name)
         elif not self._healthy():
             self._counters.dropped(UNHEALTHY, source=exchange.peer[0], client=client.name)
+        elif not self._answers_logins_of(client):
+            self._counters.dropped(UNREACHABLE, source=exchange.peer[0], client=client.name)
         else:
             reply = write_reply(exchange.request, PacketCode.ACCESS_ACCEPT, [], client.secret)
             self._counters.counts["Status-Server answered"] += 1
             exchange.listener.send(reply, exchange.peer, exchange.local)
+
+    def _answers_logins_of(self, client: Client) -> bool:
+        """In mode code nobody else is asked."""
+        policy = client.policy
+        return policy.mode is Mode.CODE or self._reachable(policy.first_factor)

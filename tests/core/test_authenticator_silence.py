@@ -34,6 +34,7 @@ class Broken:
     has_rounds = False
     one_reading = False
     reachable = True
+    relays = False
 
     async def check(self, question: Question) -> FirstFinding:
         raise ZeroDivisionError("a mistake")

@@ -32,6 +32,7 @@ class Directory:
     problem: Finding | None = None
     one_reading: bool = False
     reachable: bool = True
+    relays: bool = False
     questions: list[Question] = field(default_factory=list)
 
     @property

@@ -216,9 +216,9 @@ def test_the_example_of_first_factors_is_whole_and_good_where_their_types_are_ma
         for number, name in enumerate(wanted)
     )
     if len(wanted) == 2:
-        assert good(tmp_path, STORE + text + clients).warnings == ()
+        assert good(tmp_path, STORE + text + "\n" + clients).warnings == ()
     else:
-        assert any("comes later" in line for line in report(tmp_path, STORE + text + clients))
+        assert any("comes later" in line for line in report(tmp_path, STORE + text + "\n" + clients))
 
 
 def test_the_example_of_a_profile_is_good(tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""A first factor elsewhere that is asked once for all copies of a gateway's request, whichever process they reach; and
+the attributes of accepted logins, for their copies. What is kept is sealed, and bound to the request's fingerprint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from otp_core.first_factor import FirstFactor, FirstFinding, NextRound, Question
+from otp_core.first_factor.shared_answers import KEEP_SECONDS, SharedAnswers
+from otp_core.login.table import Finding
+from otp_core.model import BackendSilent
+from otp_core.sealing import KeyProblem
+
+_LOOK_AGAIN = 0.02
+"""Seconds between two looks for the answer to another copy."""
+_KEY = 16
+
+
+class Seal(Protocol):
+    """The store's sealer."""
+
+    def seal_data(self, plain: bytes, digest: bytes) -> bytes:
+        """Sealed, bound to the digest."""
+
+    def unseal_data(self, sealed: bytes, digest: bytes) -> bytes:
+        """What was sealed. Raises KeyProblem."""
+
+
+class AskedOnce:
+    """``factor``: who is asked. Attempts without a fingerprint have no copies."""
+
+    def __init__(self, factor: FirstFactor, answers: SharedAnswers, sealer: Seal) -> None:
+        self._factor, self._answers, self._sealer = factor, answers, sealer
+        self.one_reading, self.relays = factor.one_reading, factor.relays
+
+    @property
+    def has_rounds(self) -> bool:
+        """As that of the first factor."""
+        return self._factor.has_rounds
+
+    @property
+    def reachable(self) -> bool:
+        """As that of the first factor."""
+        return self._factor.reachable
+
+    async def check(self, question: Question) -> FirstFinding | NextRound:
+        """See ``FirstFactor``. Raises BackendSilent."""
+        key = question.attempt.fingerprint
+        if not key:
+            return await self._factor.check(question)
+        kept = await self._claimed(key, question.attempt.deadline)
+        if kept is not None:
+            return kept
+        try:
+            found = await self._factor.check(question)
+        except BaseException:
+            self._answers.release(key)
+            raise
+        self._answers.settle(key, _sealed(self._sealer, key, _value_of(found)))
+        return found
+
+    async def _claimed(self, key: int, deadline: float) -> FirstFinding | NextRound | None:
+        """None: it is for us to ask. Otherwise what another copy was answered. Raises BackendSilent."""
+        loop = asyncio.get_running_loop()
+        left = KEEP_SECONDS if math.isinf(deadline) else max(0.0, deadline - loop.time()) + 2
+        while True:
+            claimed = self._answers.claim(key, left)
+            if claimed is True:
+                return None
+            if isinstance(claimed, bytes):
+                value = _opened(self._sealer, key, claimed)
+                return None if value is None else _found_in(value)
+            if loop.time() >= deadline:
+                raise BackendSilent("a copy of this request was asked about, and has no answer yet")
+            await asyncio.sleep(_LOOK_AGAIN)
+
+
+class KeptAttributes:
+    """The attributes of accepted answers to challenges, by the fingerprint of the login."""
+
+    def __init__(self, answers: SharedAnswers, sealer: Seal) -> None:
+        self._answers, self._sealer = answers, sealer
+
+    def keep(self, fingerprint: int, attributes: Mapping[str, object]) -> None:
+        """For a minute. Too many octets are not kept."""
+        key = _own_key(fingerprint)
+        self._answers.settle(key, _sealed(self._sealer, key, dict(attributes)))
+
+    def find(self, fingerprint: int) -> Mapping[str, object] | None:
+        """What was kept; None for nothing."""
+        key = _own_key(fingerprint)
+        kept = self._answers.find(key)
+        return None if kept is None else _opened(self._sealer, key, kept)
+
+
+def _own_key(fingerprint: int) -> int:
+    """Apart from the key of the question: the two never meet."""
+    return ~fingerprint or 1
+
+
+def _sealed(sealer: Seal, key: int, value: Mapping[str, object]) -> bytes:
+    name = os.urandom(_KEY)
+    return name + sealer.seal_data(json.dumps([key, value]).encode(), name)
+
+
+def _opened(sealer: Seal, key: int, octets: bytes) -> dict[str, Any] | None:
+    """None for what somebody else has sealed, or for another key."""
+    try:
+        about, value = json.loads(sealer.unseal_data(octets[_KEY:], octets[:_KEY]))
+    except (KeyProblem, ValueError):
+        return None
+    return value if about == key and isinstance(value, dict) else None
+
+
+def _value_of(found: FirstFinding | NextRound) -> dict[str, object]:
+    if isinstance(found, NextRound):
+        return {"state": base64.b64encode(found.state).decode(), "prompt": found.prompt}
+    return {**found._asdict(), "reason": found.reason.value}
+
+
+def _found_in(value: dict[str, Any]) -> FirstFinding | NextRound:
+    if "state" in value:
+        return NextRound(base64.b64decode(value["state"]), value["prompt"])
+    return FirstFinding(**{**value, "reason": Finding(value["reason"])})

@@ -1,0 +1,107 @@
+"""The attributes of an upstream's Access-Accept on their way to a client: picked by an allow-list, keys in clear on the
+way, hidden anew for the client. Octets in, octets out; no sockets, no randomness, nothing sealed.
+
+Order, repeats, empty values and tags stay. Proxy-State never passes: it is each hop's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from otp_core.radius.codec import Attribute, AttributeType, Packet
+from otp_core.radius.dictionary import CannotEncode, Dictionary
+from otp_core.radius.salted import NotHidden, hide, reveal
+
+RELAYED = "relayed attributes"
+"""The name under which a first factor brings them along (``FirstFinding.attributes``), sealed. No attribute of a
+dictionary has a blank in its name."""
+
+_VENDOR_SPECIFIC = int(AttributeType.VENDOR_SPECIFIC)
+_PLAIN, _HIDDEN = b"\0", b"\1"
+_SALTED = 2
+"""The dictionary's number of the way of hiding that is done anew at each hop."""
+
+Place = tuple[int, int | None]
+"""Type and vendor."""
+
+
+class AllowList:
+    """Which attributes are relayed. Raises CannotEncode for a name that is not defined, or whose value is hidden in a
+    way that cannot be done anew."""
+
+    def __init__(self, names: Iterable[str], dictionary: Dictionary) -> None:
+        self._hidden: dict[Place, bool] = {}
+        for name in names:
+            place = dictionary.place(name)
+            if place.encryption not in (0, _SALTED):
+                raise CannotEncode(name, "is hidden in a way that cannot be relayed")
+            self._hidden[place.type, place.vendor] = place.encryption == _SALTED
+
+    def pick(self, reply: Packet, secret: bytes, authenticator: bytes) -> bytes:
+        """What of an Access-Accept is relayed, for ``write``. ``secret``: the upstream's; ``authenticator``: of the
+        request that it answers. Raises NotHidden for a key that does not open."""
+        found = []
+        for type_, value in reply.attributes:
+            if type_ == _VENDOR_SPECIFIC:
+                found += [_packed(_VENDOR_SPECIFIC, *one) for one in self._of_vendor(value, secret, authenticator)]
+            elif (type_, None) in self._hidden:
+                found.append(_packed(type_, *self._revealed(type_, None, value, secret, authenticator)))
+        return b"".join(found)
+
+    def _of_vendor(self, value: bytes, secret: bytes, authenticator: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Each allowed attribute of a Vendor-Specific in one of its own; one that is not made as RFC 2865 section 5.26
+        recommends holds none that has a name."""
+        vendor = int.from_bytes(value[:4], "big")
+        parts = list(_parts(value[4:]))
+        for type_, part in parts:
+            if (type_, vendor) in self._hidden:
+                clear, hidden = self._revealed(type_, vendor, part, secret, authenticator)
+                yield value[:4] + bytes((type_, len(clear) + 2)) + clear, hidden
+
+    def _revealed(
+        self, type_: int, vendor: int | None, value: bytes, secret: bytes, authenticator: bytes
+    ) -> tuple[bytes, bool]:
+        if not self._hidden[type_, vendor]:
+            return value, False
+        tag = value[:1] if vendor is None and type_ == AttributeType.TUNNEL_PASSWORD else b""
+        return tag + reveal(value[len(tag) :], secret, authenticator), True
+
+
+def write(picked: bytes, secret: bytes, authenticator: bytes, salt: Callable[[], bytes]) -> list[Attribute]:
+    """The attributes for a reply to a client. ``secret``: the client's; ``authenticator``: of its request; ``salt``:
+    gives two octets, other ones each time. Raises NotHidden."""
+    attributes: list[Attribute] = []
+    at = 0
+    while at < len(picked):
+        hidden, type_, size = picked[at], picked[at + 1], picked[at + 2]
+        value = picked[at + 3 : at + 3 + size]
+        at += 3 + size
+        if hidden:
+            value = _hidden_anew(type_, value, secret, authenticator, salt())
+        attributes.append((type_, value))
+    return attributes
+
+
+def _hidden_anew(type_: int, value: bytes, secret: bytes, authenticator: bytes, salt: bytes) -> bytes:
+    if type_ != _VENDOR_SPECIFIC:
+        return value[:1] + hide(value[1:], secret, authenticator, salt)
+    part = hide(value[6:], secret, authenticator, salt)
+    if len(part) > 247:
+        raise NotHidden("a vendor's value that does not fit into an attribute any more")
+    return value[:5] + bytes((len(part) + 2,)) + part
+
+
+def _packed(type_: int, value: bytes, hidden: bool) -> bytes:
+    return (_HIDDEN if hidden else _PLAIN) + bytes((type_, len(value))) + value
+
+
+def _parts(octets: bytes) -> Iterator[Attribute]:
+    """The attributes in a Vendor-Specific behind the vendor's number; none if they do not fill it exactly."""
+    found, at = [], 0
+    while at < len(octets):
+        size = octets[at + 1] if at + 1 < len(octets) else 0
+        if size < 2 or at + size > len(octets):
+            return
+        found.append((octets[at], octets[at + 2 : at + size]))
+        at += size
+    yield from found

@@ -1,0 +1,79 @@
+"""A login as an Access-Request to an upstream: what of the gateway's request goes along, and what is our own. Pure.
+
+The User-Name goes as it came, and so do all attributes that a hop does not write itself. Our own Proxy-State is the
+last attribute (RFC 2865 section 5.33); nothing depends on its coming back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from otp_core.model import Attempt, Forwarded
+from otp_core.radius.codec import (
+    MAX_PACKET,
+    MAX_PASSWORD,
+    SIGNED_HEADER,
+    Attribute,
+    AttributeType,
+    CannotAsk,
+    PacketCode,
+    encode_attributes,
+    hide_password,
+    sign,
+)
+from otp_core.radius.requests import SignedRequest
+
+_PROXY_STATE, _NAS_IDENTIFIER = int(AttributeType.PROXY_STATE), int(AttributeType.NAS_IDENTIFIER)
+_CALLING_STATION_ID = int(AttributeType.CALLING_STATION_ID)
+_LONGEST_VALUE = 253
+_OWN_NAME = b"sekisho"
+"""The NAS-Identifier of logins that no gateway sent: at the pages, by PAM."""
+
+
+def forwarded_of(attempt: Attempt) -> Forwarded:
+    """The same for any attempt: one from another door has no more than the customer's address."""
+    if attempt.forwarded is not None:
+        return attempt.forwarded
+    attributes = [(_NAS_IDENTIFIER, _OWN_NAME)]
+    if attempt.calling_station_id:
+        attributes.append((_CALLING_STATION_ID, attempt.calling_station_id.encode()[:_LONGEST_VALUE]))
+    return Forwarded(attempt.customer.encode(), "utf-8", tuple(attributes))
+
+
+def in_later_round(first: Forwarded, now: Forwarded) -> Forwarded:
+    """A later round of the same login: with what the gateway said of itself and of the customer's station in the first
+    one, where it says nothing of that kind now. Proxy-States are those of now."""
+    said = {type_ for type_, _ in now.attributes}
+    earlier = tuple(one for one in first.attributes if one[0] not in said and one[0] != _PROXY_STATE)
+    return Forwarded(first.user_name, now.charset, earlier + now.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One login, ready to be written for any server of an upstream. ``state``: of the challenge that it answers.
+    ``proxy_state``: our own."""
+
+    forwarded: Forwarded
+    password: bytes = field(repr=False)
+    secret: bytes = field(repr=False)
+    proxy_state: bytes
+    state: bytes | None = None
+
+    def write(self, identifier: int, authenticator: bytes) -> SignedRequest:
+        """The Access-Request. Raises CannotAsk."""
+        if not 1 <= len(self.forwarded.user_name) <= _LONGEST_VALUE or len(self.password) > MAX_PASSWORD:
+            raise CannotAsk("RADIUS carries a name of 1 to 253 octets and a password of at most 128")
+        hidden = hide_password(self.password, self.secret, authenticator)
+        attributes: list[Attribute] = [
+            (int(AttributeType.USER_NAME), self.forwarded.user_name),
+            (int(AttributeType.USER_PASSWORD), hidden),
+            *self.forwarded.attributes,
+        ]
+        if self.state is not None:
+            attributes.append((int(AttributeType.STATE), self.state))
+        attributes.append((_PROXY_STATE, self.proxy_state))
+        encoded = encode_attributes(attributes)
+        if SIGNED_HEADER + len(encoded) > MAX_PACKET:
+            raise CannotAsk("with what each hop adds, the gateway's request is longer than RADIUS allows")
+        octets = sign(PacketCode.ACCESS_REQUEST, identifier, authenticator, encoded, self.secret)
+        return SignedRequest(octets, self.secret)

@@ -1,0 +1,106 @@
+"""The first factor of type ``radius``: a RADIUS server elsewhere says whether a password is right.
+
+It is asked once for each login. Its Access-Accept is right, its Access-Reject wrong, its questions are passed on or
+refused; anything else, and no answer at all, is silence.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+
+import structlog
+
+from otp_core.first_factor import FirstFinding, NextRound, Question
+from otp_core.login.table import Finding
+from otp_core.model import BackendSilent, Forwarded
+from otp_core.radius.codec import AttributeType, CannotAsk, Packet, PacketCode
+from otp_core.radius.relayed import RELAYED, AllowList
+from otp_core.radius.salted import NotHidden
+from otp_core.sealing import KeyProblem
+from otp_core.upstreams.forwarding import Asked, forwarded_of, in_later_round
+from otp_core.upstreams.rounds import MOST_ROUNDS, Round, Seal, read_round, seal, write_round
+from otp_core.upstreams.upstream import Reply, Upstream
+
+_LONGEST_PROMPT = 1000
+"""Characters of a question that are passed on."""
+
+_log = structlog.get_logger("upstream")
+
+
+class UpstreamPasswords:
+    """Asks one upstream. ``relays_questions``: as ``challenges`` in the settings. ``allowed``: which attributes of its
+    Access-Accepts are brought along."""
+
+    one_reading = True
+    relays = True
+
+    def __init__(self, upstream: Upstream, allowed: AllowList, sealer: Seal, *, relays_questions: bool) -> None:
+        self._upstream, self._allowed, self._sealer = upstream, allowed, sealer
+        self._relays_questions = relays_questions
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether its questions are passed on."""
+        return self._relays_questions
+
+    @property
+    def reachable(self) -> bool:
+        """See ``FirstFactor``."""
+        return self._upstream.reachable
+
+    async def check(self, question: Question) -> FirstFinding | NextRound:
+        """See ``FirstFactor``. Raises BackendSilent."""
+        attempt, before = question.attempt, None
+        told = forwarded_of(attempt)
+        if question.state is not None:
+            try:
+                before = read_round(question.state, self._sealer)
+            except KeyProblem:
+                return FirstFinding(right=False, reason=Finding.CHALLENGE_GONE)
+            told = in_later_round(before.first, told)
+        asked = Asked(
+            told,
+            question.candidates[0].encode(told.charset, "replace"),
+            self._upstream.plan.secret,
+            os.urandom(8),
+            None if before is None else before.state,
+        )
+        try:
+            reply = await self._upstream.ask(asked.write, attempt.deadline, None if before is None else before.server)
+        except CannotAsk as error:
+            raise BackendSilent(f"upstream {self._upstream.plan.name} cannot be asked: {error}") from None
+        return self._found(reply, told, 0 if before is None else before.number)
+
+    def _found(self, reply: Reply, told: Forwarded, rounds: int) -> FirstFinding | NextRound:
+        code = reply.packet.code
+        if code == PacketCode.ACCESS_ACCEPT:
+            return FirstFinding(right=True, attributes=self._brought(reply))
+        if code == PacketCode.ACCESS_REJECT:
+            return FirstFinding(right=False)
+        state = reply.packet.found.get(AttributeType.STATE)
+        why = "it has no State" if not state else "too many rounds" if rounds >= MOST_ROUNDS else ""
+        if not self._relays_questions:
+            why = 'challenges = "refuse"'
+        if why or state is None:
+            name, server = self._upstream.plan.name, str(reply.server.address)
+            _log.warning("a question of an upstream is refused", upstream=name, server=server, cause=why)
+            return FirstFinding(right=False, reason=Finding.QUESTION_REFUSED)
+        waiting = Round(rounds + 1, str(reply.server.address), state, told)
+        return NextRound(write_round(waiting, self._sealer), _prompt(reply.packet))
+
+    def _brought(self, reply: Reply) -> dict[str, object]:
+        """What goes to a client that relays, sealed: there may be keys among it. Raises BackendSilent: an acceptance
+        without the attributes that limit it would be another one."""
+        request = reply.request
+        try:
+            picked = self._allowed.pick(reply.packet, request.secret, request.authenticator)
+        except NotHidden as error:
+            name = self._upstream.plan.name
+            raise BackendSilent(f"an attribute of upstream {name} cannot be passed on: {error}") from None
+        return {RELAYED: base64.b64encode(seal(self._sealer, picked)).decode()} if picked else {}
+
+
+def _prompt(reply: Packet) -> str:
+    text = b"".join(reply.values(AttributeType.REPLY_MESSAGE)).decode(errors="replace")
+    return "".join(one if one.isprintable() else " " for one in text[:_LONGEST_PROMPT])

@@ -1,0 +1,81 @@
+"""What has to be remembered between the rounds of an upstream's own question: its State, the server that gave it, what
+the gateway said in the first round, and how many rounds there were. Sealed; it lives in our own challenge.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import NamedTuple, Protocol
+
+from otp_core.model import Forwarded
+from otp_core.sealing import KeyProblem
+
+MOST_ROUNDS = 8
+"""Questions of one login: a new PIN, the same again, the next code, and some that were answered wrongly."""
+
+_KEY = 16
+"""Octets of the random name under which each value is sealed."""
+
+
+class Seal(Protocol):
+    """The store's sealer."""
+
+    def seal_data(self, plain: bytes, digest: bytes) -> bytes:
+        """Sealed, bound to the digest."""
+
+    def unseal_data(self, sealed: bytes, digest: bytes) -> bytes:
+        """What was sealed. Raises KeyProblem."""
+
+
+def seal(sealer: Seal, plain: bytes) -> bytes:
+    """Sealed under a key of its own."""
+    name = os.urandom(_KEY)
+    return name + sealer.seal_data(plain, name)
+
+
+def unseal(sealer: Seal, sealed: bytes) -> bytes:
+    """What ``seal`` sealed. Raises KeyProblem."""
+    if len(sealed) <= _KEY:
+        raise KeyProblem("sealed octets that are too short")
+    return sealer.unseal_data(sealed[_KEY:], sealed[:_KEY])
+
+
+class Round(NamedTuple):
+    """A question that waits for its answer. ``number``: 1 for the first; ``server``: as it is written in the settings;
+    ``state``: the upstream's."""
+
+    number: int
+    server: str
+    state: bytes
+    first: Forwarded
+
+
+def write_round(one: Round, sealer: Seal) -> bytes:
+    """Sealed, for the store."""
+    value = {
+        "number": one.number,
+        "server": one.server,
+        "state": _text(one.state),
+        "name": _text(one.first.user_name),
+        "charset": one.first.charset,
+        "attributes": [[type_, _text(value)] for type_, value in one.first.attributes],
+    }
+    return seal(sealer, json.dumps(value).encode())
+
+
+def read_round(sealed: bytes, sealer: Seal) -> Round:
+    """What ``write_round`` wrote. Raises KeyProblem."""
+    value = json.loads(unseal(sealer, sealed))
+    attributes = tuple((int(type_), _octets(text)) for type_, text in value["attributes"])
+    first = Forwarded(_octets(value["name"]), value["charset"], attributes)
+    return Round(value["number"], value["server"], _octets(value["state"]), first)
+
+
+def _text(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
+
+
+def _octets(text: str) -> bytes:
+    return base64.b64decode(text)
