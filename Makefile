@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PACKAGES := python3-venv python3-dev gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
             chromium fonts-ipafont-gothic faketime sqlite3 procps iproute2 e2fsprogs \
             curl make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
-            libpam-google-authenticator systemd
+            libpam-google-authenticator systemd slapd ldap-utils
 JOBS ?= $(shell nproc)
 # Tests wait more than they compute.
 TESTERS ?= $(shell expr $(JOBS) + 1)
@@ -88,7 +88,8 @@ lint: dev  ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: system dev  ## what takes longer than CI should wait
+soak: system dev  ## what takes longer than CI should wait, and Samba's Active Directory, which is 100 MB to install
+	@.ci/packages samba-ad-dc samba-ad-provision
 	$(BIN)/python -m pytest -m soak
 
 browsers: system dev  ## the soft token in Firefox and WebKit, which are 120 MB to install

@@ -236,7 +236,8 @@ class Attempt(NamedTuple):
     ``calling_station_id``: the customer's own address where the client sends it. ``fingerprint``: recognises a
     retransmission on every worker and after a crash (0: this door has none). ``deadline``: the event loop's time after
     which no answer is wanted. ``forwarded``: what a RADIUS server that checks the password is told; None where none is
-    asked, and at the other doors.
+    asked, and at the other doors. ``account``: what the first factor has found out about the name that was typed, for
+    itself.
     """
 
     customer: str
@@ -249,6 +250,7 @@ class Attempt(NamedTuple):
     fingerprint: int = 0
     deadline: float = math.inf
     forwarded: Forwarded | None = None
+    account: object = None
 
     def __repr__(self) -> str:
         return f"Attempt(customer={self.customer!r}, client={self.client!r}, source={self.source!r})"

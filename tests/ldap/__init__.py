@@ -1,0 +1,1 @@
+"""Tests of the first factor that asks a directory."""
