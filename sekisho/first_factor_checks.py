@@ -15,11 +15,12 @@ from otp_core.settings.first_factors import LOCAL
 from otp_core.settings.repeated import Remark, repeated, tables
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
+from sekisho.directories import problems_of_files
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
 
-MADE_TYPES = ("local", "none", "radius")
+MADE_TYPES = ("local", "none", "radius", "ldap")
 """Those that can be used; the others are planned."""
 
 
@@ -52,6 +53,8 @@ def problems(settings: Settings) -> Iterator[Remark]:
             yield (*here, "type"), f"{section.type} comes later; now there are {', '.join(MADE_TYPES)}"
         elif section.upstream is not None and section.upstream not in upstreams:
             yield (*here, "upstream"), _unknown(section.upstream, upstreams, "[[upstreams]]")
+        elif section.type == "ldap":
+            yield from (((*here, key), problem) for key, problem in problems_of_files(section))
     yield from _cycles(settings)
     yield from _problems_of_users(settings, upstreams)
 
@@ -72,6 +75,12 @@ def _problems_of_users(settings: Settings, upstreams: dict[str, UpstreamSettings
                 ("upstreams", settings.upstreams.index(upstream), "timeout"),
                 f"one try takes {upstream.timeout:g} s, and {key} gives up after {seconds:g}: no second try is ever "
                 "made; write less",
+            )
+        if section is not None and section.type == "ldap" and section.timeout >= seconds:
+            yield (
+                ("first_factors", settings.first_factors.index(section), "timeout"),
+                f"a server has {section.timeout:g} s, and {key} gives up after {seconds:g}: the next server is never "
+                "asked; write less",
             )
         if user.relay and (section is None or section.type != "radius"):
             yield (

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from otp_core.first_factor import LOCAL_PASSWORD, FirstFactor
+from otp_core.first_factor import LOCAL_PASSWORD, Accounts, FirstFactor
 from otp_core.first_factor.asked_once import AskedOnce, KeptAttributes
+from otp_core.first_factor.ldap.directory import Directory
 from otp_core.first_factor.shared_answers import SharedAnswers
 from otp_core.first_factor.unasked import Unasked
 from otp_core.radius.dictionary import CannotEncode, Dictionary
@@ -23,6 +24,7 @@ from otp_core.settings import FirstFactorSettings, Problem, UpstreamSettings
 from otp_core.store.sqlite.database import file_of
 from otp_core.upstreams.passwords import UpstreamPasswords
 from otp_core.upstreams.upstream import Plan, Upstream
+from sekisho.directories import make_directory
 from sekisho.settings import Settings
 
 
@@ -73,34 +75,45 @@ def _by_radius(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
 
 Maker = Callable[[FirstFactorSettings, Supplies], FirstFactor]
 
+
+def _directory(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
+    directory = make_directory(section)
+    supplies.exits.callback(directory.close)
+    return directory
+
+
 MAKERS: dict[str, Maker] = {
     "local": lambda _, supplies: supplies.local,
     "none": lambda *_: Unasked(),
     "radius": _by_radius,
+    "ldap": _directory,
 }
 """By the type in the settings; first_factor_checks.MADE_TYPES are these."""
 
 
 class Made(NamedTuple):
     """First factors by name, the upstreams that they ask, and what is kept for copies of accepted logins; None where
-    nobody elsewhere is asked."""
+    nobody elsewhere is asked. ``accounts``: those that know customers by other names than their contract IDs."""
 
     by_name: Mapping[str, FirstFactor]
     upstreams: Mapping[str, Upstream]
     kept_attributes: KeptAttributes | None
+    accounts: Mapping[str, Accounts]
 
 
 def make_first_factors(supplies: Supplies) -> Made:
     """Call it in the running event loop's thread."""
     made = {section.name: MAKERS[section.type](section, supplies) for section in supplies.settings.first_factors}
     if not any(factor.one_reading for factor in made.values()):
-        return Made({LOCAL_PASSWORD: supplies.local, **made}, {}, None)
+        return Made({LOCAL_PASSWORD: supplies.local, **made}, {}, None, {})
+    accounts = {name: factor for name, factor in made.items() if isinstance(factor, Directory)}
     answers = SharedAnswers(_answers_file(supplies.settings))
     supplies.exits.callback(answers.close)
     for name, factor in made.items():
         if factor.one_reading:
             made[name] = AskedOnce(factor, answers, supplies.sealer)
-    return Made({LOCAL_PASSWORD: supplies.local, **made}, supplies.upstreams, KeptAttributes(answers, supplies.sealer))
+    by_name = {LOCAL_PASSWORD: supplies.local, **made}
+    return Made(by_name, supplies.upstreams, KeptAttributes(answers, supplies.sealer), accounts)
 
 
 def _answers_file(settings: Settings) -> Path:

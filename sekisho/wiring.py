@@ -150,6 +150,7 @@ def open_application(
         clock.now,
         stations=StationThrottle(_station_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         kept_attributes=factors.kept_attributes,
+        accounts=factors.accounts,
     )
     sender = None
     if settings.notices is not None:

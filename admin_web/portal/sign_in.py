@@ -74,7 +74,7 @@ class SignIn:
         principal = principal_of(request, None)
         message = _missing(contract_id, password)
         if message is None:
-            message = await self._check(contract_id, password, principal, arrived)
+            message, contract_id = await self._check(contract_id, password, principal, arrived)
             if message == "wrong-pair":
                 await _until_refusal(arrived)
         if message is not None:
@@ -83,33 +83,37 @@ class SignIn:
             return response
         return await self._start_journey(request, journey, contract_id, arrived)
 
-    async def _check(self, contract_id: str, password: str, principal: Principal, arrived: float) -> str | None:
-        """The name of the message for a wrong pair; None if it is correct. ``arrived``: the loop's time at which the
-        form did. Raises BackendSilent."""
+    async def _check(
+        self, contract_id: str, password: str, principal: Principal, arrived: float
+    ) -> tuple[str | None, str]:
+        """The name of the message for a wrong pair, None if it is correct; and the contract ID of the name that was
+        typed. ``arrived``: the loop's time at which the form did. Raises BackendSilent."""
         address = station_of(principal.source)
         try:
             if not await self._addresses.enter("", address, PASSWORD_SECONDS):
                 await self._audit_failure(contract_id, "too many wrong passwords from this address", principal, arrived)
-                return "too-many-here"
+                return "too-many-here", contract_id
         except TimeoutError:
-            return "too-many-here"
+            return "too-many-here", contract_id
         try:
-            if not await self._is_correct(contract_id, password, principal):
-                await self._audit_failure(contract_id, "wrong password, or too soon after one", principal, arrived)
-                return "wrong-pair"
+            attempt = await self._attempt(contract_id, password, principal)
+            if not await self._services.authenticator.check_password(attempt):
+                await self._audit_failure(attempt.customer, "wrong password, or too soon after one", principal, arrived)
+                return "wrong-pair", contract_id
             self._addresses.passed("", address)
         except BackendSilent:
             self._addresses.take_back("", address)  # an outage is nobody's wrong password
             raise
         finally:
             self._addresses.leave("", address)
-        return None
+        return None, attempt.customer
 
-    async def _is_correct(self, contract_id: str, password: str, principal: Principal) -> bool:
+    async def _attempt(self, typed: str, password: str, principal: Principal) -> Attempt:
+        """By the customer's contract ID, whichever of their names was typed."""
         deadline = asyncio.get_running_loop().time() + PASSWORD_SECONDS
         policy = Policy(Mode.PASSWORD, first_factor=self._settings().first_factor)
-        attempt = Attempt(contract_id, password, policy, ACTOR, principal.source, principal.source, deadline=deadline)
-        return await self._services.authenticator.check_password(attempt)
+        attempt = Attempt(typed, password, policy, ACTOR, principal.source, principal.source, deadline=deadline)
+        return await self._services.authenticator.with_contract_id(attempt)
 
     async def _audit_failure(self, contract_id: str, reason: str, principal: Principal, arrived: float) -> None:
         row = await retry_while_busy(

@@ -16,7 +16,7 @@ import structlog
 
 from otp_core.audit import Event
 from otp_core.authentication.queue import LoginQueue, OnVerdict
-from otp_core.first_factor import FirstFactor, Question
+from otp_core.first_factor import Accounts, FirstFactor, Question
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.requests import FirstFinding, LoginRequest, NextRound, VerifierNeeded
@@ -67,7 +67,7 @@ class KeptAttributes(Protocol):
 class Authenticator:
     """Shared by all doors of a process. ``first_factors`` and ``verifiers`` by the names that policies and tokens have
     for them; ``now_ms`` may raise ClockWrong. ``throttle``: for a customer at a station; ``stations``: for a station
-    over all customers."""
+    over all customers. ``accounts``: those of the first factors that know customers by other names."""
 
     def __init__(
         self,
@@ -82,7 +82,9 @@ class Authenticator:
         *,
         stations: StationThrottle,
         kept_attributes: KeptAttributes | None = None,
+        accounts: Mapping[str, Accounts] | None = None,
     ) -> None:
+        self._accounts = accounts or {}
         self._queue, self._login_reader, self._evaluator = queue, login_reader, evaluator
         self._first_factors, self._verifiers = first_factors, verifiers or {}
         self._throttle, self._stations, self._fingerprint, self._now_ms = throttle, stations, fingerprint, now_ms
@@ -94,20 +96,37 @@ class Authenticator:
         """Begin an attempt. ``on_verdict`` is called once, in the loop, when the verdict is durable. A code alone goes
         straight into the queue; anything with a password is checked in a task first."""
         policy = attempt.policy
-        if policy.fold_case:
-            self._start(self._fold_and_admit(attempt, on_verdict))
+        if policy.fold_case or (self._accounts and policy.first_factor in self._accounts):
+            self._start(self._name_and_admit(attempt, on_verdict))
         elif attempt.challenge is None and policy.mode is _MODE_CODE:  # the shortest way: no call that can be spared
             self._submit(LoginRequest(attempt, _STAGE_CODE, code=attempt.user_password), on_verdict)
         else:
             self._admit(attempt, on_verdict)
 
-    async def _fold_and_admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
+    async def _name_and_admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
         try:
-            customer = await self.in_stored_case(attempt.customer)
+            named = await self.with_contract_id(attempt)
         except BackendSilent as error:
-            on_verdict(Silence(str(error)))
+            on_verdict(Silence(str(error), busy=isinstance(error, Overloaded)))
         else:
-            self._admit(attempt._replace(customer=customer), on_verdict)
+            self._admit(named, on_verdict)
+
+    async def with_contract_id(self, attempt: Attempt) -> Attempt:
+        """The attempt by the customer's contract ID, in the case in which it is stored, if it came under another name
+        that the first factor knows them by. Before anything is counted: so it is counted once, whichever name is typed.
+        Raises BackendSilent."""
+        accounts = None if attempt.policy.mode is Mode.CODE else self._accounts.get(attempt.policy.first_factor)
+        if accounts is not None:
+            try:
+                async with asyncio.timeout_at(_cancelled_at(attempt)):
+                    account = await accounts.account_of(attempt.customer, attempt.deadline)
+            except TimeoutError:
+                name = attempt.policy.first_factor
+                raise BackendSilent(f"the first factor {name!r} did not say in time whose name this is") from None
+            attempt = attempt._replace(customer=account.customer, account=account)
+        if attempt.policy.fold_case:
+            attempt = attempt._replace(customer=await self.in_stored_case(attempt.customer))
+        return attempt
 
     async def in_stored_case(self, name: str) -> str:
         """The contract ID as it is stored: as it was typed, or else the one that is all in lower case, all in upper

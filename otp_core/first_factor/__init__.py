@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from otp_core.login.requests import FirstFinding, NextRound
 from otp_core.model import Attempt
 
-__all__ = ["LOCAL_PASSWORD", "FirstFactor", "FirstFinding", "NextRound", "Question"]
+__all__ = ["LOCAL_PASSWORD", "Account", "Accounts", "FirstFactor", "FirstFinding", "NextRound", "Question"]
 
 LOCAL_PASSWORD = "local"
 """The name of the first factor that checks the hashes kept in the store."""
@@ -65,3 +65,19 @@ class FirstFactor(Protocol):
         """What it found. Raises BackendSilent if nobody can say now: then the gateway hears silence, not a refusal, and
         no failure is counted. It has to keep to the attempt's deadline; a second later it is cancelled, and counts as
         silent. Never an acceptance that nobody gave."""
+
+
+class Account(Protocol):
+    """What a first factor knows a typed name as. It gets it back with the question (``Attempt.account``)."""
+
+    @property
+    def customer(self) -> str:
+        """The contract ID."""
+
+
+class Accounts(Protocol):
+    """A first factor that knows customers by other names than their contract IDs."""
+
+    async def account_of(self, typed: str, deadline: float) -> Account:
+        """Whose name this is: always somebody's, and for a name that nobody has, one whose password is never right.
+        ``deadline``: in the loop's time. Raises BackendSilent."""

@@ -6,12 +6,12 @@ What can only be judged beside other sections (an unknown name, a cycle) is foun
 
 from __future__ import annotations
 
-import re
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from otp_core.settings import ldap
 from otp_core.settings.addresses import Address
 from otp_core.settings.section import (
     ExistingPath,
@@ -30,8 +30,6 @@ LOCAL = "local"
 FactorType = Literal["local", "radius", "ldap", "pam", "none"]
 FirstFactorName = Annotated[str, Field(min_length=1, max_length=64)]
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  refused here
-_LDAP_URL = re.compile(r"(ldaps?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?/?")
-_USER = "{user}"
 
 
 def first_factor_key(who: str) -> Any:
@@ -143,8 +141,8 @@ _KEYS_OF_TYPE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "local": (frozenset(), frozenset()),
     "radius": (frozenset({"upstream"}), frozenset()),
     "ldap": (
-        frozenset({"urls", "base"}),
-        frozenset({"start_tls", "ca_file", "bind_dn", "bind_password_file", "filter", "groups"}),
+        frozenset({"urls"}),
+        ldap.OPTIONAL_KEYS,
     ),
     "pam": (frozenset(), frozenset()),
     "none": (frozenset(), frozenset()),
@@ -162,63 +160,87 @@ class FirstFactorSettings(Section):
         "of this machine (pam), or nobody, so that the code alone decides (none).",
     )
     upstream: str | None = Field(default=None, description="Type radius: the name of one of [[upstreams]].")
-    urls: tuple[str, ...] = Field(
+    urls: Annotated[tuple[str, ...], AfterValidator(ldap.read_urls)] = Field(
         default=(),
         max_length=16,
-        description="Type ldap: the directory's servers in order of preference, ldaps://HOST, or ldap://HOST with "
-        "start_tls.",
+        description="Type ldap: the directory's servers in order of preference: ldaps://HOST, or ldap://HOST with "
+        "start_tls or to this machine. The certificate has to name HOST.",
     )
     start_tls: bool = yes_or_no(
         False,
-        "Type ldap: begin TLS on a plain connection. Nothing is sent before its certificate is verified.",
+        "Type ldap: begin TLS on a plain connection. Nothing else is sent before the certificate is verified.",
+    )
+    allow_plain_text: bool = yes_or_no(
+        False, "Type ldap: let ldap:// without start_tls carry passwords in clear to another machine."
     )
     ca_file: ExistingPath | None = Field(
         default=None,
         description="Type ldap: CA certificates to check the servers' certificates with (left out: the system's).",
     )
     bind_dn: str | None = Field(
-        default=None, min_length=1, max_length=1000, description="Type ldap: whose account searches for customers."
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Type ldap: the account that searches for customers, and may do nothing else (left out: nobody in "
+        "particular).",
     )
     bind_password_file: ExistingSecretPath | None = Field(
         default=None,
         description="Type ldap: the file that holds this account's password (one line end after it is dropped). A "
         "relative path is looked for in the secrets folder if there is one, otherwise beside this file.",
     )
-    base: str | None = Field(
+    base: Annotated[str, AfterValidator(ldap.read_dn)] | None = Field(
         default=None, min_length=1, max_length=1000, description="Type ldap: the DN below which customers are searched."
     )
-    filter: str = Field(
+    filter: Annotated[str, AfterValidator(ldap.read_filter)] = Field(
         default="(|(sAMAccountName={user})(userPrincipalName={user}))",
         min_length=1,
         max_length=2000,
-        description="Type ldap: the search; {user} is the name as it came, escaped. Two hits are refused.",
+        description="Type ldap: the search (RFC 4515); {user} is the name as it came, without DOMAIN\\, as a value "
+        "that cannot change the filter. Two hits are refused.",
     )
-    groups: tuple[str, ...] = Field(
+    dn_template: Annotated[str, AfterValidator(ldap.read_template)] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Type ldap: what customers are bound as, in place of a search: a DN, or {user}@bank.example; "
+        "{user} is the name without DOMAIN\\ and @realm.",
+    )
+    customer_attribute: Annotated[str, AfterValidator(ldap.read_attribute)] | None = Field(
+        default=None,
+        max_length=64,
+        description="Type ldap: the attribute of an account that holds the contract ID, such as sAMAccountName (left "
+        "out: the name as it came, without DOMAIN\\ and @realm).",
+    )
+    domains: Annotated[tuple[str, ...], AfterValidator(ldap.read_domains)] = Field(
+        default=(),
+        max_length=16,
+        description="Type ldap: what may stand before a backslash in a name (left out: anything); with anything else "
+        "it is nobody's name.",
+    )
+    groups: Annotated[tuple[str, ...], AfterValidator(ldap.read_dns)] = Field(
         default=(),
         max_length=100,
         description="Type ldap: the DNs of groups of which the customer has to be in one, also through other groups "
         "(left out: anybody who is found).",
     )
-
-    @field_validator("urls")
-    @classmethod
-    def _are_directories(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        for url in urls:
-            match = _LDAP_URL.fullmatch(url) if len(url) <= 300 else None
-            if match is None or (match[3] is not None and not 1 <= int(match[3]) <= 65535):
-                raise ValueError(f'{url[:80]!r} is not a directory\'s address: write "ldaps://dc1.example"')
-        if len(set(urls)) != len(urls):
-            raise ValueError("names a server twice")
-        return urls
-
-    @field_validator("filter")
-    @classmethod
-    def _names_the_user(cls, text: str) -> str:
-        if _USER not in text:
-            raise ValueError('does not say where the name goes: "(uid={user})"')
-        if not (text.startswith("(") and text.endswith(")")) or text.count("(") != text.count(")"):
-            raise ValueError('does not parse: each part stands in brackets, "(|(uid={user})(mail={user}))"')
-        return text
+    group_base: Annotated[str, AfterValidator(ldap.read_dn)] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Type ldap: the DN below which groups are, where the server is no Active Directory (left out: "
+        "base).",
+    )
+    timeout: float = seconds(
+        2.0, 0.1, 30, "Type ldap: seconds for one server to answer, with all it is asked about a login."
+    )
+    dead_seconds: float = seconds(
+        30.0, 0.1, 3600, "Type ldap: seconds for which a server that did not answer is asked only after the others."
+    )
+    connections: int = count(8, 1, 256, "Type ldap: logins that each process asks about at once.")
+    max_waiting: int = count(
+        256, 1, 100_000, "Type ldap: logins that may wait for that in each process; further ones get no answer."
+    )
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
@@ -231,16 +253,5 @@ class FirstFactorSettings(Section):
         if self.name == LOCAL and self.type != LOCAL:
             raise ValueError("the name local belongs to the hashes that are kept here: choose another")
         if self.type == "ldap":
-            self._check_directory()
+            ldap.check_together(self)
         return self
-
-    def _check_directory(self) -> None:
-        if not self.urls:
-            raise ValueError('urls names no server: ["ldaps://dc1.example"]')
-        plain = [url for url in self.urls if url.startswith("ldap://")]
-        if plain and not self.start_tls:
-            raise ValueError(f"{plain[0]} would carry passwords in clear: write ldaps://, or start_tls = true")
-        if self.start_tls and len(plain) != len(self.urls):
-            raise ValueError("start_tls is for ldap:// only: ldaps:// speaks TLS from the beginning")
-        if (self.bind_dn is None) != (self.bind_password_file is None):
-            raise ValueError("bind_dn and bind_password_file go together: give both, or neither")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sekisho.directories import access_to, accounts_of
 from sekisho.first_factor_checks import MADE_TYPES
 from sekisho.first_factors import MAKERS
 from tests.core.settings_files import CLIENT, SECRET, STORE, good, private, report, warnings
@@ -53,7 +54,18 @@ def test_the_types_that_pass_are_those_that_can_be_made() -> None:
         (LDAP + 'bind_dn = "CN=a"\n', "bind_dn and bind_password_file go together"),
         (LDAP + 'bind_password_file = "nowhere"\n', "nowhere is not a file"),
         (LDAP + 'filter = "(uid=taro)"\n', "does not say where the name goes"),
-        (LDAP + 'filter = "(uid={user}"\n', "does not parse"),
+        (LDAP + 'filter = "(uid={user}"\n', "does not parse: it has a bracket that is not closed, at character 6"),
+        (LDAP + 'filter = "(uid={user})(x=y)"\n', "does not parse: it goes on behind its end, at character 13"),
+        (LDAP + 'groups = ["Tellers"]\n', "'Tellers' is no DN"),
+        (LDAP + 'group_base = "here"\n', "first_factors[0].group_base: is no DN"),
+        (LDAP + 'customer_attribute = "a b"\n', "is not the name of an attribute"),
+        (LDAP + 'domains = ["BANK\\\\"]\n', "without the backslash"),
+        (LDAP + 'dn_template = "uid={user},DC=x"\n', "base is for searches, and with dn_template nobody is searched"),
+        (LDAP.replace('base = "DC=bank,DC=example"', 'dn_template = "uid=,DC=x"'), "once where the name goes"),
+        (LDAP.replace('base = "DC=bank,DC=example"', 'dn_template = "a{user} b/c"'), "is neither a DN nor a name"),
+        (LDAP.replace("dc1.example", "[::1]x"), "is not a directory's address"),
+        (LDAP.replace("dc1.example", "dc1.example:0"), "is not a directory's address"),
+        (LDAP.replace("ldaps://", "ldap://") + "start_tls = true\ntimeout = 0\n", "first_factors[0].timeout: "),
         (LDAP + 'upstream = "core"\n', "upstream means nothing for type ldap"),
     ],
 )  # fmt: skip
@@ -99,3 +111,36 @@ def test_a_secret_of_an_upstream_in_a_file_that_all_can_read_is_a_risk(tmp_path:
     from sekisho.settings import load
 
     assert any("everybody can read it" in str(one) for one in load(path, environment={}).warnings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LDAP,
+        LDAP.replace("ldaps://dc1.example", "ldap://localhost"),
+        LDAP.replace("ldaps://dc1.example", "ldap://[::1]:3389/"),
+        LDAP.replace("ldaps://", "ldap://") + "start_tls = true\n",
+        LDAP.replace("ldaps://", "ldap://") + "allow_plain_text = true\n",
+        LDAP.replace('base = "DC=bank,DC=example"', 'dn_template = "{user}@bank.example"'),
+        LDAP.replace('base = "DC=bank,DC=example"', 'dn_template = "uid={user},ou=people,dc=x"'),
+    ],
+)
+def test_directories_that_can_be_asked(tmp_path: Path, text: str) -> None:
+    [section] = good(tmp_path, STORE + text).settings.first_factors
+    assert access_to(section).places and accounts_of(section)
+
+
+def test_files_of_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
+    text = LDAP + 'ca_file = "ca.pem"\nbind_dn = "CN=a"\nbind_password_file = "bind"\n'
+    private(tmp_path / "ca.pem", "no certificate")
+    for content, mode, said in (("secret", 0o644, "can be read by everybody"), ("\n", 0o600, "is empty, and a bind")):
+        private(tmp_path / "bind", content, mode)
+        lines = report(tmp_path, STORE + text)
+        assert any("first_factors[0].ca_file: ca.pem holds no CA certificate in PEM" in line for line in lines), lines
+        assert any("first_factors[0].bind_password_file: bind " in line and said in line for line in lines), lines
+        assert "secret" not in "".join(lines)
+
+
+def test_a_server_that_has_more_time_than_the_gateway_waits(tmp_path: Path) -> None:
+    lines = report(tmp_path, STORE + LDAP + "timeout = 5\n" + CLIENT + 'first_factor = "directory"\n')
+    assert any("radius.request_seconds gives up after 5" in line for line in lines), lines

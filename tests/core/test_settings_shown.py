@@ -28,6 +28,7 @@ from radius_server.settings import ClientSettings
 from sekisho.first_factor_checks import MADE_TYPES as MADE
 from sekisho.settings import Settings, load
 from tests.core.settings_files import CLIENT, SECRET, STORE, good, private, report, written
+from tests.ldap.certificates import Authority
 
 CONFIG = Path(__file__).parents[2] / "config"
 PASSPHRASE = "correct-horse-battery-staple-42"
@@ -203,22 +204,22 @@ def test_the_example_of_first_factors_is_whole_and_good_where_their_types_are_ma
     example = (CONFIG / "sekisho.toml").read_text().partition("#     [[upstreams]]")[2].partition("\n\n")[0]
     text = re.sub(r"^#     ?|^#$", "", f"#     [[upstreams]]{example}", flags=re.MULTILINE)
     values = tomllib.loads(text)
-    (upstream,), (by_radius, by_ldap) = values["upstreams"], values["first_factors"]
+    (upstream,), (by_radius, by_ldap, by_name) = values["upstreams"], values["first_factors"]
     assert set(upstream) | {"secret"} == set(UpstreamSettings.model_fields)
-    assert set(by_radius) | set(by_ldap) == set(FirstFactorSettings.model_fields)
+    assert set(by_radius) | set(by_ldap) | set(by_name) == set(FirstFactorSettings.model_fields)
     private(tmp_path / "core.secret")
     private(tmp_path / "bind.password")
-    private(tmp_path / "ad-ca.pem", "")
-    wanted = [name for name, one in (("core-passwords", by_radius), ("directory", by_ldap)) if one["type"] in MADE]
+    Authority(tmp_path, "ad-ca")
+    wanted = [one["name"] for one in (by_radius, by_ldap, by_name) if one["type"] in MADE]
     clients = "".join(
         f'[[radius.clients]]\nname = "{name}"\nnetwork = "10.{number}.0.0/16"\nsecret = "{SECRET}"\n'
         f'first_factor = "{name}"\n'
         for number, name in enumerate(wanted)
     )
-    if len(wanted) == 2:
-        assert good(tmp_path, STORE + text + "\n" + clients).warnings == ()
+    if len(wanted) == 3:
+        assert good(tmp_path, f"{STORE}{text}\n{clients}").warnings == ()
     else:
-        assert any("comes later" in line for line in report(tmp_path, STORE + text + "\n" + clients))
+        assert any("comes later" in line for line in report(tmp_path, f"{STORE}{text}\n{clients}"))
 
 
 def test_the_example_of_a_profile_is_good(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ class Directory:
 
     has_rounds = False
     one_reading = True
+    relays = False
 
     def __init__(self, access: Access, accounts: Accounts, limits: Limits) -> None:
         self._access, self._accounts, self._limits = access, accounts, limits

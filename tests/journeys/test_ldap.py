@@ -1,0 +1,182 @@
+"""A bank whose passwords are in a directory: radclient -> Sekisho -> slapd, in every mode; the pages' sign-in too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from otp_core.audit import Event
+from otp_core.messages import PROBLEM_TEXTS
+from otp_core.model import Language, TokenSpec
+from tests.ldap.slapd import BASE, PASSWORD, SERVICE, SERVICE_PASSWORD, Slapd, dn_of, slapd
+from tests.radius.tools import counted, heard, login, oath, radclient, received
+from tests.sekisho import STAFF, Customer, Sekisho, client_table
+
+ACCEPT, REJECT, CHALLENGE = "Access-Accept", "Access-Reject", "Access-Challenge"
+MODES = {"challenge": 1, "append": 2, "auto": 3, "password": 4, "explains": 5, "by attribute": 6}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    with slapd(tmp_path_factory.mktemp("slapd")) as server:
+        yield server
+
+
+def first_factor(server: Slapd, name: str, *more: str) -> str:
+    return "\n".join(
+        (
+            "[[first_factors]]",
+            f'name = "{name}"',
+            'type = "ldap"',
+            f'urls = ["{server.url}"]',
+            f'ca_file = "{server.authority.file}"',
+            f'bind_dn = "{SERVICE}"',
+            'bind_password_file = "bind.password"',
+            f'base = "{BASE}"',
+            'filter = "(&(objectClass=inetOrgPerson)(|(uid={user})(mail={user})))"',
+            *more,
+            "",
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def sekisho(tmp_path_factory: pytest.TempPathFactory, server: Slapd) -> Iterator[Sekisho]:
+    folder = tmp_path_factory.mktemp("bank")
+    (folder / "bind.password").write_text(SERVICE_PASSWORD + "\n")
+    (folder / "bind.password").chmod(0o600)
+    usual = {"first_factor": '"directory"', "reject_delay": 0.1}
+    by_attribute = usual | {"first_factor": '"by attribute"'}
+    clients = "".join(client_table(mode, f"127.0.0.{MODES[mode]}", mode, **usual) for mode in list(MODES)[:4])
+    clients += client_table("explains", "127.0.0.5", "password", **usual, explain_password_problems="true")
+    clients += client_table("by attribute", "127.0.0.6", "challenge", **by_attribute)
+    more = first_factor(server, "directory")
+    more += first_factor(server, "by attribute", 'customer_attribute = "employeeNumber"')
+    one = Sekisho(folder, clients=clients, more=more)
+    try:
+        yield one.start()
+        one.stop()
+        counted(one)
+        said = one.log_text()
+        assert PASSWORD not in said and SERVICE_PASSWORD not in said
+        assert one.traceback() == ""
+    finally:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def taro(sekisho: Sekisho) -> Customer:
+    return holder(sekisho, "taro")
+
+
+def holder(sekisho: Sekisho, contract_id: str, *, token: bool = True) -> Customer:
+    """A customer without a password here."""
+    number = len(sekisho.audit())
+    one = Customer(contract_id, PASSWORD, f"VSMT{number:08d}", contract_id.encode().ljust(20, b"x"))
+    sekisho.desk.customers.add(contract_id, STAFF)
+    if token:
+        sekisho.desk.tokens.import_rows([(one.token_id, one.seed, TokenSpec())], STAFF)
+        sekisho.desk.enrolment.enrol(contract_id, one.token_id, one.previous_code(), STAFF)
+    return one
+
+
+def ask(sekisho: Sekisho, mode: str, user: str, password: str, state: str = "", wait: float = 8) -> str:
+    source = f"Packet-Src-IP-Address=127.0.0.{MODES[mode]},"
+    return radclient(sekisho.port, source + login(user.replace("\\", "\\\\"), password, state), wait=wait)
+
+
+def test_the_code_is_asked_for_behind_the_directorys_password(sekisho: Sekisho, taro: Customer) -> None:
+    assert heard(ask(sekisho, "challenge", "taro", "not-it")) == REJECT
+    first = ask(sekisho, "challenge", "taro", PASSWORD)
+    assert heard(first) == CHALLENGE
+    [state] = received(first, "State")
+    assert heard(ask(sekisho, "challenge", "taro", oath(taro), state)) == ACCEPT
+
+
+def test_password_and_code_in_one_text_are_one_bind(sekisho: Sekisho, server: Slapd) -> None:
+    hanako = holder(sekisho, "hanako")
+    before = len(server.binds(dn_of("hanako")))
+    code = oath(hanako)
+    assert heard(ask(sekisho, "append", "hanako", PASSWORD + "000000")) == REJECT
+    time.sleep(0.3)
+    assert heard(ask(sekisho, "append", "hanako", PASSWORD + code)) == ACCEPT
+    assert heard(ask(sekisho, "append", "hanako", "not-it" + code)) == REJECT
+    assert len(server.binds(dn_of("hanako"))) - before == 3
+
+
+def test_mode_auto_takes_one_reading(sekisho: Sekisho, server: Slapd) -> None:
+    jiro = holder(sekisho, "jiro")
+    before = len(server.binds(dn_of("jiro")))
+    assert heard(ask(sekisho, "auto", "jiro", PASSWORD + oath(jiro))) == ACCEPT
+    assert heard(ask(sekisho, "auto", "jiro", PASSWORD)) == CHALLENGE
+    assert heard(ask(sekisho, "auto", "jiro", PASSWORD + "000000")) == REJECT
+    assert len(server.binds(dn_of("jiro"))) - before == 3
+
+
+def test_whichever_name_is_typed_it_is_one_customer_in_both_rounds(sekisho: Sekisho) -> None:
+    holder(sekisho, "K-0001", token=False)
+    for typed in ("taro", "BANK\\taro", "taro@bank.example", "TARO@Bank.Example"):
+        printed = ask(sekisho, "by attribute", typed, PASSWORD)
+        assert (heard(printed), received(printed, "User-Name")) == (ACCEPT, ["K-0001"])
+    assert [row.event for row in sekisho.audit("K-0001", Event.LOGIN_ACCEPTED)] == [Event.LOGIN_ACCEPTED] * 4
+    hanako = holder(sekisho, "K-0002")
+    [state] = received(ask(sekisho, "by attribute", "hanako", PASSWORD), "State")
+    printed = ask(sekisho, "by attribute", "BANK\\hanako", oath(hanako), state)
+    assert (heard(printed), received(printed, "User-Name")) == (ACCEPT, ["K-0002"])
+
+
+def test_an_account_that_is_nobodys_customer_is_told_from_a_wrong_password_inside_alone(sekisho: Sekisho) -> None:
+    unknown, wrong = ask(sekisho, "password", "shiro", PASSWORD), ask(sekisho, "password", "taro", "not-it")
+    nobody = ask(sekisho, "password", "nobody", PASSWORD)
+    assert [heard(one) for one in (unknown, wrong, nobody)] == [REJECT] * 3
+    assert received(unknown, "Reply-Message") == received(wrong, "Reply-Message") == received(nobody, "Reply-Message")
+    assert [row.reason for row in sekisho.audit("shiro")] == ["unknown customer"]
+    assert sekisho.audit("taro")[-1].reason == "wrong password"
+
+
+@pytest.mark.parametrize(
+    ("uid", "reason", "code"),
+    [
+        ("expired", "password expired, says the first factor", "password-expired"),
+        ("reset", "password has to be changed, says the first factor", "password-must-change"),
+        ("locked", "account locked, says the first factor", "account-locked-there"),
+    ],
+)
+def test_the_state_of_an_account_is_told_inside_and_outside_only_where_it_is_wanted(
+    sekisho: Sekisho, uid: str, reason: str, code: str
+) -> None:
+    holder(sekisho, uid, token=False)
+    usual, explained = ask(sekisho, "password", uid, PASSWORD), ask(sekisho, "explains", uid, PASSWORD)
+    assert (heard(usual), heard(explained)) == (REJECT, REJECT)
+    assert received(usual, "Reply-Message") == received(ask(sekisho, "password", "taro", "not-it"), "Reply-Message")
+    assert received(explained, "Reply-Message") == [PROBLEM_TEXTS[Language.JA, code]]
+    assert [row.reason for row in sekisho.audit(uid, Event.LOGIN_REJECTED)] == [reason] * 2
+
+
+def test_an_outage_is_silence_and_no_wrong_password_and_ends_by_itself(
+    sekisho: Sekisho, server: Slapd, taro: Customer
+) -> None:
+    before = len(sekisho.audit())
+    server.stop()
+    try:
+        with ThreadPoolExecutor(5) as pool:
+            found = list(pool.map(lambda _: heard(ask(sekisho, "password", "taro", PASSWORD, wait=0.7)), range(5)))
+        assert (found, len(sekisho.audit())) == (["silence"] * 5, before)
+    finally:
+        server.start()
+    begun = time.monotonic()
+    assert heard(ask(sekisho, "challenge", "taro", PASSWORD)) == CHALLENGE
+    assert time.monotonic() - begun < 1, "nothing was counted, so nothing is slowed down"
+    sekisho.wait_for_log("a directory's server answers again")
+    assert "refuses connections" in sekisho.log_text()
+
+
+def test_twenty_customers_at_once_share_the_connections(sekisho: Sekisho, server: Slapd) -> None:
+    before = len(server.binds(SERVICE))
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(lambda _: heard(ask(sekisho, "challenge", "taro", PASSWORD)), range(20)))
+    assert found == [CHALLENGE] * 20
+    assert len(server.binds(SERVICE)) - before <= 8
