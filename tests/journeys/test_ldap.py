@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from otp_core.audit import Event
 from otp_core.messages import PROBLEM_TEXTS
 from otp_core.model import Language, TokenSpec
+from pam_module.frames import ResultCode
 from tests.ldap.slapd import BASE, PASSWORD, SERVICE, SERVICE_PASSWORD, Slapd, dn_of, slapd
-from tests.radius.tools import counted, heard, login, oath, radclient, received
-from tests.sekisho import STAFF, Customer, Sekisho, client_table
+from tests.pam.host import login as log_in_by_pam
+from tests.pam.host import wait_for
+from tests.radius.tools import heard, login, oath, radclient, received
+from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
+from tests.web.portal import Portal, PortalClient
 
 ACCEPT, REJECT, CHALLENGE = "Access-Accept", "Access-Reject", "Access-Challenge"
 MODES = {"challenge": 1, "append": 2, "auto": 3, "password": 4, "explains": 5, "by attribute": 6}
@@ -53,18 +61,26 @@ def sekisho(tmp_path_factory: pytest.TempPathFactory, server: Slapd) -> Iterator
     clients = "".join(client_table(mode, f"127.0.0.{MODES[mode]}", mode, **usual) for mode in list(MODES)[:4])
     clients += client_table("explains", "127.0.0.5", "password", **usual, explain_password_problems="true")
     clients += client_table("by attribute", "127.0.0.6", "challenge", **by_attribute)
-    more = first_factor(server, "directory")
+    port, socket_path = free_port(socket.SOCK_STREAM), Path(tempfile.mkdtemp(prefix="sk")) / "s"
+    doors = (
+        f'[web]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
+        f'first_factor = "by attribute"\n[pam]\nsocket = "{socket_path}"\n'
+        '[[pam.profiles]]\nname = "default"\nlanguage = "en"\nreject_delay = 0.1\nfirst_factor = "directory"\n'
+    )
+    more = doors + first_factor(server, "directory")
     more += first_factor(server, "by attribute", 'customer_attribute = "employeeNumber"')
     one = Sekisho(folder, clients=clients, more=more)
     try:
-        yield one.start()
+        one.start()
+        wait_for(socket_path)
+        yield one
         one.stop()
-        counted(one)
         said = one.log_text()
         assert PASSWORD not in said and SERVICE_PASSWORD not in said
         assert one.traceback() == ""
     finally:
         one.close()
+        shutil.rmtree(socket_path.parent)
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +196,50 @@ def test_twenty_customers_at_once_share_the_connections(sekisho: Sekisho, server
         found = list(pool.map(lambda _: heard(ask(sekisho, "challenge", "taro", PASSWORD)), range(20)))
     assert found == [CHALLENGE] * 20
     assert len(server.binds(SERVICE)) - before <= 8
+
+
+# The other doors
+
+
+def pages(sekisho: Sekisho) -> PortalClient:
+    assert sekisho.settings.web is not None
+    return PortalClient(Portal(sekisho, sekisho.settings.web.listen.port))
+
+
+def signed_in(sekisho: Sekisho, typed: str, password: str = PASSWORD) -> tuple[int, str, str]:
+    """What the page says: status, title, what is wrong."""
+    client = pages(sekisho)
+    answer = client.post("/enrol", contract_id=typed, password=password, key="")
+    return answer.status, answer.title, answer.wrong
+
+
+def test_customers_sign_in_to_the_pages_with_the_directorys_password_by_any_name(sekisho: Sekisho) -> None:
+    holder(sekisho, "K-0003", token=False)
+    for typed in ("jiro", "jiro@bank.example"):
+        status, title, wrong = signed_in(sekisho, typed)
+        assert (status, wrong) == (200, "") and "nrol" in title
+    with ThreadPoolExecutor(3) as pool:  # each refusal takes a second
+        refused = list(pool.map(lambda typed: signed_in(sekisho, typed, "not-it"), ("jiro", "nobody", "saburo")))
+    assert len(set(refused)) == 1 and refused[0][2]
+    assert sekisho.audit("K-0003")[-1].reason == "wrong password, or too soon after one"
+
+
+def test_a_pam_profile_asks_the_directory(sekisho: Sekisho) -> None:
+    shiro = holder(sekisho, "shiro")
+    assert sekisho.settings.pam is not None
+    path = sekisho.settings.pam.socket
+    went = log_in_by_pam(path, "shiro", PASSWORD, shiro.code())
+    assert (went.code, went.roles) == (ResultCode.SUCCESS, ["password", "otp"])
+    assert log_in_by_pam(path, "shiro", "not-it", "000000").code == ResultCode.AUTH_ERR
+
+
+def test_an_outage_is_a_page_of_its_own_and_authinfo_unavail(sekisho: Sekisho, server: Slapd) -> None:
+    assert sekisho.settings.pam is not None
+    server.stop()
+    try:
+        status, title, _ = signed_in(sekisho, "jiro")
+        assert status == 503 and title.startswith("This is not possible at the moment")
+        assert log_in_by_pam(sekisho.settings.pam.socket, "shiro", PASSWORD).code == ResultCode.UNAVAILABLE
+    finally:
+        server.start()
+    assert signed_in(sekisho, "jiro")[0] == 200
