@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from otp_core.first_factor import LOCAL_PASSWORD, Accounts, FirstFactor
 from otp_core.first_factor.asked_once import AskedOnce, KeptAttributes
-from otp_core.first_factor.ldap.directory import Directory
 from otp_core.first_factor.shared_answers import SharedAnswers
 from otp_core.first_factor.unasked import Unasked
 from otp_core.radius.dictionary import CannotEncode, Dictionary
@@ -31,13 +30,15 @@ from sekisho.settings import Settings
 @dataclass
 class Supplies:
     """What a first factor is made from. ``local``: the one that checks the hashes in the store. ``exits``: closed with
-    the application; a first factor puts there what it opens. ``upstreams``: those that were made, by name."""
+    the application; a first factor puts there what it opens. ``upstreams``: those that were made, by name.
+    ``accounts``: those that know customers by other names put themselves there."""
 
     settings: Settings
     local: FirstFactor
     sealer: Sealer
     exits: AsyncExitStack
     upstreams: dict[str, Upstream] = field(default_factory=dict)
+    accounts: dict[str, Accounts] = field(default_factory=dict)
 
     def upstream(self, name: str) -> Upstream:
         """The upstream of this name, one for all first factors that name it."""
@@ -79,6 +80,7 @@ Maker = Callable[[FirstFactorSettings, Supplies], FirstFactor]
 def _directory(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
     directory = make_directory(section)
     supplies.exits.callback(directory.close)
+    supplies.accounts[section.name] = directory
     return directory
 
 
@@ -106,14 +108,13 @@ def make_first_factors(supplies: Supplies) -> Made:
     made = {section.name: MAKERS[section.type](section, supplies) for section in supplies.settings.first_factors}
     if not any(factor.one_reading for factor in made.values()):
         return Made({LOCAL_PASSWORD: supplies.local, **made}, {}, None, {})
-    accounts = {name: factor for name, factor in made.items() if isinstance(factor, Directory)}
     answers = SharedAnswers(_answers_file(supplies.settings))
     supplies.exits.callback(answers.close)
     for name, factor in made.items():
         if factor.one_reading:
             made[name] = AskedOnce(factor, answers, supplies.sealer)
     by_name = {LOCAL_PASSWORD: supplies.local, **made}
-    return Made(by_name, supplies.upstreams, KeptAttributes(answers, supplies.sealer), accounts)
+    return Made(by_name, supplies.upstreams, KeptAttributes(answers, supplies.sealer), supplies.accounts)
 
 
 def _answers_file(settings: Settings) -> Path:

@@ -19,6 +19,7 @@ from sekisho.cli.context import CliContext, ExitCode
 from sekisho.cli.contract_ids import examine_contract_ids
 from sekisho.cli.doctor_backup import examine_backups
 from sekisho.cli.doctor_clients import examine_clients
+from sekisho.cli.doctor_directories import examine_directories
 from sekisho.cli.doctor_files import examine_files
 from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.doctor_seals import examine_seals
@@ -86,6 +87,7 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     yield _sqlite()
     yield from _store(context, settings, deep)
     yield from examine_ports(settings, file_of(settings.store.url))
+    yield from examine_directories(settings)
 
 
 def _doors(settings: Settings) -> Iterator[CheckResult]:
