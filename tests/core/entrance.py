@@ -10,7 +10,7 @@ from typing import Any
 
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.queue import LoginQueue
-from otp_core.first_factor import FirstFactor
+from otp_core.first_factor import Accounts, FirstFactor
 from otp_core.first_factor.failures import FailureTable
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.policy import Delays
@@ -66,6 +66,7 @@ async def entrance(
     verifiers: Mapping[str, Verifier] | None = None,
     station_delays: Delays = NO_DELAYS,
     failures: FailureTable | None = None,
+    accounts: Mapping[str, Accounts] | None = None,
 ) -> AsyncIterator[Entrance]:
     login_reader = bank.store.login_reader()
     queue = LoginQueue(bank.store.login_batch(), bank.evaluator, bank.guarded, bank.store.ids)
@@ -75,7 +76,16 @@ async def entrance(
     stations = StationThrottle(station_delays, clock, table, fingerprint)
     first_factors = {"local": first_factor, **(more_factors or {})}
     authenticator = Authenticator(
-        queue, login_reader, bank.evaluator, first_factors, throttle, fingerprint, now, verifiers, stations=stations
+        queue,
+        login_reader,
+        bank.evaluator,
+        first_factors,
+        throttle,
+        fingerprint,
+        now,
+        verifiers,
+        stations=stations,
+        accounts=accounts,
     )
     try:
         yield Entrance(bank, authenticator, throttle, queue)

@@ -225,12 +225,12 @@ def test_customers_sign_in_to_the_pages_with_the_directorys_password_by_any_name
 
 
 def test_a_pam_profile_asks_the_directory(sekisho: Sekisho) -> None:
-    shiro = holder(sekisho, "shiro")
+    goro = holder(sekisho, "goro")
     assert sekisho.settings.pam is not None
     path = sekisho.settings.pam.socket
-    went = log_in_by_pam(path, "shiro", PASSWORD, shiro.code())
+    went = log_in_by_pam(path, "goro", PASSWORD, goro.code())
     assert (went.code, went.roles) == (ResultCode.SUCCESS, ["password", "otp"])
-    assert log_in_by_pam(path, "shiro", "not-it", "000000").code == ResultCode.AUTH_ERR
+    assert log_in_by_pam(path, "goro", "not-it", "000000").code == ResultCode.AUTH_ERR
 
 
 def test_an_outage_is_a_page_of_its_own_and_authinfo_unavail(sekisho: Sekisho, server: Slapd) -> None:
@@ -239,7 +239,7 @@ def test_an_outage_is_a_page_of_its_own_and_authinfo_unavail(sekisho: Sekisho, s
     try:
         status, title, _ = signed_in(sekisho, "jiro")
         assert status == 503 and title.startswith("This is not possible at the moment")
-        assert log_in_by_pam(sekisho.settings.pam.socket, "shiro", PASSWORD).code == ResultCode.UNAVAILABLE
+        assert log_in_by_pam(sekisho.settings.pam.socket, "goro", PASSWORD).code == ResultCode.UNAVAILABLE
     finally:
         server.start()
     assert signed_in(sekisho, "jiro")[0] == 200

@@ -99,6 +99,7 @@ PEOPLE_OF_THE_BANK: dict[str, dict[str, str]] = {
     "jiro": {"mail": "jiro@bank.example", "employeeNumber": "K-0003"},
     "saburo": {"mail": "twins@bank.example"},
     "shiro": {"mail": "twins@bank.example", "employeeNumber": "K-0005"},
+    "goro": {"mail": "goro@bank.example"},
     "expired": {"pwdPolicySubentry": f"cn=strict,{BASE}", "pwdChangedTime": "20200101000000Z"},
     "reset": {"pwdReset": "TRUE"},
     "locked": {"pwdAccountLockedTime": "000001010000Z"},

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from otp_core.first_factor import Question
 from otp_core.first_factor.ldap.connection import Place, Security
 from otp_core.first_factor.ldap.directory import Limits
 from otp_core.first_factor.ldap.membership import MOST_GROUPS
 from otp_core.login.table import Finding
-from otp_core.model import BackendSilent
+from otp_core.model import Attempt, BackendSilent, Mode, Policy
 from tests.ldap.asking import BY_UID, Setup, ask, finding, opened, run, setup_for
 from tests.ldap.certificates import Authority
 from tests.ldap.slapd import BASE, CUSTOMERS, GROUPS, PASSWORD, PEOPLE, SERVICE, Slapd, dn_of, slapd
@@ -158,6 +159,17 @@ def test_the_contract_id_is_the_accounts_attribute(server: Slapd) -> None:
 
     run(scene)
     assert finding(setup, "saburo") is Finding.UNKNOWN_CUSTOMER  # has none: an account, and no customer
+
+
+def test_an_account_of_somebody_else_lets_nobody_in(server: Slapd) -> None:
+    async def scene() -> None:
+        with opened(setup_for(server, customer_attribute="employeeNumber")) as directory:
+            hanako = await directory.account_of("hanako", asyncio.get_running_loop().time() + 5)
+            for account in (None, hanako):  # not asked whose name it is; asked about another
+                attempt = Attempt("taro", PASSWORD, Policy(Mode.PASSWORD), "gateway", account=account)
+                assert (await directory.check(Question(attempt, (PASSWORD,)))).reason is Finding.UNKNOWN_CUSTOMER
+
+    run(scene)
 
 
 def test_a_dn_template_needs_no_search(server: Slapd) -> None:

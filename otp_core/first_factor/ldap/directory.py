@@ -129,7 +129,7 @@ class Directory:
         account = known if isinstance(known, Account) else self._account_by_name(attempt.customer)
         deadline = self._in_time(attempt.deadline)
         async with self._place(deadline):
-            meaning = await self._ask(account, password, deadline)
+            meaning = await self._ask(account, attempt.customer, password, deadline)
         return FirstFinding(right=True) if meaning is Meaning.RIGHT else FirstFinding(False, reason=FINDINGS[meaning])
 
     # names
@@ -187,14 +187,17 @@ class Directory:
                 continue
         raise self._silence(trouble)
 
-    async def _ask(self, account: Account, password: bytes, deadline: float) -> Meaning:
-        """Another server is asked as long as no bind was sent; after that, the answer of this one counts, or none."""
+    async def _ask(self, account: Account, customer: str, password: bytes, deadline: float) -> Meaning:
+        """Another server is asked as long as no bind was sent; after that, the answer of this one counts, or none.
+        ``customer``: who is to be let in. An account of anybody else is nobody's here."""
         trouble: list[str] = []
         for server in self._servers.in_order():
             connection: Connection | None = None
             try:
                 async with self._turn(server, deadline, trouble):
                     found = account if account.dn is not None else await self._found(server, account)
+                    if found.customer.casefold() != customer.casefold():
+                        found = found._replace(dn="")
                     permitted = await self._is_permitted(server, found.dn or self._nobody)
                     connection = await self._servers.connection(server, searches=False)
             except _NextServer:
