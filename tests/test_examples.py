@@ -10,6 +10,7 @@ import pytest
 
 from otp_core.settings import ConfigProblems
 from sekisho.settings import load
+from tests.ldap.certificates import Authority
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -26,6 +27,7 @@ FED_BY = {
     r"\$ echo |Received Access-Reject|\.venv/bin/sekisho --config demo": "tests/journeys/test_demo.py",
     r"sekisho pam-offline": "tests/pam/test_offline.py",
     r"scrape_configs:": "tests/journeys/test_metrics.py",
+    r"ok    directory ": "tests/ldap/test_doctor.py",
     r"verdict door=radius": "tests/journeys/test_verdict_lines.py",
 }
 """How a block begins, and who feeds it. Settings are fed below."""
@@ -76,7 +78,9 @@ def test_whole_pages_are_fed_by_tests_that_read_them() -> None:
 
 def feed_settings(block: str, folder: Path) -> None:
     """To the reader of the settings, with the files that they name."""
-    for path in re.findall(r'"(/[^"]+\.(?:secret|key))"', block):
+    for path in re.findall(r'ca_file = "(/[^"]+\.pem)"', block):
+        block = block.replace(path, str(Authority(folder, Path(path).stem).file))
+    for path in re.findall(r'"(/[^"]+\.(?:secret|key|password))"', block):
         file = folder / Path(path).name
         file.write_text("c29tZS1zZWNyZXQtb2YtdGhpcnR5LXR3by1vY3RldHM=\n")
         file.chmod(0o600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +90,10 @@ def test_a_certificate_of_somebody_else_and_one_that_ends_soon(tmp_path: Path, s
 def test_every_server_is_asked(tmp_path: Path, server: Slapd) -> None:
     found = said(tmp_path, settings_for(server, urls=f'["{server.url}", "ldaps://localhost:1"]'))
     assert [state for state, _ in found] == [CheckState.OK, CheckState.FAIL]
+
+
+def test_the_lines_of_the_page_are_what_it_says(tmp_path: Path, server: Slapd) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "upstreams-ldap.md").read_text()
+    shown = re.findall(r"^    (ok|FAIL)  +directory people: \S+ (.*)$", page, re.MULTILINE)
+    found = said(tmp_path, settings_for(server, urls=f'["{server.url}", "ldaps://localhost:1"]'))
+    assert [(state.value, text.partition(" ")[2]) for state, text in found] == [(a.lower(), b) for a, b in shown]
