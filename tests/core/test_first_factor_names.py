@@ -34,6 +34,7 @@ class Directory:
     accounts: list[object] = field(default_factory=list)
     has_rounds = False
     one_reading = True
+    relays = False
     reachable = True
 
     async def account_of(self, typed: str, deadline: float) -> Known:
