@@ -19,6 +19,7 @@ from otp_core.model import BackendSilent
 from otp_core.radius.codec import Packet, PacketCode
 from otp_core.radius.requests import SignedRequest, write_status_server
 from otp_core.settings import Address
+from otp_core.tally import SECONDS, Histogram
 from otp_core.upstreams.channels import Call, CannotReach, Channels, NoRoom, Write
 from otp_core.upstreams.servers import Server, Servers
 
@@ -61,14 +62,14 @@ class Reply(NamedTuple):
 
 class Upstream:
     """One for a process and an entry of ``[[upstreams]]``. Made in the running event loop, to which it belongs.
-    ``in_flight``: logins under way."""
+    ``in_flight``: logins under way; ``seconds``: how long those took that were answered."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._loop = asyncio.get_running_loop()
         servers = [self._server(address) for address in plan.addresses]
         self.servers = Servers(plan.name, servers, plan.dead_seconds, plan.timeout + 1, self._loop.time)
-        self.in_flight = 0
+        self.in_flight, self.seconds = 0, Histogram(SECONDS)
         self._watches = [self._loop.create_task(self._watch(server)) for server in servers if plan.status_server]
 
     def _server(self, address: Address) -> Server:
@@ -94,9 +95,12 @@ class Upstream:
         if not known:
             raise BackendSilent(f"{self.plan.name}: {pinned}, which asked the question, is no server of it any more")
         self.in_flight += 1
+        begun = self._loop.time()
         try:
             with _Login(self._loop, write) as login:
-                return await self._try(login, known, deadline)
+                reply = await self._try(login, known, deadline)
+            self.seconds.observe(self._loop.time() - begun)
+            return reply
         finally:
             self.in_flight -= 1
 

@@ -31,6 +31,7 @@ from sekisho.cli import (
     sessions,
     staff,
     tokens,
+    upstreams,
 )
 from sekisho.cli.context import CliContext, Commands, default_config
 
@@ -120,6 +121,7 @@ clock.add_to(app)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(explain.app, name="explain")
 app.add_typer(notices.app, name="notice")
+app.add_typer(upstreams.app, name="upstream")
 app.add_typer(config.app, name="config")
 demo.add_to(app)
 pam.add_to(app, doctor.app)

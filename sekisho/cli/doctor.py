@@ -23,6 +23,7 @@ from sekisho.cli.doctor_directories import examine_directories
 from sekisho.cli.doctor_files import examine_files
 from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.doctor_seals import examine_seals
+from sekisho.cli.doctor_upstreams import examine_upstreams
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import say, say_json
 
@@ -88,6 +89,7 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     yield from _store(context, settings, deep)
     yield from examine_ports(settings, file_of(settings.store.url))
     yield from examine_directories(settings)
+    yield from examine_upstreams(settings)
 
 
 def _doors(settings: Settings) -> Iterator[CheckResult]:

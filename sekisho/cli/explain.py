@@ -7,9 +7,8 @@ run it can read store and key.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +16,7 @@ from otp_core.json_shapes import local_time
 from sekisho.cli.context import CliContext
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import hint, say, say_facts, say_json
+from sekisho.cli.silent_log import without_log
 
 if TYPE_CHECKING:
     from otp_core.authentication.explanation import Asked, Explanation
@@ -193,24 +193,8 @@ def _asked(context: CliContext, asked: Asked) -> Explanation:
         with explaining(context.settings, context.store) as explainer:
             return await explainer.explain(asked)
 
-    with _without_log():
+    with without_log():
         return asyncio.run(scene())
-
-
-@contextmanager
-def _without_log() -> Iterator[None]:
-    """The answer says it all, and what the server would log does not belong on standard output."""
-    import structlog
-
-    def drop(*_: object) -> NoReturn:
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    structlog.configure(processors=[drop])
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
 
 
 def _commands(found: Explanation) -> list[str]:

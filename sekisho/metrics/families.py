@@ -1,7 +1,7 @@
 """The table of all metrics: name, kind, labels and what it says. docs/metrics.md has the same table; a test compares.
 
 Names keep to Prometheus' conventions (https://prometheus.io/docs/practices/naming/). Values of labels are bounded: by
-this program, or by the settings (``client``). Never a customer, a token or an address.
+this program, or by the settings (``client``, ``upstream``, ``server``). Never a customer, a token or their address.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ UP, RESTARTS, BUILD = "sekisho_processes_up", "sekisho_process_restarts_total", 
 READABLE, STORE, LOG = "sekisho_store_readable", "sekisho_store_bytes", "sekisho_store_log_bytes"
 CHALLENGES, SESSIONS, LOCKED = "sekisho_challenges_open", "sekisho_sessions_open", "sekisho_customers_locked"
 THROTTLED = "sekisho_customers_throttled"
+UPSTREAM_LOGINS, UPSTREAM_SECONDS = "sekisho_upstream_logins_total", "sekisho_upstream_seconds"
+UPSTREAM_IGNORED, UPSTREAM_DEAD = "sekisho_upstream_ignored_total", "sekisho_upstream_server_dead"
+UPSTREAM_IN_FLIGHT = "sekisho_upstream_in_flight"
 WAITING, GIVEN_UP, BACKUP = "sekisho_notices_waiting", "sekisho_notices_failed", "sekisho_backup_age_seconds"
 
 _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
@@ -63,6 +66,11 @@ FAMILIES = (
     Family(BATCH, _H, (), "Logins in one batch.", SIZES),
     Family(BATCH_SECONDS, _H, (), "Reading, deciding, writing and flushing one batch.", SECONDS),
     Family(FLUSH_SECONDS, _H, (), "Flushing the store's log to the disk, other processes' flushes included.", SECONDS),
+    Family(UPSTREAM_LOGINS, _C, ("upstream", "server", "outcome"), "Logins that an upstream's server was asked about."),
+    Family(UPSTREAM_SECONDS, _H, ("upstream",), "From the question to an upstream to its valid reply.", SECONDS),
+    Family(UPSTREAM_IGNORED, _C, ("upstream", "server", "reason"), "Datagrams from there that answered no question."),
+    Family(UPSTREAM_DEAD, _G, ("upstream", "server"), "Processes for which that server counts as dead."),
+    Family(UPSTREAM_IN_FLIGHT, _G, ("upstream",), "Logins that wait for an upstream."),
     Family(HASHING, _G, (), "Passwords that wait for a thread to be hashed."),
     Family(CLOCK, _G, (), "1 while every process believes the clock; otherwise no login is answered."),
     Family(SYNCHRONISED, _G, (), "1 while the kernel says that the clock is synchronised."),

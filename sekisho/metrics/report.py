@@ -74,6 +74,14 @@ class Reporter:
         found[f.BATCH_SECONDS,] = values_of(queue.batch_seconds)
         if isinstance(self._application.login_batch, TimedFlushes):
             found[f.FLUSH_SECONDS,] = values_of(self._application.login_batch.flush_seconds)
+        for name, upstream in self._application.upstreams.items():
+            found[f.UPSTREAM_SECONDS, name] = values_of(upstream.seconds)
+            for server in upstream.servers:
+                at = str(server.address)
+                for outcome, number in server.counts.items():
+                    found[f.UPSTREAM_LOGINS, name, at, outcome] = [float(number)]
+                for reason, number in server.channels.ignored.items():
+                    found[f.UPSTREAM_IGNORED, name, at, reason] = [float(number)]
         for door in self._doors.values():
             if isinstance(door, CountingDoor):
                 figures = door.figures()
@@ -93,6 +101,10 @@ class Reporter:
             (f.HASHING,): application.hash_pool.waiting,
             (f.CLOCK,): self._believes_the_clock(),
         }
+        for name, upstream in application.upstreams.items():
+            found[f.UPSTREAM_IN_FLIGHT, name] = upstream.in_flight
+            for server in upstream.servers:
+                found[f.UPSTREAM_DEAD, name, str(server.address)] = bool(server.dead_because)
         for name, door in self._doors.items():
             if isinstance(door, CountingDoor):
                 found[f.IN_FLIGHT, name] = door.figures().in_flight

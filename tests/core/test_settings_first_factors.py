@@ -8,7 +8,7 @@ import pytest
 
 from sekisho.directories import access_to, accounts_of
 from sekisho.first_factor_checks import MADE_TYPES
-from sekisho.first_factors import MAKERS
+from sekisho.first_factors import MAKERS, relay_problems
 from tests.core.settings_files import CLIENT, SECRET, STORE, good, private, report, warnings
 
 UPSTREAM = f'[[upstreams]]\nname = "core"\nservers = ["192.0.2.10:1812"]\nsecret = "{SECRET}"\ntimeout = 1.5\n'
@@ -144,3 +144,17 @@ def test_files_of_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_server_that_has_more_time_than_the_gateway_waits(tmp_path: Path) -> None:
     lines = report(tmp_path, STORE + LDAP + "timeout = 5\n" + CLIENT + 'first_factor = "directory"\n')
     assert any("radius.request_seconds gives up after 5" in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("MS-MPPE-Send-Kye", "did you mean MS-MPPE-Send-Key?"),
+        ("No-Such-Thing-At-All", "add its file with radius.dictionary"),
+    ],
+)
+def test_an_attribute_that_cannot_be_relayed_is_found_before_the_start(tmp_path: Path, name: str, said: str) -> None:
+    text = STORE + UPSTREAM + f'relay_attributes = ["Class", "{name}", "MS-MPPE-Recv-Key", "Cisco-AVPair"]\n'
+    (problem,) = relay_problems(good(tmp_path, text).settings)
+    assert str(problem).startswith(f"upstreams[0].relay_attributes[1]: {name}: not in the dictionary")
+    assert said in str(problem)
