@@ -9,36 +9,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import structlog
 
 from otp_core.audit import Event
 from otp_core.authentication.queue import LoginQueue, OnVerdict
+from otp_core.authentication.readings import Fingerprint, Readings
 from otp_core.first_factor import Accounts, FirstFactor, Question
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.requests import FirstFinding, LoginRequest, NextRound, VerifierNeeded
-from otp_core.login.splitting import split
 from otp_core.login.table import Finding, Stage
 from otp_core.model import (
     Accept,
     Attempt,
     BackendSilent,
     Challenge,
-    LoginRecord,
     Mode,
-    OtpUse,
     Overloaded,
     Policy,
     Silence,
     Verdict,
 )
-from otp_core.otp import DIGITS, Fit, is_code, normalise_code
+from otp_core.otp import normalise_code
 from otp_core.station import counted_station, station_of
 from otp_core.store.engine import LoginReader
-from otp_core.verifier import LOCAL_VERIFIER, Verifier
+from otp_core.verifier import Verifier
 
 CANCEL_AFTER_SECONDS = 1.0
 """How long after an attempt's deadline a first factor or verifier may still say itself what is wrong."""
@@ -48,10 +46,6 @@ _MODE_CODE, _STAGE_CODE = Mode.CODE, Stage.CODE
 
 _ASKING = (Mode.CHALLENGE, Mode.AUTO)
 """Modes that ask for the code."""
-_USUAL_DIGITS = 6
-"""Of a code, where no token says how many."""
-
-Fingerprint = Callable[..., int]
 
 
 class KeptAttributes(Protocol):
@@ -88,7 +82,7 @@ class Authenticator:
         self._queue, self._login_reader, self._evaluator = queue, login_reader, evaluator
         self._first_factors, self._verifiers = first_factors, verifiers or {}
         self._throttle, self._stations, self._fingerprint, self._now_ms = throttle, stations, fingerprint, now_ms
-        self._kept_attributes = kept_attributes
+        self._kept_attributes, self._readings = kept_attributes, Readings(evaluator, fingerprint, now_ms)
         self._tasks: set[asyncio.Task[None]] = set()
         queue.on_verifier_needed = self._ask_verifier
 
@@ -354,9 +348,10 @@ class Authenticator:
         """The request for the queue: the reading whose password is right, or else the last. Raises BackendSilent."""
         if state is None:
             record = await self._login_reader.login_record(attempt.customer)
-            readings, most = self._readings(attempt, record)
             if self._first_factor(attempt.policy).one_reading:
-                readings, most = readings[:1], 1
+                readings, most = [self._readings.one_of(attempt, record)], 1
+            else:
+                readings, most = self._readings.all_of(attempt, record)
         else:
             stage = Stage.PASSWORD if attempt.policy.mode is Mode.PASSWORD else Stage.FIRST_ROUND
             readings, most = [(LoginRequest(attempt, stage), attempt.user_password)], 1
@@ -377,70 +372,6 @@ class Authenticator:
             request = next((one for one, _ in readings if one.code is not None), request)
         request.first = found
         return request
-
-    def _readings(self, attempt: Attempt, record: LoginRecord | None) -> tuple[list[tuple[LoginRequest, str]], int]:
-        """What of the text is the password and what the code, as the mode has it, never none; and how many readings
-        there would be if this customer had a token."""
-        mode, text = attempt.policy.mode, attempt.user_password
-        if mode is Mode.PASSWORD:
-            return [(LoginRequest(attempt, Stage.PASSWORD), text)], 1
-        lengths = _code_lengths(record)
-        stage = Stage.BOTH if mode is Mode.APPEND else Stage.FIRST_ROUND
-        fingerprint = self._code_shaped_fingerprint(text, lengths)
-        whole = LoginRequest(attempt, stage, text_fingerprint=fingerprint), text
-        if mode is Mode.CHALLENGE:
-            return [whole], 1
-        most = self._most_readings(attempt, lengths)
-        if record is None or not lengths:
-            return [whole], most
-        fitting, others = self._split(attempt, record, lengths)
-        if mode is Mode.AUTO:
-            # The likelier reading first, the others if its password is wrong. So a wrong code behind the right password
-            # is counted as one, and a text with a wrong password takes as long whether its code fits or not.
-            return [*fitting, whole, *others], most
-        return [*fitting, *others] or [(LoginRequest(attempt, Stage.BOTH, code=""), text)], most
-
-    def _split(
-        self, attempt: Attempt, record: LoginRecord, lengths: Sequence[int]
-    ) -> tuple[list[tuple[LoginRequest, str]], list[tuple[LoginRequest, str]]]:
-        """The readings as password and code, one for each length that a code of this customer's may have: those whose
-        code may fit a token, and the others, a used code first: where no password is held, it is not a wrong one."""
-        found: dict[Fit, list[tuple[LoginRequest, str]]] = {Fit.FITS: [], Fit.REUSED: [], Fit.WRONG: []}
-        for digits in lengths:
-            parts = split(attempt.user_password, digits, attempt.policy.separator, attempt.policy.code_first)
-            if parts is None:
-                continue
-            password, code = parts
-            # A code equal to the password is a client that repeats one answer: not an attempt.
-            both = LoginRequest(attempt, Stage.BOTH, code="" if code == password else code), password
-            found[self._best_fit(record, normalise_code(code))].append(both)
-        return found[Fit.FITS], found[Fit.REUSED] + found[Fit.WRONG]
-
-    def _most_readings(self, attempt: Attempt, lengths: Sequence[int]) -> int:
-        """How many readings the text could have. Where customers may have several tokens, of any length for everybody:
-        the time must not tell who has which."""
-        policy = attempt.policy
-        if self._evaluator.rules.tokens_per_customer > 1:
-            lengths = DIGITS
-        some = sum(
-            split(attempt.user_password, digits, policy.separator, policy.code_first) is not None
-            for digits in lengths or (_USUAL_DIGITS,)
-        )
-        return some + 1 if policy.mode is Mode.AUTO else max(some, 1)
-
-    def _best_fit(self, record: LoginRecord, code: str) -> Fit:
-        """FITS for what looks like a code that is due (of a token verified elsewhere, nobody here can say no), else
-        REUSED, else WRONG."""
-        fits = {
-            Fit.FITS if token.verifier != LOCAL_VERIFIER else self._evaluator.fit(token, code, self._now_ms())[0]
-            for token in record.tokens
-            if is_code(code, token.digits)
-        }
-        return next((one for one in (Fit.FITS, Fit.REUSED) if one in fits), Fit.WRONG)
-
-    def _code_shaped_fingerprint(self, text: str, lengths: Sequence[int]) -> int | None:
-        code = normalise_code(text)
-        return self._fingerprint(code.encode()) if any(is_code(code, digits) for digits in lengths) else None
 
     # Codes that are verified elsewhere
 
@@ -488,10 +419,3 @@ def _cancelled_at(attempt: Attempt) -> float | None:
     if math.isinf(attempt.deadline):
         return None
     return max(attempt.deadline, asyncio.get_running_loop().time()) + CANCEL_AFTER_SECONDS
-
-
-def _code_lengths(record: LoginRecord | None) -> Sequence[int]:
-    """How many digits the codes of the customer's active tokens have; none for a customer without one."""
-    if record is None or record.otp_use != OtpUse.ACTIVE:
-        return ()
-    return sorted({token.digits for token in record.tokens})

@@ -211,21 +211,41 @@ def test_a_customer_who_is_not_here_is_refused_whatever_the_first_factor_says(tm
 
 
 def test_a_server_elsewhere_is_asked_once_whatever_the_text_may_mean(tmp_path: Path) -> None:
-    """Mode auto and append give it one reading: password and code where the code fits now, otherwise the whole."""
+    """Where a text ends with a code's digits, that is the code, even a wrong or a used one; otherwise it is a password."""
+    bank, directory = Bank(tmp_path), Directory(one_reading=True)
+    taro = bank.customer()
+    jiro = bank.customer("jiro", None)
+
+    async def scene() -> None:
+        async with entrance(bank, KnownPasswords(), more_factors={ELSEWHERE: directory}) as door:
+            used = "sesame" + taro.code()
+            assert await door.says(taro, used, elsewhere(AUTO)) == Accept(GROUP)
+            for mode in (AUTO, APPEND):
+                assert await door.why(taro, used, elsewhere(mode)) == Finding.REUSED
+                assert await door.why(taro, "sesame000000", elsewhere(mode)) == Finding.WRONG
+                assert await door.why(taro, "wrong000000", elsewhere(mode)) == Finding.WRONG_PASSWORD
+            assert isinstance(await door.says(taro, "sesame", elsewhere(AUTO)), Challenge)
+            assert await door.why(taro, "sesame", elsewhere(APPEND)) == Finding.NOT_A_CODE
+            assert await door.why(jiro, "sesame000000", elsewhere(AUTO)) == Finding.WRONG_PASSWORD
+
+    run(scene)
+    sesame, wrong = ("sesame",), ("wrong",)
+    asked = [sesame, *[sesame, sesame, wrong] * 2, sesame, sesame, ("sesame000000",)]
+    assert [one.candidates for one in directory.questions] == asked
+
+
+def test_wrong_codes_behind_a_right_password_are_counted_and_lock(tmp_path: Path) -> None:
     bank, directory = Bank(tmp_path), Directory(one_reading=True)
     taro = bank.customer()
 
     async def scene() -> None:
         async with entrance(bank, KnownPasswords(), more_factors={ELSEWHERE: directory}) as door:
-            assert await door.says(taro, "sesame" + taro.code(), elsewhere(AUTO)) == Accept(GROUP)
-            assert await door.why(taro, "sesame000000", elsewhere(AUTO)) == Finding.WRONG_PASSWORD
-            assert await door.why(taro, "sesame000000", elsewhere(APPEND)) == Finding.WRONG
-            assert isinstance(await door.says(taro, "sesame", elsewhere(AUTO)), Challenge)
+            for _ in range(10):
+                assert await door.why(taro, "sesame000000", elsewhere(AUTO)) in (Finding.WRONG, Finding.TOO_SOON)
+                bank.clock.now += 60
+            assert await door.why(taro, "sesame" + taro.code(), elsewhere(AUTO)) == Finding.LOCKED
 
     run(scene)
-    assert [one.candidates for one in directory.questions] == [
-        ("sesame",), ("sesame000000",), ("sesame",), ("sesame",),
-    ]  # fmt: skip
 
 
 def test_an_empty_password_is_refused_before_anybody_elsewhere_is_asked(tmp_path: Path) -> None:
