@@ -211,7 +211,7 @@ def test_a_customer_who_is_not_here_is_refused_whatever_the_first_factor_says(tm
 
 
 def test_a_server_elsewhere_is_asked_once_whatever_the_text_may_mean(tmp_path: Path) -> None:
-    """Where a text ends with a code's digits, that is the code, even a wrong or a used one; otherwise it is a password."""
+    """Where a text ends with a code's digits, that is the code, even a wrong or used one; otherwise it is password."""
     bank, directory = Bank(tmp_path), Directory(one_reading=True)
     taro = bank.customer()
     jiro = bank.customer("jiro", None)
