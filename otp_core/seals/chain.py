@@ -13,7 +13,7 @@ from otp_core.seals.copies import CopiedSeal
 from otp_core.seals.findings import MOST_KEPT, Finding, Kind, differences, name_of, time_of, with_moves
 from otp_core.seals.rows import stretch_of
 from otp_core.seals.seal import Seal, hash_of, is_signed, read_seal
-from otp_core.store.trail import Piece, RawRow, SealRow
+from otp_core.store.trail import Piece, RawRow, SealRow, lines_of
 
 _EXPLAINING = (Event.STORE_RESTORED, Event.LOST_TIME_VOIDED)
 _EXPLAINING_OCTETS = tuple(event.value.encode() for event in _EXPLAINING)
@@ -152,7 +152,7 @@ class Verification:
             self._chain(f"{gone} since seal {seal.number}, and nothing in the trail says why: they were removed")
 
     def _check_rows(self, seal: Seal, row: SealRow, rows: list[RawRow]) -> None:
-        stretch = stretch_of(rows)
+        stretch = stretch_of(lines_of(rows))
         if stretch.digest != seal.digest or len(rows) != seal.rows:
             known = hash_of(row.marks) == seal.marks
             found = differences(seal, row.marks, rows) if known else []

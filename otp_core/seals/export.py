@@ -30,7 +30,7 @@ class ExportProblem(Exception):
     """A file that is no whole export; the text says where, and what is wrong."""
 
 
-def lines_of(pieces: Iterable[Piece]) -> Iterator[str]:
+def export_lines(pieces: Iterable[Piece]) -> Iterator[str]:
     """The lines of an export."""
     seals = rows = 0
     yield _line(_HEAD)

@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from otp_core.audit import ms_of
-from otp_core.seals.rows import entry_of, marks_of
+from otp_core.seals.rows import mark_of, marks_of
 from otp_core.seals.seal import Seal
-from otp_core.store.trail import RawRow
+from otp_core.store.trail import RawRow, line_of
 
 MOST_KEPT = 10_000
 """Findings that are kept; further ones are counted."""
@@ -43,8 +43,7 @@ def differences(seal: Seal, marks: bytes, rows: Iterable[RawRow]) -> list[Findin
     expected = dict(marks_of(marks))
     found: list[Finding] = []
     for row in rows:
-        entry = entry_of(row)
-        id_, mark = row[0], entry[8:16]
+        id_, mark = row[0], mark_of(line_of(row))
         sealed = expected.pop(id_, None)
         if sealed is None:
             text = f"{name_of(row)} was added after seal {seal.number} was made"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -23,7 +23,7 @@ from otp_core.seals.keys import public_name, read_seal_key
 from otp_core.seals.rows import stretch_of
 from otp_core.seals.seal import MOST_ROWS, Lost, Seal, hash_of, is_signed, read_seal
 from otp_core.store.engine import SealStore
-from otp_core.store.trail import RawRow, SealRow
+from otp_core.store.trail import Lines, SealRow, lines_of
 
 _log = structlog.get_logger("seals")
 
@@ -32,6 +32,8 @@ INTERVAL = 1.0
 
 _SAY_AGAIN = 300.0
 """Seconds between two lines about one trouble."""
+
+NO_LINES = lines_of([])
 
 EXPLAINS = (Event.STORE_RESTORED.encode(), Event.LOST_TIME_VOIDED.encode())
 """Events of the trail that say why seals may be gone: the store is an older one."""
@@ -80,7 +82,7 @@ class Sealer:
         """Make a seal over no rows: one that names the public key that seals from now on; None: the first one of that
         key, behind which the key of before seals nothing any more. Raises KeyProblem and StoreUnavailable."""
         key = read_seal_key(self._key_file)
-        while not self._append(key, self._store.newest(), [], successor=successor):
+        while not self._append(key, self._store.newest(), NO_LINES, successor=successor):
             pass
 
     def close(self) -> None:
@@ -93,7 +95,7 @@ class Sealer:
         lost = self._missing(newest)
         after = 0 if newest is None else newest.until
         rows = self._store.sealable(after, self._now_ms(), self._most_rows)
-        if not rows:
+        if not rows.ids:
             self._copy_again(newest)
             return False
         if lost is not None:
@@ -103,13 +105,13 @@ class Sealer:
             return True
         if newest is None and lost is None:
             self._begun()
-        return len(rows) == self._most_rows
+        return len(rows.ids) == self._most_rows
 
     def _append(
         self,
         key: Ed25519PrivateKey,
         newest: SealRow | None,
-        rows: Sequence[RawRow],
+        rows: Lines,
         lost: Lost | None = None,
         successor: str | None = None,
     ) -> bool:
@@ -126,9 +128,9 @@ class Sealer:
         seal = Seal(
             number=max(0 if newest is None else newest.number, 0 if lost is None else lost.number) + 1,
             after=after,
-            until=rows[-1][0] if rows else after,
-            rows=len(rows),
-            total=len(rows) + (0 if before is None else before.total),
+            until=rows.ids[-1] if rows.ids else after,
+            rows=len(rows.ids),
+            total=len(rows.ids) + (0 if before is None else before.total),
             digest=stretch.digest,
             marks=hash_of(stretch.marks),
             previous="" if newest is None else hash_of(newest.body),
@@ -138,7 +140,7 @@ class Sealer:
             lost=lost,
         )
         row = seal.signed(key, stretch.marks)
-        if not self._store.append(row, 0 if newest is None else newest.number, after, len(rows)):
+        if not self._store.append(row, 0 if newest is None else newest.number, after, len(rows.ids)):
             return False
         self.made += 1
         self._known, self._compared = CopiedSeal(row.number, row.body, row.signature), True
@@ -227,11 +229,12 @@ def _read(row: SealRow | None) -> Seal | None:
         return None
 
 
-def _explained(lost: Lost, rows: Sequence[RawRow]) -> Lost:
+def _explained(lost: Lost, rows: Lines) -> Lost:
     """With the row among these that says why seals are gone."""
-    for row in reversed(rows):
-        if row[1] in EXPLAINS:
-            return lost._replace(event=row[1].decode(), row=row[0])
+    for id_, line in zip(reversed(rows.ids), reversed(rows.lines), strict=True):
+        event = line.partition(b"\x1f")[0]
+        if event in EXPLAINS:
+            return lost._replace(event=event.decode(), row=id_)
     return lost
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import LoginRecord, OpenChallenge
-from otp_core.store.trail import RawRow, SealRow
+from otp_core.store.trail import Lines, SealRow
 from otp_core.tally import Histogram
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class SealStore(Protocol):
     def seal(self, number: int) -> SealRow | None:
         """The seal with this number. Raises StoreUnavailable."""
 
-    def sealable(self, after: int, now_ms: int, limit: int) -> list[RawRow]:
+    def sealable(self, after: int, now_ms: int, limit: int) -> Lines:
         """The first rows with ids above ``after``, up to the horizon: the id above which rows may still come, or of
         moments behind ``now_ms``. Raises StoreUnavailable."""
 

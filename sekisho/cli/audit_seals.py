@@ -84,12 +84,12 @@ def export(
       sekisho audit export trail.jsonl
       sekisho audit export | gzip > trail.jsonl.gz
     """
-    from otp_core.seals.export import lines_of
+    from otp_core.seals.export import export_lines
 
     context: CliContext = ctx.obj
     trail = context.store.trail()
     with progress("exporting the audit trail", trail.size()) as advance, _written(file) as write:
-        for number, line in enumerate(lines_of(trail.pieces(trail.newest()))):
+        for number, line in enumerate(export_lines(trail.pieces(trail.newest()))):
             write(line)
             if number % 1000 == 0:
                 advance(number)

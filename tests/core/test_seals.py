@@ -19,13 +19,14 @@ from otp_core.login.requests import LoginRequest
 from otp_core.model import Accept
 from otp_core.sealing import KeyProblem
 from otp_core.seals.chain import Verification
-from otp_core.seals.export import ExportProblem, lines_of, pieces_of
+from otp_core.seals.export import ExportProblem, export_lines, pieces_of
 from otp_core.seals.keys import create_seal_key, public_name, public_pem, read_public_key, read_seal_key
-from otp_core.seals.rows import entry_of
+from otp_core.seals.rows import mark_of, stretch_of
 from otp_core.seals.seal import read_seal
 from otp_core.store.backup import back_up
 from otp_core.store.restore import Order, restore
-from otp_core.store.trail import RawRow
+from otp_core.store.sqlite import driver
+from otp_core.store.trail import RawRow, line_of, lines_of
 from tests.core.bank import Bank
 from tests.core.batches import code_request, login_batch_of, run_batch
 from tests.core.sealed_trail import SealedTrail
@@ -146,15 +147,14 @@ def test_rows_that_exchange_places_are_both_named(trail: SealedTrail) -> None:
     assert re.fullmatch(f"rows {one} of .* and {other} of .* have exchanged places", said(trail))
 
 
-def test_rows_that_are_exchanged_with_their_marks_are_found_by_the_digest(trail: SealedTrail) -> None:
+def test_a_row_that_was_changed_with_its_mark_is_found_by_the_digest(trail: SealedTrail) -> None:
     row = trail.ids()[FIFTH]
+    pieces = list(trail.bank.store.trail().pieces(2))
+    (before,) = [line_of(one) for piece in pieces for one in piece.rows if one[0] == row]
+    marks = next(piece.seal.marks for piece in pieces if piece.seal and piece.seal.number == 2)
+    forged = marks.replace(mark_of(before), mark_of(before[:-5] + b"other"))
+    assert forged != marks and before.endswith(b"\x1f")
     trail.tamper(f"UPDATE audit SET reason = 'other' WHERE id = {row}")  # noqa: S608
-    (changed,) = [entry_of(one) for piece in trail.bank.store.trail().pieces(9) for one in piece.rows if one[0] == row]
-    marks = next(
-        piece.seal.marks for piece in trail.bank.store.trail().pieces(2) if piece.seal and piece.seal.number == 2
-    )
-    at = marks.index(row.to_bytes(8, "big"))
-    forged = marks[:at] + changed[:16] + marks[at + 16 :]
     trail.tamper(f"UPDATE seal SET marks = x'{forged.hex()}' WHERE number = 2")  # noqa: S608
     assert "the rows under seal 2" in said(trail) and "the marks that would tell which were changed too" in said(trail)
 
@@ -479,7 +479,7 @@ def test_a_restored_store_goes_on_with_the_chain_and_verification_says_what_happ
 
 def exported(trail: SealedTrail) -> list[str]:
     store = trail.bank.store.trail()
-    return list(lines_of(store.pieces(store.newest())))
+    return list(export_lines(store.pieces(store.newest())))
 
 
 def verify_lines(trail: SealedTrail, lines: list[str]) -> list[str]:
@@ -528,9 +528,36 @@ VALUES = st.one_of(st.none(), st.binary(max_size=4), st.text("a\\\0\x1fs0", max_
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(VALUES, min_size=6, max_size=6), st.lists(VALUES, min_size=6, max_size=6))
-def test_two_rows_have_one_entry_only_if_they_are_the_same(one: list[bytes | None], other: list[bytes | None]) -> None:
+def test_two_rows_have_one_line_only_if_they_are_the_same(one: list[bytes | None], other: list[bytes | None]) -> None:
     rows: list[RawRow] = [(1, *one), (1, *other)]
-    assert (entry_of(rows[0]) == entry_of(rows[1])) == (one == other)
+    assert (line_of(rows[0]) == line_of(rows[1])) == (one == other)
+
+
+TEXTS = st.text("a\\\0\x1f\x1es,0山", max_size=4)
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(st.lists(st.tuples(TEXTS, st.none() | TEXTS, st.none() | TEXTS), min_size=1, max_size=5))
+def test_what_is_sealed_is_what_is_verified_whatever_the_rows_hold(
+    bank_for_lines: Bank, rows: list[tuple[str, str | None, str | None]]
+) -> None:
+    """The sealer has SQLite join the lines; who verifies reads the rows."""
+    with driver.connect(str(bank_for_lines.database)) as connection:
+        connection.execute("DELETE FROM audit")
+        connection.executemany(
+            "INSERT INTO audit VALUES (?, 'e', ?, ?, ?, '', ?)",
+            [(at, reason, *names, reason) for at, (reason, *names) in enumerate(rows, 1)],
+        )
+    connection.close()
+    sealable = bank_for_lines.store.seals().sealable(0, 1_800_000_000_000, 10)
+    (piece,) = bank_for_lines.store.trail().pieces(0)
+    assert stretch_of(sealable) == stretch_of(lines_of(piece.rows))
+    assert sealable.ids.tolist() == list(range(1, len(rows) + 1))
+
+
+@pytest.fixture(scope="module")
+def bank_for_lines(tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    return Bank(tmp_path_factory.mktemp("lines"))
 
 
 @settings(max_examples=examples(100), deadline=None)

@@ -20,6 +20,7 @@ into the future.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -29,13 +30,19 @@ from sqlalchemy import Connection
 from otp_core.audit import id_at
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
-from otp_core.store.trail import LOWEST, Piece, RawRow, SealRow
+from otp_core.store.trail import LOWEST, Lines, Piece, RawRow, SealRow, are_plain, lines_of, split
 
 SETTLED_MS = 150
 """Rows younger than this are left for the next seal, so that hardly any row comes late."""
 
 _COLUMNS = "id, event, actor, customer, token, source, reason"
 _ROWS = f"SELECT {_COLUMNS} FROM audit WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?"  # noqa: S608  constants
+_JOINED = """
+SELECT group_concat(id), group_concat(event || char(31) || actor || char(31) || coalesce(customer, char(0)) || char(31)
+  || coalesce(token, char(0)) || char(31) || source || char(31) || reason, char(30)),
+  count(*), sum((customer IS NULL) + (token IS NULL)) FROM audit WHERE id >= ? AND id <= ?
+"""
+_BEHIND = "SELECT id FROM audit WHERE id >= ? AND id <= ? ORDER BY id LIMIT 1 OFFSET ?"
 _FOREIGN = """
 SELECT id FROM audit WHERE NOT (typeof(event) = 'text' AND typeof(actor) = 'text'
   AND typeof(customer) IN ('text', 'null') AND typeof(token) IN ('text', 'null')
@@ -70,10 +77,13 @@ class SqliteSealStore:
         with self._connection.guarded() as connection:
             return _seal(connection, _SEALS, number - 1, number, 1)
 
-    def sealable(self, after: int, now_ms: int, limit: int) -> list[RawRow]:
+    def sealable(self, after: int, now_ms: int, limit: int) -> Lines:
         """See ``store.engine.SealStore``."""
+        until = id_at(now_ms - SETTLED_MS)
         with self._connection.guarded() as connection:
-            return rows_between(connection, after, id_at(now_ms - SETTLED_MS), limit)
+            return _lines_joined(connection, after, until, limit) or lines_of(
+                rows_between(connection, after, until, limit)
+            )
 
     def append(self, seal: SealRow, before: int, after: int, rows: int) -> bool:
         """See ``store.engine.SealStore``."""
@@ -94,6 +104,21 @@ class SqliteSealStore:
     def close(self) -> None:
         """Let go of the connection."""
         self._connection.close()
+
+
+def _lines_joined(connection: driver.Connection, after: int, until: int, limit: int) -> Lines | None:
+    """The lines of rows as SQLite joins them: two values to fetch in place of seven a row, less than half the time.
+    None, if one of them is not a line as it stands."""
+    connection.text_factory = bytes
+    behind = connection.execute(_BEHIND, (after + 1, until, limit)).fetchone()
+    last = until if behind is None else behind[0] - 1
+    ids, joined, number, nothings = connection.execute(_JOINED, (after + 1, last)).fetchone()
+    if not number:
+        return lines_of([])
+    lines = split(joined or b"")
+    if len(lines) != number or not are_plain(joined, number, nothings):
+        return None
+    return Lines(array("q", map(int, ids.split(b","))), lines)
 
 
 def rows_between(connection: driver.Connection, after: int, until: int, limit: int) -> list[RawRow]:
