@@ -42,9 +42,17 @@ class Report(NamedTuple):
 
 class Verification:
     """One look at a trail. ``keys``: public keys that are trusted (``Seal.key``). ``copies``: seals that were copied
-    outside. ``now_ms``: ms since the epoch."""
+    outside. ``now_ms``: ms since the epoch. ``exported_at``: of an export; seals may have been copied since."""
 
-    def __init__(self, keys: Collection[str], copies: Iterable[CopiedSeal] = (), *, now_ms: int) -> None:
+    def __init__(
+        self,
+        keys: Collection[str],
+        copies: Iterable[CopiedSeal] = (),
+        *,
+        now_ms: int,
+        exported_at: int | None = None,
+    ) -> None:
+        self._exported_at = exported_at
         self._keys, self._now_ms = frozenset(keys), now_ms
         self._copies = {copy.number: copy for copy in copies}
         self._newest_copy = max(self._copies, default=0)
@@ -233,13 +241,20 @@ class Verification:
             f"the newest seal that was copied outside is number {copy.number}, with {copy.total:,} rows up to "
             f"{time_of(copy.until)}; the trail ends with seal {last}"
         )
-        if self._restored is not None:
+        if self._exported_at is not None and self._is_all_since(last, self._exported_at):
+            self._notice(f"{text}: those seals were made after the export, if that is as old as it says")
+        elif self._restored is not None:
             self._notice(
                 f"{text}: {name_of(self._restored)} says that the store is an older one since then. If nobody restored "
                 "it, its end was cut off. The next seal will say so, too"
             )
         else:
             self._chain(f"{text}: its end was cut off")
+
+    def _is_all_since(self, last: int, at_ms: int) -> bool:
+        """Whether all seals behind ``last`` that were copied are younger than an export, or nearly."""
+        ones = [read_seal(copy.body) for number, copy in self._copies.items() if number > last]
+        return all(seal.sealed_at > at_ms - _PENDING_MS for seal in ones)
 
     def _chain(self, text: str) -> None:
         self._keep(Finding(Kind.CHAIN, text))

@@ -22,7 +22,6 @@ _MOST_OF_A_LINE = 8_000_000
 _MOST_ROWS = 100_000
 """Of one piece; a file that goes on behind it is none of ours."""
 
-_HEAD = {"sekisho_audit_export": VERSION}
 _ROW = ("id", "time", *AuditLine._fields[1:])
 
 
@@ -30,10 +29,10 @@ class ExportProblem(Exception):
     """A file that is no whole export; the text says where, and what is wrong."""
 
 
-def export_lines(pieces: Iterable[Piece]) -> Iterator[str]:
-    """The lines of an export."""
+def export_lines(pieces: Iterable[Piece], now_ms: int) -> Iterator[str]:
+    """The lines of an export. ``now_ms``: when the newest seal was asked for, in ms since the epoch."""
     seals = rows = 0
-    yield _line(_HEAD)
+    yield _line({"sekisho_audit_export": VERSION, "exported_at": now_ms})
     for piece in pieces:
         if piece.seal is None:
             yield _line({"without_seal": len(piece.rows)})
@@ -46,11 +45,20 @@ def export_lines(pieces: Iterable[Piece]) -> Iterator[str]:
     yield _line({"end": {"seals": seals, "rows": rows}})
 
 
-def pieces_of(file: BinaryIO) -> Iterator[Piece]:
-    """The trail that an export holds. Raises ExportProblem and OSError."""
+def read_export(file: BinaryIO) -> tuple[int, Iterator[Piece]]:
+    """When an export says that it was made (ms since the epoch), and the trail that it holds. Raises ExportProblem and
+    OSError, the trail too."""
     lines = _objects(file)
-    if next(lines, (0, None))[1] != _HEAD:
+    head: dict[str, Any] = next(lines, (0, {}))[1]
+    at_ms = head.get("exported_at")
+    if set(head) != {"sekisho_audit_export", "exported_at"} or head["sekisho_audit_export"] != VERSION:
         raise ExportProblem("line 1: this is no file that `sekisho audit export` wrote, or one of another version")
+    if type(at_ms) is not int:
+        raise ExportProblem("line 1: exported_at is no time")
+    return at_ms, _pieces(lines)
+
+
+def _pieces(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Piece]:
     piece: Piece | None = None
     seals = rows = 0
     for number, found in lines:

@@ -17,7 +17,7 @@ from sekisho.cli.output import complain, hint, say
 from sekisho.cli.progress import progress
 
 if TYPE_CHECKING:
-    from otp_core.seals.chain import Report, Verification
+    from otp_core.seals.chain import Report
     from otp_core.seals.copies import CopiedSeal
     from otp_core.settings import AuditSettings
 
@@ -62,13 +62,9 @@ def verify(
       sekisho audit public-key > audit.pub
       sekisho audit verify --export trail.jsonl --public-key audit.pub
     """
-    from otp_core.seals.chain import Verification
-
     context: CliContext = ctx.obj
-    keys = _keys(context, public_keys or [])
-    verification = Verification(keys, _copies(context, copy, exported), now_ms=int(time.time() * 1000))
-    report = _verify_store(context, verification) if exported is None else _verify_file(exported, verification)
-    _tell(report)
+    keys, copies = _keys(context, public_keys or []), _copies(context, copy, exported)
+    _tell(_verify_store(context, keys, copies) if exported is None else _verify_file(exported, keys, copies))
 
 
 def export(
@@ -89,7 +85,8 @@ def export(
     context: CliContext = ctx.obj
     trail = context.store.trail()
     with progress("exporting the audit trail", trail.size()) as advance, _written(file) as write:
-        for number, line in enumerate(export_lines(trail.pieces(trail.newest()))):
+        now_ms = _now_ms()
+        for number, line in enumerate(export_lines(trail.pieces(trail.newest()), now_ms)):
             write(line)
             if number % 1000 == 0:
                 advance(number)
@@ -182,7 +179,10 @@ def _copies(context: CliContext, copy: Path | None, exported: Path | None) -> It
     return iter(()) if copy is None else SealCopy(copy).seals()
 
 
-def _verify_store(context: CliContext, verification: Verification) -> Report:
+def _verify_store(context: CliContext, keys: list[str], copies: Iterator[CopiedSeal]) -> Report:
+    from otp_core.seals.chain import Verification
+
+    verification = Verification(keys, copies, now_ms=_now_ms())  # the copies before the newest seal is asked for
     trail = context.store.trail()
     newest = trail.newest()
     with progress("verifying the audit trail", trail.size()) as advance:
@@ -190,15 +190,22 @@ def _verify_store(context: CliContext, verification: Verification) -> Report:
         return verification.run(trail.pieces(newest), advance)
 
 
-def _verify_file(file: Path, verification: Verification) -> Report:
-    from otp_core.seals.export import ExportProblem, pieces_of
+def _verify_file(file: Path, keys: list[str], copies: Iterator[CopiedSeal]) -> Report:
+    from otp_core.seals.chain import Verification
+    from otp_core.seals.export import ExportProblem, read_export
 
     try:
         with file.open("rb") as opened, progress("verifying the export", file.stat().st_size) as advance:
-            return verification.run(pieces_of(opened), lambda _: advance(opened.tell()))
+            exported_at, pieces = read_export(opened)
+            verification = Verification(keys, copies, now_ms=_now_ms(), exported_at=exported_at)
+            return verification.run(pieces, lambda _: advance(opened.tell()))
     except ExportProblem as problem:
         complain(f"{file}: {problem}")
         raise typer.Exit(ExitCode.REFUSED) from None
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _tell(report: Report) -> None:

@@ -19,7 +19,7 @@ from otp_core.login.requests import LoginRequest
 from otp_core.model import Accept
 from otp_core.sealing import KeyProblem
 from otp_core.seals.chain import Verification
-from otp_core.seals.export import ExportProblem, export_lines, pieces_of
+from otp_core.seals.export import ExportProblem, export_lines, read_export
 from otp_core.seals.keys import create_seal_key, public_name, public_pem, read_public_key, read_seal_key
 from otp_core.seals.rows import mark_of, stretch_of
 from otp_core.seals.seal import read_seal
@@ -479,13 +479,25 @@ def test_a_restored_store_goes_on_with_the_chain_and_verification_says_what_happ
 
 def exported(trail: SealedTrail) -> list[str]:
     store = trail.bank.store.trail()
-    return list(export_lines(store.pieces(store.newest())))
+    return list(export_lines(store.pieces(store.newest()), trail.now_ms()))
 
 
-def verify_lines(trail: SealedTrail, lines: list[str]) -> list[str]:
+def verify_lines(trail: SealedTrail, lines: list[str], *, copied: bool = False) -> list[str]:
     key = public_name(read_seal_key(trail.key_file))
-    verification = Verification([key], now_ms=trail.now_ms())
-    return verification.run(pieces_of(BytesIO("".join(lines).encode()))).findings
+    exported_at, pieces = read_export(BytesIO("".join(lines).encode()))
+    copies = trail.copy.seals() if copied else ()
+    verification = Verification([key], copies, now_ms=trail.now_ms(), exported_at=exported_at)
+    return verification.run(pieces).findings
+
+
+def test_an_export_whose_end_was_cut_off_is_told_from_one_that_is_older_than_the_copy(trail: SealedTrail) -> None:
+    older = exported(trail)
+    for _ in range(2):
+        trail.stretch()
+    newer = exported(trail)
+    assert verify_lines(trail, older, copied=True) == verify_lines(trail, newer, copied=True) == []
+    cut = [newer[0], *older[1:]]
+    assert "its end was cut off" in verify_lines(trail, cut, copied=True)[0]
 
 
 def test_an_export_is_verified_with_the_public_key_alone(trail: SealedTrail) -> None:
