@@ -30,6 +30,10 @@ class ServerTrouble(Exception):
     """This server gives no answer that can be used. The text says why, and what to look at; it holds no secret."""
 
 
+class NoAnswer(Exception):
+    """The server is well, and its answer to this one question is of no use. Another server would say the same."""
+
+
 class Security(Enum):
     """How a connection is protected."""
 

@@ -18,13 +18,13 @@ from typing import NamedTuple
 import structlog
 
 from otp_core.first_factor import FirstFinding, Question
-from otp_core.first_factor.ldap.connection import Connection, ServerTrouble
+from otp_core.first_factor.ldap.connection import Connection, NoAnswer, ServerTrouble
 from otp_core.first_factor.ldap.filters import SearchFilter
 from otp_core.first_factor.ldap.membership import by_walking, in_chain
 from otp_core.first_factor.ldap.messages import NO_ATTRIBUTES, Entry, Result, Scope, Search
 from otp_core.first_factor.ldap.names import LONGEST_DN, fits_a_bind_name, in_dn, without_domain, without_realm
 from otp_core.first_factor.ldap.outcome import NOT_NOW, SUCCESS, Meaning, described, outcome_of
-from otp_core.first_factor.ldap.servers import Access, Server, Servers
+from otp_core.first_factor.ldap.servers import Access, Server, Servers, refused
 from otp_core.first_factor.password_forms import canonical
 from otp_core.login.table import Finding
 from otp_core.model import BackendSilent, Overloaded
@@ -229,6 +229,8 @@ class Directory:
             if loop.time() >= deadline:
                 raise self._silence(trouble) from None
             raise _NextServer from None
+        except NoAnswer as error:
+            raise self._silence([f"{server.place} {error}"]) from None
         self._servers.answered(server)
 
     async def _bind(
@@ -267,7 +269,7 @@ class Directory:
     # searches
 
     async def _found(self, server: Server, account: Account) -> Account:
-        """The account by a search for its name. Raises ServerTrouble."""
+        """The account by a search for its name. Raises ServerTrouble and NoAnswer."""
         accounts = self._accounts
         assert accounts.filter is not None
         attribute = accounts.customer_attribute
@@ -284,7 +286,7 @@ class Directory:
             _log.warning("two accounts have one name: nobody is let in", directory=self._access.name, accounts=found)
             return account._replace(dn="")
         if result.code not in (SUCCESS, _NO_SUCH_OBJECT):
-            raise ServerTrouble(f"refuses a search: {described(result)}")
+            raise refused(result, "refuses a search")
         if not entries or not 0 < len(entries[0].dn) <= LONGEST_DN:
             return account._replace(dn="")
         customer = self._customer_of(entries[0]) if attribute else account.customer
@@ -309,7 +311,7 @@ class Directory:
         return customer
 
     async def _is_permitted(self, server: Server, dn: str) -> bool:
-        """Whether the account is in one of the groups. Raises ServerTrouble."""
+        """Whether the account is in one of the groups. Raises ServerTrouble and NoAnswer."""
         accounts = self._accounts
         if not accounts.groups:
             return True

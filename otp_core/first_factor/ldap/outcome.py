@@ -64,6 +64,9 @@ WORDS: tuple[tuple[int, str, Meaning], ...] = (
 
 NOT_NOW = frozenset((51, 52))
 """busy, unavailable: the request was not looked at, so another server may be asked."""
+TROUBLE = NOT_NOW | {1, 2, 3, 80}
+"""Answers to a search after which another server may know more: also operationsError, protocolError,
+timeLimitExceeded and other."""
 CODES: dict[int, str] = {
     1: "operationsError",
     2: "protocolError",

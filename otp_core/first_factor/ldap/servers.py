@@ -15,10 +15,10 @@ from ipaddress import ip_address
 
 import structlog
 
-from otp_core.first_factor.ldap.connection import Connection, Place, Security, ServerTrouble, connect
+from otp_core.first_factor.ldap.connection import Connection, NoAnswer, Place, Security, ServerTrouble, connect
 from otp_core.first_factor.ldap.filters import present
-from otp_core.first_factor.ldap.messages import Scope, Search
-from otp_core.first_factor.ldap.outcome import INVALID_CREDENTIALS, SUCCESS, described
+from otp_core.first_factor.ldap.messages import Result, Scope, Search
+from otp_core.first_factor.ldap.outcome import INVALID_CREDENTIALS, SUCCESS, TROUBLE, described
 
 IDLE_SECONDS = 60.0
 """For which an unused connection is kept: less than servers and firewalls do."""
@@ -181,6 +181,12 @@ class Servers:
     def _drop(kept: list[tuple[Connection, asyncio.TimerHandle]], connection: Connection) -> None:
         kept[:] = [one for one in kept if one[0] is not connection]
         connection.close()
+
+
+def refused(result: Result, what: str) -> ServerTrouble | NoAnswer:
+    """What to raise for the end of a search that is no success: the server's own trouble, or that of this question."""
+    trouble = ServerTrouble if result.code in TROUBLE else NoAnswer
+    return trouble(f"{what}: {described(result)}")
 
 
 def _look_up(host: str) -> list[str]:
