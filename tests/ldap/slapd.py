@@ -100,6 +100,8 @@ PEOPLE_OF_THE_BANK: dict[str, dict[str, str]] = {
     "saburo": {"mail": "twins@bank.example"},
     "shiro": {"mail": "twins@bank.example", "employeeNumber": "K-0005"},
     "goro": {"mail": "goro@bank.example"},
+    "copied-accept": {"mail": "accept@bank.example"},
+    "copied-reject": {"mail": "reject@bank.example"},
     "expired": {"pwdPolicySubentry": f"cn=strict,{BASE}", "pwdChangedTime": "20200101000000Z"},
     "reset": {"pwdReset": "TRUE"},
     "locked": {"pwdAccountLockedTime": "000001010000Z"},
