@@ -31,7 +31,13 @@ from otp_core.accounts.permissions import is_allowed
 from otp_core.doors import Services
 from otp_core.model import Role
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.find import contract_id_of, customer_page, permit_until, rows_of_customer
+from otp_core.store.find import (
+    contract_id_of,
+    customer_page,
+    numbers_of_customers,
+    permit_until,
+    rows_of_customer,
+)
 from otp_core.store.queries import AuditLine, CustomerLine, TokenLine, customer_line, token_line
 from otp_core.store.retry import retry_while_busy
 from otp_core.store.sessions import SessionLine, session_lines
@@ -99,7 +105,14 @@ class CustomerPages:
         rows = await self._queries.run(customer_page, after=after, limit=PAGE_ROWS + 1, use=use)
         last = rows[PAGE_ROWS - 1].contract_id if len(rows) > PAGE_ROWS else ""
         return self._renderer.render(
-            call.request, "customers.html", call.session, found=rows[:PAGE_ROWS], use=use, after=after, last=last
+            call.request,
+            "customers.html",
+            call.session,
+            found=rows[:PAGE_ROWS],
+            use=use,
+            after=after,
+            last=last,
+            numbers=await self._queries.run(numbers_of_customers),
         )
 
     async def show(self, call: Call) -> web.Response:

@@ -10,14 +10,14 @@ from aiohttp import web
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Page
 from admin_web.console.settings import ConsoleSettings
-from admin_web.console.words import EVENTS, TOKEN_STATES
+from admin_web.console.words import EVENTS
 from otp_core.accounts import Act
 from otp_core.audit import id_at
 from otp_core.model import TokenState
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import zone
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.find import audit_page, keys_of
+from otp_core.store.find import audit_page, keys_of, numbers_of_tokens
 from otp_core.store.queries import AuditFilter, tokens
 
 PAGE_ROWS = 50
@@ -94,7 +94,7 @@ class ListPages:
             last=rows[PAGE_ROWS - 1].token_id if len(rows) > PAGE_ROWS else "",
             keys=keys,
             asked=query,
-            states=TOKEN_STATES,
+            numbers=await self._queries.run(numbers_of_tokens),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from otp_core.audit import Event
-from otp_core.model import OtpUse
+from otp_core.model import OtpUse, TokenState
 from otp_core.otp import normalise_contract_id
 from otp_core.reference import ids_of
 from otp_core.store.audit_lookup import look
@@ -24,7 +24,7 @@ from otp_core.store.queries import (
     former_contract_ids,
     newest_audit_id,
 )
-from otp_core.store.schema import NOT_A_LOGIN, audit, customer, outbox, permit, profile
+from otp_core.store.schema import NOT_A_LOGIN, audit, customer, outbox, permit, profile, token
 from otp_core.store.search_terms import by_ids_and_terms
 
 Row = TypeVar("Row")
@@ -99,7 +99,7 @@ def keys_of(connection: Connection, contract_ids: Collection[str]) -> dict[str, 
 def customer_page(connection: Connection, *, after: str = "", limit: int = 50, use: str = "") -> list[FoundCustomer]:
     """A page in the order of contract IDs, of those after ``after``; ``use``: an OtpUse, or "locked"."""
     query = _customers().where(customer.c.contract_id > after).order_by(customer.c.contract_id).limit(limit)
-    if use == "locked":
+    if use == LOCKED:
         query = query.where(customer.c.locked_at.is_not(None))
     elif use:
         query = query.where(customer.c.otp_use == use)
@@ -161,6 +161,23 @@ def waiting_permits(connection: Connection, limit: int = 5) -> Waiting[WaitingPe
     query = select(*columns).select_from(joined).where(waits).order_by(customer.c.contract_id)
     rows = [WaitingPermit(*row) for row in connection.execute(query.limit(limit))]
     return Waiting(rows, _number(connection, select(customer.c.key).where(waits)))
+
+
+LOCKED = "locked"
+"""The name of the list of customers who are locked, beside those of each OtpUse."""
+
+
+def numbers_of_customers(connection: Connection) -> dict[str, int]:
+    """How many customers are in each list, as far as they are counted."""
+    keys = select(customer.c.key)
+    found = {use.value: _number(connection, keys.where(customer.c.otp_use == use)) for use in OtpUse}
+    return found | {LOCKED: _number(connection, keys.where(customer.c.locked_at.is_not(None)))}
+
+
+def numbers_of_tokens(connection: Connection) -> dict[str, int]:
+    """How many tokens are in each state, as far as they are counted."""
+    keys = select(token.c.key)
+    return {state.value: _number(connection, keys.where(token.c.state == state)) for state in TokenState}
 
 
 def _number(connection: Connection, query: Select[Any]) -> int:

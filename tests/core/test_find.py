@@ -92,6 +92,8 @@ def test_what_waits_is_counted_up_to_a_bound(bank: Bank, monkeypatch: pytest.Mon
     with bank.store.read() as connection:
         assert [one.contract_id for one in find.waiting_permits(connection, 2).rows] == ["jiro-0", "jiro-1"]
         assert find.waiting_permits(connection).number == 4 and find.undelivered(connection) == ([], 0)
+        assert find.numbers_of_customers(connection)["reissue permitted"] == 4
+        assert find.numbers_of_tokens(connection) == {"available": 0, "bound": 5, "retired": 0, "lost": 4}
         monkeypatch.setattr(find, "COUNTED", 2)
         assert find.waiting_permits(connection).number == 3
 
