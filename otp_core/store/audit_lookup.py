@@ -108,9 +108,11 @@ class _Piece(NamedTuple):
     ids: list[int] | None = None
 
 
-def look(connection: Connection, wanted: AuditFilter, *, limit: int, most: int, newest_first: bool) -> Looked:
+def look(
+    connection: Connection, wanted: AuditFilter, *, limit: int, most: int | None = None, newest_first: bool
+) -> Looked:
     """Up to ``limit`` rows of those that are wanted, in the order of time or the other way round; about ``most`` rows
-    are looked at, however long the trail is."""
+    are looked at, however long the trail is, or (None) as many as it takes."""
     rows: list[AuditLine] = []
     left = most
     only = conditions(wanted)
@@ -121,13 +123,15 @@ def look(connection: Connection, wanted: AuditFilter, *, limit: int, most: int, 
         rows += audit_rows_where(connection, where, limit=limit - len(rows), newest_first=newest_first)
         if len(rows) == limit:
             return Looked(rows, rows[-1].id)
+        if left is None:
+            continue
         left -= piece.cost
         if left <= 0:
             return Looked(rows, piece.low if newest_first else piece.high)
     return Looked(rows, None)
 
 
-def _pieces(connection: Connection, wanted: AuditFilter, most: int, newest_first: bool) -> Iterator[_Piece]:
+def _pieces(connection: Connection, wanted: AuditFilter, most: int | None, newest_first: bool) -> Iterator[_Piece]:
     """What has to be looked through, in order; nothing that cannot have a row which is wanted."""
     low, high = wanted.after + 1, _LAST_ID if wanted.before is None else wanted.before - 1
     closed = closed_to(connection)
@@ -141,8 +145,11 @@ def _pieces(connection: Connection, wanted: AuditFilter, most: int, newest_first
 _LAST_ID = 2**63 - 1
 
 
-def _open(connection: Connection, low: int, high: int, most: int, newest_first: bool) -> Iterator[_Piece]:
-    """The rows that no table knows: so many of them."""
+def _open(connection: Connection, low: int, high: int, most: int | None, newest_first: bool) -> Iterator[_Piece]:
+    """The rows that no table knows: so many of them, or (None) all."""
+    if most is None:
+        yield _Piece(low, high, 0)
+        return
     query = select(audit.c.id).where(audit.c.id.between(low, high))
     query = query.order_by(audit.c.id.desc() if newest_first else audit.c.id).limit(1).offset(most - 1)
     end: int | None = connection.execute(query).scalar()

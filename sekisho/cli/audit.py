@@ -227,18 +227,18 @@ class _Tail:
 
 
 def _newest_rows(store: Store, wanted: AuditFilter, limit: int) -> list[AuditLine]:
-    from otp_core.store.queries import audit_rows
+    from otp_core.store.audit_lookup import look
 
     with store.read() as connection:
-        return audit_rows(connection, wanted, limit=limit, newest_first=True)[::-1]
+        return look(connection, wanted, limit=limit, newest_first=True).rows[::-1]
 
 
 def _all_rows(store: Store, wanted: AuditFilter) -> Iterator[AuditLine]:
-    from otp_core.store.queries import audit_rows
+    from otp_core.store.audit_lookup import look
 
     while True:
         with store.read() as connection:
-            rows = audit_rows(connection, wanted, limit=_PAGE)
+            rows = look(connection, wanted, limit=_PAGE, newest_first=False).rows
         yield from rows
         if len(rows) < _PAGE:
             return
