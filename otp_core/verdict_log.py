@@ -9,6 +9,7 @@ there is no row. Fields without a value are left out. Passwords and codes are in
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
@@ -18,6 +19,9 @@ from otp_core.model import Accept, Attempt, AuditRow, Challenge, Reject, Verdict
 
 Wanted = Literal["all", "refused", "none"]
 """Which verdicts are logged (``log.verdicts``)."""
+
+MAX_REMARKS = 1000
+"""That wait to be written down; beyond it the oldest are left out."""
 
 _log = structlog.get_logger("verdicts")
 
@@ -29,6 +33,8 @@ class VerdictLog:
     def __init__(self, wanted: Wanted, name_fingerprint: Callable[[str], str], new_id: Callable[[], int]) -> None:
         self._all, self._any = wanted == "all", wanted != "none"
         self._name_fingerprint, self._new_id = name_fingerprint, new_id
+        self.remarks: deque[tuple[int, str]] = deque(maxlen=MAX_REMARKS)
+        """The ID of an audit row, and how the wrong code missed; whoever writes them down takes them out."""
 
     def wants(self, verdict: Verdict) -> bool:
         """Whether there is to be a line for this verdict. Silence has none: nothing was decided, and the door says
@@ -49,6 +55,9 @@ class VerdictLog:
         row: AuditRow | None = getattr(verdict, "row", None)
         reason = getattr(verdict, "reason", "") if row is None else row.reason
         near_miss: Callable[[], str] | None = getattr(verdict, "near_miss", None)
+        missed = near_miss() if near_miss else ""
+        if missed and row is not None:
+            self.remarks.append((row.id, missed))
         self.line(
             door,
             _WORDS[type(verdict)] + (" again" if isinstance(verdict, Challenge) and verdict.again else ""),
@@ -58,7 +67,7 @@ class VerdictLog:
             source=attempt.calling_station_id or attempt.source,
             customer=self._customer(attempt, verdict) if row is None else row.customer,
             token=None if row is None else row.token,
-            reason=": ".join(filter(None, (reason, near_miss() if near_miss else "", remark))),
+            reason=": ".join(filter(None, (reason, missed, remark))),
             round=1 if attempt.challenge is None else 2,
             id=None if row is None else row.id,
         )

@@ -33,6 +33,7 @@ from sekisho.heartbeat import Heartbeat, heartbeats
 from sekisho.metrics.report import Reporter
 from sekisho.metrics.roles import CheckpointCounts, Place, SealCounts, metrics_role, places
 from sekisho.notify import Notifier
+from sekisho.remark_writer import RemarkWriter
 from sekisho.sealing_process import NAME as SEALS
 from sekisho.sealing_process import run_sealer, seal_beside
 from sekisho.settings import Settings, load
@@ -188,6 +189,9 @@ class ServerProcess:
             loop.create_task(application.watch.run()),
             loop.create_task(end_with_store(application.services.store, stop)),
         ]
+        services = application.services
+        remarks = RemarkWriter(services.store, services.verdict_log.remarks, application.clock.now)
+        chores.append(loop.create_task(remarks.run()))
         if self._place is not None:
             reporter = Reporter(self._place.board, self._place.slot, application, self._doors)
             chores.append(loop.create_task(reporter.run()))
@@ -215,6 +219,7 @@ class ServerProcess:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+            remarks.write()
             code = STORE_STOPPED if application.services.store.has_to_stop() else 0
             await application.close()
         _log.info("stopped", role=self._name)

@@ -38,6 +38,7 @@ from otp_core.store.find import (
     permit_until,
     rows_of_customer,
 )
+from otp_core.store.login_remarks import remarks_of
 from otp_core.store.queries import AuditLine, CustomerLine, TokenLine, customer_line, token_line
 from otp_core.store.retry import retry_while_busy
 from otp_core.store.sessions import SessionLine, session_lines
@@ -55,7 +56,8 @@ _LOCKED = "customer.locked"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that the page of one customer shows. ``staff``: who signs in to the console with this account."""
+    """All that the page of one customer shows. ``remarks``: how the codes of refused logins missed, by
+    row; ``staff``: who signs in to the console with this account."""
 
     key: int
     line: CustomerLine
@@ -63,6 +65,7 @@ class Found:
     sessions: list[SessionLine]
     permit_until: int | None
     rows: list[AuditLine]
+    remarks: dict[int, str]
     staff: StaffRecord | None
 
     @property
@@ -246,12 +249,14 @@ def _read(connection: Connection, key: int) -> Found | None:
     line = None if contract_id is None else customer_line(connection, contract_id)
     if line is None:
         return None
+    rows = rows_of_customer(connection, line.contract_id, LAST_EVENTS)
     return Found(
         key,
         line,
         [known for own in line.tokens if (known := token_line(connection, own.token_id))],
         session_lines(connection, contract_id=line.contract_id),
         permit_until(connection, line.contract_id),
-        rows_of_customer(connection, line.contract_id, LAST_EVENTS),
+        rows,
+        remarks_of(connection, [row.id for row in rows]),
         staff_of_account(connection, line.contract_id),
     )

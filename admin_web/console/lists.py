@@ -18,6 +18,7 @@ from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import zone
 from otp_core.store.async_queries import AsyncQueries
 from otp_core.store.find import audit_page, keys_of, numbers_of_tokens
+from otp_core.store.login_remarks import remarks_of
 from otp_core.store.queries import AuditFilter, tokens
 
 PAGE_ROWS = 50
@@ -55,11 +56,13 @@ class ListPages:
         )
         found = await self._queries.run(audit_page, wanted, limit=PAGE_ROWS)
         keys = await self._queries.run(keys_of, {row.customer for row in found.rows if row.customer})
+        remarks = await self._queries.run(remarks_of, [row.id for row in found.rows])
         return self._renderer.render(
             call.request,
             "audit.html",
             call.session,
             rows=found.rows,
+            remarks=remarks,
             next_before=found.next_before,
             looked_to=found.looked_to,
             keys=keys,

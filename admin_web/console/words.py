@@ -39,6 +39,13 @@ APPROVAL_STATES = {
     "done": _("carried out"),
     "expired": _("expired"),
 }
+_MISSED = {
+    ("step", "late"): _("correct code, %(number)s steps late"),
+    ("step", "early"): _("correct code, %(number)s steps early"),
+    ("counter", "behind"): _("correct code, %(number)s counters behind"),
+    ("counter", "ahead"): _("correct code, %(number)s counters ahead"),
+}
+"""As login/code_fit.py says it."""
 STRANGERS = {
     "unknown-client": _("no client has this address"),
     "unknown-nas-identifier": _("no client of this network has this NAS-Identifier"),
@@ -199,6 +206,20 @@ class Words:
     def stranger(self, cause: str) -> str:
         """Why a datagram was no client's."""
         return self._translate(STRANGERS[cause]) if cause in STRANGERS else cause
+
+    def remark(self, text: str) -> str:
+        """How a wrong code missed: ``correct code, 3 steps late``; for each token that it is said of."""
+        return "; ".join(self._missed(part) for part in text.split("; "))
+
+    def _missed(self, text: str) -> str:
+        said, _of, token_id = text.partition(", of token ")
+        words = said.split()
+        if len(words) != 5 or words[:2] != ["correct", "code,"] or (words[3].rstrip("s"), words[4]) not in _MISSED:
+            return text
+        message = _MISSED[words[3].rstrip("s"), words[4]]
+        translated = self._translate(message)
+        missed = said if translated == message else translated % {"number": words[2]}
+        return f"{missed} ({token_id})" if token_id else missed
 
     def next_step(self, step: NextStep) -> str:
         """What to do about a login that was refused."""

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0013"
+REVISION = "0014"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -342,6 +342,14 @@ kept_answer = Table(
     Column("expires_at", _BIG, nullable=False, index=True),
 )
 # Answers of the API that are given again to the same request. Deleted after a day.
+
+login_remark = Table(
+    "login_remark",
+    metadata,
+    Column("id", _BIG, primary_key=True, autoincrement=False, comment="of the audit row"),
+    Column("remark", Text, nullable=False),
+)
+# How wrong codes missed.
 
 client_use = Table(
     "client_use",

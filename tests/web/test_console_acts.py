@@ -337,6 +337,26 @@ def test_audit_and_tokens_are_read_in_pages_that_the_url_names(at: Counter) -> N
         assert at.operator.get(f"/audit?{strange}").status == 200, strange
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "correct code, [67] steps late"), ("ja", "正しいコードですが、[67] 回分遅れています")],
+)
+def test_how_a_wrong_code_missed_is_told_to_staff(at: Counter, language: str, words: str) -> None:
+    one = somebody(at)
+    state = at.console.sekisho.login(one.contract_id, one.password).split()[1]
+    at.console.sekisho.login(one.contract_id, one.code(-7), state=state)
+    client = at.operator
+    client.language = language
+    end = time.monotonic() + 20  # written every five seconds
+    try:
+        for path in (f"/customers/{at.key(one)}", f"/audit?customer={one.contract_id}"):
+            while not (found := re.search(f"<small>{words}</small>", client.get(path).text)) and time.monotonic() < end:
+                time.sleep(0.5)
+            assert found
+    finally:
+        client.language = "en"
+
+
 def test_the_clients_are_listed_without_their_secrets(at: Counter) -> None:
     one = somebody(at)
     assert at.console.sekisho.login(one.contract_id, "wrong") == "Access-Reject"
