@@ -43,7 +43,11 @@ _EVENTS = (
 )
 _REASONS = {Event.LOGIN_ACCEPTED: "right code", Event.LOGIN_REJECTED: "wrong code"}
 
-# Surnames and given names, each with its reading; the first ones are the most common, as in life.
+_COMMON_SHARE = 0.25
+"""Of the customers, those with a surname of the list; as many have a given name of it. In life, the first surname has
+1.5 in 100."""
+
+# Surnames and given names, each with its reading; the first ones are the most common.
 _SURNAMES = (
     "佐藤サトウ 鈴木スズキ 髙橋タカハシ 高橋タカハシ 田中タナカ 伊藤イトウ 渡辺ワタナベ 渡邊ワタナベ "
     "山本ヤマモト 中村ナカムラ 小林コバヤシ 加藤カトウ 吉田ヨシダ 山田ヤマダ 佐々木ササキ 山口ヤマグチ "
@@ -57,6 +61,24 @@ _GIVEN = (
     "京子キョウコ 清キヨシ 勝マサル 誠マコト 博ヒロシ 茂シゲル 美咲ミサキ 陽菜ヒナ 葵アオイ 結衣ユイ 蓮レン "
     "大翔ヒロト 翔太ショウタ 拓也タクヤ 直樹ナオキ 真由美マユミ 由美子ユミコ 智子トモコ 久美子クミコ 明美アケミ "
     "裕子ユウコ "
+)
+
+
+# What other names are put together from.
+_FIRST = (
+    "山ヤマ 川カワ 田タ 松マツ 竹タケ 石イシ 大オオ 小コ 中ナカ 上カミ 下シモ 北キタ 南ミナミ 東ヒガシ 西ニシ "
+    "高タカ 長ナガ 永ナガ 野ノ 原ハラ 森モリ 岡オカ 島シマ 水ミズ 谷タニ 宮ミヤ 内ウチ 村ムラ 寺テラ 福フク"
+)
+_SECOND = (
+    "村ムラ 口グチ 本モト 下シタ 崎サキ 﨑サキ 澤ザワ 沢ザワ 島シマ 嶋シマ 川カワ 野ノ 原ハラ 井イ 谷タニ 岡オカ "
+    "浦ウラ 邊ベ 辺ベ 塚ツカ 内ウチ 尾オ 倉クラ 木キ 屋ヤ 池イケ 橋ハシ 濵ハマ 林バヤシ 岸ギシ"
+)
+_FIRST_OF_GIVEN = (
+    "健ケン 真マ 美ミ 和カズ 正マサ 幸ユキ 優ユウ 翔ショウ 直ナオ 智トモ 由ユ 裕ヒロ 康ヤス 英ヒデ 孝タカ 秀ヒデ "
+    "純ジュン 千チ 早サ 友トモ"
+)
+_SECOND_OF_GIVEN = (
+    "一イチ 子コ 美ミ 介スケ 人ト 香カ 太タ 也ヤ 樹キ 之ユキ 代ヨ 江エ 男オ 夫オ 彦ヒコ 恵エ 奈ナ 里リ 斗ト 希キ"
 )
 
 
@@ -76,7 +98,8 @@ def contract_id(number: int) -> str:
 def named(number: int) -> Named:
     """Contract ID, name, reading and e-mail address of a customer."""
     drawn = random.Random(number)
-    surname, given = (_drawn(drawn, names) for names in (_SURNAMES.split(), _GIVEN.split()))
+    surname = _drawn(drawn, _SURNAMES, _FIRST, _SECOND)
+    given = _drawn(drawn, _GIVEN, _FIRST_OF_GIVEN, _SECOND_OF_GIVEN)
     address = sha1(b"address %d" % number, usedforsecurity=False).hexdigest()[:10]
     return Named(
         contract_id(number),
@@ -86,9 +109,13 @@ def named(number: int) -> Named:
     )
 
 
-def _drawn(drawn: random.Random, names: list[str]) -> str:
-    """The first ones far more often."""
-    return names[min(int(drawn.paretovariate(0.35)) - 1, len(names) * 4) % len(names)]
+def _drawn(drawn: random.Random, common: str, first: str, second: str) -> str:
+    """A name of the list, its first ones more often; or one that is put together."""
+    if drawn.random() < _COMMON_SHARE:
+        names = common.split()
+        return names[int(len(names) * drawn.random() ** 1.5)]
+    one, two = drawn.choice(first.split()), drawn.choice(second.split())
+    return _kanji(one) + _kanji(two) + _kana(one) + _kana(two)
 
 
 def _kana(text: str) -> str:

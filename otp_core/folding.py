@@ -96,10 +96,10 @@ def folded(text: str) -> str:
 
 
 def name_terms(text: str) -> set[str]:
-    """What a name is found by: all of it, and from each further word on. ``山田 太郎`` is found as 山田太郎 and as
-    太郎."""
+    """What a name is found by: its words, beginning with each of them in turn. ``山田 太郎`` is found as 山田太郎 and
+    as 太郎山田, and so by 山, 山田 太, 太郎 and 太郎 山."""
     words = folded_words(text)
-    return {"".join(words[at:])[:LONGEST_TERM] for at in range(len(words))}
+    return {"".join(words[at:] + words[:at])[:LONGEST_TERM] for at in range(len(words))}
 
 
 def _folded(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, intersect, select, text, union
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, intersect, select, text, union_all
 
 from otp_core.folding import LONGEST_TERM, folded, folded_words, name_terms
 from otp_core.otp import normalise_contract_id, normalise_token_id
@@ -18,9 +18,9 @@ from otp_core.store.schema import binding, customer, meta, profile, search_term,
 _LAST = "\U0010ffff"
 """Sorts behind every character: what begins with a text lies between the text and the text with this behind it."""
 
-MOST_OF_A_WORD = 50_000
+MOST_OF_A_WORD = 100_000
 """Customers with one word of a search of several; further ones are not looked at, so that two common beginnings
-together take no longer than this."""
+together take no longer than this. Whole words, and a beginning behind them, are found without that."""
 
 UNFILLED = "search_terms"
 """The name in ``meta`` of what customers of before schema 0012 still have no terms: the key of the last one that has
@@ -124,7 +124,7 @@ def keys_matching(typed: str) -> Select[Any] | None:
     """Those of whom a contract ID, the ID of a token, the name, its reading or the e-mail address begins with what was
     typed, as ``customer.c.key`` values; None for a text that says nothing. Of a name each word counts, in any order."""
     found = list(by_ids_and_terms(typed))
-    return select(union(*found).subquery()) if found else None
+    return select(union_all(*found).subquery()) if found else None
 
 
 def by_ids_and_terms(typed: str) -> Iterator[Select[Any]]:
