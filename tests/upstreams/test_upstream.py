@@ -297,11 +297,12 @@ async def test_a_reply_that_comes_late_is_nobody_elses() -> None:
     """All identifiers of a socket are used, given up, and used again: the replies of the first round are for nobody."""
     held: list[Asked] = []
     with RawUpstream(lambda asked: held.append(asked) or []) as server:  # type: ignore[func-returns-value]
-        async with upstream_of(server, timeout=0.2, tries=1) as upstream:
+        async with upstream_of(server, timeout=0.6, tries=1) as upstream:
             await asyncio.gather(*(asked(upstream) for _ in range(256)), return_exceptions=True)
             first = list(held)
+            assert len(first) == 256
             again = [asyncio.ensure_future(asked(upstream)) for _ in range(256)]
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0)
             for one in first:
                 server.send(one.reply(ACCEPT), one.source)
             assert all(isinstance(one, BackendSilent) for one in await asyncio.gather(*again, return_exceptions=True))
