@@ -121,6 +121,8 @@ mutants: dev  ## the pure rooms changed in every small way: which change does no
 	@$(BIN)/python -m tests.mutants.summary $(MUTANTS)
 
 bench: system compiled  ## speed and memory beside FreeRADIUS and the other PAM modules
+	@.ci/packages freeradius-ldap
+	@$(BIN)/python -m benchmarks.directory --sekisho $(COMPILED)/bin/sekisho
 	@$(BIN)/python -m benchmarks.run --sekisho $(COMPILED)/bin/sekisho; radius=$$?; \
 		$(BIN)/python -m benchmarks.pam --sekisho $(COMPILED)/bin/sekisho && exit $$radius
 

@@ -1,7 +1,7 @@
 """Sekisho as a contender, by its command line alone: init, import, serve. Durable SQLite.
 
-One server has three doors at once, told apart by the address from which a gateway speaks: 127.0.0.2 sends the code
-alone, 127.0.0.3 is challenged, 127.0.0.4 appends the code to the password.
+One server has four doors at once, told apart by the address from which a gateway speaks: 127.0.0.2 sends the code
+alone, 127.0.0.3 is challenged, 127.0.0.4 appends the code to the password, 127.0.0.5 sends the password alone.
 """
 
 import csv
@@ -21,7 +21,12 @@ from benchmarks.load import Credential, Door
 from benchmarks.processes import Process, Unusable, free_port
 
 _CONFIG = "sekisho.toml"
-SOURCES: Mapping[str, str] = {"code": "127.0.0.2", "challenge": "127.0.0.3", "append": "127.0.0.4"}
+SOURCES: Mapping[str, str] = {
+    "code": "127.0.0.2",
+    "challenge": "127.0.0.3",
+    "append": "127.0.0.4",
+    "password": "127.0.0.5",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +79,14 @@ class Product:
         return self._stores[key]
 
     @contextmanager
-    def serve(self, store: Store, folder: Path, more: str = "", *, workers: int = 1) -> Iterator[Serving]:
+    def serve(
+        self, store: Store, folder: Path, more: str = "", *, workers: int = 1, first_factor: str = "local"
+    ) -> Iterator[Serving]:
         """Serves a copy of this store from an empty folder. `more`: further settings, as text."""
         shutil.copytree(store.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(_CONFIG))
         port = free_port()
         doors = {mode: Door(port, source, secrets.token_hex(16).encode()) for mode, source in SOURCES.items()}
-        config = _write_config(folder, port, doors, more, workers=workers)
+        config = _write_config(folder, port, doors, more, workers=workers, first_factor=first_factor)
         with Process([str(self.program), "--config", str(config), "serve"], folder / "sekisho.log") as process:
             ready = process.wait_for("ready")
             yield Serving(process, doors, ready)
@@ -151,7 +158,15 @@ class SekishoInterpreted(Sekisho):
     title = "Sekisho, SQLite, not compiled"
 
 
-def _write_config(folder: Path, port: int, doors: Mapping[str, Door], more: str = "", *, workers: int = 1) -> Path:
+def _write_config(
+    folder: Path,
+    port: int,
+    doors: Mapping[str, Door],
+    more: str = "",
+    *,
+    workers: int = 1,
+    first_factor: str = "local",
+) -> Path:
     lines = [
         "[store]",
         f'url = "sqlite:///{folder / "s.db"}"',
@@ -172,6 +187,7 @@ def _write_config(folder: Path, port: int, doors: Mapping[str, Door], more: str 
             "require_message_authenticator = true",
             "reject_delay = 0",
         ]
+        lines += [f'first_factor = "{first_factor}"'] if mode != "code" else []
     config = folder / _CONFIG
     config.write_text("\n".join(lines) + "\n" + more)
     config.chmod(0o600)

@@ -39,6 +39,7 @@ rootdn cn=admin,{base}
 rootpw {root_password}
 directory {folder}/data
 maxsize 67108864
+index uid,mail,member eq
 overlay ppolicy
 ppolicy_default cn=usual,{base}
 ppolicy_use_lockout
@@ -199,8 +200,11 @@ class Slapd:
 
 
 @contextlib.contextmanager
-def slapd(folder: Path, *, certificate: tuple[Path, Path] | None = None, more: str = "") -> Iterator[Slapd]:
-    """A server with everybody in it. ``certificate``: and key; left out: a right one for localhost and 127.0.0.1."""
+def slapd(
+    folder: Path, *, certificate: tuple[Path, Path] | None = None, more: str = "", people: str = ""
+) -> Iterator[Slapd]:
+    """A server with everybody in it. ``certificate``: and key; left out: a right one for localhost and 127.0.0.1.
+    ``more``: of its configuration; ``people``: further entries, as LDIF."""
     program = shutil.which("slapd") or "/usr/sbin/slapd"
     (folder / "data").mkdir()
     authority = Authority(folder)
@@ -216,7 +220,7 @@ def slapd(folder: Path, *, certificate: tuple[Path, Path] | None = None, more: s
             root_password=SERVICE_PASSWORD,
         )
     )
-    ldif = _LDIF.format(base=BASE, service_password=SERVICE_PASSWORD) + _people() + _groups()
+    ldif = _LDIF.format(base=BASE, service_password=SERVICE_PASSWORD) + _people() + _groups() + people
     command = [program, "-T", "add", "-q", "-f", str(folder / "slapd.conf")]
     added = subprocess.run(command, input=ldif.encode(), capture_output=True, timeout=60)
     assert added.returncode == 0, added.stderr.decode()
