@@ -14,7 +14,7 @@ from otp_core.first_factor.ldap.filters import parse
 from otp_core.first_factor.ldap.servers import Access
 from otp_core.model import StoreProblem
 from otp_core.settings import FirstFactorSettings
-from otp_core.settings.ldap import read_url
+from otp_core.settings.ldap import is_loopback, read_url
 from otp_core.settings.sources import UnusableFile, read_private
 
 
@@ -75,6 +75,12 @@ def password_in(file: Path) -> bytes:
     if not password.strip():
         raise ValueError(f"{file} is empty, and a bind without a password proves nothing: write the password into it")
     return password
+
+
+def in_clear(section: FirstFactorSettings) -> list[str]:
+    """The servers to which passwords go in clear over a network."""
+    places = [(url, read_url(url, start_tls=section.start_tls)) for url in section.urls]
+    return [url for url, place in places if place.security is Security.NONE and not is_loopback(place.host)]
 
 
 def problems_of_files(section: FirstFactorSettings) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from otp_core.settings.first_factors import LOCAL
 from otp_core.settings.repeated import Remark, repeated, tables
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
-from sekisho.directories import problems_of_files
+from sekisho.directories import in_clear, problems_of_files
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
@@ -117,6 +117,12 @@ def risks(settings: Settings) -> Iterator[Remark]:
         if not any(section.upstream == upstream.name for section in settings.first_factors):
             yield ("upstreams", index, "name"), f"nobody asks {upstream.name}: no first factor names it"
     for index, section in enumerate(settings.first_factors):
+        if section.type == "ldap" and (urls := in_clear(section)):
+            yield (
+                ("first_factors", index, "urls"),
+                f"{urls[0]} is asked WITHOUT TLS: whoever listens on the way has every password; write ldaps://, or "
+                "start_tls = true",
+            )
         if not any(user.first_factor == section.name for user in users):
             yield ("first_factors", index, "name"), f"nobody asks {section.name}: no client, profile or page names it"
 

@@ -163,11 +163,12 @@ def _check_secrecy(urls: Sequence[str], start_tls: bool, allowed: bool) -> None:
     if start_tls or allowed:
         return
     for url in plain:
-        if not _is_loopback(read_url(url).host):
+        if not is_loopback(read_url(url).host):
             raise ValueError(f"{url} would carry passwords in clear: write ldaps://, or start_tls = true")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to the host stays on this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -158,3 +158,9 @@ def test_an_attribute_that_cannot_be_relayed_is_found_before_the_start(tmp_path:
     (problem,) = relay_problems(good(tmp_path, text).settings)
     assert str(problem).startswith(f"upstreams[0].relay_attributes[1]: {name}: not in the dictionary")
     assert said in str(problem)
+
+
+def test_passwords_in_clear_are_said_loudly(tmp_path: Path) -> None:
+    text = LDAP.replace("ldaps://", "ldap://") + "allow_plain_text = true\n" + CLIENT + 'first_factor = "directory"\n'
+    [line] = warnings(good(tmp_path, STORE + text), tmp_path)
+    assert "first_factors[0].urls" in line and "ldap://dc1.example is asked WITHOUT TLS" in line
