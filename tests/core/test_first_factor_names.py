@@ -36,7 +36,6 @@ class Directory:
     one_reading = True
     relays = False
     reachable = True
-    relays = False
 
     async def account_of(self, typed: str, deadline: float) -> Known:
         self.names.append(typed)
