@@ -94,14 +94,16 @@ class StaffService:
 
     @rerun_on_conflict
     def reset(self, name: str, principal: Principal) -> StaffLink:
-        """Begin anew with this member of staff, disabled or not: their passkeys and sessions are gone, a new link lets
-        them in."""
+        """Begin anew with this member of staff, disabled or not: their passkeys and sessions are gone, what they
+        have asked for or approved is withdrawn, a new link lets them in."""
         with self._transactions.act(Act.MANAGE_STAFF, principal) as work:
             record = self._known(work, name)
             dropped = statements.drop_passkeys(work.connection, record.key)
             ended = self._end_sessions(work, record)
             statements.set_disabled(work.connection, record.key, None)
+            gone = withdraw_of_staff(work.connection, record.key)
             began_anew = f"{dropped} passkeys gone, {ended} sessions ended"
+            began_anew += f", {gone} requests withdrawn" if gone else ""
             self._transactions.record_named(work, Event.STAFF_RESET, principal, name, began_anew)
             return self._new_link(work, record.key, name)
 

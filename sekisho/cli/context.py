@@ -121,6 +121,9 @@ class Commands(TyperGroup):
         """Run the command that was chosen. Raises typer.Exit with an ExitCode, or what no command expects."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # what the library says before our own words
+            raise
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except Exception as error:

@@ -235,14 +235,15 @@ def test_an_approval_is_taken_back_until_it_is_carried_out(two: Bank) -> None:
     assert refused(lambda: desk.decide(again, DECIDE, approve=False)).refusal is Refusal.NOT_NOW
 
 
-def test_what_was_asked_or_approved_by_somebody_who_is_disabled_is_withdrawn(two: Bank) -> None:
+def test_what_was_asked_or_approved_by_somebody_who_is_disabled_or_reset_is_withdrawn(two: Bank) -> None:
     approved = two.desk.approvals.ask("permit-reissue", "taro", ASK)
     two.desk.approvals.decide(approved, DECIDE, approve=True)
     two.desk.staff.disable("kato", STAFF)
     assert two.audit(event="staff.disabled")[-1].reason == "kato: 0 sessions ended, 1 requests withdrawn, ticket 7"
     assert refused(lambda: two.desk.approvals.use(approved, ASK)).refusal is Refusal.NOT_NOW
     two.desk.approvals.ask("permit-reissue", "taro", ASK)
-    two.desk.staff.disable("sato", STAFF)
+    two.desk.staff.reset("sato", STAFF)
+    assert "1 requests withdrawn" in two.audit(event="staff.reset")[-1].reason
     assert ask(two).state == "asked", "nobody else has to wait a day for what nobody can carry out"
 
 

@@ -54,7 +54,11 @@ def test_a_script_gets_it_as_json(line: CommandLine) -> None:
     ("words", "code", "told"),
     [
         (("create", "crm"), 2, "--scope"),
-        (("create", "crm", "--scope", "customers"), 2, "'customers:read', 'customers:write'"),
+        (
+            ("create", "crm", "--scope", "customers"),
+            2,
+            "'--scope': 'customers' is not one of 'customers:read', 'customers:write'",
+        ),
         (("create", "crm", "--scope", "audit:read", "--network", "10.1.2.3/24"), 2, "host bits set; write 10.1.2.0/24"),
         (("create", "crm", "--scope", "audit:read", "--network", "here"), 2, "not a network"),
         (("create", "call centre", "--scope", "audit:read"), 1, "one word of up to 32 letters"),
