@@ -41,6 +41,7 @@ class Sample:
     seed: str = field(default="", repr=False)
     language: str = "ja"
     state: SampleState = SampleState.ACTIVE
+    reading: str = ""
 
     def code(self, steps_away: int = 0) -> str:
         """The code that the token shows now, or ``steps_away`` time steps of 30 s from now."""
@@ -75,13 +76,31 @@ def _new_people() -> list[Sample]:
         return base64.b32encode(secrets.token_bytes(20)).decode()
 
     return [
-        Sample("taro", "haru-no-umi", "信金 太郎", "VSMT00000001", seed()),
-        Sample("hanako", "natsu-no-yama", "信金 花子", "VSMT00000002", seed()),
+        Sample("taro", "haru-no-umi", "信金 太郎", "VSMT00000001", seed(), reading="シンキン タロウ"),
+        Sample("hanako", "natsu-no-yama", "信金 花子", "VSMT00000002", seed(), reading="シンキン ハナコ"),
         Sample("john", "autumn-leaves", "John Smith", "VSST00000003", seed(), "en"),
-        Sample("jiro", "fuyu-no-sora", "信金 次郎", state=SampleState.NEVER),
-        Sample("sachiko", "asa-no-kaze", "信金 幸子", "VSMT00000005", seed(), state=SampleState.SUSPENDED),
-        Sample("goro", "yoru-no-hoshi", "信金 五郎", "VSMT00000006", seed(), state=SampleState.LOCKED),
-        Sample("yuki", "yuki-no-hana", "信金 雪", "VSMT00000007", seed(), state=SampleState.LOST),
+        Sample("jiro", "fuyu-no-sora", "信金 次郎", state=SampleState.NEVER, reading="シンキン ジロウ"),
+        Sample(
+            "sachiko",
+            "asa-no-kaze",
+            "信金 幸子",
+            "VSMT00000005",
+            seed(),
+            state=SampleState.SUSPENDED,
+            reading="シンキン サチコ",
+        ),
+        Sample(
+            "goro",
+            "yoru-no-hoshi",
+            "信金 五郎",
+            "VSMT00000006",
+            seed(),
+            state=SampleState.LOCKED,
+            reading="シンキン ゴロウ",
+        ),
+        Sample(
+            "yuki", "yuki-no-hana", "信金 雪", "VSMT00000007", seed(), state=SampleState.LOST, reading="シンキン ユキ"
+        ),
     ]
 
 
@@ -119,7 +138,12 @@ def fill_store(config: Path, people: list[Sample]) -> None:
             continue
         hash_ = hash_password(canonical(one.password), cost_of(settings))
         desk.customers.add(
-            one.contract_id, principal, password_hash=hash_, name=one.name, language=Language(one.language)
+            one.contract_id,
+            principal,
+            password_hash=hash_,
+            name=one.name,
+            reading=one.reading or None,
+            language=Language(one.language),
         )
         if one.token_id is not None:
             desk.tokens.import_rows([(one.token_id, base64.b32decode(one.seed), TokenSpec())], principal)
