@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from otp_core.radius.codec import IGNORED_REPLIES, MAX_PACKET, NotAReply, Packet
+from otp_core.radius.codec import IGNORED_REPLIES, MAX_PACKET, NotAReply, Packet, PacketCode
 from otp_core.radius.replies import read_reply
 from otp_core.radius.requests import SignedRequest
 from otp_core.settings import Address
@@ -187,7 +187,8 @@ class _Channel:
         return False
 
     def _read(self, request: SignedRequest, datagram: bytes) -> Packet:
-        required = self._owner.require_message_authenticator
+        # A sign of life lets nobody in, and FreeRADIUS before 3.2.5 signs it by its Response Authenticator only.
+        required = self._owner.require_message_authenticator and request.code != PacketCode.STATUS_SERVER
         return read_reply(request, datagram, required=required, needs_state=False)
 
     def _refused(self) -> None:

@@ -56,11 +56,7 @@ modules {
 		rcode = handled
 	}
 }
-client sekisho {
-	ipaddr = 127.0.0.1
-	secret = @secret
-	require_message_authenticator = yes
-}
+@client
 server default {
 	listen {
 		type = auth
@@ -71,9 +67,6 @@ server default {
 	authorize {
 		update control {
 			&Cleartext-Password := "@password"
-		}
-		update reply {
-			&Message-Authenticator := 0x00
 		}
 @questions
 		chap
@@ -88,20 +81,33 @@ server default {
 		}
 	}
 	post-auth {
-		update reply {
-			&Message-Authenticator := 0x00
 @attributes
-		}
-		Post-Auth-Type REJECT {
-			update reply {
-				&Message-Authenticator := 0x00
-			}
-		}
+@post_auth
 	}
 }
 """)
 
+PAGE = Path(__file__).parents[2] / "docs" / "upstreams.md"
+
+
+def block_of_page(begin: str) -> str:
+    """The page's indented block that begins with this line."""
+    blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", PAGE.read_text(), re.MULTILINE)
+    found = [re.sub(r"^ {4}", "", one.strip("\n"), flags=re.MULTILINE) for one in blocks]
+    (block,) = [one for one in found if one.startswith(begin)]
+    return block
+
+
+def _client() -> str:
+    block = block_of_page("client sekisho {")
+    for shown, meant in (("192.0.2.10", "127.0.0.1"), ("THE-SHARED-SECRET", SECRET)):
+        assert block.count(shown) == 1
+        block = block.replace(shown, meant)
+    return block
+
+
 ATTRIBUTES = """
+		update reply {
 			&Class += 0x6f6e65
 			&Class += 0x74776f
 			&Filter-Id := "ib"
@@ -110,12 +116,14 @@ ATTRIBUTES = """
 			&Cisco-AVPair += "ip:addr-pool=kinko"
 			&MS-MPPE-Send-Key := 0x00112233445566778899aabbccddeeff
 			&Tunnel-Password:1 := "through the tunnel"
+		}
 """
 
 QUESTIONS = """
 		if (&NAS-Identifier == "asks") {
 			if (!&State) {
 				update reply {
+					&Message-Authenticator := 0x00
 					&State := 0x70696e
 					&Reply-Message := "Enter a new PIN"
 				}
@@ -126,6 +134,7 @@ QUESTIONS = """
 			}
 			elsif (&State == 0x70696e && &User-Password == "4711") {
 				update reply {
+					&Message-Authenticator := 0x00
 					&State := 0x616761696e
 					&Reply-Message := "The same again"
 				}
@@ -152,9 +161,15 @@ class FreeRadius:
         folder.mkdir(exist_ok=True)
         self.port, self.log = port or free_port(), folder / "freeradius.log"
         text = _CONFIG.substitute(
-            folder=folder, port=self.port, secret=SECRET, password=PASSWORD, attributes=attributes,
-            questions=questions, reject_delay=reject_delay,
-        )  # fmt: skip
+            folder=folder,
+            port=self.port,
+            client=_client(),
+            post_auth=block_of_page("update reply {"),
+            password=PASSWORD,
+            attributes=attributes,
+            questions=questions,
+            reject_delay=reject_delay,
+        )
         (folder / "radiusd.conf").write_text(text)
         (folder / "radiusd.conf").chmod(0o600)
         command = [program("freeradius"), "-f", "-x", "-x", "-l", "stdout", "-n", "radiusd", "-d", str(folder)]

@@ -108,8 +108,11 @@ class RawUpstream:
     """Listens on loopback until it is closed; use it in ``with``. ``answer`` may be replaced at any time. ``asked``:
     everything that came; ``logins``: the Access-Requests among it."""
 
-    def __init__(self, answer: Answer = accepts, *, port: int = 0, answers_status: bool = True) -> None:
-        self.answer, self.answers_status = answer, answers_status
+    def __init__(
+        self, answer: Answer = accepts, *, port: int = 0, answers_status: bool = True, signs_status: bool = True
+    ) -> None:
+        self.answer, self.answers_status, self.signs_status = answer, answers_status, signs_status
+        self.secret = SECRET
         self.asked: list[Asked] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
@@ -138,10 +141,12 @@ class RawUpstream:
         while not self._ends:
             with suppress(TimeoutError):
                 octets, source = self._socket.recvfrom(5000)
-                one = Asked(octets, source)
+                one = Asked(octets, source, self.secret)
                 self.asked.append(one)
                 if one.code == STATUS:
-                    replies: Iterable[bytes] = [one.reply(ACCEPT)] if self.answers_status else []
+                    replies: Iterable[bytes] = (
+                        [one.reply(ACCEPT, signed=self.signs_status)] if self.answers_status else []
+                    )
                 else:
                     replies = self.answer(one)
                 for reply in replies:

@@ -8,6 +8,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -263,6 +264,16 @@ async def test_a_server_that_does_not_know_status_server_is_not_dead_for_it() ->
             assert upstream.reachable
             await asyncio.sleep(0.4)
             assert upstream.reachable
+
+
+@in_loop
+async def test_a_sign_of_life_may_be_without_message_authenticator_but_not_with_another_secret() -> None:
+    with RawUpstream(signs_status=False) as server:
+        async with upstream_of(server, timeout=0.1) as upstream:
+            only = next(iter(upstream.servers))
+            assert await upstream.probe(only) == ""
+            upstream.plan = replace(upstream.plan, secret=b"another")
+            assert "is the shared secret right?" in await upstream.probe(only, 1)
 
 
 @in_loop
