@@ -157,6 +157,7 @@ def test_all_copies_of_a_request_are_one_bind_whichever_worker_they_reach(
     assert (replies, len(server.binds(dn_of(one.contract_id))) - before) == ({heard}, 1)
 
 
+@pytest.mark.usefixtures("taro")
 def test_an_account_that_is_nobodys_customer_is_told_from_a_wrong_password_inside_alone(sekisho: Sekisho) -> None:
     unknown, wrong = ask(sekisho, "password", "shiro", PASSWORD), ask(sekisho, "password", "taro", "not-it")
     nobody = ask(sekisho, "password", "nobody", PASSWORD)
@@ -196,13 +197,12 @@ def test_an_outage_is_silence_and_no_wrong_password_and_ends_by_itself(
         assert (found, len(sekisho.audit())) == (["silence"] * 5, before)
     finally:
         server.start()
-    begun = time.monotonic()
     assert heard(ask(sekisho, "challenge", "taro", PASSWORD)) == CHALLENGE
-    assert time.monotonic() - begun < 1, "nothing was counted, so nothing is slowed down"
     sekisho.wait_for_log("a directory's server answers again")
     assert "refuses connections" in sekisho.log_text()
 
 
+@pytest.mark.usefixtures("taro")
 def test_twenty_customers_at_once_share_the_connections(sekisho: Sekisho, server: Slapd) -> None:
     before = len(server.binds(SERVICE))
     with ThreadPoolExecutor(20) as pool:
