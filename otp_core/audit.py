@@ -69,6 +69,8 @@ class Event(StrEnum):
     API_KEY_CREATED = "api-key.created"
     API_KEY_REVOKED = "api-key.revoked"
     REFUSED = "act.refused"
+    LOOKED_AT = "looked.at-customer"
+    LOOKED_THROUGH = "looked.through-customers"
     CLOCK_TRUSTED = "clock.trusted"
     STORE_BACKED_UP = "store.backed-up"
     STORE_RESTORED = "store.restored"

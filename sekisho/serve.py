@@ -7,6 +7,7 @@ SIGTERM and SIGINT drain and end it, SIGHUP reloads the settings. It knows no do
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -20,6 +21,7 @@ import structlog
 from otp_core import logs
 from otp_core.doors import Door
 from otp_core.first_factor.failures import FailureTable
+from otp_core.model import BackendSilent
 from otp_core.settings import ConfigProblems, Loaded, Problem
 from otp_core.store.lookup_task import LookupTask
 from otp_core.store.sqlite import driver
@@ -188,6 +190,7 @@ class ServerProcess:
             loop.create_task(application.timekeeper.run()),
             loop.create_task(application.watch.run()),
             loop.create_task(end_with_store(application.services.store, stop)),
+            loop.create_task(application.services.desk.looks.run()),
         ]
         services = application.services
         remarks = RemarkWriter(services.store, services.verdict_log.remarks, application.clock.now)
@@ -220,6 +223,8 @@ class ServerProcess:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
             remarks.write()
+            with contextlib.suppress(BackendSilent):
+                services.desk.looks.write()
             code = STORE_STOPPED if application.services.store.has_to_stop() else 0
             await application.close()
         _log.info("stopped", role=self._name)

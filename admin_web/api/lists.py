@@ -20,6 +20,7 @@ from admin_web.api.models import (
 from admin_web.api.operations import Answer, Call, Operation
 from admin_web.api.problems import ProblemError, ProblemType
 from otp_core import json_shapes
+from otp_core.accounts import Looks
 from otp_core.audit import id_at
 from otp_core.model import Scope
 from otp_core.otp import normalise_contract_id, normalise_token_id
@@ -40,8 +41,8 @@ TOKEN = "/api/v1/tokens/{token_id}"
 class Lists:
     """The handlers. ``name_fingerprint``: of names that are nobody's, as the audit trail has them."""
 
-    def __init__(self, queries: AsyncQueries, name_fingerprint: Callable[[str], str]) -> None:
-        self._queries, self._name_fingerprint = queries, name_fingerprint
+    def __init__(self, queries: AsyncQueries, name_fingerprint: Callable[[str], str], looks: Looks) -> None:
+        self._queries, self._name_fingerprint, self._looks = queries, name_fingerprint, looks
 
     def operations(self) -> list[Operation]:
         """All of them."""
@@ -111,6 +112,8 @@ class Lists:
         )
         page = rows[: asked.limit]
         next_ = page[-1].contract_id if len(rows) > asked.limit else None
+        who = call.principal(Scope.CUSTOMERS_READ)
+        self._looks.through(who, [one.contract_id for one in page], "search" if asked.search else "list")
         return Answer(200, {"items": [json_shapes.customer(one) for one in page], "next": next_})
 
     async def customer(self, call: Call) -> Answer:
@@ -118,6 +121,7 @@ class Lists:
         line = await self._queries.run(customer_line, normalise_contract_id(call.part("contract_id")))
         if line is None:
             raise ProblemError(ProblemType.NOT_FOUND, "there is no such customer")
+        self._looks.at(call.principal(Scope.CUSTOMERS_READ), line.contract_id, "customer")
         return Answer(200, json_shapes.customer(line))
 
     async def tokens(self, call: Call) -> Answer:
@@ -128,6 +132,8 @@ class Lists:
         )
         page = rows[: asked.limit]
         next_ = page[-1].token_id if len(rows) > asked.limit else None
+        who = call.principal(Scope.TOKENS_READ)
+        self._looks.through(who, [one.contract_id for one in page if one.contract_id], "tokens")
         return Answer(200, {"items": [json_shapes.token(one) for one in page], "next": next_})
 
     async def token(self, call: Call) -> Answer:
@@ -135,12 +141,18 @@ class Lists:
         line = await self._queries.run(token_line, normalise_token_id(call.part("token_id")))
         if line is None:
             raise ProblemError(ProblemType.NOT_FOUND, "there is no such token")
+        if line.contract_id is not None:
+            self._looks.at(call.principal(Scope.TOKENS_READ), line.contract_id, "token")
         return Answer(200, json_shapes.token(line))
 
     async def audit(self, call: Call) -> Answer:
         """A page of the audit trail."""
         asked = cast("AuditAsked", call.asked)
-        found = await self._queries.run(_audit, self._filter(asked), asked.limit)
+        wanted = self._filter(asked)
+        found = await self._queries.run(_audit, wanted, asked.limit)
+        known = {row.customer for row in found.rows}
+        if wanted.customer in known:
+            self._looks.at(call.principal(Scope.AUDIT_READ), wanted.customer or "", "audit")
         return Answer(200, {"items": [json_shapes.audit_row(one) for one in found.rows], "next": found.next_after})
 
     def _filter(self, asked: AuditAsked) -> AuditFilter:

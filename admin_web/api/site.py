@@ -36,7 +36,7 @@ class ApiSite:
     def __init__(self, services: Services, settings: Callable[[], ApiSettings]) -> None:
         self._desk, self._settings = services.desk, settings
         queries = AsyncQueries(services.store)
-        self._lists = Lists(queries, services.store.sealer.name_fingerprint)
+        self._lists = Lists(queries, services.store.sealer.name_fingerprint, services.desk.looks)
         self._acts = Acts(services.desk, queries, settings)
         self._checks = Checks(services)
         self._document = document(self.operations(), settings().public_origin)

@@ -46,7 +46,7 @@ class EditPages:
 
     async def ask(self, call: Call) -> web.Response:
         """The form, with what is known now, or what was filled in before. Raises HTTPNotFound."""
-        found = await customer_of(self._queries, call)
+        found = await customer_of(self._queries, self._desk.looks, call)
         now = details_of(found.line)
         kept = call.session.data.get("kept", {})
         shown = {name: kept.get(name, getattr(now, name) or "") for name in Details._fields}
@@ -64,7 +64,7 @@ class EditPages:
 
     async def carry_out(self, call: Call) -> Outcome:
         """Change it, and say so on the customer's page; or back to the form with what is wrong."""
-        found, form = await customer_of(self._queries, call), call.form
+        found, form = await customer_of(self._queries, self._desk.looks, call), call.form
         page, before = f"/customers/{found.key}", details_of(found.line)
         kept = {name: form.get(name, "")[:most] for name, most in LONGEST.items() if name in form}
         kept |= {name: form.get(name, "")[:32] for name in ("identity", "seen")}

@@ -26,7 +26,7 @@ from admin_web.console.refused import refused_logins
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from admin_web.console.settings import ConsoleSettings
-from otp_core.accounts import Act, Desk, Principal, Refused, VerificationNeeded
+from otp_core.accounts import Act, Desk, Looks, Principal, Refused, VerificationNeeded
 from otp_core.accounts.permissions import is_allowed
 from otp_core.doors import Services
 from otp_core.model import Role
@@ -107,6 +107,7 @@ class CustomerPages:
         use, after = query.get("use", ""), query.get("after", "")[:128]
         rows = await self._queries.run(customer_page, after=after, limit=PAGE_ROWS + 1, use=use)
         last = rows[PAGE_ROWS - 1].contract_id if len(rows) > PAGE_ROWS else ""
+        self._desk.looks.through(call.principal(), [one.contract_id for one in rows[:PAGE_ROWS]], "list")
         return self._renderer.render(
             call.request,
             "customers.html",
@@ -120,7 +121,7 @@ class CustomerPages:
 
     async def show(self, call: Call) -> web.Response:
         """One customer. Raises HTTPNotFound."""
-        found = await customer_of(self._queries, call)
+        found = await customer_of(self._queries, self._desk.looks, call)
         possible = self._possible(found)
         permitted = [one for one in possible if _may(call, one)]
         return self._renderer.render(
@@ -136,7 +137,7 @@ class CustomerPages:
     async def ask(self, call: Call) -> web.Response:
         """The page of an act: what will happen, and what has to be filled in. Raises HTTPNotFound, HTTPSeeOther to the
         customer where it is not possible now."""
-        act, found = self._act(call), await customer_of(self._queries, call)
+        act, found = self._act(call), await customer_of(self._queries, self._desk.looks, call)
         if act not in self._possible(found):
             raise web.HTTPSeeOther(f"/customers/{found.key}")
         return self._renderer.render(
@@ -152,7 +153,7 @@ class CustomerPages:
 
     async def carry_out(self, call: Call) -> Outcome:
         """Do it, and say so on the customer's page; or back to the form with the reason why not."""
-        act, found, form = self._act(call), await customer_of(self._queries, call), call.form
+        act, found, form = self._act(call), await customer_of(self._queries, self._desk.looks, call), call.form
         page = f"/customers/{found.key}/{act.name}"
         kept = {name: form.get(name, "")[:most] for name, most in _LONGEST.items()} | {
             "identity": form.get("identity", "")
@@ -182,7 +183,7 @@ class CustomerPages:
 
     async def permit(self, call: Call) -> web.Response:
         """The permit as a letter, once. Raises HTTPSeeOther to the customer where there is none to be shown."""
-        found, permit = await customer_of(self._queries, call), call.session.data.get("permit")
+        found, permit = await customer_of(self._queries, self._desk.looks, call), call.session.data.get("permit")
         if not permit or permit["customer"] != found.line.contract_id:
             raise web.HTTPSeeOther(f"/customers/{found.key}")
         return self._renderer.render(call.request, "permit.html", call.session, found=found, permit=permit)
@@ -199,11 +200,12 @@ class CustomerPages:
         return BY_NAME[call.request.path.rpartition("/")[2]]
 
 
-async def customer_of(queries: AsyncQueries, call: Call) -> Found:
+async def customer_of(queries: AsyncQueries, looks: Looks, call: Call) -> Found:
     """The customer of a path. Raises HTTPNotFound."""
     found = await queries.run(_read, int(call.request.match_info["customer"]))
     if found is None:
         raise web.HTTPNotFound
+    looks.at(call.principal(), found.line.contract_id, "page")
     return found
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call
 from admin_web.console.settings import ConsoleSettings
+from otp_core.accounts import Looks
 from otp_core.settings.values import zone
 from otp_core.store.approvals import count_waiting
 from otp_core.store.async_queries import AsyncQueries
@@ -34,9 +35,13 @@ class FindPages:
     """The handlers. ``settings`` is asked for every page."""
 
     def __init__(
-        self, queries: AsyncQueries, renderer: ConsoleRenderer, settings: Callable[[], ConsoleSettings]
+        self,
+        queries: AsyncQueries,
+        renderer: ConsoleRenderer,
+        settings: Callable[[], ConsoleSettings],
+        looks: Looks,
     ) -> None:
-        self._queries, self._renderer, self._settings = queries, renderer, settings
+        self._queries, self._renderer, self._settings, self._looks = queries, renderer, settings, looks
 
     async def show(self, call: Call) -> web.StreamResponse:
         """The search box; with ``q`` what it finds. One customer alone is opened at once."""
@@ -45,6 +50,7 @@ class FindPages:
             values = await self._queries.run(_lately, self._midnight())
             return self._renderer.render(call.request, "find.html", call.session, typed="", found=[], **values)
         found = await self._queries.run(find_customers, typed)
+        self._looks.through(call.principal(), [one.contract_id for one in found], "search")
         if len(found) == 1:
             raise web.HTTPSeeOther(f"/customers/{found[0].key}")
         return self._renderer.render(call.request, "find.html", call.session, typed=typed, found=found)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 
 from aiohttp import web
 
+from admin_web.console.audit_export import MOST_ROWS, audit_file
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Page
 from admin_web.console.settings import ConsoleSettings
 from admin_web.console.words import EVENTS
-from otp_core.accounts import Act
+from otp_core.accounts import Act, Looks
 from otp_core.audit import id_at
 from otp_core.model import TokenState
 from otp_core.otp import normalise_contract_id, normalise_token_id
@@ -22,6 +24,7 @@ from otp_core.store.login_remarks import remarks_of
 from otp_core.store.queries import AuditFilter, tokens
 
 PAGE_ROWS = 50
+_ASKED = ("customer", "token", "event", "actor", "until", "before")
 _LONGEST = 128
 _LARGEST_ID = 2**63 - 1
 
@@ -30,32 +33,32 @@ class ListPages:
     """The handlers. ``settings`` is asked for every page."""
 
     def __init__(
-        self, queries: AsyncQueries, renderer: ConsoleRenderer, settings: Callable[[], ConsoleSettings]
+        self,
+        queries: AsyncQueries,
+        renderer: ConsoleRenderer,
+        settings: Callable[[], ConsoleSettings],
+        looks: Looks,
     ) -> None:
-        self._queries, self._renderer, self._settings = queries, renderer, settings
+        self._queries, self._renderer, self._settings, self._looks = queries, renderer, settings, looks
 
     def routes(self) -> list[Page]:
         """The pages."""
         look = Act.USE_CONSOLE
         return [
             Page("/audit", look, self.audit),
+            Page("/audit/file", look, self.audit_file),
             Page("/tokens", look, self.tokens),
         ]
 
     async def audit(self, call: Call) -> web.Response:
         """The audit trail, the newest first. Of a search that finds little only a bounded stretch is looked through;
         the page says up to where, and goes on from there."""
-        asked = {name: call.request.query.get(name, "")[:_LONGEST].strip() for name in ("customer", "token", "event")}
-        asked |= {name: call.request.query.get(name, "")[:_LONGEST].strip() for name in ("actor", "until", "before")}
-        wanted = AuditFilter(
-            customer=normalise_contract_id(asked["customer"]) or None,
-            token=normalise_token_id(asked["token"]) or None,
-            event=asked["event"] if asked["event"] in EVENTS else None,
-            actor=asked["actor"] or None,
-            before=self._before(asked),
-        )
+        asked = {name: call.request.query.get(name, "")[:_LONGEST].strip() for name in _ASKED}
+        wanted = self._filter(asked)
         found = await self._queries.run(audit_page, wanted, limit=PAGE_ROWS)
         keys = await self._queries.run(keys_of, {row.customer for row in found.rows if row.customer})
+        if wanted.customer in keys:
+            self._looks.at(call.principal(), wanted.customer or "", "audit")
         remarks = await self._queries.run(remarks_of, [row.id for row in found.rows])
         return self._renderer.render(
             call.request,
@@ -68,6 +71,29 @@ class ListPages:
             keys=keys,
             asked=asked,
             events=EVENTS,
+            most=MOST_ROWS,
+        )
+
+    async def audit_file(self, call: Call) -> web.Response:
+        """What the same filter finds, to be taken away."""
+        asked = {name: call.request.query.get(name, "")[:_LONGEST].strip() for name in _ASKED}
+        form = "jsonl" if call.request.query.get("form") == "jsonl" else "excel"
+        wanted = self._filter(asked)
+        file = await self._queries.run(audit_file, wanted, form, int(time.time() * 1000))
+        # What was typed is written down only where the trail has it: it may be a password in the wrong field.
+        found = [name for name in (wanted.event, wanted.actor, wanted.customer, wanted.token) if name and file.rows]
+        told = f" of {', '.join(found)}" if found else ""
+        self._looks.exported(call.principal(), f"{file.rows:,} rows of the audit trail taken away{told}")
+        headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
+        return web.Response(body=file.octets, content_type=file.content_type, charset="utf-8", headers=headers)
+
+    def _filter(self, asked: dict[str, str]) -> AuditFilter:
+        return AuditFilter(
+            customer=normalise_contract_id(asked["customer"]) or None,
+            token=normalise_token_id(asked["token"]) or None,
+            event=asked["event"] if asked["event"] in EVENTS else None,
+            actor=asked["actor"] or None,
+            before=self._before(asked),
         )
 
     def _before(self, asked: dict[str, str]) -> int | None:

@@ -51,11 +51,11 @@ class ConsoleSite:
         self._sign_in = SignIn(services, self._sessions, self._renderer, passkeys, verification)
         self._own = OwnPages(services, self._renderer, passkeys, verification)
         queries = AsyncQueries(services.store)
-        self._find = FindPages(queries, self._renderer, settings)
+        self._find = FindPages(queries, self._renderer, settings, services.desk.looks)
         self._customers = CustomerPages(services, queries, self._renderer, settings)
         self._edit = EditPages(services, queries, self._renderer)
         self._approvals = ApprovalPages(services, queries, self._renderer)
-        self._lists = ListPages(queries, self._renderer, settings)
+        self._lists = ListPages(queries, self._renderer, settings, services.desk.looks)
         self._clients = ClientPages(queries, self._renderer, settings)
         self._staff = StaffPages(services, queries, self._renderer)
 

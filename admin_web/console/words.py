@@ -100,8 +100,12 @@ EVENTS = {
     "approval.given": _("approved"),
     "approval.refused": _("approval refused"),
     "approval.withdrawn": _("request withdrawn"),
+    "looked.at-customer": _("looked at"),
+    "looked.through-customers": _("looked through customers"),
     "api-key.created": _("API key made"),
     "api-key.revoked": _("API key revoked"),
+    "seals.begun": _("seals begun"),
+    "seals.key-changed": _("key of the seals changed"),
 }
 """An event that is missing here is shown by its own name."""
 

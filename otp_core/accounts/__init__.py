@@ -3,7 +3,7 @@ with its audit row. Wrong codes count here as at every door; a refused act leave
 
 ``Desk`` is the way in: ``desk.customers``, ``.contract_ids``, ``.tokens``, ``.enrolment``, ``.devices``,
 ``.sessions``, ``.issuance``, ``.staff``, ``.staff_sessions``, ``.approvals``,
-``.api_keys``, ``.kept_answers``. It never speaks to a user, a socket or a
+``.api_keys``, ``.kept_answers``, ``.looks``. It never speaks to a user, a socket or a
 browser.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 from otp_core.accounts.api_keys import NewApiKey
 from otp_core.accounts.desk import Desk
 from otp_core.accounts.issuance import IssuanceRequest, Quota
+from otp_core.accounts.looks import Looks
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import REFUSAL_TEXT, IssuedToken, Receipt, Refusal, Refused, ReissuePermit
@@ -29,6 +30,7 @@ __all__ = [
     "Details",
     "IssuanceRequest",
     "IssuedToken",
+    "Looks",
     "NewApiKey",
     "NewPasskey",
     "PasskeyAnswer",

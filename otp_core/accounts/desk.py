@@ -16,6 +16,7 @@ from otp_core.accounts.devices import DeviceService
 from otp_core.accounts.enrolment import EnrolmentService
 from otp_core.accounts.issuance import IssuanceService
 from otp_core.accounts.kept_answers import KeptAnswerService
+from otp_core.accounts.looks import Looks
 from otp_core.accounts.permissions import TABLE, Table
 from otp_core.accounts.sessions import SessionService
 from otp_core.accounts.staff import StaffService
@@ -50,6 +51,7 @@ class Desk:
         "issuance",
         "kept_answers",
         "lock_after",
+        "looks",
         "sessions",
         "staff",
         "staff_sessions",
@@ -67,6 +69,7 @@ class Desk:
         settled: Callable[[], bool] = lambda: True,
     ) -> None:
         self._make(Transactions(store, now, permissions, settled), evaluator, draw)
+        self.looks = Looks(store)
 
     @contextmanager
     def together(self) -> Iterator[tuple[Desk, Work]]:

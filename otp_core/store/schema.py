@@ -201,8 +201,9 @@ audit = Table(
     Column("reason", Text, nullable=False),
 )
 
-NOT_A_LOGIN = text("substr(event, 1, 6) <> 'login.'")
-"""The audit rows that no login batch writes: SQLite uses the index below for a query that repeats this very text."""
+NOT_A_LOGIN = text("substr(event, 1, 6) NOT IN ('login.', 'looked')")
+"""The audit rows of acts: no logins, and no looks. SQLite uses the index below for a query that repeats this very
+text."""
 
 # What was done to a customer, however long ago. The login batch writes nothing into it.
 Index("ix_audit_customer", audit.c.customer, sqlite_where=NOT_A_LOGIN, postgresql_where=NOT_A_LOGIN)

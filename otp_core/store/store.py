@@ -74,12 +74,23 @@ class Store:
     def work(self) -> Iterator[Work]:
         """One transaction. It is committed at the end, rolled back on any exception; then its acts are noted in the
         journal beside the store. Raises StoreUnavailable, at the end too: then it may not be told as done."""
+        with self._transaction(decides=True) as work:
+            yield work
+
+    @contextmanager
+    def work_aside(self) -> Iterator[Work]:
+        """The same, for what no login is decided by: no batch that is under way has to be decided anew."""
+        with self._transaction(decides=False) as work:
+            yield work
+
+    @contextmanager
+    def _transaction(self, *, decides: bool) -> Iterator[Work]:
         with self._connect() as (connection, state):
             work = Work(connection, self.ids, notices=self._notices)
             with database.transaction(connection, self._committing(state, work)):
                 before = database.changes(connection)
                 yield work
-                if database.changes(connection) != before:
+                if decides and database.changes(connection) != before:
                     work.put_meta(CHANGED, self.ids.next().to_bytes(8, "big"))
         self._note(work.recorded)
 

@@ -106,7 +106,8 @@ def test_an_old_act_is_found_by_its_index_and_logins_write_nothing_into_it(bank:
         work.audit(Event.SUSPENDED, actor="hanako", customer="taro-1")
     with bank.store.read() as connection:
         found = connection.exec_driver_sql(
-            "SELECT count(*) FROM audit INDEXED BY ix_audit_customer WHERE substr(event, 1, 6) <> 'login.'"
+            "SELECT count(*) FROM audit INDEXED BY ix_audit_customer "
+            "WHERE substr(event, 1, 6) NOT IN ('login.', 'looked')"
         ).scalar()
         everything = connection.exec_driver_sql("SELECT count(*) FROM audit").scalar()
         rows = find.rows_of_customer(connection, "taro-1", 10)

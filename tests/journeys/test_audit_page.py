@@ -20,7 +20,7 @@ LOST = "--public-key audit.pub --public-key audit-new.pub"
 
 @pytest.fixture
 def at(tmp_path: Path) -> Iterator[CommandLine]:
-    settings = blocks()[1].replace("/var/log/sekisho", str(tmp_path))
+    settings = next(one for one in blocks() if one.startswith("[audit]")).replace("/var/log/sekisho", str(tmp_path))
     sekisho = Sekisho(tmp_path, clients=client_table("gateway", "127.0.0.0/8", "code"), more=settings)
     try:
         yield CommandLine(sekisho)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.cli.spreadsheet import csv_line
+from otp_core.spreadsheet import csv_line
 from tests.journeys.command_line import CommandLine
 from tests.sekisho import STAFF, Sekisho
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
@@ -116,7 +117,8 @@ def test_customers_are_found_by_the_beginning_of_id_name_or_token(bank: Api, key
 
 def test_the_trail_is_filtered_and_gone_on_with(bank: Api, key: str) -> None:
     of_taro = items(bank.get(f"{AUDIT}?customer=taro2", key))
-    assert [one["event"] for one in of_taro] == ["customer.added", "otp.enrolled", "customer.locked"]
+    acts = [one["event"] for one in of_taro if not one["event"].startswith("looked.")]
+    assert acts == ["customer.added", "otp.enrolled", "customer.locked"]
     assert [one["customer"] for one in items(bank.get(f"{AUDIT}?event=customer.locked", key))] == ["taro2"]
     newest = items(bank.get(f"{AUDIT}?limit=1000", key))[-1]
     assert items(bank.get(f"{AUDIT}?after={newest['id']}", key)) == []
@@ -188,3 +190,20 @@ def test_a_parameter_of_the_document_says_what_is_taken(bank: Api) -> None:
 def test_a_problem_is_as_the_document_says(bank: Api, key: str) -> None:
     for told in (bank.get(CUSTOMERS), bank.get(f"{CUSTOMERS}?limit=0", key), bank.get("/nothing", key)):
         Problem.model_validate_json(json.dumps(told.json))
+
+
+def test_whom_a_program_looked_at_is_recorded(bank: Api) -> None:
+    key = bank.key("watcher", Scope.CUSTOMERS_READ, Scope.TOKENS_READ)
+    for path in (f"{CUSTOMERS}/hanako", f"{CUSTOMERS}/HANAKO", f"{TOKENS}/VSMT00000001", f"{CUSTOMERS}?limit=2"):
+        bank.get(path, key)
+    expected = {("hanako", "customer"), ("taro1", "token")}
+    end = time.monotonic() + 10
+    while True:
+        rows = [row for row in bank.sekisho.audit(event="looked.") if row.actor == "api:watcher"]
+        if expected <= {(row.customer, row.reason) for row in rows}:
+            break
+        assert time.monotonic() < end, rows
+        time.sleep(0.05)
+    assert sum(row.customer == "hanako" for row in rows) == 1
+    lists = [row.reason for row in rows if row.event == "looked.through-customers"]
+    assert lists and "customers: " in lists[0]
