@@ -137,8 +137,8 @@ class RadiusDoor:
         store = services.store
 
         def write(asked: Sequence[Asked], strangers: Mapping[tuple[str, str], int]) -> None:
-            with store.aside() as connection:
-                note(connection, int(time.time() * 1000), asked, strangers)
+            with store.work_aside() as work:
+                note(work.connection, int(time.time() * 1000), asked, strangers)
 
         self._watch = ClientWatch(server.counters, services.tally.verdicts, write)
         self._look = loop.call_later(WATCH_SECONDS, self._look_again)

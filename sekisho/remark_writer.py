@@ -32,8 +32,8 @@ class RemarkWriter:
         if not taken:
             return
         try:
-            with self._store.aside() as connection:
-                note_remarks(connection, self._now(), taken)
+            with self._store.work_aside() as work:
+                note_remarks(work.connection, self._now(), taken)
         except (StoreUnavailable, ClockWrong):
             return
         for _ in taken:

@@ -1,7 +1,7 @@
 """What the RADIUS clients ask, in figures: added to by every worker every few seconds, read by the console and doctor.
 
-No login is judged by it, so none waits for it: it is written aside (``Store.aside``). No customer and no secret is in
-it. Bounded: a row for each client, one for each client and five minutes of the last week, and a number of strangers.
+No login is judged by it, so none waits for it: it is written aside (``Store.work_aside``). No customer and no secret is
+in it. Bounded: a row for each client, one for each client and five minutes of the last week, and a number of strangers.
 """
 
 from __future__ import annotations

@@ -198,11 +198,12 @@ def last_rows(connection: Connection, events: Iterable[str], limit: int) -> list
 
 def rows_of_customer(connection: Connection, contract_id: str, limit: int) -> list[AuditLine]:
     """What happened to a customer last, the newest first: acts however long ago they were, logins as far as
-    ``audit_page`` looks back."""
+    ``audit_page`` looks back. Not who has looked at them."""
     wanted = _with_former(connection, AuditFilter(customer=contract_id))
     acts = _lines(connection, _ROWS.where(audit.c.customer.in_((contract_id, *wanted.former)), NOT_A_LOGIN), limit)
-    latest = look(connection, wanted, limit=limit, most=LOOK_BACK, newest_first=True).rows
-    return sorted({*acts, *latest}, key=lambda row: -row.id)[:limit]
+    logins = replace(wanted, event="login.")
+    latest = look(connection, logins, limit=limit, most=LOOK_BACK, newest_first=True).rows
+    return sorted([*acts, *latest], key=lambda row: -row.id)[:limit]
 
 
 def _with_former(connection: Connection, wanted: AuditFilter) -> AuditFilter:

@@ -112,18 +112,6 @@ class Store:
             complain("an act is missing in the journal beside the store", self.acts.path, error)
 
     @contextmanager
-    def aside(self) -> Iterator[Connection]:
-        """One transaction of facts that no login is judged by, and that no audit row tells of: no batch that is under
-        way has to read anew. Raises StoreUnavailable."""
-        with self._connect() as (connection, state):
-            committing = database.alone if state is None else partial(self._files.committing, visited=state)
-            with database.transaction(connection, committing):
-                try:
-                    yield connection
-                except DBAPIError as error:
-                    raise database.unavailable(error.orig) from error
-
-    @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for the questions of queries.py and sessions.py. Raises StoreUnavailable."""
         with self._connect() as (connection, _):

@@ -33,8 +33,8 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def written(bank: Bank, at: int, *asked: Asked, strangers: dict[tuple[str, str], int] | None = None) -> None:
-    with bank.store.aside() as connection:
-        note(connection, at, asked, strangers or {})
+    with bank.store.work_aside() as work:
+        note(work.connection, at, asked, strangers or {})
 
 
 def seen(bank: Bank, at: int) -> dict[str, Seen]:

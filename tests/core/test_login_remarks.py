@@ -18,13 +18,13 @@ def test_they_are_kept_once_and_for_a_week(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     first, second = id_at(NOW), id_at(NOW + KEPT_MS + 1)
     for at, remarks in ((NOW, [(first, "late")]), (NOW, [(first, "late again"), (first + 1, "early")])):
-        with bank.store.aside() as connection:
-            note_remarks(connection, at, remarks)
+        with bank.store.work_aside() as work:
+            note_remarks(work.connection, at, remarks)
     with bank.store.read() as connection:
         assert remarks_of(connection, [first, first + 1, second]) == {first: "late", first + 1: "early"}
         assert remarks_of(connection, []) == {}
-    with bank.store.aside() as connection:
-        note_remarks(connection, NOW + KEPT_MS + 60_000, [(second, "late")])
+    with bank.store.work_aside() as work:
+        note_remarks(work.connection, NOW + KEPT_MS + 60_000, [(second, "late")])
     with bank.store.read() as connection:
         assert remarks_of(connection, [first, second]) == {second: "late"}
 
