@@ -68,12 +68,6 @@ class Verification:
         self._seals = self._rows = self._waiting = 0
         self._loose: tuple[RawRow, int] | None = None
 
-    def note_foreign(self, ids: Iterable[int]) -> None:
-        """Rows that hold something else than text, as the store finds them."""
-        for id_ in ids:
-            text = f"row {id_} of {time_of(id_)} holds something else than text, so no search finds it: it was changed"
-            self._keep(Finding(Kind.CHAIN, text, id_))
-
     def run(self, pieces: Iterable[Piece], advance: Callable[[int], object] = lambda done: None) -> Report:
         """Verify all of it. ``advance``: told how many rows were looked at. Raises what ``pieces`` raises."""
         seen = 0
@@ -83,6 +77,9 @@ class Verification:
             else:
                 self._end_of_loose()
                 self._take_seal(piece.seal, piece.rows)
+            for id_ in piece.foreign:
+                text = f"row {id_} of {time_of(id_)} holds something else than text, so no search finds it"
+                self._keep(Finding(Kind.CHAIN, f"{text}: it was changed", id_))
             seen += len(piece.rows)
             advance(seen)
         return self._report()

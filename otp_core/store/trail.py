@@ -40,10 +40,13 @@ class SealRow(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A seal with the rows that lie where it says; ``seal`` None: rows that no seal covers. In the order of ids."""
+    """A seal with the rows that lie where it says; ``seal`` None: rows that no seal covers. In the order of ids.
+    ``foreign``: the ids of some that hold something else than text: their octets may be the sealed ones, but no search
+    by text finds them."""
 
     seal: SealRow | None
     rows: list[RawRow]
+    foreign: Sequence[int] = ()
 
 
 def lines_of(rows: Sequence[RawRow]) -> Lines:

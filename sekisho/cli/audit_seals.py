@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _NAMED = 100
 """Findings that are shown."""
 
-_FOREIGN = 20
-
 
 def verify(
     ctx: typer.Context,
@@ -186,7 +184,6 @@ def _verify_store(context: CliContext, keys: list[str], copies: Iterator[CopiedS
     trail = context.store.trail()
     newest = trail.newest()
     with progress("verifying the audit trail", trail.size()) as advance:
-        verification.note_foreign(trail.foreign(_FOREIGN))
         return verification.run(trail.pieces(newest), advance)
 
 

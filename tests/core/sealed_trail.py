@@ -84,7 +84,6 @@ class SealedTrail:
         own = [public_name(read_seal_key(self.key_file))]
         copies = self.copy.seals() if copied else ()
         verification = Verification(keys or own, copies, now_ms=self.now_ms())
-        verification.note_foreign(trail.foreign(20))
         return verification.run(trail.pieces(trail.newest()))
 
     def sealer_newest(self) -> int:

@@ -44,7 +44,7 @@ SELECT group_concat(id), group_concat(event || char(31) || actor || char(31) || 
 """
 _BEHIND = "SELECT id FROM audit WHERE id >= ? AND id <= ? ORDER BY id LIMIT 1 OFFSET ?"
 _FOREIGN = """
-SELECT id FROM audit WHERE NOT (typeof(event) = 'text' AND typeof(actor) = 'text'
+SELECT id FROM audit WHERE id >= ? AND id <= ? AND NOT (typeof(event) = 'text' AND typeof(actor) = 'text'
   AND typeof(customer) IN ('text', 'null') AND typeof(token) IN ('text', 'null')
   AND typeof(source) = 'text' AND typeof(reason) = 'text') ORDER BY id LIMIT ?
 """
@@ -57,6 +57,7 @@ _HIGHEST = 2**63 - 1
 _AT_ONCE = 50_000
 """Rows that are read in one look at the trail, or those of one seal if that has more."""
 _SEALS_AT_ONCE = 200
+_MOST_FOREIGN = 20
 _MOST_OF_A_SEAL = 100_000
 """Rows that are looked at where a seal says that it has fewer."""
 
@@ -150,26 +151,20 @@ class Trail:
         number, reached = LOWEST, LOWEST - 1
         while True:
             with self._read() as connection:
-                found = _pieces(_raw(connection), number, newest, reached)
-            yield from found
-            if not found:
+                pieces = _pieces(_raw(connection), number, newest, reached)
+            yield from pieces
+            if not pieces:
                 break
-            for seal in (piece.seal for piece in found):
+            for seal in (piece.seal for piece in pieces):
                 if seal is not None:
                     number, reached = seal.number, max(reached, seal.until)
         while True:
             with self._read() as connection:
-                rows = rows_between(_raw(connection), reached, _HIGHEST, _AT_ONCE)
-            if not rows:
+                found = _piece(_raw(connection), None, rows_between(_raw(connection), reached, _HIGHEST, _AT_ONCE))
+            if not found.rows:
                 return
-            yield Piece(None, rows)
-            reached = rows[-1][0]
-
-    def foreign(self, limit: int) -> list[int]:
-        """The ids of rows that hold something else than text: their octets may be the sealed ones, but no search by
-        text finds them. Raises StoreUnavailable."""
-        with self._read() as connection:
-            return [id_ for (id_,) in _raw(connection).execute(_FOREIGN, (limit,))]
+            yield found
+            reached = found.rows[-1][0]
 
 
 def _pieces(connection: driver.Connection, number: int, newest: int, reached: int) -> list[Piece]:
@@ -177,18 +172,23 @@ def _pieces(connection: driver.Connection, number: int, newest: int, reached: in
     connection.text_factory = bytes
     pieces: list[Piece] = []
     seen = 0
-    for row in connection.execute(_SEALS, (number, newest, _SEALS_AT_ONCE)).fetchall():
+    for row in connection.execute(_SEALS, (number, newest, _SEALS_AT_ONCE)):  # not all at once: their marks are long
         seal = _as_seal(row)
         after = begin_of(seal.body, reached)
         if after > reached and (loose := rows_between(connection, reached, after, _MOST_OF_A_SEAL)):
-            pieces.append(Piece(None, loose))
+            pieces.append(_piece(connection, None, loose))
         rows = rows_between(connection, after, seal.until, _MOST_OF_A_SEAL)
-        pieces.append(Piece(seal, rows))
+        pieces.append(_piece(connection, seal, rows))
         seen += len(rows)
         reached = max(reached, seal.until)
         if seen >= _AT_ONCE:
             break
     return pieces
+
+
+def _piece(connection: driver.Connection, seal: SealRow | None, rows: list[RawRow]) -> Piece:
+    foreign = connection.execute(_FOREIGN, (rows[0][0], rows[-1][0], _MOST_FOREIGN)).fetchall() if rows else []
+    return Piece(seal, rows, [id_ for (id_,) in foreign])
 
 
 def begin_of(body: str, otherwise: int) -> int:
