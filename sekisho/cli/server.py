@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sekisho.cli.context import CliContext
 from sekisho.cli.contract_ids import fold_contract_ids
-from sekisho.cli.output import say
+from sekisho.cli.output import complain, say
 from sekisho.cli.progress import progress
 
 
@@ -26,18 +27,29 @@ def init(ctx: typer.Context) -> None:
       sekisho --config /etc/sekisho/sekisho.toml init
     """
     from otp_core.audit import Ids
-    from otp_core.seals.keys import create_seal_key, read_seal_key
     from otp_core.store.store import initialise
 
     context: CliContext = ctx.obj
     store = context.settings.store
     initialise(store.url, store.master_key_file, ids=Ids(), say=say, progress=progress)
-    audit = context.settings.audit
-    if audit is not None:
-        if create_seal_key(audit.seal_key_file):
-            say(f"created the key of the seals {audit.seal_key_file} (mode 0600): back it up, apart from the store")
-        read_seal_key(audit.seal_key_file)
+    if context.settings.audit is not None:
+        _make_seal_key(context, context.settings.audit.seal_key_file)
     fold_contract_ids(context)
+
+
+def _make_seal_key(context: CliContext, path: Path) -> None:
+    from otp_core.seals.keys import create_seal_key, read_seal_key
+    from otp_core.store.queries import newest_seal
+
+    if create_seal_key(path):
+        say(f"created the key of the seals {path} (mode 0600): back it up, apart from the store")
+        with context.store.read() as connection:
+            if newest_seal(connection) is not None:
+                complain(
+                    "the seals of before were made with another key: if you have that, put it back in the new one's "
+                    "place before you serve; otherwise `sekisho audit verify` needs both public keys (docs/audit.md)"
+                )
+    read_seal_key(path)
 
 
 def serve(

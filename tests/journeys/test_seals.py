@@ -120,9 +120,12 @@ def test_without_its_key_the_server_answers_and_says_so_and_seals_when_the_key_i
     with Peers(sekisho.where, 1, CODE) as peers:
         assert names([peers.ask(ask(one, one.code()))]) == [ACCEPT]
     key.unlink()
-    assert f"created the key of the seals {key}" in at.run("init").out
+    made = at.run("init")
+    assert f"created the key of the seals {key}" in made.out and "another key" not in made.err
     wait_until_sealed(sekisho, 10)
     sekisho.wait_for_log("that is over")
+    key.unlink()
+    assert "the seals of before were made with another key" in at.run("init").err
     assert "ok    seals: the newest is number" in at.run("doctor").out
 
 
