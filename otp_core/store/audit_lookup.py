@@ -220,7 +220,8 @@ def _with_names(
     """The stretches in which both the event and the actor occur, as far as they are asked for."""
     query = select(audit_stretch).where(audit_stretch.c.first <= high, audit_stretch.c.last >= low)
     if wanted.event is not None:
-        begins = audit_name.c.name.between(f"e{wanted.event}", f"e{wanted.event}\U0010ffff")
+        name = f"e{wanted.event.lower()}"  # SQLite's LIKE, which the rows are compared by, knows no case
+        begins = audit_name.c.name.between(name, f"{name}\U0010ffff")
         query = query.where(audit_stretch.c.first.in_(_occurs(begins)))
     if wanted.actor is not None:
         query = query.where(audit_stretch.c.first.in_(_occurs(audit_name.c.name == f"a{wanted.actor}")))

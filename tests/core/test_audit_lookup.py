@@ -65,7 +65,7 @@ def bank(tmp_path: Path) -> Bank:
 
 def _wanted() -> Iterator[AuditFilter]:
     for customer, token, event_, actor in itertools.product(
-        ("taro", "x", None), ("VSMT1", None), ("login.", "customer.locked", "none", None), ("hanako", None)
+        ("taro", "x", None), ("VSMT1", None), ("login.", "LOGIN", "customer.locked", "none", None), ("hanako", None)
     ):
         yield AuditFilter(customer, token, event_, actor)
     yield AuditFilter("taro", former=("jiro",))
