@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, intersect, select, text, union_all
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, text, union_all
 
 from otp_core.folding import LONGEST_TERM, folded, folded_words, name_terms
 from otp_core.otp import normalise_contract_id, normalise_token_id
@@ -157,8 +157,10 @@ def _by_terms(typed: str) -> Sequence[Select[Any]]:
     whole = _with_term("".join(words))
     if len(words) == 1:
         return [whole]
-    each = intersect(*(select(_with_term(word).limit(MOST_OF_A_WORD).subquery()) for word in words))
-    return [whole, select(each.subquery())]
+    # Read through those of the shortest word, the most, until there are enough who have the others too.
+    first, *others = (_with_term(word).limit(MOST_OF_A_WORD).subquery() for word in sorted(words, key=len))
+    have = [first.c.customer_key.in_(select(other.c.customer_key)) for other in others]
+    return [whole, select(first.c.customer_key).where(*have)]
 
 
 def _with_term(beginning: str) -> Select[Any]:
