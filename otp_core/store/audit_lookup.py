@@ -27,7 +27,7 @@ SETTLED_MS = 60_000
 IDS_AT_ONCE, MOST_AT_ONCE = 200, 1600
 """Rows of a customer or token that are looked up at once: at first, and at most."""
 
-_ROW_APART = 5
+_ROW_APART = 10
 """What a row costs that is looked up by itself, beside one that is read in passing."""
 
 # The subjects of the rows, told apart by their first letter. The same on SQLite and PostgreSQL.
