@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from otp_core.accounts import Desk
 from otp_core.authentication.authenticator import Authenticator
+from otp_core.authentication.chap import ChapLogins
 from otp_core.first_factor.failures import FailureTable
 from otp_core.health import Health
 from otp_core.settings import Problem
@@ -42,6 +43,7 @@ class Services:
     verdict_log: VerdictLog
     tally: Tally
     attribute_check: AttributeCheck = lambda _: ()
+    chap: ChapLogins | None = None
 
 
 class Door(Protocol[Section]):

@@ -215,14 +215,26 @@ class Policy:
     fold_case: bool = False
 
 
+class Chap(NamedTuple):
+    """A CHAP answer (RFC 1994 section 4.1): MD5 over identifier (one octet), secret and challenge."""
+
+    identifier: int
+    response: bytes
+    challenge: bytes
+
+    def __repr__(self) -> str:
+        return "Chap(...)"
+
+
 class Forwarded(NamedTuple):
     """A request as a proxy passes it on: for a first factor that is a RADIUS server. ``user_name``: the octets as they
     came. ``charset``: of the password. ``attributes``: type and value of those that each hop does not write itself, in
-    their order; Proxy-States are among them."""
+    their order; Proxy-States are among them. ``chap``: in the place of a password."""
 
     user_name: bytes
     charset: str
     attributes: tuple[tuple[int, bytes], ...]
+    chap: Chap | None = None
 
     def __repr__(self) -> str:
         return "Forwarded(...)"

@@ -123,6 +123,7 @@ class RadiusDoor:
             services.tally,
             services.authenticator.reachable,
             services.store.sealer.unseal_data,
+            services.chap,
         )
         loop = asyncio.get_running_loop()
         if not self._listeners:

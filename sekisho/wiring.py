@@ -12,6 +12,7 @@ from pathlib import Path
 from otp_core.accounts import Desk
 from otp_core.audit import Ids
 from otp_core.authentication.authenticator import Authenticator
+from otp_core.authentication.chap import ChapLogins
 from otp_core.authentication.explanation import Explainer, Throttles
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import ClockSetAhead, ClockSetBack, GuardedClock
@@ -158,7 +159,16 @@ def open_application(
     health = Health(store.maintenance(), clock, queue)
     verdict_log = VerdictLog(settings.log.verdicts, store.sealer.name_fingerprint, store.ids.next)
     services = Services(
-        store, authenticator, desk, login_reader, health, failures, verdict_log, Tally(), _attribute_check(settings)
+        store,
+        authenticator,
+        desk,
+        login_reader,
+        health,
+        failures,
+        verdict_log,
+        Tally(),
+        _attribute_check(settings),
+        ChapLogins(authenticator, login_reader, evaluator, clock.now),
     )
     return Application(
         settings, services, queue, login_batch, clock, pool, sender, timekeeper, watch, exits, factors.upstreams

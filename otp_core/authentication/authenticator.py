@@ -315,7 +315,7 @@ class Authenticator:
         """What the first factor of the attempt's policy found. Raises BackendSilent, also after the deadline."""
         attempt = question.attempt
         factor = self._first_factor(attempt.policy)
-        if factor.one_reading and question.state is None and not question.candidates[0]:
+        if factor.one_reading and question.state is None and not (question.candidates[0] or _has_chap(attempt)):
             return FirstFinding(right=False)  # some servers take an empty password for a question who is there
         try:
             async with asyncio.timeout_at(_cancelled_at(attempt)):
@@ -338,6 +338,11 @@ class Authenticator:
     def _has_rounds(self, policy: Policy) -> bool:
         factor = self._first_factors.get(policy.first_factor)
         return factor is not None and factor.has_rounds
+
+    def relays(self, first_factor: str) -> bool:
+        """Whether the first factor of this name is told what the gateway's request holds."""
+        factor = self._first_factors.get(first_factor)
+        return factor is not None and factor.relays
 
     def reachable(self, first_factor: str) -> bool:
         """Whether the first factor of this name would answer, as far as is known."""
@@ -362,7 +367,7 @@ class Authenticator:
             request.first = FirstFinding(right=False, reason=Finding.FIRST_FACTOR_ASKS)
             request.next_round = found
             return request
-        if found.right and found.held and not passwords[found.candidate]:
+        if found.right and found.held and not passwords[found.candidate] and not _has_chap(attempt):
             # Whatever a back end makes of an empty password (an imported hash of one, an unauthenticated LDAP bind).
             found = FirstFinding(right=False)
         if found.right and found.held:
@@ -399,6 +404,11 @@ class Authenticator:
         else:
             request.code_findings = (*request.code_findings, found)
             self._queue.submit(request, on_verdict)
+
+
+def _has_chap(attempt: Attempt) -> bool:
+    """Whether the place of the password is empty because something else stands for it."""
+    return attempt.forwarded is not None and attempt.forwarded.chap is not None
 
 
 def _with_kept(verdict: Verdict, kept: KeptAttributes, fingerprint: int) -> Verdict:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from otp_core.login.policy import Rules
 from otp_core.model import Algorithm, Kind, LoginRecord, LoginToken, TokenSpec
-from otp_core.otp import LOOK_BACK, is_code, step_at, truncated
+from otp_core.otp import LOOK_BACK, code_at, is_code, step_at, truncated
 
 NEAR_STEPS = 20
 """Steps or counters on each side in which a wrong code is looked for."""
@@ -59,6 +59,19 @@ def near_miss(token: LoginToken, seed: bytes, code: str, now: int, window: int, 
         return ""
     nearest = min(fits, key=abs)
     return f"correct code, {abs(nearest)} {unit}{'' if abs(nearest) == 1 else 's'} {words[nearest > 0]}"
+
+
+def codes_near(token: LoginToken, seed: bytes, now: int, window: int, look_ahead: int) -> list[str]:
+    """All codes that a token shows within its window and NEAR_STEPS beyond, used ones too: what a code is looked for
+    among where only a hash of it came. Their number depends on nothing but the kind of token and the rules."""
+    spec = token_spec(token)
+    if spec.kind == Kind.TOTP:
+        expected, before = step_at(now, spec.period) + token.drift, max(window, NEAR_STEPS)
+        behind = before
+    else:
+        expected, before, behind = token.last_step + 1, max(LOOK_BACK, NEAR_STEPS), look_ahead + NEAR_STEPS
+    steps = range(expected - before, expected + behind + 1)
+    return [code_at(seed, max(step, 0), spec) for step in steps]
 
 
 def token_spec(token: LoginToken) -> TokenSpec:

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from otp_core.audit import Event, Ids
 from otp_core.login.changes import Changes
-from otp_core.login.code_fit import is_code_of_any, near_misses, token_spec
+from otp_core.login.code_fit import codes_near, is_code_of_any, near_misses, token_spec
 from otp_core.login.lockout import lock_reason, too_soon
 from otp_core.login.matching import match
 from otp_core.login.policy import Rules
@@ -82,6 +82,12 @@ class Evaluator:
             look_ahead=self.rules.look_ahead,
             spent_ahead=token.spent_ahead,
         )
+
+    def codes_near(self, token: LoginToken, now: int) -> list[str]:
+        """The codes of a token whose seed is in the store; see ``code_fit``. Raises KeyProblem."""
+        assert token.seed is not None
+        seed = self._unseal(token.seed, token.token_id)
+        return codes_near(token, seed, now, self.rules.window, self.rules.look_ahead)
 
     def near_miss(self, record: LoginRecord, code: str, now: int) -> str:
         """How a code misses that fits none of the customer's tokens, in words for the log; see ``code_fit``. Raises

@@ -110,6 +110,10 @@ class Unservable(Exception):
     """Server side: a well-formed request that can only be rejected, such as CHAP. No attempt is counted."""
 
 
+class ChapAsked(Unservable):
+    """Server side: the request has CHAP in the place of a password, which can be served for some clients only."""
+
+
 class NotAReply(Exception):
     """Client side: these octets do not answer the request; go on waiting. The text tells an operator what to check,
     ``code`` is for counting: one of IGNORED_REPLIES."""

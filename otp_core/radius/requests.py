@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from otp_core.model import Forwarded
+from otp_core.model import Chap, Forwarded
 from otp_core.radius.codec import (
     MAX_PASSWORD,
     Attribute,
     AttributeType,
     CannotAsk,
+    ChapAsked,
     DropReason,
     Packet,
     PacketCode,
@@ -33,6 +34,7 @@ _REQUEST_CODES = frozenset((int(PacketCode.ACCESS_REQUEST), int(PacketCode.STATU
 _USER_NAME, _USER_PASSWORD = int(AttributeType.USER_NAME), int(AttributeType.USER_PASSWORD)
 _STATE, _CALLING_STATION_ID = int(AttributeType.STATE), int(AttributeType.CALLING_STATION_ID)
 _EAP_MESSAGE = int(AttributeType.EAP_MESSAGE)
+_CHAP_PASSWORD, _CHAP_CHALLENGE = int(AttributeType.CHAP_PASSWORD), int(AttributeType.CHAP_CHALLENGE)
 """Plain ints: each login looks for them, and Python 3.11 takes its time for a member of an enum."""
 
 # Server side
@@ -89,7 +91,8 @@ def read_credentials(request: Packet, secret: bytes) -> Credentials:
     found = request.found
     for type_, name in _NOT_SERVED.items():
         if type_ in found:
-            raise Unservable(f"{name} is not served here: let the client use PAP")
+            refused = ChapAsked if type_ == _CHAP_PASSWORD and _USER_PASSWORD not in found else Unservable
+            raise refused(f"{name} is not served here: let the client use PAP")
     if len(found) != len(request.attributes):
         _refuse_repeated(request)
     user_name, hidden = found.get(_USER_NAME), found.get(_USER_PASSWORD)
@@ -104,10 +107,38 @@ def read_credentials(request: Packet, secret: bytes) -> Credentials:
     return Credentials(user_name, password, found.get(_STATE), found.get(_CALLING_STATION_ID, b""))
 
 
+class ChapCredentials(NamedTuple):
+    """The same with CHAP in the place of a password."""
+
+    user_name: bytes
+    chap: Chap
+    state: bytes | None
+    calling_station_id: bytes
+
+
+def read_chap(request: Packet) -> ChapCredentials:
+    """The CHAP credentials of a verified Access-Request (RFC 2865 sections 5.3 and 5.40). Raises Unservable."""
+    found = request.found
+    if _EAP_MESSAGE in found or _USER_PASSWORD in found:
+        raise Unservable("CHAP together with another credential")
+    for type_ in (_CHAP_PASSWORD, _CHAP_CHALLENGE):
+        if len(request.values(type_)) > 1:
+            raise Unservable("two CHAP-Passwords or CHAP-Challenges")
+    _refuse_repeated(request)
+    user_name, answer = found.get(_USER_NAME), found.get(_CHAP_PASSWORD, b"")
+    challenge = found.get(_CHAP_CHALLENGE, request.authenticator)
+    if not user_name:
+        raise Unservable("no User-Name")
+    if len(answer) != 17 or not challenge:
+        raise Unservable("a CHAP-Password that is not 17 octets, or an empty CHAP-Challenge")
+    chap = Chap(answer[0], answer[1:], challenge)
+    return ChapCredentials(user_name, chap, found.get(_STATE), found.get(_CALLING_STATION_ID, b""))
+
+
 _MICROSOFT = (311).to_bytes(4, "big")
 """The vendor of the MS-CHAP attributes (RFC 2548)."""
 
-_NOT_SERVED = {int(AttributeType.CHAP_PASSWORD): "CHAP", _EAP_MESSAGE: "EAP"}
+_NOT_SERVED = {_CHAP_PASSWORD: "CHAP", _EAP_MESSAGE: "EAP"}
 _AT_MOST_ONCE = {
     _USER_NAME: "User-Names",
     _USER_PASSWORD: "User-Passwords",
@@ -137,11 +168,11 @@ _WRITTEN_BY_EACH_HOP = frozenset(
 )
 
 
-def forwarded(user_name: bytes, charset: str, attributes: list[Attribute]) -> Forwarded:
+def forwarded(user_name: bytes, charset: str, attributes: list[Attribute], chap: Chap | None = None) -> Forwarded:
     """What of a gateway's request goes along to a server that checks the password: all that a hop does not write
     itself."""
     kept = tuple(one for one in attributes if one[0] not in _WRITTEN_BY_EACH_HOP)
-    return Forwarded(user_name, charset, kept)
+    return Forwarded(user_name, charset, kept, chap)
 
 
 # Client side

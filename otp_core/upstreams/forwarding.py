@@ -45,7 +45,7 @@ def in_later_round(first: Forwarded, now: Forwarded) -> Forwarded:
     one, where it says nothing of that kind now. Proxy-States are those of now."""
     said = {type_ for type_, _ in now.attributes}
     earlier = tuple(one for one in first.attributes if one[0] not in said and one[0] != _PROXY_STATE)
-    return Forwarded(first.user_name, now.charset, earlier + now.attributes)
+    return Forwarded(first.user_name, now.charset, earlier + now.attributes, now.chap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,9 @@ class Asked:
         """The Access-Request. Raises CannotAsk."""
         if not 1 <= len(self.forwarded.user_name) <= _LONGEST_VALUE or len(self.password) > MAX_PASSWORD:
             raise CannotAsk("RADIUS carries a name of 1 to 253 octets and a password of at most 128")
-        hidden = hide_password(self.password, self.secret, authenticator)
         attributes: list[Attribute] = [
             (int(AttributeType.USER_NAME), self.forwarded.user_name),
-            (int(AttributeType.USER_PASSWORD), hidden),
+            *self._credential(authenticator),
             *self.forwarded.attributes,
         ]
         if self.state is not None:
@@ -77,3 +76,11 @@ class Asked:
             raise CannotAsk("with what each hop adds, the gateway's request is longer than RADIUS allows")
         octets = sign(PacketCode.ACCESS_REQUEST, identifier, authenticator, encoded, self.secret)
         return SignedRequest(octets, self.secret)
+
+    def _credential(self, authenticator: bytes) -> list[Attribute]:
+        """The password, hidden; or CHAP as it came, with its challenge: our authenticator is another one."""
+        chap = self.forwarded.chap
+        if chap is None:
+            return [(int(AttributeType.USER_PASSWORD), hide_password(self.password, self.secret, authenticator))]
+        answer = bytes((chap.identifier,)) + chap.response
+        return [(int(AttributeType.CHAP_PASSWORD), answer), (int(AttributeType.CHAP_CHALLENGE), chap.challenge)]

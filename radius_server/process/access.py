@@ -14,10 +14,10 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from otp_core.authentication.queue import OnVerdict
-from otp_core.model import Accept, Attempt, Reject, Silence, Verdict
-from otp_core.radius.codec import AttributeType, PacketCode, Unreadable, Unservable
+from otp_core.model import Accept, Attempt, Chap, Mode, Policy, Reject, Silence, Verdict
+from otp_core.radius.codec import AttributeType, ChapAsked, PacketCode, Unreadable, Unservable
 from otp_core.radius.dictionary import Dictionary
-from otp_core.radius.requests import forwarded, read_credentials, read_request, verify_request
+from otp_core.radius.requests import forwarded, read_chap, read_credentials, read_request, verify_request
 from otp_core.station import readable
 from otp_core.tally import Tally
 from otp_core.verdict_log import VerdictLog
@@ -27,7 +27,7 @@ from radius_server.duplicates import Admission, Duplicates
 from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
 from radius_server.process.replies import Replies
-from radius_server.process.spelling import read_texts
+from radius_server.process.spelling import read_customer, read_texts
 from radius_server.process.status import StatusServer
 from radius_server.process.two_secrets import by_its_secret
 from radius_server.process.verdicts import VerdictLines, is_garbled
@@ -48,6 +48,16 @@ class Authenticator(Protocol):
         """Begin an attempt; call ``on_verdict`` once, when the verdict is durable."""
 
 
+class ChapLogins(Protocol):
+    """The same for CHAP, where it can be served."""
+
+    def serves(self, policy: Policy) -> bool:
+        """Whether requests of this policy may come with CHAP."""
+
+    def admit(self, attempt: Attempt, chap: Chap, on_verdict: OnVerdict) -> None:
+        """As the authenticator's, for a code of which only a hash came."""
+
+
 class Limits(NamedTuple):
     """The door's bounds, from section ``[radius]``.
 
@@ -65,7 +75,7 @@ class RadiusServer:
 
     ``fingerprint``: the store's keyed hash over several byte strings. ``healthy``: whether logins can be answered now.
     ``challenges_full``: whether no further challenge may be opened. ``reachable``: whether a first factor would answer,
-    by its name. ``unseal``: opens what a first factor has sealed for the reply.
+    by its name. ``unseal``: opens what a first factor has sealed for the reply. ``chap``: None where it is not served.
     """
 
     def __init__(
@@ -82,9 +92,11 @@ class RadiusServer:
         tally: Tally,
         reachable: Callable[[str], bool] = lambda _: True,
         unseal: Callable[[bytes, bytes], bytes] | None = None,
+        chap: ChapLogins | None = None,
     ) -> None:
         self.clients = clients
         self._authenticator, self._duplicates, self._limits = authenticator, duplicates, limits
+        self._chap = chap
         self._fingerprint, self._challenges_full = fingerprint, challenges_full
         self._loop = asyncio.get_running_loop()
         self.counters = Counters(self._loop.time)
@@ -179,8 +191,12 @@ class RadiusServer:
 
     def _begin(self, exchange: Exchange) -> None:
         policy = exchange.client.policy
+        chap: Chap | None = None
         try:
-            attempt = self._attempt(exchange)
+            try:
+                attempt = self._attempt(exchange)
+            except ChapAsked as asked:
+                attempt, chap = self._chap_attempt(exchange, asked)
         except Unservable as error:
             self.counters.counts["refused without an attempt"] += 1
             refused = Reject(str(error), policy.language)
@@ -197,6 +213,9 @@ class RadiusServer:
             return
         self.in_flight += 1
         try:
+            if chap is not None and self._chap is not None:
+                self._chap.admit(attempt, chap, partial(self._on_verdict, exchange, attempt))
+                return
             self._authenticator.admit(attempt, partial(self._on_verdict, exchange, attempt))
         except Exception:
             # No verdict will come: without this the request would count as in flight for ever.
@@ -234,6 +253,31 @@ class RadiusServer:
             deadline,
             forwarded(asked.user_name, client.charset, request.attributes) if client.forwards else None,
         )
+
+    def _chap_attempt(self, exchange: Exchange, asked_for: ChapAsked) -> tuple[Attempt, Chap | None]:
+        """The same for CHAP; and the answer where a code is to be found by it. Raises Unservable."""
+        client, request = exchange.client, exchange.request
+        if self._chap is None:
+            raise asked_for
+        if not self._chap.serves(client.policy):
+            raise Unservable(f'{asked_for}, or set mode = "code" if it asks for the code alone')
+        asked = read_chap(request)
+        answer = bytes((asked.chap.identifier,)) + asked.chap.response
+        request_id = bytes((request.identifier,)) + request.authenticator
+        relayed = client.policy.mode is Mode.PASSWORD
+        attempt = Attempt(
+            read_customer(client, asked.user_name),
+            "",
+            client.policy,
+            client.name,
+            exchange.peer[0],
+            readable(asked.calling_station_id.decode(errors="replace")),
+            asked.state if relayed else None,
+            self._fingerprint(b"request", client.name.encode(), request_id, answer),
+            exchange.received + self._limits.request_seconds,
+            forwarded(asked.user_name, client.charset, request.attributes, asked.chap) if relayed else None,
+        )
+        return attempt, None if relayed else asked.chap
 
     def _count(self, exchange: Exchange, verdict: Verdict) -> None:
         self._tally.verdict("radius", exchange.client.name, verdict, self._loop.time() - exchange.received)
