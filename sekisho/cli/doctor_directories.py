@@ -42,14 +42,25 @@ def _directory(section: FirstFactorSettings) -> Iterator[CheckResult]:
 
 
 def _server(check: str, section: FirstFactorSettings, one: Examined) -> Iterator[CheckResult]:
-    yield from (CheckResult(CheckState.FAIL, check, f"{one.place} {problem}") for problem in one.problems)
-    days = None if one.certificate_ends is None else (one.certificate_ends - datetime.now(UTC)).days
+    days = _days(one)
     if days is not None and days < _SOON_DAYS:
         text = f"the certificate of {one.place} ends in {days} days: renew it, or nobody can log in"
         yield CheckResult(CheckState.WARN, check, text)
+    well, text = found_at(one, section)
+    yield CheckResult(CheckState.OK if well else CheckState.FAIL, check, f"{one.place} {text}")
+
+
+def found_at(one: Examined, section: FirstFactorSettings) -> tuple[bool, str]:
+    """Whether the server can be asked about logins, and what was found, in words behind its name."""
     if one.problems:
-        return
+        return False, "; ".join(one.problems)
+    days = _days(one)
     found = ["answers" if days is None else f"answers, with a certificate that is trusted for {days} days more"]
     found += ["bind_dn may search"] if section.bind_dn else []
     found += ["it is an Active Directory"] if one.active_directory else []
-    yield CheckResult(CheckState.OK, check, f"{one.place} {'; '.join(found)}")
+    return True, "; ".join(found)
+
+
+def _days(one: Examined) -> int | None:
+    """That its certificate has left; None without TLS."""
+    return None if one.certificate_ends is None else (one.certificate_ends - datetime.now(UTC)).days

@@ -1,5 +1,5 @@
-"""``sekisho upstream``: lists the RADIUS servers that are asked about logins, and tries them. It changes nothing here;
-a password that is tried counts there.
+"""``sekisho upstream``: lists the RADIUS servers and directories that are asked about logins, and tries them. It
+changes nothing here; a password that is tried counts there.
 """
 
 from __future__ import annotations
@@ -16,25 +16,31 @@ from sekisho.cli.output import say, say_json, say_rows
 from sekisho.cli.silent_log import without_log
 
 if TYPE_CHECKING:
-    from otp_core.settings import UpstreamSettings
+    from otp_core.settings import FirstFactorSettings, UpstreamSettings
     from otp_core.upstreams.servers import Server
     from otp_core.upstreams.upstream import Upstream
     from sekisho.settings import Settings
 
-app = typer.Typer(help="Upstreams: RADIUS servers that check passwords.", no_args_is_help=True)
+    _Section = UpstreamSettings | FirstFactorSettings
+
+app = typer.Typer(help="Upstreams: RADIUS servers and directories that check passwords.", no_args_is_help=True)
 _HEADINGS = ("name", "servers", "first factors", "asked by")
 
 
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List the upstreams of the settings, the first factors that ask them, and the clients that name those.
+    """List the upstreams and directories of the settings, the first factors that ask them, and who names those.
 
     \b
     Example:
       sekisho upstream list
     """
     context: CliContext = ctx.obj
-    rows = [_row(one, context.settings) for one in context.settings.upstreams]
+    settings = context.settings
+    rows = [
+        _row(one.name, list(map(str, one.servers)), _factors_of(one, settings), settings) for one in settings.upstreams
+    ]
+    rows += [_row(one.name, list(one.urls), [one.name], settings) for one in _directories(settings)]
     if as_json:
         for row in rows:
             say_json(row)
@@ -46,20 +52,26 @@ def _cell(value: str | list[str]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
-def _row(upstream: UpstreamSettings, settings: Settings) -> dict[str, Any]:
-    factors = [one.name for one in settings.first_factors if one.upstream == upstream.name]
+def _factors_of(upstream: UpstreamSettings, settings: Settings) -> list[str]:
+    return [one.name for one in settings.first_factors if one.upstream == upstream.name]
+
+
+def _directories(settings: Settings) -> list[FirstFactorSettings]:
+    return [one for one in settings.first_factors if one.type == "ldap"]
+
+
+def _row(name: str, servers: list[str], factors: list[str], settings: Settings) -> dict[str, Any]:
     users = [client.name for client in settings.radius.clients if client.first_factor in factors]
     profiles = settings.pam.profiles if settings.pam else ()
     users += [f"pam:{profile.name}" for profile in profiles if profile.first_factor in factors]
     users += ["web"] if settings.web is not None and settings.web.first_factor in factors else []
-    servers = [str(one) for one in upstream.servers]
-    return {"name": upstream.name, "servers": servers, "first_factors": factors, "asked_by": users}
+    return {"name": name, "servers": servers, "first_factors": factors, "asked_by": users}
 
 
 @app.command("test")
 def try_(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which upstream.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which upstream or directory.", show_default=False)],
     user: Annotated[
         str | None, typer.Option(metavar="USER", help="Try a login with this User-Name too.", show_default=False)
     ] = None,
@@ -68,7 +80,8 @@ def try_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask each server of an upstream for a sign of life and, with --user, for a login. Exit code 1: one is silent.
+    """Ask each server of an upstream or directory for a sign of life and, with --user, for a login. Exit code 1: one is
+    silent.
 
     A reply that is signed with another secret is told apart from silence. The login is asked for at every server, and
     counts there like any other; what is wrong with the password is no failure of this command.
@@ -76,12 +89,13 @@ def try_(
     \b
     Examples:
       sekisho upstream test core
-      sekisho upstream test core --user 1234567 --password-stdin
+      sekisho upstream test directory --user 1234567 --password-stdin
     """
     context: CliContext = ctx.obj
-    section = next((one for one in context.settings.upstreams if one.name == name), None)
+    known: list[_Section] = [*context.settings.upstreams, *_directories(context.settings)]
+    section = next((one for one in known if one.name == name), None)
     if section is None:
-        names = ", ".join(one.name for one in context.settings.upstreams) or "none"
+        names = ", ".join(one.name for one in known) or "none"
         raise typer.BadParameter(f"the settings have no such upstream; they have: {names}", param_hint="NAME")
     if (user is None) is password:
         raise typer.BadParameter("--user and --password-stdin go together", param_hint="--user")
@@ -91,7 +105,7 @@ def try_(
 
         (text,) = ask("password", from_stdin=False)
     with without_log():
-        found = asyncio.run(_tried(section, user, text))
+        found = asyncio.run(_tried_at(section, user, text))
     for row in found:
         if as_json:
             say_json(row)
@@ -99,6 +113,16 @@ def try_(
             say(f"{'ok' if row['answers'] else 'FAIL':<4}  {row['server']}: {row['asked']}: {row['found']}")
     if not all(row["answers"] for row in found):
         raise typer.Exit(ExitCode.REFUSED)
+
+
+async def _tried_at(section: _Section, user: str | None, password: str) -> list[dict[str, Any]]:
+    from otp_core.settings import UpstreamSettings
+
+    if isinstance(section, UpstreamSettings):
+        return await _tried(section, user, password)
+    from sekisho.cli.upstream_directories import tried_directory
+
+    return await tried_directory(section, user, password)
 
 
 async def _tried(section: UpstreamSettings, user: str | None, password: str) -> list[dict[str, Any]]:

@@ -130,6 +130,7 @@ def test_mode_auto_takes_one_reading(sekisho: Sekisho, server: Slapd) -> None:
     assert heard(ask(sekisho, "auto", "jiro", PASSWORD + oath(jiro))) == ACCEPT
     assert heard(ask(sekisho, "auto", "jiro", PASSWORD)) == CHALLENGE
     assert heard(ask(sekisho, "auto", "jiro", PASSWORD + "000000")) == REJECT
+    assert sekisho.audit("jiro")[-1].reason == "wrong code"
     assert len(server.binds(dn_of("jiro"))) - before == 3
 
 

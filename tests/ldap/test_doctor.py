@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,8 @@ from otp_core.checks import CheckState
 from sekisho.cli.doctor_directories import examine_directories
 from tests.core.settings_files import STORE, good, private
 from tests.ldap.certificates import Authority
-from tests.ldap.slapd import BASE, CUSTOMERS, GROUPS, PEOPLE, SERVICE, SERVICE_PASSWORD, Slapd, slapd
+from tests.ldap.slapd import BASE, CUSTOMERS, GROUPS, PASSWORD, PEOPLE, SERVICE, SERVICE_PASSWORD, Slapd, slapd
+from tests.sekisho import Sekisho, client_table
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +101,33 @@ def test_the_lines_of_the_page_are_what_it_says(tmp_path: Path, server: Slapd) -
     shown = re.findall(r"^    (ok|FAIL)  +directory people: \S+ (.*)$", page, re.MULTILINE)
     found = said(tmp_path, settings_for(server, urls=f'["{server.url}", "ldaps://localhost:1"]'))
     assert [(state.value, text.partition(" ")[2]) for state, text in found] == [(a.lower(), b) for a, b in shown]
+
+
+def test_the_command_lists_and_tries_a_directory(tmp_path: Path, server: Slapd) -> None:
+    private(tmp_path / "bind", SERVICE_PASSWORD)
+    more = settings_for(server, urls=f'["{server.url}", "ldaps://localhost:1"]', customer_attribute='"employeeNumber"')
+    clients = client_table("vpn", "127.0.0.1", "append", first_factor='"people"')
+    one = Sekisho(tmp_path, clients=clients, more=more.removeprefix(STORE))
+    at = f"localhost:{server.tls_port}"
+    try:
+        listed = json.loads(_said(one, 0, "upstream", "list", "--json"))
+        urls = [server.url, "ldaps://localhost:1"]
+        assert listed == {"name": "people", "servers": urls, "first_factors": ["people"], "asked_by": ["vpn"]}
+        command = ("upstream", "test", "people", "--user", "BANK\\taro", "--password-stdin")
+        lines = _said(one, 1, *command, typed=PASSWORD).splitlines()
+        assert lines[0].startswith(f"ok    {at}: sign of life: answers, with a certificate that is trusted for")
+        assert lines[1] == "FAIL  localhost:1: sign of life: refuses connections: does it run, on this port?"
+        assert lines[2].startswith(f"ok    {at}: login: right password, contract ID K-0001, after ")
+        assert lines[3].startswith("FAIL  localhost:1: login: the directory 'people' gives no answer: localhost:1 ")
+        lines = _said(one, 1, *command, typed="not-it").splitlines()
+        assert lines[2].startswith(f"ok    {at}: login: wrong password, contract ID K-0001, after ")
+        assert "not-it" not in "".join(lines)
+    finally:
+        one.close()
+
+
+def _said(one: Sekisho, code: int, *words: str, typed: str = "") -> str:
+    command = [sys.executable, "-m", "sekisho", "--config", str(one.config), *words]
+    done = subprocess.run(command, input=typed + "\n", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout
