@@ -52,6 +52,14 @@ def test_further_rows_of_one_moment_follow_without_a_look_at_the_clock() -> None
     assert len(looks) == 2
 
 
+def test_ids_pass_what_is_sealed_and_never_go_back() -> None:
+    ids = Ids(HandClock(1000.0), 3)
+    ids.pass_(id_at(2_000_000))
+    assert ids.next() == id_at(2_000_000) + (1 << 10) + 3
+    ids.pass_(5)
+    assert ids.following() == id_at(2_000_000) + (2 << 10) + 3
+
+
 def test_two_processes_with_tags_of_their_own_never_make_the_same_id() -> None:
     clock = HandClock(1_800_000_000.0)
     one, other = Ids(clock, 1), Ids(clock, 2)

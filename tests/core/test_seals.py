@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otp_core.audit import Event, Ids, id_at
+from otp_core.audit import Event, Ids
 from otp_core.login.requests import LoginRequest
 from otp_core.model import Accept
 from otp_core.sealing import KeyProblem
@@ -577,14 +577,6 @@ def bank_for_lines(tmp_path_factory: pytest.TempPathFactory) -> Bank:
 def test_a_text_that_is_no_seal_is_refused_and_nothing_else(text: str) -> None:
     with pytest.raises(ValueError):
         read_seal(text)
-
-
-def test_ids_pass_what_is_sealed_and_never_go_back() -> None:
-    ids = Ids(lambda: 1000.0, 3)
-    ids.pass_(id_at(2_000_000))
-    assert ids.next() > id_at(2_000_000)
-    ids.pass_(5)
-    assert ids.next() > id_at(2_000_000)
 
 
 def test_a_new_store_has_nothing_to_seal(tmp_path: Path) -> None:
