@@ -148,10 +148,9 @@ class _Channel:
         except BlockingIOError:
             pass
         except OSError as error:
+            # Whatever else the network reports: nothing came, and whoever waits will be told when their time is over.
             if error.errno == errno.ECONNREFUSED:
                 self._refused()
-            elif error.errno not in (errno.EINTR, errno.EHOSTUNREACH, errno.ENETUNREACH):
-                raise
 
     def _receive(self, datagram: bytes) -> None:
         call = self.calls.get(datagram[1]) if len(datagram) > 1 else None

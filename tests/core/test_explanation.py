@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,3 +244,18 @@ def test_no_other_server_is_asked_about_a_code(tmp_path: Path) -> None:
     found = explained(bank, taro, CODE, code="123456")
     assert isinstance(found.last.verdict, Silence)
     assert (found.tokens[0].fit, found.tokens[0].words) == (None, "not looked at: vip verifies this token's codes")
+
+
+@pytest.mark.parametrize("mode", [APPEND, AUTO, CHALLENGE])
+def test_a_server_elsewhere_is_not_asked_and_its_answer_is_taken_to_be_yes(tmp_path: Path, mode: Policy) -> None:
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    policy = replace(mode, first_factor="core")
+    for password in (None, "himitsu"):
+        found = explained(bank, taro, policy, password=password, code=taro.code())
+        assert isinstance(found.last.verdict, Accept)
+        said = "no password was given: it is taken to be right"
+        if password is not None:
+            said = "core was not asked about the password: it is taken to be right"
+        assert said in found.notes
+        assert explained(bank, taro, policy, password=password, code="000000").last.finding is Finding.WRONG
