@@ -54,6 +54,8 @@ def problems(settings: Settings) -> Iterator[Remark]:
         elif section.upstream is not None and section.upstream not in upstreams:
             yield (*here, "upstream"), _unknown(section.upstream, upstreams, "[[upstreams]]")
         elif section.type == "ldap":
+            if section.name in upstreams:
+                yield (*here, "name"), f"{section.name} is the name of an upstream too, and metrics tell them by it"
             yield from (((*here, key), problem) for key, problem in problems_of_files(section))
     yield from _cycles(settings)
     yield from _problems_of_users(settings, upstreams)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from otp_core.first_factor import LOCAL_PASSWORD, Accounts, FirstFactor
+from otp_core.first_factor import LOCAL_PASSWORD, FirstFactor
 from otp_core.first_factor.asked_once import AskedOnce, KeptAttributes
+from otp_core.first_factor.ldap.directory import Directory
 from otp_core.first_factor.shared_answers import SharedAnswers
 from otp_core.first_factor.unasked import Unasked
 from otp_core.radius.dictionary import CannotEncode, Dictionary
@@ -31,14 +32,14 @@ from sekisho.settings import Settings
 class Supplies:
     """What a first factor is made from. ``local``: the one that checks the hashes in the store. ``exits``: closed with
     the application; a first factor puts there what it opens. ``upstreams``: those that were made, by name.
-    ``accounts``: those that know customers by other names put themselves there."""
+    ``directories``: as well."""
 
     settings: Settings
     local: FirstFactor
     sealer: Sealer
     exits: AsyncExitStack
     upstreams: dict[str, Upstream] = field(default_factory=dict)
-    accounts: dict[str, Accounts] = field(default_factory=dict)
+    directories: dict[str, Directory] = field(default_factory=dict)
 
     def upstream(self, name: str) -> Upstream:
         """The upstream of this name, one for all first factors that name it."""
@@ -80,7 +81,7 @@ Maker = Callable[[FirstFactorSettings, Supplies], FirstFactor]
 def _directory(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
     directory = make_directory(section)
     supplies.exits.callback(directory.close)
-    supplies.accounts[section.name] = directory
+    supplies.directories[section.name] = directory
     return directory
 
 
@@ -95,12 +96,12 @@ MAKERS: dict[str, Maker] = {
 
 class Made(NamedTuple):
     """First factors by name, the upstreams that they ask, and what is kept for copies of accepted logins; None where
-    nobody elsewhere is asked. ``accounts``: those that know customers by other names than their contract IDs."""
+    nobody elsewhere is asked. ``directories``: they know customers by other names than their contract IDs."""
 
     by_name: Mapping[str, FirstFactor]
     upstreams: Mapping[str, Upstream]
     kept_attributes: KeptAttributes | None
-    accounts: Mapping[str, Accounts]
+    directories: Mapping[str, Directory]
 
 
 def make_first_factors(supplies: Supplies) -> Made:
@@ -114,7 +115,7 @@ def make_first_factors(supplies: Supplies) -> Made:
         if factor.one_reading:
             made[name] = AskedOnce(factor, answers, supplies.sealer)
     by_name = {LOCAL_PASSWORD: supplies.local, **made}
-    return Made(by_name, supplies.upstreams, KeptAttributes(answers, supplies.sealer), supplies.accounts)
+    return Made(by_name, supplies.upstreams, KeptAttributes(answers, supplies.sealer), supplies.directories)
 
 
 def _answers_file(settings: Settings) -> Path:

@@ -21,6 +21,7 @@ from otp_core.first_factor import LOCAL_PASSWORD, FirstFactor
 from otp_core.first_factor.failures import FailureTable
 from otp_core.first_factor.hash_pool import HashPool
 from otp_core.first_factor.hashes import Cost
+from otp_core.first_factor.ldap.directory import Directory
 from otp_core.first_factor.local import LocalPassword
 from otp_core.first_factor.throttle import (
     STATION_FIRST_DELAY,
@@ -69,6 +70,7 @@ class Application:
     watch: PutBackWatch
     exits: AsyncExitStack
     upstreams: Mapping[str, Upstream]
+    directories: Mapping[str, Directory]
 
     async def close(self) -> None:
         """Close everything. Call it after the doors have closed."""
@@ -151,7 +153,7 @@ def open_application(
         clock.now,
         stations=StationThrottle(_station_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         kept_attributes=factors.kept_attributes,
-        accounts=factors.accounts,
+        accounts=factors.directories,
     )
     sender = None
     if settings.notices is not None:
@@ -171,7 +173,18 @@ def open_application(
         ChapLogins(authenticator, login_reader, evaluator, clock.now),
     )
     return Application(
-        settings, services, queue, login_batch, clock, pool, sender, timekeeper, watch, exits, factors.upstreams
+        settings,
+        services,
+        queue,
+        login_batch,
+        clock,
+        pool,
+        sender,
+        timekeeper,
+        watch,
+        exits,
+        factors.upstreams,
+        factors.directories,
     )
 
 

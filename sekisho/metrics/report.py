@@ -82,6 +82,11 @@ class Reporter:
                     found[f.UPSTREAM_LOGINS, name, at, outcome] = [float(number)]
                 for reason, number in server.channels.ignored.items():
                     found[f.UPSTREAM_IGNORED, name, at, reason] = [float(number)]
+        for name, directory in self._application.directories.items():
+            found[f.UPSTREAM_SECONDS, name] = values_of(directory.seconds)
+            for one, _ in directory.servers():
+                for outcome, number in one.counts.items():
+                    found[f.UPSTREAM_LOGINS, name, str(one.place), outcome] = [float(number)]
         for door in self._doors.values():
             if isinstance(door, CountingDoor):
                 figures = door.figures()
@@ -105,6 +110,10 @@ class Reporter:
             found[f.UPSTREAM_IN_FLIGHT, name] = upstream.in_flight
             for server in upstream.servers:
                 found[f.UPSTREAM_DEAD, name, str(server.address)] = bool(server.dead_because)
+        for name, directory in application.directories.items():
+            found[f.UPSTREAM_IN_FLIGHT, name] = directory.in_flight
+            for one, dead in directory.servers():
+                found[f.UPSTREAM_DEAD, name, str(one.place)] = dead
         for name, door in self._doors.items():
             if isinstance(door, CountingDoor):
                 found[f.IN_FLIGHT, name] = door.figures().in_flight

@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,7 +64,8 @@ def sekisho(tmp_path_factory: pytest.TempPathFactory, server: Slapd) -> Iterator
     clients += client_table("explains", "127.0.0.5", "password", **usual, explain_password_problems="true")
     clients += client_table("by attribute", "127.0.0.6", "challenge", **by_attribute)
     port, socket_path = free_port(socket.SOCK_STREAM), Path(tempfile.mkdtemp(prefix="sk")) / "s"
-    doors = (
+    doors = f'[metrics]\nlisten = "127.0.0.1:{free_port(socket.SOCK_STREAM)}"\n'
+    doors += (
         f'[web]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
         f'first_factor = "by attribute"\n[pam]\nsocket = "{socket_path}"\n'
         '[[pam.profiles]]\nname = "default"\nlanguage = "en"\nreject_delay = 0.1\nfirst_factor = "directory"\n'
@@ -257,3 +259,25 @@ def test_an_outage_is_a_page_of_its_own_and_authinfo_unavail(sekisho: Sekisho, s
     finally:
         server.start()
     assert signed_in(sekisho, "jiro")[0] == 200
+
+
+def test_the_metrics_tell_how_the_directory_answers_and_name_no_customer(sekisho: Sekisho, server: Slapd) -> None:
+    assert heard(ask(sekisho, "password", "taro", "not-it")) == REJECT
+    assert sekisho.settings.metrics is not None
+    url = f"http://{sekisho.settings.metrics.listen}/metrics"
+    server_label = f'server="localhost:{server.tls_port}",upstream="directory"'
+    wanted = [
+        f'sekisho_upstream_logins_total{{outcome="reject",{server_label}}} ',
+        f"sekisho_upstream_server_dead{{{server_label}}} ",
+        'sekisho_upstream_seconds_count{upstream="directory"} ',
+        'sekisho_upstream_in_flight{upstream="directory"} 0',
+    ]
+    end = time.monotonic() + 10
+    while True:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            said = answer.read().decode()
+        if all(one in said for one in wanted):
+            break
+        assert time.monotonic() < end, [one for one in wanted if one not in said]
+        time.sleep(0.2)
+    assert "taro" not in said

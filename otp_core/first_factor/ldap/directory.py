@@ -29,6 +29,7 @@ from otp_core.first_factor.password_forms import canonical
 from otp_core.login.table import Finding
 from otp_core.model import BackendSilent, Overloaded
 from otp_core.otp import normalise_contract_id
+from otp_core.tally import SECONDS, Histogram
 
 LONGEST_PASSWORD = 1024
 """Octets. A longer one is nobody's, and is not sent."""
@@ -87,7 +88,8 @@ class Account(NamedTuple):
 
 
 class Directory:
-    """One ``[[first_factors]]`` of type ldap. Belongs to one event loop."""
+    """One ``[[first_factors]]`` of type ldap. Belongs to one event loop. ``in_flight``: logins that ask it or wait for
+    that; ``seconds``: how long those took that were answered."""
 
     has_rounds = False
     one_reading = True
@@ -96,6 +98,7 @@ class Directory:
     def __init__(self, access: Access, accounts: Accounts, limits: Limits) -> None:
         self._access, self._accounts, self._limits = access, accounts, limits
         self._servers = Servers(access, limits.connections)
+        self.in_flight, self.seconds = 0, Histogram(SECONDS)
         self._free, self._waiting = asyncio.Semaphore(limits.connections), 0
         # An account that nobody has. To bind as it takes as long as to bind as somebody.
         self._nobody = f"cn={secrets.token_hex(16)}" + (f",{accounts.base}" if accounts.base else "")
@@ -104,6 +107,10 @@ class Directory:
     def reachable(self) -> bool:
         """See ``FirstFactor``."""
         return self._servers.reachable
+
+    def servers(self) -> list[tuple[Server, bool]]:
+        """In order, and whether each counts as dead."""
+        return self._servers.all_of_them()
 
     def close(self) -> None:
         """Close all connections that nobody uses."""
@@ -127,9 +134,10 @@ class Directory:
             return _WRONG
         known = attempt.account
         account = known if isinstance(known, Account) else self._account_by_name(attempt.customer)
-        deadline = self._in_time(attempt.deadline)
+        deadline, begun = self._in_time(attempt.deadline), asyncio.get_running_loop().time()
         async with self._place(deadline):
             meaning = await self._ask(account, attempt.customer, password, deadline)
+        self.seconds.observe(asyncio.get_running_loop().time() - begun)
         return FirstFinding(right=True) if meaning is Meaning.RIGHT else FirstFinding(False, reason=FINDINGS[meaning])
 
     # names
@@ -158,23 +166,30 @@ class Directory:
     @asynccontextmanager
     async def _place(self, deadline: float) -> AsyncIterator[None]:
         """One of the logins that ask at once. Raises Overloaded if none ends before the deadline, or too many wait."""
-        if self._free.locked():
-            if self._waiting >= self._limits.max_waiting:
-                raise Overloaded(f"more logins wait for {self._access.name} than max_waiting allows")
-            self._waiting += 1
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._free.acquire()
-            except TimeoutError:
-                raise Overloaded(f"a login waited longer for {self._access.name} than the gateway would") from None
-            finally:
-                self._waiting -= 1
-        else:
-            await self._free.acquire()
+        self.in_flight += 1
         try:
-            yield
+            await self._take_place(deadline)
+            try:
+                yield
+            finally:
+                self._free.release()
         finally:
-            self._free.release()
+            self.in_flight -= 1
+
+    async def _take_place(self, deadline: float) -> None:
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        if self._waiting >= self._limits.max_waiting:
+            raise Overloaded(f"more logins wait for {self._access.name} than max_waiting allows")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Overloaded(f"a login waited longer for {self._access.name} than the gateway would") from None
+        finally:
+            self._waiting -= 1
 
     async def _first_answer(self, deadline: float, account: Account) -> Account:
         """The account, from the first server that answers."""
@@ -210,7 +225,9 @@ class Directory:
             if result.code in NOT_NOW:
                 trouble.append(f"{server.place} {described(result)}")
                 continue
-            return self._meaning_of(found, permitted, result)
+            meaning = self._meaning_of(found, permitted, result)
+            server.counts["accept" if meaning is Meaning.RIGHT else "reject"] += 1
+            return meaning
         raise self._silence(trouble)
 
     @asynccontextmanager

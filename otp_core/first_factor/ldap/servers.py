@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -47,13 +48,14 @@ class Access:
 class Server:
     """One of them. ``dead_until``: the loop's time; ``refused_until``: the same, after it refused the account that
     searches, which must not be tried on and on; ``said_until``: the log has told it. ``knows_chains``: None until it
-    was asked."""
+    was asked. ``counts``: logins by what came of them here: accept, reject, no-answer."""
 
     place: Place
     dead_until: float = float("-inf")
     refused_until: float = float("-inf")
     said_until: float = float("-inf")
     knows_chains: bool | None = None
+    counts: Counter[str] = field(default_factory=Counter)
     idle: dict[bool, list[tuple[Connection, asyncio.TimerHandle]]] = field(
         default_factory=lambda: {True: [], False: []}
     )
@@ -77,6 +79,11 @@ class Servers:
                     timer.cancel()
                     connection.close()
         self._lookups.shutdown(wait=False, cancel_futures=True)
+
+    def all_of_them(self) -> list[tuple[Server, bool]]:
+        """As in the settings, and whether each counts as dead."""
+        now = asyncio.get_running_loop().time()
+        return [(one, max(one.dead_until, one.refused_until) > now) for one in self._servers]
 
     @property
     def reachable(self) -> bool:
@@ -106,6 +113,7 @@ class Servers:
     def failed(self, server: Server, why: str) -> None:
         """It did not answer."""
         now = asyncio.get_running_loop().time()
+        server.counts["no-answer"] += 1
         if server.said_until <= now:
             name, place = self._access.name, str(server.place)
             _log.warning("a directory's server is of no use", directory=name, server=place, cause=why)
