@@ -11,6 +11,7 @@ from admin_web.console.approvals import ApprovalPages
 from admin_web.console.clients import ClientPages
 from admin_web.console.customer_edit import EditPages
 from admin_web.console.customers import CustomerPages
+from admin_web.console.dashboard import DashboardPages
 from admin_web.console.find import FindPages
 from admin_web.console.gate import Gate
 from admin_web.console.lists import ListPages
@@ -56,6 +57,7 @@ class ConsoleSite:
         self._edit = EditPages(services, queries, self._renderer)
         self._approvals = ApprovalPages(services, queries, self._renderer)
         self._lists = ListPages(queries, self._renderer, settings, services.desk.looks)
+        self._dashboard = DashboardPages(queries, self._renderer, settings)
         self._clients = ClientPages(queries, self._renderer, settings)
         self._staff = StaffPages(services, queries, self._renderer)
 
@@ -69,6 +71,7 @@ class ConsoleSite:
             *self._approvals.routes(),
             *self._lists.routes(),
             *self._clients.routes(),
+            *self._dashboard.routes(),
             *self._staff.routes(),
         ]
 

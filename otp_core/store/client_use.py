@@ -72,6 +72,16 @@ class Seen(NamedTuple):
     per_minute: float = 0.0
 
 
+class Period(NamedTuple):
+    """What all clients together were answered in one period. ``begins_at``: ms."""
+
+    begins_at: int
+    accepted: int
+    challenged: int
+    rejected: int
+    silent: int
+
+
 _NUMBERS = ("requests", "unprotected", "accepted", "challenged", "rejected", "silent")
 
 
@@ -145,6 +155,15 @@ def clients_seen(connection: Connection, now: int) -> dict[str, Seen]:
         if name in found:
             found[name] = found[name]._replace(per_minute=requests * 60_000 / PERIOD_MS)
     return found
+
+
+def periods(connection: Connection, now: int) -> list[Period]:
+    """Those of the last 24 hours in which something was asked, in the order of time."""
+    columns = client_period.c
+    sums = [func.sum(columns[name]) for name in Period._fields[1:]]
+    day = select(columns.begins_at, *sums).where(columns.begins_at > now - DAY_MS)
+    rows = connection.execute(day.group_by(columns.begins_at).order_by(columns.begins_at))
+    return [Period(*map(int, row)) for row in rows]
 
 
 def _times(row: object) -> dict[str, int]:

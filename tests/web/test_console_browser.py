@@ -121,6 +121,7 @@ PAGES = (
     "/tokens",
     "/audit",
     "/clients",
+    "/dashboard",
     "/approvals",
     "/staff",
     "/me",
