@@ -11,6 +11,7 @@ from otp_core.audit import Event
 from otp_core.model import StoreUnavailable
 from otp_core.seals.sealer import INTERVAL, Sealer
 from otp_core.settings import AuditSettings
+from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.checkpoints import SEALS, TaskLock
 from otp_core.store.store import Store
 from sekisho.checkpointer import SignOfLife
@@ -29,7 +30,7 @@ class SealingTask:
     def __init__(self, settings: Settings) -> None:
         """Raises StoreProblem, KeyProblem, StoreUnavailable and OSError."""
         assert settings.audit is not None
-        store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=True)
+        store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=driver.resets_safely())
         self._lock = TaskLock(str(store.file), SEALS)
         self._sealer = sealer_of(settings.audit, store)
 
