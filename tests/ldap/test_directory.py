@@ -282,6 +282,27 @@ def test_the_next_server_is_asked_and_a_dead_one_comes_back(tmp_path: Path, serv
         run(scene)
 
 
+def test_whoever_wants_to_know_learns_that_it_answers_again_long_before_a_login_would_ask(tmp_path: Path) -> None:
+    with slapd(tmp_path) as server:
+
+        async def scene() -> None:
+            tasks = len(asyncio.all_tasks())
+            with opened(setup_for(server, dead_seconds=3600.0)) as directory:
+                await asyncio.to_thread(server.stop)
+                with pytest.raises(BackendSilent):
+                    await ask(directory, "taro", PASSWORD)
+                assert not directory.reachable and len(asyncio.all_tasks()) == tasks + 1
+                await asyncio.sleep(0.05)
+                assert not directory.reachable and len(asyncio.all_tasks()) == tasks  # not before two seconds are over
+                await asyncio.to_thread(server.start)
+                end = asyncio.get_running_loop().time() + 10
+                while not directory.reachable:
+                    assert asyncio.get_running_loop().time() < end
+                    await asyncio.sleep(0.05)
+
+        run(scene)
+
+
 def test_no_server_at_all_is_silence_and_never_a_wrong_password(tmp_path: Path) -> None:
     with slapd(tmp_path) as server:
         setup = setup_for(server)

@@ -105,8 +105,11 @@ class Directory:
 
     @property
     def reachable(self) -> bool:
-        """See ``FirstFactor``."""
-        return self._servers.reachable
+        """See ``FirstFactor``. While it is False, each question has the servers looked at again."""
+        reachable = self._servers.reachable
+        if not reachable:
+            self._servers.revive()
+        return reachable
 
     def servers(self) -> list[tuple[Server, bool]]:
         """In order, and whether each counts as dead."""
@@ -241,6 +244,7 @@ class Directory:
                 yield
         except (ServerTrouble, TimeoutError) as error:
             why = str(error) or "does not answer in time"
+            server.counts["no-answer"] += 1
             self._servers.failed(server, why)
             trouble.append(f"{server.place} {why}")
             if loop.time() >= deadline:
@@ -260,6 +264,7 @@ class Directory:
                 result = await connection.bind(dn or self._nobody, password)
         except (ServerTrouble, TimeoutError) as error:
             why = str(error) or "does not answer a bind in time"
+            server.counts["no-answer"] += 1
             self._servers.failed(server, why)
             raise self._silence([f"{server.place} {why}"]) from None
         self._servers.give_back(server, connection, searches=False)

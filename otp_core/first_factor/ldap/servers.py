@@ -1,7 +1,8 @@
 """The servers of one directory: which one is asked next, and connections that are kept for the next login.
 
 A server that does not answer is asked only after the others for ``dead_seconds``; then the next login tries it again.
-It knows nothing of customers. Everything belongs to one event loop; nothing runs while nobody asks.
+While all are dead, whoever asks whether one can be reached (Status-Server) has them looked at. It knows nothing of
+customers. Everything belongs to one event loop; nothing runs while nobody asks.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from otp_core.first_factor.ldap.outcome import INVALID_CREDENTIALS, SUCCESS, TRO
 
 IDLE_SECONDS = 60.0
 """For which an unused connection is kept: less than servers and firewalls do."""
+REVIVAL_SECONDS = 2.0
+"""Between two looks whether a dead server answers again, while somebody wants to know."""
 _LOOKUP_THREADS, _MOST_ADDRESSES = 2, 4
 ACTIVE_DIRECTORY = b"1.2.840.113556.1.4.800"
 """Of supportedCapabilities: the server knows matching rules for members of members (MS-ADTS §3.1.1.3.4.3)."""
@@ -68,10 +71,14 @@ class Servers:
     def __init__(self, access: Access, most_idle: int) -> None:
         self._access, self._most_idle = access, most_idle
         self._servers = [Server(place) for place in access.places]
+        self._revival: asyncio.Task[None] | None = None
+        self._revived_at = float("-inf")
         self._lookups = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="ldap-names")
 
     def close(self) -> None:
         """Close what is kept. Names that are being looked up are given up."""
+        if self._revival is not None:
+            self._revival.cancel()
         for server in self._servers:
             for kept in server.idle.values():
                 while kept:
@@ -90,6 +97,30 @@ class Servers:
         """False while it is known that no server answers."""
         now = asyncio.get_running_loop().time()
         return any(max(one.dead_until, one.refused_until) <= now for one in self._servers)
+
+    def revive(self) -> None:
+        """Look whether dead servers answer again, beside whoever asks: one look at a time, every REVIVAL_SECONDS at
+        most. No login is at stake."""
+        loop = asyncio.get_running_loop()
+        if self._revival is None and loop.time() - self._revived_at >= REVIVAL_SECONDS:
+            self._revival = loop.create_task(self._look())
+            self._revival.add_done_callback(self._looked)
+
+    async def _look(self) -> None:
+        for server in self.in_order():
+            try:
+                async with asyncio.timeout(self._access.timeout):
+                    connection = await self.connection(server, searches=True)
+            except (ServerTrouble, TimeoutError) as error:
+                self.failed(server, str(error) or "does not answer in time")
+            else:
+                self.give_back(server, connection, searches=True)
+                self.answered(server)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._revival, self._revived_at = None, asyncio.get_running_loop().time()
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("a look at a directory failed", directory=self._access.name, exc_info=error)
 
     def in_order(self) -> list[Server]:
         """Those that answer, as in the settings; then those that did not, the one that has been so for longest first.
@@ -113,7 +144,6 @@ class Servers:
     def failed(self, server: Server, why: str) -> None:
         """It did not answer."""
         now = asyncio.get_running_loop().time()
-        server.counts["no-answer"] += 1
         if server.said_until <= now:
             name, place = self._access.name, str(server.place)
             _log.warning("a directory's server is of no use", directory=name, server=place, cause=why)
