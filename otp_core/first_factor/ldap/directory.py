@@ -277,11 +277,10 @@ class Directory:
         if not account.dn:
             return Meaning.UNKNOWN
         if not permitted:
-            meaning, detail = Meaning.NOT_PERMITTED, "in none of the groups"
+            return Meaning.NOT_PERMITTED
         if meaning not in (Meaning.RIGHT, Meaning.WRONG):
-            _log.info(
-                "a directory refuses an account", directory=self._access.name, meaning=str(meaning), answer=detail
-            )
+            name = self._access.name
+            _log.info("a directory refuses an account", directory=name, meaning=str(meaning), answer=detail)
         return meaning
 
     def _silence(self, trouble: list[str]) -> BackendSilent:
