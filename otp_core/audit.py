@@ -36,6 +36,7 @@ class Event(StrEnum):
     TOKEN_SENT_AGAIN = "token.sent-again"
     TOKEN_RETIRED = "token.retired"
     TOKEN_RESYNCHRONISED = "token.resynchronised"
+    TOKEN_FOUND = "token.found"
     CODE_SPENT = "token.code-spent"
     ENROLLED = "otp.enrolled"
     SUSPENDED = "otp.suspended"

@@ -85,6 +85,13 @@ MESSAGES: dict[str, Message] = {
     ),
     "edit-language": Message(_("Choose a language, or leave it to the gateway."), field="language"),
     "edit-attributes": Message(_("The reply attributes cannot be sent: %(detail)s"), field="attributes"),
+    # Looking for a token
+    "search-busy": Message(_("Somebody is looking for a token just now. Try again in some seconds, with new codes.")),
+    "search-too-soon": Message(_("You have looked for a token just now. Wait some seconds, then enter new codes.")),
+    "search-codes": Message(
+        _("Enter two codes that follow one another, as digits only, all of them (usually 6)."), field="first"
+    ),
+    "search-failed": Message(_("The inventory could not be looked through. The log of the server says why.")),
     # Refusals by the desk
     "not-now": Message(_("Not possible now: the state has changed meanwhile, or this was done already.")),
     "not-permitted": Message(_("You may not do this. If you asked for it, another person has to decide.")),

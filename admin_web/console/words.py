@@ -69,6 +69,7 @@ EVENTS = {
     "token.issued": _("token issued"),
     "token.retired": _("token retired"),
     "token.resynchronised": _("token's time corrected"),
+    "token.found": _("token looked for by two codes"),
     "otp.enrolled": _("enrolled"),
     "otp.suspended": _("suspended"),
     "otp.resumed": _("resumed"),

@@ -19,6 +19,7 @@ from otp_core.accounts.results import REFUSAL_TEXT, IssuedToken, Receipt, Refusa
 from otp_core.accounts.sessions import Session, SessionLimits
 from otp_core.accounts.staff import NewPasskey, StaffLink, staff_principal
 from otp_core.accounts.staff_sessions import PasskeyAnswer, StaffSession, StaffSessionLimits
+from otp_core.accounts.token_search import TokenSearch
 from otp_core.accounts.transactions import rerun_on_conflict
 from otp_core.accounts.verification import VerificationNeeded, VerifiedCode, verified
 from otp_core.store.unit_of_work import Details
@@ -46,6 +47,7 @@ __all__ = [
     "StaffLink",
     "StaffSession",
     "StaffSessionLimits",
+    "TokenSearch",
     "VerificationNeeded",
     "VerifiedCode",
     "rerun_on_conflict",

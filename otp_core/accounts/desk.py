@@ -21,6 +21,7 @@ from otp_core.accounts.permissions import TABLE, Table
 from otp_core.accounts.sessions import SessionService
 from otp_core.accounts.staff import StaffService
 from otp_core.accounts.staff_sessions import StaffSessionService
+from otp_core.accounts.token_search import TokenSearchService
 from otp_core.accounts.tokens import TokenService
 from otp_core.accounts.transactions import Transactions
 from otp_core.login.evaluate import Evaluator
@@ -55,6 +56,7 @@ class Desk:
         "sessions",
         "staff",
         "staff_sessions",
+        "token_search",
         "tokens",
         "tokens_per_customer",
     )
@@ -92,6 +94,7 @@ class Desk:
         self.customers = CustomerService(transactions, codes, one_customer_per_token=rules.one_customer_per_token)
         self.contract_ids = ContractIdService(transactions)
         self.tokens = TokenService(transactions, draw)
+        self.token_search = TokenSearchService(transactions)
         bindings = Bindings(transactions, codes, rules.tokens_per_customer)
         self.enrolment = EnrolmentService(transactions, codes, bindings, self.tokens, permit_hours=rules.permit_hours)
         self.devices = DeviceService(transactions, codes, bindings)

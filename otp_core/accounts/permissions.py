@@ -26,6 +26,7 @@ class Act(StrEnum):
     IMPORT_TOKENS = "import tokens"
     ISSUE_TOKEN = "issue a token"
     RETIRE_TOKEN = "retire a token"
+    FIND_TOKEN = "find a token by two codes"
     ENROL = "enrol"
     SUSPEND = "suspend"
     SUSPEND_WITHOUT_CODE = "suspend without a code"
@@ -75,6 +76,7 @@ _OPERATOR = _AUDITOR | {
     Act.REPORT_LOST,
     Act.PERMIT_REISSUE,
     Act.RESYNCHRONISE,
+    Act.FIND_TOKEN,
     Act.END_SESSIONS_OF,
     Act.ASK_APPROVAL,
 }

@@ -35,6 +35,7 @@ EXPECTED: dict[Act, str] = {
     Act.IMPORT_TOKENS: "command",
     Act.ISSUE_TOKEN: "command",
     Act.RETIRE_TOKEN: "command tokens:write",
+    Act.FIND_TOKEN: COUNTER,
     Act.ENROL: f"customer command {COUNTER} {PROGRAM}",
     Act.SUSPEND: f"customer command {PROGRAM}",
     Act.SUSPEND_WITHOUT_CODE: f"command {COUNTER} {PROGRAM}",

@@ -168,6 +168,7 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
         f"/customers/{key_of(bank, locked)}": "locked",
         f"/customers/{key_of(bank, lost)}/permit-reissue": "permit-reissue",
         f"{place}/edit": "edit",
+        "/tokens/find": "find-token",
         f"{place}/report-lost": "report-lost",
         f"{place}/change-device": "change-device",
     }
