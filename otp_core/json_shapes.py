@@ -78,11 +78,12 @@ def held_token(held: HeldToken) -> Shape:
 
 
 def token(line: TokenLine) -> Shape:
-    """One token. ``step``: seconds of a time step, None for a counter token."""
+    """One token. ``verifier``: who knows its codes; ``step``: seconds of a time step, None for a counter token."""
     return {
         "token_id": line.token_id,
         "state": line.state,
         "contract_id": line.contract_id,
+        "verifier": line.verifier,
         "kind": line.kind,
         "algorithm": line.algorithm,
         "digits": line.digits,

@@ -21,7 +21,7 @@ from otp_core.settings import Checks, PasswordSettings
 from otp_core.settings.repeated import Remark
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
-from sekisho import first_factor_checks
+from sekisho import first_factor_checks, verifier_checks
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
@@ -38,6 +38,7 @@ def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
     yield from pam_module.settings.given_twice(values, sources)
     yield from radius_server.settings.given_twice(values, sources)
     yield from first_factor_checks.given_twice(values, sources)
+    yield from verifier_checks.given_twice(values, sources)
 
 
 def problems(settings: Settings) -> Iterator[Remark]:
@@ -51,6 +52,7 @@ def problems(settings: Settings) -> Iterator[Remark]:
     yield from _clashing_addresses(settings)
     yield from radius_server.settings.problems(settings.radius)
     yield from first_factor_checks.problems(settings)
+    yield from verifier_checks.problems(settings)
     if settings.pam is not None and (reason := _no_place_for_a_socket(settings.pam.socket, settings)):
         yield (
             ("pam", "socket"),
@@ -133,6 +135,7 @@ def risks(settings: Settings) -> Iterator[Remark]:
     yield from _risks_of_audit(settings)
     yield from radius_server.settings.risks(settings.radius)
     yield from first_factor_checks.risks(settings)
+    yield from verifier_checks.risks(settings)
     if settings.pam:
         yield from pam_module.settings.risks(settings.pam)
 

@@ -52,7 +52,7 @@ def problems(settings: Settings) -> Iterator[Remark]:
         if section.type not in MADE_TYPES:
             yield (*here, "type"), f"{section.type} comes later; now there are {', '.join(MADE_TYPES)}"
         elif section.upstream is not None and section.upstream not in upstreams:
-            yield (*here, "upstream"), _unknown(section.upstream, upstreams, "[[upstreams]]")
+            yield (*here, "upstream"), unknown(section.upstream, upstreams, "[[upstreams]]")
         elif section.type == "ldap":
             if section.name in upstreams:
                 yield (*here, "name"), f"{section.name} is the name of an upstream too, and metrics tell them by it"
@@ -67,7 +67,7 @@ def _problems_of_users(settings: Settings, upstreams: dict[str, UpstreamSettings
         at = (*user.location, "first_factor")
         section = factors.get(user.first_factor)
         if section is None and user.first_factor != LOCAL:
-            yield at, _unknown(user.first_factor, [LOCAL, *factors], "[[first_factors]]")
+            yield at, unknown(user.first_factor, [LOCAL, *factors], "[[first_factors]]")
         elif section is not None and section.type == "none":
             yield from _unasked(user, at)
         upstream = None if section is None else upstreams.get(section.upstream or "")
@@ -116,8 +116,9 @@ def risks(settings: Settings) -> Iterator[Remark]:
                 f"{upstream.name} is at risk: its replies can be forged (CVE-2024-3596), an Access-Accept too; turn "
                 "Message-Authenticator on there and write true",
             )
-        if not any(section.upstream == upstream.name for section in settings.first_factors):
-            yield ("upstreams", index, "name"), f"nobody asks {upstream.name}: no first factor names it"
+        asked = {one.upstream for one in settings.first_factors} | {one.upstream for one in settings.verifiers}
+        if upstream.name not in asked:
+            yield ("upstreams", index, "name"), f"nobody asks {upstream.name}: no first factor or verifier names it"
     for index, section in enumerate(settings.first_factors):
         if section.type == "ldap" and (urls := in_clear(section)):
             yield (
@@ -205,7 +206,8 @@ def _is_of_this_machine(host: str) -> bool:
     return True
 
 
-def _unknown(name: str, known: Collection[str], section: str) -> str:
+def unknown(name: str, known: Collection[str], section: str) -> str:
+    """What is said of a name that no entry of the list has."""
     if likely := difflib.get_close_matches(name, known, 1):
         return f"no {section} has the name {name!r}; did you mean {likely[0]!r}?"
     return f"no {section} has the name {name!r}; there {_listed(known)}"

@@ -30,9 +30,9 @@ from sekisho.settings import Settings
 
 @dataclass
 class Supplies:
-    """What a first factor is made from. ``local``: the one that checks the hashes in the store. ``exits``: closed with
-    the application; a first factor puts there what it opens. ``upstreams``: those that were made, by name.
-    ``directories``: as well."""
+    """What first factors and verifiers are made from. ``local``: the one that checks the hashes in the store.
+    ``exits``: closed with the application; who is made puts there what it opens. ``upstreams``: those that were made,
+    by name. ``directories``: as well."""
 
     settings: Settings
     local: FirstFactor
@@ -40,9 +40,17 @@ class Supplies:
     exits: AsyncExitStack
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     directories: dict[str, Directory] = field(default_factory=dict)
+    _answers: list[SharedAnswers] = field(default_factory=list)
+
+    def answers(self) -> SharedAnswers:
+        """What is shared with the other processes, opened when it is asked for first."""
+        if not self._answers:
+            self._answers.append(SharedAnswers(_answers_file(self.settings)))
+            self.exits.callback(self._answers[0].close)
+        return self._answers[0]
 
     def upstream(self, name: str) -> Upstream:
-        """The upstream of this name, one for all first factors that name it."""
+        """The upstream of this name, one for all that name it."""
         if name not in self.upstreams:
             section = next(one for one in self.settings.upstreams if one.name == name)
             self.upstreams[name] = Upstream(plan_of(section))
@@ -95,11 +103,10 @@ MAKERS: dict[str, Maker] = {
 
 
 class Made(NamedTuple):
-    """First factors by name, the upstreams that they ask, and what is kept for copies of accepted logins; None where
-    nobody elsewhere is asked. ``directories``: they know customers by other names than their contract IDs."""
+    """First factors by name, and what is kept for copies of accepted logins; None where nobody elsewhere is asked.
+    ``directories``: they know customers by other names than their contract IDs."""
 
     by_name: Mapping[str, FirstFactor]
-    upstreams: Mapping[str, Upstream]
     kept_attributes: KeptAttributes | None
     directories: Mapping[str, Directory]
 
@@ -108,14 +115,13 @@ def make_first_factors(supplies: Supplies) -> Made:
     """Call it in the running event loop's thread."""
     made = {section.name: MAKERS[section.type](section, supplies) for section in supplies.settings.first_factors}
     if not any(factor.one_reading for factor in made.values()):
-        return Made({LOCAL_PASSWORD: supplies.local, **made}, {}, None, {})
-    answers = SharedAnswers(_answers_file(supplies.settings))
-    supplies.exits.callback(answers.close)
+        return Made({LOCAL_PASSWORD: supplies.local, **made}, None, {})
+    answers = supplies.answers()
     for name, factor in made.items():
         if factor.one_reading:
             made[name] = AskedOnce(factor, answers, supplies.sealer)
     by_name = {LOCAL_PASSWORD: supplies.local, **made}
-    return Made(by_name, supplies.upstreams, KeptAttributes(answers, supplies.sealer), supplies.directories)
+    return Made(by_name, KeptAttributes(answers, supplies.sealer), supplies.directories)
 
 
 def _answers_file(settings: Settings) -> Path:

@@ -48,7 +48,8 @@ _ASKING = frozenset({"console", "api"})
 """Doors that ask the audit trail about customers and tokens; one process has them."""
 
 _RESTART_SECTIONS = (
-    "store", "login", "password", "throttle", "upstreams", "first_factors", "notices", "audit", "metrics", "log",
+    "store", "login", "password", "throttle", "upstreams", "first_factors", "verifiers", "notices", "audit",
+    "metrics", "log",
 )  # fmt: skip
 """Sections that a reload does not apply. The doors' own sections: see ``Door.reload``."""
 

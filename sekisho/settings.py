@@ -24,6 +24,7 @@ from otp_core.settings import (
     StoreSettings,
     ThrottleSettings,
     UpstreamSettings,
+    VerifierSettings,
     read_settings,
 )
 from otp_core.settings.sources import DELIMITER, PREFIX
@@ -53,6 +54,9 @@ class Settings(BaseSettings):
     )
     first_factors: tuple[FirstFactorSettings, ...] = Field(
         default=(), max_length=64, description="Who checks login passwords, where it is not the hashes kept here."
+    )
+    verifiers: tuple[VerifierSettings, ...] = Field(
+        default=(), max_length=64, description="Who knows the codes of tokens whose seeds are not kept here."
     )
     radius: RadiusSettings = Field(default_factory=RadiusSettings)
     web: WebSettings | None = None

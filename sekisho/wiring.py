@@ -46,6 +46,7 @@ from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
 from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
+from sekisho.verifiers import make_verifiers
 
 BUSY_SECONDS = 0.1
 """Seconds for which the server waits for another process's write lock. Its loop stands still meanwhile; the login queue
@@ -142,7 +143,8 @@ def open_application(
     pool = HashPool(settings.password.hash_threads, settings.password.max_waiting)
     exits = AsyncExitStack()
     local = LocalPassword(login_reader, pool, cost_of(settings), desk.customers.renew_password_hash)
-    factors = make_first_factors(Supplies(settings, local, store.sealer, exits))
+    supplies = Supplies(settings, local, store.sealer, exits)
+    factors, verifiers = make_first_factors(supplies), make_verifiers(supplies, store, clock.now)
     authenticator = Authenticator(
         queue,
         login_reader,
@@ -151,6 +153,7 @@ def open_application(
         PasswordThrottle(_password_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         store.sealer.fingerprint,
         clock.now,
+        verifiers,
         stations=StationThrottle(_station_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         kept_attributes=factors.kept_attributes,
         accounts=factors.directories,
@@ -183,7 +186,7 @@ def open_application(
         timekeeper,
         watch,
         exits,
-        factors.upstreams,
+        supplies.upstreams,
         factors.directories,
     )
 

@@ -184,6 +184,7 @@ class Token(Model):
     token_id: str
     state: TokenState
     contract_id: str | None = Field(description="Whose it is; of several, the first.")
+    verifier: str = Field(description="Who knows its codes: local, or one of [[verifiers]].")
     kind: Kind
     algorithm: Algorithm
     digits: int

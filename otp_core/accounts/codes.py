@@ -16,7 +16,7 @@ from otp_core.login.code_fit import is_code_of_any, token_spec
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.lockout import failures_after, lock_reason, seconds_to_wait
 from otp_core.login.matching import match
-from otp_core.login.table import Finding
+from otp_core.login.table import ELSEWHERE, FINDING_TEXT, Finding
 from otp_core.model import Conflict, Kind, LoginRecord, LoginToken, OtpUse, TokenState
 from otp_core.otp import (
     LOOK_BACK,
@@ -100,9 +100,12 @@ class Codes:
         finding, token, fitting = match(record.tokens, code, verified, now, self._evaluator.fit)
         if finding is Finding.VERIFIER_NEEDED:
             assert token is not None
-            raise VerificationNeeded(token.token_id, token.verifier, code, given)
+            raise VerificationNeeded(token.token_id, token.verifier, code, given, record.contract_id)
         if finding is Finding.WRONG:
             self.count(work, record)
+        if finding in ELSEWHERE:
+            # Told as a wrong code, and counted as none: staff reads what it is.
+            raise Refused(Refusal.WRONG_CODE, FINDING_TEXT[finding])
         if finding is not Finding.FITS:
             raise Refused(_REFUSAL[finding])
         return RightCode(fitting, now)
@@ -120,7 +123,9 @@ class Codes:
             raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} is {token.state}")
         if self._has_seed_of(record, token):
             raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} has the seed of one that the customer has")
-        found, step = self._fit(token, given, code, now)
+        found, step = self._fit(record, token, given, code, now)
+        if (trouble := _trouble(given, token)) is not None:
+            raise Refused(Refusal.TOKEN_OR_CODE, FINDING_TEXT[trouble])
         if found is not Fit.FITS:
             if is_code(code, token.digits) and found is Fit.WRONG:
                 self.count(work, record)
@@ -284,11 +289,11 @@ class Codes:
         unseal, seed = self._transactions.store.sealer.unseal, self._seed(token)
         return any(own.seed is not None and unseal(own.seed, own.token_id) == seed for own in others)
 
-    def _fit(self, token: TokenRecord, given: Code, code: str, now: int) -> tuple[Fit, int]:
+    def _fit(self, record: LoginRecord, token: TokenRecord, given: Code, code: str, now: int) -> tuple[Fit, int]:
         if token.verifier != LOCAL_VERIFIER:
             if not is_code(code, token.digits):
                 return Fit.WRONG, -1
-            return _verified(given, code, token)
+            return _verified(record, given, code, token)
         return self._fit_here(token, code, now)
 
     def _fit_here(self, token: TokenRecord, code: str, now: int) -> tuple[Fit, int]:
@@ -338,12 +343,17 @@ def _findings(given: Code) -> Sequence[CodeFinding]:
     return () if isinstance(given, str) else given.findings
 
 
-def _verified(given: Code, code: str, token: TokenRecord) -> tuple[Fit, int]:
+def _trouble(given: Code, token: TokenRecord) -> Finding | None:
+    """What the token's verifier says of it in place of an answer about the code."""
+    return next((one.trouble for one in _findings(given) if one.token_id == token.token_id), None)
+
+
+def _verified(record: LoginRecord, given: Code, code: str, token: TokenRecord) -> tuple[Fit, int]:
     """What the token's verifier found. Where it does not tell the step, the one behind the last: each code is used up
     there, so that here a count is enough. Raises VerificationNeeded."""
     found = next((one for one in _findings(given) if one.token_id == token.token_id), None)
     if found is None:
-        raise VerificationNeeded(token.token_id, token.verifier, code, given)
+        raise VerificationNeeded(token.token_id, token.verifier, code, given, record.contract_id, brought=True)
     step = token.last_step + 1 if found.step is None else found.step
     if found.fit is Fit.FITS and step <= token.last_step:
         return Fit.REUSED, step

@@ -55,6 +55,16 @@ class TokenService:
             work.audit_all([work.audit_row(Event.TOKEN_IMPORTED, **fields, token=token_id) for token_id, _, _ in new])
 
     @rerun_on_conflict
+    def import_elsewhere(self, token_ids: Sequence[str], verifier: str, principal: Principal) -> None:
+        """Add tokens whose codes this verifier knows (normalised IDs), all or none. Raises StoreUnavailable when one
+        was added by somebody else since it was looked for."""
+        new = [NewToken(token_id, None, TokenSpec(), verifier) for token_id in token_ids]
+        with self._transactions.act(Act.IMPORT_TOKENS, principal) as work:
+            work.add_tokens(new)
+            fields = principal.audit_fields
+            work.audit_all([work.audit_row(Event.TOKEN_IMPORTED, **fields, token=token_id) for token_id in token_ids])
+
+    @rerun_on_conflict
     def issue(self, principal: Principal, *, spec: TokenSpec | None = None, issuer: str = "Sekisho") -> IssuedToken:
         """Make a new token for an authenticator app. Its seed is shown this once. ``issuer``: the name that the app
         shows."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from otp_core.model import BackendSilent
-from otp_core.verifier import CodeFinding, Verifier
+from otp_core.verifier import CodeFinding, CodeQuestion, Verifier
 
 T = TypeVar("T")
 
@@ -32,11 +32,15 @@ Code = str | VerifiedCode
 class VerificationNeeded(Exception):
     """An act was given a code of a token that is verified elsewhere. Nothing was counted and nothing written.
 
-    ``verifier`` is to be asked about ``code`` (normalised, digits only); ``given`` is the act's argument."""
+    ``verifier`` is to be asked about ``code`` (normalised, digits only) of ``customer`` (contract ID); ``given`` is the
+    act's argument. ``brought``: the token is to become the customer's by it."""
 
-    def __init__(self, token_id: str, verifier: str, code: str, given: Code) -> None:
+    def __init__(
+        self, token_id: str, verifier: str, code: str, given: Code, customer: str, *, brought: bool = False
+    ) -> None:
         super().__init__(f"the codes of token {token_id} are verified by {verifier}")
         self.token_id, self.verifier, self.code, self.given = token_id, verifier, code, given
+        self.customer, self.brought = customer, brought
 
 
 async def verified(act: Callable[..., T], codes: tuple[str, ...], verifiers: Mapping[str, Verifier]) -> T:
@@ -59,7 +63,8 @@ async def verified(act: Callable[..., T], codes: tuple[str, ...], verifiers: Map
                 raise BackendSilent(
                     f"the verifier {needed.verifier!r} of token {needed.token_id} is not configured"
                 ) from needed
-            findings[asked] = await verifier.verify(needed.token_id, needed.code)
+            question = CodeQuestion(needed.token_id, needed.code, needed.customer)
+            findings[asked] = await (verifier.enrol(question) if needed.brought else verifier.verify(question))
             if findings[asked].token_id != needed.token_id:
                 raise BackendSilent(f"the verifier {needed.verifier!r} answered about another token") from needed
         known = VerifiedCode(needed.given, ()) if isinstance(needed.given, str) else needed.given

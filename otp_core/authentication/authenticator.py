@@ -36,7 +36,7 @@ from otp_core.model import (
 from otp_core.otp import normalise_code
 from otp_core.station import counted_station, station_of
 from otp_core.store.engine import LoginReader
-from otp_core.verifier import Verifier
+from otp_core.verifier import CodeQuestion, Verifier
 
 CANCEL_AFTER_SECONDS = 1.0
 """How long after an attempt's deadline a first factor or verifier may still say itself what is wrong."""
@@ -393,7 +393,8 @@ class Authenticator:
     ) -> None:
         try:
             async with asyncio.timeout_at(_cancelled_at(request.attempt)):
-                found = await verifier.verify(needed.token_id, needed.code)
+                question = CodeQuestion(needed.token_id, needed.code, request.attempt.customer, request.attempt)
+                found = await verifier.verify(question)
         except TimeoutError:
             on_verdict(Silence(f"the verifier {needed.verifier!r} did not answer in time"))
         except BackendSilent as error:

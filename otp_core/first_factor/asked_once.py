@@ -63,7 +63,7 @@ class AskedOnce:
         except BaseException:
             self._answers.release(key)
             raise
-        self._answers.settle(key, _sealed(self._sealer, key, _value_of(found)))
+        self._answers.settle(key, sealed(self._sealer, key, _value_of(found)))
         return found
 
     async def _claimed(self, key: int, deadline: float) -> FirstFinding | NextRound | None:
@@ -75,7 +75,7 @@ class AskedOnce:
             if claimed is True:
                 return None
             if isinstance(claimed, bytes):
-                value = _opened(self._sealer, key, claimed)
+                value = opened(self._sealer, key, claimed)
                 return None if value is None else _found_in(value)
             if loop.time() >= deadline:
                 raise BackendSilent("a copy of this request was asked about, and has no answer yet")
@@ -91,13 +91,13 @@ class KeptAttributes:
     def keep(self, fingerprint: int, attributes: Mapping[str, object]) -> None:
         """For a minute. Too many octets are not kept."""
         key = _own_key(fingerprint)
-        self._answers.settle(key, _sealed(self._sealer, key, dict(attributes)))
+        self._answers.settle(key, sealed(self._sealer, key, dict(attributes)))
 
     def find(self, fingerprint: int) -> Mapping[str, object] | None:
         """What was kept; None for nothing."""
         key = _own_key(fingerprint)
         kept = self._answers.find(key)
-        return None if kept is None else _opened(self._sealer, key, kept)
+        return None if kept is None else opened(self._sealer, key, kept)
 
 
 def _own_key(fingerprint: int) -> int:
@@ -105,12 +105,13 @@ def _own_key(fingerprint: int) -> int:
     return ~fingerprint or 1
 
 
-def _sealed(sealer: Seal, key: int, value: Mapping[str, object]) -> bytes:
+def sealed(sealer: Seal, key: int, value: Mapping[str, object]) -> bytes:
+    """A value as it is kept, bound to its key."""
     name = os.urandom(_KEY)
     return name + sealer.seal_data(json.dumps([key, value]).encode(), name)
 
 
-def _opened(sealer: Seal, key: int, octets: bytes) -> dict[str, Any] | None:
+def opened(sealer: Seal, key: int, octets: bytes) -> dict[str, Any] | None:
     """None for what somebody else has sealed, or for another key."""
     try:
         about, value = json.loads(sealer.unseal_data(octets[_KEY:], octets[:_KEY]))

@@ -7,11 +7,13 @@ token ID by mistake.
 from otp_core.imports.customers import CustomerRow, check_customer, read_customer, read_customers
 from otp_core.imports.encodings import encoding_named, encoding_of, foreign_form, lines_of
 from otp_core.imports.table import RowProblem
+from otp_core.imports.token_ids import TokenIdRow, read_token_ids
 from otp_core.imports.tokens import TokenRow, read_tokens
 
 __all__ = [
     "CustomerRow",
     "RowProblem",
+    "TokenIdRow",
     "TokenRow",
     "check_customer",
     "encoding_named",
@@ -20,5 +22,6 @@ __all__ = [
     "lines_of",
     "read_customer",
     "read_customers",
+    "read_token_ids",
     "read_tokens",
 ]

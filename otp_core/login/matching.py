@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from otp_core.login.requests import LOCAL_VERIFIER, CodeFinding
-from otp_core.login.table import Finding
+from otp_core.login.table import ELSEWHERE, Finding
 from otp_core.model import LoginToken
 from otp_core.otp import Fit
 
@@ -36,7 +36,13 @@ _FINDING = {
     Fit.WRONG: Finding.WRONG,
     Fit.RESYNC_NEEDED: Finding.RESYNC_NEEDED,
 }
-_MOST_DECISIVE_FIRST = (Finding.VERIFIER_NEEDED, Finding.REUSED, Finding.WRONG, Finding.RESYNC_NEEDED)
+_MOST_DECISIVE_FIRST = (
+    Finding.VERIFIER_NEEDED,
+    Finding.REUSED,
+    Finding.WRONG,
+    Finding.RESYNC_NEEDED,
+    *ELSEWHERE,
+)
 """Of a code that fits none. A wrong code is counted even where another token must be resynchronised first: otherwise
 such a token would let anybody guess at the others."""
 
@@ -101,8 +107,10 @@ def _match_elsewhere(
             unasked = unasked or token
             continue
         step = token.last_step + 1 if one.step is None else one.step
-        if one.fit is Fit.FITS and step > token.last_step:
+        if one.fit is Fit.FITS and one.trouble is None and step > token.last_step:
             fitting.append((token, step))
+        elif one.trouble is not None:
+            found[one.trouble] = token
         else:
             found[Finding.REUSED if one.fit is Fit.FITS else _FINDING[one.fit]] = token
     if unasked is not None and not fitting:

@@ -25,6 +25,7 @@ class NextStep(StrEnum):
     WAIT = "wait"
     BEGIN_AGAIN = "begin-again"
     CHECK_TOKEN = "check-token"
+    CHECK_VERIFIER = "check-verifier"
     RESYNC = "resync"
     UNLOCK = "unlock"
     ENROL = "enrol"
@@ -46,6 +47,7 @@ NEXT_STEP_TEXT: dict[NextStep, str] = {
     NextStep.WAIT: "The customer waits for half a minute: the delay after wrong answers ends by itself.",
     NextStep.BEGIN_AGAIN: "The customer begins the login again, with the password.",
     NextStep.CHECK_TOKEN: "Compare the token ID that the app shows with the one here: it may be another token.",
+    NextStep.CHECK_VERIFIER: "Look at the token where its codes are verified: it is not used there as it is here.",
     NextStep.RESYNC: "Correct the token's time, by two codes that follow one another.",
     NextStep.UNLOCK: "Unlock the customer, once it is clear why they were locked.",
     NextStep.ENROL: "Enrol a token.",
@@ -84,6 +86,11 @@ _ALWAYS: dict[Finding, tuple[NextStep, ...]] = {
     Finding.REUSED: (NextStep.NEXT_CODE,),
     Finding.WRONG: (NextStep.CHECK_TOKEN, NextStep.RESYNC),
     Finding.RESYNC_NEEDED: (NextStep.RESYNC,),
+    Finding.NEXT_CODE_THERE: (NextStep.NEXT_CODE,),
+    Finding.TOKEN_LOCKED_THERE: (NextStep.CHECK_VERIFIER,),
+    Finding.TOKEN_DISABLED_THERE: (NextStep.CHECK_VERIFIER,),
+    Finding.TOKEN_UNKNOWN_THERE: (NextStep.CHECK_VERIFIER,),
+    Finding.CUSTOMER_UNKNOWN_THERE: (NextStep.CHECK_VERIFIER,),
 }
 
 _BY_USE: dict[OtpUse, tuple[NextStep, ...]] = {

@@ -38,11 +38,13 @@ class NextRound(NamedTuple):
 
 class CodeFinding(NamedTuple):
     """What a verifier found out about a code of this token. ``step``: the time step or counter of the code, None where
-    the verifier does not tell."""
+    the verifier does not tell. ``trouble``: what it says of the token in place of an answer about the code, which is
+    then neither right nor counted as wrong."""
 
     token_id: str
     fit: Fit
     step: int | None = None
+    trouble: Finding | None = None
 
 
 class VerifierNeeded(NamedTuple):

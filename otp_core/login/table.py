@@ -49,6 +49,11 @@ class Finding(StrEnum):
     REUSED = "reused-code"
     WRONG = "wrong-code"
     RESYNC_NEEDED = "resync-needed"
+    NEXT_CODE_THERE = "next-code-there"
+    TOKEN_LOCKED_THERE = "token-locked-there"
+    TOKEN_DISABLED_THERE = "token-disabled-there"
+    TOKEN_UNKNOWN_THERE = "token-unknown-there"
+    CUSTOMER_UNKNOWN_THERE = "customer-unknown-there"
 
 
 FINDING_TEXT: dict[Finding, str] = {
@@ -78,8 +83,22 @@ FINDING_TEXT: dict[Finding, str] = {
     Finding.REUSED: "reused code",
     Finding.WRONG: "wrong code",
     Finding.RESYNC_NEEDED: "counter token that was not resynchronised since a restore",
+    Finding.NEXT_CODE_THERE: "the verifier wants the next code, too",
+    Finding.TOKEN_LOCKED_THERE: "token locked, says its verifier",
+    Finding.TOKEN_DISABLED_THERE: "token not enabled, says its verifier",
+    Finding.TOKEN_UNKNOWN_THERE: "token unknown or not the customer's, says its verifier",
+    Finding.CUSTOMER_UNKNOWN_THERE: "customer unknown, says the token's verifier",
 }
 """The reason that the audit trail gives."""
+
+ELSEWHERE = (
+    Finding.NEXT_CODE_THERE,
+    Finding.TOKEN_LOCKED_THERE,
+    Finding.TOKEN_DISABLED_THERE,
+    Finding.TOKEN_UNKNOWN_THERE,
+    Finding.CUSTOMER_UNKNOWN_THERE,
+)
+"""What a verifier may say of a token in place of an answer about its code. Nobody guessed, so nothing is counted."""
 
 
 class Action(Enum):
@@ -114,6 +133,7 @@ LOGIN: dict[tuple[Stage, Finding], Action] = {
     (Stage.SECOND_ROUND, Finding.NOT_A_CODE): Action.ASK_AGAIN,
     (Stage.SECOND_ROUND, Finding.TOO_SOON): Action.ASK_AGAIN,
     (Stage.SECOND_ROUND, Finding.RESYNC_NEEDED): Action.ASK_AGAIN,
+    (Stage.SECOND_ROUND, Finding.NEXT_CODE_THERE): Action.ASK_AGAIN,
     # Password and code in one.
     (Stage.BOTH, Finding.FIRST_FACTOR_ASKS): Action.ASK_FIRST_FACTOR,
     (Stage.BOTH, Finding.REPEATED): Action.ACCEPT_AGAIN,

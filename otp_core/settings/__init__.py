@@ -19,6 +19,7 @@ from otp_core.settings.sections import (
     ThrottleSettings,
 )
 from otp_core.settings.values import Address
+from otp_core.settings.verifiers import VerifierSettings
 
 __all__ = [
     "Address",
@@ -36,6 +37,7 @@ __all__ = [
     "StoreSettings",
     "ThrottleSettings",
     "UpstreamSettings",
+    "VerifierSettings",
     "describe_schema",
     "markdown_table",
     "read_settings",

@@ -37,7 +37,8 @@ class CustomerLine(NamedTuple):
 
 
 class TokenLine(NamedTuple):
-    """A token as staff sees it, without its seed. ``period``: seconds; ``last_at``: ms since the epoch, 0 for never."""
+    """A token as staff sees it, without its seed. ``period``: seconds; ``last_at``: ms since the epoch, 0 for never;
+    ``verifier``: who knows its codes."""
 
     token_id: str
     kind: str
@@ -49,6 +50,7 @@ class TokenLine(NamedTuple):
     last_step: int
     drift: int
     last_at: int
+    verifier: str
 
 
 class AuditLine(NamedTuple):
@@ -170,6 +172,7 @@ def _token_lines() -> Select[Any]:
         token.c.last_step,
         token.c.drift,
         token.c.last_at,
+        token.c.verifier,
     )
 
 

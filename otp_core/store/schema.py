@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0014"
+REVISION = "0016"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -351,6 +351,29 @@ login_remark = Table(
     Column("remark", Text, nullable=False),
 )
 # How wrong codes missed.
+
+verified_code = Table(
+    "verified_code",
+    metadata,
+    Column("fingerprint", _BIG, primary_key=True, autoincrement=False, comment="of verifier, token and code, keyed"),
+    Column("expires_at", _BIG, nullable=False, index=True),
+)
+# Codes that a verifier elsewhere has found right: each is accepted once.
+
+verifier_task = Table(
+    "verifier_task",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("verifier", Text, nullable=False, comment="its name in the settings"),
+    Column("act", Text, nullable=False),
+    Column("contract_id", Text, nullable=False),
+    Column("token_id", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_at", _BIG, nullable=False, server_default=text("0"), index=True),
+    Column("error", Text, comment="why the last attempt failed"),
+    CheckConstraint("act IN ('add', 'remove')", name="act"),
+)
+# What a verifier elsewhere has to be told. Deleted when it has been.
 
 client_use = Table(
     "client_use",

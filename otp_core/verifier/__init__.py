@@ -13,20 +13,41 @@ Of a customer who has such a token beside others (login/matching.py), these hold
   the login, and none is asked twice about one code.
 - One that does not answer leaves the whole login without an answer: nothing is counted, and nothing is refused.
 - At the desk a new token's code is spent on the customer's tokens here that it fits, and not on those there.
+
+A service may say that a code fits which it has accepted before. So what it says is remembered in the store for longer
+than any window (authentication/verified_once.py): a code is accepted once here, whatever is said there.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from otp_core.login.requests import LOCAL_VERIFIER, CodeFinding
+from otp_core.model import Attempt
 
-__all__ = ["LOCAL_VERIFIER", "CodeFinding", "Verifier"]
+__all__ = ["LOCAL_VERIFIER", "CodeFinding", "CodeQuestion", "Verifier"]
+
+
+class CodeQuestion(NamedTuple):
+    """What a verifier is asked. ``code``: digits only. ``customer``: the contract ID. ``attempt``: the login that it is
+    about, with its deadline; None: an act of the desk."""
+
+    token_id: str
+    code: str
+    customer: str
+    attempt: Attempt | None = None
+
+    def __repr__(self) -> str:
+        return f"CodeQuestion({self.token_id!r})"
 
 
 class Verifier(Protocol):
     """A service that knows the codes of tokens whose seed nobody here has."""
 
-    async def verify(self, token_id: str, code: str) -> CodeFinding:
-        """Whether this is a right code of the token, used up there by this question. ``code``: digits only. Raises
-        BackendSilent if nobody can say now. At a login it is cancelled a second after the attempt's deadline."""
+    async def verify(self, question: CodeQuestion) -> CodeFinding:
+        """Whether this is a right code of the token, used up there by this question. Raises BackendSilent if nobody can
+        say now. At a login it is cancelled a second after the attempt's deadline."""
+
+    async def enrol(self, question: CodeQuestion) -> CodeFinding:
+        """The same for a token that the customer brings; if the code is right, the service knows from now on that the
+        token is this customer's. It may be asked again after an act that failed behind it. Raises BackendSilent."""

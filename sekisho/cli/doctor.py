@@ -24,6 +24,7 @@ from sekisho.cli.doctor_files import examine_files
 from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.doctor_seals import examine_seals
 from sekisho.cli.doctor_upstreams import examine_upstreams
+from sekisho.cli.doctor_verifiers import examine_verifiers
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import say, say_json
 
@@ -90,6 +91,7 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     yield from examine_ports(settings, file_of(settings.store.url))
     yield from examine_directories(settings)
     yield from examine_upstreams(settings)
+    yield from examine_verifiers(settings)
 
 
 def _doors(settings: Settings) -> Iterator[CheckResult]:

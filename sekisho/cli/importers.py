@@ -12,7 +12,15 @@ from otp_core.accounts import Desk, Principal
 from otp_core.doors import AttributeCheck
 from otp_core.first_factor.hash_pool import hash_many
 from otp_core.first_factor.password_forms import canonical
-from otp_core.imports import CustomerRow, RowProblem, TokenRow, read_customers, read_tokens
+from otp_core.imports import (
+    CustomerRow,
+    RowProblem,
+    TokenIdRow,
+    TokenRow,
+    read_customers,
+    read_token_ids,
+    read_tokens,
+)
 from otp_core.model import SeedForm, TokenState, attributes_text
 from otp_core.store.queries import known_contracts, known_tokens
 from otp_core.store.store import Store
@@ -98,6 +106,47 @@ class TokenImporter:
         return PER_TRANSACTION
 
     def _known(self, rows: Sequence[TokenRow]) -> Mapping[str, object]:
+        with self._store.read() as connection:
+            return known_tokens(connection, [row.token_id for row in rows])
+
+
+class ElsewhereImporter:
+    """Imports tokens whose codes a verifier elsewhere knows (see ``Importer``)."""
+
+    noun = "token"
+
+    def __init__(
+        self, store: Store, desk: Desk, principal: Principal, skip_existing: bool, verifier: str, *, as_typed: bool
+    ) -> None:
+        self._store, self._desk, self._principal, self._skip_existing = store, desk, principal, skip_existing
+        self._verifier, self._as_typed = verifier, as_typed
+
+    def read(self, lines: Iterable[str], encoding: str) -> Iterator[TokenIdRow | RowProblem]:
+        """See ``Importer.read``."""
+        return read_token_ids(lines, as_typed=self._as_typed, encoding=encoding)
+
+    def check(self, rows: Sequence[TokenIdRow]) -> tuple[list[RowProblem], int]:
+        """See ``Importer.check``."""
+        known = self._known(rows)
+        existing = [row for row in rows if row.token_id in known]
+        if self._skip_existing:
+            return [], len(existing)
+        return [RowProblem(row.line, "token_id", _IN_THE_STORE) for row in existing], 0
+
+    def write(self, rows: Sequence[TokenIdRow]) -> int:
+        """See ``Importer.write``."""
+        if self._skip_existing:
+            known = self._known(rows)
+            rows = [row for row in rows if row.token_id not in known]
+        if rows:
+            self._desk.tokens.import_elsewhere([row.token_id for row in rows], self._verifier, self._principal)
+        return len(rows)
+
+    def per_transaction(self) -> int:
+        """See ``Importer.per_transaction``."""
+        return PER_TRANSACTION
+
+    def _known(self, rows: Sequence[TokenIdRow]) -> Mapping[str, object]:
         with self._store.read() as connection:
             return known_tokens(connection, [row.token_id for row in rows])
 

@@ -48,6 +48,13 @@ def import_(
     seeds: Annotated[
         SeedForm, typer.Option(help="The second column of a file without a header. A header names it itself.")
     ] = SeedForm.HEX,
+    verifier: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Who knows their codes, one of [[verifiers]]: then the file has token IDs alone, one a line.",
+        ),
+    ] = "local",
     encoding: FileEncoding = None,
     accept_as_typed: AcceptAsTyped = False,
     reason: Reason = "",
@@ -65,15 +72,27 @@ def import_(
       sekisho token import tokens.csv --dry-run
       sekisho token import tokens.csv
       gpg -d tokens.csv.gpg | sekisho token import -
+      sekisho token import vip-ids.csv --verifier vip
     \b
     tokens.csv:
       VSMT12345678,3132333435363738393031323334353637383930,totp,6,30
       VSMH00000001,3132333435363738393031323334353637383930,hotp,6,,sha1,2500
     """
-    from sekisho.cli.importers import TokenImporter
+    from sekisho.cli.importers import ElsewhereImporter, TokenImporter
     from sekisho.cli.run_import import run_import
 
     context: CliContext = ctx.obj
+    if _is_elsewhere(context, verifier):
+        from_there = ElsewhereImporter(
+            context.store,
+            context.desk,
+            principal(reason or f"file {file}"),
+            skip_existing,
+            verifier,
+            as_typed=accept_as_typed,
+        )
+        run_import(from_there, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
+        return
     importer = TokenImporter(
         context.store,
         context.desk,
@@ -83,6 +102,17 @@ def import_(
         as_typed=accept_as_typed,
     )
     run_import(importer, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
+
+
+def _is_elsewhere(context: CliContext, verifier: str) -> bool:
+    """Whether a verifier of this name is somewhere else. Raises BadParameter for one that is none."""
+    if verifier == "local":
+        return False
+    sections = {one.name: one for one in context.settings.verifiers}
+    if verifier not in sections:
+        known = ", ".join(["local", *sections])
+        raise typer.BadParameter(f"no [[verifiers]] has the name {verifier!r}; known: {known}", param_hint="--verifier")
+    return sections[verifier].type != "local"
 
 
 @app.command("issue")
@@ -172,10 +202,11 @@ def list_(
         for line in lines:
             say_json(json_shapes.token(line))
     else:
-        headings = ("token ID", "state", "customer", "kind", "algorithm", "digits", "drift", "last code")
+        headings = ("token ID", "state", "customer", "verifier", "kind", "algorithm", "digits", "drift", "last code")
         cells = (
             (
-                *(one.token_id, one.state, one.contract_id, one.kind, one.algorithm, one.digits, one.drift),
+                *(one.token_id, one.state, one.contract_id, one.verifier),
+                *(one.kind, one.algorithm, one.digits, one.drift),
                 local_time(one.last_at),
             )
             for one in lines

@@ -18,7 +18,7 @@ from otp_core.audit import Event
 from otp_core.model import BackendSilent, OtpUse, TokenSpec, TokenState
 from otp_core.otp import Fit
 from otp_core.store.unit_of_work import NewToken
-from otp_core.verifier import CodeFinding
+from otp_core.verifier import CodeFinding, CodeQuestion
 from tests.core.bank import STAFF, Bank, rules
 from tests.core.desk_acts import TARO
 from tests.core.test_desk_conflicts import failing, on
@@ -37,7 +37,8 @@ class Service:
     asked: list[tuple[str, str]] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
 
-    async def verify(self, token_id: str, code: str) -> CodeFinding:
+    async def verify(self, question: CodeQuestion) -> CodeFinding:
+        token_id, code = question.token_id, question.code
         self.asked.append((token_id, code))
         await asyncio.sleep(0)
         if self.silent:
@@ -47,6 +48,8 @@ class Service:
         fit = Fit.REUSED if code in self.used else Fit.FITS
         self.used.add(code)
         return CodeFinding(token_id, fit, self.step)
+
+    enrol = verify
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -169,8 +172,10 @@ def test_a_verifier_that_answers_about_another_token_is_not_believed(tmp_path: P
     bank, _ = enrolled(tmp_path)
 
     class Confused:
-        async def verify(self, token_id: str, code: str) -> CodeFinding:
+        async def verify(self, question: CodeQuestion) -> CodeFinding:
             return CodeFinding(VIP_NEW, Fit.FITS)
+
+        enrol = verify
 
     with pytest.raises(BackendSilent, match="answered about another token"):
         run(verified(suspend(bank.desk), ("135791",), {"vip": Confused()}))

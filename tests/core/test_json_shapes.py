@@ -101,10 +101,10 @@ def test_a_customer_of_whom_little_is_known() -> None:
 
 
 def test_a_token_by_the_clock_and_one_by_a_counter() -> None:
-    line = TokenLine("VSMT1", "totp", "sha1", 6, 30, "bound", "c1", 60_000_000, -1, MOMENT)
+    line = TokenLine("VSMT1", "totp", "sha1", 6, 30, "bound", "c1", 60_000_000, -1, MOMENT, "local")
     assert json.dumps(json_shapes.token(line)) == (
-        '{"token_id": "VSMT1", "state": "bound", "contract_id": "c1", "kind": "totp", "algorithm": "sha1", '
-        f'"digits": 6, "step": 30, "drift": -1, "last_code": "{TOLD}"}}'
+        '{"token_id": "VSMT1", "state": "bound", "contract_id": "c1", "verifier": "local", "kind": "totp", '
+        f'"algorithm": "sha1", "digits": 6, "step": 30, "drift": -1, "last_code": "{TOLD}"}}'
     )
     counter = json_shapes.token(line._replace(kind="hotp", last_at=0))
     assert (counter["step"], counter["last_code"]) == (None, None)

@@ -36,6 +36,7 @@ EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
         (Stage.SECOND_ROUND, Finding.NOT_A_CODE),
         (Stage.SECOND_ROUND, Finding.TOO_SOON),
         (Stage.SECOND_ROUND, Finding.RESYNC_NEEDED),
+        (Stage.SECOND_ROUND, Finding.NEXT_CODE_THERE),
     },
     Action.COUNT_AND_ASK_AGAIN: {(Stage.SECOND_ROUND, Finding.WRONG)},
     Action.COUNT_AND_REJECT: {(Stage.BOTH, Finding.WRONG), (Stage.CODE, Finding.WRONG)},
@@ -66,6 +67,10 @@ def test_every_action_of_the_table_is_expected_somewhere() -> None:
         Finding.NOTHING_CHECKED,
         Finding.CHALLENGE_GONE,
         Finding.REPEATED_FAILURE,
+        Finding.TOKEN_LOCKED_THERE,
+        Finding.TOKEN_DISABLED_THERE,
+        Finding.TOKEN_UNKNOWN_THERE,
+        Finding.CUSTOMER_UNKNOWN_THERE,
     ],
 )
 def test_these_findings_let_nobody_in_at_any_stage(stage: Stage, finding: Finding) -> None:

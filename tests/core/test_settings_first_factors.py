@@ -103,7 +103,7 @@ def test_a_first_factor_that_asks_nobody_is_said_loudly(tmp_path: Path) -> None:
 
 def test_what_nobody_names_is_said(tmp_path: Path) -> None:
     lines = warnings(good(tmp_path, STORE + UPSTREAM + NONE), tmp_path)
-    assert any("nobody asks core: no first factor names it" in line for line in lines)
+    assert any("nobody asks core: no first factor or verifier names it" in line for line in lines)
     assert any("nobody asks nobody: no client, profile or page names it" in line for line in lines)
 
 

@@ -18,6 +18,7 @@ from otp_core.settings import (
     FirstFactorSettings,
     NoticesSettings,
     UpstreamSettings,
+    VerifierSettings,
     describe_schema,
     markdown_table,
     show,
@@ -145,7 +146,7 @@ def test_every_key_is_described_in_the_schema_and_in_the_table() -> None:
     rows = markdown_table(Settings).splitlines()
     assert {row.replace(r"\|", "").count("|") for row in rows} == {5}
     keys = [row.split("`")[1] for row in rows[2:]]
-    lists = {"upstreams", "first_factors"}
+    lists = {"upstreams", "first_factors", "verifiers"}
     assert {key for table in tables for key in table} - {"reply_messages"} == {
         key.split(".")[-1] for key in keys if key not in lists
     }
@@ -220,6 +221,24 @@ def test_the_example_of_first_factors_is_whole_and_good_where_their_types_are_ma
         assert good(tmp_path, f"{STORE}{text}\n{clients}").warnings == ()
     else:
         assert any("comes later" in line for line in report(tmp_path, f"{STORE}{text}\n{clients}"))
+
+
+def test_the_example_of_verifiers_is_whole_and_good(tmp_path: Path) -> None:
+    example = (CONFIG / "sekisho.toml").read_text().partition("#     [[verifiers]]")[2].partition("\n\n")[0]
+    text = re.sub(r"^#     ?|^#$", "", f"#     [[verifiers]]{example}", flags=re.MULTILINE)
+    vip, by_radius = tomllib.loads(text)["verifiers"]
+    assert set(vip) | set(by_radius) == set(VerifierSettings.model_fields)
+    authority = Authority(tmp_path, "vip-ca")
+    _, key = authority.issue("vip", "bank.example")
+    key.chmod(0o600)
+    core = f'[[upstreams]]\nname = "core"\nservers = ["192.0.2.10:1812"]\nsecret = "{SECRET}"\nchallenges = "refuse"\n'
+    loaded = good(tmp_path, f"{STORE}{core}{text}\n")
+    assert loaded.warnings == ()
+    silent = VerifierSettings(name="x", type="vip", url=vip["url"], certificate=key, key=key)
+    assert {name: getattr(silent, name) for name in ("timeout", "connections", "max_waiting")} == {
+        name: vip[name] for name in ("timeout", "connections", "max_waiting")
+    }
+    assert silent.versions == tuple(vip["versions"])
 
 
 def test_the_example_of_a_profile_is_good(tmp_path: Path) -> None:

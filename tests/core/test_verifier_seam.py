@@ -13,7 +13,7 @@ from otp_core.login.table import Finding
 from otp_core.model import Accept, BackendSilent, Challenge, Policy, Reject, Silence
 from otp_core.otp import Fit
 from otp_core.store.schema import token
-from otp_core.verifier import CodeFinding
+from otp_core.verifier import CodeFinding, CodeQuestion
 from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, Bank
 from tests.core.entrance import entrance, run
 from tests.fakes import KnownPasswords
@@ -32,7 +32,8 @@ class Service:
     asked: list[tuple[str, str]] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
 
-    async def verify(self, token_id: str, code: str) -> CodeFinding:
+    async def verify(self, question: CodeQuestion) -> CodeFinding:
+        token_id, code = question.token_id, question.code
         self.asked.append((token_id, code))
         await asyncio.sleep(0.001)
         if self.silent:
@@ -44,6 +45,8 @@ class Service:
         fit = Fit.REUSED if code in self.used else Fit.FITS
         self.used.add(code)
         return CodeFinding(token_id, fit, self.step)
+
+    enrol = verify
 
 
 def bank_with_a_token_from_elsewhere(folder: Path) -> Bank:

@@ -1,0 +1,1 @@
+"""Verifiers elsewhere, with a strict stub of VIP User Services and real RADIUS servers."""
