@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+import segno
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -158,6 +159,11 @@ def _wide(number: int) -> str:
 def grouped(text: str) -> str:
     """In groups of four, easier to read and to type: ``VSMT 1234 5678``."""
     return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
+
+
+def qr_code(text: str) -> str:
+    """A QR code as a data URI. About 8 ms: call it in a thread."""
+    return segno.make(text, error="m").svg_data_uri(scale=4, border=4, light="#fff")
 
 
 def _response(file: _File, cache_control: str) -> web.Response:

@@ -122,7 +122,7 @@ class CustomerPages:
     async def show(self, call: Call) -> web.Response:
         """One customer. Raises HTTPNotFound."""
         found = await customer_of(self._queries, self._desk.looks, call)
-        possible = self._possible(found)
+        possible = possible_acts(found, self._desk)
         permitted = [one for one in possible if _may(call, one)]
         return self._renderer.render(
             call.request,
@@ -138,7 +138,7 @@ class CustomerPages:
         """The page of an act: what will happen, and what has to be filled in. Raises HTTPNotFound, HTTPSeeOther to the
         customer where it is not possible now."""
         act, found = self._act(call), await customer_of(self._queries, self._desk.looks, call)
-        if act not in self._possible(found):
+        if act not in possible_acts(found, self._desk):
             raise web.HTTPSeeOther(f"/customers/{found.key}")
         return self._renderer.render(
             call.request,
@@ -155,13 +155,11 @@ class CustomerPages:
         """Do it, and say so on the customer's page; or back to the form with the reason why not."""
         act, found, form = self._act(call), await customer_of(self._queries, self._desk.looks, call), call.form
         page = f"/customers/{found.key}/{act.name}"
-        kept = {name: form.get(name, "")[:most] for name, most in _LONGEST.items()} | {
-            "identity": form.get("identity", "")
-        }
-        if wrong := missing(call, found) or ("which-missing" if _is_unclear(form, found, act) else None):
+        kept = kept_of(form)
+        if wrong := missing(call, found) or ("which-missing" if is_unclear(form, found, act) else None):
             return Outcome(page, Notice(wrong), kept)
         principal = call.principal(reason_of({**form, **kept}))
-        deed = Deed(self._desk, found.line.contract_id, _filled(form, act), principal, _which(form, found, act))
+        deed = Deed(self._desk, found.line.contract_id, _filled(form, act), principal, which_of(form, found, act))
         try:
             if act.run is None:
                 return await self._permit_or_ask(found, deed.principal)
@@ -191,10 +189,6 @@ class CustomerPages:
     def _needs_approval(self) -> bool:
         return PERMIT_REISSUE.name in self._settings().approvals
 
-    def _possible(self, found: Found) -> list[CustomerAct]:
-        now = Situation(found.line, len(found.sessions), self._desk.tokens_per_customer)
-        return [one for one in ACTS if one.allowed(now)]
-
     @staticmethod
     def _act(call: Call) -> CustomerAct:
         return BY_NAME[call.request.path.rpartition("/")[2]]
@@ -207,6 +201,18 @@ async def customer_of(queries: AsyncQueries, looks: Looks, call: Call) -> Found:
         raise web.HTTPNotFound
     looks.at(call.principal(), found.line.contract_id, "page")
     return found
+
+
+def possible_acts(found: Found, desk: Desk) -> list[CustomerAct]:
+    """What the customer's state allows now, whoever may do it."""
+    now = Situation(found.line, len(found.sessions), desk.tokens_per_customer)
+    return [one for one in ACTS if one.allowed(now)]
+
+
+def kept_of(form: Mapping[str, str]) -> dict[str, str]:
+    """The fields of an act that its form shows again, cut to what is recorded."""
+    kept = {name: form.get(name, "")[:most] for name, most in _LONGEST.items()}
+    return kept | {"identity": form.get("identity", "")}
 
 
 def missing(call: Call, found: Found) -> str | None:
@@ -229,13 +235,13 @@ def _may(call: Call, act: CustomerAct) -> bool:
     return is_allowed(call.principal(), act.act, None)
 
 
-def _which(form: Mapping[str, str], found: Found, act: CustomerAct) -> str | None:
+def which_of(form: Mapping[str, str], found: Found, act: CustomerAct) -> str | None:
     """The token that an act is about, where the customer has several; None: the only one."""
     several = act.one_token and len(found.line.tokens) > 1
     return form.get("which") if several else None
 
 
-def _is_unclear(form: Mapping[str, str], found: Found, act: CustomerAct) -> bool:
+def is_unclear(form: Mapping[str, str], found: Found, act: CustomerAct) -> bool:
     """Whether the act is about one of several tokens, and none of them was chosen."""
     if not act.one_token or len(found.line.tokens) < 2:
         return False

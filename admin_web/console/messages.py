@@ -85,6 +85,14 @@ MESSAGES: dict[str, Message] = {
     ),
     "edit-language": Message(_("Choose a language, or leave it to the gateway."), field="language"),
     "edit-attributes": Message(_("The reply attributes cannot be sent: %(detail)s"), field="attributes"),
+    # A new token for somebody who is present
+    "new-token-code": Message(
+        _(
+            "The code was not accepted, and counts as a failure. Has the app read the QR code? Then enter the next "
+            "code; otherwise make a new QR code."
+        ),
+        field="code",
+    ),
     # Looking for a token
     "search-busy": Message(_("Somebody is looking for a token just now. Try again in some seconds, with new codes.")),
     "search-too-soon": Message(_("You have looked for a token just now. Wait some seconds, then enter new codes.")),

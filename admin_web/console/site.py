@@ -15,6 +15,7 @@ from admin_web.console.dashboard import DashboardPages
 from admin_web.console.find import FindPages
 from admin_web.console.gate import Gate
 from admin_web.console.lists import ListPages
+from admin_web.console.new_token import NewTokenPages
 from admin_web.console.own import OwnPages
 from admin_web.console.passkeys import LONGEST_ANSWER, Passkeys
 from admin_web.console.rendering import ConsoleRenderer
@@ -55,6 +56,7 @@ class ConsoleSite:
         queries = AsyncQueries(services.store)
         self._find = FindPages(queries, self._renderer, settings, services.desk.looks)
         self._customers = CustomerPages(services, queries, self._renderer, settings)
+        self._new_token = NewTokenPages(services, queries, self._renderer, settings)
         self._edit = EditPages(services, queries, self._renderer)
         self._approvals = ApprovalPages(services, queries, self._renderer)
         self._lists = ListPages(queries, self._renderer, settings, services.desk.looks)
@@ -70,6 +72,7 @@ class ConsoleSite:
             *self._everybodys(),
             *self._customers.routes(),
             *self._edit.routes(),
+            *self._new_token.routes(),
             *self._approvals.routes(),
             *self._lists.routes(),
             *self._token_search.routes(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Protocol
 
 from otp_core.accounts.bindings import Bindings, is_bound, own_token
 from otp_core.accounts.codes import Codes
@@ -10,7 +11,6 @@ from otp_core.accounts.lifecycle import Move, TokenMove, customer_after
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import IssuedToken, Receipt, Refusal, Refused, ReissuePermit
-from otp_core.accounts.sessions import Session
 from otp_core.accounts.token_names import token_name
 from otp_core.accounts.tokens import TokenService
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
@@ -22,6 +22,18 @@ from otp_core.store.unit_of_work import Work
 
 _PERMIT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Without 0, 1, I, L, O, U, which are mistaken for one another or make words."""
+
+
+class IssuingSession(Protocol):
+    """The session in which a token is made for a customer."""
+
+    @property
+    def key(self) -> int:
+        """What the store knows it by."""
+
+    @property
+    def expires_at(self) -> int:
+        """When the token is nobody's any more, unless it is enrolled (ms)."""
 
 
 class EnrolmentService:
@@ -72,9 +84,9 @@ class EnrolmentService:
             return self._move(work, record, Move.RESUME, Event.RESUMED, principal, record.token_id)
 
     @rerun_on_conflict
-    def issue_for(self, contract_id: str, session: Session, issuer: str, principal: Principal) -> IssuedToken:
-        """Make a new token that only this customer can enrol, until this session ends. An earlier one of the same
-        session is retired. ``issuer``: the name that the app shows."""
+    def issue_for(self, contract_id: str, session: IssuingSession, issuer: str, principal: Principal) -> IssuedToken:
+        """Make a new token that only this customer can enrol, until this session ends: their own, or that of staff. An
+        earlier one of the same session is retired. ``issuer``: the name that the app shows."""
         with self._transactions.act(Act.ISSUE_FOR_CUSTOMER, principal, customer=contract_id) as work:
             record = self._transactions.login_record(work, contract_id)
             self._transactions.retire_reserved(work, [session.key], 0)

@@ -17,6 +17,7 @@ from otp_core.accounts.staff import staff_principal
 from otp_core.accounts.transactions import SWEPT_AT_ONCE, SYSTEM, Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.store import staff as statements
+from otp_core.store.sessions import has_overdue_reservation
 from otp_core.store.staff import Passkey, StaffRecord, StaffSessionRow
 
 MOST_OF_ONE = 5
@@ -166,16 +167,19 @@ class StaffSessionService:
 
     @rerun_on_conflict
     def expire(self, limits: StaffSessionLimits) -> int:
-        """Delete some sessions that are over; how many. None before the clock has settled."""
+        """Delete some sessions that are over, and retire tokens that staff has made for customers and nobody enrolled
+        in time; how many sessions. None before the clock has settled."""
         if not self._transactions.settled():
             return 0
         now = self._transactions.now()
         over = (now, now - limits.idle * 1000, SWEPT_AT_ONCE)
         with self._transactions.store.read() as connection:  # before the write lock is taken: mostly there is none
             keys = statements.ended_staff_sessions(connection, *over)
-        if not keys:
+            overdue = has_overdue_reservation(connection, now)
+        if not keys and not overdue:
             return 0
         with self._transactions.act(Act.EXPIRE_SESSIONS, SYSTEM) as work:
+            self._transactions.retire_reserved(work, [], now)
             return statements.drop_staff_sessions(
                 work.connection, statements.ended_staff_sessions(work.connection, *over)
             )

@@ -46,6 +46,12 @@ class SessionLine(NamedTuple):
         return ms_of(self.key)
 
 
+def has_overdue_reservation(connection: Connection, now: int) -> bool:
+    """Whether a token has waited for its first code until now (ms) in vain."""
+    query = select(reservation.c.token_key).where(reservation.c.expires_at <= now)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 class SessionStatements:
     """Part of an open transaction (``Work``)."""
 

@@ -150,6 +150,7 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
     desk, one = bank.sekisho.desk, bank.sekisho.customer()
     desk.customers.add(f"hanako-{language}-{scheme}-{phone}", STAFF, name="信金 花子", email="hanako@example.jp")
     locked, lost = bank.sekisho.customer(), bank.sekisho.customer()
+    fresh = bank.sekisho.customer(enrolled=False)
     state = bank.sekisho.login(locked.contract_id, locked.password).split()[1]
     bank.sekisho.login(locked.contract_id, locked.code(-7), state=state)
     desk.customers.lock(locked.contract_id, STAFF)
@@ -169,6 +170,7 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
         f"/customers/{key_of(bank, lost)}/permit-reissue": "permit-reissue",
         f"{place}/edit": "edit",
         "/tokens/find": "find-token",
+        f"/customers/{key_of(bank, fresh)}/enrol/new": "new-token",
         f"{place}/report-lost": "report-lost",
         f"{place}/change-device": "change-device",
     }
@@ -185,6 +187,22 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
             assert axe(page) == [], path
             assert not overflows(page), path
             assert not phone or page.evaluate(_UNLABELLED) == [], path
+            if title == "new-token":
+                a_token_is_made_in_the_browser(page, name)
+
+
+def a_token_is_made_in_the_browser(page: Page, name: str) -> None:
+    """From the page that asks why; the QR code is gone after Back, without a question to the server."""
+    page.locator("#identity-document").check()
+    page.locator("#reason").fill("came without an app")
+    page.locator("form:has(#reason) button").click()
+    page.locator("img.qr").wait_for()
+    screenshot(page, name.format("new-token-code"))
+    assert axe(page) == [] and not overflows(page)
+    page.goto("about:blank")
+    page.go_back()
+    page.locator("#code").wait_for()
+    assert page.locator("img.qr").count() == 0
 
 
 _UNLABELLED = """() => [...document.querySelectorAll("td")].filter(one => one.offsetHeight > 0

@@ -13,6 +13,7 @@ from itertools import product
 import pytest
 
 from admin_web.console.customer_acts import BY_NAME
+from admin_web.console.customers import PATH
 from admin_web.console.routes import DANGEROUS, Form, Open, Page, Route
 from admin_web.console.settings import ConsoleSettings
 from admin_web.console.site import ConsoleSite
@@ -92,7 +93,7 @@ def test_what_is_open_is_written_out_and_nothing_else_is(site: ConsoleSite) -> N
 def test_every_form_that_changes_a_customer_belongs_to_the_act_that_it_calls(site: ConsoleSite) -> None:
     """An act of the desk is asked again by the desk itself; here the page says the same."""
     forms = [route for route in site.routes() if isinstance(route, Form)]
-    of_customers = {route.path.rpartition("/")[2]: route.act for route in forms if route.path.startswith("/customers")}
+    of_customers = {route.path.removeprefix(f"{PATH}/"): route.act for route in forms if route.path.startswith(PATH)}
     assert of_customers == {
         "enrol": Act.ENROL,
         "suspend": Act.SUSPEND_WITHOUT_CODE,
@@ -106,6 +107,12 @@ def test_every_form_that_changes_a_customer_belongs_to_the_act_that_it_calls(sit
         "resync": Act.RESYNCHRONISE,
         "end-sessions": Act.END_SESSIONS_OF,
         "edit": Act.EDIT_CUSTOMER,
+        "enrol/new": Act.ISSUE_FOR_CUSTOMER,
+        "enrol/code": Act.ENROL,
+        "change-device/new": Act.ISSUE_FOR_CUSTOMER,
+        "change-device/code": Act.CHANGE_DEVICE,
+        "add-token/new": Act.ISSUE_FOR_CUSTOMER,
+        "add-token/code": Act.ADD_TOKEN,
     }
 
 
