@@ -34,6 +34,7 @@ from otp_core.store.async_queries import AsyncQueries
 from otp_core.store.find import (
     contract_id_of,
     customer_page,
+    keys_of_tokens,
     numbers_of_customers,
     permit_until,
     rows_of_customer,
@@ -62,6 +63,7 @@ class Found:
     key: int
     line: CustomerLine
     tokens: list[TokenLine]
+    token_keys: dict[str, int]
     sessions: list[SessionLine]
     permit_until: int | None
     rows: list[AuditLine]
@@ -262,6 +264,7 @@ def _read(connection: Connection, key: int) -> Found | None:
         key,
         line,
         [known for own in line.tokens if (known := token_line(connection, own.token_id))],
+        keys_of_tokens(connection, [own.token_id for own in line.tokens]),
         session_lines(connection, contract_id=line.contract_id),
         permit_until(connection, line.contract_id),
         rows,

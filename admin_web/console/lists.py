@@ -19,7 +19,7 @@ from otp_core.model import TokenState
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import zone
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.find import audit_page, keys_of, numbers_of_tokens
+from otp_core.store.find import audit_page, keys_of, keys_of_tokens, numbers_of_tokens
 from otp_core.store.login_remarks import remarks_of
 from otp_core.store.queries import AuditFilter, tokens
 
@@ -122,6 +122,7 @@ class ListPages:
             rows=rows[:PAGE_ROWS],
             last=rows[PAGE_ROWS - 1].token_id if len(rows) > PAGE_ROWS else "",
             keys=keys,
+            token_keys=await self._queries.run(keys_of_tokens, [one.token_id for one in rows]),
             asked=query,
             numbers=await self._queries.run(numbers_of_tokens),
         )

@@ -93,6 +93,9 @@ MESSAGES: dict[str, Message] = {
         ),
         field="code",
     ),
+    "token-retired": Message(
+        _("The token was retired, and is never accepted again. Reference number: %(reference)s"), error=False
+    ),
     # Looking for a token
     "search-busy": Message(_("Somebody is looking for a token just now. Try again in some seconds, with new codes.")),
     "search-too-soon": Message(_("You have looked for a token just now. Wait some seconds, then enter new codes.")),

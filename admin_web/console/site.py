@@ -25,6 +25,7 @@ from admin_web.console.settings import ConsoleSettings
 from admin_web.console.sign_in import SignIn
 from admin_web.console.staff import StaffPages
 from admin_web.console.token_search import TokenSearchPages
+from admin_web.console.tokens import TokenPages
 from admin_web.console.verification import Verification
 from admin_web.http.security import MAX_BODY_BYTES, SitePolicy, security_middleware
 from admin_web.language_page import choose_language
@@ -61,7 +62,8 @@ class ConsoleSite:
         self._approvals = ApprovalPages(services, queries, self._renderer)
         self._lists = ListPages(queries, self._renderer, settings, services.desk.looks)
         self._dashboard = DashboardPages(queries, self._renderer, settings)
-        self._token_search = TokenSearchPages(services, self._renderer)
+        self._token_search = TokenSearchPages(services, queries, self._renderer)
+        self._tokens = TokenPages(services, queries, self._renderer)
         self._clients = ClientPages(queries, self._renderer, settings)
         self._staff = StaffPages(services, queries, self._renderer)
 
@@ -76,6 +78,7 @@ class ConsoleSite:
             *self._approvals.routes(),
             *self._lists.routes(),
             *self._token_search.routes(),
+            *self._tokens.routes(),
             *self._clients.routes(),
             *self._dashboard.routes(),
             *self._staff.routes(),

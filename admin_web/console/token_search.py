@@ -17,6 +17,8 @@ from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from otp_core.accounts import Act, Refusal, Refused, TokenSearch
 from otp_core.doors import Services
+from otp_core.store.async_queries import AsyncQueries
+from otp_core.store.find import keys_of_tokens
 
 PATH = "/tokens/find"
 SEARCH_SECONDS = 10.0
@@ -45,9 +47,13 @@ class TokenSearchPages:
     """The handlers. ``monotonic`` gives seconds."""
 
     def __init__(
-        self, services: Services, renderer: ConsoleRenderer, monotonic: Callable[[], float] = time.monotonic
+        self,
+        services: Services,
+        queries: AsyncQueries,
+        renderer: ConsoleRenderer,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._desk, self._renderer, self._monotonic = services.desk, renderer, monotonic
+        self._desk, self._queries, self._renderer, self._monotonic = services.desk, queries, renderer, monotonic
         self._searches: dict[str, _Search] = {}
         """The last one of each member of staff."""
 
@@ -61,12 +67,14 @@ class TokenSearchPages:
         if search is not None:
             await asyncio.wait({search.task}, timeout=_WAIT_SECONDS)
         found = search.task.result() if search is not None and search.task.done() else None
+        token_ids = found.token_ids if isinstance(found, TokenSearch) else ()
         response = self._renderer.render(
             call.request,
             "find_token.html",
             call.session,
             running=search is not None and found is None,
             found=found if isinstance(found, TokenSearch) else None,
+            keys=await self._queries.run(keys_of_tokens, token_ids),
             message=found if isinstance(found, str) else None,
         )
         if search is not None and found is None:

@@ -96,6 +96,17 @@ def keys_of(connection: Connection, contract_ids: Collection[str]) -> dict[str, 
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
+def token_id_of(connection: Connection, key: int) -> str | None:
+    """The token ID of a token's key; None if there is none."""
+    return connection.execute(select(token.c.token_id).where(token.c.key == key)).scalar()
+
+
+def keys_of_tokens(connection: Connection, token_ids: Collection[str]) -> dict[str, int]:
+    """The keys of these tokens, as far as there are such."""
+    query = select(token.c.token_id, token.c.key).where(token.c.token_id.in_(token_ids))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def customer_page(connection: Connection, *, after: str = "", limit: int = 50, use: str = "") -> list[FoundCustomer]:
     """A page in the order of contract IDs, of those after ``after``; ``use``: an OtpUse, or "locked"."""
     query = _customers().where(customer.c.contract_id > after).order_by(customer.c.contract_id).limit(limit)

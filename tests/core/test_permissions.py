@@ -34,7 +34,7 @@ EXPECTED: dict[Act, str] = {
     Act.ACCEPT_TERMS: "customer",
     Act.IMPORT_TOKENS: "command",
     Act.ISSUE_TOKEN: "command",
-    Act.RETIRE_TOKEN: "command tokens:write",
+    Act.RETIRE_TOKEN: f"command {COUNTER} tokens:write",
     Act.FIND_TOKEN: COUNTER,
     Act.ENROL: f"customer command {COUNTER} {PROGRAM}",
     Act.SUSPEND: f"customer command {PROGRAM}",

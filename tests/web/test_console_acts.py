@@ -377,7 +377,7 @@ def quoted(text: str) -> str:
 
 
 def ids(text: str) -> set[str]:
-    return set(re.findall(r'class="id">([A-Z0-9 ]+)</td>', text))
+    return set(re.findall(r'class="id">(?:<a [^>]+>)?([A-Z0-9 ]+)<', text))
 
 
 def offered(at: Counter, one: Customer) -> set[str]:

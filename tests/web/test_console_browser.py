@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, CDPSession, Page
 
 from otp_core.model import Role
 from otp_core.store.approvals import approval_lines
-from otp_core.store.find import keys_of
+from otp_core.store.find import keys_of, keys_of_tokens
 from otp_core.store.schema import outbox
 from tests.sekisho import STAFF, Customer
 from tests.web.browser import axe, browser_page, overflows, screenshot
@@ -54,6 +54,11 @@ def sign_in(page: Page, bank: Console, role: Role) -> None:
 def key_of(bank: Console, one: Customer) -> int:
     with bank.sekisho.store.read() as connection:
         return keys_of(connection, [one.contract_id])[one.contract_id]
+
+
+def token_key_of(bank: Console, one: Customer) -> int:
+    with bank.sekisho.store.read() as connection:
+        return keys_of_tokens(connection, [one.token_id])[one.token_id]
 
 
 def test_the_first_passkey_comes_by_the_link_and_signs_in_from_then_on(bank: Console, chromium: Browser) -> None:
@@ -170,6 +175,8 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
         f"/customers/{key_of(bank, lost)}/permit-reissue": "permit-reissue",
         f"{place}/edit": "edit",
         "/tokens/find": "find-token",
+        f"/tokens/{token_key_of(bank, one)}": "token",
+        f"/tokens/{token_key_of(bank, fresh)}/retire": "token-retire",
         f"/customers/{key_of(bank, fresh)}/enrol/new": "new-token",
         f"{place}/report-lost": "report-lost",
         f"{place}/change-device": "change-device",

@@ -23,7 +23,7 @@ from otp_core.accounts.permissions import TABLE
 from otp_core.login.next_step import NEXT_STEP_TEXT, NextStep
 from otp_core.login.table import FINDING_TEXT
 from otp_core.model import Role
-from otp_core.store.find import keys_of
+from otp_core.store.find import keys_of, keys_of_tokens
 from sekisho.wiring import open_application
 from tests.sekisho import STAFF
 from tests.web.console import Console, ConsoleClient, console
@@ -120,7 +120,14 @@ def place(route: Page | Form, bank: Console) -> str:
     """A path of the route, about a customer and a member of staff that there are."""
     with bank.sekisho.store.read() as connection:
         keys = keys_of(connection, [bank.accounts[Role.AUDITOR].contract_id])
-    values = {"customer": str(*keys.values()), "request": "1", "session": "1", "name": "auditor"}
+        tokens = keys_of_tokens(connection, [bank.accounts[Role.AUDITOR].token_id])
+    values = {
+        "customer": str(*keys.values()),
+        "token": str(*tokens.values()),
+        "request": "1",
+        "session": "1",
+        "name": "auditor",
+    }
     return re.sub(r"\{(\w+):[^/]*\}(?=/|$)", lambda found: values[found[1]], route.path)
 
 

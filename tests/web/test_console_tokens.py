@@ -1,4 +1,5 @@
-"""What staff does with tokens on the console: found by two codes, made for a customer who is present."""
+"""What staff does with tokens on the console: found by two codes, made for a customer who is present,
+retired."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from admin_web.rendering import qr_code
 from admin_web.settings import WebSettings
 from otp_core.accounts import StaffSessionLimits
 from otp_core.model import OtpUse, Role, TokenSpec
-from otp_core.store.find import keys_of
+from otp_core.store.find import keys_of, keys_of_tokens
 from otp_core.store.queries import token_line
 from otp_core.store.schema import reservation
 from tests.sekisho import STAFF, Customer
@@ -179,3 +180,37 @@ def test_a_token_that_nobody_enrolled_in_time_is_retired(bank: Console, operator
     assert state_of(bank, new.token_id) == "retired"
     operator.get(f"{place(bank, one)}/enrol/code")
     assert "counts as a failure" in operator.post(f"{place(bank, one)}/enrol/code", code=new.code()).text
+
+
+def token_place(bank: Console, one: Customer) -> str:
+    with bank.sekisho.store.read() as connection:
+        return f"/tokens/{keys_of_tokens(connection, [one.token_id])[one.token_id]}"
+
+
+def test_a_token_is_retired_on_its_page_with_a_reason_and_once(bank: Console, operator: ConsoleClient) -> None:
+    one = bank.sekisho.customer(enrolled=False)
+    path = token_place(bank, one)
+    assert f'href="{path}"' in operator.get(f"/tokens?from={one.token_id}").text
+    assert "Nobody holds it" in operator.get(path).text
+    assert "retire" not in bank.client(Role.AUDITOR).get(path).text
+    operator.get(f"{path}/retire")
+    assert "Write the reason" in operator.post(f"{path}/retire", reason=" ", ticket="4711").text
+    assert state_of(bank, one.token_id) == "available"
+    page = operator.post(f"{path}/retire", reason="broken on delivery", ticket="4711")
+    assert "The token was retired" in page.text and "Retired: it is never accepted again" in page.text
+    (row,) = [row for row in bank.sekisho.audit(event="token.retired") if row.token == one.token_id]
+    assert (row.actor, row.reason) == ("operator", "broken on delivery; ticket 4711")
+    assert operator.get(f"{path}/retire").path == path and f"{path}/retire" not in operator.get(path).text
+
+
+def test_a_token_that_a_customer_holds_leads_to_them_and_is_not_retired(bank: Console, operator: ConsoleClient) -> None:
+    one = bank.sekisho.customer()
+    path, fresh = token_place(bank, one), bank.sekisho.customer(enrolled=False)
+    page = operator.get(path)
+    assert f'href="{place(bank, one)}"' in page.text and f"{path}/retire" not in page.text
+    assert f'href="{path}"' in operator.get(place(bank, one)).text
+    operator.get(f"{token_place(bank, fresh)}/retire")
+    bank.sekisho.desk.enrolment.enrol(fresh.contract_id, fresh.token_id, fresh.code(), STAFF)
+    page = operator.post(f"{token_place(bank, fresh)}/retire", reason="too late")
+    assert "Not possible now" in page.text and state_of(bank, fresh.token_id) == "bound"
+    assert operator.get("/tokens/1").status == 404
