@@ -4,6 +4,7 @@ whoever verifies."""
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,17 @@ from otp_core.seals.copies import SealCopy
 from otp_core.seals.keys import create_seal_key, public_name, read_seal_key
 from otp_core.seals.seal import MOST_ROWS
 from otp_core.seals.sealer import Sealer
+from otp_core.store.engine import SealStore
 from otp_core.store.sqlite import driver
 from tests.core.bank import Bank
+
+_OPEN: list[SealStore] = []
+
+
+def close_all() -> None:
+    """Close what the sealers of a test have opened: their connections belong to nobody else."""
+    while _OPEN:
+        _OPEN.pop().close()
 
 
 class SealedTrail:
@@ -35,7 +45,9 @@ class SealedTrail:
         """As another process, after a restart. ``key_file``: a copy of the key, as systemd hands one out."""
         copy = self.copy.path if self._copied else None
         store = self.bank.open_store()
-        return Sealer(store.seals(), key_file or self.key_file, copy, self.now_ms, self._begun, most_rows=most_rows)
+        seals = store.seals()
+        _OPEN.append(seals)
+        return Sealer(seals, key_file or self.key_file, copy, self.now_ms, self._begun, most_rows=most_rows)
 
     def now_ms(self) -> int:
         return int(self.bank.clock.now * 1000)
@@ -88,5 +100,6 @@ class SealedTrail:
 
     def sealer_newest(self) -> int:
         """The last id that is sealed; 0 for none."""
-        newest = self.bank.store.seals().newest()
+        with closing(self.bank.store.seals()) as seals:
+            newest = seals.newest()
         return 0 if newest is None else newest.until

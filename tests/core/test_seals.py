@@ -6,7 +6,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -29,11 +30,17 @@ from otp_core.store.sqlite import driver
 from otp_core.store.trail import RawRow, line_of, lines_of
 from tests.core.bank import Bank
 from tests.core.batches import code_request, login_batch_of, run_batch
-from tests.core.sealed_trail import SealedTrail
+from tests.core.sealed_trail import SealedTrail, close_all
 from tests.examples import examples
 
 FIRST, FIFTH, LAST = 0, 5, -1
 """Rows of a trail with 4 stretches of 3 rows, and one that says that seals were begun."""
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    close_all()
 
 
 @pytest.fixture
@@ -561,7 +568,8 @@ def test_what_is_sealed_is_what_is_verified_whatever_the_rows_hold(
             [(at, reason, *names, reason) for at, (reason, *names) in enumerate(rows, 1)],
         )
     connection.close()
-    sealable = bank_for_lines.store.seals().sealable(0, 1_800_000_000_000, 10)
+    with closing(bank_for_lines.store.seals()) as seals:
+        sealable = seals.sealable(0, 1_800_000_000_000, 10)
     (piece,) = bank_for_lines.store.trail().pieces(0)
     assert stretch_of(sealable) == stretch_of(lines_of(piece.rows))
     assert sealable.ids.tolist() == list(range(1, len(rows) + 1))
