@@ -124,6 +124,7 @@ class ConsoleSite:
         )
         for route in self.routes():
             self._gate.add(app, route)
+        app.on_shutdown.append(self._token_search.close)
         return app
 
     def sweep(self) -> bool:

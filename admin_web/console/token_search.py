@@ -54,12 +54,17 @@ class TokenSearchPages:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._desk, self._queries, self._renderer, self._monotonic = services.desk, queries, renderer, monotonic
+        self._closing = False
         self._searches: dict[str, _Search] = {}
         """The last one of each member of staff."""
 
     def routes(self) -> list[Page | Form]:
         """The page and its form."""
         return [Page(PATH, Act.FIND_TOKEN, self.show), Form(PATH, Act.FIND_TOKEN, self.begin)]
+
+    async def close(self, _: web.Application) -> None:
+        """End the search that is running: the server is to stop now."""
+        self._closing = True
 
     async def show(self, call: Call) -> web.Response:
         """The form, and what the last search of this session has come to."""
@@ -101,9 +106,13 @@ class TokenSearchPages:
         """What was found, or the name of the message why nothing was looked for."""
         codes = call.form.get("first", ""), call.form.get("second", "")
         principal = call.principal(" ".join(kept["reason"].split()))
-        find = self._desk.token_search.find
+        find, until = self._desk.token_search.find, self._monotonic() + SEARCH_SECONDS
+
+        def go_on() -> bool:
+            return not self._closing and self._monotonic() < until
+
         try:
-            return await asyncio.to_thread(find, codes, kept["beginning"], SEARCH_SECONDS, principal)
+            return await asyncio.to_thread(find, codes, kept["beginning"], go_on, principal)
         except Refused as refused:
             return "search-codes" if refused.refusal is Refusal.NOT_A_CODE else MESSAGE_OF_REFUSAL[refused.refusal]
         except Exception:

@@ -1,12 +1,11 @@
 """Whose token shows these two codes: looked for among the tokens that nobody holds. Nothing is spent, no code is kept.
 
-Two consecutive codes of six digits fit one token in 10^12: an answer can be relied on. The work is bounded in time, and
-what was looked for is in the audit trail with what was found, never with the codes.
+A token that is not meant shows two given codes of six digits with a chance of 2 in 10^11 (21 steps): an answer can be
+relied on. Whoever asks bounds the time. The audit trail says who looked and what was found, never the codes.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -28,6 +27,9 @@ LOOK_AHEAD = 20
 MOST_FOUND = 5
 """Token IDs of one answer: a seed that was imported under several IDs fits all of them."""
 
+_ASKED_EVERY = 64
+"""Tokens between two questions whether to go on: some milliseconds."""
+
 _STRETCH = 500
 """Tokens that are read at once."""
 
@@ -42,18 +44,20 @@ class TokenSearch:
 
 
 class TokenSearchService:
-    """The search. ``monotonic`` gives seconds."""
+    """The search."""
 
-    def __init__(self, transactions: Transactions, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._transactions, self._monotonic = transactions, monotonic
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
-    def find(self, shown: tuple[str, str], beginning: str, seconds: float, principal: Principal) -> TokenSearch:
+    def find(
+        self, shown: tuple[str, str], beginning: str, go_on: Callable[[], bool], principal: Principal
+    ) -> TokenSearch:
         """The available tokens that show the second code right after the first, among those whose ID begins so (as
-        it was typed; empty: all). It takes ``seconds`` at most, of a whole processor: call it in
-        a thread. Raises Refused (NOT_PERMITTED, NOT_A_CODE), KeyProblem, StoreUnavailable, ClockWrong."""
+        it was typed; empty: all). It takes a whole processor, as long as ``go_on`` says so:
+        call it in a thread. Raises Refused (NOT_PERMITTED, NOT_A_CODE), KeyProblem, StoreUnavailable, ClockWrong."""
         codes = normalise_code(shown[0]), normalise_code(shown[1])
         self._check(*codes, principal)
-        found = self._look(*codes, normalise_token_id(beginning), self._monotonic() + seconds)
+        found = self._look(*codes, normalise_token_id(beginning), go_on)
         self._record(found, principal)
         return found
 
@@ -64,11 +68,11 @@ class TokenSearchService:
             if not is_code(first, len(first)) or not 6 <= len(first) <= 8 or not is_code(second, len(first)):
                 raise Refused(Refusal.NOT_A_CODE)
 
-    def _look(self, first: str, second: str, beginning: str, until: float) -> TokenSearch:
+    def _look(self, first: str, second: str, beginning: str, go_on: Callable[[], bool]) -> TokenSearch:
         now, looked = self._transactions.now(), 0
         token_ids: list[str] = []
         for token in self._available(beginning):
-            if looked % 64 == 0 and self._monotonic() > until:
+            if looked % _ASKED_EVERY == 0 and not go_on():
                 return TokenSearch(tuple(token_ids), looked, complete=False)
             looked += 1
             if token.digits == len(first) and self._shows(token, first, second, now):

@@ -98,7 +98,9 @@ CALLS: dict[Act, Call] = {
     Act.IMPORT_TOKENS: lambda desk, at, who: desk.tokens.import_rows([("VSMT00000042", b"seed" * 5, TokenSpec())], who),
     Act.ISSUE_TOKEN: lambda desk, at, who: desk.tokens.issue(who),
     Act.RETIRE_TOKEN: lambda desk, at, who: desk.tokens.retire(NEW, who),
-    Act.FIND_TOKEN: lambda desk, at, who: desk.token_search.find((at.new.code(), at.new.code(1)), "", 5, who),
+    Act.FIND_TOKEN: lambda desk, at, who: desk.token_search.find(
+        (at.new.code(), at.new.code(1)), "", lambda: True, who
+    ),
     Act.ENROL: lambda desk, at, who: desk.enrolment.enrol("taro", NEW, at.new.code(), who),
     Act.SUSPEND: lambda desk, at, who: desk.enrolment.suspend("taro", at.taro.code(), who),
     Act.SUSPEND_WITHOUT_CODE: lambda desk, at, who: desk.enrolment.suspend("taro", None, who),
