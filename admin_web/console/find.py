@@ -14,6 +14,7 @@ from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call
 from admin_web.console.settings import ConsoleSettings
 from otp_core.accounts import Looks
+from otp_core.otp import normalise_token_id
 from otp_core.settings.values import zone
 from otp_core.store.approvals import count_waiting
 from otp_core.store.async_queries import AsyncQueries
@@ -21,6 +22,7 @@ from otp_core.store.find import (
     REFUSED_LOGINS,
     find_customers,
     keys_of,
+    keys_of_tokens,
     last_rows,
     locked_customers,
     undelivered,
@@ -44,7 +46,8 @@ class FindPages:
         self._queries, self._renderer, self._settings, self._looks = queries, renderer, settings, looks
 
     async def show(self, call: Call) -> web.StreamResponse:
-        """The search box; with ``q`` what it finds. One customer alone is opened at once."""
+        """The search box; with ``q`` what it finds. One customer alone is opened at once, and so is a token that no
+        customer has."""
         typed = call.request.query.get("q", "")[:LONGEST_TYPED].strip()
         if not typed:
             values = await self._queries.run(_lately, self._midnight())
@@ -53,6 +56,8 @@ class FindPages:
         self._looks.through(call.principal(), [one.contract_id for one in found], "search")
         if len(found) == 1:
             raise web.HTTPSeeOther(f"/customers/{found[0].key}")
+        if not found and (tokens := await self._queries.run(keys_of_tokens, [normalise_token_id(typed)])):
+            raise web.HTTPSeeOther(f"/tokens/{next(iter(tokens.values()))}")
         return self._renderer.render(call.request, "find.html", call.session, typed=typed, found=found)
 
     async def help(self, call: Call) -> web.Response:

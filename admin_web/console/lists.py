@@ -66,6 +66,7 @@ class ListPages:
             call.session,
             rows=found.rows,
             remarks=remarks,
+            token_keys=await self._queries.run(keys_of_tokens, {row.token for row in found.rows if row.token}),
             next_before=found.next_before,
             looked_to=found.looked_to,
             keys=keys,

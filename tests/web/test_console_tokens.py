@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pyotp
 import pytest
@@ -191,6 +192,10 @@ def test_a_token_is_retired_on_its_page_with_a_reason_and_once(bank: Console, op
     one = bank.sekisho.customer(enrolled=False)
     path = token_place(bank, one)
     assert f'href="{path}"' in operator.get(f"/tokens?from={one.token_id}").text
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in one.token_id)
+    for typed in (one.token_id, one.token_id.lower(), f"{one.token_id[:4]}-{one.token_id[4:]}", wide):
+        assert operator.get(f"/?q={quote(typed)}").path == path, "the search leads to a token that no customer has"
+    assert f'href="{path}">{one.token_id}' in operator.get(f"/audit?token={one.token_id}").text
     assert "Nobody holds it" in operator.get(path).text
     assert "retire" not in bank.client(Role.AUDITOR).get(path).text
     operator.get(f"{path}/retire")
