@@ -123,6 +123,13 @@ def _questions(database: Path, size: Size) -> Iterator[Question]:
         others = [key for number, key in keys.items() if number != BUSY]
         yield Question("a customer's page", lambda: f"/customers/{drawn.choice(others)}")
         yield Question("the busiest customer's page", lambda: f"/customers/{keys[BUSY]}")
+        held = {
+            n: connection.execute("SELECT key FROM token WHERE token_id = ?", (tokens.token_id(n),)).fetchone()[0]
+            for n in (BUSY, somebody())
+        }
+        for number, key in held.items():
+            whose = "the busiest customer's token" if number == BUSY else "a token's page"
+            yield Question(whose, lambda key=key: f"/tokens/{key}")  # type: ignore[misc]
 
 
 def _searches(connection: driver.Connection, somebody: Callable[[], int]) -> Iterator[Question]:
