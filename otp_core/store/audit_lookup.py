@@ -134,6 +134,8 @@ def look(
 def _pieces(connection: Connection, wanted: AuditFilter, most: int | None, newest_first: bool) -> Iterator[_Piece]:
     """What has to be looked through, in order; nothing that cannot have a row which is wanted."""
     low, high = wanted.after + 1, _LAST_ID if wanted.before is None else wanted.before - 1
+    if low > high:  # behind the largest ID there is none, and no engine takes a larger number
+        return
     closed = closed_to(connection)
     parts = [_closed(connection, wanted, low, min(high, closed), newest_first)] if low <= closed else []
     if high > closed:

@@ -140,6 +140,12 @@ def test_a_name_that_was_nobodys_is_found_by_what_was_typed(bank: Api, key: str)
     assert row["event"] == "login.rejected" and row["customer"].startswith("name:")
 
 
+@pytest.mark.parametrize("more", ["", "&customer=taro1", "&until=2020-01-01T00:00:00Z"])
+def test_behind_the_largest_number_of_a_row_there_is_nothing(bank: Api, key: str, more: str) -> None:
+    told = bank.get(f"{AUDIT}?after={2**63 - 1}{more}", key)
+    assert (told.status, told.json) == (200, {"items": [], "next": None})
+
+
 def test_no_answer_holds_a_secret(bank: Api, key: str) -> None:
     everything = "".join(json.dumps(bank.get(path, key).json) for path in (CUSTOMERS, TOKENS, f"{AUDIT}?limit=1000"))
     for one in ("argon2", "seed", "sekisho_", "digest"):
