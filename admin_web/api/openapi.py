@@ -17,11 +17,31 @@ from otp_core.model import Scope
 
 _REF = "#/components/schemas/{model}"
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
+_PLAIN = {"text/plain": {"schema": {"type": "string"}}}
+_OF_HTTP = {
+    400: "no HTTP, or its first line or a header is too long (plain text)",
+    417: "expects something else than `100-continue` (plain text)",
+}
+"""Answers to what no operation was asked: by status, the same for all."""
+
 _RATE = {
     "RateLimit-Limit": "Requests a second that the key may make.",
     "RateLimit-Remaining": "That it may make at once.",
     "RateLimit-Reset": "Seconds until it may make all of them again.",
 }
+_RETRY = {"Retry-After": "Seconds to wait."}
+_OF_STATUS = {
+    202: {"Location": "Where to look the request up."},
+    401: {"WWW-Authenticate": "`Bearer`."},
+    429: _RETRY,
+    503: _RETRY,
+}
+"""Further headers of each answer with a status."""
+
+_BEFORE_THE_RATE = frozenset({400, 401, 403, 503})
+"""Answers that may be given before the key's rate is known."""
+
+_NEVER_RATED = frozenset(_OF_HTTP) - _BEFORE_THE_RATE
 _IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -113,15 +133,33 @@ def _resolved(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(one: Operation) -> dict[str, Any]:
-    headers = {name: {"description": text, "schema": {"type": "integer"}} for name, text in _RATE.items() if one.scopes}
     found: dict[str, Any] = {
-        str(status): {"description": text, "headers": headers, "content": _json(model)}
+        str(status): {"description": text, "headers": _headers(one, status), "content": _json(model)}
         for status, (text, model) in one.answers.items()
     }
-    for status in sorted({MEANINGS[type_].status for type_ in one.every_problem} if one.scopes else ()):
-        types = [f"`{type_}`" for type_ in one.every_problem if MEANINGS[type_].status == status]
-        found[str(status)] = {"description": ", ".join(types), "content": _PROBLEM}
+    statuses = {MEANINGS[type_].status for type_ in one.every_problem} if one.scopes else set()
+    for status in sorted(statuses | set(_OF_HTTP)):
+        types = [f"`{type_}`" for type_ in one.every_problem if status in statuses and MEANINGS[type_].status == status]
+        described = [*types, _OF_HTTP[status]] if status in _OF_HTTP else types
+        content = {**(_PROBLEM if types else {}), **(_PLAIN if status in _OF_HTTP else {})}
+        found[str(status)] = {"description": ", ".join(described), "content": content}
+        if headers := _headers(one, status):
+            found[str(status)]["headers"] = headers
     return found
+
+
+def _headers(one: Operation, status: int) -> dict[str, Any]:
+    """Of an answer with this status. Those of the rate are required where only a key that is good from there gets so
+    far."""
+    found = {name: _header(text, "string") for name, text in _OF_STATUS.get(status, {}).items()}
+    if one.scopes and status not in _NEVER_RATED:
+        required = status not in _BEFORE_THE_RATE
+        found.update({name: _header(text, "integer", required=required) for name, text in _RATE.items()})
+    return found
+
+
+def _header(text: str, type_: str, *, required: bool = True) -> dict[str, Any]:
+    return {"description": text, "required": required, "schema": {"type": type_}}
 
 
 def _json(model: type[BaseModel]) -> dict[str, Any]:

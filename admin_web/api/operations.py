@@ -23,7 +23,6 @@ KEY: web.RequestKey[ApiKeyRecord] = web.RequestKey("key", ApiKeyRecord)
 """Whose request it is; set before any handler runs."""
 
 COMMON = (
-    ProblemType.BAD_REQUEST,
     ProblemType.KEY_NEEDED,
     ProblemType.NETWORK_REFUSED,
     ProblemType.SCOPE_MISSING,
@@ -33,7 +32,13 @@ COMMON = (
 )
 """What any operation may answer."""
 
-OF_BODY = (ProblemType.NOT_JSON, ProblemType.TOO_SLOW, ProblemType.TOO_LARGE, ProblemType.NOT_JSON_TYPE)
+OF_BODY = (
+    ProblemType.NOT_JSON,
+    ProblemType.BAD_REQUEST,
+    ProblemType.TOO_SLOW,
+    ProblemType.TOO_LARGE,
+    ProblemType.NOT_JSON_TYPE,
+)
 """What one with a body may answer besides."""
 
 
