@@ -27,6 +27,7 @@ FED_BY = {
     r"\$ echo |Received Access-Reject|\.venv/bin/sekisho --config demo": "tests/journeys/test_demo.py",
     r"sekisho pam-offline": "tests/pam/test_offline.py",
     r"scrape_configs:": "tests/journeys/test_metrics.py",
+    r"rule_files:": "tests/test_alert_rules.py",
     r"ok    directory ": "tests/ldap/test_doctor.py",
     r"verdict door=radius": "tests/journeys/test_verdict_lines.py",
     r"client sekisho \{|update reply \{": "tests/upstreams/freeradius.py",
