@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from otp_core.audit import Event, ms_of
 from otp_core.seals.copies import CopiedSeal
-from otp_core.seals.findings import MOST_KEPT, Finding, Kind, differences, name_of, time_of, with_moves
+from otp_core.seals.findings import MOST_KEPT, Finding, Kind, differences, name_of, time_at, time_of, with_moves
 from otp_core.seals.rows import stretch_of
 from otp_core.seals.seal import Seal, hash_of, is_signed, read_seal
 from otp_core.store.trail import Piece, RawRow, SealRow, lines_of
@@ -20,6 +20,12 @@ _EXPLAINING_OCTETS = tuple(event.value.encode() for event in _EXPLAINING)
 _BEGUN = Event.SEALS_BEGUN.value.encode()
 _PENDING_MS = 10_000
 """How long rows may wait for a seal before it is said."""
+_LATE_MS = 600_000
+"""How much older than its seal a row may be before it is said: until the seal it could be changed."""
+_BEHIND_MS = 60_000
+"""How much older than the newest seal the newest of the copy may be before it is said."""
+_MOST_LATE = 20
+"""Times without seals that are named one by one."""
 
 
 class Report(NamedTuple):
@@ -37,25 +43,34 @@ class Report(NamedTuple):
     @property
     def holds(self) -> bool:
         """Whether the trail is what was sealed."""
-        return not self.findings
+        return not self.findings and not self.more
+
+
+class _Late(NamedTuple):
+    """Rows that lay without a seal for long: the first and the last of them, and the seal that came at last."""
+
+    first: int
+    last: int
+    seal: Seal
 
 
 class Verification:
     """One look at a trail. ``keys``: public keys that are trusted (``Seal.key``). ``copies``: seals that were copied
-    outside. ``now_ms``: ms since the epoch. ``exported_at``: of an export; seals may have been copied since."""
+    outside; None, where no copy is asked for. ``now_ms``: ms since the epoch. ``exported_at``: of an export; seals may
+    have been copied since."""
 
     def __init__(
         self,
         keys: Collection[str],
-        copies: Iterable[CopiedSeal] = (),
+        copies: Iterable[CopiedSeal] | None = None,
         *,
         now_ms: int,
         exported_at: int | None = None,
     ) -> None:
         self._exported_at = exported_at
         self._keys, self._now_ms = frozenset(keys), now_ms
-        self._copies = {copy.number: copy for copy in copies}
-        self._newest_copy = max(self._copies, default=0)
+        self._has_copy = copies is not None
+        self._copies = {copy.number: copy for copy in copies or ()}
         self._found: list[Finding] = []
         self._more = 0
         self._trusted = False
@@ -67,6 +82,17 @@ class Verification:
         self._restored: RawRow | None = None
         self._seals = self._rows = self._waiting = 0
         self._loose: tuple[RawRow, int] | None = None
+        self._newest_row = 0
+        self._late: list[_Late] = []
+        self._more_late = 0
+
+    def take_strange(self, objects: Iterable[str]) -> None:
+        """What the store's schema holds and Sekisho never makes (``Trail.strange``)."""
+        for name in objects:
+            self._chain(
+                f"the store holds the {name}, which Sekisho does not make: by it rows can be changed or left out "
+                "before they are sealed"
+            )
 
     def run(self, pieces: Iterable[Piece], advance: Callable[[int], object] = lambda done: None) -> Report:
         """Verify all of it. ``advance``: told how many rows were looked at. Raises what ``pieces`` raises."""
@@ -101,9 +127,10 @@ class Verification:
         self._check_key(seal)
         self._check_link(seal)
         copy = self._copies.get(seal.number)
-        if copy is not None and copy.body != row.body:
+        if copy is not None and copy.body != row.body and self._is_genuine(copy):
             self._chain(f"seal {seal.number} is not the one that was copied outside: it was exchanged")
         self._check_rows(seal, row, rows)
+        self._check_time(seal, rows)
         self._last, self._last_row = seal, row
         self._seals += 1
         self._rows += len(rows)
@@ -173,6 +200,18 @@ class Verification:
             if one_row[1] == _BEGUN:
                 self._take_begun(one_row, seal)
 
+    def _check_time(self, seal: Seal, rows: list[RawRow]) -> None:
+        """Seals one behind another that came late are one time without seals."""
+        if not rows or seal.sealed_at - ms_of(rows[0][0]) <= _LATE_MS:
+            return
+        late = self._late[-1] if self._late else None
+        if late is not None and late.seal is self._last:
+            self._late[-1] = _Late(late.first, rows[-1][0], seal)
+        elif len(self._late) < _MOST_LATE:
+            self._late.append(_Late(rows[0][0], rows[-1][0], seal))
+        else:
+            self._more_late += 1
+
     def _take_begun(self, row: RawRow, seal: Seal) -> None:
         """It is written behind the first seal, once in the life of a trail."""
         if seal.number == 1 or (self._begun and self._begun != row[0]):
@@ -188,6 +227,7 @@ class Verification:
         if self._loose is None:
             self._loose = (rows[0], 0)
         self._loose = (self._loose[0], self._loose[1] + len(rows))
+        self._newest_row = rows[-1][0]
         for row in rows:
             if row[1] in _EXPLAINING_OCTETS:
                 self._restored = row
@@ -207,6 +247,7 @@ class Verification:
             self._waiting = self._loose[1]
             self._look_at_waiting(self._loose[0])
         self._check_end()
+        self._tell_late()
         if self._seals and not self._is_trusted():
             self._chain("no seal was made with the key that is trusted: is it the public key of this trail?")
         found = with_moves(self._found)
@@ -228,12 +269,54 @@ class Verification:
                 f"{self._waiting:,} rows since {time_of(id_)} have no seal yet: what is done to them is not noticed. "
                 "Does the server run, with [audit]?"
             )
+        if ms_of(self._newest_row) > self._now_ms + _PENDING_MS:
+            self._notice(
+                f"row {self._newest_row} is of a time to come, {time_of(self._newest_row)}: the clock was set back, or "
+                "somebody wrote it"
+            )
+
+    def _tell_late(self) -> None:
+        for late in self._late:
+            self._notice(
+                f"the rows of {time_of(late.first)} to {time_of(late.last)} were sealed late, the last of them at "
+                f"{time_at(late.seal.sealed_at)} (seal {late.seal.number}): what was done to them before is not noticed"
+            )
+        if self._more_late:
+            self._notice(f"{self._more_late:,} later seals came late, too")
+
+    def _is_genuine(self, copy: CopiedSeal) -> bool:
+        """Whether a copied seal has its signature; one that has not is said, and tells nothing about the trail."""
+        if is_signed(SealRow(copy.number, 0, copy.body, copy.signature, b""), read_seal(copy.body).key):
+            return True
+        self._chain(f"seal {copy.number} of the copy has a wrong signature: the copy was changed")
+        return False
+
+    def _newest_copy(self, last: int) -> Seal | None:
+        """The newest genuine one of the copy; of those that the trail has, the newest."""
+        for number in sorted(self._copies, reverse=True):
+            if number <= last or self._is_genuine(self._copies[number]):
+                return read_seal(self._copies[number].body)
+            del self._copies[number]
+        return None
+
+    def _check_copy(self, copy: Seal | None) -> None:
+        last = self._last
+        if last is None or not self._has_copy:
+            return
+        if copy is None:
+            self._notice("the copy outside holds no seal: nothing tells whether the end of the trail was cut off")
+        elif copy.number < last.number and copy.sealed_at < last.sealed_at - _BEHIND_MS:
+            self._notice(
+                f"the copy outside ends with seal {copy.number} of {time_at(copy.sealed_at)}, the trail with seal "
+                f"{last.number}: nothing tells whether what came behind was cut off"
+            )
 
     def _check_end(self) -> None:
         last = 0 if self._last is None else self._last.number
-        if self._newest_copy <= last:
+        copy = self._newest_copy(last)
+        self._check_copy(copy)
+        if copy is None or copy.number <= last:
             return
-        copy = read_seal(self._copies[self._newest_copy].body)
         text = (
             f"the newest seal that was copied outside is number {copy.number}, with {copy.total:,} rows up to "
             f"{time_of(copy.until)}; the trail ends with seal {last}"
@@ -262,5 +345,5 @@ class Verification:
     def _keep(self, finding: Finding) -> None:
         if len(self._found) < MOST_KEPT:
             self._found.append(finding)
-        else:
+        elif finding.kind is not Kind.NOTICE:
             self._more += 1

@@ -63,7 +63,7 @@ def _pieces(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Piece]:
     seals = rows = 0
     for number, found in lines:
         if "end" in found:
-            if found["end"] != {"seals": seals, "rows": rows}:
+            if found != {"end": {"seals": seals, "rows": rows}}:
                 raise ExportProblem(f"line {number}: {seals:,} seals and {rows:,} rows come before it, and it differs")
             if piece is not None:
                 yield piece
@@ -73,6 +73,8 @@ def _pieces(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Piece]:
         if "seal" in found or "without_seal" in found:
             if piece is not None:
                 yield piece
+            if len(found) > 1:
+                raise ExportProblem(f"line {number}: is no seal as `sekisho audit export` writes it")
             seal = _read_seal(found["seal"], number) if "seal" in found else None
             piece, seals = Piece(seal, []), seals + (seal is not None)
             continue
@@ -104,12 +106,28 @@ def _base64(octets: bytes) -> str:
     return base64.b64encode(octets).decode()
 
 
+class _Twice(Exception):
+    """A key that an object has twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a key that comes twice, one program takes the first value and another the last: the seals would hold for one
+    text, and somebody would read the other. Raises _Twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(ascii(next(name for name in names if names.count(name) > 1)[:40]))
+    return found
+
+
 def _objects(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     while line := file.readline(_MOST_OF_A_LINE):
         number += 1
         try:
-            found = json.loads(line)
+            found = json.loads(line, object_pairs_hook=_once)
+        except _Twice as twice:
+            raise ExportProblem(f"line {number}: has the key {twice} twice: the file was changed") from None
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
@@ -121,7 +139,8 @@ def _read_seal(shape: Any, number: int) -> SealRow:
     try:
         signature, marks = (base64.b64decode(shape[name], validate=True) for name in ("signature", "marks"))
         seal = SealRow(shape["number"], shape["until"], shape["body"], signature, marks)
-        if type(seal.number) is int and type(seal.until) is int and isinstance(seal.body, str):
+        known = len(shape) == len(SealRow._fields)
+        if known and type(seal.number) is int and type(seal.until) is int and isinstance(seal.body, str):
             return seal
     except (ValueError, KeyError, TypeError):
         pass

@@ -92,8 +92,13 @@ def name_of(row: RawRow) -> str:
 
 def time_of(id_: int) -> str:
     """The moment in which an id was drawn, or at least says so; UTC."""
+    return time_at(ms_of(id_))
+
+
+def time_at(ms: int) -> str:
+    """A moment in ms since the epoch; UTC."""
     try:
-        return datetime.fromtimestamp(ms_of(id_) / 1000, UTC).isoformat(timespec="milliseconds")
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError, OSError):
         return "no time"
 

@@ -165,29 +165,28 @@ def _keys(context: CliContext, files: list[Path]) -> list[str]:
     return [public_name(read_seal_key(_settings(context).seal_key_file))]
 
 
-def _copies(context: CliContext, copy: Path | None, exported: Path | None) -> Iterator[CopiedSeal]:
+def _copies(context: CliContext, copy: Path | None, exported: Path | None) -> Iterator[CopiedSeal] | None:
     from otp_core.seals.copies import SealCopy
 
     if copy is None and exported is None and context.settings.audit is not None:
         copy = context.settings.audit.seal_copy
-        if copy is not None and not copy.exists():
-            hint(f"there is no copy of the seals {copy} yet: a tail that was cut off would not be missed")
     elif copy is not None:
         os.stat(copy)  # one that is named has to be there
-    return iter(()) if copy is None else SealCopy(copy).seals()
+    return None if copy is None else SealCopy(copy).seals()
 
 
-def _verify_store(context: CliContext, keys: list[str], copies: Iterator[CopiedSeal]) -> Report:
+def _verify_store(context: CliContext, keys: list[str], copies: Iterator[CopiedSeal] | None) -> Report:
     from otp_core.seals.chain import Verification
 
     verification = Verification(keys, copies, now_ms=_now_ms())  # the copies before the newest seal is asked for
     trail = context.store.trail()
+    verification.take_strange(trail.strange())
     newest = trail.newest()
     with progress("verifying the audit trail", trail.size()) as advance:
         return verification.run(trail.pieces(newest), advance)
 
 
-def _verify_file(file: Path, keys: list[str], copies: Iterator[CopiedSeal]) -> Report:
+def _verify_file(file: Path, keys: list[str], copies: Iterator[CopiedSeal] | None) -> Report:
     from otp_core.seals.chain import Verification
     from otp_core.seals.export import ExportProblem, read_export
 

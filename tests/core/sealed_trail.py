@@ -94,8 +94,9 @@ class SealedTrail:
     def verify(self, keys: Collection[str] = (), *, copied: bool = True) -> Report:
         trail = self.bank.store.trail()
         own = [public_name(read_seal_key(self.key_file))]
-        copies = self.copy.seals() if copied else ()
+        copies = self.copy.seals() if copied else None
         verification = Verification(keys or own, copies, now_ms=self.now_ms())
+        verification.take_strange(trail.strange())
         return verification.run(trail.pieces(trail.newest()))
 
     def sealer_newest(self) -> int:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from otp_core.audit import Event, Ids
 from otp_core.login.requests import LoginRequest
-from otp_core.model import Accept
+from otp_core.model import Accept, StoreUnavailable
 from otp_core.sealing import KeyProblem
 from otp_core.seals.chain import Verification
 from otp_core.seals.export import ExportProblem, export_lines, read_export
@@ -92,13 +92,47 @@ def test_a_row_of_a_moment_to_come_is_sealed_when_it_has_come(trail: SealedTrail
     trail.add(1)
     trail.bank.clock.now -= 60
     trail.seal()
-    assert trail.verify().waiting == 1 and not holds(trail)
+    assert trail.verify().waiting == 1
+    (notice,) = holds(trail)
+    assert "is of a time to come" in notice
     trail.bank.clock.now += 60
     trail.seal()
     assert trail.verify().waiting == 0 and not holds(trail)
 
 
+def test_a_time_without_seals_is_said_for_ever(trail: SealedTrail) -> None:
+    for _ in range(2):
+        trail.add(2)
+        trail.bank.clock.now += 3600
+        trail.add(25)
+        trail.sealer = trail.new_sealer(most_rows=10)
+        trail.seal()
+        trail.stretch()
+    first, second = holds(trail)
+    assert "were sealed late, the last of them at " in first and "(seal 5)" in first
+    assert first != second, "several seals one behind another are one time"
+
+
 # What is done to it
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TRIGGER hide BEFORE INSERT ON audit WHEN new.customer = 'taro1' BEGIN SELECT raise(IGNORE); END",
+        "CREATE VIEW hide AS SELECT * FROM audit",
+    ],
+)
+def test_what_changes_rows_before_they_are_sealed_is_named(trail: SealedTrail, made: str) -> None:
+    trail.tamper(made)
+    assert f"the store holds the {made.split()[1].lower()} 'hide', which Sekisho does not make" in said(trail)
+
+
+def test_a_store_without_its_table_of_seals_is_no_complete_store(trail: SealedTrail) -> None:
+    trail.tamper("DROP TABLE seal")
+    with pytest.raises(StoreUnavailable, match="no complete store"):
+        trail.verify()
+
 
 ROWS: dict[str, tuple[int, str, str]] = {
     "changed": (
@@ -427,6 +461,30 @@ def test_a_public_key_is_read_as_it_was_printed(trail: SealedTrail, tmp_path: Pa
 # The copy outside
 
 
+def test_a_copy_that_tells_nothing_about_the_end_is_said(trail: SealedTrail) -> None:
+    whole = trail.copy.path.read_text().splitlines(keepends=True)
+    for lines, expected in (
+        ([], "the copy outside holds no seal"),
+        (["{}\n", "no seal\n"], "the copy outside holds no seal"),
+        (whole[:2], "the copy outside ends with seal 2 of "),
+    ):
+        trail.copy.path.write_text("".join(lines))
+        (notice,) = holds(trail)
+        assert notice.startswith(expected)
+    trail.copy.path.unlink()
+    assert len(holds(trail)) == 1
+    assert not trail.verify(copied=False).notices, "where no copy is asked for, nothing is missed"
+
+
+def test_a_line_that_was_forged_into_the_copy_accuses_the_copy_and_not_the_trail(trail: SealedTrail) -> None:
+    line = trail.copy.path.read_text().splitlines(keepends=True)[-1]
+    forged = line.replace('"number":4', '"number":9').replace('\\"number\\":4', '\\"number\\":9')
+    changed = line.replace('\\"rows\\":', '\\"rows\\":1')
+    for number, added in ((9, forged), (4, changed)):
+        trail.copy.path.write_text(line + added)
+        assert said(trail) == f"seal {number} of the copy has a wrong signature: the copy was changed"
+
+
 def test_a_copy_that_cannot_be_written_is_made_up_for(trail: SealedTrail) -> None:
     path = trail.copy.path
     path.unlink()
@@ -492,7 +550,7 @@ def exported(trail: SealedTrail) -> list[str]:
 def verify_lines(trail: SealedTrail, lines: list[str], *, copied: bool = False) -> list[str]:
     key = public_name(read_seal_key(trail.key_file))
     exported_at, pieces = read_export(BytesIO("".join(lines).encode()))
-    copies = trail.copy.seals() if copied else ()
+    copies = trail.copy.seals() if copied else None
     verification = Verification([key], copies, now_ms=trail.now_ms(), exported_at=exported_at)
     return verification.run(pieces).findings
 
@@ -524,7 +582,15 @@ def test_an_export_that_was_changed_is_refused(trail: SealedTrail) -> None:
     row = json.loads(lines[at])["id"]
     changed = [line.replace("taro1", "taro2") if number == at else line for number, line in enumerate(lines)]
     assert f"row {row} of " in verify_lines(trail, changed)[0]
+    seal = next(at for at, line in enumerate(lines) if line.startswith('{"seal"'))
+    row_twice = lines[at].replace('"event":', '"event":"login.accepted","event":')
+    seal_twice = lines[seal].replace('"number":', '"number":9,"number":', 1)
     for wrong, expected in (
+        ([*lines[:at], row_twice, *lines[at + 1 :]], f"line {at + 1}: has the key 'event' twice"),
+        ([*lines[:seal], seal_twice, *lines[seal + 1 :]], "has the key 'number' twice"),
+        ([*lines[:seal], lines[seal].replace("{", '{"note":"x",', 1), *lines[seal + 1 :]], "is no seal as"),
+        ([*lines[:seal], lines[seal].replace('"until"', '"note":"x","until"', 1), *lines[seal + 1 :]], "is no seal as"),
+        ([*lines[:-1], lines[-1].replace("{", '{"note":"x",', 1)], "it differs"),
         (lines[:-1], "it was cut off"),
         (lines[:at] + lines[at + 1 :], "come before it"),
         (

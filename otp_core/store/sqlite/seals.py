@@ -52,6 +52,7 @@ _SEALS = """
 SELECT number, until_id, body, signature, marks FROM seal WHERE number > ? AND number <= ? ORDER BY number LIMIT ?
 """
 _NEWEST = "SELECT number, until_id, body, signature, marks FROM seal ORDER BY number DESC LIMIT 1"
+_STRANGE = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name LIMIT 20"
 _ADD = "INSERT INTO seal VALUES (?, ?, ?, ?, ?)"
 _HIGHEST = 2**63 - 1
 _AT_ONCE = 50_000
@@ -138,7 +139,14 @@ class Trail:
     def newest(self) -> int:
         """The highest number of a seal, 0 for none; how far ``pieces`` goes. Raises StoreUnavailable."""
         with self._read() as connection:
-            return _raw(connection).execute("SELECT coalesce(max(number), 0) FROM seal").fetchone()[0] or 0
+            return int(connection.exec_driver_sql("SELECT coalesce(max(number), 0) FROM seal").scalar_one())
+
+    def strange(self) -> list[str]:
+        """The triggers and views of the store, of which Sekisho makes none: at most 20, and each name cut to 40
+        characters. Raises StoreUnavailable."""
+        with self._read() as connection:
+            found = connection.exec_driver_sql(_STRANGE).all()
+        return [f"{kind} {str(name)[:40]!a}" for kind, name in found]
 
     def size(self) -> int:
         """About how many rows there are. Raises StoreUnavailable."""
