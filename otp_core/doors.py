@@ -6,7 +6,7 @@ A door translates between its protocol and the core. It decides nothing about cu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from otp_core.accounts import Desk
@@ -19,6 +19,7 @@ from otp_core.store.engine import LoginReader
 from otp_core.store.store import Store
 from otp_core.tally import Tally
 from otp_core.verdict_log import VerdictLog
+from otp_core.verifier import Verifier
 
 Section = TypeVar("Section", contravariant=True)
 """A door's section of the settings."""
@@ -32,7 +33,8 @@ AttributeCheck = Callable[[Mapping[str, object]], Sequence[str]]
 class Services:
     """What a door is given: the core's services, shared by all doors of a process. ``failures``: wrong passwords,
     counted by all processes of the store. ``tally``: verdicts are counted there, whatever the door.
-    ``attribute_check``: asks every door that sends a customer's reply attributes; slow, for a thread."""
+    ``attribute_check``: asks every door that sends a customer's reply attributes; slow, for a thread.
+    ``verifiers``: who knows codes that nobody here does, by name."""
 
     store: Store
     authenticator: Authenticator
@@ -44,6 +46,7 @@ class Services:
     tally: Tally
     attribute_check: AttributeCheck = lambda _: ()
     chap: ChapLogins | None = None
+    verifiers: Mapping[str, Verifier] = field(default_factory=dict)
 
 
 class Door(Protocol[Section]):

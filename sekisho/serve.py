@@ -204,6 +204,8 @@ class ServerProcess:
         if self._doors.keys() & _ASKING and any(getattr(self._settings, name) is not None for name in _ASKING):
             lookup = LookupTask(application.services.store, application.clock.now)
             chores.append(loop.create_task(lookup.run()))
+        if application.teller is not None:
+            chores.append(loop.create_task(application.teller.run()))
         if application.sender is not None:
             chores.append(loop.create_task(application.sender.run()))
         try:

@@ -6,9 +6,16 @@ found right is accepted once (``verified_once``).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import NamedTuple, TypeVar
 
+from otp_core.accounts import Desk, with_verifiers
+from otp_core.accounts.verifier_teller import VerifierTeller
+from otp_core.audit import ms_of
 from otp_core.authentication.verified_once import VerifiedOnce
+from otp_core.first_factor.unasked import Unasked
 from otp_core.model import StoreProblem
 from otp_core.settings import VerifierSettings
 from otp_core.store.store import Store
@@ -18,9 +25,11 @@ from otp_core.verifier.vip.client import Plan, VipClient
 from otp_core.verifier.vip.credentials import CredentialProblem, context_of
 from otp_core.verifier.vip.verifier import VipVerifier
 from sekisho.first_factors import Supplies
+from sekisho.settings import Settings
 from sekisho.verifier_checks import credentials_of
 
 LOCAL = "local"
+T = TypeVar("T")
 
 
 def make_vip(section: VerifierSettings) -> VipVerifier:
@@ -51,13 +60,35 @@ MAKERS: dict[str, Callable[[VerifierSettings, Supplies], Verifier]] = {"vip": _v
 """By the type in the settings; ``local`` needs no call."""
 
 
-def make_verifiers(supplies: Supplies, store: Store, now: Callable[[], int]) -> Mapping[str, Verifier]:
-    """By name. Call it in the running event loop's thread. Raises StoreProblem."""
-    elsewhere = [one for one in supplies.settings.verifiers if one.type != LOCAL]
-    return {
-        one.name: VerifiedOnce(one.name, MAKERS[one.type](one, supplies), store, supplies.answers(), now)
-        for one in elsewhere
-    }
+class Made(NamedTuple):
+    """Verifiers by name, and what tells them of their tokens; None where there is none."""
+
+    by_name: Mapping[str, Verifier]
+    teller: VerifierTeller | None
+
+
+def make_verifiers(supplies: Supplies, store: Store, now: Callable[[], int]) -> Made:
+    """Call it in the running event loop's thread. Raises StoreProblem."""
+    sections = [one for one in supplies.settings.verifiers if one.type != LOCAL]
+    if not sections:
+        return Made({}, None)
+    made = {one.name: MAKERS[one.type](one, supplies) for one in sections}
+    registries = {name: one for name, one in made.items() if isinstance(one, VipVerifier)}
+    teller = VerifierTeller(store, registries, made.keys() - registries.keys(), now)
+    by_name = {name: VerifiedOnce(name, one, store, supplies.answers(), now) for name, one in made.items()}
+    return Made(by_name, teller)
+
+
+def act_with_verifiers(settings: Settings, store: Store, desk: Desk, act: Callable[[Desk], T]) -> T:
+    """An act of a command, with verifiers made for it alone. Raises what the act raises, and BackendSilent."""
+
+    async def run() -> T:
+        async with AsyncExitStack() as exits:
+            supplies = Supplies(settings, Unasked(), store.sealer, exits)
+            verifiers = make_verifiers(supplies, store, lambda: ms_of(store.ids.next()))
+            return await with_verifiers(desk, act, verifiers.by_name)
+
+    return asyncio.run(run())
 
 
 class Patterns:

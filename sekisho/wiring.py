@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otp_core.accounts import Desk
+from otp_core.accounts.verifier_teller import VerifierTeller
 from otp_core.audit import Ids
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.chap import ChapLogins
@@ -46,7 +47,7 @@ from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
 from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
-from sekisho.verifiers import make_verifiers
+from sekisho.verifiers import Patterns, make_verifiers
 
 BUSY_SECONDS = 0.1
 """Seconds for which the server waits for another process's write lock. Its loop stands still meanwhile; the login queue
@@ -72,6 +73,7 @@ class Application:
     exits: AsyncExitStack
     upstreams: Mapping[str, Upstream]
     directories: Mapping[str, Directory]
+    teller: VerifierTeller | None
 
     async def close(self) -> None:
         """Close everything. Call it after the doors have closed."""
@@ -103,7 +105,8 @@ def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS
 def open_desk(settings: Settings, store: Store) -> Desk:
     """The desk alone, for a command. Raises StoreUnavailable."""
     clock = open_clock(store)
-    return Desk(store, _evaluator(settings, store), clock.now, settled=lambda: clock.settled)
+    outside = Patterns(settings.verifiers)
+    return Desk(store, _evaluator(settings, store), clock.now, settled=lambda: clock.settled, outside=outside)
 
 
 def open_failures(settings: Settings) -> FailureTable:
@@ -139,7 +142,8 @@ def open_application(
     login_reader = store.login_reader()
     login_batch = store.login_batch()
     queue = LoginQueue(login_batch, evaluator, clock, store.ids)
-    desk = Desk(store, evaluator, clock.now, settled=lambda: clock.settled)
+    outside = Patterns(settings.verifiers)
+    desk = Desk(store, evaluator, clock.now, settled=lambda: clock.settled, outside=outside)
     pool = HashPool(settings.password.hash_threads, settings.password.max_waiting)
     exits = AsyncExitStack()
     local = LocalPassword(login_reader, pool, cost_of(settings), desk.customers.renew_password_hash)
@@ -153,7 +157,7 @@ def open_application(
         PasswordThrottle(_password_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         store.sealer.fingerprint,
         clock.now,
-        verifiers,
+        verifiers.by_name,
         stations=StationThrottle(_station_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         kept_attributes=factors.kept_attributes,
         accounts=factors.directories,
@@ -174,6 +178,7 @@ def open_application(
         Tally(),
         _attribute_check(settings),
         ChapLogins(authenticator, login_reader, evaluator, clock.now),
+        verifiers.by_name,
     )
     return Application(
         settings,
@@ -188,6 +193,7 @@ def open_application(
         exits,
         supplies.upstreams,
         factors.directories,
+        verifiers.teller,
     )
 
 

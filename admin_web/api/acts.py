@@ -13,14 +13,15 @@ from sqlalchemy import Connection
 
 from admin_web.api import models
 from admin_web.api.lists import CUSTOMER, TOKEN
-from admin_web.api.once import Deed, carry_out
+from admin_web.api.once import Acting, Deed, carry_out
 from admin_web.api.operations import Answer, Call, Operation
 from admin_web.api.problems import ProblemError, ProblemType
 from admin_web.api.settings import ApiSettings
 from otp_core import json_shapes
-from otp_core.accounts import Desk, Receipt, Refusal, Refused
+from otp_core.accounts import Receipt, Refusal, Refused
 from otp_core.accounts.api_keys import actor_of
 from otp_core.accounts.lifecycle import Move
+from otp_core.doors import Services
 from otp_core.model import Scope
 from otp_core.otp import normalise_contract_id
 from otp_core.store.approvals import Approval, ApprovalState, approval_of
@@ -103,8 +104,9 @@ _DONE = {200: ("It was done", models.Receipt)}
 class Acts:
     """The handlers. ``settings`` is asked at every request."""
 
-    def __init__(self, desk: Desk, queries: AsyncQueries, settings: Callable[[], ApiSettings]) -> None:
-        self._desk, self._queries, self._settings = desk, queries, settings
+    def __init__(self, services: Services, queries: AsyncQueries, settings: Callable[[], ApiSettings]) -> None:
+        self._queries, self._settings = queries, settings
+        self._acting = Acting(services.desk, services.verifiers)
         self._by_name: Mapping[str, _Act] = {one.operation: one for one in CUSTOMER_ACTS}
 
     def operations(self) -> list[Operation]:
@@ -173,7 +175,7 @@ class Acts:
         def run(deed: Deed, work: Work) -> Answer:
             return _done(act.run(deed), work)
 
-        return await carry_out(self._desk, call, "contract_id", Scope.CUSTOMERS_WRITE, run)
+        return await carry_out(self._acting, call, "contract_id", Scope.CUSTOMERS_WRITE, run)
 
     async def permit_reissue(self, call: Call) -> Answer:
         """A permit; or a request for one, where a second person has to approve it. Asked again, an approved request is
@@ -191,7 +193,7 @@ class Acts:
             permit = deed.desk.enrolment.permit_reissue(deed.subject, principal)
             return Answer(200, json_shapes.permit(normalise_contract_id(deed.subject), permit))
 
-        return await carry_out(self._desk, call, "contract_id", Scope.CUSTOMERS_WRITE, run)
+        return await carry_out(self._acting, call, "contract_id", Scope.CUSTOMERS_WRITE, run)
 
     async def approval(self, call: Call) -> Answer:
         """One of the key's own requests; of others nobody learns that they are there."""
@@ -214,7 +216,7 @@ class Acts:
                     raise ProblemError(ProblemType.NOT_NOW, what) from None
                 raise
 
-        return await carry_out(self._desk, call, "token_id", Scope.TOKENS_WRITE, run)
+        return await carry_out(self._acting, call, "token_id", Scope.TOKENS_WRITE, run)
 
 
 def _done(receipt: Receipt, work: Work) -> Answer:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
 from admin_web.api import models
 from admin_web.api.operations import Answer, Call, answer_of
 from admin_web.api.problems import FieldError, ProblemError, ProblemType, key_needed, problem_of_refusal
-from otp_core.accounts import Desk, Principal, Refused, VerificationNeeded
+from otp_core.accounts import Desk, Principal, Refused, with_verifiers
 from otp_core.accounts.kept_answers import AskedDifferently, RequestKey
 from otp_core.model import Scope
 from otp_core.otp import normalise_contract_id
 from otp_core.store.api_keys import ApiKeyRecord, api_key_named
-from otp_core.store.retry import retry_while_busy
 from otp_core.store.staff import staff_of_account
 from otp_core.store.unit_of_work import Work
+from otp_core.verifier import Verifier
 
 HEADER = "Idempotency-Key"
 _KEY = re.compile("[!-~]{1,128}")
@@ -38,18 +38,25 @@ class Deed(NamedTuple):
     principal: Principal
 
 
+class Acting(NamedTuple):
+    """The desk, and who knows codes that it does not, by name."""
+
+    desk: Desk
+    verifiers: Mapping[str, Verifier]
+
+
 Run = Callable[[Deed, Work], Answer]
 """Calls the desk. May raise ProblemError, and what the desk raises."""
 
 
-async def carry_out(desk: Desk, call: Call, subject: str, scope: Scope, run: Run) -> Answer:
+async def carry_out(acting: Acting, call: Call, subject: str, scope: Scope, run: Run) -> Answer:
     """The answer, run again as a whole where somebody else was faster. What a refused act has counted and recorded
     stays. ``subject``: the part of the path that names whom or what it is about. Raises ProblemError,
     StoreUnavailable, ClockWrong."""
     asked = cast("models.Reasoned", call.asked)
-    principal, key = call.principal(scope, asked.words), _request_key(desk, call, asked)
+    principal, key = call.principal(scope, asked.words), _request_key(acting.desk, call, asked)
 
-    def once() -> Answer:
+    def once(desk: Desk) -> Answer:
         with desk.together() as (joined, work):
             _refuse_revoked(work, call.key)
             if key is not None and (kept := _kept(joined, work, key)) is not None:
@@ -60,10 +67,7 @@ async def carry_out(desk: Desk, call: Call, subject: str, scope: Scope, run: Run
                 joined.kept_answers.keep(work, key, json.dumps(answer).encode())
             return answer
 
-    try:
-        return await retry_while_busy(once)
-    except VerificationNeeded as needed:
-        raise ProblemError(ProblemType.NOT_NOW, f"{needed.verifier} verifies this token's codes") from None
+    return await with_verifiers(acting.desk, once, acting.verifiers)
 
 
 def _run(deed: Deed, work: Work, run: Run, *, refuse_staff: bool) -> Answer:

@@ -37,7 +37,7 @@ class ApiSite:
         self._desk, self._settings = services.desk, settings
         queries = AsyncQueries(services.store)
         self._lists = Lists(queries, services.store.sealer.name_fingerprint, services.desk.looks)
-        self._acts = Acts(services.desk, queries, settings)
+        self._acts = Acts(services, queries, settings)
         self._checks = Checks(services)
         self._document = document(self.operations(), settings().public_origin)
         self._reader = services.store.key_reader()

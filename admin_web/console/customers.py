@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
@@ -26,7 +26,7 @@ from admin_web.console.refused import refused_logins
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from admin_web.console.settings import ConsoleSettings
-from otp_core.accounts import Act, Desk, Looks, Principal, Refused, VerificationNeeded
+from otp_core.accounts import Act, Desk, Looks, Principal, Refused, with_verifiers
 from otp_core.accounts.permissions import is_allowed
 from otp_core.doors import Services
 from otp_core.model import Role
@@ -87,6 +87,7 @@ class CustomerPages:
         settings: Callable[[], ConsoleSettings],
     ) -> None:
         self._desk, self._queries, self._renderer, self._settings = services.desk, queries, renderer, settings
+        self._verifiers = services.verifiers
 
     def routes(self) -> list[Page | Form]:
         """The pages, and one of each act."""
@@ -166,11 +167,9 @@ class CustomerPages:
             if act.run is None:
                 return await self._permit_or_ask(found, deed.principal)
             run = act.run
-            notice = await retry_while_busy(lambda: run(deed))
+            notice = await with_verifiers(self._desk, lambda desk: run(replace(deed, desk=desk)), self._verifiers)
         except Refused as refused:
             return Outcome(page, Notice(MESSAGE_OF_REFUSAL[refused.refusal]), kept)
-        except VerificationNeeded:
-            return Outcome(page, Notice("not-now"), kept)
         return Outcome(f"/customers/{found.key}", notice)
 
     async def _permit_or_ask(self, found: Found, principal: Principal) -> Outcome:

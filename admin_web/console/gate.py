@@ -52,7 +52,7 @@ class Gate:
             now = int(time.time() * 1000)
             once = {name for name in ("notice", "kept", *route.once) if name in session.data}
             if once or now - session.seen_at > TOUCH_SECONDS * 1000:
-                async with self._sessions.lock:
+                async with self._sessions.lock(request):
                     today = self._admitted(request, route)
                     data = {name: value for name, value in today.data.items() if name not in once}
                     await retry_while_busy(lambda: self._desk.staff_sessions.update(today, data))
@@ -63,7 +63,7 @@ class Gate:
     def _form(self, route: Form) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             form = await form_of(request, route.longest)
-            async with self._sessions.lock:
+            async with self._sessions.lock(request):
                 session = self._admitted(request, route)
                 key = form.get("key", "")
                 if not is_same_text(key, form_key(self._fingerprint, session, request.path, key[:16])):

@@ -8,6 +8,7 @@ import secrets
 
 from aiohttp import web
 
+from admin_web.http.session_locks import SessionLocks
 from admin_web.http.sessions import decoded_id
 from otp_core.accounts import Desk, PasskeyAnswer, StaffSession, StaffSessionLimits
 from otp_core.store.staff import StaffRecord
@@ -16,14 +17,17 @@ _ID_BYTES = 32
 
 
 class StaffSessions:
-    """Reads and writes the cookie, and asks the desk for the rest. ``origin``: its scheme decides about the cookie.
-    ``lock``: hold it from reading a session to writing it."""
+    """Reads and writes the cookie, and asks the desk for the rest. ``origin``: its scheme decides about the cookie."""
 
     def __init__(self, desk: Desk, limits: StaffSessionLimits, origin: str) -> None:
         self._desk, self.limits = desk, limits
         self.secure = origin.startswith("https:")
         self._name = "__Host-console" if self.secure else "console"
-        self.lock = asyncio.Lock()
+        self._locks = SessionLocks()
+
+    def lock(self, request: web.Request) -> asyncio.Lock:
+        """Of the browser's session: hold it from reading it to writing it."""
+        return self._locks.of(request.cookies.get(self._name, ""))
 
     def has_cookie(self, request: web.Request) -> bool:
         """Whether the browser sends a session cookie, valid or not."""

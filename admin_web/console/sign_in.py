@@ -162,7 +162,7 @@ class SignIn:
     async def _enter(self, request: web.Request, record: StaffRecord, by: PasskeyAnswer | str) -> web.Response:
         """A session under a new id, against session fixation; the browser's previous one ends."""
         source = request[SOURCE]
-        async with self._sessions.lock:
+        async with self._sessions.lock(request):
             before = self._sessions.session(request)
             cookie = await retry_while_busy(lambda: self._sessions.begin(record, source, by))
             if before is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from admin_web.http.session_locks import SessionLocks
 from otp_core.accounts import Desk, Principal, Session, SessionLimits
 
 _ID_BYTES = 32
@@ -25,8 +26,7 @@ _ID_CHARACTERS = 43
 class Sessions:
     """Reads and writes the session cookie, and asks the desk for the rest.
 
-    ``origin``: the site's public origin; its scheme decides about the cookie. ``lock`` guards the data of all sessions:
-    hold it from reading a session to writing it. A second click then waits, and finds what the first one has changed.
+    ``origin``: the site's public origin; its scheme decides about the cookie.
     """
 
     def __init__(self, desk: Desk, limits: SessionLimits, origin: str) -> None:
@@ -34,7 +34,12 @@ class Sessions:
         self._secure = origin.startswith("https:")
         self._name = "__Host-session" if self._secure else "session"
         self.limits = limits
-        self.lock = asyncio.Lock()
+        self._locks = SessionLocks()
+
+    def lock(self, request: web.Request) -> asyncio.Lock:
+        """Guards the data of the browser's session: hold it from reading it to writing it. A second click then waits,
+        and finds what the first one has changed."""
+        return self._locks.of(request.cookies.get(self._name, ""))
 
     def has_cookie(self, request: web.Request) -> bool:
         """Whether the browser sends a session cookie, valid or not."""

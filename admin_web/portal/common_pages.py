@@ -55,7 +55,7 @@ class CommonPages:
     async def extend(self, request: web.Request) -> web.Response:
         """Keep the session alive, and go back to the page that it is at."""
         form = await form_of(request)
-        async with self._sessions.lock:
+        async with self._sessions.lock(request):
             session = self._sessions.session(request)
             if session is None:
                 raise web.HTTPSeeOther("/expired")
@@ -67,7 +67,7 @@ class CommonPages:
     async def leave(self, request: web.Request) -> web.Response:
         """End the session, and retire a token that was issued in it and not confirmed."""
         form = await form_of(request)
-        async with self._sessions.lock:
+        async with self._sessions.lock(request):
             session = self._sessions.session(request)
             if session is not None:
                 if self._owners.is_anothers(form, session):

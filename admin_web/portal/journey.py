@@ -42,7 +42,7 @@ from admin_web.portal.principal import ACTOR, principal_of
 from admin_web.portal.terms import terms, version_of
 from admin_web.rendering import Renderer, qr_code, request_language
 from admin_web.settings import WebSettings
-from otp_core.accounts import Desk, Refusal, Refused, Session
+from otp_core.accounts import Desk, Refusal, Refused, Session, with_verifiers
 from otp_core.doors import Services
 from otp_core.model import LoginRecord, OtpUse
 from otp_core.reference import reference_of
@@ -62,13 +62,14 @@ class Journey:
         self, services: Services, sessions: Sessions, renderer: Renderer, settings: Callable[[], WebSettings]
     ) -> None:
         self._desk, self._verdict_log, self._tally = services.desk, services.verdict_log, services.tally
+        self._verifiers = services.verifiers
         self._sessions, self._renderer, self._settings = sessions, renderer, settings
         self._owners = Owners(services.store.sealer.fingerprint)
 
     async def show(self, request: web.Request) -> web.Response:
         """The page that the session is at. What is shown once (a message, a seed) leaves the session's data now.
         Raises HTTPSeeOther for any other page."""
-        async with self._sessions.lock:
+        async with self._sessions.lock(request):
             session = self._session(request)
             page = str(session.data["stage"])
             if request.path != page:
@@ -88,7 +89,7 @@ class Journey:
         """Run the page's act, if the form's key is unused. Raises HTTPSeeOther to the page that the session is at
         then."""
         form = await form_of(request)
-        async with self._sessions.lock:
+        async with self._sessions.lock(request):
             session = self._session(request)
             if self._owners.is_anothers(form, session):
                 raise web.HTTPSeeOther(OTHER)
@@ -131,7 +132,7 @@ class Journey:
         )
         begun = time.monotonic()
         try:
-            return await retry_while_busy(lambda: act(submission))
+            return await with_verifiers(self._desk, lambda desk: act(replace(submission, desk=desk)), self._verifiers)
         except Refused as refused:
             if refused.row is not None:
                 seconds = time.monotonic() - begun

@@ -127,7 +127,7 @@ class SignIn:
         self, request: web.Request, journey: str, contract_id: str, arrived: float
     ) -> web.Response:
         """A session under a new id, against session fixation; the browser's previous session ends."""
-        async with self._sessions.lock:
+        async with self._sessions.lock(request):
             before = self._sessions.session(request)
             record = self._services.desk.customers.login_record(contract_id)
             data = initial_data(journey, record, self._settings(), self._services.desk)

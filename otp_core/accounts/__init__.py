@@ -21,7 +21,7 @@ from otp_core.accounts.staff import NewPasskey, StaffLink, staff_principal
 from otp_core.accounts.staff_sessions import PasskeyAnswer, StaffSession, StaffSessionLimits
 from otp_core.accounts.token_search import TokenSearch
 from otp_core.accounts.transactions import rerun_on_conflict
-from otp_core.accounts.verification import VerificationNeeded, VerifiedCode, verified
+from otp_core.accounts.verification import VerificationNeeded, VerifiedCode, verified, with_verifiers
 from otp_core.store.unit_of_work import Details
 
 __all__ = [
@@ -53,4 +53,5 @@ __all__ = [
     "rerun_on_conflict",
     "staff_principal",
     "verified",
+    "with_verifiers",
 ]

@@ -15,7 +15,9 @@ from otp_core.accounts.verification import Code
 from otp_core.audit import Event
 from otp_core.model import Conflict, LoginRecord, LoginToken, OtpUse, TokenState
 from otp_core.otp import normalise_token_id
-from otp_core.store.unit_of_work import Work
+from otp_core.store.unit_of_work import TokenRecord, Work
+from otp_core.store.verifier_tasks import Tell, drop_tasks_about, put_task
+from otp_core.verifier import LOCAL_VERIFIER
 
 
 class Bindings:
@@ -46,6 +48,8 @@ class Bindings:
         if token.state == TokenState.AVAILABLE:
             self._transactions.move_token(work, token, TokenMove.BIND)
             work.drop_reservation(token.key)
+        if token.verifier != LOCAL_VERIFIER:
+            drop_tasks_about(work.connection, record.contract_id, token.token_id)  # it was told with the code
         beside = self._codes.spend_first_code(work, record, brought, gone)
         self.audit_spent(work, record, beside, principal)
         self.unbind(work, record, gone)
@@ -85,11 +89,21 @@ class Bindings:
         retired = []
         for token_id in gone:
             old = work.token(token_id)
+            if old is not None:
+                self.tell(work, record, [old], Tell.REMOVE)
             if old is not None and old.state == TokenState.BOUND and work.holders(old.key) == 1:
                 self._transactions.move_token(work, old, TokenMove.RETIRE)
                 self._transactions.record(work, Event.TOKEN_RETIRED, principal, record.contract_id, old.token_id)
                 retired.append(token_id)
         return retired
+
+    def tell(self, work: Work, record: LoginRecord, tokens: Sequence[LoginToken | TokenRecord], what: Tell) -> None:
+        """Have the verifiers of these tokens told, those that are elsewhere; behind this transaction, and again until
+        they have answered."""
+        for token in tokens:
+            if token.verifier != LOCAL_VERIFIER:
+                key = self._transactions.store.ids.next()
+                put_task(work.connection, key, token.verifier, what, record.contract_id, token.token_id)
 
     def spend(self, work: Work, record: LoginRecord, code: Code, principal: Principal) -> str:
         """Check and spend a code of one of the customer's own tokens; the token that the act's row is to name. Raises

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, NoReturn
 
 from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Refusal, Refused
@@ -17,7 +18,7 @@ from otp_core.login.evaluate import Evaluator
 from otp_core.login.lockout import failures_after, lock_reason, seconds_to_wait
 from otp_core.login.matching import match
 from otp_core.login.table import ELSEWHERE, FINDING_TEXT, Finding
-from otp_core.model import Conflict, Kind, LoginRecord, LoginToken, OtpUse, TokenState
+from otp_core.model import Conflict, Kind, LoginRecord, LoginToken, OtpUse, TokenSpec, TokenState
 from otp_core.otp import (
     LOOK_BACK,
     Fit,
@@ -30,7 +31,7 @@ from otp_core.otp import (
     step_at,
 )
 from otp_core.store.future_stamps import repair_token
-from otp_core.store.unit_of_work import TokenRecord, Work
+from otp_core.store.unit_of_work import NewToken, TokenRecord, Work
 from otp_core.verifier import LOCAL_VERIFIER, CodeFinding
 
 _NOT_CONSECUTIVE = "the two codes do not follow one another near the present"
@@ -39,6 +40,13 @@ _REFUSAL = {
     Finding.WRONG: Refusal.WRONG_CODE,
     Finding.RESYNC_NEEDED: Refusal.RESYNC_NEEDED,
 }
+
+
+KnownCode = tuple[str, str]
+"""A token ID and a code of it, both normalised."""
+
+Outside = Callable[[str], str | None]
+"""The verifier of a token that is not in the inventory, by its normalised ID; None: it has to be there."""
 
 
 class RightCode(NamedTuple):
@@ -70,10 +78,17 @@ class BroughtToken(NamedTuple):
 
 class Codes:
     """What an act asks of a code. A wrong code is counted even though the act is refused; nothing is spent before every
-    code of the act was checked."""
+    code of the act was checked. ``known``: what verifiers have said of codes, beside what an act is given."""
 
-    def __init__(self, transactions: Transactions, evaluator: Evaluator) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        evaluator: Evaluator,
+        outside: Outside = lambda _: None,
+        known: Mapping[KnownCode, CodeFinding] = MappingProxyType({}),
+    ) -> None:
         self._transactions, self._evaluator, self._rules = transactions, evaluator, evaluator.rules
+        self._outside, self._known = outside, known
 
     def refuse_locked(self, record: LoginRecord) -> None:
         """Raises Refused for a customer who is locked, or who has to wait after wrong codes."""
@@ -96,7 +111,7 @@ class Codes:
         if not is_code_of_any(code, record.tokens):
             raise Refused(Refusal.NOT_A_CODE)
         own = {token.token_id for token in record.tokens}
-        verified = [one for one in _findings(given) if one.token_id in own]
+        verified = [one for one in self._findings(given, code) if one.token_id in own]
         finding, token, fitting = match(record.tokens, code, verified, now, self._evaluator.fit)
         if finding is Finding.VERIFIER_NEEDED:
             assert token is not None
@@ -116,6 +131,8 @@ class Codes:
         self.refuse_locked(record)
         token, code, now = work.token(token_id), _text(given), self._transactions.now()
         if token is None:
+            token = self._brought_from_outside(work, record, token_id, given, code)
+        if token is None:
             self.count(work, record)
             raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} is not in the inventory")
         if not self._is_free(work, record, token):
@@ -124,13 +141,43 @@ class Codes:
         if self._has_seed_of(record, token):
             raise Refused(Refusal.TOKEN_OR_CODE, f"token {token_id} has the seed of one that the customer has")
         found, step = self._fit(record, token, given, code, now)
-        if (trouble := _trouble(given, token)) is not None:
-            raise Refused(Refusal.TOKEN_OR_CODE, FINDING_TEXT[trouble])
+        if (trouble := self._trouble(given, code, token.token_id)) is not None:
+            self._refuse_for(work, record, trouble)
         if found is not Fit.FITS:
             if is_code(code, token.digits) and found is Fit.WRONG:
                 self.count(work, record)
             raise Refused(Refusal.TOKEN_OR_CODE, f"{found} code of token {token_id}")
         return BroughtToken(token, step, self._beside(work, record, token.key, code, now), now)
+
+    def _brought_from_outside(
+        self, work: Work, record: LoginRecord, token_id: str, given: Code, code: str
+    ) -> TokenRecord | None:
+        """A token that comes into the inventory now, because its verifier says that the code is right; None for one
+        that has to be there already. Raises VerificationNeeded, or Refused as for any token that is brought."""
+        verifier, spec = self._outside(token_id), TokenSpec()
+        if verifier is None:
+            return None
+        if not is_code(code, spec.digits):
+            raise Refused(Refusal.TOKEN_OR_CODE, f"no code of token {token_id}")
+        found = self._found(given, code, token_id)
+        if found is None:
+            raise VerificationNeeded(token_id, verifier, code, given, record.contract_id, brought=True)
+        if found.trouble is not None:
+            self._refuse_for(work, record, found.trouble)
+        if found.fit is not Fit.FITS:
+            if found.fit is Fit.WRONG:
+                self.count(work, record)
+            raise Refused(Refusal.TOKEN_OR_CODE, f"{found.fit} code of token {token_id}")
+        work.add_tokens([NewToken(token_id, None, spec, verifier)])
+        bringer = replace(SYSTEM, reason=f"brought by {record.contract_id}, verified by {verifier}")
+        self._transactions.record(work, Event.TOKEN_IMPORTED, bringer, None, token_id)
+        return work.token(token_id)
+
+    def _refuse_for(self, work: Work, record: LoginRecord, trouble: Finding) -> NoReturn:
+        """A token that its verifier does not take. One that it does not know counts as one that is not here."""
+        if trouble is Finding.TOKEN_UNKNOWN_THERE:
+            self.count(work, record)
+        raise Refused(Refusal.TOKEN_OR_CODE, FINDING_TEXT[trouble])
 
     def _beside(
         self, work: Work, record: LoginRecord, token_key: int, code: str, now: int
@@ -293,8 +340,32 @@ class Codes:
         if token.verifier != LOCAL_VERIFIER:
             if not is_code(code, token.digits):
                 return Fit.WRONG, -1
-            return _verified(record, given, code, token)
+            return self._verified(record, given, code, token)
         return self._fit_here(token, code, now)
+
+    def _findings(self, given: Code, code: str) -> Sequence[CodeFinding]:
+        """What verifiers have said about this code."""
+        known = [one for (_, about), one in self._known.items() if about == code]
+        return known if isinstance(given, str) else (*given.findings, *known)
+
+    def _found(self, given: Code, code: str, token_id: str) -> CodeFinding | None:
+        """What the verifier of this token has said."""
+        return next((one for one in self._findings(given, code) if one.token_id == token_id), None)
+
+    def _trouble(self, given: Code, code: str, token_id: str) -> Finding | None:
+        found = self._found(given, code, token_id)
+        return None if found is None else found.trouble
+
+    def _verified(self, record: LoginRecord, given: Code, code: str, token: TokenRecord) -> tuple[Fit, int]:
+        """What the token's verifier found. Where it does not tell the step, the one behind the last: that the code was
+        not right before, it has made sure of. Raises VerificationNeeded."""
+        found = self._found(given, code, token.token_id)
+        if found is None:
+            raise VerificationNeeded(token.token_id, token.verifier, code, given, record.contract_id, brought=True)
+        step = token.last_step + 1 if found.step is None else found.step
+        if found.fit is Fit.FITS and step <= token.last_step:
+            return Fit.REUSED, step
+        return found.fit, step
 
     def _fit_here(self, token: TokenRecord, code: str, now: int) -> tuple[Fit, int]:
         return fit(
@@ -337,24 +408,3 @@ class Codes:
 
 def _text(given: Code) -> str:
     return normalise_code(given if isinstance(given, str) else given.text)
-
-
-def _findings(given: Code) -> Sequence[CodeFinding]:
-    return () if isinstance(given, str) else given.findings
-
-
-def _trouble(given: Code, token: TokenRecord) -> Finding | None:
-    """What the token's verifier says of it in place of an answer about the code."""
-    return next((one.trouble for one in _findings(given) if one.token_id == token.token_id), None)
-
-
-def _verified(record: LoginRecord, given: Code, code: str, token: TokenRecord) -> tuple[Fit, int]:
-    """What the token's verifier found. Where it does not tell the step, the one behind the last: each code is used up
-    there, so that here a count is enough. Raises VerificationNeeded."""
-    found = next((one for one in _findings(given) if one.token_id == token.token_id), None)
-    if found is None:
-        raise VerificationNeeded(token.token_id, token.verifier, code, given, record.contract_id, brought=True)
-    step = token.last_step + 1 if found.step is None else found.step
-    if found.fit is Fit.FITS and step <= token.last_step:
-        return Fit.REUSED, step
-    return found.fit, step

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from otp_core.accounts.api_keys import ApiKeyService
 from otp_core.accounts.approvals import ApprovalService
 from otp_core.accounts.bindings import Bindings
-from otp_core.accounts.codes import Codes
+from otp_core.accounts.codes import Codes, KnownCode, Outside
 from otp_core.accounts.contract_ids import ContractIdService
 from otp_core.accounts.customers import CustomerService
 from otp_core.accounts.devices import DeviceService
@@ -28,6 +28,7 @@ from otp_core.login.evaluate import Evaluator
 from otp_core.model import Conflict, StoreBusy
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import Work
+from otp_core.verifier import CodeFinding
 
 
 class Desk:
@@ -35,13 +36,16 @@ class Desk:
 
     ``now``: milliseconds since the epoch; may raise ClockWrong. ``draw``: a random number below n, for token IDs.
     ``permissions``: who may do what. ``settled``: whether the clock has stood steady for so long that what lasts may be
-    done by it; until then nothing is retired or ended because of its age.
+    done by it; until then nothing is retired or ended because of its age. ``outside``: the verifier of a token that is
+    not in the inventory, by its ID; None: it has to be there.
 
     ``lock_after``: wrong codes in a row that lock a customer; ``tokens_per_customer``: how many they may have."""
 
     __slots__ = (
         "_draw",
         "_evaluator",
+        "_known",
+        "_outside",
         "_transactions",
         "api_keys",
         "approvals",
@@ -69,9 +73,16 @@ class Desk:
         draw: Callable[[int], int] = secrets.randbelow,
         permissions: Table = TABLE,
         settled: Callable[[], bool] = lambda: True,
+        outside: Outside = lambda _: None,
     ) -> None:
-        self._make(Transactions(store, now, permissions, settled), evaluator, draw)
+        self._evaluator, self._draw, self._outside = evaluator, draw, outside
+        self._known: Mapping[KnownCode, CodeFinding] = {}
+        self._make(Transactions(store, now, permissions, settled))
         self.looks = Looks(store)
+
+    def knowing(self, findings: Mapping[KnownCode, CodeFinding]) -> Desk:
+        """A desk that knows what verifiers have said about codes, each for its token."""
+        return self._copy(self._transactions, findings)
 
     @contextmanager
     def together(self) -> Iterator[tuple[Desk, Work]]:
@@ -80,16 +91,21 @@ class Desk:
         was faster: then nothing was written, and all of it is to be run again (store/retry.py)."""
         try:
             with self._transactions.store.work() as work:
-                joined = Desk.__new__(Desk)
-                joined._make(self._transactions.joining(work), self._evaluator, self._draw)
-                yield joined, work
+                yield self._copy(self._transactions.joining(work), self._known), work
         except Conflict as overtaken:
             raise StoreBusy(str(overtaken)) from overtaken
 
-    def _make(self, transactions: Transactions, evaluator: Evaluator, draw: Callable[[int], int]) -> None:
-        self._transactions, self._evaluator, self._draw = transactions, evaluator, draw
-        rules = evaluator.rules
-        codes = Codes(transactions, evaluator)
+    def _copy(self, transactions: Transactions, known: Mapping[KnownCode, CodeFinding]) -> Desk:
+        copy = Desk.__new__(Desk)
+        copy._evaluator, copy._draw, copy._outside, copy._known = self._evaluator, self._draw, self._outside, known
+        copy._make(transactions)
+        copy.looks = self.looks
+        return copy
+
+    def _make(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        rules, draw = self._evaluator.rules, self._draw
+        codes = Codes(transactions, self._evaluator, self._outside, self._known)
         self.lock_after, self.tokens_per_customer = rules.lock_after, rules.tokens_per_customer
         self.customers = CustomerService(transactions, codes, one_customer_per_token=rules.one_customer_per_token)
         self.contract_ids = ContractIdService(transactions)

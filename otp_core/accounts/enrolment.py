@@ -19,6 +19,7 @@ from otp_core.audit import Event
 from otp_core.model import Conflict, LoginRecord, OtpUse, TokenSpec, TokenState
 from otp_core.otp import normalise_token_id
 from otp_core.store.unit_of_work import Work
+from otp_core.store.verifier_tasks import Tell
 
 _PERMIT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Without 0, 1, I, L, O, U, which are mistaken for one another or make words."""
@@ -62,6 +63,9 @@ class EnrolmentService:
             brought = self._codes.check_new_token(work, record, token_id, code)
             own = [one.token_id for one in record.tokens]
             gone = [] if token_id in own else own
+            if not gone:
+                others = [one for one in record.tokens if one.token_id != token_id]
+                self._bindings.tell(work, record, others, Tell.ADD)
             self._bindings.retire(work, record, gone, principal)
             self._bindings.bind(work, record, Move.ENROL, brought, principal, gone=gone, name=kept)
             was = ", ".join(gone)
@@ -74,6 +78,7 @@ class EnrolmentService:
         with self._transactions.act(act, principal, customer=contract_id) as work:
             record = self._transactions.allowed(work, contract_id, Move.SUSPEND)
             by = self._bindings.spend(work, record, code, principal) if code is not None else record.token_id
+            self._bindings.tell(work, record, record.tokens, Tell.REMOVE)
             return self._move(work, record, Move.SUSPEND, Event.SUSPENDED, principal, by)
 
     @rerun_on_conflict
@@ -81,6 +86,7 @@ class EnrolmentService:
         """End a suspension: the tokens that the customer had work again."""
         with self._transactions.act(Act.RESUME, principal, customer=contract_id) as work:
             record = self._transactions.allowed(work, contract_id, Move.RESUME)
+            self._bindings.tell(work, record, record.tokens, Tell.ADD)
             return self._move(work, record, Move.RESUME, Event.RESUMED, principal, record.token_id)
 
     @rerun_on_conflict
@@ -108,6 +114,7 @@ class EnrolmentService:
             token = work.token(lost) if lost else None
             if token is not None and token.state != TokenState.LOST:
                 self._transactions.move_token(work, token, TokenMove.LOSE)
+                self._bindings.tell(work, record, [token], Tell.REMOVE)
             work.drop_permit(record.customer_key)
             self._transactions.end_sessions(work, record, principal)
             if token is not None and any(is_bound(work, other) for other in others):

@@ -25,7 +25,7 @@ from typing import NamedTuple, Protocol
 from otp_core.login.requests import LOCAL_VERIFIER, CodeFinding
 from otp_core.model import Attempt
 
-__all__ = ["LOCAL_VERIFIER", "CodeFinding", "CodeQuestion", "Verifier"]
+__all__ = ["LOCAL_VERIFIER", "CodeFinding", "CodeQuestion", "Registry", "Verifier"]
 
 
 class CodeQuestion(NamedTuple):
@@ -51,3 +51,13 @@ class Verifier(Protocol):
     async def enrol(self, question: CodeQuestion) -> CodeFinding:
         """The same for a token that the customer brings; if the code is right, the service knows from now on that the
         token is this customer's. It may be asked again after an act that failed behind it. Raises BackendSilent."""
+
+
+class Registry(Protocol):
+    """A verifier that keeps whose token is whose. Both calls may be repeated. They raise BackendSilent."""
+
+    async def add(self, customer: str, token_id: str) -> None:
+        """The token is this customer's again (contract ID)."""
+
+    async def remove(self, customer: str, token_id: str) -> None:
+        """It is not any more."""

@@ -63,9 +63,10 @@ def enrol(
     from sekisho.cli.secret_input import ask
 
     context: CliContext = ctx.obj
-    desk = context.desk
+    context.open()
     (code,) = ask("code that the token shows", from_stdin=stdin)
-    receipt = desk.enrolment.enrol(contract_id, token_id, code, principal(reason), name=name)
+    by = principal(reason)
+    receipt = context.act(lambda desk: desk.enrolment.enrol(contract_id, token_id, code, by, name=name))
     done(Event.ENROLLED, f"enrolled {contract_id} with {token_id}", receipt, as_json)
 
 
@@ -89,9 +90,10 @@ def suspend(
     from sekisho.cli.secret_input import ask
 
     context: CliContext = ctx.obj
-    desk = context.desk
+    context.open()
     code = ask("code that the token shows", from_stdin=stdin)[0] if with_code else None
-    receipt = desk.enrolment.suspend(contract_id, code, principal(reason))
+    by = principal(reason)
+    receipt = context.act(lambda desk: desk.enrolment.suspend(contract_id, code, by))
     done(Event.SUSPENDED, f"suspended {contract_id}: password only from now on", receipt, as_json)
 
 
@@ -144,14 +146,14 @@ def change(
     from sekisho.cli.secret_input import ask
 
     context: CliContext = ctx.obj
-    desk = context.desk
+    context.open()
     old = "reissue permit" if permit else "code that the old token shows"
     proof, code = ask(old, "code that the new token shows", from_stdin=stdin)
     given = (contract_id, proof, token_id, code, principal(reason))
     if permit:
-        receipt = desk.enrolment.change_by_permit(*given, name=name)
+        receipt = context.act(lambda desk: desk.enrolment.change_by_permit(*given, name=name))
     else:
-        receipt = desk.devices.change(*given, goes=replacing, name=name)
+        receipt = context.act(lambda desk: desk.devices.change(*given, goes=replacing, name=name))
     done(Event.DEVICE_CHANGED, f"changed the token of {contract_id} to {token_id}", receipt, as_json)
 
 

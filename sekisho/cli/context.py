@@ -11,17 +11,21 @@ import pwd
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otp_core.accounts import Desk, Principal
     from otp_core.settings import Loaded
     from otp_core.store.store import Store
     from sekisho.serve import Configuration
     from sekisho.settings import Settings
+
+T = TypeVar("T")
 
 _USUAL_CONFIG = Path("/etc/sekisho/sekisho.toml")
 
@@ -94,6 +98,22 @@ class CliContext:
         from sekisho.wiring import open_desk
 
         return open_desk(self.settings, self.store)
+
+    def open(self) -> None:
+        """Open store and desk, before anybody types. Raises what ``store`` raises."""
+        _ = self.desk
+
+    def act(self, act: Callable[[Desk], T]) -> T:
+        """The result of ``act(desk)``; codes that are known elsewhere are asked for there. Raises what the act raises,
+        and BackendSilent."""
+        from otp_core.accounts import VerificationNeeded
+
+        try:
+            return act(self.desk)
+        except VerificationNeeded:
+            from sekisho.verifiers import act_with_verifiers
+
+            return act_with_verifiers(self.settings, self.store, self.desk, act)
 
 
 def principal(reason: str) -> Principal:

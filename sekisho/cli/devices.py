@@ -40,9 +40,10 @@ def add(
     from sekisho.cli.secret_input import ask
 
     context: CliContext = ctx.obj
-    desk = context.desk
+    context.open()
     old, code = ask("code that a token of the customer's shows", "code that the new token shows", from_stdin=stdin)
-    receipt = desk.devices.add(contract_id, old, token_id, code, principal(reason), name=name)
+    by = principal(reason)
+    receipt = context.act(lambda desk: desk.devices.add(contract_id, old, token_id, code, by, name=name))
     done(Event.TOKEN_ADDED, f"added {token_id} to the tokens of {contract_id}", receipt, as_json)
 
 
@@ -67,9 +68,10 @@ def remove(
     from sekisho.cli.secret_input import ask
 
     context: CliContext = ctx.obj
-    desk = context.desk
+    context.open()
     code = ask("code that a token of the customer's shows", from_stdin=stdin)[0] if with_code else None
-    receipt = desk.devices.remove(contract_id, code, token_id, principal(reason))
+    by = principal(reason)
+    receipt = context.act(lambda desk: desk.devices.remove(contract_id, code, token_id, by))
     done(Event.TOKEN_REMOVED, f"removed {token_id} from the tokens of {contract_id}", receipt, as_json)
 
 

@@ -58,7 +58,7 @@ def wrong(app: Credential) -> str:
 
 
 def test_a_code_of_vip_lets_in_once(sekisho: Sekisho, vip: Running) -> None:
-    app = enrolled(sekisho, vip, "taro", "VSMT00000001")
+    app = enrolled(sekisho, vip, "taro", "VSMT90000001")
     code = app.code()
     assert sekisho.login("taro", PASSWORD + code) == "Access-Accept"
     assert sekisho.login("taro", PASSWORD + wrong(app)) == "Access-Reject"
@@ -76,14 +76,14 @@ def test_a_code_of_vip_lets_in_once(sekisho: Sekisho, vip: Running) -> None:
 
 
 def test_the_code_of_another_token_of_the_same_user_is_no_code(sekisho: Sekisho, vip: Running) -> None:
-    enrolled(sekisho, vip, "jiro", "VSMT00000002")
-    other = vip.vip.credential("VSMT00000003")
-    vip.vip.users["jiro"].add("VSMT00000003")
+    enrolled(sekisho, vip, "jiro", "VSMT90000002")
+    other = vip.vip.credential("VSMT90000003")
+    vip.vip.users["jiro"].add("VSMT90000003")
     assert sekisho.login("jiro", PASSWORD + other.code()) == "Access-Reject"
 
 
 def test_an_outage_is_silence_and_counts_for_nobody(sekisho: Sekisho, vip: Running) -> None:
-    app = enrolled(sekisho, vip, "hana", "VSMT00000004")
+    app = enrolled(sekisho, vip, "hana", "VSMT90000004")
     vip.vip.delay = 3.0
     try:
         assert sekisho.login("hana", PASSWORD + wrong(app)) == "silence"
@@ -96,7 +96,7 @@ def test_an_outage_is_silence_and_counts_for_nobody(sekisho: Sekisho, vip: Runni
 
 
 def test_a_token_that_is_locked_there_is_a_case_for_staff(sekisho: Sekisho, vip: Running) -> None:
-    app = enrolled(sekisho, vip, "kenji", "VSMT00000005")
+    app = enrolled(sekisho, vip, "kenji", "VSMT90000005")
     app.state = "locked"
     assert sekisho.login("kenji", PASSWORD + app.code()) == "Access-Reject"
     assert failures(sekisho, "kenji") == 0
@@ -105,7 +105,7 @@ def test_a_token_that_is_locked_there_is_a_case_for_staff(sekisho: Sekisho, vip:
 
 def test_copies_of_a_request_are_one_question(sekisho: Sekisho, vip: Running) -> None:
     """The same datagram reaches both workers: VIP would find the code used the second time."""
-    app = enrolled(sekisho, vip, "yuki", "VSMT00000006")
+    app = enrolled(sekisho, vip, "yuki", "VSMT90000006")
     vip.vip.calls.clear()
     vip.vip.delay = 0.3
     request = access_request("yuki", PASSWORD + app.code(), secret=SECRET).octets
@@ -129,7 +129,7 @@ def test_copies_of_a_request_are_one_question(sekisho: Sekisho, vip: Running) ->
 
 
 def test_others_do_not_wait_for_a_slow_vip(sekisho: Sekisho, vip: Running) -> None:
-    app = enrolled(sekisho, vip, "mika", "VSMT00000007")
+    app = enrolled(sekisho, vip, "mika", "VSMT90000007")
     here = sekisho.customer()
     vip.vip.delay = 1.0
     try:
