@@ -81,9 +81,13 @@ def test_whole_pages_are_fed_by_tests_that_read_them() -> None:
 
 def feed_settings(block: str, folder: Path) -> None:
     """To the reader of the settings, with the files that they name."""
+    for path in re.findall(r'^certificate = "(/[^"]+)\.pem"', block, re.MULTILINE):  # with its key beside it
+        certificate, key = Authority(folder, "of-clients").issue(Path(path).name, "bank.example")
+        key.chmod(0o600)
+        block = block.replace(f"{path}.pem", str(certificate)).replace(f"{path}.key", str(key))
     for path in re.findall(r'ca_file = "(/[^"]+\.pem)"', block):
         block = block.replace(path, str(Authority(folder, Path(path).stem).file))
-    for path in re.findall(r'"(/[^"]+\.(?:secret|key|password))"', block):
+    for path in re.findall(r'"(/(?:etc|var)/[^"]+\.(?:secret|key|password))"', block):
         file = folder / Path(path).name
         file.write_text("c29tZS1zZWNyZXQtb2YtdGhpcnR5LXR3by1vY3RldHM=\n")
         file.chmod(0o600)

@@ -24,7 +24,7 @@ from sekisho.cli.doctor_files import examine_files
 from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.doctor_seals import examine_seals
 from sekisho.cli.doctor_upstreams import examine_upstreams
-from sekisho.cli.doctor_verifiers import examine_verifiers
+from sekisho.cli.doctor_verifiers import examine_verifier_tasks, examine_verifiers
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import say, say_json
 
@@ -140,6 +140,7 @@ def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[Chec
         yield from examine_clients(store, settings)
         yield from _reply_attributes(store, settings)
         yield from _notices(store, settings)
+        yield from examine_verifier_tasks(store)
     except KeyProblem as problem:
         yield CheckResult(CheckState.FAIL, "key", str(problem))
     except (StoreProblem, StoreUnavailable) as problem:

@@ -13,6 +13,7 @@ from otp_core.checks import CheckResult, CheckState
 
 if TYPE_CHECKING:
     from otp_core.settings import VerifierSettings
+    from otp_core.store.store import Store
     from otp_core.verifier.vip.client import Reply
     from sekisho.settings import Settings
 
@@ -24,6 +25,17 @@ def examine_verifiers(settings: Settings) -> Iterator[CheckResult]:
     for section in settings.verifiers:
         if section.type == "vip":
             yield from _vip(section)
+
+
+def examine_verifier_tasks(store: Store) -> Iterator[CheckResult]:
+    """What verifiers have not been told yet."""
+    from otp_core.store.verifier_tasks import open_tasks
+
+    with store.read() as connection:
+        waiting = open_tasks(connection)
+    if waiting.failed:
+        text = f"{waiting.failed} acts could not be told yet, and are tried again; the last cause: {waiting.error}"
+        yield CheckResult(CheckState.WARN, "verifiers", text)
 
 
 def _vip(section: VerifierSettings) -> Iterator[CheckResult]:
