@@ -12,6 +12,7 @@ from otp_core.model import Role
 from otp_core.store.approvals import approval_lines
 from otp_core.store.find import keys_of, keys_of_tokens
 from otp_core.store.schema import outbox
+from otp_core.store.unit_of_work import NewCustomer
 from tests.sekisho import STAFF, Customer
 from tests.web.browser import axe, browser_page, overflows, screenshot
 from tests.web.console import Console, console
@@ -273,3 +274,23 @@ def test_a_request_is_approved_by_keyboard_alone_and_the_permit_is_printed_once(
         screenshot(page, "console-permit")
         page.reload()
         assert page.locator(".permit").count() == 0
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "codes verified by vip"), ("ja", "コードの照合先：vip")])
+def test_a_token_that_is_verified_elsewhere_says_so(bank: Console, chromium: Browser, language: str, said: str) -> None:
+    token_id = f"SYMC{ord(language[0]):08d}"
+    bank.sekisho.desk.tokens.import_elsewhere([token_id], "vip", STAFF)
+    with bank.sekisho.store.work() as work:
+        record = work.token(token_id)
+    assert record is not None
+    holder = NewCustomer(f"vip-{language}", None, token_key=record.key)
+    bank.sekisho.desk.customers.import_rows([holder], [token_id], STAFF)
+    with browser_page(chromium, phone=language == "ja", language=language) as page:
+        sign_in(page, bank, Role.AUDITOR)
+        with bank.sekisho.store.read() as connection:
+            key = keys_of(connection, [holder.contract_id])[holder.contract_id]
+        page.goto(f"{bank.origin}/customers/{key}")
+        assert said in page.inner_text("main")
+        assert axe(page) == []
+        assert not overflows(page)
+        screenshot(page, f"console-verifier-{language}")
