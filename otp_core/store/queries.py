@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, false, func, select
 
 from otp_core.audit import Event, ms_of
-from otp_core.model import Kind, TokenState
+from otp_core.model import Kind, OtpUse, TokenState
 from otp_core.otp import RESYNC_NEEDED, normalise_token_id
 from otp_core.store.bindings import HeldToken, held_tokens
 from otp_core.store.schema import NOT_A_LOGIN, audit, binding, customer, meta, profile, seal, token
@@ -51,6 +51,13 @@ class TokenLine(NamedTuple):
     drift: int
     last_at: int
     verifier: str
+
+
+class TokenElsewhere(NamedTuple):
+    """A token whose codes are verified elsewhere, and whose it is."""
+
+    token_id: str
+    contract_id: str
 
 
 class AuditLine(NamedTuple):
@@ -151,6 +158,26 @@ def token_line(connection: Connection, token_id: str) -> TokenLine | None:
     """One token; None if there is none."""
     row = connection.execute(_token_lines().where(token.c.token_id == token_id)).one_or_none()
     return TokenLine(*row) if row else None
+
+
+def tokens_by_verifier(connection: Connection) -> dict[str, int]:
+    """How many tokens name each verifier. Reads every token."""
+    rows = connection.execute(select(token.c.verifier, func.count()).group_by(token.c.verifier))
+    return {str(verifier): int(number) for verifier, number in rows}
+
+
+def tokens_elsewhere(connection: Connection, verifier: str, *, after: str, limit: int) -> list[TokenElsewhere]:
+    """A page of the tokens of this verifier that are bound to an active customer, in the order of their IDs, of those
+    after ``after``; of several customers who share one, the first."""
+    query = (
+        select(token.c.token_id, func.min(customer.c.contract_id))
+        .join(binding, binding.c.token_key == token.c.key)
+        .join(customer, customer.c.key == binding.c.customer_key)
+        .where(token.c.verifier == verifier, token.c.state == TokenState.BOUND, token.c.token_id > after)
+        .where(customer.c.otp_use == OtpUse.ACTIVE)
+        .group_by(token.c.token_id)
+    )
+    return [TokenElsewhere(*row) for row in connection.execute(query.order_by(token.c.token_id).limit(limit))]
 
 
 def _token_lines() -> Select[Any]:

@@ -32,6 +32,7 @@ from sekisho.cli import (
     staff,
     tokens,
     upstreams,
+    verifiers,
 )
 from sekisho.cli.context import CliContext, Commands, default_config
 
@@ -122,6 +123,7 @@ app.add_typer(doctor.app, name="doctor")
 app.add_typer(explain.app, name="explain")
 app.add_typer(notices.app, name="notice")
 app.add_typer(upstreams.app, name="upstream")
+app.add_typer(verifiers.app, name="verifier")
 app.add_typer(config.app, name="config")
 demo.add_to(app)
 pam.add_to(app, doctor.app)

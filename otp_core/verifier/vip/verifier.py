@@ -74,12 +74,18 @@ class VipVerifier:
 
     async def is_bound(self, customer: str, token_id: str) -> bool:
         """Whether VIP knows the token as this customer's. Raises BackendSilent."""
+        return not await self.state_of(customer, token_id)
+
+    async def state_of(self, customer: str, token_id: str) -> str:
+        """How VIP knows the token otherwise than as this customer's, in words; empty where it does not. Raises
+        BackendSilent."""
         reply = await self.client.call("GetUserInfo", [("userId", _user(customer))])
         if reply.outcome is Outcome.UNKNOWN_USER:
-            return False
+            return "the customer is unknown"
         if reply.outcome is not Outcome.DONE:
             raise self._unclear(reply, token_id)
-        return token_id in {normalise_token_id(one) for one in reply.body.all("credentialId")}
+        known = {normalise_token_id(one) for one in reply.body.all("credentialId")}
+        return "" if token_id in known else "the token is not the customer's"
 
     async def _create(self, customer: str) -> None:
         reply = await self.client.call("CreateUser", [("userId", _user(customer))])
