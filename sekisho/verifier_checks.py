@@ -55,7 +55,7 @@ def problems_of_files(section: VerifierSettings) -> Iterator[tuple[str, str]]:
         yield "key", str(error)
         return
     try:
-        examine(files, datetime.now(UTC))
+        examine(files)
     except CredentialProblem as error:
         yield error.key, str(error)
 
@@ -66,8 +66,11 @@ def risks(settings: Settings) -> Iterator[Remark]:
     timeouts = {one.name: (index, one) for index, one in enumerate(settings.upstreams)}
     for index, section in enumerate(settings.verifiers):
         if (files := credentials_of(section)) is not None:
-            days = (examine(files, now) - now).days
-            if days < SOON_DAYS:
+            validity = examine(files)
+            if trouble := validity.trouble(now):
+                text = f"{files.certificate} {trouble}; until then NO CODE OF VIP IS ACCEPTED"
+                yield ("verifiers", index, "certificate"), text
+            elif (days := validity.days(now)) < SOON_DAYS:
                 text = f"{files.certificate} ends in {days} days: renew it, or no code of VIP is accepted from then on"
                 yield ("verifiers", index, "certificate"), text
             if section.timeout >= settings.radius.request_seconds:

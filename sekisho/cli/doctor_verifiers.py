@@ -47,10 +47,14 @@ def _vip(section: VerifierSettings) -> Iterator[CheckResult]:
     check, files, now = f"verifier {section.name}", credentials_of(section), datetime.now(UTC)
     assert files is not None
     try:
-        days = (examine(files, now) - now).days
+        validity = examine(files)
     except CredentialProblem as error:
         yield CheckResult(CheckState.FAIL, check, str(error))
         return
+    if trouble := validity.trouble(now):
+        yield CheckResult(CheckState.FAIL, check, f"{files.certificate} {trouble}")
+        return
+    days = validity.days(now)
     state = CheckState.WARN if days < SOON_DAYS else CheckState.OK
     yield CheckResult(state, check, f"{files.certificate} is good for {days} days more")
     try:

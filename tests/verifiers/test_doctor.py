@@ -10,6 +10,7 @@ import pytest
 from otp_core.checks import CheckState
 from sekisho.cli.doctor_verifiers import examine_verifiers
 from tests.core.settings_files import STORE, good
+from tests.ldap.certificates import Authority
 from tests.verifiers.vip_stub import Running, running_vip
 
 
@@ -38,6 +39,14 @@ def test_an_account_that_is_not_ours(vip: Running, tmp_path: Path) -> None:
     vip.vip.answers.clear()
     assert state is CheckState.FAIL
     assert "status 6001: does the certificate belong" in text
+
+
+def test_a_certificate_that_has_expired(vip: Running, tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path, "old-ca").issue("old", "bank.example", days=-1)
+    key.chmod(0o600)
+    [(state, text)] = said(tmp_path, vip.section(certificate=f'"{certificate}"', key=f'"{key}"'))
+    assert state is CheckState.FAIL
+    assert "old.pem has expired on" in text
 
 
 def test_a_service_that_is_not_there(vip: Running, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ It asks no server. What is wrong with a file is said with its name, and nothing 
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,25 +34,38 @@ class Credentials(NamedTuple):
     ca_file: Path | None
 
 
-def examine(files: Credentials, now: datetime) -> datetime:
-    """When the client certificate ends. Raises CredentialProblem for files that cannot be used at ``now``."""
+class Validity(NamedTuple):
+    """Of the client certificate."""
+
+    begins: datetime
+    ends: datetime
+
+    def trouble(self, now: datetime) -> str:
+        """Why VIP would not take it at this moment; empty for a good one."""
+        if now < self.begins:
+            return f"is not valid before {self.begins:%Y-%m-%d}"
+        if now > self.ends:
+            return f"has expired on {self.ends:%Y-%m-%d}: fetch a new one from VIP Manager"
+        return ""
+
+    def days(self, now: datetime) -> int:
+        """Whole days that are left."""
+        return (self.ends - now).days
+
+
+def examine(files: Credentials) -> Validity:
+    """How long the client certificate is good. Raises CredentialProblem for files that can never be used. One that has
+    expired is none of them: a server starts with it, because the other tokens go on working."""
     certificate = _certificate(files.certificate)
-    if certificate.not_valid_before_utc > now:
-        begins = certificate.not_valid_before_utc
-        raise CredentialProblem("certificate", f"{files.certificate} is not valid before {begins:%Y-%m-%d}")
-    ends = certificate.not_valid_after_utc
-    if ends < now:
-        what = f"{files.certificate} has expired on {ends:%Y-%m-%d}: fetch a new one from VIP Manager"
-        raise CredentialProblem("certificate", what)
     _check_key(files, certificate)
     trust(files.ca_file)
-    return ends
+    return Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def context_of(files: Credentials) -> ssl.SSLContext:
     """What the session speaks TLS with: names are verified, and the client certificate is shown. Raises
     CredentialProblem."""
-    examine(files, datetime.now(UTC))
+    examine(files)
     context = trust(files.ca_file)
     try:
         context.load_cert_chain(files.certificate, files.key, password=_no_passphrase)
