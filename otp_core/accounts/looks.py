@@ -1,4 +1,5 @@
-"""Who looked at whom: staff on the console, programs by the API. One row a minute for each of them and each customer.
+"""Who looked at whom: staff on the console, programs by the API. One row a minute for each of them and each customer;
+a list leaves a row whenever it shows somebody whom no list of the last minute has named.
 
 A look must not disturb logins: looks are kept in memory for a second at most, written in one transaction, and no login
 batch is decided anew because of them. What cannot be recorded is not shown: with too many looks that wait, the next one
@@ -48,25 +49,31 @@ class Looks:
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
-        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._seen: OrderedDict[tuple[Event, str, str], float] = OrderedDict()
         self._waiting: list[_Look] = []
         self._said_at = float("-inf")
 
     def at(self, principal: Principal, contract_id: str, what: str = "") -> None:
         """Somebody is shown a customer. ``what``: the kind of page, for the reason. Raises StoreUnavailable if looks
         cannot be recorded."""
-        if self._is_new(principal.name, contract_id):
+        if self._is_new(Event.LOOKED_AT, principal, contract_id):
             self._keep(_Look(Event.LOOKED_AT, principal, contract_id, what))
+            self._remember(Event.LOOKED_AT, principal, contract_id)
 
     def through(self, principal: Principal, contract_ids: Sequence[str], what: str) -> None:
-        """Somebody is shown a list of customers; nothing, if it is empty. One row a minute, about the first list of it.
-        Raises StoreUnavailable."""
-        if not contract_ids or not self._is_new(principal.name, ""):
+        """Somebody is shown a list of customers; nothing, if it is empty. A row for those whom no list of the last
+        minute has named: a harmless search first must not hide the next one. Raises StoreUnavailable."""
+        number, shown = len(contract_ids), contract_ids
+        if number > _NAMED:
+            shown = [f"{contract_ids[0]} to {contract_ids[-1]}"]  # of these nobody counts as named
+        new = [one for one in shown if self._is_new(Event.LOOKED_THROUGH, principal, one)]
+        if not new:
             return
-        named = ", ".join(contract_ids)
-        if len(contract_ids) > _NAMED:
-            named = f"{contract_ids[0]} to {contract_ids[-1]}"
-        self._keep(_Look(Event.LOOKED_THROUGH, principal, None, f"{what}: {len(contract_ids)} customers: {named}"))
+        number = number if number > _NAMED else len(new)
+        text = f"{what}: {number} customers: {', '.join(new)}"
+        self._keep(_Look(Event.LOOKED_THROUGH, principal, None, text))
+        for one in new:
+            self._remember(Event.LOOKED_THROUGH, principal, one)
 
     def exported(self, principal: Principal, what: str) -> None:
         """Somebody takes a file away; always a row. Raises StoreUnavailable."""
@@ -103,17 +110,18 @@ class Looks:
                     self._said_at = self._clock()
                     _log.error("looks at customers wait to be recorded", waiting=len(self._waiting), cause=str(cause))
 
-    def _is_new(self, name: str, customer: str) -> bool:
-        key, now = (name, customer), self._clock()
-        before = self._seen.get(key)
-        return before is None or now >= before + SAMPLE_SECONDS
+    def _is_new(self, event: Event, principal: Principal, shown: str) -> bool:
+        before = self._seen.get((event, principal.name, shown))
+        return before is None or self._clock() >= before + SAMPLE_SECONDS
+
+    def _remember(self, event: Event, principal: Principal, shown: str) -> None:
+        key = (event, principal.name, shown)
+        self._seen[key] = self._clock()
+        self._seen.move_to_end(key)
+        if len(self._seen) > _MOST_REMEMBERED:
+            self._seen.popitem(last=False)
 
     def _keep(self, look: _Look) -> None:
         if len(self._waiting) >= MOST_WAITING:
             raise StoreUnavailable("store: looks at customers cannot be recorded, so nobody is shown any")
         self._waiting.append(look)
-        key = (look.principal.name, look.customer or "")
-        self._seen[key] = self._clock()
-        self._seen.move_to_end(key)
-        if len(self._seen) > _MOST_REMEMBERED:
-            self._seen.popitem(last=False)

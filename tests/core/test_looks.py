@@ -46,16 +46,30 @@ def test_a_look_is_one_row_a_minute_for_each_person_and_customer(bank: Bank) -> 
     assert len(rows(bank)) == 5
 
 
-def test_a_list_is_one_row_a_minute_that_names_whom_it_showed(bank: Bank) -> None:
-    looks = Looks(bank.store, HandClock(0.0))
+def test_a_list_leaves_a_row_for_those_whom_none_of_the_last_minute_has_named(bank: Bank) -> None:
+    clock = HandClock(0.0)
+    looks = Looks(bank.store, clock)
+    many = [f"{number:03d}" for number in range(50)]
     looks.through(HANAKO, [], "search")
     looks.through(HANAKO, ["taro", "jiro"], "search")
-    looks.through(HANAKO, ["saburo"], "search")
-    looks.through(PROGRAM, [f"{number:03d}" for number in range(50)], "list")
+    looks.exported(HANAKO, "3 rows taken away")
+    looks.through(HANAKO, ["taro", "saburo"], "search")  # a harmless search first hides no other
+    looks.at(HANAKO, "saburo", "page")  # nor does a list hide a page
+    looks.through(HANAKO, ["saburo", "taro"], "list")
+    looks.through(PROGRAM, many, "list")
+    looks.through(PROGRAM, many, "list")
+    looks.through(PROGRAM, ["023"], "search")
+    clock.now = SAMPLE_SECONDS
+    looks.through(HANAKO, ["taro"], "search")
     looks.write()
     assert [reason for *_, reason in rows(bank)] == [
         "search: 2 customers: taro, jiro",
+        "3 rows taken away",
+        "search: 1 customers: saburo",
+        "page",
         "list: 50 customers: 000 to 049",
+        "search: 1 customers: 023",
+        "search: 1 customers: taro",
     ]
 
 
