@@ -236,9 +236,10 @@ class RadiusServer:
         asked = read_credentials(request, client.secret)
         signed = request.message_authenticator_at is not None
         customer, user_password = read_texts(client, asked.user_name, asked.password, signed)
-        # Includes the password: a client that repeats its authenticators must not get one code's verdict for another.
+        # Of all that decides: a client that repeats its authenticators must not get one login's verdict for another.
         request_id = bytes((request.identifier,)) + request.authenticator
-        fingerprint = self._fingerprint(b"request", client.name.encode(), request_id, user_password.encode())
+        said = (asked.user_name, asked.state or b"", user_password.encode())
+        fingerprint = self._fingerprint(b"request", client.name.encode(), request_id, *said)
         station = readable(asked.calling_station_id.decode(errors="replace")) if asked.calling_station_id else ""
         deadline = exchange.received + self._limits.request_seconds
         return Attempt(  # by position: names would take as long again, for each login
@@ -264,6 +265,7 @@ class RadiusServer:
         asked = read_chap(request)
         answer = bytes((asked.chap.identifier,)) + asked.chap.response
         request_id = bytes((request.identifier,)) + request.authenticator
+        said = (asked.user_name, asked.state or b"", answer, asked.chap.challenge)
         relayed = client.policy.mode is Mode.PASSWORD
         attempt = Attempt(
             read_customer(client, asked.user_name),
@@ -273,7 +275,7 @@ class RadiusServer:
             exchange.peer[0],
             readable(asked.calling_station_id.decode(errors="replace")),
             asked.state if relayed else None,
-            self._fingerprint(b"request", client.name.encode(), request_id, answer),
+            self._fingerprint(b"request", client.name.encode(), request_id, *said),
             exchange.received + self._limits.request_seconds,
             forwarded(asked.user_name, client.charset, request.attributes, asked.chap) if relayed else None,
         )

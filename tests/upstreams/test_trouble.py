@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.radius.tools import heard, radclient
-from tests.radius_peer import access_request, read_reply
+from tests.radius_peer import Peers, access_request, names, read_reply
 from tests.sekisho import PASSWORD, Customer, Sekisho, client_table, free_port
 from tests.sekisho import SECRET as SEKISHO_SECRET
 from tests.upstreams.raw import ACCEPT as CODE_ACCEPT
 from tests.upstreams.raw import CHALLENGE as CODE_CHALLENGE
-from tests.upstreams.raw import SECRET, STATE, RawUpstream, accepts, silent
+from tests.upstreams.raw import REJECT as CODE_REJECT
+from tests.upstreams.raw import SECRET, STATE, USER_NAME, Asked, RawUpstream, accepts, silent
 
 ACCEPT, REJECT, SILENCE = "Access-Accept", "Access-Reject", "silence"
 
@@ -93,6 +94,24 @@ def test_silence_lies_and_another_secret_are_silence_and_no_failure(tmp_path: Pa
     assert "no reply" in log
     assert "is the shared secret right?" in log
     assert PASSWORD not in log and SECRET.decode() not in log
+
+
+def test_a_gateway_that_repeats_its_authenticator_gets_no_answer_about_another_customer(tmp_path: Path) -> None:
+    """taro's password is right for taro. Behind the same identifier and authenticator it says nothing of jiro."""
+    taro_alone: list[bytes] = []
+
+    def knows_taro(asked: Asked) -> list[bytes]:
+        return [asked.reply(CODE_ACCEPT if asked.values(USER_NAME) == taro_alone else CODE_REJECT)]
+
+    with RawUpstream(knows_taro) as upstream, served(tmp_path, tables(upstream.port), client("password")) as sekisho:
+        taro, jiro = sekisho.customer(password=""), sekisho.customer(password="")
+        taro_alone.append(taro.contract_id.encode())
+        repeated = {"identifier": 7, "authenticator": bytes(16), "secret": SEKISHO_SECRET}
+        with Peers(("127.0.0.1", sekisho.port), 3) as gateways:
+            for at, (one, answer) in enumerate(((taro, ACCEPT), (jiro, REJECT), (taro, ACCEPT))):
+                packet = access_request(one.contract_id, PASSWORD, more=[(32, b"password")], **repeated)  # type: ignore[arg-type]
+                assert names([gateways.ask(packet, at=at)]) == [answer], at
+        assert len(upstream.logins) == 2, "the copy of the first one is no question more"
 
 
 def test_one_hung_upstream_of_two_delays_nobody_elses_logins(tmp_path: Path) -> None:
