@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import md5
+from hmac import compare_digest
 from typing import NamedTuple
 
 NEVER = -1
@@ -221,6 +223,11 @@ class Chap(NamedTuple):
     identifier: int
     response: bytes
     challenge: bytes
+
+    def is_made_with(self, secret: bytes) -> bool:
+        """Whether this is the answer of somebody who has this secret."""
+        made = md5(bytes((self.identifier,)) + secret + self.challenge, usedforsecurity=False).digest()
+        return compare_digest(made, self.response)
 
     def __repr__(self) -> str:
         return "Chap(...)"

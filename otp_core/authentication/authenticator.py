@@ -315,7 +315,7 @@ class Authenticator:
         """What the first factor of the attempt's policy found. Raises BackendSilent, also after the deadline."""
         attempt = question.attempt
         factor = self._first_factor(attempt.policy)
-        if factor.one_reading and question.state is None and not (question.candidates[0] or _has_chap(attempt)):
+        if factor.one_reading and question.state is None and _is_empty(attempt, question.candidates[0]):
             return FirstFinding(right=False)  # some servers take an empty password for a question who is there
         try:
             async with asyncio.timeout_at(_cancelled_at(attempt)):
@@ -405,6 +405,19 @@ class Authenticator:
         else:
             request.code_findings = (*request.code_findings, found)
             self._queue.submit(request, on_verdict)
+
+
+def _stage_of_round(policy: Policy) -> Stage:
+    """What the answer to a question of the first factor's own is a part of."""
+    return Stage.PASSWORD if policy.mode is Mode.PASSWORD else Stage.FIRST_ROUND
+
+
+def _is_empty(attempt: Attempt, password: str) -> bool:
+    """Whether nothing was typed as the password, also if only a hash of that came."""
+    if not _has_chap(attempt):
+        return not password
+    assert attempt.forwarded is not None and attempt.forwarded.chap is not None
+    return attempt.forwarded.chap.is_made_with(b"")
 
 
 def _has_chap(attempt: Attempt) -> bool:

@@ -7,9 +7,7 @@ is decided like a code that was typed. A password cannot be found so: only a has
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Callable
-from hashlib import md5
 
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.queue import OnVerdict
@@ -69,14 +67,8 @@ def code_behind(chap: Chap, record: LoginRecord | None, evaluator: Evaluator, no
     if any(token.seed is None for token in record.tokens):
         raise NotForChap("CHAP, and the codes of this customer's token are known to another server only: use PAP")
     codes = [code for token in record.tokens for code in evaluator.codes_near(token, now)]
-    found = [code for code in codes if answers(chap, code.encode())]
+    found = [code for code in codes if chap.is_made_with(code.encode())]
     return found[0] if found else _none_of(codes, record.tokens[0].digits)
-
-
-def answers(chap: Chap, secret: bytes) -> bool:
-    """Whether the answer was made with this secret."""
-    made = md5(bytes((chap.identifier,)) + secret + chap.challenge, usedforsecurity=False).digest()
-    return hmac.compare_digest(made, chap.response)
 
 
 def _none_of(codes: list[str], digits: int) -> str:

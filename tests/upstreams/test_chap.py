@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.authentication.chap import answers, code_behind
+from otp_core.authentication.chap import code_behind
 from otp_core.model import Chap
 from tests.core.bank import Bank
 from tests.radius.tools import heard, radclient
@@ -69,6 +69,16 @@ def test_a_password_is_checked_where_it_is_known(sekisho: Sekisho, upstream: Fre
     assert "CHAP-Challenge" in first and "CHAP-Password" in first and "User-Password" not in first
 
 
+def test_the_hash_of_an_empty_password_is_refused_and_nobody_is_asked(sekisho: Sekisho, upstream: FreeRadius) -> None:
+    one = sekisho.customer(password="")
+    challenge = os.urandom(16)
+    empty = b"\7" + md5(b"\7" + challenge).digest()  # noqa: S324
+    attributes = f"User-Name={one.contract_id},CHAP-Password=0x{empty.hex()},CHAP-Challenge=0x{challenge.hex()}"
+    assert heard(radclient(sekisho.port, attributes + ',NAS-Identifier="password"')) == REJECT
+    assert [row.reason for row in sekisho.audit(one.contract_id, "login.")] == ["wrong password"]
+    assert upstream.asked(one.contract_id) == []
+
+
 @pytest.mark.parametrize("client", ["append", "local"])
 def test_elsewhere_it_is_refused_without_an_attempt_and_the_log_names_the_setting(
     sekisho: Sekisho, client: str
@@ -96,4 +106,4 @@ def test_what_is_found_is_the_code_or_one_that_is_wrong_for_certain(tmp_path: Pa
     wrong = code_behind(made(b"no code"), record, bank.evaluator, now)
     assert len(wrong) == 6 and wrong not in bank.evaluator.codes_near(record.tokens[0], now)
     assert code_behind(made(b""), None, bank.evaluator, now) == ""
-    assert answers(made(b"x"), b"x") and not answers(made(b"x"), b"y")
+    assert made(b"x").is_made_with(b"x") and not made(b"x").is_made_with(b"y")
