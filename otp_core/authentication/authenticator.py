@@ -28,6 +28,7 @@ from otp_core.model import (
     BackendSilent,
     Challenge,
     Mode,
+    OpenChallenge,
     Overloaded,
     Policy,
     Silence,
@@ -225,6 +226,7 @@ class Authenticator:
         asks, one that is not ours is ignored: gateways repeat what other servers gave them."""
         try:
             challenge = await self._login_reader.open_challenge(state)
+            is_asked = challenge is not None and await self._is_asked(challenge, attempt)
         except BackendSilent as error:
             on_verdict(Silence(str(error)))
             return
@@ -234,8 +236,21 @@ class Authenticator:
             self._first_round(attempt._replace(challenge=None), on_verdict)
         elif challenge is None or challenge.first_factor_state is None:
             self._submit_second_round(attempt, on_verdict)
+        elif not is_asked:
+            # The first factor is not told: its question would be used up, by somebody whom it was not put to.
+            gone = FirstFinding(right=False, reason=Finding.CHALLENGE_GONE)
+            self._submit(LoginRequest(attempt, _stage_of_round(policy), gone), on_verdict)
         else:
             await self._check_and_submit(attempt, challenge.first_factor_state, on_verdict)
+
+    async def _is_asked(self, challenge: OpenChallenge, attempt: Attempt) -> bool:
+        """Whether it is a question that was put to this customer at this client. The evaluator looks again, and at the
+        time. Raises BackendSilent."""
+        if challenge.first_factor_state is None:
+            return False
+        record = await self._login_reader.login_record(attempt.customer)
+        mine = record is not None and record.customer_key == challenge.customer_key
+        return mine and challenge.client == attempt.client
 
     async def _check_and_submit(self, attempt: Attempt, state: bytes | None, on_verdict: OnVerdict) -> None:
         """Throttle, first factor, queue. The throttle hears of the verdict, whatever it is."""
@@ -264,7 +279,10 @@ class Authenticator:
 
         def deliver(verdict: Verdict) -> None:
             with until_verdict:
-                if isinstance(verdict, Accept | Challenge):
+                if isinstance(verdict, Challenge) and verdict.prompt is not None:
+                    # Neither right nor wrong yet. Counted as right, it would forget the wrong answers before it.
+                    self._take_back(attempt)
+                elif isinstance(verdict, Accept | Challenge):
                     # By the verdict, not by the password: otherwise the next delay would tell that it was right.
                     self._passed(attempt)
             on_verdict(verdict)
@@ -294,8 +312,10 @@ class Authenticator:
 
     def _not_looked_at(self, error: BackendSilent, attempt: Attempt) -> None:
         """An outage is nobody's wrong password. What strangers bring about by asking too much still is."""
-        if isinstance(error, Overloaded):
-            return
+        if not isinstance(error, Overloaded):
+            self._take_back(attempt)
+
+    def _take_back(self, attempt: Attempt) -> None:
         self._throttle.take_back(attempt.customer, counted_station(attempt))
         if station := self._station_over_all(attempt):
             self._stations.take_back("", station)
@@ -358,8 +378,7 @@ class Authenticator:
             else:
                 readings, most = self._readings.all_of(attempt, record)
         else:
-            stage = Stage.PASSWORD if attempt.policy.mode is Mode.PASSWORD else Stage.FIRST_ROUND
-            readings, most = [(LoginRequest(attempt, stage), attempt.user_password)], 1
+            readings, most = [(LoginRequest(attempt, _stage_of_round(attempt.policy)), attempt.user_password)], 1
         passwords = tuple(password for _, password in readings)
         found = await self._ask_first_factor(Question(attempt, passwords, most, state))
         request = readings[-1][0]

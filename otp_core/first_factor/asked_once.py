@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Protocol
 
 from otp_core.first_factor import FirstFactor, FirstFinding, NextRound, Question
@@ -54,22 +55,35 @@ class AskedOnce:
         """See ``FirstFactor``. Raises BackendSilent."""
         key = question.attempt.fingerprint
         if not key:
-            return await self._factor.check(question)
+            return await self._ask(question)
         kept = await self._claimed(key, question.attempt.deadline)
         if kept is not None:
             return kept
         try:
-            found = await self._factor.check(question)
+            found = await self._ask(question)
         except BaseException:
             self._answers.release(key)
             raise
         self._answers.settle(key, sealed(self._sealer, key, _value_of(found)))
         return found
 
+    async def _ask(self, question: Question) -> FirstFinding | NextRound:
+        """The first factor. Of several answers to one question of its own, at whatever processes they arrive, the first
+        one is passed on. Raises BackendSilent: then the question may be answered again."""
+        if question.state is None:
+            return await self._factor.check(question)
+        key = _key_of_round(question.state)
+        if self._answers.claim(key, _seconds_left(question.attempt.deadline)) is not True:
+            return FirstFinding(right=False, reason=Finding.CHALLENGE_GONE)
+        try:
+            return await self._factor.check(question)
+        except BaseException:
+            self._answers.release(key)
+            raise
+
     async def _claimed(self, key: int, deadline: float) -> FirstFinding | NextRound | None:
         """None: it is for us to ask. Otherwise what another copy was answered. Raises BackendSilent."""
-        loop = asyncio.get_running_loop()
-        left = KEEP_SECONDS if math.isinf(deadline) else max(0.0, deadline - loop.time()) + 2
+        loop, left = asyncio.get_running_loop(), _seconds_left(deadline)
         while True:
             claimed = self._answers.claim(key, left)
             if claimed is True:
@@ -98,6 +112,18 @@ class KeptAttributes:
         key = _own_key(fingerprint)
         kept = self._answers.find(key)
         return None if kept is None else opened(self._sealer, key, kept)
+
+
+def _seconds_left(deadline: float) -> float:
+    """For which a claim holds: until whoever made it has given up for certain."""
+    if math.isinf(deadline):
+        return KEEP_SECONDS
+    return max(0.0, deadline - asyncio.get_running_loop().time()) + 2
+
+
+def _key_of_round(state: bytes) -> int:
+    """Sealed under a random name, it is another one for each question."""
+    return int.from_bytes(blake2b(state, digest_size=8).digest(), "big", signed=True) or 1
 
 
 def _own_key(fingerprint: int) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from otp_core.first_factor import FirstFinding, NextRound, Question
 from otp_core.first_factor.unasked import Unasked
+from otp_core.login.policy import Delays
 from otp_core.login.table import FINDING_TEXT, Finding
 from otp_core.model import Accept, BackendSilent, Challenge, Mode, Policy, Reject, Silence
 from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, PASSWORD, Bank
@@ -169,6 +170,7 @@ def test_its_state_is_good_once_for_this_customer_and_this_client_and_not_for_a_
             assert await door.why(taro, "4711", policy, challenge=state, client="other") == Finding.CHALLENGE_GONE
             # A client whose first factor has no rounds takes every State for one that asks for the code.
             assert await door.why(taro, taro.code(), CHALLENGE, challenge=state) == Finding.CHALLENGE_GONE
+            assert len(directory.questions) == 1, "nobody has answered it yet"
             assert isinstance(await door.says(taro, "4711", policy, challenge=state), Challenge)
             assert await door.why(taro, "4711", policy, challenge=state) == Finding.CHALLENGE_GONE
             state = await door.asked(taro, "sesame", policy)
@@ -176,6 +178,25 @@ def test_its_state_is_good_once_for_this_customer_and_this_client_and_not_for_a_
             assert await door.why(taro, "4711", policy, challenge=state) == Finding.CHALLENGE_GONE
             bank.clock.now += 30
             assert await door.says(taro, taro.code(), CODE) == Accept(), "none of this was a wrong code"
+
+    run(scene)
+
+
+def test_wrong_answers_to_its_questions_are_slowed_down_whoever_knows_the_password(tmp_path: Path) -> None:
+    bank, directory = Bank(tmp_path), Directory(asks=True)
+    taro = bank.customer()
+
+    async def scene() -> None:
+        async with entrance(
+            bank, KnownPasswords(), delays=Delays(2, 60, 60), more_factors={ELSEWHERE: directory}
+        ) as door:
+            for pin in ("0001", "0002"):
+                state = await door.asked(taro, "sesame", elsewhere(PASSWORD))
+                assert await door.why(taro, pin, elsewhere(PASSWORD), challenge=state) == Finding.WRONG_PASSWORD
+            assert door.throttle.failures(taro.contract_id, "gateway") == 2, "a question is no success"
+            state = await door.asked(taro, "sesame", elsewhere(PASSWORD))
+            assert await door.says(taro, "4711", elsewhere(PASSWORD), challenge=state) == Accept(GROUP)
+            assert door.throttle.failures(taro.contract_id, "gateway") == 0
 
     run(scene)
 

@@ -135,6 +135,36 @@ async def test_other_requests_and_attempts_without_a_fingerprint_have_no_copies(
 
 
 @in_loop
+async def test_of_several_answers_to_one_question_one_is_passed_on(tmp_path: Path) -> None:
+    """Also at two processes: whoever sends a thousand PINs at once has tried one."""
+    path, elsewhere, other = tmp_path / "a", Elsewhere(FirstFinding(right=False)), Elsewhere(FOUND[0])
+    one = AskedOnce(elsewhere, SharedAnswers(path), SEALER)
+    two = AskedOnce(other, SharedAnswers(path), SEALER)
+    waiting = [asyncio.ensure_future(one.check(question(1)._replace(state=b"pin")))]
+    await asyncio.sleep(0)
+    gone = FirstFinding(right=False, reason=Finding.CHALLENGE_GONE)
+    for number, asked in enumerate((one, two, one, two)):
+        assert await asked.check(question((0, 0, 2, 3)[number])._replace(state=b"pin")) == gone
+    elsewhere.told.set()
+    assert await asyncio.gather(*waiting) == [FirstFinding(right=False)]
+    assert await two.check(question(4)._replace(state=b"pin")) == gone, "and later"
+    assert (elsewhere.asked, other.asked) == (1, 0)
+    other.told.set()
+    assert await two.check(question(5)._replace(state=b"the next question")) == FOUND[0]
+
+
+@in_loop
+async def test_a_question_whose_answer_nobody_took_may_be_answered_again(table: Path) -> None:
+    elsewhere = Elsewhere()
+    elsewhere.told.set()
+    one = AskedOnce(elsewhere, SharedAnswers(table), SEALER)
+    with pytest.raises(BackendSilent):
+        await one.check(question(1)._replace(state=b"pin"))
+    elsewhere.answer = FOUND[0]
+    assert await one.check(question(2)._replace(state=b"pin")) == FOUND[0]
+
+
+@in_loop
 async def test_an_answer_that_somebody_moved_to_another_request_is_none(table: Path) -> None:
     """Whoever can write the file cannot make one customer's acceptance another one's."""
     answers = SharedAnswers(table)
