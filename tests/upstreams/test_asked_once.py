@@ -143,8 +143,9 @@ async def test_of_several_answers_to_one_question_one_is_passed_on(tmp_path: Pat
     waiting = [asyncio.ensure_future(one.check(question(1)._replace(state=b"pin")))]
     await asyncio.sleep(0)
     gone = FirstFinding(right=False, reason=Finding.CHALLENGE_GONE)
-    for number, asked in enumerate((one, two, one, two)):
-        assert await asked.check(question((0, 0, 2, 3)[number])._replace(state=b"pin")) == gone
+    async with asyncio.timeout(5):
+        for number, asked in enumerate((one, two, one, two)):
+            assert await asked.check(question((0, 0, 2, 3)[number])._replace(state=b"pin")) == gone
     elsewhere.told.set()
     assert await asyncio.gather(*waiting) == [FirstFinding(right=False)]
     assert await two.check(question(4)._replace(state=b"pin")) == gone, "and later"
