@@ -34,7 +34,8 @@ from sekisho.cli import (
     upstreams,
     verifiers,
 )
-from sekisho.cli.context import CliContext, Commands, default_config
+from sekisho.cli.context import CliContext, Commands, ExitCode, default_config
+from sekisho.cli.output import complain
 
 __all__ = ["app", "main"]
 
@@ -134,4 +135,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _refuse_what_is_no_text(sys.argv[1:])
     app()
+
+
+def _refuse_what_is_no_text(words: list[str]) -> None:
+    """Octets that the terminal's encoding does not know, or cut off inside a letter: the store holds text alone. The
+    word is not shown, because it may be a code."""
+    for number, word in enumerate(words, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            complain(f"argument {number} is no text in UTF-8: is the terminal set to another encoding?")
+            sys.exit(ExitCode.USAGE)

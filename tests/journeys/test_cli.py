@@ -69,6 +69,16 @@ def test_the_help_tells_the_exit_codes(at: CommandLine) -> None:
     assert all(f"  {code} " in told for code in (0, 1, 2, 3, 4, 130))
 
 
+@pytest.mark.parametrize("words", [("customer", "edit", "1", "--name"), ("customer", "lock", "1", "--reason")])
+def test_an_argument_that_is_no_text_is_refused_before_anything_is_opened(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "sekisho", *words, "\udcffsecret"]
+    done = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        f"sekisho: argument {len(words) + 1} is no text in UTF-8: is the terminal set to another encoding?\n"
+    )
+
+
 def test_the_help_waits_for_no_database_and_no_cryptography() -> None:
     slow = ("sqlalchemy", "pydantic", "argon2", "cryptography", "structlog", "rich")
     code = f"import sys, sekisho.cli; print([name for name in {slow} if name in sys.modules])"
