@@ -42,7 +42,9 @@ _KINDS = tuple(
 _BETWEEN_TOKENS = re.compile("[;；]")
 _LONGEST_NAME = 200
 _LONGEST_EMAIL = 254
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_NO_SPECIALS = r"[^@\s<>(),;:\"\\\[\]]+"
+"""RFC 5322, section 3.2.3: with one of these, a header would hold another address, or several."""
+_EMAIL = re.compile(f"{_NO_SPECIALS}@{_NO_SPECIALS}")
 _LONGEST_ATTRIBUTES = 16_384
 _PAIR = re.compile(
     r"\s*(?P<name>[A-Za-z0-9][A-Za-z0-9._:-]*)\s*="

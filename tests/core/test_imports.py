@@ -309,6 +309,7 @@ def test_quoted_attributes_are_read_as_they_are_written(attributes: dict[str, st
         ("contract_id,reading", f"1,{'x' * 201}", "reading", "200"),
         ("contract_id,email", "1,taro", "email", "name@example.jp"),
         ("contract_id,email", "1,a@b@c", "email", "name@example.jp"),
+        ("contract_id,email", '1,"mallory,a@b.jp"', "email", "name@example.jp"),
         ("contract_id,language", "1,fr", "language", "ja or en"),
         ("contract_id,attributes", "1,gold", "attributes", "Name=value"),
         ("contract_id,attributes", "1,Filter-Id=", "attributes", "Name=value"),

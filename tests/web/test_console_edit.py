@@ -80,6 +80,8 @@ def test_what_is_changed_is_known_found_and_recorded_by_the_names_of_its_fields(
         ("name", "x" * 201, None),
         ("name", "a\x00b", "no line break or tab"),
         ("email", "nobody", "That is no e-mail address"),
+        ("email", "mallory,hanako@example.jp", "That is no e-mail address"),
+        ("email", "<hanako@example.jp>", "That is no e-mail address"),
         ("language", "fr", "Choose a language"),
         ("attributes", "gold", "The reply attributes cannot be sent"),
         ("attributes", "No-Such-Attribute=1", "The reply attributes cannot be sent"),
