@@ -48,6 +48,11 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
+def _example(body: dict[str, str]) -> ConfigDict:
+    """A body as it may be, for the document."""
+    return ConfigDict(json_schema_extra={"examples": [dict(body)]})
+
+
 # What is asked
 
 
@@ -99,19 +104,25 @@ class Reasoned(Model):
 
 
 class Act(Reasoned):
-    pass
+    model_config = _example({"reason": "asked by telephone", "ticket": "4711"})
 
 
 class Enrol(Reasoned):
+    model_config = _example({"token_id": "VSMT12345678", "code": "492039", "ticket": "4711"})
+
     token_id: Typed
     code: Secret = Field(description="That the token shows now.", repr=False)
 
 
 class Suspend(Reasoned):
+    model_config = _example({"code": "492039", "reason": "asked by telephone"})
+
     code: Secret | None = Field(None, description="Of a token of the customer's. Left out: without one.", repr=False)
 
 
 class ChangeDevice(Reasoned):
+    model_config = _example({"token_id": "VSMT87654321", "code": "492040", "old_code": "492039"})
+
     token_id: Typed = Field(description="The new token.")
     code: Secret = Field(description="That the new token shows now.", repr=False)
     old_code: Secret | None = Field(None, description="Of a token that the customer has.", repr=False)
@@ -128,16 +139,22 @@ class ChangeDevice(Reasoned):
 
 
 class ReportLost(Reasoned):
+    model_config = _example({"reason": "lost on a train", "ticket": "4711"})
+
     token_id: Typed | None = Field(None, description="Which one, of a customer who has several.")
 
 
 class Resynchronise(Reasoned):
+    model_config = _example({"first": "492039", "second": "108563"})
+
     first: Secret = Field(description="A code.", repr=False)
     second: Secret = Field(description="The code after it.", repr=False)
     token_id: Typed | None = Field(None, description="Which one, of a customer who has several.")
 
 
 class Check(Model):
+    model_config = _example({"contract_id": "1234567", "code": "492039"})
+
     contract_id: Typed
     password: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = Field(None, repr=False)
     code: Secret | None = Field(None, description="Checked with the password, or alone.", repr=False)

@@ -24,6 +24,9 @@ _OF_HTTP = {
 }
 """Answers to what no operation was asked: by status, the same for all."""
 
+_NAMED = {"contract_id": "1234567", "token_id": "VSMT12345678", "number": "1"}
+"""What the parts of a path look like."""
+
 _RATE = {
     "RateLimit-Limit": "Requests a second that the key may make.",
     "RateLimit-Remaining": "That it may make at once.",
@@ -40,8 +43,6 @@ _OF_STATUS = {
 
 _BEFORE_THE_RATE = frozenset({400, 401, 403, 503})
 """Answers that may be given before the key's rate is known."""
-
-_NEVER_RATED = frozenset(_OF_HTTP) - _BEFORE_THE_RATE
 _IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -85,7 +86,7 @@ def document(operations: Iterable[Operation], origin: str) -> dict[str, Any]:
 
 
 def _models(one: Operation) -> list[type[BaseModel]]:
-    return [model for _, model in one.answers.values()] + ([one.body] if one.body else [])
+    return [model for model in (one.body, *(answer for _, answer in one.answers.values())) if model is not None]
 
 
 def _operation(one: Operation) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def _operation(one: Operation) -> dict[str, Any]:
         found["parameters"] = parameters
     if one.body is not None:
         needed = any(field.is_required() for field in one.body.model_fields.values())
-        found["requestBody"] = {"required": needed, "content": _json(one.body)}
+        found["requestBody"] = {"required": needed, "content": _content(one.body)}
     return found
 
 
@@ -107,7 +108,7 @@ def _of_path(one: Operation) -> list[dict[str, Any]]:
     for name in re.findall(r"\{([a-z_]+)\}", one.path):
         pattern = one.patterns.get(name)
         text = {"type": "string", "pattern": f"^{pattern}$"} if pattern else {"type": "string", "minLength": 1}
-        found.append({"name": name, "in": "path", "required": True, "schema": text})
+        found.append({"name": name, "in": "path", "required": True, "example": _NAMED[name], "schema": text})
     return found
 
 
@@ -134,7 +135,7 @@ def _resolved(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 def _responses(one: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {
-        str(status): {"description": text, "headers": _headers(one, status), "content": _json(model)}
+        str(status): {"description": text, "headers": _headers(one, status), "content": _content(model)}
         for status, (text, model) in one.answers.items()
     }
     statuses = {MEANINGS[type_].status for type_ in one.every_problem} if one.scopes else set()
@@ -152,7 +153,8 @@ def _headers(one: Operation, status: int) -> dict[str, Any]:
     """Of an answer with this status. Those of the rate are required where only a key that is good from there gets so
     far."""
     found = {name: _header(text, "string") for name, text in _OF_STATUS.get(status, {}).items()}
-    if one.scopes and status not in _NEVER_RATED:
+    is_of_http = status not in one.answers and status not in {MEANINGS[type_].status for type_ in one.every_problem}
+    if one.scopes and not is_of_http:
         required = status not in _BEFORE_THE_RATE
         found.update({name: _header(text, "integer", required=required) for name, text in _RATE.items()})
     return found
@@ -162,5 +164,7 @@ def _header(text: str, type_: str, *, required: bool = True) -> dict[str, Any]:
     return {"description": text, "required": required, "schema": {"type": type_}}
 
 
-def _json(model: type[BaseModel]) -> dict[str, Any]:
+def _content(model: type[BaseModel] | None) -> dict[str, Any]:
+    if model is None:
+        return {"text/html": {"schema": {"type": "string"}}}
     return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}

@@ -65,14 +65,15 @@ class Call:
 
 
 JSON = "application/json"
+HTML = "text/html"
 PROBLEM_JSON = "application/problem+json"
 
 
 class Answer(NamedTuple):
-    """A status, a JSON object, further headers, and which kind of JSON it is."""
+    """A status, a JSON object or the text of a page, further headers, and which of them it is."""
 
     status: int
-    shape: Mapping[str, object]
+    shape: Mapping[str, object] | str
     headers: Mapping[str, str] = {}
     content_type: str = JSON
 
@@ -85,8 +86,8 @@ def answer_of(problem: ProblemError) -> Answer:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """``name``: unique, in camel case, for programs that are made from the document. ``scopes``: the key has to have
-    one of them; empty: no key is needed. ``query``, ``body``: models of what is taken; ``answers``: by status, and
-    ``problems`` besides those that all have."""
+    one of them; empty: no key is needed. ``query``, ``body``: models of what is taken; ``answers``: by status, and a
+    page has no model; ``problems``: besides those that all have."""
 
     name: str
     method: str
@@ -94,7 +95,7 @@ class Operation:
     summary: str
     scopes: tuple[Scope, ...]
     handler: Callable[[Call], Awaitable[Answer]]
-    answers: Mapping[int, tuple[str, type[BaseModel]]]
+    answers: Mapping[int, tuple[str, type[BaseModel] | None]]
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     problems: tuple[ProblemType, ...] = ()

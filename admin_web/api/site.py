@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cached_property
 
 import structlog
 from aiohttp import web
@@ -15,7 +16,8 @@ from admin_web.api.gate import RATE, Gate
 from admin_web.api.lists import Lists
 from admin_web.api.models import OpenApi
 from admin_web.api.openapi import document
-from admin_web.api.operations import Answer, Call, Operation, answer_of
+from admin_web.api.operations import HTML, Answer, Call, Operation, answer_of
+from admin_web.api.page import PAGE_HEADERS, page_of
 from admin_web.api.problems import ProblemError, ProblemType, problem_of_status
 from admin_web.api.reading import MAX_BODY_BYTES, read_body, read_query
 from admin_web.api.settings import ApiSettings
@@ -55,7 +57,16 @@ class ApiSite:
             self._about,
             {200: ("The document", OpenApi)},
         )
-        return [about, *self._lists.operations(), *self._acts.operations(), *self._checks.operations()]
+        page = Operation(
+            "getPage",
+            "GET",
+            "/api/v1/docs",
+            "This document as a page for people; no key is needed",
+            (),
+            self._show,
+            {200: ("The page", None)},
+        )
+        return [about, page, *self._lists.operations(), *self._acts.operations(), *self._checks.operations()]
 
     def application(self) -> web.Application:
         """The routes, with the security middleware outermost."""
@@ -83,6 +94,14 @@ class ApiSite:
 
     async def _about(self, call: Call) -> Answer:
         return Answer(200, self._document)
+
+    async def _show(self, call: Call) -> Answer:
+        return Answer(200, self._page, PAGE_HEADERS, HTML)
+
+    @cached_property
+    def _page(self) -> str:
+        """Made for the first who asks."""
+        return page_of(self._document)
 
     async def _admit(self, request: web.Request) -> web.Response | None:
         """The answer to a request that is not admitted, and whose body is not read; None: it is."""
@@ -127,6 +146,7 @@ class ApiSite:
 def respond(request: web.Request, answer: Answer) -> web.Response:
     """The answer, which no cache keeps, with where the key stands with its rate."""
     rate = request.get(RATE)
-    text = json.dumps(answer.shape, ensure_ascii=False)
+    shape = answer.shape
+    text = shape if isinstance(shape, str) else json.dumps(shape, ensure_ascii=False)
     headers = {**(rate.headers if rate else {}), **answer.headers}
     return web.Response(status=answer.status, text=text, content_type=answer.content_type, headers=headers)

@@ -23,7 +23,7 @@ from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
 
 @dataclass
 class Told:
-    """An answer: its status, headers and JSON."""
+    """An answer: its status, headers and JSON, or the text of a page."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -79,7 +79,8 @@ class Api:
             text = response.read()
         finally:
             connection.close()
-        return Told(response.status, response.headers, json.loads(text))
+        is_page = response.headers.get_content_type() == "text/html"
+        return Told(response.status, response.headers, text.decode() if is_page else json.loads(text))
 
     def get(self, path: str, key: str | None = None, **headers: str) -> Told:
         return self.ask("GET", path, None, key=key, raw=None, **headers)

@@ -75,7 +75,8 @@ def body_of(data: st.DataObject, one: Operation) -> bytes | None:
 def holds(told: Told, one: Operation) -> None:
     """Whether the document says that this may be answered."""
     if told.status in one.answers:
-        one.answers[told.status][1].model_validate_json(json.dumps(told.json))
+        model = one.answers[told.status][1]
+        assert model is None or model.model_validate_json(json.dumps(told.json))
         return
     problem = Problem.model_validate_json(json.dumps(told.json))
     assert told.status < 500, told.json

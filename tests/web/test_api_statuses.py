@@ -113,6 +113,7 @@ def approved(counter: Counter) -> Customer:
 
 STATES: dict[tuple[str, int], State] = {
     ("getDocument", 200): lambda _: ("", {}),
+    ("getPage", 200): lambda _: ("", {}),
     ("listCustomers", 200): lambda _: ("", {}),
     ("getCustomer", 200): customer(bound),
     ("getCustomer", 404): lambda _: ("nobody", {}),
