@@ -64,8 +64,8 @@ class VerifiedOnce:
         fingerprint, now = self._fingerprint(b"verified", question, question.code.encode()), self._now()
 
         def remember() -> bool:
-            with self._store.aside() as connection:  # no batch that is under way is decided anew for it
-                return remember_code(connection, fingerprint, now, now + REMEMBERED_SECONDS * 1000)
+            with self._store.work_aside() as work:  # no batch that is under way is decided anew for it
+                return remember_code(work.connection, fingerprint, now, now + REMEMBERED_SECONDS * 1000)
 
         if await retry_while_busy(remember):
             return found
