@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PACKAGES := python3-venv python3-dev gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
             chromium fonts-ipafont-gothic faketime sqlite3 procps iproute2 e2fsprogs \
             curl make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
-            libpam-google-authenticator systemd slapd ldap-utils prometheus
+            libpam-google-authenticator systemd slapd ldap-utils prometheus \
+            rsyslog rsyslog-openssl
 JOBS ?= $(shell nproc)
 # Tests wait more than they compute.
 TESTERS ?= $(shell expr $(JOBS) + 1)

@@ -53,6 +53,9 @@ def problems(settings: Settings) -> Iterator[Remark]:
     yield from radius_server.settings.problems(settings.radius)
     yield from first_factor_checks.problems(settings)
     yield from verifier_checks.problems(settings)
+    if settings.syslog is not None and settings.audit is None:
+        text = "needs [audit]: only rows that are sealed are sent, because behind them none comes late"
+        yield ("syslog",), text
     if settings.pam is not None and (reason := _no_place_for_a_socket(settings.pam.socket, settings)):
         yield (
             ("pam", "socket"),

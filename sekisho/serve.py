@@ -41,6 +41,8 @@ from sekisho.sealing_process import run_sealer, seal_beside
 from sekisho.settings import Settings, load
 from sekisho.store_watch import STORE_STOPPED, end_with_store, put_store_right
 from sekisho.supervisor import SIGNALS, Role, supervise
+from sekisho.syslog_process import NAME as SYSLOG
+from sekisho.syslog_process import run_syslog
 from sekisho.wiring import open_application, open_failures
 
 _log = structlog.get_logger("sekisho")
@@ -49,7 +51,7 @@ _ASKING = frozenset({"console", "api"})
 
 _RESTART_SECTIONS = (
     "store", "login", "password", "throttle", "upstreams", "first_factors", "verifiers", "notices", "audit",
-    "metrics", "log",
+    "syslog", "metrics", "log",
 )  # fmt: skip
 """Sections that a reload does not apply. The doors' own sections: see ``Door.reload``."""
 
@@ -112,6 +114,8 @@ def _run(
         roles.append(_checkpoints(settings, given[len(plan)]))
     if sealed:
         roles.append(_seals(settings, given[-1]))
+    if settings.syslog is not None:
+        roles.append(Role(SYSLOG, lambda life, _: run_syslog(settings, life), essential=False))
     beats = heartbeats(len(roles) + 1)
     if (role := metrics_role(settings, roles, given, beats)) is not None:
         roles.append(role)

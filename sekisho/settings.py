@@ -22,6 +22,7 @@ from otp_core.settings import (
     NoticesSettings,
     PasswordSettings,
     StoreSettings,
+    SyslogSettings,
     ThrottleSettings,
     UpstreamSettings,
     VerifierSettings,
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     pam: PamSettings | None = None
     notices: NoticesSettings | None = None
     audit: AuditSettings | None = None
+    syslog: SyslogSettings | None = None
     metrics: MetricsSettings | None = None
     log: LogSettings = Field(default_factory=LogSettings)
 

@@ -43,6 +43,7 @@ WHOLE_PAGES = {
     "docs/audit.md": "tests/journeys/test_audit_page.py",
     "docs/operations.md": "tests/journeys/test_operations_page.py",
     "docs/imports.md": "tests/core/test_imports_page.py",
+    "docs/syslog.md": "tests/syslog/test_syslog.py",
 }
 """Pages whose every block is fed by one test."""
 

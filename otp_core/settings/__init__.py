@@ -18,6 +18,7 @@ from otp_core.settings.sections import (
     StoreSettings,
     ThrottleSettings,
 )
+from otp_core.settings.syslog import SyslogSettings
 from otp_core.settings.values import Address
 from otp_core.settings.verifiers import VerifierSettings
 
@@ -35,6 +36,7 @@ __all__ = [
     "PasswordSettings",
     "Problem",
     "StoreSettings",
+    "SyslogSettings",
     "ThrottleSettings",
     "UpstreamSettings",
     "VerifierSettings",

@@ -23,7 +23,7 @@ from otp_core.store.store import Store
 LAST_BACKUP = "last backup"
 """Key in ``meta``: when the newest backup was made, and where."""
 
-_ENDINGS = ("", "-wal", "-shm", "-journal", "-turn", ".mark", ".state", ".acts", ".acts.1")
+_ENDINGS = ("", "-wal", "-shm", "-journal", "-turn", "-syslog", ".mark", ".state", ".acts", ".acts.1")
 
 
 class LastBackup(NamedTuple):

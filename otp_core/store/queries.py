@@ -302,6 +302,11 @@ def newest_seal(connection: Connection) -> str | None:
     return connection.execute(select(seal.c.body).order_by(seal.c.number.desc()).limit(1)).scalar()
 
 
+def sealed_until(connection: Connection) -> int:
+    """The id up to which the audit trail is sealed: no row comes at or below it any more. 0: nothing is."""
+    return connection.execute(select(func.max(seal.c.until_id))).scalar() or 0
+
+
 def unsealed_seconds(connection: Connection, now: float) -> float:
     """The age of the oldest audit row that no seal covers, in seconds at ``now`` (since the epoch); 0 for none."""
     sealed = select(func.coalesce(func.max(seal.c.until_id), 0)).scalar_subquery()
