@@ -55,7 +55,7 @@ class Stream:
             while writer.transport.get_write_buffer_size() or _unacknowledged(writer):
                 self._check()
                 await asyncio.sleep(_LOOK_SECONDS)
-            await asyncio.sleep(0)  # a reset empties the queue too, and is seen a turn later
+            await asyncio.sleep(_LOOK_SECONDS)  # a reset empties the queue too; by then the loop has seen it
             self._check()
 
     def close(self) -> None:
