@@ -100,7 +100,7 @@ def test_an_act_that_meets_a_conflict_is_run_again_and_leaves_one_run(tmp_path: 
     CALLS[act](plain.bank.desk, plain, who)
     store = failing(at.bank, conflicts=1)
     result = CALLS[act](on(store, at.bank), at, who)
-    assert store.runs == 2
+    assert store.runs == (3 if act is Act.FIND_TOKEN else 2), "what was looked at is written down by itself"
     assert numbers(at.bank) == numbers(plain.bank)
     trail = at.bank.audit()
     assert [(row.event, row.actor, row.customer) for row in trail] == [

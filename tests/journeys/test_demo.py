@@ -283,9 +283,14 @@ def test_a_folder_into_which_others_may_put_links_is_left_alone(tmp_path: Path) 
     assert victim.read_text() == "kept"
 
 
-@pytest.mark.parametrize("name", ['a"\nmode = "code', "a?mode=memory", "a\\b", "a\x1b[31m", os.fsdecode(b"a\xff")])
+@pytest.mark.parametrize("name", ['a"\nmode = "code', "a?mode=memory", "a\\b", "a\x1b[31m"])
 def test_a_folder_whose_name_would_be_read_as_something_else_is_refused(tmp_path: Path, name: str) -> None:
     assert "choose a folder without quotes" in refused(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    assert "is no text in UTF-8" in refused(tmp_path / os.fsdecode(b"a\xff"))
     assert not list(tmp_path.iterdir())
 
 

@@ -158,6 +158,10 @@ def explained(at: CommandLine, name: str, client: str, *more: str, user_password
     return found
 
 
+_WRITTEN_LATER = ("client_", "login_remark")
+"""Tables to which a server adds every few seconds what it has answered before."""
+
+
 def everything(sekisho: Sekisho, *, meta: bool = True) -> dict[str, object]:
     """Every row of the store, the audit trail's too, and the counts of wrong passwords beside it. ``meta``: also where
     a server notes the time."""
@@ -165,7 +169,7 @@ def everything(sekisho: Sekisho, *, meta: bool = True) -> dict[str, object]:
         rows: dict[str, object] = {
             table.name: sorted(map(repr, connection.execute(select(table))))
             for table in metadata.sorted_tables
-            if meta or table.name != "meta"
+            if (meta or table.name != "meta") and not table.name.startswith(_WRITTEN_LATER)
         }
     failures = sekisho.database.with_name(f"{sekisho.database.name}-failures")
     return {**rows, "failures": failures.read_bytes() if failures.exists() else b""}

@@ -100,7 +100,7 @@ def filled(disk: Path) -> Iterator[None]:
 
 def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     """What a quota does, without root: the write-ahead log meets its limit in the middle of work."""
-    limit = ("prlimit", f"--fsize={160 * 1024}")
+    limit = ("prlimit", f"--fsize={320 * 1024}")
     with sekisho_and_peers(tmp_path, prefix=limit) as (sekisho, peers), contextlib.ExitStack() as stack:
         heard: dict[str, str] = {}
         stack.enter_context(log_kept(sekisho))
