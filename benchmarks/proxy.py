@@ -223,7 +223,7 @@ def _results(facts: dict[str, Any], samples: dict[tuple[str, int], list[Sample]]
 def _contenders(folder: Path, product: Product) -> Iterator[list[Contender]]:
     behind = Door(free_port(), "127.0.0.1", secrets.token_hex(16).encode())
     front = Door(free_port(), "127.0.0.2", secrets.token_hex(16).encode())
-    relay, code = (Door(0, f"127.0.0.{number}", secrets.token_hex(16).encode()) for number in (5, 6))
+    relay, code = (Door(0, f"127.0.0.{number}", secrets.token_hex(16).encode()) for number in (21, 22))
     more = _upstream(behind) + _client("password", relay) + _client("append", code)
     for name in ("behind", "front", "sekisho"):
         (folder / name).mkdir(mode=0o700)
