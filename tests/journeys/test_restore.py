@@ -92,6 +92,7 @@ def test_a_used_code_a_stolen_token_and_300_counters_after_a_restore(at: Command
     assert re.search(r"in use by process \d+ \(.*serve\).*: stop the server first", said)
     assert sekisho.login(stolen.contract_id, stolen.code()) == REJECT, "nothing was changed"
     assert sekisho.stop() == 0
+    shown = steady_code(stolen)  # the next one, behind the lost time, is good again
     said = at.run("restore", path, "--replace", "--reason", "drill").out
     assert f"sekisho report-lost {stolen.contract_id}" in said
     assert f"sekisho customer lock {taro.contract_id}" in said
@@ -99,7 +100,7 @@ def test_a_used_code_a_stolen_token_and_300_counters_after_a_restore(at: Command
 
     sekisho.start()
     assert sekisho.login(taro.contract_id, code) == REJECT
-    assert sekisho.login(stolen.contract_id, stolen.code()) == REJECT
+    assert sekisho.login(stolen.contract_id, shown) == REJECT
     for number in (0, 1, 150, 300, 301, 302):
         assert sekisho.login(many.contract_id, at_counter(many, number)) == REJECT
     at.run("report-lost", stolen.contract_id)
