@@ -16,9 +16,11 @@ from otp_core.settings.addresses import Address
 from otp_core.settings.section import (
     ExistingPath,
     ExistingSecretPath,
+    KeysOfType,
     ReadSecretPath,
     Section,
     count,
+    fit_type,
     seconds,
     yes_or_no,
 )
@@ -137,7 +139,7 @@ class UpstreamSettings(Section):
         return names
 
 
-_KEYS_OF_TYPE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+_KEYS_OF_TYPE: KeysOfType = {
     "local": (frozenset(), frozenset()),
     "radius": (frozenset({"upstream"}), frozenset()),
     "ldap": (
@@ -244,12 +246,7 @@ class FirstFactorSettings(Section):
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
-        needed, allowed = _KEYS_OF_TYPE[self.type]
-        given = self.model_fields_set - {"name", "type"}
-        if missing := sorted(key for key in needed if key not in given):
-            raise ValueError(f"type {self.type} needs {' and '.join(missing)}")
-        if surplus := sorted(given - needed - allowed):
-            raise ValueError(f"{surplus[0]} means nothing for type {self.type}: take it out, or write another type")
+        fit_type(self, self.type, _KEYS_OF_TYPE)
         if self.name == LOCAL and self.type != LOCAL:
             raise ValueError("the name local belongs to the hashes that are kept here: choose another")
         if self.type == "ldap":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,3 +48,17 @@ class Section(BaseModel):
     """The base of every table: refuses unknown keys, is frozen, and repeats no input in an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+KeysOfType = Mapping[str, tuple[frozenset[str], frozenset[str]]]
+"""For each value of a key ``type``: the keys that a table of this type needs, and the others that it may have."""
+
+
+def fit_type(section: Section, type_: str, keys: KeysOfType) -> None:
+    """Check that a table has the keys of its type and no other's. Raises ValueError."""
+    needed, allowed = keys[type_]
+    given = section.model_fields_set - {"name", "type"}
+    if missing := sorted(needed - given):
+        raise ValueError(f"type {type_} needs {' and '.join(missing)}")
+    if surplus := sorted(given - needed - allowed):
+        raise ValueError(f"{surplus[0]} means nothing for type {type_}: take it out, or write another type")

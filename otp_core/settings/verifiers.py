@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section, count, seconds
+from otp_core.settings.section import ExistingPath, ExistingSecretPath, KeysOfType, Section, count, fit_type, seconds
 from otp_core.settings.values import ClientName
 
 LOCAL = "local"
@@ -71,7 +71,7 @@ def read_versions(versions: tuple[str, ...]) -> tuple[str, ...]:
     return versions
 
 
-_KEYS_OF_TYPE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+_KEYS_OF_TYPE: KeysOfType = {
     "local": (frozenset(), frozenset()),
     "vip": (
         frozenset({"url", "certificate", "key"}),
@@ -140,12 +140,7 @@ class VerifierSettings(Section):
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
-        needed, allowed = _KEYS_OF_TYPE[self.type]
-        given = self.model_fields_set - {"name", "type"}
-        if missing := sorted(key for key in needed if key not in given):
-            raise ValueError(f"type {self.type} needs {' and '.join(missing)}")
-        if surplus := sorted(given - needed - allowed):
-            raise ValueError(f"{surplus[0]} means nothing for type {self.type}: take it out, or write another type")
+        fit_type(self, self.type, _KEYS_OF_TYPE)
         if self.name == LOCAL and self.type != LOCAL:
             raise ValueError("the name local belongs to the seeds that are kept here: choose another")
         return self
