@@ -28,7 +28,7 @@ from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from admin_web.console.settings import ConsoleSettings
 from admin_web.rendering import qr_code
-from otp_core.accounts import Act, Refusal, Refused, VerificationNeeded
+from otp_core.accounts import Act, Refusal, Refused, with_verifiers
 from otp_core.doors import Services
 from otp_core.store.async_queries import AsyncQueries
 from otp_core.store.retry import retry_while_busy
@@ -51,6 +51,7 @@ class NewTokenPages:
         settings: Callable[[], ConsoleSettings],
     ) -> None:
         self._desk, self._queries, self._renderer, self._settings = services.desk, queries, renderer, settings
+        self._verifiers = services.verifiers
 
     def routes(self) -> list[Page | Form]:
         """Of each act the page that asks why, and the page with the QR code and the field for the code."""
@@ -126,12 +127,10 @@ class NewTokenPages:
         principal, run = call.principal(issued["why"]), act.run
         deed = Deed(self._desk, found.line.contract_id, filled, principal, which_of(form, found, act))
         try:
-            notice = await retry_while_busy(lambda: run(deed))
+            notice = await with_verifiers(self._desk, lambda desk: run(replace(deed, desk=desk)), self._verifiers)
         except Refused as refused:
             is_code = refused.refusal is Refusal.TOKEN_OR_CODE
             return Outcome(page, Notice("new-token-code" if is_code else MESSAGE_OF_REFUSAL[refused.refusal]))
-        except VerificationNeeded:
-            return Outcome(page, Notice("not-now"))
         return Outcome(f"/customers/{found.key}", notice, data={"issued": None})
 
 
