@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from otp_core.unseen import with_numbers
+
 
 class PrincipalKind(StrEnum):
     """How a principal is known to Sekisho."""
@@ -41,5 +43,6 @@ class Principal:
 
     @property
     def audit_fields(self) -> dict[str, str]:
-        """What an audit row says about who acted, as arguments of ``Work.audit``."""
-        return {"actor": self.name, "source": self.source, "reason": self.reason}
+        """What an audit row says about who acted, as arguments of ``Work.audit``. A reason is somebody's text: what
+        nobody can see in it is written out, so that no row looks like another."""
+        return {"actor": self.name, "source": self.source, "reason": with_numbers(self.reason)}

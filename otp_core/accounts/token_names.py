@@ -9,16 +9,15 @@ import re
 import unicodedata
 
 from otp_core.accounts.results import Refusal, Refused
+from otp_core.unseen import unseen
 
 LONGEST_NAME = 40
 """Characters of a name."""
 _LONGEST_TYPED = 4 * LONGEST_NAME
 """Characters that are looked at: a longer text is none, whatever it would become."""
 _BLANKS = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
-_FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
-"""Letters and marks by their category, and yet nothing that anybody can see."""
 _REFUSED = ("C", "Zl", "Zp")
-"""Unicode categories: controls, marks of direction, what is invisible, unassigned or no character; ends of lines."""
+"""Unicode categories, beside what is unseen anyway: of private use, unassigned, joiners: no keyboard types them."""
 
 
 def token_name(text: str | None) -> str | None:
@@ -28,7 +27,7 @@ def token_name(text: str | None) -> str | None:
     if len(text) > _LONGEST_TYPED:
         raise Refused(Refusal.BAD_NAME, f"at most {LONGEST_NAME} characters")
     name = _BLANKS.sub(" ", unicodedata.normalize("NFC", text)).strip(" ")
-    if any(letter in _FILLERS or unicodedata.category(letter).startswith(_REFUSED) for letter in name):
+    if unseen(name) or any(unicodedata.category(letter).startswith(_REFUSED) for letter in name):
         raise Refused(Refusal.BAD_NAME, "it has a control character, or one that nobody can see")
     if len(name) > LONGEST_NAME:
         raise Refused(Refusal.BAD_NAME, f"at most {LONGEST_NAME} characters")

@@ -17,6 +17,7 @@ from otp_core.imports.tokens import wrong_token_id
 from otp_core.model import Language
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import attribute_name, attribute_value
+from otp_core.unseen import unseen
 
 COLUMNS = (
     "contract_id",
@@ -221,7 +222,9 @@ class _Reading:
 
     def _name(self, line: int, column: str, text: str) -> str | None:
         """A name, or how it is read."""
-        if has_control(text) or len(text) > _LONGEST_NAME:
+        if not has_control(text) and (letter := unseen(text)):
+            self._wrong(line, column, f"holds {letter}, which nobody can see: type it anew")
+        elif has_control(text) or len(text) > _LONGEST_NAME:
             self._wrong(line, column, f"needs at most {_LONGEST_NAME} characters, and no control character")
         return text or None
 
