@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 DOORS: dict[str, Entry] = {
     "api": Entry("api", ApiDoor, "api", beside=("console",)),
-    "console": Entry("console", ConsoleDoor, "console", beside=("web", "radius")),
+    "console": Entry("console", ConsoleDoor, "console", beside=("web", "radius", "certificates")),
     "pam": Entry("pam", PamDoor, "pam"),
     "radius": Entry("radius", RadiusDoor, "radius"),
     "soft_token": Entry("soft_token", SoftTokenDoor, "web", beside=("web",)),

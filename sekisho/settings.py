@@ -12,6 +12,7 @@ from admin_web.api.settings import ApiSettings
 from admin_web.console.settings import ConsoleSettings
 from admin_web.settings import WebSettings
 from admin_web.softtoken.settings import SoftTokenSettings
+from otp_core.certificates import NamedCertificate
 from otp_core.settings import (
     AuditSettings,
     FirstFactorSettings,
@@ -70,6 +71,25 @@ class Settings(BaseSettings):
     syslog: SyslogSettings | None = None
     metrics: MetricsSettings | None = None
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @property
+    def certificates(self) -> tuple[NamedCertificate, ...]:
+        """Those that the doors show, then those that verifiers are shown."""
+        sections = {"web": self.web, "soft_token": self.soft_token, "console": self.console, "api": self.api}
+        shown = [
+            NamedCertificate(f"{name}.tls_certificate", section.tls_certificate)
+            for name, section in sections.items()
+            if section is not None and section.tls_certificate is not None
+        ]
+        return (*shown, *self._shown_to_verifiers)
+
+    @property
+    def _shown_to_verifiers(self) -> list[NamedCertificate]:
+        return [
+            NamedCertificate(f"verifiers.{one.name}.certificate", one.certificate)
+            for one in self.verifiers
+            if one.certificate is not None
+        ]
 
     @classmethod
     def settings_customise_sources(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from otp_core.certificates import SOON_DAYS
 from otp_core.settings import VerifierSettings
 from otp_core.settings.repeated import Remark, repeated, tables
 from otp_core.settings.sources import SourceMap, UnusableFile, read_private
@@ -16,9 +17,6 @@ from sekisho.first_factor_checks import unknown
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
-
-SOON_DAYS = 30
-"""A client certificate that ends so soon is worth a warning."""
 
 
 def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Page
 from admin_web.console.settings import ConsoleSettings
 from otp_core.accounts import Act
+from otp_core.certificates import SOON_DAYS, NamedCertificate, next_to_end
 from otp_core.settings.values import zone
 from otp_core.store.approvals import count_waiting
 from otp_core.store.async_queries import AsyncQueries
@@ -78,7 +79,7 @@ class DashboardPages:
         """The last 24 hours, and what is waiting."""
         now, settings = int(self._clock() * 1000), self._settings()
         here = zone(settings.bank.time_zone)
-        found = await self._queries.run(_read, now)
+        found = await self._queries.run(_read, now, settings.certificates)
         logins: Sequence[Period] = found.pop("periods")
         return self._renderer.render(
             call.request,
@@ -88,13 +89,17 @@ class DashboardPages:
             hours=hours_of(logins, here),
             at_risk=sum(not client.require_message_authenticator for client in settings.clients),
             clients=len(settings.clients),
+            soon=SOON_DAYS,
             **found,
         )
 
 
-def _read(connection: Connection, now: int) -> dict[str, Any]:
+def _read(connection: Connection, now: int, certificates: tuple[NamedCertificate, ...]) -> dict[str, Any]:
     waiting, failed, _ = numbers(connection)
+    ending = next_to_end(certificates)
     return {
+        "certificate": ending,
+        "days": ending and ending.days(datetime.fromtimestamp(now / 1000, UTC)),
         "periods": periods(connection, now),
         "customers": numbers_of_customers(connection),
         "tokens": numbers_of_tokens(connection),

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, PrivateAttr
 
 from admin_web.http.section import HttpSection
 from admin_web.settings import WebSettings
+from otp_core.certificates import NamedCertificate
 from otp_core.model import Mode
 from otp_core.settings.section import count
 from otp_core.settings.values import Address, AnyNetwork, Listen, Origin
@@ -86,6 +87,7 @@ class ConsoleSettings(HttpSection):
 
     _bank: WebSettings | None = PrivateAttr(None)
     _clients: tuple[RadiusClient, ...] = PrivateAttr(())
+    _certificates: tuple[NamedCertificate, ...] = PrivateAttr(())
 
     @property
     def bank(self) -> WebSettings:
@@ -98,8 +100,15 @@ class ConsoleSettings(HttpSection):
         """The RADIUS clients of the settings file."""
         return self._clients
 
-    def beside(self, portal: WebSettings | None, radius: RadiusClients) -> Self:
-        """These settings with the portal's, and with the RADIUS clients that the pages show."""
+    @property
+    def certificates(self) -> tuple[NamedCertificate, ...]:
+        """The certificates of the settings file."""
+        return self._certificates
+
+    def beside(
+        self, portal: WebSettings | None, radius: RadiusClients, certificates: tuple[NamedCertificate, ...]
+    ) -> Self:
+        """These settings with the portal's, and with the RADIUS clients and certificates that the pages show."""
         known = self.model_copy()
-        known._bank, known._clients = portal, tuple(radius.clients)
+        known._bank, known._clients, known._certificates = portal, tuple(radius.clients), certificates
         return known

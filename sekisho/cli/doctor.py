@@ -18,6 +18,7 @@ from otp_core.checks import CheckResult, CheckState
 from sekisho.cli.context import CliContext, ExitCode
 from sekisho.cli.contract_ids import examine_contract_ids
 from sekisho.cli.doctor_backup import examine_backups
+from sekisho.cli.doctor_certificates import examine_certificates
 from sekisho.cli.doctor_clients import examine_clients
 from sekisho.cli.doctor_directories import examine_directories
 from sekisho.cli.doctor_files import examine_files
@@ -86,6 +87,7 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     yield from (CheckResult(CheckState.WARN, "settings", str(warning)) for warning in context.loaded.warnings)
     yield CheckResult(CheckState.OK, "settings", f"{context.config or 'the environment'} holds")
     yield from _doors(settings)
+    yield from examine_certificates(settings)
     yield _sqlite()
     yield from _store(context, settings, deep)
     yield from examine_ports(settings, file_of(settings.store.url))

@@ -39,10 +39,11 @@ def examine_verifier_tasks(store: Store) -> Iterator[CheckResult]:
 
 
 def _vip(section: VerifierSettings) -> Iterator[CheckResult]:
+    from otp_core.certificates import SOON_DAYS
     from otp_core.model import BackendSilent
     from otp_core.verifier.vip.credentials import CredentialProblem, examine
     from otp_core.verifier.vip.statuses import Outcome
-    from sekisho.verifier_checks import SOON_DAYS, credentials_of
+    from sekisho.verifier_checks import credentials_of
 
     check, files, now = f"verifier {section.name}", credentials_of(section), datetime.now(UTC)
     assert files is not None

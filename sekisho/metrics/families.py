@@ -47,6 +47,7 @@ THROTTLED = "sekisho_customers_throttled"
 UPSTREAM_LOGINS, UPSTREAM_SECONDS = "sekisho_upstream_logins_total", "sekisho_upstream_seconds"
 UPSTREAM_IGNORED, UPSTREAM_DEAD = "sekisho_upstream_ignored_total", "sekisho_upstream_server_dead"
 UPSTREAM_IN_FLIGHT = "sekisho_upstream_in_flight"
+CERTIFICATE = "sekisho_certificate_ends_seconds"
 WAITING, GIVEN_UP, BACKUP = "sekisho_notices_waiting", "sekisho_notices_failed", "sekisho_backup_age_seconds"
 
 _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
@@ -90,4 +91,5 @@ FAMILIES = (
     Family(WAITING, _G, (), "Notices to customers that wait to be sent."),
     Family(GIVEN_UP, _G, (), "Notices to customers that were given up."),
     Family(BACKUP, _G, (), "Age of the newest backup; +Inf: none was ever made."),
+    Family(CERTIFICATE, _G, ("setting",), "Until it ends; negative after that; -Inf: its file cannot be read."),
 )  # fmt: skip

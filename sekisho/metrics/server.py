@@ -30,6 +30,7 @@ from otp_core.store.sqlite.database import file_of
 from sekisho.heartbeat import Heartbeat
 from sekisho.metrics import families as f
 from sekisho.metrics.board import Board, Figures, Key, Slot
+from sekisho.metrics.certificate_look import CertificateLook
 from sekisho.metrics.page import CONTENT_TYPE, page
 from sekisho.metrics.store_look import StoreLook
 from sekisho.settings import Settings
@@ -82,6 +83,7 @@ class MetricsServer:
             file_of(settings.store.url),
             sealed=settings.audit is not None,
         )
+        self._certificates = CertificateLook(settings.certificates)
         self._lock = asyncio.Lock()
         self._asked_at, self._reasons, self._remarks = float("-inf"), list[str](), list[str]()
 
@@ -141,6 +143,7 @@ class MetricsServer:
         """The page of all figures."""
         gauges, counts = dict(await self._look.figures()), dict[Key, list[float]]()
         now = time.monotonic()
+        gauges.update(self._certificates.figures())
         gauges[f.BUILD, version("sekisho"), driver.NAME] = 1.0
         gauges[f.SYNCHRONISED,] = float(KernelClock().synchronised())
         for one in self._watched:
