@@ -82,6 +82,9 @@ class Event(StrEnum):
     SEAL_KEY_CHANGED = "seals.key-changed"
 
 
+COMMAND_SOURCE = "cli"
+"""How the source of what the command line has done begins. No address begins so."""
+
 NOTICED = frozenset(
     {
         Event.ENROLLED,

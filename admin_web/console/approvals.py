@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from aiohttp import web
 
-from admin_web.console.customers import permit_data
+from admin_web.console.approval_pages import REQUEST_PAGES, Fact, RequestPage, Said
 from admin_web.console.messages import MESSAGE_OF_REFUSAL
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
+from admin_web.languages import gettext_noop as _
 from otp_core.accounts import Act, Refused
 from otp_core.doors import Services
-from otp_core.store.approvals import approval_lines, approval_of
+from otp_core.store.approvals import Approval, approval_lines, approval_of
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.find import keys_of
+from otp_core.store.find import acts_by_command, keys_of
 from otp_core.store.retry import retry_while_busy
 
 PATH = "/approvals/{request:[0-9]{1,19}}"
 PAGE_ROWS = 50
+BY_COMMAND = 10
+"""Acts of commands that the list shows."""
 _LONGEST_REASON = 200
+
+_EVENTS = [event for page in REQUEST_PAGES.values() for event in page.events]
+
+
+class _Shown(NamedTuple):
+    """A request in words."""
+
+    title: Said
+    facts: list[Fact]
+    effect: str
 
 
 class ApprovalPages:
@@ -36,35 +50,57 @@ class ApprovalPages:
             Form(f"{PATH}/approve", Act.APPROVE, self.approve),
             Form(f"{PATH}/refuse", Act.APPROVE, self.refuse),
             Form(f"{PATH}/withdraw", Act.ASK_APPROVAL, self.withdraw),
-            Form(f"{PATH}/carry-out", Act.PERMIT_REISSUE, self.carry_out),
+            # The desk asks whether this one may do what this request is about.
+            Form(f"{PATH}/carry-out", Act.ASK_APPROVAL, self.carry_out, confirmed=True),
         ]
 
     async def list_(self, call: Call) -> web.Response:
-        """Requests, the newest first; the page is in the URL."""
+        """Requests, the newest first, and what commands have done lately; the page is in the URL."""
         before = call.request.query.get("before", "")
         after = int(before) if before.isascii() and before.isdigit() and len(before) < 20 else None
         rows = await self._queries.run(approval_lines, before=after, limit=PAGE_ROWS + 1)
         last = rows[PAGE_ROWS - 1].key if len(rows) > PAGE_ROWS else None
+        commands = [] if after else await self._queries.run(acts_by_command, _EVENTS, BY_COMMAND)
         return self._renderer.render(
-            call.request, "approvals.html", call.session, rows=rows[:PAGE_ROWS], last=last, later=after is not None
+            call.request,
+            "approvals.html",
+            call.session,
+            rows=[(one, self._shown(one).title) for one in rows[:PAGE_ROWS]],
+            last=last,
+            later=after is not None,
+            commands=commands,
         )
 
     async def show(self, call: Call) -> web.Response:
         """One request. Raises HTTPNotFound."""
-        key = int(call.request.match_info["request"])
-        found = await self._queries.run(approval_of, key)
+        found = await self._queries.run(approval_of, int(call.request.match_info["request"]))
         if found is None:
             raise web.HTTPNotFound
-        keys = await self._queries.run(keys_of, (found.customer,))
         return self._renderer.render(
             call.request,
             "approval.html",
             call.session,
             one=found,
-            customer=keys.get(found.customer),
+            shown=self._shown(found),
+            customer=await self._customer_key(found),
             is_open=found.expires_at > time.time() * 1000,
             own=found.asked_by == call.session.staff.name,
         )
+
+    def _shown(self, found: Approval) -> _Shown:
+        page: RequestPage | None = REQUEST_PAGES.get(found.act)
+        try:
+            about = self._desk.approvals.about(found)
+        except Refused:
+            page = None
+        if page is None:
+            return _Shown(Said(_("%(name)s: cannot be opened"), {"name": f"{found.act} {found.about}"}), [], "")
+        return _Shown(page.title(about), page.facts(about), page.effect)
+
+    async def _customer_key(self, found: Approval) -> int | None:
+        if found.customer is None:
+            return None
+        return (await self._queries.run(keys_of, (found.customer,))).get(found.customer)
 
     async def approve(self, call: Call) -> Outcome:
         """Approve somebody else's request."""
@@ -86,7 +122,7 @@ class ApprovalPages:
         return Outcome(page, Notice("approved" if approve else "refused"))
 
     async def withdraw(self, call: Call) -> Outcome:
-        """Take one's own request back."""
+        """Take back one's own request."""
         key, principal = _key_of(call), call.principal()
         try:
             await retry_while_busy(lambda: self._desk.approvals.withdraw(key, principal))
@@ -95,16 +131,13 @@ class ApprovalPages:
         return Outcome(_page_of(call), Notice("withdrawn"))
 
     async def carry_out(self, call: Call) -> Outcome:
-        """What was approved, by whoever asked: the permit is on the next page, once."""
+        """What was approved, by whoever asked: what it has made is on the next page, once."""
         key, principal = _key_of(call), call.principal("approved")
         try:
-            found = await retry_while_busy(lambda: self._desk.approvals.use(key, principal))
-            reason = f"{found.reason}; approved by {found.decided_by}"
-            permit = await permit_data(self._desk, found.customer, call.principal(reason))
+            done = await retry_while_busy(lambda: self._desk.carry_out(key, principal))
         except Refused as refused:
             return Outcome(_page_of(call), Notice(MESSAGE_OF_REFUSAL[refused.refusal]))
-        keys = await self._queries.run(keys_of, (found.customer,))
-        return Outcome(f"/customers/{keys[found.customer]}/permit", data={"permit": permit})
+        return REQUEST_PAGES[done.request.act].then(done, await self._customer_key(done.request))
 
 
 def _key_of(call: Call) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy import Connection
 
+from admin_web.console.approval_pages import permit_shown
 from admin_web.console.customer_acts import (
     ACTS,
     BY_NAME,
@@ -228,8 +228,9 @@ def missing(call: Call, found: Found) -> str | None:
 
 async def permit_data(desk: Desk, contract_id: str, principal: Principal) -> dict[str, Any]:
     """A new permit, for the session to hold until its page has been shown. Raises Refused."""
-    permit = await retry_while_busy(lambda: desk.enrolment.permit_reissue(contract_id, principal))
-    return {"customer": contract_id, "text": permit.text, "until": permit.expires_at, "made": int(time.time() * 1000)}
+    return permit_shown(
+        contract_id, await retry_while_busy(lambda: desk.enrolment.permit_reissue(contract_id, principal))
+    )
 
 
 def _may(call: Call, act: CustomerAct) -> bool:

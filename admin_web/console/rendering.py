@@ -33,12 +33,17 @@ MENU = (
 
 
 class ConsoleRenderer:
-    """Renders templates below templates/console. ``settings`` is asked for every page; ``fingerprint``: the store's."""
+    """Renders templates below templates/console. ``settings`` is asked for every page; ``fingerprint``: the store's;
+    ``waiting``: how many requests wait for approval, asked for each page of somebody who may approve."""
 
     def __init__(
-        self, settings: Callable[[], ConsoleSettings], static: StaticFiles, fingerprint: Callable[..., int]
+        self,
+        settings: Callable[[], ConsoleSettings],
+        static: StaticFiles,
+        fingerprint: Callable[..., int],
+        waiting: Callable[[], int],
     ) -> None:
-        self._settings, self._static, self._fingerprint = settings, static, fingerprint
+        self._settings, self._static, self._fingerprint, self._waiting = settings, static, fingerprint, waiting
         self._templates = templates()
 
     def render(
@@ -56,8 +61,14 @@ class ConsoleRenderer:
         said, name = {}, values.pop("message", None)
         if session is not None and "notice" in session.data:
             name, said = session.data["notice"]
+        translate = translator(language)
+
+        def may(act: str) -> bool:
+            return session is not None and is_allowed(session.principal(""), Act[act], None)
+
         text = self._templates.get_template(f"console/{template}").render(
-            _=translator(language),
+            _=translate,
+            say=lambda one: one if isinstance(one, str) else translate(one.text) % one.values,
             language=language.value,
             path=request.path,
             static=f"/static/{self._static.version}",
@@ -65,8 +76,9 @@ class ConsoleRenderer:
             words=Words(language, zone(bank.time_zone), time.time()),
             session=session,
             menu=MENU,
+            badges={"/approvals": self._waiting()} if may("APPROVE") else {},
             key=lambda path: "" if session is None else self._key(session, path),
-            may=lambda act: session is not None and is_allowed(session.principal(""), Act[act], None),
+            may=may,
             message=MESSAGES.get(str(name)),
             said=said,
             kept=lambda field: session.data.get("kept", {}).get(field, "") if session is not None else "",

@@ -15,7 +15,7 @@ from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.model import Conflict, Scope
 from otp_core.store import api_keys as statements
-from otp_core.store.api_keys import ApiKeyRecord
+from otp_core.store.api_keys import API_KEY_ACTOR, ApiKeyRecord
 from otp_core.store.approvals import withdraw_of_program
 from otp_core.store.unit_of_work import Work
 
@@ -46,8 +46,8 @@ class NewApiKey:
 
 
 def actor_of(name: str) -> str:
-    """The actor of the audit rows of a key. No name of staff, and no user of this machine, holds a colon."""
-    return f"api:{name}"
+    """The actor of the audit rows of a key."""
+    return f"{API_KEY_ACTOR}{name}"
 
 
 def api_key_principal(record: ApiKeyRecord, scope: Scope, source: str, reason: str = "") -> Principal:

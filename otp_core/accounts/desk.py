@@ -5,8 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
 
 from otp_core.accounts.api_keys import ApiKeyService
+from otp_core.accounts.approval_kinds import KINDS, About
 from otp_core.accounts.approvals import ApprovalService
 from otp_core.accounts.bindings import Bindings
 from otp_core.accounts.codes import Codes, KnownCode, Outside
@@ -18,6 +21,8 @@ from otp_core.accounts.issuance import IssuanceService
 from otp_core.accounts.kept_answers import KeptAnswerService
 from otp_core.accounts.looks import Looks
 from otp_core.accounts.permissions import TABLE, Table
+from otp_core.accounts.principal import Principal
+from otp_core.accounts.results import Refused
 from otp_core.accounts.sessions import SessionService
 from otp_core.accounts.staff import StaffService
 from otp_core.accounts.staff_sessions import StaffSessionService
@@ -26,9 +31,18 @@ from otp_core.accounts.tokens import TokenService
 from otp_core.accounts.transactions import Transactions
 from otp_core.login.evaluate import Evaluator
 from otp_core.model import Conflict, StoreBusy
+from otp_core.store.approvals import Approval
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import Work
 from otp_core.verifier import CodeFinding
+
+
+class CarriedOut(NamedTuple):
+    """What was approved and is done. ``made``: what the act has made, for the asker's eyes alone."""
+
+    request: Approval
+    about: About
+    made: object
 
 
 class Desk:
@@ -94,6 +108,23 @@ class Desk:
                 yield self._copy(self._transactions.joining(work), self._known), work
         except Conflict as overtaken:
             raise StoreBusy(str(overtaken)) from overtaken
+
+    def carry_out(self, request: int, principal: Principal) -> CarriedOut:
+        """What another person has approved, by whoever asked for it: the act and the end of the request, in one
+        transaction. Of an act that is refused the refusal is recorded, and the request is as it was. Raises Refused;
+        StoreBusy as ``together`` does."""
+        refused: Refused | None = None
+        with self.together() as (joined, work):
+            try:
+                found, about = joined.approvals.begin(request, principal)
+                by = replace(principal, reason=f"{found.reason}; approved by {found.decided_by}")
+                made = KINDS[found.act].carry_out(joined, about, by)
+                joined.approvals.end(work, found)
+            except Refused as error:
+                refused = error
+        if refused is not None:
+            raise refused
+        return CarriedOut(found, about, made)
 
     def _copy(self, transactions: Transactions, known: Mapping[KnownCode, CodeFinding]) -> Desk:
         copy = Desk.__new__(Desk)

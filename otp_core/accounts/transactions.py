@@ -111,6 +111,12 @@ class Transactions:
         if refused is not None:
             raise refused
 
+    def check_may(self, principal: Principal, act: Act, customer: str | None = None) -> None:
+        """Raises Refused (NOT_PERMITTED) for a principal who may not do this to this customer, inside another act."""
+        contract_id = None if customer is None else normalise_contract_id(customer)
+        if not is_allowed(principal, act, contract_id, self._permissions):
+            raise Refused(Refusal.NOT_PERMITTED, f"{principal.role or principal.kind} may not {act}")
+
     @contextmanager
     def _work(self) -> Iterator[Work]:
         """A transaction of its own, or the joined one. That cannot be run again by ``rerun_on_conflict``, because there

@@ -9,7 +9,11 @@ from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import ms_of
 from otp_core.model import Conflict
-from otp_core.store.schema import api_key
+from otp_core.store.schema import api_key, staff
+
+API_KEY_ACTOR = "api:"
+"""How the actor of the audit rows of a key begins; its name follows. No name of staff, and no user of this machine,
+holds a colon."""
 
 
 class ApiKeyRecord(NamedTuple):
@@ -57,9 +61,16 @@ def count_api_keys(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(api_key)).scalar_one()
 
 
-def add_api_key(connection: Connection, new: ApiKeyRecord, digest: bytes) -> None:
-    """Add a key. Raises Conflict if the name was taken since it was looked for."""
-    row = {"key": new.key, "name": new.name, "digest": digest}
+def maker_of(connection: Connection, name: str) -> str | None:
+    """Who of staff has made the key of this name; None: a command did, or there is none."""
+    query = select(staff.c.name).select_from(api_key.join(staff, staff.c.key == api_key.c.made_by))
+    return connection.execute(query.where(api_key.c.name == name)).scalar()
+
+
+def add_api_key(connection: Connection, new: ApiKeyRecord, digest: bytes, made_by: int | None = None) -> None:
+    """Add a key. ``made_by``: the key of the member of staff who was shown it; None: a command was. Raises Conflict if
+    the name was taken since it was looked for."""
+    row = {"key": new.key, "name": new.name, "digest": digest, "made_by": made_by}
     texts = {"scopes": " ".join(sorted(new.scopes)), "networks": " ".join(new.networks)}
     try:
         connection.execute(insert(api_key).values(**row, **texts))

@@ -25,29 +25,55 @@ OPEN = (ApprovalState.ASKED, ApprovalState.APPROVED)
 
 
 class Approval(NamedTuple):
-    """A request. ``asked_by``: the actor, a member of staff or a program; ``decided_by``: a member of staff; ``seen``:
-    the customer as they were when it was asked."""
+    """A request. ``act``: its kind (accounts/approval_kinds.py); ``customer``: the contract ID, if it is about one;
+    ``subject``: else the name of what it is about, which may be empty; ``asked_by``: the actor, a member of staff or a
+    program; ``decided_by``: a member of staff; ``payload``: sealed; ``seen``: what has to be as it was when it was
+    asked; ``outcome``: the audit row of what was done."""
 
     key: int
     act: str
-    customer: str
+    customer: str | None
+    subject: str
     asked_by: str
     reason: str
+    payload: bytes | None
     seen: str
     state: str
     decided_by: str | None
     expires_at: int
+    outcome: int | None
 
     @property
     def asked_at(self) -> int:
         """When it was asked."""
         return ms_of(self.key)
 
+    @property
+    def about(self) -> str:
+        """The name of whom or what it is about."""
+        return self.customer or self.subject
+
+
+class NewApproval(NamedTuple):
+    """A request to be added, by a member of staff (``asked_by``: their key) or a program (its actor). ``payload`` is
+    sealed."""
+
+    key: int
+    act: str
+    customer_key: int | None
+    subject: str
+    asked_by: int | None
+    asked_by_program: str | None
+    reason: str
+    payload: bytes | None
+    seen: str
+    expires_at: int
+
 
 def _approvals() -> Select[Any]:
     decider = staff.alias()
     joined = (
-        approval.join(customer, customer.c.key == approval.c.customer_key)
+        approval.outerjoin(customer, customer.c.key == approval.c.customer_key)
         .outerjoin(staff, staff.c.key == approval.c.asked_by)
         .outerjoin(decider, decider.c.key == approval.c.decided_by)
     )
@@ -55,12 +81,15 @@ def _approvals() -> Select[Any]:
         approval.c.key,
         approval.c.act,
         customer.c.contract_id,
+        approval.c.subject,
         func.coalesce(staff.c.name, approval.c.asked_by_program),
         approval.c.reason,
+        approval.c.payload,
         approval.c.seen,
         approval.c.state,
         decider.c.name,
         approval.c.expires_at,
+        approval.c.outcome,
     ).select_from(joined)
 
 
@@ -78,15 +107,21 @@ def approval_of(connection: Connection, key: int) -> Approval | None:
     return Approval(*row) if row else None
 
 
-def open_for(connection: Connection, act: str, customer_key: int, now: int) -> int | None:
-    """The key of a request for this act on this customer that is not over; None: there is none."""
+def open_for(connection: Connection, act: str, customer_key: int | None, subject: str, now: int) -> int | None:
+    """The key of a request for this act on this customer, or on what has this name, that is not over; None: there is
+    none."""
+    about = approval.c.customer_key == customer_key if customer_key is not None else approval.c.subject == subject
     query = select(approval.c.key).where(
-        approval.c.state.in_(OPEN),
-        approval.c.act == act,
-        approval.c.customer_key == customer_key,
-        approval.c.expires_at > now,
+        approval.c.state.in_(OPEN), approval.c.act == act, about, approval.c.expires_at > now
     )
     return connection.execute(query.limit(1)).scalar()
+
+
+def count_open_of(connection: Connection, asked_by: int | None, program: str | None, now: int) -> int:
+    """How many requests of a member of staff (their key) or a program (its actor) are not over."""
+    by = approval.c.asked_by == asked_by if program is None else approval.c.asked_by_program == program
+    theirs = (approval.c.state.in_(OPEN), by, approval.c.expires_at > now)
+    return connection.execute(select(func.count()).select_from(approval).where(*theirs)).scalar_one()
 
 
 def count_waiting(connection: Connection, now: int) -> int:
@@ -95,29 +130,27 @@ def count_waiting(connection: Connection, now: int) -> int:
     return connection.execute(select(func.count()).select_from(approval).where(*waiting)).scalar_one()
 
 
-def add_approval(
+def add_approval(connection: Connection, new: NewApproval) -> None:
+    """Add a request."""
+    connection.execute(insert(approval).values(**new._asdict()))
+
+
+def move_approval(
     connection: Connection,
     key: int,
-    act: str,
-    customer_key: int,
+    before: str,
+    after: str,
     *,
-    asked_by: int | None = None,
-    program: str | None = None,
-    reason: str,
-    seen: str,
-    expires_at: int,
-) -> None:
-    """Add a request, by a member of staff (``asked_by``: their key) or a program (its actor)."""
-    by = {"asked_by": asked_by, "asked_by_program": program}
-    new = {"key": key, "act": act, "customer_key": customer_key, **by}
-    connection.execute(insert(approval).values(**new, reason=reason, seen=seen, expires_at=expires_at))
-
-
-def move_approval(connection: Connection, key: int, before: str, after: str, decided_by: int | None) -> bool:
-    """Move a request on. False if it is not in the state ``before`` any more. ``decided_by`` None: stays as it is."""
+    decided_by: int | None = None,
+    outcome: int | None = None,
+) -> bool:
+    """Move a request on. False if it is not in the state ``before`` any more. ``decided_by`` and ``outcome``: None
+    leaves what is there."""
     values: dict[str, object] = {"state": after}
     if decided_by is not None:
         values["decided_by"] = decided_by
+    if outcome is not None:
+        values["outcome"] = outcome
     change = update(approval).where(approval.c.key == key, approval.c.state == before).values(values)
     return connection.execute(change).rowcount == 1
 

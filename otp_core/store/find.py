@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from otp_core.audit import Event
+from otp_core.audit import COMMAND_SOURCE, Event
 from otp_core.model import OtpUse, TokenState
 from otp_core.otp import normalise_contract_id
 from otp_core.reference import ids_of
@@ -205,6 +205,11 @@ def permit_until(connection: Connection, contract_id: str) -> int | None:
 def last_rows(connection: Connection, events: Iterable[str], limit: int) -> list[AuditLine]:
     """Up to ``limit`` audit rows of these events among the last LOOK_BACK rows, the newest first."""
     return _tail(connection, audit.c.event.in_(tuple(events)), limit)
+
+
+def acts_by_command(connection: Connection, events: Iterable[str], limit: int) -> list[AuditLine]:
+    """The same of what was done by the command line."""
+    return _tail(connection, audit.c.event.in_(tuple(events)) & audit.c.source.startswith(COMMAND_SOURCE), limit)
 
 
 def rows_of_customer(connection: Connection, contract_id: str, limit: int) -> list[AuditLine]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0016"
+REVISION = "0017"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 metadata = MetaData(
@@ -310,16 +310,26 @@ approval = Table(
     metadata,
     Column("key", _BIG, primary_key=True, autoincrement=False),
     Column("act", Text, nullable=False),
-    Column("customer_key", _BIG, ForeignKey("customer.key"), nullable=False),
+    Column("customer_key", _BIG, ForeignKey("customer.key"), comment="NULL: it is about no customer"),
+    Column(
+        "subject",
+        Text,
+        nullable=False,
+        server_default=text("''"),
+        comment="the name of staff, API key or file; empty: the customer, or nothing that has a name",
+    ),
     Column("asked_by", _BIG, ForeignKey("staff.key"), comment="NULL: a program"),
     Column("asked_by_program", Text, comment="the actor of its audit rows; NULL: a member of staff"),
     Column("reason", Text, nullable=False),
-    Column("seen", Text, nullable=False, comment="the customer's use of OTP and token when it was asked, JSON"),
+    Column("payload", LargeBinary, comment="sealed: what exactly is to be done, JSON"),
+    Column("seen", Text, nullable=False, comment="what has to be as it was when it was asked, JSON"),
     Column("state", Text, nullable=False, server_default=text("'asked'")),
     Column("decided_by", _BIG, ForeignKey("staff.key")),
     Column("expires_at", _BIG, nullable=False),
+    Column("outcome", _BIG, comment="the audit row of what was done; NULL: nothing yet"),
     CheckConstraint("state IN ('asked', 'approved', 'refused', 'withdrawn', 'done')", name="state"),
     CheckConstraint("(asked_by IS NULL) != (asked_by_program IS NULL)", name="asked_by_one"),
+    CheckConstraint("customer_key IS NULL OR subject = ''", name="subject_one"),
 )
 # Those that somebody waits for.
 Index("ix_approval_state", approval.c.state, approval.c.key)
@@ -332,6 +342,7 @@ api_key = Table(
     Column("digest", LargeBinary, nullable=False, unique=True, comment="keyed digest of what the program sends"),
     Column("scopes", Text, nullable=False, comment="what it is for, separated by spaces"),
     Column("networks", Text, nullable=False, comment="where it may come from, separated by spaces; empty: anywhere"),
+    Column("made_by", _BIG, ForeignKey("staff.key"), comment="the member of staff who was shown it; NULL: a command"),
 )
 
 kept_answer = Table(

@@ -119,12 +119,13 @@ class CliContext:
 def principal(reason: str) -> Principal:
     """Who acts: the user of this machine; behind sudo, the user who called it. ``reason``: for the audit trail."""
     from otp_core.accounts import Principal, PrincipalKind
+    from otp_core.audit import COMMAND_SOURCE
 
     name = _user()
     caller = os.environ.get("SUDO_USER")
     if caller and caller != name:
-        return Principal(caller, PrincipalKind.COMMAND, f"cli as {name}", reason)
-    return Principal(name, PrincipalKind.COMMAND, "cli", reason)
+        return Principal(caller, PrincipalKind.COMMAND, f"{COMMAND_SOURCE} as {name}", reason)
+    return Principal(name, PrincipalKind.COMMAND, COMMAND_SOURCE, reason)
 
 
 def _user() -> str:

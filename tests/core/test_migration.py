@@ -278,4 +278,5 @@ def test_requests_of_before_programs_could_ask_are_as_they_were(tmp_path: Path) 
     _migrate(tmp_path)
     with Bank(tmp_path).store.read() as opened:
         found = approval_of(opened, 7)
-    assert found == (7, "permit-reissue", "taro", "sato", "lost phone", "{}", "approved", "kato", 99)
+    known = (7, "permit-reissue", "taro", "", "sato", "lost phone", None, "{}", "approved", "kato", 99, None)
+    assert found == known

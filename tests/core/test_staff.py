@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.accounts import NewPasskey, PasskeyAnswer, Principal, PrincipalKind, Refusal, Refused, StaffSessionLimits
+from otp_core.accounts import (
+    NewPasskey,
+    PasskeyAnswer,
+    Principal,
+    PrincipalKind,
+    Refusal,
+    Refused,
+    ReissuePermit,
+    StaffSessionLimits,
+)
 from otp_core.accounts.lifecycle import Move
 from otp_core.model import Role, Scope
 from otp_core.store.approvals import Approval
@@ -177,11 +186,12 @@ def two(bank: Bank) -> Bank:
 
 def test_what_one_asks_for_and_another_approves_is_carried_out_once_by_the_first(two: Bank) -> None:
     request = two.desk.approvals.ask("permit-reissue", "taro", ASK)
-    assert refused(lambda: two.desk.approvals.use(request, ASK)).refusal is Refusal.NOT_NOW
+    assert refused(lambda: two.desk.carry_out(request, ASK)).refusal is Refusal.NOT_NOW
     two.desk.approvals.decide(request, DECIDE, approve=True)
-    assert refused(lambda: two.desk.approvals.use(request, DECIDE)).refusal is Refusal.NOT_PERMITTED
-    assert two.desk.approvals.use(request, ASK).customer == "taro"
-    assert refused(lambda: two.desk.approvals.use(request, ASK)).refusal is Refusal.NOT_NOW
+    assert refused(lambda: two.desk.carry_out(request, DECIDE)).refusal is Refusal.NOT_PERMITTED
+    done = two.desk.carry_out(request, ASK)
+    assert (done.request.customer, done.about.subject) == ("taro", "taro") and isinstance(done.made, ReissuePermit)
+    assert refused(lambda: two.desk.carry_out(request, ASK)).refusal is Refusal.NOT_NOW
     assert [(row.event, row.actor, row.reason) for row in two.audit(event="approval")] == [
         ("approval.asked", "sato", "permit-reissue: lost phone, passport seen"),
         ("approval.given", "kato", "permit-reissue for sato: called back"),
@@ -202,16 +212,16 @@ def test_a_request_is_void_after_a_day_a_refusal_a_withdrawal_or_a_change(two: B
     assert refused(lambda: desk.decide(late, DECIDE, approve=True)).refusal is Refusal.NOT_NOW
     no = desk.ask("permit-reissue", "taro", ASK)
     desk.decide(no, DECIDE, approve=False)
-    assert refused(lambda: desk.use(no, ASK)).refusal is Refusal.NOT_NOW
+    assert refused(lambda: two.desk.carry_out(no, ASK)).refusal is Refusal.NOT_NOW
     back = desk.ask("permit-reissue", "taro", ASK)
     desk.withdraw(back, ASK)
     assert refused(lambda: desk.decide(back, DECIDE, approve=True)).refusal is Refusal.NOT_NOW
     changed = desk.ask("permit-reissue", "taro", ASK)
     desk.decide(changed, DECIDE, approve=True)
     two.desk.enrolment.permit_reissue("taro", STAFF)
-    assert "has changed" in str(refused(lambda: desk.use(changed, ASK)))
+    assert "has changed" in str(refused(lambda: two.desk.carry_out(changed, ASK)))
     assert desk.ask("permit-reissue", "taro", acting("kato", Role.SUPERVISOR, "asks anew")) != changed
-    assert refused(lambda: desk.use(changed, ASK)).refusal is Refusal.NOT_NOW
+    assert refused(lambda: two.desk.carry_out(changed, ASK)).refusal is Refusal.NOT_NOW
 
 
 def test_who_was_disabled_meanwhile_neither_asks_nor_approves(two: Bank) -> None:
@@ -227,11 +237,11 @@ def test_an_approval_is_taken_back_until_it_is_carried_out(two: Bank) -> None:
     desk.decide(first, DECIDE, approve=True)
     assert refused(lambda: desk.decide(first, DECIDE, approve=True)).refusal is Refusal.NOT_NOW
     desk.decide(first, DECIDE, approve=False)
-    assert refused(lambda: desk.use(first, ASK)).refusal is Refusal.NOT_NOW
+    assert refused(lambda: two.desk.carry_out(first, ASK)).refusal is Refusal.NOT_NOW
     assert [row.event for row in two.audit(event="approval")][-2:] == ["approval.given", "approval.refused"]
     again = desk.ask("permit-reissue", "taro", ASK)
     desk.decide(again, DECIDE, approve=True)
-    desk.use(again, ASK)
+    two.desk.carry_out(again, ASK)
     assert refused(lambda: desk.decide(again, DECIDE, approve=False)).refusal is Refusal.NOT_NOW
 
 
@@ -240,7 +250,7 @@ def test_what_was_asked_or_approved_by_somebody_who_is_disabled_or_reset_is_with
     two.desk.approvals.decide(approved, DECIDE, approve=True)
     two.desk.staff.disable("kato", STAFF)
     assert two.audit(event="staff.disabled")[-1].reason == "kato: 0 sessions ended, 1 requests withdrawn, ticket 7"
-    assert refused(lambda: two.desk.approvals.use(approved, ASK)).refusal is Refusal.NOT_NOW
+    assert refused(lambda: two.desk.carry_out(approved, ASK)).refusal is Refusal.NOT_NOW
     two.desk.approvals.ask("permit-reissue", "taro", ASK)
     two.desk.staff.reset("sato", STAFF)
     assert "1 requests withdrawn" in two.audit(event="staff.reset")[-1].reason

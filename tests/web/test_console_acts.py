@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -166,7 +168,9 @@ def test_reported_lost_and_permitted_by_two_people(at: Counter) -> None:
     assert at.use(one) is OtpUse.LOST
     request = re.findall(r'href="(/approvals/[0-9]+)"', at.operator.get("/approvals").text)[0]
     assert "Carry it out" not in at.operator.get(request).text and "You asked for this" in at.operator.get(request).text
-    assert "Requests that wait for approval: 1" in at.supervisor.get("/").text
+    first = at.supervisor.get("/").text
+    assert "Requests that wait for approval: 1" in first and '<b class="badge">1</b>' in first
+    assert "badge" not in at.operator.get("/").text
     at.supervisor.get(request)
     assert "Approved." in at.supervisor.post(f"{request}/approve", reason="called back").text
     approved = at.supervisor.get(request).text
@@ -179,11 +183,24 @@ def test_reported_lost_and_permitted_by_two_people(at: Counter) -> None:
     assert text not in at.operator.get(permit.path).text, "a permit is shown once"
     assert at.use(one) is OtpUse.REISSUE_PERMITTED
     (row,) = at.console.sekisho.audit(one.contract_id, "otp.reissue-permitted")
+    assert reference_of(row.id)[:4] in at.operator.get(request).text, "what came of it"
     assert (row.actor, row.reason) == ("operator", f"{RECORDED}; approved by supervisor")
     sekisho = at.console.sekisho
     assert text not in sekisho.log_text() and text not in repr(sekisho.audit())
     new = somebody(at, enrolled=False)
     sekisho.desk.enrolment.change_by_permit(one.contract_id, text, new.token_id, new.code(), STAFF)
+
+
+def test_what_a_command_does_needs_nobody_and_is_shown_as_what_it_is(at: Counter) -> None:
+    one = somebody(at)
+    at.act(one, "report-lost")
+    assert one.contract_id not in at.supervisor.get("/approvals").text
+    program = [sys.executable, "-m", "sekisho", "--config", str(at.console.sekisho.config)]
+    words = ["permit-reissue", one.contract_id, "--reason", "ticket 4711"]
+    subprocess.run([*program, *words], check=True, capture_output=True)
+    page = at.supervisor.get("/approvals").text
+    assert "Done by command lately" in page and one.contract_id in page and "ticket 4711" in page
+    assert one.contract_id not in at.supervisor.get("/approvals?before=1").text
 
 
 def test_an_approval_is_taken_back_on_the_page_of_the_request(at: Counter) -> None:

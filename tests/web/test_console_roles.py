@@ -9,16 +9,19 @@ import asyncio
 import re
 from collections.abc import Iterator
 from itertools import product
+from typing import get_args
 
 import pytest
 
+from admin_web.console.approval_pages import REQUEST_PAGES
 from admin_web.console.customer_acts import BY_NAME
 from admin_web.console.customers import PATH
 from admin_web.console.routes import DANGEROUS, Form, Open, Page, Route
-from admin_web.console.settings import ConsoleSettings
+from admin_web.console.settings import ApprovedAct, ConsoleSettings
 from admin_web.console.site import ConsoleSite
 from admin_web.console.words import NEXT_STEPS, REASONS
 from otp_core.accounts import Act, PrincipalKind
+from otp_core.accounts.approval_kinds import KINDS
 from otp_core.accounts.permissions import TABLE
 from otp_core.login.next_step import NEXT_STEP_TEXT, NextStep
 from otp_core.login.table import FINDING_TEXT
@@ -237,6 +240,11 @@ def test_every_reason_of_a_login_is_said_in_the_words_of_the_catalogue() -> None
 
 def test_every_next_step_is_said_in_the_words_of_the_catalogue() -> None:
     assert set(NEXT_STEP_TEXT.values()) == NEXT_STEPS
+
+
+def test_every_kind_of_request_has_its_words_and_its_row_in_the_settings() -> None:
+    assert REQUEST_PAGES.keys() == KINDS.keys()
+    assert KINDS.keys() <= set(get_args(ApprovedAct))
 
 
 def test_a_next_step_that_is_an_act_of_the_console_has_the_acts_name() -> None:
