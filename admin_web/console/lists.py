@@ -19,7 +19,7 @@ from otp_core.model import TokenState
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import zone
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.find import audit_page, keys_of, keys_of_tokens, numbers_of_tokens
+from otp_core.store.find import DRIFTING, audit_page, keys_of, keys_of_tokens, numbers_of_tokens
 from otp_core.store.login_remarks import remarks_of
 from otp_core.store.queries import AuditFilter, tokens
 
@@ -112,9 +112,9 @@ class ListPages:
     async def tokens(self, call: Call) -> web.Response:
         """The inventory in the order of token IDs."""
         query = {name: call.request.query.get(name, "")[:_LONGEST] for name in ("state", "from", "after")}
-        state = query["state"] if query["state"] in tuple(TokenState) else None
+        state, drifting = query["state"] if query["state"] in tuple(TokenState) else None, query["state"] == DRIFTING
         start = normalise_token_id(query["after"]) or _just_before(normalise_token_id(query["from"]))
-        rows = await self._queries.run(tokens, after=start, limit=PAGE_ROWS + 1, state=state)
+        rows = await self._queries.run(tokens, after=start, limit=PAGE_ROWS + 1, state=state, drifting=drifting)
         keys = await self._queries.run(keys_of, {one.contract_id for one in rows if one.contract_id})
         return self._renderer.render(
             call.request,

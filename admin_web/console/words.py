@@ -24,6 +24,7 @@ TOKEN_STATES = {
     "bound": _("bound"),
     "retired": _("retired"),
     "lost": _("reported lost"),
+    "drifting": _("clock drifts"),
 }
 ROLES = {
     "auditor": _("auditor"),
@@ -194,7 +195,7 @@ class Words:
         return self._translate(USES[use])
 
     def token(self, state: str) -> str:
-        """A token's state."""
+        """A token's state, or the list of those that drift."""
         return self._translate(TOKEN_STATES[state])
 
     def role(self, role: str) -> str:

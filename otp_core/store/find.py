@@ -24,7 +24,7 @@ from otp_core.store.queries import (
     former_contract_ids,
     newest_audit_id,
 )
-from otp_core.store.schema import NOT_A_LOGIN, audit, customer, outbox, permit, profile, token
+from otp_core.store.schema import DRIFTS, NOT_A_LOGIN, audit, customer, outbox, permit, profile, token
 from otp_core.store.search_terms import by_ids_and_terms
 
 Row = TypeVar("Row")
@@ -185,10 +185,15 @@ def numbers_of_customers(connection: Connection) -> dict[str, int]:
     return found | {LOCKED: _number(connection, keys.where(customer.c.locked_at.is_not(None)))}
 
 
+DRIFTING = "drifting"
+"""The name of the list of tokens whose clock is three steps off or more, beside those of each TokenState."""
+
+
 def numbers_of_tokens(connection: Connection) -> dict[str, int]:
-    """How many tokens are in each state, as far as they are counted."""
+    """How many tokens are in each list, as far as they are counted."""
     keys = select(token.c.key)
-    return {state.value: _number(connection, keys.where(token.c.state == state)) for state in TokenState}
+    found = {state.value: _number(connection, keys.where(token.c.state == state)) for state in TokenState}
+    return found | {DRIFTING: _number(connection, keys.where(DRIFTS))}
 
 
 def _number(connection: Connection, query: Select[Any]) -> int:

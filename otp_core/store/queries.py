@@ -15,7 +15,7 @@ from otp_core.audit import Event, ms_of
 from otp_core.model import Kind, OtpUse, TokenState
 from otp_core.otp import RESYNC_NEEDED, normalise_token_id
 from otp_core.store.bindings import HeldToken, held_tokens
-from otp_core.store.schema import NOT_A_LOGIN, audit, binding, customer, meta, profile, seal, token
+from otp_core.store.schema import DRIFTS, NOT_A_LOGIN, audit, binding, customer, meta, profile, seal, token
 from otp_core.store.search_terms import begins, keys_matching
 
 
@@ -141,16 +141,24 @@ def _customer_lines() -> Select[Any]:
 
 
 def tokens(
-    connection: Connection, *, after: str = "", limit: int = 100, search: str = "", state: str | None = None
+    connection: Connection,
+    *,
+    after: str = "",
+    limit: int = 100,
+    search: str = "",
+    state: str | None = None,
+    drifting: bool = False,
 ) -> list[TokenLine]:
     """A page in the order of token IDs, of those after ``after``. ``search``: how a token ID begins, as it is typed;
-    ``state``: a TokenState."""
+    ``state``: a TokenState; ``drifting``: those whose clock is three steps off or more."""
     query = _token_lines().where(token.c.token_id > after)
     if search:
         beginning = normalise_token_id(search)
         query = query.where(begins(token.c.token_id, beginning) if beginning else false())
     if state:
         query = query.where(token.c.state == state)
+    if drifting:
+        query = query.where(DRIFTS)
     return [TokenLine(*row) for row in connection.execute(query.order_by(token.c.token_id).limit(limit))]
 
 

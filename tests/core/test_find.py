@@ -10,7 +10,7 @@ from sqlalchemy import event
 from otp_core.audit import Event
 from otp_core.model import OtpUse
 from otp_core.store import find
-from otp_core.store.queries import AuditFilter, audit_rows
+from otp_core.store.queries import AuditFilter, audit_rows, tokens
 from tests.core.bank import STAFF, Bank
 
 
@@ -32,7 +32,7 @@ def asked(bank: Bank, question: str) -> list[str]:
 
     event.listen(bank.store.engine, "before_cursor_execute", note)
     with bank.store.read() as connection:
-        eval(question, {"find": find, "connection": connection, "AuditFilter": AuditFilter})  # noqa: S307
+        eval(question, {"find": find, "tokens": tokens, "connection": connection, "AuditFilter": AuditFilter})  # noqa: S307
         event.remove(bank.store.engine, "before_cursor_execute", note)
         plans = []
         for statement, parameters in statements:
@@ -58,6 +58,7 @@ def asked(bank: Bank, question: str) -> list[str]:
         "find.waiting_permits(connection)",
         "find.customer_page(connection, after='taro-1', use='suspended')",
         "find.customer_page(connection, after='taro-1', use='locked')",
+        "tokens(connection, drifting=True, limit=50)",
         "find.rows_of_customer(connection, 'taro-1', 10)",
         "find.last_rows(connection, ['login.rejected'], 10)",
         "find.audit_page(connection, AuditFilter(customer='taro-1'), limit=50)",
@@ -93,7 +94,8 @@ def test_what_waits_is_counted_up_to_a_bound(bank: Bank, monkeypatch: pytest.Mon
         assert [one.contract_id for one in find.waiting_permits(connection, 2).rows] == ["jiro-0", "jiro-1"]
         assert find.waiting_permits(connection).number == 4 and find.undelivered(connection) == ([], 0)
         assert find.numbers_of_customers(connection)["reissue permitted"] == 4
-        assert find.numbers_of_tokens(connection) == {"available": 0, "bound": 5, "retired": 0, "lost": 4}
+        numbers = {"available": 0, "bound": 5, "retired": 0, "lost": 4, "drifting": 0}
+        assert find.numbers_of_tokens(connection) == numbers
         monkeypatch.setattr(find, "COUNTED", 2)
         assert find.waiting_permits(connection).number == 3
 

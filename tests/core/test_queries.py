@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from otp_core.accounts import Principal, PrincipalKind
 from otp_core.audit import id_at, ms_of
@@ -17,6 +17,7 @@ from otp_core.model import (
     TokenState,
 )
 from otp_core.store.bindings import HeldToken
+from otp_core.store.find import DRIFTING, numbers_of_tokens
 from otp_core.store.queries import (
     AuditFilter,
     audit_rows,
@@ -29,7 +30,7 @@ from otp_core.store.queries import (
     token_line,
     tokens,
 )
-from otp_core.store.schema import audit
+from otp_core.store.schema import audit, token
 from otp_core.store.unit_of_work import NewCustomer
 from tests.core.bank import NOON, STAFF, Bank, rules
 
@@ -64,6 +65,22 @@ def test_tokens_come_page_by_page_and_none_is_left_out_or_comes_twice(tmp_path: 
             found += [line.token_id for line in page]
             after = page[-1].token_id
     assert found == [f"VSMT0000000{number}" for number in (0, 1, 2, 3, 8, 9)]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_tokens_whose_clock_is_three_steps_off_come_page_by_page(tmp_path: Path, limit: int) -> None:
+    bank = filled(tmp_path)
+    with bank.store.work() as work:
+        for number, drift in ((0, 2), (1, 3), (2, -2), (3, -3), (8, 1), (9, 10)):
+            token_id = f"VSMT0000000{number}"
+            work.connection.execute(update(token).where(token.c.token_id == token_id).values(drift=drift))
+    with bank.store.read() as connection:
+        found, after = [], ""
+        while page := tokens(connection, after=after, limit=limit, drifting=True):
+            found += [line.token_id for line in page]
+            after = page[-1].token_id
+        assert numbers_of_tokens(connection)[DRIFTING] == 3
+    assert found == ["VSMT00000001", "VSMT00000003", "VSMT00000009"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 100])
