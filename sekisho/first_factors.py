@@ -21,7 +21,7 @@ from otp_core.radius.dictionary import CannotEncode, Dictionary
 from otp_core.radius.relayed import AllowList
 from otp_core.sealing import Sealer
 from otp_core.settings import FirstFactorSettings, Problem, UpstreamSettings
-from otp_core.store.sqlite.database import file_of
+from otp_core.store.engines import store_file
 from otp_core.upstreams.passwords import UpstreamPasswords
 from otp_core.upstreams.upstream import Plan, Upstream
 from sekisho.directories import make_directory
@@ -124,9 +124,9 @@ def make_first_factors(supplies: Supplies) -> Made:
     return Made(by_name, KeptAttributes(answers, supplies.sealer), supplies.directories)
 
 
-def _answers_file(settings: Settings) -> Path:
-    file = file_of(settings.store.url)
-    return file.with_name(f"{file.name}-answers")
+def _answers_file(settings: Settings) -> Path | None:
+    file = store_file(settings.store.url)
+    return file and file.with_name(f"{file.name}-answers")
 
 
 def relay_problems(settings: Settings) -> list[Problem]:

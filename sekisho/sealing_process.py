@@ -11,8 +11,8 @@ from otp_core.audit import Event
 from otp_core.model import StoreUnavailable
 from otp_core.seals.sealer import INTERVAL, Sealer
 from otp_core.settings import AuditSettings
-from otp_core.store.sqlite import driver
-from otp_core.store.sqlite.checkpoints import SEALS, TaskLock
+from otp_core.store.engine import Task
+from otp_core.store.engines import one_process_only
 from otp_core.store.store import Store
 from sekisho.checkpointer import SignOfLife
 from sekisho.settings import Settings
@@ -30,8 +30,8 @@ class SealingTask:
     def __init__(self, settings: Settings) -> None:
         """Raises StoreProblem, KeyProblem, StoreUnavailable and OSError."""
         assert settings.audit is not None
-        store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=driver.resets_safely())
-        self._lock = TaskLock(str(store.file), SEALS)
+        store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=one_process_only(settings.store.url) is None)
+        self._lock = store.task_lock(Task.SEALS)
         self._sealer = sealer_of(settings.audit, store)
 
     @property

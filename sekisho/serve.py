@@ -23,9 +23,8 @@ from otp_core.doors import Door
 from otp_core.first_factor.failures import FailureTable
 from otp_core.model import BackendSilent
 from otp_core.settings import ConfigProblems, Loaded, Problem
+from otp_core.store.engines import one_process_only, store_file
 from otp_core.store.lookup_task import LookupTask
-from otp_core.store.sqlite import driver
-from otp_core.store.sqlite.database import file_of
 from otp_core.store.sqlite.outside import ended_in_turn
 from sekisho.checkpointer import NAME as CHECKPOINTS
 from sekisho.checkpointer import run_checkpointer
@@ -93,9 +92,10 @@ def _run(
     for warning in loaded.warnings:
         _log.warning("settings", warning=str(warning))
     put_store_right(settings, trust_clock=trust_clock)
-    apart = driver.resets_safely()
-    if not apart:
-        _log.warning("store", warning=driver.FAULT)
+    fault, file = one_process_only(settings.store.url), store_file(settings.store.url)
+    apart = fault is None
+    if fault is not None:
+        _log.warning("store", warning=fault)
     plan = processes(settings, asked_for, apart=apart)
     if not plan:
         raise ConfigProblems([Problem("", "serve --doors", f"the settings have no section for {', '.join(asked_for)}")])
@@ -105,12 +105,13 @@ def _run(
     for door in doors.values():
         door.bind()
     sealed = apart and settings.audit is not None
-    given = places(settings, len(plan) + apart + sealed)
+    relieved = apart and file is not None
+    given = places(settings, len(plan) + relieved + sealed)
     roles = [
         _role(configuration, settings, doors, process, failures, place)
         for process, place in zip(plan, given, strict=False)
     ]
-    if apart:
+    if relieved:
         roles.append(_checkpoints(settings, given[len(plan)]))
     if sealed:
         roles.append(_seals(settings, given[-1]))
@@ -119,14 +120,13 @@ def _run(
     beats = heartbeats(len(roles) + 1)
     if (role := metrics_role(settings, roles, given, beats)) is not None:
         roles.append(role)
-    store = str(file_of(settings.store.url))
-    was_ended = partial(_was_ended, store)
+    was_ended = partial(_was_ended, file)
     leave_start_out_of_collections()  # before the fork too: a collection in each process would copy all of it
     return supervise(roles, Notifier(os.environ), was_ended=was_ended, beats=beats[: len(roles)])
 
 
-def _was_ended(store: str, pid: int) -> bool:
-    return pid in ended_in_turn(store)
+def _was_ended(store: Path | None, pid: int) -> bool:
+    return store is not None and pid in ended_in_turn(str(store))
 
 
 def _checkpoints(settings: Settings, place: Place | None) -> Role:
@@ -193,17 +193,18 @@ class ServerProcess:
             loop.create_task(self._heartbeat.keep()),
             loop.create_task(application.services.health.sweep()),
             loop.create_task(application.timekeeper.run()),
-            loop.create_task(application.watch.run()),
             loop.create_task(end_with_store(application.services.store, stop)),
             loop.create_task(application.services.desk.looks.run()),
         ]
+        if application.watch is not None:
+            chores.append(loop.create_task(application.watch.run()))
         services = application.services
         remarks = RemarkWriter(services.store, services.verdict_log.remarks, application.clock.now)
         chores.append(loop.create_task(remarks.run()))
         if self._place is not None:
             reporter = Reporter(self._place.board, self._place.slot, application, self._doors)
             chores.append(loop.create_task(reporter.run()))
-        if self._settings.audit is not None and not driver.resets_safely():
+        if self._settings.audit is not None and one_process_only(self._settings.store.url) is not None:
             chores.append(loop.create_task(seal_beside(self._settings)))
         if self._doors.keys() & _ASKING and any(getattr(self._settings, name) is not None for name in _ASKING):
             lookup = LookupTask(application.services.store, application.clock.now)

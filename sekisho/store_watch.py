@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from otp_core.model import StoreProblem
-from otp_core.store.sqlite.database import file_of
+from otp_core.store.engines import store_file
 from otp_core.store.sqlite.repair import lost_time_is_void, repair
 from otp_core.store.store import Store
 from sekisho.settings import Settings
@@ -35,12 +35,16 @@ async def end_with_store(store: Store, stop: asyncio.Event) -> None:
 
 def put_store_right(settings: Settings, *, trust_clock: bool) -> None:
     """Before anything is served. Raises StoreProblem with what to do, KeyProblem, and StoreUnavailable."""
-    file = file_of(settings.store.url)
+    file = store_file(settings.store.url)
+    if file is None:
+        return  # the database server puts itself right
     repaired = repair(file, _log.warning)
     if repaired is None or repaired.lost is None:
         return
     store = open_store(settings)
-    open_put_back_watch(settings, store, open_clock(store), trust_clock=trust_clock).void(repaired.lost)
+    watch = open_put_back_watch(settings, store, open_clock(store), trust_clock=trust_clock)
+    assert watch is not None
+    watch.void(repaired.lost)
     try:
         lost_time_is_void(file)
     except OSError as error:

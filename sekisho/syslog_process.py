@@ -12,7 +12,7 @@ import structlog
 
 from otp_core.model import StoreUnavailable
 from otp_core.settings.syslog import FACILITIES
-from otp_core.store.sqlite.checkpoints import SYSLOG, TaskLock
+from otp_core.store.engine import Task
 from otp_core.syslog.follower import Follower
 from otp_core.syslog.message import Sender
 from otp_core.syslog.position import Position
@@ -67,7 +67,7 @@ class SyslogTask:
         section = settings.syslog
         assert section is not None
         store = open_store(settings, busy_seconds=1.0)
-        self._section, self._lock = section, TaskLock(str(store.file), SYSLOG)
+        self._section, self._lock = section, store.task_lock(Task.SYSLOG)
         self._receiver = receiver_of(section)
         sender = Sender(FACILITIES[section.facility], socket.gethostname(), section.enterprise)
         self._follower = Follower(

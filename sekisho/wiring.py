@@ -37,9 +37,8 @@ from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
 from otp_core.notices.sender import Sender
 from otp_core.store.engine import LoginBatch
+from otp_core.store.engines import one_process_only, store_file
 from otp_core.store.put_back import PutBackWatch
-from otp_core.store.sqlite import driver
-from otp_core.store.sqlite.database import file_of
 from otp_core.store.store import Store
 from otp_core.tally import Tally
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
@@ -69,7 +68,7 @@ class Application:
     hash_pool: HashPool
     sender: Sender | None
     timekeeper: Timekeeper
-    watch: PutBackWatch
+    watch: PutBackWatch | None
     exits: AsyncExitStack
     upstreams: Mapping[str, Upstream]
     directories: Mapping[str, Directory]
@@ -84,7 +83,8 @@ class Application:
         self.services.login_reader.close()
         self.services.health.close()
         self.services.failures.close()
-        self.watch.close()
+        if self.watch is not None:
+            self.watch.close()
         self.services.store.release()
 
 
@@ -110,14 +110,15 @@ def open_desk(settings: Settings, store: Store) -> Desk:
 
 
 def open_failures(settings: Settings) -> FailureTable:
-    """Where wrong passwords are counted: a file beside the store, shared by all processes that serve it. Open it before
-    they are forked. Raises StoreProblem for a URL that is none."""
+    """Where wrong passwords are counted: a file beside the store, or memory of this machine where the store is no file;
+    shared by all processes that serve it here. Open it before they are forked. Raises StoreProblem for a URL that is
+    none."""
     return FailureTable(settings.throttle.password_max_tracked, _failures_file(settings))
 
 
-def _failures_file(settings: Settings) -> Path:
-    file = file_of(settings.store.url)
-    return file.with_name(f"{file.name}-failures")
+def _failures_file(settings: Settings) -> Path | None:
+    file = store_file(settings.store.url)
+    return file and file.with_name(f"{file.name}-failures")
 
 
 def open_application(
@@ -126,10 +127,11 @@ def open_application(
     """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``:
     believe the clock as it stands. ``failures``: opened before the fork; None: open it here. Raises StoreProblem,
     KeyProblem or StoreUnavailable."""
-    store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=driver.resets_safely())
+    store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=one_process_only(settings.store.url) is None)
     clock = _guarded(store)
     watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)
-    watch.begin()
+    if watch is not None:
+        watch.begin()
     store.hold()
     timekeeper = Timekeeper(store, clock, KernelClock(), rules_of(settings))
     timekeeper.warn_of_a_long_absence()
@@ -215,7 +217,8 @@ def explaining(settings: Settings, store: Store) -> Iterator[Explainer]:
     at, fingerprint = open_clock(store).now(), store.sealer.fingerprint
     reader, pool = store.login_reader(), HashPool(1, settings.password.max_waiting)
     table = FailureTable(settings.throttle.password_max_tracked)
-    table.copy(_failures_file(settings))
+    if (file := _failures_file(settings)) is not None:
+        table.copy(file)
     throttles = Throttles(
         PasswordThrottle(_password_delays(settings), time.monotonic, table, fingerprint),
         StationThrottle(_station_delays(settings), time.monotonic, table, fingerprint),
@@ -235,8 +238,13 @@ def explaining(settings: Settings, store: Store) -> Iterator[Explainer]:
         reader.close()
 
 
-def open_put_back_watch(settings: Settings, store: Store, clock: GuardedClock, *, trust_clock: bool) -> PutBackWatch:
-    """What notices that the store is an older one, and voids the codes of the lost time. Raises StoreProblem."""
+def open_put_back_watch(
+    settings: Settings, store: Store, clock: GuardedClock, *, trust_clock: bool
+) -> PutBackWatch | None:
+    """What notices that the store is an older one, and voids the codes of the lost time; None for a store that is no
+    file, which nobody can put back in passing. Raises StoreProblem."""
+    if store.database.file is None:
+        return None
     return PutBackWatch(
         store,
         window=settings.login.code_window,

@@ -1,5 +1,5 @@
-"""What the core asks of a database engine: Protocols only. SQLite's answers are in sqlite/; PostgreSQL's come beside
-it.
+"""What the core asks of a database engine: Protocols only. SQLite's answers are in sqlite/, PostgreSQL's in
+postgresql/; engines.py chooses by the URL, and nothing else does.
 
 The contract is "serialisable": an engine either lets a transaction take effect as if it had been alone, or raises
 Conflict and leaves nothing of it. What is run again then, and how often, the caller decides: the login queue for
@@ -11,12 +11,17 @@ tests/core/test_engine_contract.py holds what every engine has to pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from sqlalchemy import Connection, Engine
+
 from otp_core.login.requests import Decision, Facts
-from otp_core.model import LoginRecord, OpenChallenge
-from otp_core.store.trail import Lines, SealRow
+from otp_core.model import AuditRow, LoginRecord, OpenChallenge
+from otp_core.store.trail import Lines, Piece, SealRow
 from otp_core.tally import Histogram
 
 if TYPE_CHECKING:
@@ -120,3 +125,117 @@ class SealStore(Protocol):
 
     def close(self) -> None:
         """Let go of the connection."""
+
+
+class Trail(Protocol):
+    """The audit trail as it lies in the store, whatever somebody has done to it: read piece by piece, so that nobody
+    waits for it."""
+
+    def newest(self) -> int:
+        """The highest number of a seal, 0 for none; how far ``pieces`` goes. Raises StoreUnavailable."""
+
+    def strange(self) -> list[str]:
+        """Triggers and views that Sekisho does not make: at most 20, and each name cut to 40 characters. Raises
+        StoreUnavailable."""
+
+    def size(self) -> int:
+        """About how many rows there are. Raises StoreUnavailable."""
+
+    def pieces(self, newest: int) -> Iterator[Piece]:
+        """All seals up to the number ``newest`` in their order, each with the rows that lie where it says; rows between
+        them as a piece without one; at last the rows behind them. Raises StoreUnavailable."""
+
+
+class Task(Enum):
+    """What one process does for all that serve a store."""
+
+    SEALS = "seals"
+    SYSLOG = "syslog"
+
+
+class TaskLock(Protocol):
+    """The lock of a task."""
+
+    def take(self) -> bool:
+        """Make the task one's own, until ``close`` or the end of the process; False: it is another one's, or cannot be
+        known now."""
+
+    def close(self) -> None:
+        """Let go of the task."""
+
+
+class Database(Protocol):
+    """One opened database: what differs between the engines for everything but a login. ``engine``: SQLAlchemy's.
+    ``file``: the store's file, beside which its journal, its mark and what its processes share lie; None where the
+    store is no file of this machine. ``place``: for people, as in "the store /var/lib/sekisho/sekisho.db"."""
+
+    engine: Engine
+    file: Path | None
+    place: str
+
+    def exists(self) -> bool:
+        """Whether there is a store, of whichever schema. Raises StoreProblem if that cannot be known."""
+
+    def check(self) -> None:
+        """Before it is used: raises StoreProblem, with what to do, unless there is a store of this version's schema,
+        and StoreUnavailable."""
+
+    def upgrade(self) -> None:
+        """Create the store's tables, or bring them to the newest schema. Safe to repeat, and from several processes at
+        once. Raises StoreProblem, StoreUnavailable and OSError."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A connection for questions. Raises StoreUnavailable, at the end too."""
+
+    def write(
+        self, recorded: Sequence[AuditRow] = (), *, stamp: Callable[[], int] | None = None
+    ) -> AbstractContextManager[Connection]:
+        """One transaction: committed and durable at the end, rolled back on any exception. ``recorded``: the audit rows
+        that it has written by its end. ``stamp``: gives a new number if logins are decided by what it changes; None:
+        none is. Raises Conflict, StoreBusy and StoreUnavailable, and then nobody may be told that it was done."""
+
+    def sealed_until(self, connection: Connection) -> int:
+        """No audit row may be added at or below this id, by the transaction of ``write`` that asks."""
+
+    def login_batch(self, *, notices: bool, note: Callable[[Sequence[AuditRow]], None]) -> LoginBatch:
+        """For the login batches of one process. ``notices``: locks are told to customers by e-mail. ``note``: told the
+        audit rows of the locks of a batch that is durable, before anybody is told."""
+
+    def login_reader(self) -> LoginReader:
+        """For what is asked between them."""
+
+    def key_reader(self) -> KeyReader:
+        """For who asks with an API key."""
+
+    def maintenance(self) -> Maintenance:
+        """For tidying, and for the health of the store."""
+
+    def seals(self) -> SealStore:
+        """For the task that seals the audit trail."""
+
+    def trail(self) -> Trail:
+        """For who verifies or exports the audit trail."""
+
+    def task_lock(self, task: Task) -> TaskLock:
+        """Raises OSError and StoreUnavailable."""
+
+    def damage(self, connection: Connection) -> list[str]:
+        """The damage that the engine finds when it reads the whole store; empty for a sound one."""
+
+    def hold(self) -> None:
+        """For who answers logins, until ``release``. Raises StoreProblem and StoreUnavailable."""
+
+    def release(self) -> None:
+        """The counterpart of ``hold``."""
+
+    def flushed_id(self) -> int:
+        """The id of an audit row that is known, outside the database, to be on disk; 0: none is known."""
+
+    def has_to_stop(self) -> bool:
+        """Whether this process has to end, because what is written may be lost."""
+
+    def rescue(self) -> None:
+        """Before it ends: copy what only this process can still read, if there is such a thing."""
+
+    def checkpoint(self) -> None:
+        """Have what is committed in the store's main file, as far as that goes now. Raises StoreUnavailable."""

@@ -148,8 +148,7 @@ class PutBackWatch:
         self._last = mark
         self._file.write(mark, flush=True)
         # A copy of the file alone, without its log, has to know its name.
-        with self._store.read() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        self._store.database.checkpoint()
 
     def _treat(self, found: PutBack, known: Mark | None, flushed: int = 0, *, certain: bool = False) -> None:
         """Void the codes of the lost time, and say so. ``certain``: whatever another process found."""

@@ -23,6 +23,9 @@ from sqlalchemy import (
 REVISION = "0018"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
+KEY_CHECK = "key check"
+"""Key in ``meta``: what the master key is recognised by."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

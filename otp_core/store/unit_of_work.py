@@ -9,7 +9,7 @@ outbox.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,8 +22,8 @@ from otp_core.store import outbox
 from otp_core.store.bindings import BindingStatements
 from otp_core.store.issuance_keys import IssuanceKeyStatements
 from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
-from otp_core.store.queries import newest_audit_id, read_meta
-from otp_core.store.schema import audit, binding, customer, meta, permit, profile, seal, token, unclaimed_token
+from otp_core.store.queries import newest_audit_id, read_meta, sealed_until
+from otp_core.store.schema import audit, binding, customer, meta, permit, profile, token, unclaimed_token
 from otp_core.store.search_terms import Named, add_terms, change_terms, named
 from otp_core.store.sessions import SessionStatements
 from otp_core.verifier import LOCAL_VERIFIER
@@ -32,9 +32,6 @@ CUSTOMER_ORIGIN = "customer "
 """How the origin of a token begins that was issued to a customer who had signed in; any other is a network."""
 
 _LOGIN_RECORD = text(f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKENS} WHERE c.contract_id = :contract_id")  # noqa: S608
-
-
-_SEALED = select(func.max(seal.c.until_id))
 
 
 class TokenRecord(NamedTuple):
@@ -118,13 +115,23 @@ class NewToken:
 
 
 class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
-    """An open transaction. Made by ``Store.work``. ``notices``: changes are told to customers by e-mail."""
+    """An open transaction. Made by ``Store.work``. ``notices``: changes are told to customers by e-mail.
+    ``sealed_until``: see ``store.engine.Database``."""
 
-    def __init__(self, connection: Connection, ids: Ids, *, notices: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        ids: Ids,
+        *,
+        notices: bool = False,
+        recorded: list[AuditRow] | None = None,
+        sealed_until: Callable[[Connection], int] = sealed_until,
+    ) -> None:
         self._connection = connection
         self._ids = ids
         self._notices = notices
-        self.recorded: list[AuditRow] = []
+        self._sealed_until = sealed_until
+        self.recorded: list[AuditRow] = [] if recorded is None else recorded
         """The audit rows of this transaction."""
         self._above_seals = False
 
@@ -416,7 +423,7 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
         or a program); ``customer``: a contract ID; ``token``: a token ID. The number lies above all that is sealed: no
         seal comes before this transaction ends."""
         if not self._above_seals:
-            self._ids.pass_(self._connection.execute(_SEALED).scalar() or 0)
+            self._ids.pass_(self._sealed_until(self._connection))
             self._above_seals = True
         return AuditRow(self._ids.next(), event.value, actor, customer, token, source, reason)
 

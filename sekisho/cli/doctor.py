@@ -77,7 +77,7 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     """The results of all checks; checks that need something that failed are left out. ``deep``: read the whole
     store."""
     from otp_core.settings import ConfigProblems
-    from otp_core.store.sqlite.database import file_of
+    from otp_core.store.engines import store_file
 
     try:
         settings = context.settings
@@ -88,9 +88,11 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     yield CheckResult(CheckState.OK, "settings", f"{context.config or 'the environment'} holds")
     yield from _doors(settings)
     yield from examine_certificates(settings)
-    yield _sqlite()
-    yield from _store(context, settings, deep)
-    yield from examine_ports(settings, file_of(settings.store.url))
+    file = store_file(settings.store.url)
+    if file is not None:
+        yield _sqlite()
+    yield from _store(context, settings, file, deep)
+    yield from examine_ports(settings, file)
     yield from examine_directories(settings)
     yield from examine_upstreams(settings)
     yield from examine_verifiers(settings)
@@ -120,23 +122,23 @@ def _sqlite() -> CheckResult:
     return CheckResult(CheckState.WARN, "sqlite", driver.FAULT)
 
 
-def _store(context: CliContext, settings: Settings, deep: bool) -> Iterator[CheckResult]:
+def _store(context: CliContext, settings: Settings, file: Path | None, deep: bool) -> Iterator[CheckResult]:
     from otp_core.model import StoreProblem, StoreUnavailable
     from otp_core.sealing import KeyProblem
-    from otp_core.store.sqlite.database import file_of
 
-    file = file_of(settings.store.url)
     try:
         store = context.store
         yield CheckResult(
             CheckState.OK, "key", f"{settings.store.master_key_file} opens this store, and only its owner reads it"
         )
-        yield from examine_files(file)
-        yield from _disk(file.absolute().parent)
-        yield from _checkpoints(file)
+        if file is not None:
+            yield from examine_files(file)
+            yield from _disk(file.absolute().parent)
+            yield from _checkpoints(file)
         yield from _clock(store, settings)
         yield from _contents(store, deep)
-        yield from examine_backups(store)
+        if file is not None:
+            yield from examine_backups(store)
         yield from examine_seals(store, settings.audit)
         yield from examine_contract_ids(context)
         yield from examine_clients(store, settings)
@@ -211,11 +213,10 @@ def _clock(store: Store, settings: Settings) -> Iterator[CheckResult]:
 
 def _contents(store: Store, deep: bool) -> Iterator[CheckResult]:
     from otp_core.store.queries import counts
-    from otp_core.store.sqlite.database import damage
 
     with store.read() as connection:
         counted = counts(connection)
-        found = damage(connection) if deep else []
+        found = store.database.damage(connection) if deep else []
     yield CheckResult(
         CheckState.OK, "contents", ", ".join(f"{number:,} {table} rows" for table, number in counted.items())
     )

@@ -23,8 +23,8 @@ _ANSWER_SECONDS = 8.0
 _MOST_OCTETS = 64 * 1024
 
 
-def examine_ports(settings: Settings, store: Path) -> Iterator[CheckResult]:
-    """Every address of the settings. ``store``: the store's file."""
+def examine_ports(settings: Settings, store: Path | None) -> Iterator[CheckResult]:
+    """Every address of the settings. ``store``: the store's file, if it is one."""
     served = _is_served(store)
     if settings.radius.clients:
         for address in settings.radius.listen:
@@ -42,17 +42,17 @@ def examine_ports(settings: Settings, store: Path) -> Iterator[CheckResult]:
         yield _metrics(settings.metrics.listen)
 
 
-def _is_served(store: Path) -> bool:
+def _is_served(store: Path | None) -> bool:
     from otp_core.model import StoreUnavailable
     from otp_core.store.sqlite.outside import is_served
 
     try:
-        return store.is_file() and is_served(store)
+        return store is not None and store.is_file() and is_served(store)
     except (StoreUnavailable, OSError):
         return False
 
 
-def _port(kind: str, address: Address, store: Path, *, served: bool) -> Iterator[CheckResult]:
+def _port(kind: str, address: Address, store: Path | None, *, served: bool) -> Iterator[CheckResult]:
     """Whether it can be bound, and if not, who has it."""
     if not address.port:
         return

@@ -23,12 +23,14 @@ class Holder(NamedTuple):
     ours: bool
 
 
-def holders(kind: str, host: str, port: int, store: Path) -> list[Holder]:
+def holders(kind: str, host: str, port: int, store: Path | None) -> list[Holder]:
     """The processes with a socket (``kind``: udp, tcp) at this port that keeps others from ``host``. Empty if there is
     none, or none that this user may look into."""
     inodes = {inode for at, inode in _sockets(kind, port) if _clash(at, host)}
     found = {pid: _name(pid) for pid in _pids() if inodes & set(_socket_inodes(pid))} if inodes else {}
-    serving = {_parent(pid) for pid in _pids() if _name(pid).startswith(_OURS) and _has_open(pid, store)}
+    serving = {
+        _parent(pid) for pid in _pids() if _name(pid).startswith(_OURS) and (store is None or _has_open(pid, store))
+    }
     return [Holder(pid, name, pid in serving or _belongs(pid, serving)) for pid, name in sorted(found.items())]
 
 

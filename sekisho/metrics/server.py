@@ -25,8 +25,8 @@ from admin_web.http.security import SECURITY_HEADERS
 from admin_web.http.server import Listener
 from otp_core.kernel_clock import KernelClock
 from otp_core.settings import MetricsSettings
+from otp_core.store.engines import store_file
 from otp_core.store.sqlite import driver
-from otp_core.store.sqlite.database import file_of
 from sekisho.heartbeat import Heartbeat
 from sekisho.metrics import families as f
 from sekisho.metrics.board import Board, Figures, Key, Slot
@@ -80,7 +80,7 @@ class MetricsServer:
         self._listen, self._board, self._watched, self._heartbeat = settings.metrics.listen, board, watched, heartbeat
         self._look = StoreLook(
             lambda: open_store(settings, busy_seconds=1.0),
-            file_of(settings.store.url),
+            store_file(settings.store.url),
             sealed=settings.audit is not None,
         )
         self._certificates = CertificateLook(settings.certificates)

@@ -39,13 +39,13 @@ _UNREADABLE: dict[Key, float] = {(f.READABLE,): 0.0}
 
 
 class StoreLook:
-    """``open_``: opens the store; raises StoreProblem, KeyProblem, StoreUnavailable. ``file``: its file. ``sealed``:
-    its audit trail is to be sealed."""
+    """``open_``: opens the store; raises StoreProblem, KeyProblem, StoreUnavailable. ``file``: its file, if it is
+    one. ``sealed``: its audit trail is to be sealed."""
 
     def __init__(
         self,
         open_: Callable[[], Store],
-        file: Path,
+        file: Path | None,
         clock: Callable[[], float] = time.monotonic,
         *,
         sealed: bool = False,
@@ -89,6 +89,8 @@ class StoreLook:
         self._found_at = self._clock()
 
     def _sizes(self) -> dict[Key, float]:
+        if self._file is None:
+            return {}
         log = self._file.with_name(f"{self._file.name}-wal")
         status, _ = status_of(str(self._file))
         succeeded = status.succeeded_at / 1000

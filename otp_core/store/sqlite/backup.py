@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from otp_core.model import StoreProblem
-from otp_core.store.schema import REVISION
+from otp_core.store.schema import KEY_CHECK, REVISION
 from otp_core.store.sqlite import driver
 
 Advance = Callable[[int], None]
 """Told how many octets are written by now."""
-
-KEY_CHECK = "key check"
-"""Key in ``meta``: what the master key is recognised by."""
 
 _HEADER = b"SQLite format 3\0"
 _CALLS_BETWEEN = 2_000

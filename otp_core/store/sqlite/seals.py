@@ -129,7 +129,7 @@ def rows_between(connection: driver.Connection, after: int, until: int, limit: i
     return connection.execute(_ROWS, (after + 1, until, limit)).fetchall() if after < until else []
 
 
-class Trail:
+class SqliteTrail:
     """The audit trail as it lies in the store, whatever somebody has done to it: read piece by piece, each look in a
     transaction of its own, so that the store's log can begin anew meanwhile. ``read``: opens a connection."""
 

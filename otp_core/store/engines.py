@@ -1,0 +1,31 @@
+"""Chooses the engine by ``store.url``: the only place that does. A driver is imported by its engine alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from otp_core.store.engine import Database
+
+
+def open_database(url: str, *, busy_seconds: float, relieved: bool = False) -> Database:
+    """The database of a URL. ``busy_seconds``: how long a writer waits for others. ``relieved``: another process makes
+    the checkpoints of a store in a file. Raises StoreProblem for a URL that none can serve."""
+    from otp_core.store.sqlite.engine import SqliteDatabase
+
+    return SqliteDatabase(url, busy_seconds=busy_seconds, relieved=relieved)
+
+
+def one_process_only(url: str) -> str | None:
+    """Why one process alone may write to the store, with what to do; None: any number may."""
+    if store_file(url) is None:
+        return None
+    from otp_core.store.sqlite import driver
+
+    return None if driver.resets_safely() else driver.FAULT
+
+
+def store_file(url: str) -> Path | None:
+    """The file of the store, absolute and without links; None: it is no file of this machine. Raises StoreProblem."""
+    from otp_core.store.sqlite.database import file_of
+
+    return file_of(url)
