@@ -233,15 +233,33 @@ class Chap(NamedTuple):
         return "Chap(...)"
 
 
+class MsChap(NamedTuple):
+    """An MS-CHAPv2 answer as it came (RFC 2548 sections 2.1 and 2.3): 16 and 50 octets, for a server that knows the
+    password. ``of_nothing``: it is that of an empty password."""
+
+    challenge: bytes
+    response: bytes
+    of_nothing: bool = False
+
+    def __repr__(self) -> str:
+        return "MsChap(...)"
+
+
 class Forwarded(NamedTuple):
     """A request as a proxy passes it on: for a first factor that is a RADIUS server. ``user_name``: the octets as they
     came. ``charset``: of the password. ``attributes``: type and value of those that each hop does not write itself, in
-    their order; Proxy-States are among them. ``chap``: in the place of a password."""
+    their order; Proxy-States are among them. ``chap`` or ``ms_chap``: in the place of a password."""
 
     user_name: bytes
     charset: str
     attributes: tuple[tuple[int, bytes], ...]
     chap: Chap | None = None
+    ms_chap: MsChap | None = None
+
+    @property
+    def has_no_password(self) -> bool:
+        """Whether something else stands in its place."""
+        return self.chap is not None or self.ms_chap is not None
 
     def __repr__(self) -> str:
         return "Forwarded(...)"

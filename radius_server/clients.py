@@ -65,6 +65,7 @@ class Client:
     problem_texts: Mapping[tuple[Language, str], list[Attribute]] = field(default_factory=dict)
     forwards: bool = False
     relay: bool = False
+    ms_chap: bool = False
     with_next_secret: Client | None = None
 
     @property
@@ -159,6 +160,7 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         problem_texts=_problem_texts() if settings.explain_password_problems else {},
         forwards=settings.first_factor != LOCAL_PASSWORD,
         relay=settings.relay,
+        ms_chap=settings.ms_chap,
     )
     if settings.next_secret is None:
         return client

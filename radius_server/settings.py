@@ -116,6 +116,11 @@ class ClientSettings(Section):
     relay: bool = yes_or_no(
         False, "Pass on the attributes that its first factor's upstream sends (relay_attributes there)."
     )
+    ms_chap: bool = yes_or_no(
+        False,
+        "Pass MS-CHAPv2 on to its first factor, if that is of type radius, in modes challenge, auto and password. It "
+        "is weak: PAP is better wherever the client has it.",
+    )
     explain_password_problems: bool = yes_or_no(
         False,
         "Say in the Reply-Message of an Access-Reject what is wrong with the account there: password expired or to be "
@@ -275,7 +280,14 @@ def _text_of(identifier: object) -> str | None:
 
 
 def problems(radius: RadiusSettings) -> Iterator[Remark]:
-    """Addresses to listen at that one machine cannot have together."""
+    """Addresses to listen at that one machine cannot have together, and keys of a client that do not."""
+    for index, client in enumerate(radius.clients):
+        if client.ms_chap and client.mode in (Mode.APPEND, Mode.CODE):
+            yield (
+                ("radius", "clients", index, "mode"),
+                f"MS-CHAPv2 hides what was typed, so no code can be taken from it in mode {client.mode}: write "
+                'mode = "challenge", which asks for the code afterwards',
+            )
     for (_, first), (index, second) in combinations(enumerate(radius.listen), 2):
         if first != second and first.overlaps(second, dual_stack=False):
             yield ("radius", "listen", index), f"{second} and {first} overlap: leave one of the two out"
@@ -323,6 +335,12 @@ def _client_risks(client: ClientSettings) -> Iterator[tuple[str, str]]:
                     key,
                     f"changes nothing in mode {client.mode}: only append and auto split a text",
                 )
+    if client.ms_chap:
+        yield (
+            "ms_chap",
+            f"MS-CHAPv2 of {client.name} is WEAK outside TLS (RadSec): whoever listens on the way can compute the "
+            "password's hash from one login, however long it is; use PAP, or EAP-TTLS in front, and remove this key",
+        )
     if client.repeated_login_seconds:
         yield (
             "repeated_login_seconds",

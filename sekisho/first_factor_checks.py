@@ -26,7 +26,8 @@ MADE_TYPES = ("local", "none", "radius", "ldap")
 
 class _User(NamedTuple):
     """A section that names a first factor. ``called``: for messages; ``seconds``: for a verdict; ``mode`` None: the
-    pages, which ask for the password alone and take no question. ``relay``: whether it wants attributes."""
+    pages, which ask for the password alone and take no question. ``relay``: whether it wants attributes; ``ms_chap``:
+    whether it may send MS-CHAPv2."""
 
     location: Location
     called: str
@@ -35,6 +36,7 @@ class _User(NamedTuple):
     mode: str | None
     code_is_enough: bool = False
     relay: bool = False
+    ms_chap: bool = False
 
 
 def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
@@ -84,11 +86,15 @@ def _problems_of_users(settings: Settings, upstreams: dict[str, UpstreamSettings
                 f"a server has {section.timeout:g} s, and {key} gives up after {seconds:g}: the next server is never "
                 "asked; write less",
             )
-        if user.relay and (section is None or section.type != "radius"):
-            yield (
-                (*user.location, "relay"),
-                f"{user.called} has no RADIUS server behind it: only a first_factor of type radius brings attributes",
-            )
+        for key, wanted, text in (
+            ("relay", user.relay, "brings attributes"),
+            ("ms_chap", user.ms_chap, "can be asked by MS-CHAPv2"),
+        ):
+            if wanted and (section is None or section.type != "radius"):
+                yield (
+                    (*user.location, key),
+                    f"{user.called} has no RADIUS server behind it: only a first_factor of type radius {text}",
+                )
 
 
 def _unasked(user: _User, at: Location) -> Iterator[Remark]:
@@ -161,7 +167,7 @@ def _users(settings: Settings) -> Iterator[_User]:
     for index, client in enumerate(settings.radius.clients):
         enough = client.without_password == "code"
         here: Location = ("radius", "clients", index)
-        yield _User(here, client.name, client.first_factor, seconds, client.mode, enough, client.relay)
+        yield _User(here, client.name, client.first_factor, seconds, client.mode, enough, client.relay, client.ms_chap)
     if settings.pam is not None:
         for index, profile in enumerate(settings.pam.profiles):
             enough, here = profile.without_password == "code", ("pam", "profiles", index)

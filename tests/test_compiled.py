@@ -47,6 +47,7 @@ NOT_COMPILED = {
     "otp_core.store.sqlite.driver": "names only",
     "otp_core.verifier": "a Protocol only",
     "radius_server.listen.ports": "binds sockets, at start",
+    "radius_server.process.ms_chap": "for MS-CHAPv2 only, which goes to a RADIUS server",
     "radius_server.process.relayed": "for clients with a RADIUS server behind them, which takes ten times as long",
     "radius_server.settings": "reads settings, at start",
 }

@@ -102,7 +102,8 @@ def feed_settings(block: str, folder: Path) -> None:
         loaded = load(settings, environment={})
     except ConfigProblems as problems:
         pytest.fail(f"{problems}\n{block}")
-    assert not loaded.warnings, block
+    # The page says itself how weak that is.
+    assert not [one for one in loaded.warnings if not one.key.endswith(".ms_chap")], block
 
 
 @pytest.mark.parametrize("unit", sorted(path.name for path in (ROOT / "config" / "systemd").iterdir()))

@@ -433,15 +433,17 @@ def _stage_of_round(policy: Policy) -> Stage:
 
 def _is_empty(attempt: Attempt, password: str) -> bool:
     """Whether nothing was typed as the password, also if only a hash of that came."""
-    if not _has_chap(attempt):
-        return not password
-    assert attempt.forwarded is not None and attempt.forwarded.chap is not None
-    return attempt.forwarded.chap.is_made_with(b"")
+    told = attempt.forwarded
+    if told is not None and told.ms_chap is not None:
+        return told.ms_chap.of_nothing
+    if told is not None and told.chap is not None:
+        return told.chap.is_made_with(b"")
+    return not password
 
 
 def _has_chap(attempt: Attempt) -> bool:
     """Whether the place of the password is empty because something else stands for it."""
-    return attempt.forwarded is not None and attempt.forwarded.chap is not None
+    return attempt.forwarded is not None and attempt.forwarded.has_no_password
 
 
 def _with_kept(verdict: Verdict, kept: KeptAttributes, fingerprint: int) -> Verdict:

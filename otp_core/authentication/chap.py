@@ -36,6 +36,10 @@ class ChapLogins:
             return self._authenticator.relays(policy.first_factor)
         return policy.mode is Mode.CODE
 
+    def relays(self, first_factor: str) -> bool:
+        """Whether a RADIUS server stands behind this first factor, which MS-CHAPv2 can be passed on to."""
+        return self._authenticator.relays(first_factor)
+
     def admit(self, attempt: Attempt, chap: Chap, on_verdict: OnVerdict) -> None:
         """As ``Authenticator.admit``, for a code of which only a hash came."""
         task = asyncio.get_running_loop().create_task(self._find_and_admit(attempt, chap, on_verdict))

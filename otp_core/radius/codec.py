@@ -114,6 +114,10 @@ class ChapAsked(Unservable):
     """Server side: the request has CHAP in the place of a password, which can be served for some clients only."""
 
 
+class MsChapAsked(Unservable):
+    """The same for MS-CHAPv2."""
+
+
 class NotAReply(Exception):
     """Client side: these octets do not answer the request; go on waiting. The text tells an operator what to check,
     ``code`` is for counting: one of IGNORED_REPLIES."""
@@ -270,6 +274,19 @@ def reveal_password(hidden: bytes, secret: bytes, authenticator: bytes) -> bytes
 def encode_attributes(attributes: Iterable[Attribute]) -> bytes:
     """The attributes as octets: type, length and value of each (RFC 2865 section 5)."""
     return b"".join([bytes((type_, len(value) + 2)) + value for type_, value in attributes])
+
+
+def vendor_parts(value: bytes) -> list[Attribute]:
+    """The attributes in the value of a Vendor-Specific, behind the vendor's four octets; none if they do not fill it
+    exactly, as RFC 2865 section 5.26 recommends."""
+    found, at = [], 4
+    while at < len(value):
+        size = value[at + 1] if at + 1 < len(value) else 0
+        if size < 2 or at + size > len(value):
+            return []
+        found.append((value[at], value[at + 2 : at + size]))
+        at += size
+    return found
 
 
 def encoded_size(attributes: Sequence[Attribute]) -> int:

@@ -6,15 +6,18 @@ Order, repeats, empty values and tags stay. Proxy-State never passes: it is each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from otp_core.radius.codec import Attribute, AttributeType, Packet
+from otp_core.radius.codec import Attribute, AttributeType, Packet, vendor_parts
 from otp_core.radius.dictionary import CannotEncode, Dictionary
 from otp_core.radius.salted import NotHidden, hide, reveal
 
 RELAYED = "relayed attributes"
 """The name under which a first factor brings them along (``FirstFinding.attributes``), sealed. No attribute of a
 dictionary has a blank in its name."""
+
+MS_CHAP_ANSWER = "MS-CHAP answer"
+"""The same for what answers an MS-CHAPv2 login (ms_chap.ANSWER_NAMES): every client that asked so gets it."""
 
 _VENDOR_SPECIFIC = int(AttributeType.VENDOR_SPECIFIC)
 _PLAIN, _HIDDEN = b"\0", b"\1"
@@ -37,6 +40,17 @@ class AllowList:
                 raise CannotEncode(name, "is hidden in a way that cannot be relayed")
             self._hidden[place.type, place.vendor] = place.encryption == _SALTED
 
+    @classmethod
+    def of_places(cls, hidden: Mapping[Place, bool]) -> AllowList:
+        """The same by their places, and whether their values are hidden anew at each hop."""
+        made = cls.__new__(cls)
+        made._hidden = dict(hidden)
+        return made
+
+    def without(self, other: AllowList) -> AllowList:
+        """Those that are not on the other list."""
+        return self.of_places({place: hidden for place, hidden in self._hidden.items() if place not in other._hidden})
+
     def pick(self, reply: Packet, secret: bytes, authenticator: bytes) -> bytes:
         """What of an Access-Accept is relayed, for ``write``. ``secret``: the upstream's; ``authenticator``: of the
         request that it answers. Raises NotHidden for a key that does not open."""
@@ -52,8 +66,7 @@ class AllowList:
         """Each allowed attribute of a Vendor-Specific in one of its own; one that is not made as RFC 2865 section 5.26
         recommends holds none that has a name."""
         vendor = int.from_bytes(value[:4], "big")
-        parts = list(_parts(value[4:]))
-        for type_, part in parts:
+        for type_, part in vendor_parts(value):
             if (type_, vendor) in self._hidden:
                 clear, hidden = self._revealed(type_, vendor, part, secret, authenticator)
                 yield value[:4] + bytes((type_, len(clear) + 2)) + clear, hidden
@@ -93,15 +106,3 @@ def _hidden_anew(type_: int, value: bytes, secret: bytes, authenticator: bytes, 
 
 def _packed(type_: int, value: bytes, hidden: bool) -> bytes:
     return (_HIDDEN if hidden else _PLAIN) + bytes((type_, len(value))) + value
-
-
-def _parts(octets: bytes) -> Iterator[Attribute]:
-    """The attributes in a Vendor-Specific behind the vendor's number; none if they do not fill it exactly."""
-    found, at = [], 0
-    while at < len(octets):
-        size = octets[at + 1] if at + 1 < len(octets) else 0
-        if size < 2 or at + size > len(octets):
-            return
-        found.append((octets[at], octets[at + 2 : at + size]))
-        at += size
-    yield from found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from otp_core.model import Chap, Forwarded
+from otp_core.model import Chap, Forwarded, MsChap
 from otp_core.radius.codec import (
     MAX_PASSWORD,
     Attribute,
@@ -16,6 +16,7 @@ from otp_core.radius.codec import (
     CannotAsk,
     ChapAsked,
     DropReason,
+    MsChapAsked,
     Packet,
     PacketCode,
     Unreadable,
@@ -26,6 +27,7 @@ from otp_core.radius.codec import (
     read_packet,
     reveal_password,
     sign,
+    vendor_parts,
 )
 
 MAX_ATTRIBUTES = 200
@@ -33,7 +35,7 @@ _MAX_VALUE = 253
 _REQUEST_CODES = frozenset((int(PacketCode.ACCESS_REQUEST), int(PacketCode.STATUS_SERVER)))
 _USER_NAME, _USER_PASSWORD = int(AttributeType.USER_NAME), int(AttributeType.USER_PASSWORD)
 _STATE, _CALLING_STATION_ID = int(AttributeType.STATE), int(AttributeType.CALLING_STATION_ID)
-_EAP_MESSAGE = int(AttributeType.EAP_MESSAGE)
+_EAP_MESSAGE, _VENDOR_SPECIFIC = int(AttributeType.EAP_MESSAGE), int(AttributeType.VENDOR_SPECIFIC)
 _CHAP_PASSWORD, _CHAP_CHALLENGE = int(AttributeType.CHAP_PASSWORD), int(AttributeType.CHAP_CHALLENGE)
 """Plain ints: each login looks for them, and Python 3.11 takes its time for a member of an enum."""
 
@@ -93,14 +95,17 @@ def read_credentials(request: Packet, secret: bytes) -> Credentials:
         if type_ in found:
             refused = ChapAsked if type_ == _CHAP_PASSWORD and _USER_PASSWORD not in found else Unservable
             raise refused(f"{name} is not served here: let the client use PAP")
+    if _VENDOR_SPECIFIC in found and _has_ms_chap(request):
+        if _USER_PASSWORD in found:
+            raise Unservable("MS-CHAP together with another credential")
+        raise MsChapAsked("MS-CHAP is not served here: let the client use PAP")
     if len(found) != len(request.attributes):
-        _refuse_repeated(request)
+        refuse_repeated(request)
     user_name, hidden = found.get(_USER_NAME), found.get(_USER_PASSWORD)
     if not user_name:
         raise Unservable("no User-Name")
     if hidden is None:
-        ms_chap = any(value[:4] == _MICROSOFT for value in request.values(AttributeType.VENDOR_SPECIFIC))
-        raise Unservable("MS-CHAP is not served here: let the client use PAP" if ms_chap else "no User-Password")
+        raise Unservable("no User-Password")
     if not 16 <= len(hidden) <= MAX_PASSWORD or len(hidden) % 16:
         raise Unservable("a User-Password that is not 16 to 128 octets in blocks of 16")
     password = reveal_password(hidden, secret, request.authenticator)
@@ -124,7 +129,7 @@ def read_chap(request: Packet) -> ChapCredentials:
     for type_ in (_CHAP_PASSWORD, _CHAP_CHALLENGE):
         if len(request.values(type_)) > 1:
             raise Unservable("two CHAP-Passwords or CHAP-Challenges")
-    _refuse_repeated(request)
+    refuse_repeated(request)
     user_name, answer = found.get(_USER_NAME), found.get(_CHAP_PASSWORD, b"")
     challenge = found.get(_CHAP_CHALLENGE, request.authenticator)
     if not user_name:
@@ -135,8 +140,24 @@ def read_chap(request: Packet) -> ChapCredentials:
     return ChapCredentials(user_name, chap, found.get(_STATE), found.get(_CALLING_STATION_ID, b""))
 
 
-_MICROSOFT = (311).to_bytes(4, "big")
+MICROSOFT = (311).to_bytes(4, "big")
 """The vendor of the MS-CHAP attributes (RFC 2548)."""
+
+MS_CHAP_TYPES = frozenset((1, 3, 4, 5, 6, 11, 25, 27))
+"""Microsoft's types that prove a password, or change it."""
+
+
+def _has_ms_chap(request: Packet) -> bool:
+    """Whether it holds more of MS-CHAP than a challenge."""
+    return any(
+        type_ in MS_CHAP_TYPES and type_ != _MS_CHAP_CHALLENGE
+        for value in request.values(_VENDOR_SPECIFIC)
+        if value[:4] == MICROSOFT
+        for type_, _ in vendor_parts(value)
+    )
+
+
+_MS_CHAP_CHALLENGE = 11
 
 _NOT_SERVED = {_CHAP_PASSWORD: "CHAP", _EAP_MESSAGE: "EAP"}
 _AT_MOST_ONCE = {
@@ -148,7 +169,8 @@ _AT_MOST_ONCE = {
 }
 
 
-def _refuse_repeated(request: Packet) -> None:
+def refuse_repeated(request: Packet) -> None:
+    """Raises Unservable for two of what decides."""
     for type_, names in _AT_MOST_ONCE.items():
         if len(request.values(type_)) > 1:
             raise Unservable(f"two {names}")
@@ -168,11 +190,31 @@ _WRITTEN_BY_EACH_HOP = frozenset(
 )
 
 
-def forwarded(user_name: bytes, charset: str, attributes: list[Attribute], chap: Chap | None = None) -> Forwarded:
+def forwarded(
+    user_name: bytes,
+    charset: str,
+    attributes: list[Attribute],
+    chap: Chap | None = None,
+    ms_chap: MsChap | None = None,
+) -> Forwarded:
     """What of a gateway's request goes along to a server that checks the password: all that a hop does not write
     itself."""
-    kept = tuple(one for one in attributes if one[0] not in _WRITTEN_BY_EACH_HOP)
-    return Forwarded(user_name, charset, kept, chap)
+    kept = [one for one in attributes if one[0] not in _WRITTEN_BY_EACH_HOP]
+    if any(type_ == _VENDOR_SPECIFIC and value[:4] == MICROSOFT for type_, value in kept):
+        kept = [one for attribute in kept for one in _without_ms_chap(attribute)]
+    return Forwarded(user_name, charset, tuple(kept), chap, ms_chap)
+
+
+def _without_ms_chap(attribute: Attribute) -> list[Attribute]:
+    """The attribute, or what is left of it without Microsoft's credentials: they are written anew."""
+    type_, value = attribute
+    if type_ != _VENDOR_SPECIFIC or value[:4] != MICROSOFT:
+        return [attribute]
+    parts = vendor_parts(value)
+    kept = [one for one in parts if one[0] not in MS_CHAP_TYPES]
+    if len(kept) == len(parts):
+        return [attribute]
+    return [(_VENDOR_SPECIFIC, MICROSOFT + encode_attributes(kept))] if kept else []
 
 
 # Client side

@@ -21,6 +21,7 @@ from otp_core.radius.codec import (
     hide_password,
     sign,
 )
+from otp_core.radius.ms_chap import written
 from otp_core.radius.requests import SignedRequest
 
 _PROXY_STATE, _NAS_IDENTIFIER = int(AttributeType.PROXY_STATE), int(AttributeType.NAS_IDENTIFIER)
@@ -45,7 +46,7 @@ def in_later_round(first: Forwarded, now: Forwarded) -> Forwarded:
     one, where it says nothing of that kind now. Proxy-States are those of now."""
     said = {type_ for type_, _ in now.attributes}
     earlier = tuple(one for one in first.attributes if one[0] not in said and one[0] != _PROXY_STATE)
-    return Forwarded(first.user_name, now.charset, earlier + now.attributes, now.chap)
+    return Forwarded(first.user_name, now.charset, earlier + now.attributes, now.chap, now.ms_chap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Asked:
     def _credential(self, authenticator: bytes) -> list[Attribute]:
         """The password, hidden; or CHAP as it came, with its challenge: our authenticator is another one."""
         chap = self.forwarded.chap
+        if self.forwarded.ms_chap is not None:
+            return written(self.forwarded.ms_chap)
         if chap is None:
             return [(int(AttributeType.USER_PASSWORD), hide_password(self.password, self.secret, authenticator))]
         answer = bytes((chap.identifier,)) + chap.response

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Mapping
 
 import structlog
 
 from otp_core.first_factor import FirstFinding, NextRound, Question
 from otp_core.login.table import Finding
 from otp_core.model import BackendSilent, Forwarded
+from otp_core.radius import ms_chap
 from otp_core.radius.codec import AttributeType, CannotAsk, Packet, PacketCode
-from otp_core.radius.relayed import RELAYED, AllowList
+from otp_core.radius.relayed import MS_CHAP_ANSWER, RELAYED, AllowList
 from otp_core.radius.salted import NotHidden
 from otp_core.sealing import KeyProblem
 from otp_core.upstreams.forwarding import Asked, forwarded_of, in_later_round
@@ -37,6 +39,7 @@ class UpstreamPasswords:
 
     def __init__(self, upstream: Upstream, allowed: AllowList, sealer: Seal, *, relays_questions: bool) -> None:
         self._upstream, self._allowed, self._sealer = upstream, allowed, sealer
+        self._beside_ms_chap = allowed.without(ms_chap.ANSWER)
         self._relays_questions = relays_questions
 
     @property
@@ -75,9 +78,11 @@ class UpstreamPasswords:
     def _found(self, reply: Reply, told: Forwarded, rounds: int) -> FirstFinding | NextRound:
         code = reply.packet.code
         if code == PacketCode.ACCESS_ACCEPT:
-            return FirstFinding(right=True, attributes=self._brought(reply))
+            if told.ms_chap is not None:
+                return FirstFinding(right=True, attributes=self._answered(reply))
+            return FirstFinding(right=True, attributes=self._brought(reply, {RELAYED: self._allowed}))
         if code == PacketCode.ACCESS_REJECT:
-            return FirstFinding(right=False)
+            return FirstFinding(right=False, reason=ms_chap.finding_in(reply.packet))
         state = reply.packet.found.get(AttributeType.STATE)
         why = "it has no State" if not state else "too many rounds" if rounds >= MOST_ROUNDS else ""
         if not self._relays_questions:
@@ -89,16 +94,25 @@ class UpstreamPasswords:
         waiting = Round(rounds + 1, str(reply.server.address), state, told)
         return NextRound(write_round(waiting, self._sealer), _prompt(reply.packet))
 
-    def _brought(self, reply: Reply) -> dict[str, object]:
-        """What goes to a client that relays, sealed: there may be keys among it. Raises BackendSilent: an acceptance
-        without the attributes that limit it would be another one."""
-        request = reply.request
-        try:
-            picked = self._allowed.pick(reply.packet, request.secret, request.authenticator)
-        except NotHidden as error:
+    def _answered(self, reply: Reply) -> dict[str, object]:
+        """The same for MS-CHAPv2. Raises BackendSilent, also for a server that accepts without having looked."""
+        if not ms_chap.proves_the_server(reply.packet):
             name = self._upstream.plan.name
-            raise BackendSilent(f"an attribute of upstream {name} cannot be passed on: {error}") from None
-        return {RELAYED: base64.b64encode(seal(self._sealer, picked)).decode()} if picked else {}
+            raise BackendSilent(f"upstream {name} accepts MS-CHAPv2 without MS-CHAP2-Success: is its mschap module on?")
+        return self._brought(reply, {MS_CHAP_ANSWER: ms_chap.ANSWER, RELAYED: self._beside_ms_chap})
+
+    def _brought(self, reply: Reply, lists: Mapping[str, AllowList]) -> dict[str, object]:
+        """What goes to a client, by the name of each list, sealed: there may be keys among it. Raises BackendSilent: an
+        acceptance without the attributes that limit it would be another one."""
+        request, brought = reply.request, {}
+        try:
+            for name, allowed in lists.items():
+                if picked := allowed.pick(reply.packet, request.secret, request.authenticator):
+                    brought[name] = base64.b64encode(seal(self._sealer, picked)).decode()
+        except NotHidden as error:
+            upstream = self._upstream.plan.name
+            raise BackendSilent(f"an attribute of upstream {upstream} cannot be passed on: {error}") from None
+        return dict(brought)
 
 
 def _prompt(reply: Packet) -> str:

@@ -15,7 +15,7 @@ import structlog
 
 from otp_core.authentication.queue import OnVerdict
 from otp_core.model import Accept, Attempt, Chap, Mode, Policy, Reject, Silence, Verdict
-from otp_core.radius.codec import AttributeType, ChapAsked, PacketCode, Unreadable, Unservable
+from otp_core.radius.codec import AttributeType, ChapAsked, MsChapAsked, PacketCode, Unreadable, Unservable
 from otp_core.radius.dictionary import Dictionary
 from otp_core.radius.requests import forwarded, read_chap, read_credentials, read_request, verify_request
 from otp_core.station import readable
@@ -26,6 +26,7 @@ from radius_server.counters import NO_CLIENT, NO_IDENTIFIER, OWN_ERROR, TOO_MANY
 from radius_server.duplicates import Admission, Duplicates
 from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
+from radius_server.process.ms_chap import ms_chap_attempt
 from radius_server.process.replies import Replies
 from radius_server.process.spelling import read_customer, read_texts
 from radius_server.process.status import StatusServer
@@ -53,6 +54,9 @@ class ChapLogins(Protocol):
 
     def serves(self, policy: Policy) -> bool:
         """Whether requests of this policy may come with CHAP."""
+
+    def relays(self, first_factor: str) -> bool:
+        """Whether MS-CHAPv2 can be passed on to this first factor."""
 
     def admit(self, attempt: Attempt, chap: Chap, on_verdict: OnVerdict) -> None:
         """As the authenticator's, for a code of which only a hash came."""
@@ -197,6 +201,8 @@ class RadiusServer:
                 attempt = self._attempt(exchange)
             except ChapAsked as asked:
                 attempt, chap = self._chap_attempt(exchange, asked)
+            except MsChapAsked:
+                attempt = self._ms_chap_attempt(exchange)
         except Unservable as error:
             self.counters.counts["refused without an attempt"] += 1
             refused = Reject(str(error), policy.language)
@@ -281,6 +287,11 @@ class RadiusServer:
         )
         return attempt, None if relayed else asked.chap
 
+    def _ms_chap_attempt(self, exchange: Exchange) -> Attempt:
+        """The same for MS-CHAPv2, which is passed on. Raises Unservable."""
+        relays = _nobody if self._chap is None else self._chap.relays
+        return ms_chap_attempt(exchange, relays, self._fingerprint, self._limits.request_seconds)
+
     def _count(self, exchange: Exchange, verdict: Verdict) -> None:
         self._tally.verdict("radius", exchange.client.name, verdict, self._loop.time() - exchange.received)
 
@@ -293,3 +304,8 @@ class RadiusServer:
             self._lines.write(exchange, attempt, verdict)
             if is_garbled(exchange.request, attempt.user_password):
                 self.counters.strange(exchange.peer[0], WRONG_SECRET)
+
+
+def _nobody(_: str) -> bool:
+    """Where no first factor is known."""
+    return False

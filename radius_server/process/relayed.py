@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from otp_core.radius.codec import Attribute, AttributeType
-from otp_core.radius.relayed import RELAYED, write
+from otp_core.radius.relayed import MS_CHAP_ANSWER, RELAYED, write
 from otp_core.sealing import KeyProblem
 from radius_server.process.exchange import Exchange
 
@@ -20,23 +20,29 @@ _NAME = 16
 _VENDOR_SPECIFIC = int(AttributeType.VENDOR_SPECIFIC)
 
 
-def without_relayed(attributes: Mapping[str, object]) -> tuple[Mapping[str, object], str | None]:
-    """The attributes that have names in the dictionary, and what is relayed, still sealed."""
-    if RELAYED not in attributes:
-        return attributes, None
+def without_relayed(attributes: Mapping[str, object], relay: bool) -> tuple[Mapping[str, object], list[str]]:
+    """The attributes that have names in the dictionary, and what goes to this client beside them, still sealed: the
+    answer to MS-CHAPv2 always, the rest if it relays."""
+    if RELAYED not in attributes and MS_CHAP_ANSWER not in attributes:
+        return attributes, []
     rest = dict(attributes)
-    return rest, str(rest.pop(RELAYED))
+    answer, relayed = rest.pop(MS_CHAP_ANSWER, None), rest.pop(RELAYED, None)
+    return rest, [str(one) for one in (answer, relayed if relay else None) if one is not None]
 
 
-def relayed_to(exchange: Exchange, sealed: str, unseal: Unseal | None) -> list[Attribute]:
+def relayed_to(exchange: Exchange, sealed: list[str], unseal: Unseal | None) -> list[Attribute]:
     """The attributes for the client of this exchange. Raises ValueError."""
+    if not sealed:
+        return []
     if unseal is None:
         raise ValueError("this door cannot open what its upstream has sent")
-    octets = base64.b64decode(sealed)
-    try:
-        picked = unseal(octets[_NAME:], octets[:_NAME])
-    except KeyProblem as error:
-        raise ValueError(str(error)) from None
+    picked = b""
+    for one in sealed:
+        octets = base64.b64decode(one)
+        try:
+            picked += unseal(octets[_NAME:], octets[:_NAME])
+        except KeyProblem as error:
+            raise ValueError(str(error)) from None
     return write(picked, exchange.client.secret, exchange.request.authenticator, _salts())
 
 

@@ -25,9 +25,11 @@ from radius_server.clients import Client
 from radius_server.counters import Counters
 from radius_server.duplicates import Duplicates
 from radius_server.process.exchange import Exchange
+from radius_server.process.ms_chap import error_for
 from radius_server.process.relayed import Unseal, outranked, relayed_to, without_relayed
 
 _USER_NAME, _ACCESS_ACCEPT = int(AttributeType.USER_NAME), PacketCode.ACCESS_ACCEPT
+_VENDOR_SPECIFIC = int(AttributeType.VENDOR_SPECIFIC)
 """For each Accept: Python 3.11 takes its time for a member of an enum."""
 
 
@@ -85,12 +87,12 @@ class Replies:
     def _own_attributes(self, exchange: Exchange, attributes: Mapping[str, object]) -> list[Attribute]:
         """What this acceptance carries beside the client's own: what is relayed, then the customer's. Raises
         ValueError."""
-        named, sealed = without_relayed(attributes)
+        named, sealed = without_relayed(attributes, exchange.client.relay)
         try:
             own = self.dictionary.encode_all(named)
         except ValueError as error:
             raise ValueError(f"a customer's reply attribute cannot be encoded: {error}") from None
-        if sealed is None or not exchange.client.relay:
+        if not sealed:
             return own
         try:
             return outranked(relayed_to(exchange, sealed, self._unseal), own) + own
@@ -108,6 +110,8 @@ class Replies:
             client.problem_texts.get((verdict.language, verdict.reason))
             or (client.texts[verdict.language, Text.REJECT])
         )
+        if _VENDOR_SPECIFIC in exchange.request.found:
+            attributes = error_for(exchange, verdict.reason) + attributes
         delay = exchange.received + exchange.client.reject_delay - self._loop.time()
         if delay <= 0:
             self._reply(exchange, PacketCode.ACCESS_REJECT, attributes)

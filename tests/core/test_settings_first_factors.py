@@ -84,6 +84,8 @@ def test_what_is_wrong_within_a_section(tmp_path: Path, text: str, said: str) ->
         ('[web]\nfirst_factor = "core"\n', "web.first_factor: no [[first_factors]] has the name 'core'; there"),
         ('[pam]\n[[pam.profiles]]\nname = "ssh"\nfirst_factor = "x"\n', "pam.profiles[0].first_factor: no [[first"),
         (CLIENT + "relay = true\n", "radius.clients[0].relay: vpn has no RADIUS server behind it"),
+        (CLIENT + "ms_chap = true\n", "radius.clients[0].ms_chap: vpn has no RADIUS server behind it"),
+        (CLIENT + 'ms_chap = true\nmode = "append"\n', 'MS-CHAPv2 hides what was typed, so no code'),
         (NONE + CLIENT + 'first_factor = "nobody"\n', 'write without_password = "code" there too'),
         (NONE + CLIENT + 'first_factor = "nobody"\nmode = "password"\n', "anybody would be let in"),
         (NONE + '[web]\nfirst_factor = "nobody"\n', "anybody would be let in"),
@@ -99,6 +101,13 @@ def test_a_first_factor_that_asks_nobody_is_said_loudly(tmp_path: Path) -> None:
     text = NONE + CLIENT + 'first_factor = "nobody"\nwithout_password = "code"\n'
     (line,) = warnings(good(tmp_path, STORE + text), tmp_path)
     assert "nobody asks nobody: NO PASSWORD is checked at vpn" in line
+
+
+def test_ms_chap_is_said_loudly(tmp_path: Path) -> None:
+    factor = '[[first_factors]]\nname = "a"\ntype = "radius"\nupstream = "core"\n'
+    text = UPSTREAM + "tries = 2\n" + factor + CLIENT + 'first_factor = "a"\nms_chap = true\n'
+    (line,) = warnings(good(tmp_path, STORE + text), tmp_path)
+    assert "radius.clients[0].ms_chap: MS-CHAPv2 of vpn is WEAK outside TLS" in line
 
 
 def test_what_nobody_names_is_said(tmp_path: Path) -> None:

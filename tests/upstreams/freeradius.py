@@ -52,6 +52,8 @@ modules {
 	}
 	chap {
 	}
+	mschap {
+	}
 	always handled {
 		rcode = handled
 	}
@@ -70,6 +72,7 @@ server default {
 		}
 @questions
 		chap
+		mschap
 		pap
 	}
 	authenticate {
@@ -78,6 +81,9 @@ server default {
 		}
 		Auth-Type CHAP {
 			chap
+		}
+		Auth-Type MS-CHAP {
+			mschap
 		}
 	}
 	post-auth {

@@ -16,6 +16,7 @@ from tests.radius.tools import heard, login, oath, radclient, received
 from tests.sekisho import PASSWORD, SECRET, Sekisho
 from tests.upstreams.freeradius import ATTRIBUTES, FreeRadius, block_of_page, freeradius
 from tests.upstreams.freeradius import SECRET as UPSTREAM_SECRET
+from tests.upstreams.ms_chap_peer import device
 from tests.upstreams.raw import RawUpstream
 
 ACCEPT, REJECT, CHALLENGE = "Access-Accept", "Access-Reject", "Access-Challenge"
@@ -83,6 +84,18 @@ def test_freeradius_in_front(tmp_path: Path, upstream: FreeRadius) -> None:
         packet = upstream.asked(one.contract_id)[-1]
         states = re.findall(r"Proxy-State = (\S+)", packet)
         assert (states[0], len(states)) == ("0x00ff", 3), "the gateway's, then that of the one in front, then ours"
+
+
+def test_ms_chap(tmp_path: Path, upstream: FreeRadius) -> None:
+    with served(tmp_path, "wlan", upstream.port) as sekisho:
+        one = sekisho.customer(password="")
+        hashed = device(one.contract_id, PASSWORD)
+        first = radclient(sekisho.port, hashed.attributes)
+        assert heard(first) == CHALLENGE
+        printed = radclient(sekisho.port, login(one.contract_id, oath(one), received(first, "State")[0]))
+        assert heard(printed) == ACCEPT
+        assert received(printed, "MS-CHAP2-Success") == ["0x" + hashed.success.hex()]
+        assert "MS-CHAPv2 of wlan is WEAK outside TLS" in sekisho.log_text(), "at every start"
 
 
 def test_the_lines_of_the_command_are_those_that_it_writes(tmp_path: Path) -> None:
