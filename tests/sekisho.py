@@ -5,14 +5,18 @@ It speaks to the server as a stranger would (UDP, signals, the log on standard e
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
+import functools
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +28,9 @@ from otp_core.accounts import Desk, Principal, PrincipalKind
 from otp_core.audit import Ids
 from otp_core.first_factor.hashes import hash_password
 from otp_core.model import TokenSpec
+from otp_core.store.mark import mark_path
 from otp_core.store.queries import AuditFilter, AuditLine, audit_rows
+from otp_core.store.sqlite.database import open_engine, upgrade
 from otp_core.store.store import Store, initialise
 from otp_core.store.unit_of_work import NewCustomer
 from sekisho.settings import Settings, load
@@ -87,10 +93,19 @@ class Sekisho:
         self.log = self.folder / "server.log"
         self.write_config()
         self.settings: Settings = load(self.config, environment={}).settings
-        initialise(self.settings.store.url, self.settings.store.master_key_file, ids=Ids(), say=lambda _: None)
+        self._initialise()
         self.store: Store = open_store(self.settings)
         self.desk: Desk = open_desk(self.settings, self.store)
         self._numbers = iter(range(1, 10_000_000))
+
+    def _initialise(self) -> None:
+        """What `sekisho init` does, with a key of this store's own. A new store begins as a copy of an empty one:
+        migrations take longer than most tests."""
+        key_file = self.settings.store.master_key_file
+        if not any(file.exists() for file in (self.database, key_file, mark_path(self.database))):
+            shutil.copy(_without_key(), self.database)
+            self.database.chmod(0o600)
+        initialise(self.settings.store.url, key_file, ids=Ids(), say=lambda _: None)
 
     @property
     def database(self) -> Path:
@@ -308,6 +323,19 @@ workers = {self.workers}
         if found[1] == "Access-Challenge":
             return f"Access-Challenge {re.findall(r'State = (0x[0-9a-f]+)', out)[-1]}"
         return found[1]
+
+
+@functools.cache
+def _without_key() -> Path:
+    """A store as the migrations leave it, to which no key belongs yet; made once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="sekisho-empty-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / "s.db"
+    file.touch()
+    engine = open_engine(f"sqlite:///{file}", busy_seconds=5.0)
+    upgrade(engine)
+    engine.dispose()
+    return file
 
 
 def client_table(name: str, network: str, mode: str, **more: object) -> str:
