@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import pytest
@@ -290,11 +289,8 @@ def test_a_code_that_fitted_two_tokens_is_spent_on_both_when_its_time_comes(tmp_
     taro = bank.customer()
     bank.clock.now += AHEAD
     code = taro.code()
-    twin_id = next(
-        token_id
-        for number in itertools.count(10)
-        if code_at((token_id := f"VSMT{number:08d}").encode() * 2, taro.step(), TokenSpec()) == code
-    )
+    twin_id = "VSMT03370706"  # found by trying: a million token IDs have one whose seed shows this code at this step
+    assert code_at(twin_id.encode() * 2, taro.step(), TokenSpec()) == code
     twin = bank.another_token(twin_id)
     assert login(bank, taro) == Accept()
     assert [row.token for row in bank.audit(event="token.code-spent")] == [twin_id]

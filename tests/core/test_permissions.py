@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -99,12 +101,19 @@ def carried_out(at: Scene, desk: Desk, act: Act, principal: Principal) -> bool:
     return False
 
 
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Act], Scene]:
+    """The scene of an act for all who are refused, which changes nothing in it: ``carried_out`` looks."""
+    return cache(lambda act: scene(tmp_path_factory.mktemp("scene"), act))
+
+
 @pytest.mark.parametrize(("act", "name"), PAIRS, ids=lambda value: str(value).replace(" ", "-"))
 def test_an_act_is_carried_out_for_whom_the_table_names_and_refused_to_everybody_else(
-    tmp_path: Path, act: Act, name: str
+    tmp_path: Path, scenes: Callable[[Act], Scene], act: Act, name: str
 ) -> None:
-    at = scene(tmp_path, act)
-    assert carried_out(at, at.bank.desk, act, EVERYBODY[name]) == (name in EXPECTED[act].split())
+    allowed = name in EXPECTED[act].split()
+    at = scene(tmp_path, act) if allowed else scenes(act)
+    assert carried_out(at, at.bank.desk, act, EVERYBODY[name]) == allowed
 
 
 @pytest.mark.parametrize("principal", [STAFF_WITHOUT_ROLE, API_KEY, replace(COMMAND, role="operator")])
