@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import NamedTuple
 
 from otp_core.first_factor import LOCAL_PASSWORD
 from otp_core.login.policy import password_only
@@ -16,6 +17,7 @@ from otp_core.messages import PROBLEM_TEXTS, TEXTS, Text
 from otp_core.model import Language, Mode, Policy
 from otp_core.radius.codec import Attribute, AttributeType, Packet, PacketCode, text_attributes
 from otp_core.radius.dictionary import Dictionary
+from radius_server.realms import RealmSettings, same_realm
 from radius_server.settings import ClientSettings, RadiusSettings, Realm, ReturnUserName
 
 _PROMPTS = {
@@ -29,6 +31,14 @@ _MAX_REMEMBERED = 10_000
 """Source addresses whose client is remembered."""
 
 
+class RealmRule(NamedTuple):
+    """What differs for a client's customers of one realm. ``forwards``: as for Client."""
+
+    settings: RealmSettings
+    policy: Policy
+    forwards: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """One client, with the attributes of its replies already encoded.
@@ -39,7 +49,9 @@ class Client:
     ``Clients.choose`` has to be asked. ``problem_texts``: Reply-Messages by language and finding, for an account that
     cannot be used where its password is kept; empty unless the client is to be told. ``forwards``: who checks its
     passwords is told what the request holds. ``with_next_secret``: the same client with the secret that is to follow,
-    while it is being changed (process/two_secrets.py). The rest is as in the settings.
+    while it is being changed (process/two_secrets.py). ``realms``: what holds for the realms of its customers, by
+    ``same_realm`` of each. ``sent_user_name``: what a RADIUS server that checks the password is sent in place of the
+    User-Name, in a request of one of these realms. The rest is as in the settings.
     """
 
     name: str
@@ -66,6 +78,8 @@ class Client:
     forwards: bool = False
     relay: bool = False
     ms_chap: bool = False
+    realms: Mapping[str, RealmRule] = field(default_factory=dict)
+    sent_user_name: bytes | None = None
     with_next_secret: Client | None = None
 
     @property
@@ -132,10 +146,11 @@ class Clients:
 
 def clients_of(settings: RadiusSettings, dictionary: Dictionary) -> Clients:
     """The clients of the settings. Raises ValueError for a reply attribute that cannot be encoded."""
-    return Clients(_client(one, dictionary) for one in settings.clients)
+    realms = {same_realm(one.name): one for one in settings.realms}
+    return Clients(_client(one, dictionary, realms) for one in settings.clients)
 
 
-def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
+def _client(settings: ClientSettings, dictionary: Dictionary, realms: Mapping[str, RealmSettings]) -> Client:
     texts = _texts(settings)
     client = Client(
         name=settings.name,
@@ -161,6 +176,7 @@ def _client(settings: ClientSettings, dictionary: Dictionary) -> Client:
         forwards=settings.first_factor != LOCAL_PASSWORD,
         relay=settings.relay,
         ms_chap=settings.ms_chap,
+        realms={same_realm(name): _realm_rule(settings, realms[same_realm(name)]) for name in settings.realms},
     )
     if settings.next_secret is None:
         return client
@@ -179,6 +195,12 @@ def _policy(settings: ClientSettings) -> Policy:
         code_first=settings.code_position == "before",
         fold_case=settings.fold_case,
     )
+
+
+def _realm_rule(client: ClientSettings, realm: RealmSettings) -> RealmRule:
+    first_factor = realm.first_factor or client.first_factor
+    policy = replace(_policy(client), first_factor=first_factor)
+    return RealmRule(realm, policy, first_factor != LOCAL_PASSWORD)
 
 
 def _texts(settings: ClientSettings) -> dict[tuple[Language, Text], list[Attribute]]:

@@ -10,6 +10,7 @@ from otp_core.radius.codec import MAX_PASSWORD
 from otp_core.radius.dictionary import Dictionary
 from otp_core.station import readable
 from radius_server.clients import Client, clients_of
+from radius_server.process.realm import client_in_realm
 from radius_server.process.spelling import read_customer, read_password
 from radius_server.settings import RadiusSettings
 
@@ -36,7 +37,9 @@ def asked_of(
     calling_station_id: str,
 ) -> Asked:
     """What the core is asked. Raises CannotSend, and Unservable for what the door refuses without an attempt."""
-    customer = read_customer(client, _octets(user_name, client.user_name_charset, "the customer's name", _LONGEST_NAME))
+    octets = _octets(user_name, client.user_name_charset, "the customer's name", _LONGEST_NAME)
+    client = client_in_realm(client, octets)
+    customer = read_customer(client, octets)
     texts = [
         None if text is None else read_password(client, _octets(text, client.charset, what, MAX_PASSWORD), True)
         for text, what in ((password, "the password"), (code, "the code"))

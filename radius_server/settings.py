@@ -36,6 +36,7 @@ from otp_core.settings.values import (
     read_network,
 )
 from otp_core.settings.without_token import Answer, unchecked_logins, without_token_key
+from radius_server.realms import KEEP, RealmSettings, problems_of, same_realm
 
 Prompt = Literal["no-echo", "echo", "none"]
 Charset = Literal["utf-8", "latin-1", "cp1252", "cp932", "euc-jp"]
@@ -146,6 +147,12 @@ class ClientSettings(Section):
         default="keep",
         description="A realm in the user name (BANK\\id, id@realm): part of the contract ID, taken off, or rejected.",
     )
+    realms: tuple[str, ...] = Field(
+        default=(),
+        max_length=64,
+        description="The realms of its customers, by their names in [[radius.realms]]; a name with another one is "
+        "rejected (left out: a realm chooses nothing).",
+    )
     fold_case: bool = yes_or_no(
         False,
         "Find a contract ID in any case, if it is stored in lower case, in upper case or capitalised; any other only "
@@ -231,6 +238,9 @@ class RadiusSettings(Section):
     reply_messages: ReplyMessages = Field(
         default_factory=ReplyMessages, description="Texts for every client that has none of its own."
     )
+    realms: tuple[RealmSettings, ...] = Field(
+        default=(), max_length=64, description="Realms in user names, for clients that name them."
+    )
     clients: tuple[ClientSettings, ...] = Field(default=(), description="The gateways that may send requests.")
 
     @field_validator("clients")
@@ -264,14 +274,17 @@ def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
     clients = tables(radius.get("clients"), ("radius", "clients"))
     listen = entries(radius.get("listen"), ("radius", "listen"))
     yield from repeated([((*location, "name"), client.get("name")) for location, client in clients], str, sources)
+    realms = tables(radius.get("realms"), ("radius", "realms"))
+    named = [((*location, "name"), realm.get("name")) for location, realm in realms]
+    yield from repeated(named, lambda name: same_realm(str(name)), sources)
     by_identifier: dict[Any, list[tuple[Location, Any]]] = {}
     for location, client in clients:
         at = ((*location, "network"), client.get("network"))
         by_identifier.setdefault(_text_of(client.get("nas_identifier")), []).append(at)
     for identifier, networks in by_identifier.items():
-        named = "" if identifier is None else f" with nas_identifier {json.dumps(identifier, ensure_ascii=False)}"
+        said = "" if identifier is None else f" with nas_identifier {json.dumps(identifier, ensure_ascii=False)}"
         for location, message in repeated(networks, read_network, sources):
-            yield location, message.replace(" is given twice", f"{named} is given twice")
+            yield location, message.replace(" is given twice", f"{said} is given twice")
     yield from repeated([entry for entry in listen if not str(entry[1]).endswith(":0")], read_address, sources)
 
 
@@ -281,7 +294,14 @@ def _text_of(identifier: object) -> str | None:
 
 def problems(radius: RadiusSettings) -> Iterator[Remark]:
     """Addresses to listen at that one machine cannot have together, and keys of a client that do not."""
+    known = frozenset(same_realm(one.name) for one in radius.realms)
     for index, client in enumerate(radius.clients):
+        yield from problems_of(index, "realms", client.realms, known)
+        if client.realms and client.realm == "reject":
+            yield (
+                ("radius", "clients", index, "realm"),
+                f'"reject" refuses every name with a realm, also one of realms: write "{KEEP}" or "strip"',
+            )
         if client.ms_chap and client.mode in (Mode.APPEND, Mode.CODE):
             yield (
                 ("radius", "clients", index, "mode"),
@@ -296,6 +316,7 @@ def problems(radius: RadiusSettings) -> Iterator[Remark]:
 def risks(radius: RadiusSettings) -> Iterator[Remark]:
     """Settings that are valid but weaken the door, each with its place and what to do."""
     heard = {6 if ":" in address.host else 4 for address in radius.listen}
+    yield from _realm_risks(radius)
     for index, client in enumerate(radius.clients):
         if heard and client.network.version not in heard:
             missing = "0.0.0.0:1812" if client.network.version == 4 else "[::]:1812"
@@ -313,6 +334,22 @@ def risks(radius: RadiusSettings) -> Iterator[Remark]:
             ("radius", "clients", index),
             "does that gateway check the password itself, before it asks?",
         )
+
+
+def _realm_risks(radius: RadiusSettings) -> Iterator[Remark]:
+    by_name = {same_realm(one.name): one for one in radius.realms}
+    in_use = {same_realm(name) for client in radius.clients for name in client.realms}
+    for index, realm in enumerate(radius.realms):
+        if same_realm(realm.name) not in in_use:
+            yield ("radius", "realms", index, "name"), f"nobody serves {realm.name}: no client names it in its realms"
+    for index, client in enumerate(radius.clients):
+        factors = {by_name[same_realm(name)].first_factor or client.first_factor for name in client.realms}
+        if client.realm == "strip" and len(factors) > 1:
+            yield (
+                ("radius", "clients", index, "realm"),
+                f"{client.name} takes the realm off, and its realms have several first factors: a customer of one and "
+                f'one of another with the same name are ONE customer here; write "{KEEP}" unless names differ',
+            )
 
 
 def _client_risks(client: ClientSettings) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,8 @@ from otp_core.settings.first_factors import LOCAL
 from otp_core.settings.repeated import Remark, repeated, tables
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
+from radius_server.realms import RealmSettings, same_realm
+from radius_server.settings import ClientSettings
 from sekisho.directories import in_clear, problems_of_files
 
 if TYPE_CHECKING:
@@ -167,7 +169,14 @@ def _users(settings: Settings) -> Iterator[_User]:
     for index, client in enumerate(settings.radius.clients):
         enough = client.without_password == "code"
         here: Location = ("radius", "clients", index)
-        yield _User(here, client.name, client.first_factor, seconds, client.mode, enough, client.relay, client.ms_chap)
+        named = [(at, one) for at, one in enumerate(settings.radius.realms) if one.first_factor and _has(client, one)]
+        # What the client wants of a RADIUS server, the one of a realm may give.
+        wants = not any(_is_radius(settings, one.first_factor) for _, one in named)
+        relay, ms_chap = client.relay and wants, client.ms_chap and wants
+        yield _User(here, client.name, client.first_factor, seconds, client.mode, enough, relay, ms_chap)
+        for at, realm in named:
+            called = f"{client.name} (realm {realm.name})"
+            yield _User(("radius", "realms", at), called, realm.first_factor or LOCAL, seconds, client.mode, enough)
     if settings.pam is not None:
         for index, profile in enumerate(settings.pam.profiles):
             enough, here = profile.without_password == "code", ("pam", "profiles", index)
@@ -175,6 +184,14 @@ def _users(settings: Settings) -> Iterator[_User]:
             yield _User(here, profile.name, profile.first_factor, of_pam, profile.mode, enough)
     if settings.web is not None:
         yield _User(("web",), "the pages", settings.web.first_factor, ("the sign-in", _SIGN_IN_SECONDS), None)
+
+
+def _has(client: ClientSettings, realm: RealmSettings) -> bool:
+    return same_realm(realm.name) in map(same_realm, client.realms)
+
+
+def _is_radius(settings: Settings, first_factor: str | None) -> bool:
+    return any(one.name == first_factor and one.type == "radius" for one in settings.first_factors)
 
 
 _SIGN_IN_SECONDS = 10.0

@@ -48,7 +48,9 @@ NOT_COMPILED = {
     "otp_core.verifier": "a Protocol only",
     "radius_server.listen.ports": "binds sockets, at start",
     "radius_server.process.ms_chap": "for MS-CHAPv2 only, which goes to a RADIUS server",
+    "radius_server.process.realm": "for clients with realms, which have a server elsewhere behind them",
     "radius_server.process.relayed": "for clients with a RADIUS server behind them, which takes ten times as long",
+    "radius_server.realms": "reads settings, and names with a realm",
     "radius_server.settings": "reads settings, at start",
 }
 """Modules that the login path imports and that need not be compiled, and why. What they import is not looked at."""

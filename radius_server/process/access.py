@@ -27,8 +27,9 @@ from radius_server.duplicates import Admission, Duplicates
 from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
 from radius_server.process.ms_chap import ms_chap_attempt
+from radius_server.process.realm import in_its_realm
 from radius_server.process.replies import Replies
-from radius_server.process.spelling import read_customer, read_texts
+from radius_server.process.spelling import read_customer, read_texts, sent_name
 from radius_server.process.status import StatusServer
 from radius_server.process.two_secrets import by_its_secret
 from radius_server.process.verdicts import VerdictLines, is_garbled
@@ -198,6 +199,9 @@ class RadiusServer:
         chap: Chap | None = None
         try:
             try:
+                if exchange.client.realms:
+                    exchange = in_its_realm(exchange)
+                    policy = exchange.client.policy
                 attempt = self._attempt(exchange)
             except ChapAsked as asked:
                 attempt, chap = self._chap_attempt(exchange, asked)
@@ -258,7 +262,9 @@ class RadiusServer:
             asked.state,
             fingerprint,
             deadline,
-            forwarded(asked.user_name, client.charset, request.attributes) if client.forwards else None,
+            forwarded(sent_name(client, asked.user_name), client.charset, request.attributes)
+            if client.forwards
+            else None,
         )
 
     def _chap_attempt(self, exchange: Exchange, asked_for: ChapAsked) -> tuple[Attempt, Chap | None]:
@@ -283,7 +289,9 @@ class RadiusServer:
             asked.state if relayed else None,
             self._fingerprint(b"request", client.name.encode(), request_id, *said),
             exchange.received + self._limits.request_seconds,
-            forwarded(asked.user_name, client.charset, request.attributes, asked.chap) if relayed else None,
+            forwarded(sent_name(client, asked.user_name), client.charset, request.attributes, asked.chap)
+            if relayed
+            else None,
         )
         return attempt, None if relayed else asked.chap
 

@@ -14,7 +14,7 @@ from otp_core.radius.codec import Attribute, Unservable
 from otp_core.radius.requests import forwarded
 from otp_core.station import readable
 from radius_server.process.exchange import Exchange
-from radius_server.process.spelling import read_customer
+from radius_server.process.spelling import read_customer, sent_name
 
 _MODES = (Mode.CHALLENGE, Mode.AUTO, Mode.PASSWORD)
 """Those whose first round can be a password alone."""
@@ -50,7 +50,7 @@ def ms_chap_attempt(
         asked.state,
         fingerprint(b"request", client.name.encode(), request_id, *said),
         exchange.received + request_seconds,
-        forwarded(asked.user_name, client.charset, request.attributes, ms_chap=asked.ms_chap),
+        forwarded(sent_name(client, asked.user_name), client.charset, request.attributes, ms_chap=asked.ms_chap),
     )
 
 

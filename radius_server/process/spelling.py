@@ -7,9 +7,7 @@ from __future__ import annotations
 from otp_core.otp import normalise_contract_id
 from otp_core.radius.codec import Unservable
 from radius_server.clients import Client
-
-_BACKSLASHES = str.maketrans("¥", "\\")
-"""The yen sign stands on the backslash's key of a Japanese keyboard, and phones send it as it looks."""
+from radius_server.realms import named
 
 
 def read_texts(client: Client, user_name: bytes, password: bytes, signed: bool) -> tuple[str, str]:
@@ -29,14 +27,9 @@ def read_texts(client: Client, user_name: bytes, password: bytes, signed: bool) 
 def read_customer(client: Client, octets: bytes) -> str:
     """The contract ID in a User-Name. Raises Unservable for octets that are no text in the client's charset, and for a
     name with a realm where that is refused."""
-    if client.cut_at_nul:
-        octets = octets.partition(b"\0")[0]
-    try:
-        name = normalise_contract_id(octets.decode(client.user_name_charset))
-    except UnicodeDecodeError:
-        raise Unservable(f"a User-Name of octets that are no {client.user_name_charset}: another charset?") from None
+    name = read_name(client, octets)
     if client.realm != "keep":
-        without = _without_realm(name)
+        without = named(name).user
         if client.realm == "reject" and without != name:
             raise Unservable("a User-Name with a realm")
         name = without
@@ -45,11 +38,19 @@ def read_customer(client: Client, octets: bytes) -> str:
     return name
 
 
-def _without_realm(name: str) -> str:
-    r"""``BANK\id`` and ``id@realm`` without the realm, as RFC 7542 and Windows write them."""
-    user = name.translate(_BACKSLASHES).rpartition("\\")[2]
-    before, at, _ = user.rpartition("@")
-    return normalise_contract_id(before if at else user)
+def read_name(client: Client, octets: bytes) -> str:
+    """The text of a User-Name, with its realm. Raises Unservable."""
+    if client.cut_at_nul:
+        octets = octets.partition(b"\0")[0]
+    try:
+        return normalise_contract_id(octets.decode(client.user_name_charset))
+    except UnicodeDecodeError:
+        raise Unservable(f"a User-Name of octets that are no {client.user_name_charset}: another charset?") from None
+
+
+def sent_name(client: Client, user_name: bytes) -> bytes:
+    """What a RADIUS server that checks the password is sent as User-Name."""
+    return user_name if client.sent_user_name is None else client.sent_user_name
 
 
 def read_password(client: Client, octets: bytes, signed: bool) -> str:

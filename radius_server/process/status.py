@@ -51,6 +51,8 @@ class StatusServer:
             exchange.listener.send(reply, exchange.peer, exchange.local)
 
     def _answers_logins_of(self, client: Client) -> bool:
-        """In mode code nobody else is asked."""
+        """In mode code nobody else is asked. Of several realms one that can be served is enough."""
         policy = client.policy
-        return policy.mode is Mode.CODE or self._reachable(policy.first_factor)
+        if policy.mode is Mode.CODE or self._reachable(policy.first_factor):
+            return True
+        return any(self._reachable(rule.policy.first_factor) for rule in client.realms.values())

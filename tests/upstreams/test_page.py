@@ -37,10 +37,10 @@ def tables(client: str) -> str:
 
 
 @contextlib.contextmanager
-def served(folder: Path, client: str, *ports: int) -> Iterator[Sekisho]:
+def served(folder: Path, client: str, *ports: int, upstreams: tuple[str, ...] = ("core",)) -> Iterator[Sekisho]:
     """A server with the page's settings: its addresses and files replaced, and nothing else."""
     block = tables(client)
-    secrets = {"core": UPSTREAM_SECRET, client: SECRET}
+    secrets = {**dict.fromkeys(upstreams, UPSTREAM_SECRET), client: SECRET}
     for name, secret in secrets.items():
         file = folder / f"{name}.secret"
         file.write_text(secret)
@@ -84,6 +84,22 @@ def test_freeradius_in_front(tmp_path: Path, upstream: FreeRadius) -> None:
         packet = upstream.asked(one.contract_id)[-1]
         states = re.findall(r"Proxy-State = (\S+)", packet)
         assert (states[0], len(states)) == ("0x00ff", 3), "the gateway's, then that of the one in front, then ours"
+
+
+def test_realms(tmp_path: Path, upstream: FreeRadius) -> None:
+    with contextlib.ExitStack() as stack:
+        branches = stack.enter_context(RawUpstream())
+        ports = upstream.port, branches.port
+        sekisho = stack.enter_context(served(tmp_path, "gateway", *ports, upstreams=("bank", "branches")))
+        one, before = sekisho.customer(password=""), upstream.log_text().count("Received Access-Request")
+        assert heard(radclient(sekisho.port, login(one.contract_id, PASSWORD))) == CHALLENGE
+        # Both are contract IDs of nobody here; who was asked, and by what name, is what counts.
+        radclient(sekisho.port, login(f"{one.contract_id}@bank.example", PASSWORD))
+        radclient(sekisho.port, login(f"BRANCH\\\\{one.contract_id}", PASSWORD))
+        assert upstream.log_text().count("Received Access-Request") == before + 2
+        assert [asked.values(1) for asked in branches.logins] == [[f"{one.contract_id}@branches.example".encode()]]
+        radclient(sekisho.port, login(f"{one.contract_id}@nowhere", PASSWORD))
+        assert "the realm 'nowhere' in a User-Name is none of the client's" in sekisho.log_text()
 
 
 def test_ms_chap(tmp_path: Path, upstream: FreeRadius) -> None:
