@@ -86,8 +86,10 @@ _FORMS: dict[int, int] = {
 def folded_words(text: str) -> list[str]:
     """The words of a text, each folded: blanks, commas and middle dots separate them, hyphens and long-vowel marks do
     not count. A text is looked at up to 256 characters. May be empty."""
+    if text.isascii() and text.isalnum():  # a contract ID, as most are
+        return [text[:_LONGEST_TEXT].lower()]
     words = (ANY_SEPARATOR.sub("", word) for word in _BETWEEN_WORDS.split(_folded(text[:_LONGEST_TEXT])))
-    return [_REPEATED.sub(_repeated, word) for word in words if word][:MOST_WORDS]
+    return [_REPEATED.sub(_repeated, word) if "々" in word else word for word in words if word][:MOST_WORDS]
 
 
 def folded(text: str) -> str:

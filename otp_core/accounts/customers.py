@@ -65,12 +65,12 @@ class CustomerService:
     def import_rows(self, new: Sequence[NewCustomer], token_ids: Sequence[str | None], principal: Principal) -> None:
         """Add the customers of checked rows of a file, with the tokens they bring along (``token_ids``: the first of
         each, in the same order): all or none. Raises StoreUnavailable when a row was added or a token bound by somebody
-        else since the file was checked."""
+        else since the file was checked. What they are found by is written later: ``store.fill_search_terms``."""
         keys = {key for one in new for key in one.token_keys}
         with self._transactions.act(Act.IMPORT_CUSTOMERS, principal) as work:
             if keys and work.bind_tokens(keys, shared=not self._one_customer_per_token) != len(keys):
                 raise StoreUnavailable("a token of this file was bound by somebody else just now")
-            work.add_customers(new)
+            work.add_customers(new, terms_later=True)
             rows = []
             for one, token_id in zip(new, token_ids, strict=True):
                 event = Event.CUSTOMER_ADDED if token_id is None else Event.ENROLLED

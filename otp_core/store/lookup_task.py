@@ -1,5 +1,6 @@
-"""Takes the audit trail into its look-up tables (audit_lookup.py), beside the doors that ask them: in a thread, a
-stretch at a time, and seldom enough that logins do not notice. Several may run on one store.
+"""Takes the audit trail into its look-up tables (audit_lookup.py), and writes what customers of an import are found by
+(search_terms.py), beside the doors that ask them: in a thread, a step at a time, and seldom enough that logins do not
+notice. Several may run on one store.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import structlog
 
 from otp_core.clock import ClockWrong
 from otp_core.model import StoreUnavailable
-from otp_core.store import audit_lookup
+from otp_core.store import audit_lookup, search_terms
+from otp_core.store.queries import read_meta
 from otp_core.store.store import Store
 
 LOOK_SECONDS = 10.0
@@ -44,17 +46,22 @@ class LookupTask:
             except (StoreUnavailable, ClockWrong):
                 pass  # the login queue logs it
             except Exception:
-                _log.exception("the audit trail's look-up tables could not be written: tried again")
+                _log.exception("the look-up tables could not be written: tried again")
             took = time.monotonic() - begun
             await asyncio.sleep(took / SHARE if more else LOOK_SECONDS)
 
     def step(self, now: int) -> bool:
-        """Take one stretch in, if one is closed; whether it was. Raises StoreUnavailable."""
+        """Take one stretch in, if one is closed, and some customers who cannot be found yet; whether there was any of
+        it. Raises StoreUnavailable."""
         with self._store.read() as connection:
+            waiting = read_meta(connection, search_terms.UNFILLED) is not None
             ahead = audit_lookup.is_ahead(connection, now)
             stretch = None if ahead else audit_lookup.next_stretch(connection, now)
+        if waiting:
+            with self._store.derive() as connection:
+                search_terms.fill(connection, search_terms.FILLED_BESIDE)
         if not ahead and stretch is None:
-            return False
+            return waiting
         with self._store.derive() as connection:
             if stretch is None:
                 audit_lookup.give_up_future(connection, now)

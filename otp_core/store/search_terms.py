@@ -23,11 +23,14 @@ MOST_OF_A_WORD = 100_000
 together take no longer than this. Whole words, and a beginning behind them, are found without that."""
 
 UNFILLED = "search_terms"
-"""The name in ``meta`` of what customers of before schema 0012 still have no terms: the key of the last one that has
-some, and of the last one that needs them, 8 octets each. It is gone when all have."""
+"""The name in ``meta`` of which customers still have no terms, after an import or from before schema 0012: the key of
+the last one that has some, and of the last one that needs them, 8 octets each. It is gone when all have."""
 
 FILLED_AT_ONCE = 10_000
 """Customers that one transaction gives their terms: each rewrites much of the index, so few are better than many."""
+
+FILLED_BESIDE = 2_000
+"""The same beside a server's logins, which wait for the write lock meanwhile (0.1 s)."""
 
 # A customer may have been changed while an older one is waited for: on SQLite and PostgreSQL alike.
 _ADD = text("INSERT INTO search_term (term, customer_key) VALUES (:term, :customer_key) ON CONFLICT DO NOTHING")
@@ -66,6 +69,14 @@ def add_terms(connection: Connection, customers: Iterable[tuple[int, Named]]) ->
         connection.execute(_ADD, sorted(rows, key=lambda row: (row["term"], row["customer_key"])))
 
 
+def leave_unfilled(connection: Connection, first: int, last: int) -> None:
+    """Leave the terms of new customers, with keys from ``first`` to ``last``, to ``fill``."""
+    after, until = _unfilled(connection) or (first - 1, last)
+    value = min(after, first - 1).to_bytes(8, "big") + max(until, last).to_bytes(8, "big")
+    connection.execute(delete(meta).where(meta.c.name == UNFILLED))
+    connection.execute(meta.insert().values(name=UNFILLED, value=value))
+
+
 def named(connection: Connection, customer_key: int) -> Named:
     """What a customer's terms are made of now."""
     return Named(*connection.execute(_NAMED.where(customer.c.key == customer_key)).one())
@@ -101,7 +112,7 @@ def _unfilled(connection: Connection) -> tuple[int, int] | None:
 
 
 def fill(connection: Connection, limit: int = FILLED_AT_ONCE) -> int | None:
-    """Give up to ``limit`` customers of before schema 0012 their terms; how many. None: nobody waits any more."""
+    """Give up to ``limit`` customers who have no terms theirs; how many. None: nobody waits any more."""
     span = _unfilled(connection)
     if span is None:
         return None

@@ -216,7 +216,8 @@ def _make_file(file: Path) -> None:
 
 
 def fill_search_terms(store: Store, progress: Progress = unseen) -> None:
-    """Write what customers of an older schema are found by: in steps, so that a server waits for moments only."""
+    """Write what customers are found by who have been imported, or are of an older schema: in steps, so that a server
+    waits for moments only. Raises StoreUnavailable."""
     with store.read() as connection:
         waiting = search_terms.count_unfilled(connection)
     if waiting is None:
@@ -224,8 +225,8 @@ def fill_search_terms(store: Store, progress: Progress = unseen) -> None:
     with progress("making customers findable", waiting) as advance:
         done = 0
         while True:
-            with store.work() as work:
-                step = search_terms.fill(work.connection)
+            with store.derive() as connection:
+                step = search_terms.fill(connection)
             if step is None:
                 return
             done += step

@@ -24,7 +24,7 @@ from otp_core.store.issuance_keys import IssuanceKeyStatements
 from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
 from otp_core.store.queries import newest_audit_id, read_meta, sealed_until
 from otp_core.store.schema import audit, binding, customer, meta, permit, profile, token, unclaimed_token
-from otp_core.store.search_terms import Named, add_terms, change_terms, named
+from otp_core.store.search_terms import Named, add_terms, change_terms, leave_unfilled, named
 from otp_core.store.sessions import SessionStatements
 from otp_core.verifier import LOCAL_VERIFIER
 
@@ -170,8 +170,10 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
 
     # Customers
 
-    def add_customers(self, new: Sequence[NewCustomer]) -> None:
-        """Add customers with their profiles. Raises Conflict if a contract ID was taken since it was looked for."""
+    def add_customers(self, new: Sequence[NewCustomer], *, terms_later: bool = False) -> None:
+        """Add customers with their profiles. ``terms_later``: what they are found by is left to
+        ``search_terms.fill``, which does it for many at once. Raises Conflict if a contract ID was taken since it was
+        looked for."""
         keys = [self._ids.next() for _ in new]
         self._insert_new(
             customer,
@@ -199,8 +201,11 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
                 for key, one in zip(keys, new, strict=True)
             ],
         )
-        names = (Named(one.contract_id, one.name, one.reading, one.email) for one in new)
-        add_terms(self._connection, zip(keys, names, strict=True))
+        if terms_later:
+            leave_unfilled(self._connection, min(keys), max(keys))
+        else:
+            names = (Named(one.contract_id, one.name, one.reading, one.email) for one in new)
+            add_terms(self._connection, zip(keys, names, strict=True))
         bound = [
             {"customer_key": key, "token_key": token_key, "bound_at": ms_of(key)}
             for key, one in zip(keys, new, strict=True)

@@ -3,6 +3,7 @@ and also after the migration of a store that had no terms."""
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from otp_core.store.find import MOST_FOUND, find_customers
+from otp_core.store.lookup_task import LookupTask
 from otp_core.store.queries import customers, read_meta
 from otp_core.store.schema import customer, meta, search_term
 from otp_core.store.search_terms import UNFILLED, by_ids_and_terms, count_unfilled, fill
 from otp_core.store.sqlite import driver
+from otp_core.store.unit_of_work import NewCustomer
 from tests.core.bank import STAFF, Bank
 from tests.core.test_migration import _migrate, _old_store
 
@@ -136,6 +139,25 @@ def test_filling_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
             bank.desk.contract_ids.rename("ID-3", "ID-8", STAFF)
     assert steps == [1, 1, 1, 1, None]
     assert _terms(bank) == whole - {"id3"} | {"id8", "id9"}
+
+
+def test_customers_of_an_import_are_found_once_their_terms_are_filled_in(tmp_path: Path) -> None:
+    """Two imports, and between them somebody whose terms are written at once; a server's task fills in the rest."""
+    bank = Bank(tmp_path)
+    imported = [NewCustomer(f"ID-{number}", None, f"山田 {number}号") for number in range(4)]
+    bank.desk.customers.import_rows(imported[:2], [None] * 2, STAFF)
+    bank.desk.customers.add("ID-9", STAFF, name="山田 九号")
+    bank.desk.customers.import_rows(imported[2:], [None] * 2, STAFF)
+    with bank.store.read() as connection:
+        assert [one.contract_id for one in find_customers(connection, "山田")] == ["ID-9"]
+        assert [one.contract_id for one in find_customers(connection, "ID-2")] == ["ID-2"]
+        assert count_unfilled(connection) == 5
+    now = int(time.time() * 1000)
+    task = LookupTask(bank.store, lambda: now)
+    assert [task.step(now), task.step(now), task.step(now)] == [True, True, False]
+    with bank.store.read() as connection:
+        assert len(find_customers(connection, "山田")) == 5
+        assert count_unfilled(connection) is None
 
 
 def _forget(connection: Connection) -> None:
