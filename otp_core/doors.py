@@ -5,7 +5,7 @@ A door translates between its protocol and the core. It decides nothing about cu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -14,6 +14,8 @@ from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.chap import ChapLogins
 from otp_core.first_factor.failures import FailureTable
 from otp_core.health import Health
+from otp_core.imports.importers import ImportRules
+from otp_core.model import AttributeCheck
 from otp_core.settings import Problem
 from otp_core.store.engine import LoginReader
 from otp_core.store.store import Store
@@ -25,15 +27,12 @@ Section = TypeVar("Section", contravariant=True)
 """A door's section of the settings."""
 
 
-AttributeCheck = Callable[[Mapping[str, object]], Sequence[str]]
-"""A customer's reply attributes in; what stands in the way of sending them out. Empty: they can be sent."""
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
     """What a door is given: the core's services, shared by all doors of a process. ``failures``: wrong passwords,
     counted by all processes of the store. ``tally``: verdicts are counted there, whatever the door.
-    ``attribute_check``: asks every door that sends a customer's reply attributes; slow, for a thread.
+    ``attribute_check``: asks every door that sends a customer's reply attributes; slow, for a thread. ``import_rules``:
+    what of the settings an import has to know.
     ``verifiers``: who knows codes that nobody here does, by name."""
 
     store: Store
@@ -47,6 +46,7 @@ class Services:
     attribute_check: AttributeCheck = lambda _: ()
     chap: ChapLogins | None = None
     verifiers: Mapping[str, Verifier] = field(default_factory=dict)
+    import_rules: ImportRules = field(default_factory=ImportRules)
 
 
 class Door(Protocol[Section]):

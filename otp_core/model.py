@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import md5
@@ -368,6 +368,10 @@ class StoreStopped(StoreUnavailable):
 
 class Conflict(StoreUnavailable):
     """Somebody else was faster; nothing was written. Run the act again."""
+
+
+AttributeCheck = Callable[[Mapping[str, object]], Sequence[str]]
+"""A customer's reply attributes in; what stands in the way of sending them out. Empty: they can be sent."""
 
 
 def attributes_text(attributes: Mapping[str, object] | None) -> str | None:

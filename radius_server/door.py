@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 
-from otp_core.doors import AttributeCheck, DoorFigures, Services
+from otp_core.doors import DoorFigures, Services
+from otp_core.model import AttributeCheck
 from otp_core.radius.codec import SIGNED_HEADER, encoded_size
 from otp_core.radius.dictionary import CannotEncode, Dictionary
 from otp_core.settings import Problem

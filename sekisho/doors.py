@@ -14,7 +14,8 @@ from admin_web.api.door import ApiDoor
 from admin_web.console.door import ConsoleDoor
 from admin_web.portal.door import WebDoor
 from admin_web.softtoken.door import SoftTokenDoor
-from otp_core.doors import AttributeCheck, AttributeDoor, Door
+from otp_core.doors import AttributeDoor, Door
+from otp_core.model import AttributeCheck
 from otp_core.settings import Problem
 from pam_module.door import PamDoor
 from radius_server.door import RadiusDoor

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from otp_core.accounts import Desk
@@ -17,7 +18,7 @@ from otp_core.authentication.chap import ChapLogins
 from otp_core.authentication.explanation import Explainer, Throttles
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import ClockSetAhead, ClockSetBack, GuardedClock
-from otp_core.doors import AttributeCheck, Services
+from otp_core.doors import Services
 from otp_core.first_factor import LOCAL_PASSWORD, FirstFactor
 from otp_core.first_factor.failures import FailureTable
 from otp_core.first_factor.hash_pool import HashPool
@@ -32,9 +33,11 @@ from otp_core.first_factor.throttle import (
 )
 from otp_core.first_factor.unasked import Unasked
 from otp_core.health import Health
+from otp_core.imports.importers import ImportRules
 from otp_core.kernel_clock import KernelClock
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
+from otp_core.model import AttributeCheck
 from otp_core.notices.sender import Sender
 from otp_core.store.engine import LoginBatch
 from otp_core.store.engines import one_process_only, store_file
@@ -181,6 +184,7 @@ def open_application(
         _attribute_check(settings),
         ChapLogins(authenticator, login_reader, evaluator, clock.now),
         verifiers.by_name,
+        import_rules(settings),
     )
     return Application(
         settings,
@@ -199,15 +203,28 @@ def open_application(
     )
 
 
+def import_rules(settings: Settings) -> ImportRules:
+    """What of the settings an import has to know."""
+    return ImportRules(
+        shared_tokens=not settings.login.one_customer_per_token,
+        tokens_per_customer=settings.login.tokens_per_customer,
+        cost=cost_of(settings),
+        hash_threads=settings.password.hash_threads,
+        attribute_check=partial(_doors_attribute_check, settings),
+        verifiers=tuple(one.name for one in settings.verifiers if one.type != "local"),
+    )
+
+
 def _attribute_check(settings: Settings) -> AttributeCheck:
     """Asks all doors, which are made for it only when somebody asks."""
 
-    def check(attributes: Mapping[str, object]) -> Sequence[str]:
-        from sekisho.doors import attribute_check
+    return lambda attributes: _doors_attribute_check(settings)(attributes)
 
-        return attribute_check(settings)(attributes)
 
-    return check
+def _doors_attribute_check(settings: Settings) -> AttributeCheck:
+    from sekisho.doors import attribute_check  # makes all doors
+
+    return attribute_check(settings)
 
 
 @contextmanager

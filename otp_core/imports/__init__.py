@@ -1,7 +1,8 @@
-"""Parses files of tokens and customers: lines in; checked rows and problems with line, column and right form out.
+"""Parses files of tokens and customers: lines in; checked rows and problems with line, column and right form out. No
+message repeats a cell, because a seed may be in the column of the token ID by mistake.
 
-Pure: opens no file and no store, hashes nothing. No message repeats a cell, because a seed may be in the column of the
-token ID by mistake.
+What is named here is pure: it opens no file and no store, and hashes nothing. ``importers`` checks rows against the
+store and writes them, ``run`` takes a whole file through that.
 """
 
 from otp_core.imports.customers import CustomerRow, check_customer, read_customer, read_customers

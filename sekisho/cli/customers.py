@@ -180,19 +180,20 @@ def import_(
       1234567,correct horse,VSMT12345678,山田 太郎,ヤマダ タロウ,taro@example.jp,ja,Filter-Id=gold
       1234568,,,,,,,
     """
-    from sekisho.cli.importers import CustomerImporter
+    from otp_core.imports.importers import CustomerImporter
     from sekisho.cli.run_import import run_import
+    from sekisho.wiring import import_rules
 
     context: CliContext = ctx.obj
     importer = CustomerImporter(
         context.store,
         context.desk,
-        context.settings,
+        import_rules(context.settings),
         principal(reason or f"file {file}"),
         skip_existing,
         as_typed=accept_as_typed,
     )
-    run_import(importer, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
+    run_import(context, importer, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
 
 
 @app.command("show")

@@ -1,6 +1,5 @@
-"""Runs an import: checks the whole file, then writes it in chunks and shows the progress.
-
-Nothing is written unless the whole file is right. It knows no columns and no customers: see importers.py.
+"""Runs an import on the command line: a file or a pipe, progress, the outcome. How a file is checked and written:
+otp_core/imports/run.py.
 """
 
 from __future__ import annotations
@@ -9,63 +8,22 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, TypeVar
 
 import typer
 
-from otp_core.imports import RowProblem, encoding_of, foreign_form, lines_of
+from otp_core.imports import foreign_form
+from otp_core.imports.importers import Importer
+from otp_core.imports.run import ImportReport, Source, check_file, chunks_to_write
 from otp_core.model import Encoding, StoreUnavailable
-from sekisho.cli.context import ExitCode, Stopped
-from sekisho.cli.importers import PER_TRANSACTION, Importer
+from otp_core.store.store import Store, fill_search_terms
+from sekisho.cli.context import CliContext, ExitCode, Stopped
 from sekisho.cli.output import complain, hint, say, say_json
 from sekisho.cli.progress import progress
 
-SHOWN_PROBLEMS = 50
-"""Problems of a file that are kept and shown; further ones are only counted."""
-
-Item = TypeVar("Item")
 Row = TypeVar("Row")
-
-
-@dataclass
-class ImportReport:
-    """What the check of a file found. ``rows``: those without a problem in the file itself; ``to_skip``: those of them
-    that are in the store already; ``problems``: the first SHOWN_PROBLEMS of ``problem_count``."""
-
-    rows: int = 0
-    to_skip: int = 0
-    problem_count: int = 0
-    problems: list[RowProblem] = field(default_factory=list)
-
-    def add(self, problems: list[RowProblem]) -> None:
-        """Count these problems of one chunk, and keep them as long as there is room."""
-        self.problem_count += len(problems)
-        room = SHOWN_PROBLEMS - len(self.problems)
-        self.problems += sorted(problems, key=lambda problem: problem.line)[:room]
-
-
-class Source:
-    """A file that can be read twice. ``size``: in octets; ``encoding``: the one given, or the one it is found to have;
-    ``was_found``: the latter."""
-
-    def __init__(self, file: BinaryIO, encoding: Encoding | None = None) -> None:
-        self._file = file
-        self.size = file.seek(0, os.SEEK_END)
-        self.was_found = encoding is None
-        self.encoding = encoding or encoding_of(file)
-
-    def lines(self) -> Iterator[str]:
-        """The lines from the beginning. What is none in the encoding comes as lone surrogates."""
-        return lines_of(self._file, self.encoding)
-
-    @property
-    def position(self) -> int:
-        """How many octets have been read."""
-        return self._file.tell()
-
 
 MAX_PIPED = 1 << 30
 """Octets of a pipe, which is kept in memory."""
@@ -110,7 +68,13 @@ def _refuse_foreign(file: BinaryIO, name: str) -> None:
 
 
 def run_import(
-    importer: Importer[Row], name: str, *, dry_run: bool, as_json: bool, encoding: Encoding | None = None
+    context: CliContext,
+    importer: Importer[Row],
+    name: str,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    encoding: Encoding | None = None,
 ) -> None:
     """Import a file and print the outcome. ``encoding`` None: it is found out. Raises typer.Exit for a file with
     problems, Stopped if the import did not come to its end."""
@@ -120,7 +84,9 @@ def run_import(
         report = _check(importer, source)
         if report.problem_count:
             _refuse(report, name, as_json)
-        written = 0 if dry_run else _write(importer, source, report.rows)
+        written = 0 if dry_run else _write(context, importer, source, report.rows)
+    if written:
+        _make_findable(context.store)
     skipped = report.to_skip if dry_run else report.rows - written
     if as_json:
         say_json(
@@ -149,19 +115,11 @@ def _tell_encoding(source: Source, name: str) -> None:
 
 
 def _check(importer: Importer[Row], source: Source) -> ImportReport:
-    report = ImportReport()
     try:
         with progress(f"checking {importer.noun}s", source.size) as advance:
-            for chunk in _chunks(importer.read(source.lines(), source.encoding), PER_TRANSACTION):
-                problems, rows = _separated(chunk)
-                against, to_skip = importer.check(rows)
-                report.add(problems + against)
-                report.rows += len(rows)
-                report.to_skip += to_skip
-                advance(source.position)
+            return check_file(importer, source, advance)
     except KeyboardInterrupt:
         raise Stopped("interrupted: nothing was imported", ExitCode.INTERRUPTED) from None
-    return report
 
 
 def _refuse(report: ImportReport, name: str, as_json: bool) -> None:
@@ -176,16 +134,13 @@ def _refuse(report: ImportReport, name: str, as_json: bool) -> None:
     raise typer.Exit(ExitCode.REFUSED)
 
 
-def _write(importer: Importer[Row], source: Source, total: int) -> int:
+def _write(context: CliContext, importer: Importer[Row], source: Source, total: int) -> int:
     written = done = begun = 0
     try:
         with progress(f"importing {importer.noun}s", total) as advance:
-            for chunk in _chunks(importer.read(source.lines(), source.encoding), importer.per_transaction()):
-                problems, rows = _separated(chunk)
-                if problems:
-                    raise StoreUnavailable("the file was changed while it was read")
+            for rows in chunks_to_write(importer, source, importer.per_transaction()):
                 begun = done + len(rows)
-                written += importer.write(rows)
+                written += importer.prepare(rows)(context.desk)
                 done = begun
                 advance(done)
     except KeyboardInterrupt:
@@ -193,6 +148,13 @@ def _write(importer: Importer[Row], source: Source, total: int) -> int:
     except StoreUnavailable as error:
         raise Stopped(f"{error}{_how_to_go_on(done, total)}", ExitCode.UNUSABLE) from error
     return written
+
+
+def _make_findable(store: Store) -> None:
+    """Whoever is not found by name when this is interrupted, is so soon: a server goes on with it, and `sekisho init`
+    does."""
+    with suppress(KeyboardInterrupt, StoreUnavailable):
+        fill_search_terms(store, progress)
 
 
 def _counted(number: int, noun: str) -> str:
@@ -208,19 +170,3 @@ def _how_to_go_on(done: int, total: int, begun: int = 0) -> str:
         f"\n{number} of {total:,} rows are done; to go on, give the same command again with --skip-existing "
         "(what is in the store is left as it is)"
     )
-
-
-def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    chunk: list[Item] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _separated(chunk: list[Row | RowProblem]) -> tuple[list[RowProblem], list[Row]]:
-    problems = [item for item in chunk if isinstance(item, RowProblem)]
-    return problems, [item for item in chunk if not isinstance(item, RowProblem)]

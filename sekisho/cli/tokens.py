@@ -78,30 +78,28 @@ def import_(
       VSMT12345678,3132333435363738393031323334353637383930,totp,6,30
       VSMH00000001,3132333435363738393031323334353637383930,hotp,6,,sha1,2500
     """
-    from sekisho.cli.importers import ElsewhereImporter, TokenImporter
+    from otp_core.imports.importers import ElsewhereImporter, TokenImporter
     from sekisho.cli.run_import import run_import
 
     context: CliContext = ctx.obj
     if _is_elsewhere(context, verifier):
         from_there = ElsewhereImporter(
             context.store,
-            context.desk,
             principal(reason or f"file {file}"),
             skip_existing,
             verifier,
             as_typed=accept_as_typed,
         )
-        run_import(from_there, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
+        run_import(context, from_there, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
         return
     importer = TokenImporter(
         context.store,
-        context.desk,
         principal(reason or f"file {file}"),
         skip_existing,
         seeds=seeds,
         as_typed=accept_as_typed,
     )
-    run_import(importer, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
+    run_import(context, importer, file, dry_run=dry_run, as_json=as_json, encoding=encoding)
 
 
 def _is_elsewhere(context: CliContext, verifier: str) -> bool:

@@ -1,16 +1,17 @@
-"""The two kinds of import, tokens and customers: how each checks its rows against the store and writes them.
+"""The kinds of import: how each checks its rows against the store and writes them, at the command line and the console.
 
-Rows come in and go out in chunks. It reads no file and prints nothing.
+Rows come in and go out in chunks. It opens no file and prints nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from otp_core.accounts import Desk, Principal
-from otp_core.doors import AttributeCheck
 from otp_core.first_factor.hash_pool import hash_many
+from otp_core.first_factor.hashes import Cost
 from otp_core.first_factor.password_forms import canonical
 from otp_core.imports import (
     CustomerRow,
@@ -21,13 +22,10 @@ from otp_core.imports import (
     read_token_ids,
     read_tokens,
 )
-from otp_core.model import SeedForm, TokenState, attributes_text
+from otp_core.model import AttributeCheck, SeedForm, TokenState, attributes_text
 from otp_core.store.queries import known_contracts, known_tokens
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import NewCustomer, Work
-from sekisho.doors import attribute_check
-from sekisho.settings import Settings
-from sekisho.wiring import cost_of
 
 _IN_THE_STORE = "is in the store already: take the row out, or leave such rows untouched with --skip-existing"
 
@@ -40,6 +38,25 @@ PER_TRANSACTION_HASHED = 100
 """The same where each row's password has to be hashed first: an interruption then costs about a second of work."""
 
 Row = TypeVar("Row")
+Known = TypeVar("Known", "TokenRow", "TokenIdRow")
+
+Write = Callable[[Desk], int]
+"""Writes rows that were prepared, in one transaction of this desk; returns how many. Raises StoreUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRules:
+    """What of the settings an import has to know. ``shared_tokens``: several customers may have one token.
+    ``tokens_per_customer``: at most. ``cost``, ``hash_threads``: of passwords in clear. ``attribute_check``: makes the
+    check of reply attributes, which is slow. ``verifiers``: the names of those elsewhere that know the codes of
+    tokens."""
+
+    shared_tokens: bool = False
+    tokens_per_customer: int = 1
+    cost: Cost = field(default_factory=Cost)
+    hash_threads: int = 1
+    attribute_check: Callable[[], AttributeCheck] = lambda: lambda _: ()
+    verifiers: Sequence[str] = ()
 
 
 class Importer(Protocol, Generic[Row]):
@@ -53,11 +70,15 @@ class Importer(Protocol, Generic[Row]):
     def check(self, rows: Sequence[Row]) -> tuple[list[RowProblem], int]:
         """The problems that only the store can tell, and how many rows are to be skipped. Raises StoreUnavailable."""
 
-    def write(self, rows: Sequence[Row]) -> int:
-        """Write the rows that are not to be skipped in one transaction; returns how many. Raises StoreUnavailable."""
+    def prepare(self, rows: Sequence[Row]) -> Write:
+        """What writes those of the rows that are not to be skipped. All that is slow is done here and now, before a
+        transaction is open. Raises StoreUnavailable."""
 
     def per_transaction(self) -> int:
-        """How many rows to hand to ``write`` at once. Known after ``check`` has seen every row."""
+        """How many rows to hand to ``prepare`` at once. Known after ``check`` has seen every row."""
+
+    def name_of(self, row: Row) -> str:
+        """What staff knows the row by: an ID, never a secret."""
 
 
 class TokenImporter:
@@ -68,14 +89,13 @@ class TokenImporter:
     def __init__(
         self,
         store: Store,
-        desk: Desk,
         principal: Principal,
         skip_existing: bool,
         *,
         seeds: SeedForm = SeedForm.HEX,
         as_typed: bool = False,
     ) -> None:
-        self._store, self._desk, self._principal, self._skip_existing = store, desk, principal, skip_existing
+        self._store, self._principal, self._skip_existing = store, principal, skip_existing
         self._seeds, self._as_typed = seeds, as_typed
 
     def read(self, lines: Iterable[str], encoding: str) -> Iterator[TokenRow | RowProblem]:
@@ -84,30 +104,29 @@ class TokenImporter:
 
     def check(self, rows: Sequence[TokenRow]) -> tuple[list[RowProblem], int]:
         """See ``Importer.check``."""
-        known = self._known(rows)
-        existing = [row for row in rows if row.token_id in known]
-        if self._skip_existing:
-            return [], len(existing)
-        return [RowProblem(row.line, "token_id", _IN_THE_STORE) for row in existing], 0
+        return _check_tokens(self._store, rows, self._skip_existing)
 
-    def write(self, rows: Sequence[TokenRow]) -> int:
-        """See ``Importer.write``."""
+    def prepare(self, rows: Sequence[TokenRow]) -> Write:
+        """See ``Importer.prepare``."""
         if self._skip_existing:
-            known = self._known(rows)
-            rows = [row for row in rows if row.token_id not in known]
-        if rows:
-            new = [(row.token_id, row.seed, row.spec) for row in rows]
-            last_steps = {row.token_id: row.last_step for row in rows}
-            self._desk.tokens.import_rows(new, self._principal, last_steps=last_steps)
-        return len(rows)
+            rows = _unknown(self._store, rows)
+        new = [(row.token_id, row.seed, row.spec) for row in rows]
+        last_steps = {row.token_id: row.last_step for row in rows}
+
+        def write(desk: Desk) -> int:
+            if new:
+                desk.tokens.import_rows(new, self._principal, last_steps=last_steps)
+            return len(new)
+
+        return write
 
     def per_transaction(self) -> int:
         """See ``Importer.per_transaction``."""
         return PER_TRANSACTION
 
-    def _known(self, rows: Sequence[TokenRow]) -> Mapping[str, object]:
-        with self._store.read() as connection:
-            return known_tokens(connection, [row.token_id for row in rows])
+    def name_of(self, row: TokenRow) -> str:
+        """See ``Importer.name_of``."""
+        return row.token_id
 
 
 class ElsewhereImporter:
@@ -116,9 +135,9 @@ class ElsewhereImporter:
     noun = "token"
 
     def __init__(
-        self, store: Store, desk: Desk, principal: Principal, skip_existing: bool, verifier: str, *, as_typed: bool
+        self, store: Store, principal: Principal, skip_existing: bool, verifier: str, *, as_typed: bool
     ) -> None:
-        self._store, self._desk, self._principal, self._skip_existing = store, desk, principal, skip_existing
+        self._store, self._principal, self._skip_existing = store, principal, skip_existing
         self._verifier, self._as_typed = verifier, as_typed
 
     def read(self, lines: Iterable[str], encoding: str) -> Iterator[TokenIdRow | RowProblem]:
@@ -127,28 +146,46 @@ class ElsewhereImporter:
 
     def check(self, rows: Sequence[TokenIdRow]) -> tuple[list[RowProblem], int]:
         """See ``Importer.check``."""
-        known = self._known(rows)
-        existing = [row for row in rows if row.token_id in known]
-        if self._skip_existing:
-            return [], len(existing)
-        return [RowProblem(row.line, "token_id", _IN_THE_STORE) for row in existing], 0
+        return _check_tokens(self._store, rows, self._skip_existing)
 
-    def write(self, rows: Sequence[TokenIdRow]) -> int:
-        """See ``Importer.write``."""
+    def prepare(self, rows: Sequence[TokenIdRow]) -> Write:
+        """See ``Importer.prepare``."""
         if self._skip_existing:
-            known = self._known(rows)
-            rows = [row for row in rows if row.token_id not in known]
-        if rows:
-            self._desk.tokens.import_elsewhere([row.token_id for row in rows], self._verifier, self._principal)
-        return len(rows)
+            rows = _unknown(self._store, rows)
+        new = [row.token_id for row in rows]
+
+        def write(desk: Desk) -> int:
+            if new:
+                desk.tokens.import_elsewhere(new, self._verifier, self._principal)
+            return len(new)
+
+        return write
 
     def per_transaction(self) -> int:
         """See ``Importer.per_transaction``."""
         return PER_TRANSACTION
 
-    def _known(self, rows: Sequence[TokenIdRow]) -> Mapping[str, object]:
-        with self._store.read() as connection:
-            return known_tokens(connection, [row.token_id for row in rows])
+    def name_of(self, row: TokenIdRow) -> str:
+        """See ``Importer.name_of``."""
+        return row.token_id
+
+
+def _check_tokens(store: Store, rows: Sequence[Known], skip_existing: bool) -> tuple[list[RowProblem], int]:
+    known = _known(store, rows)
+    existing = [row for row in rows if row.token_id in known]
+    if skip_existing:
+        return [], len(existing)
+    return [RowProblem(row.line, "token_id", _IN_THE_STORE) for row in existing], 0
+
+
+def _unknown(store: Store, rows: Sequence[Known]) -> list[Known]:
+    known = _known(store, rows)
+    return [row for row in rows if row.token_id not in known]
+
+
+def _known(store: Store, rows: Sequence[Known]) -> Mapping[str, object]:
+    with store.read() as connection:
+        return known_tokens(connection, [row.token_id for row in rows])
 
 
 class CustomerImporter:
@@ -160,15 +197,14 @@ class CustomerImporter:
         self,
         store: Store,
         desk: Desk,
-        settings: Settings,
+        rules: ImportRules,
         principal: Principal,
         skip_existing: bool,
         *,
         as_typed: bool = False,
     ) -> None:
-        self._store, self._desk, self._settings, self._principal = store, desk, settings, principal
+        self._store, self._desk, self._rules, self._principal = store, desk, rules, principal
         self._skip_existing, self._as_typed = skip_existing, as_typed
-        self._shared_tokens = not settings.login.one_customer_per_token
         self._clear_passwords = 0
         self._attribute_check: AttributeCheck | None = None
         self._stored_otherwise: Mapping[str, str] | None = None
@@ -177,8 +213,8 @@ class CustomerImporter:
         """See ``Importer.read``."""
         return read_customers(
             lines,
-            shared_tokens=self._shared_tokens,
-            most_tokens=self._settings.login.tokens_per_customer,
+            shared_tokens=self._rules.shared_tokens,
+            most_tokens=self._rules.tokens_per_customer,
             as_typed=self._as_typed,
             encoding=encoding,
         )
@@ -194,24 +230,33 @@ class CustomerImporter:
             return problems, len(existing)
         return problems + [RowProblem(row.line, "contract_id", _IN_THE_STORE) for row in existing], 0
 
-    def write(self, rows: Sequence[CustomerRow]) -> int:
-        """See ``Importer.write``."""
+    def prepare(self, rows: Sequence[CustomerRow]) -> Write:
+        """See ``Importer.prepare``."""
         if self._skip_existing:
             known = self._known(rows)
             rows = [row for row in rows if row.contract_id not in known]
-        if rows:
-            keys = {token_id: key for token_id, (key, _) in self._tokens(rows).items()}
-            new = list(self._new(rows, keys))
-            self._desk.customers.import_rows(new, [row.token_id for row in rows], self._principal)
-        return len(rows)
+        keys = {token_id: key for token_id, (key, _) in self._tokens(rows).items()}
+        new = list(self._new(rows, keys))
+        token_ids = [row.token_id for row in rows]
+
+        def write(desk: Desk) -> int:
+            if new:
+                desk.customers.import_rows(new, token_ids, self._principal)
+            return len(new)
+
+        return write
 
     def per_transaction(self) -> int:
         """See ``Importer.per_transaction``."""
         return PER_TRANSACTION_HASHED if self._clear_passwords else PER_TRANSACTION
 
+    def name_of(self, row: CustomerRow) -> str:
+        """See ``Importer.name_of``."""
+        return row.contract_id
+
     def _token_problems(self, rows: Sequence[CustomerRow]) -> list[RowProblem]:
         tokens = self._tokens(rows)
-        free = {TokenState.AVAILABLE, TokenState.BOUND} if self._shared_tokens else {TokenState.AVAILABLE}
+        free = {TokenState.AVAILABLE, TokenState.BOUND} if self._rules.shared_tokens else {TokenState.AVAILABLE}
         problems = []
         for row in rows:
             wrong = [_token_problem(tokens.get(token_id), free) for token_id in row.token_ids]
@@ -238,9 +283,7 @@ class CustomerImporter:
         if self._stored_otherwise is None:
             self._stored_otherwise = self._desk.contract_ids.stored_otherwise().spellings
         return [
-            RowProblem(
-                row.line, "contract_id", "is in the store already, in another form: run `sekisho init`, which says more"
-            )
+            RowProblem(row.line, "contract_id", _IN_ANOTHER_FORM)
             for row in rows
             if row.contract_id in self._stored_otherwise
         ]
@@ -249,15 +292,14 @@ class CustomerImporter:
         problems = []
         for row in rows:
             if row.attributes:
-                # Made only when a row has attributes: it loads all doors and their dictionaries.
-                self._attribute_check = self._attribute_check or attribute_check(self._settings)
+                self._attribute_check = self._attribute_check or self._rules.attribute_check()
                 problems += [RowProblem(row.line, "attributes", text) for text in self._attribute_check(row.attributes)]
         return problems
 
     def _new(self, rows: Sequence[CustomerRow], keys: Mapping[str, int]) -> Iterator[NewCustomer]:
         clear = [canonical(row.password) for row in rows if row.password is not None]
-        cost, threads = cost_of(self._settings), self._settings.password.hash_threads
-        hashes = iter(list(hash_many(clear, cost, threads)) if clear else [])
+        rules = self._rules
+        hashes = iter(list(hash_many(clear, rules.cost, rules.hash_threads)) if clear else [])
         for row in rows:
             yield NewCustomer(
                 row.contract_id,
