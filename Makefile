@@ -46,6 +46,7 @@ $(VENV)/.dev: $(BIN)/sekisho requirements-dev.lock
 
 system:
 	@.ci/packages $(PACKAGES)
+	@.ci/packages chromium-headless-shell || echo "going on: pages in the whole Chromium, which takes three times as long"
 
 COMPILED := build/compiled
 ROOMS := admin_web config examples otp_core pam_module radius_server sekisho
