@@ -56,6 +56,7 @@ class Event(StrEnum):
     NOTICE_SENT = "notice.sent"
     NOTICE_FAILED = "notice.failed"
     STAFF_ADDED = "staff.added"
+    STAFF_ROLE_CHANGED = "staff.role-changed"
     STAFF_DISABLED = "staff.disabled"
     STAFF_RESET = "staff.reset"
     STAFF_PASSKEY_ADDED = "staff.passkey-added"

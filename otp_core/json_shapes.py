@@ -261,6 +261,11 @@ def api_key_revoked(name: str, act: Receipt) -> Shape:
     return {"done": str(Event.API_KEY_REVOKED), "name": name, "reference": act.reference}
 
 
+def staff_role_changed(name: str, role: str, act: Receipt) -> Shape:
+    """A member of staff has another role."""
+    return {"done": str(Event.STAFF_ROLE_CHANGED), "name": name, "role": role, "reference": act.reference}
+
+
 def staff_disabled(name: str, act: Receipt) -> Shape:
     """A member of staff was disabled."""
     return {"done": str(Event.STAFF_DISABLED), "name": name, "reference": act.reference}

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from admin_web.console.routes import Outcome
+from admin_web.console.routes import Notice, Outcome
+from admin_web.console.words import ROLES, SCOPES
 from admin_web.languages import gettext_noop as _
-from otp_core.accounts import ReissuePermit
+from otp_core.accounts import NewApiKey, ReissuePermit, StaffLink
+from otp_core.accounts.api_key_changes import ApiKeyChange
 from otp_core.accounts.approval_kinds import About
 from otp_core.accounts.desk import CarriedOut
+from otp_core.accounts.staff_changes import StaffChange, StaffDo
 from otp_core.audit import Event
 
 
@@ -58,6 +61,62 @@ def _permit_letter(done: CarriedOut, customer: int | None) -> Outcome:
     return Outcome(f"/customers/{customer}/permit", data={"permit": permit})
 
 
+def _staff_title(about: About) -> Said:
+    return Said(_STAFF_TITLES[StaffChange.of(about).do], {"name": about.subject})
+
+
+def _staff_facts(about: About) -> list[Fact]:
+    change = StaffChange.of(about)
+    facts = [Fact(_("Role"), Said(ROLES[change.role]))] if change.role else []
+    if change.do is StaffDo.ADD:
+        facts.append(Fact(_("Account"), change.account or Said(_("none: passkeys alone"))))
+    return facts
+
+
+def _staff_done(done: CarriedOut, _customer: int | None) -> Outcome:
+    """To the one-time link, which is shown once; or to the member, with what was done."""
+    name, made = done.about.subject, done.made
+    if isinstance(made, StaffLink):
+        shown = {"name": name, "secret": made.secret, "until": made.expires_at}
+        return Outcome(f"/staff/{name}/link", data={"staff-link": shown})
+    do = StaffChange.of(done.about).do
+    return Outcome(
+        f"/staff/{name}", Notice("staff-disabled" if do is StaffDo.DISABLE else "role-changed", {"name": name})
+    )
+
+
+def _api_key_title(about: About) -> Said:
+    revokes = not ApiKeyChange.of(about).scopes
+    return Said(
+        _("Revoke the API key %(name)s") if revokes else _("Make an API key: %(name)s"), {"name": about.subject}
+    )
+
+
+def _api_key_facts(about: About) -> list[Fact]:
+    change = ApiKeyChange.of(about)
+    if not change.scopes:
+        return []
+    networks = " ".join(map(str, change.networks))
+    may = [Fact(_("What it may do"), Said(SCOPES[one])) for one in change.scopes]
+    return [*may, Fact(_("From"), networks or Said(_("anywhere")))]
+
+
+def _api_key_done(done: CarriedOut, _customer: int | None) -> Outcome:
+    """To the key, which is shown once; or to the list."""
+    name, made = done.about.subject, done.made
+    if isinstance(made, NewApiKey):
+        shown = {"name": name, "number": made.record.key, "secret": made.secret}
+        return Outcome(f"/api-keys/{made.record.key}/key", data={"api-key": shown})
+    return Outcome("/api-keys", Notice("api-key-revoked", {"name": name}))
+
+
+_STAFF_TITLES = {
+    StaffDo.ADD: _("Add %(name)s to the staff"),
+    StaffDo.ROLE: _("Change the role of %(name)s"),
+    StaffDo.DISABLE: _("Disable %(name)s"),
+    StaffDo.RESET: _("Begin anew with %(name)s"),
+}
+
 REQUEST_PAGES: Mapping[str, RequestPage] = {
     "permit-reissue": RequestPage(
         lambda about: Said(_("Permit a reissue for %(name)s"), {"name": about.subject}),
@@ -65,5 +124,19 @@ REQUEST_PAGES: Mapping[str, RequestPage] = {
         _("The permit is made now and shown on the next page, once."),
         _permit_letter,
         (Event.REISSUE_PERMITTED,),
+    ),
+    "staff": RequestPage(
+        _staff_title,
+        _staff_facts,
+        _("It is done now. A one-time link, if there is one, is shown on the next page, once."),
+        _staff_done,
+        (Event.STAFF_ADDED, Event.STAFF_ROLE_CHANGED, Event.STAFF_DISABLED, Event.STAFF_RESET),
+    ),
+    "api-key": RequestPage(
+        _api_key_title,
+        _api_key_facts,
+        _("It is done now. A new key is shown on the next page, once."),
+        _api_key_done,
+        (Event.API_KEY_CREATED, Event.API_KEY_REVOKED),
     ),
 }

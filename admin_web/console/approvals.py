@@ -137,6 +137,7 @@ class ApprovalPages:
             done = await retry_while_busy(lambda: self._desk.carry_out(key, principal))
         except Refused as refused:
             return Outcome(_page_of(call), Notice(MESSAGE_OF_REFUSAL[refused.refusal]))
+        assert done.request is not None
         return REQUEST_PAGES[done.request.act].then(done, await self._customer_key(done.request))
 
 

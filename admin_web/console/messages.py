@@ -72,6 +72,32 @@ MESSAGES: dict[str, Message] = {
     "refused": Message(_("Refused."), error=False),
     "withdrawn": Message(_("Withdrawn."), error=False),
     "staff-disabled": Message(_("Disabled: %(name)s. Their sessions have ended."), error=False),
+    "role-changed": Message(_("Changed: the role of %(name)s, from their next click on."), error=False),
+    "role-missing": Message(_("Choose the role."), field="role"),
+    "staff-name": Message(
+        _(
+            "A name of staff is one word of up to 32 small letters, digits, dots and hyphens, such as sato.yoko, and "
+            "none that Sekisho uses itself."
+        ),
+        field="name",
+    ),
+    "staff-known": Message(
+        _("There is somebody of this name already. Their own page lets them begin anew."), field="name"
+    ),
+    "staff-account-taken": Message(_("Somebody else of the staff signs in with this account."), field="account"),
+    "api-key-name": Message(
+        _(
+            "The name of an API key is one word of up to 32 letters, digits, dots, hyphens and underscores, such as "
+            "call-centre."
+        ),
+        field="name",
+    ),
+    "api-key-known": Message(
+        _("There is an API key of this name. Revoke it first, or give this one another name."), field="name"
+    ),
+    "scopes-missing": Message(_("Choose what the key is for."), field="scopes"),
+    "networks-wrong": Message(_("These networks cannot be used: %(detail)s"), field="networks"),
+    "api-key-revoked": Message(_("Revoked: %(name)s. Nobody gets in by this key any more."), error=False),
     "edited": Message(_("Changed. Reference number: %(reference)s"), error=False),
     # Editing a customer
     "nothing-edited": Message(_("Nothing was changed: the fields say what was known before.")),

@@ -27,6 +27,7 @@ MENU = (
     ("/clients", gettext_noop("Clients")),
     ("/approvals", gettext_noop("Approvals")),
     ("/staff", gettext_noop("Staff")),
+    ("/api-keys", gettext_noop("API keys")),
     ("/dashboard", gettext_noop("Dashboard")),
 )
 """The places of the menu, with their texts."""

@@ -27,6 +27,7 @@ DANGEROUS = frozenset(
         Act.PERMIT_REISSUE,
         Act.APPROVE,
         Act.MANAGE_STAFF,
+        Act.MANAGE_API_KEYS,
     }
 )
 """Acts that open an account to somebody, or take a protection away: also the address that notices go to."""

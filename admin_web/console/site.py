@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from admin_web.console.api_keys import ApiKeyPages
 from admin_web.console.approvals import ApprovalPages
 from admin_web.console.clients import ClientPages
 from admin_web.console.customer_edit import EditPages
@@ -65,7 +66,8 @@ class ConsoleSite:
         self._token_search = TokenSearchPages(services, queries, self._renderer)
         self._tokens = TokenPages(services, queries, self._renderer)
         self._clients = ClientPages(queries, self._renderer, settings)
-        self._staff = StaffPages(services, queries, self._renderer)
+        self._staff = StaffPages(services, queries, self._renderer, settings)
+        self._api_keys = ApiKeyPages(services, queries, self._renderer, settings)
 
     def routes(self) -> list[Route]:
         """Every route; what is not in here does not exist."""
@@ -82,6 +84,7 @@ class ConsoleSite:
             *self._clients.routes(),
             *self._dashboard.routes(),
             *self._staff.routes(),
+            *self._api_keys.routes(),
         ]
 
     def _open(self) -> list[Route]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from sqlalchemy import Connection
 
+from admin_web.console.asking import kept_why, why
 from admin_web.console.customer_acts import said
 from admin_web.console.messages import MESSAGE_OF_REFUSAL
 from admin_web.console.rendering import ConsoleRenderer
@@ -23,8 +24,6 @@ from otp_core.store.retry import retry_while_busy
 
 PATH = "/tokens/{token:[0-9]{1,19}}"
 LAST_EVENTS = 10
-
-_LONGEST = {"reason": 200, "ticket": 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,10 @@ class TokenPages:
     async def retire(self, call: Call) -> Outcome:
         """Never accept it again, and say so on its page."""
         found = await self._found(call)
-        page, kept = f"/tokens/{found.key}", {name: call.form.get(name, "")[:most] for name, most in _LONGEST.items()}
+        page, kept = f"/tokens/{found.key}", kept_why(call.form)
         if not kept["reason"].strip():
             return Outcome(f"{page}/retire", Notice("reason-missing"), kept)
-        principal, token_id = call.principal(_reason(kept)), found.line.token_id
+        principal, token_id = call.principal(why(kept)), found.line.token_id
         try:
             receipt = await retry_while_busy(lambda: self._desk.tokens.retire(token_id, principal))
         except Refused as refused:
@@ -89,12 +88,6 @@ class TokenPages:
         if found is None:
             raise web.HTTPNotFound
         return found
-
-
-def _reason(kept: dict[str, str]) -> str:
-    """What the audit trail says why: the reason, and the ticket if there is one."""
-    ticket = kept["ticket"].strip()
-    return " ".join(f"{kept['reason'].strip()}{f'; ticket {ticket}' if ticket else ''}".split())
 
 
 def _read(connection: Connection, key: int) -> FoundToken | None:

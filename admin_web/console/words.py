@@ -32,6 +32,17 @@ ROLES = {
     "supervisor": _("supervisor"),
     "administrator": _("administrator"),
 }
+SCOPES = {
+    "customers:read": _("read customers"),
+    "customers:write": _("act on customers, as an operator does"),
+    "tokens:read": _("read tokens"),
+    "tokens:write": _("retire tokens that nobody holds"),
+    "audit:read": _("read the audit trail"),
+    "check:password": _("check passwords at a login"),
+    "check:code": _("check codes at a login"),
+}
+"""What an API key may do, by its scope."""
+
 APPROVAL_STATES = {
     "asked": _("waits for a second person"),
     "approved": _("approved"),
@@ -91,6 +102,7 @@ EVENTS = {
     "notice.failed": _("e-mail not delivered"),
     "act.refused": _("act refused"),
     "staff.added": _("member of staff added"),
+    "staff.role-changed": _("role of a member of staff changed"),
     "staff.disabled": _("member of staff disabled"),
     "staff.reset": _("member of staff reset"),
     "staff.passkey-added": _("passkey added"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from otp_core.accounts import api_key_changes, staff_changes
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Refusal, Refused
@@ -33,7 +34,7 @@ class Subject(StrEnum):
     """Whom or what a request is about."""
 
     CUSTOMER = "customer"
-    STAFF = "staff"
+    STAFF = "member of staff"
     API_KEY = "API key"
     FILE = "file"
     NONE = "none"
@@ -96,4 +97,17 @@ PERMIT_REISSUE = ApprovalKind(
     lambda about: "permit-reissue",
 )
 
-KINDS: Mapping[str, ApprovalKind] = {one.name: one for one in (PERMIT_REISSUE,)}
+STAFF = ApprovalKind(
+    "staff", Act.MANAGE_STAFF, Subject.STAFF, staff_changes.seen, staff_changes.carry_out, staff_changes.words
+)
+
+API_KEY = ApprovalKind(
+    "api-key",
+    Act.MANAGE_API_KEYS,
+    Subject.API_KEY,
+    api_key_changes.seen,
+    api_key_changes.carry_out,
+    api_key_changes.words,
+)
+
+KINDS: Mapping[str, ApprovalKind] = {one.name: one for one in (PERMIT_REISSUE, STAFF, API_KEY)}

@@ -38,9 +38,10 @@ from otp_core.verifier import CodeFinding
 
 
 class CarriedOut(NamedTuple):
-    """What was approved and is done. ``made``: what the act has made, for the asker's eyes alone."""
+    """What is done. ``request``: by which it was approved, None where nobody had to; ``made``: what the act has made,
+    for the asker's eyes alone."""
 
-    request: Approval
+    request: Approval | None
     about: About
     made: object
 

@@ -1,4 +1,5 @@
-"""The console's staff: added, disabled, reset; their one-time links and passkeys. What they may do: permissions.py.
+"""The console's staff: added, given a role, disabled, reset; their one-time links and passkeys. What they may do:
+permissions.py.
 
 A member of staff signs in with a passkey, or with password and code of an account of the same store, whose rules then
 are those of every login. Nobody has a default password: the first passkey comes by a one-time link.
@@ -69,8 +70,7 @@ class StaffService:
         """Add a member of staff; the link that lets them add their first passkey. ``account``: the contract ID whose
         password and code sign them in too."""
         with self._transactions.act(Act.MANAGE_STAFF, principal) as work:
-            self._check_name(work, name)
-            customer_key = self._account_key(work, account)
+            customer_key = check_new(work, name, account)
             key = self._transactions.store.ids.next()
             statements.add_staff(work.connection, key, name, role, customer_key)
             signs_in = f", signs in as {account} too" if account else ""
@@ -78,11 +78,26 @@ class StaffService:
             return self._new_link(work, key, name)
 
     @rerun_on_conflict
+    def set_role(self, name: str, role: Role, principal: Principal) -> Receipt:
+        """Give a member of staff another role, from their next click on. What they have asked a second person for, or
+        approved, and what is not carried out yet is withdrawn: it was another role that did so."""
+        with self._transactions.act(Act.MANAGE_STAFF, principal) as work:
+            record = known(work, name)
+            _check_of(principal, work, record, becomes=role)
+            if record.role == role:
+                raise Refused(Refusal.NOT_NOW, f"{name} is {role} already")
+            statements.set_role(work.connection, record.key, role)
+            gone = withdraw_of_staff(work.connection, record.key)
+            detail = f"{record.role} to {role}" + (f", {gone} requests withdrawn" if gone else "")
+            return self._transactions.record_named(work, Event.STAFF_ROLE_CHANGED, principal, name, detail)
+
+    @rerun_on_conflict
     def disable(self, name: str, principal: Principal) -> Receipt:
         """Let this member of staff in no more, end their sessions, and withdraw what they have asked a second person
         for or approved and nobody has carried out yet."""
         with self._transactions.act(Act.MANAGE_STAFF, principal) as work:
-            record = self._known(work, name)
+            record = known(work, name)
+            _check_of(principal, work, record)
             if record.disabled_at is not None:
                 raise Refused(Refusal.NOT_NOW, f"{name} is disabled already")
             statements.set_disabled(work.connection, record.key, self._transactions.stamp())
@@ -97,7 +112,8 @@ class StaffService:
         """Begin anew with this member of staff, disabled or not: their passkeys and sessions are gone, what they
         have asked for or approved is withdrawn, a new link lets them in."""
         with self._transactions.act(Act.MANAGE_STAFF, principal) as work:
-            record = self._known(work, name)
+            record = known(work, name)
+            _check_of(principal, work, record)
             dropped = statements.drop_passkeys(work.connection, record.key)
             ended = self._end_sessions(work, record)
             statements.set_disabled(work.connection, record.key, None)
@@ -162,32 +178,6 @@ class StaffService:
         except Conflict:
             raise Refused(Refusal.NOT_NOW, "this passkey is known already") from None
 
-    def _check_name(self, work: Work, name: str) -> None:
-        if not _NAME.fullmatch(name) or name in _RESERVED:
-            raise Refused(
-                Refusal.NOT_NOW,
-                "a name of staff is one word of up to 32 small letters, digits, dots and hyphens, such as sato.yoko, "
-                f"and none of {', '.join(sorted(_RESERVED))}",
-            )
-        if statements.staff_record(work.connection, name) is not None:
-            raise Refused(Refusal.NOT_NOW, f"{name} is there already: `sekisho staff reset {name}` gives a new link")
-
-    def _account_key(self, work: Work, account: str | None) -> int | None:
-        if account is None:
-            return None
-        record = self._transactions.login_record(work, account)
-        other = statements.staff_of_account(work.connection, record.contract_id)
-        if other is not None:
-            raise Refused(Refusal.NOT_NOW, f"{other.name} signs in as {record.contract_id}")
-        return record.customer_key
-
-    @staticmethod
-    def _known(work: Work, name: str) -> StaffRecord:
-        record = statements.staff_record(work.connection, name)
-        if record is None:
-            raise Refused(Refusal.NOT_NOW, f"there is no member of staff {name}")
-        return record
-
     def _new_link(self, work: Work, key: int, name: str) -> StaffLink:
         secret = secrets.token_urlsafe(_LINK_BYTES)
         until = self._transactions.now() + LINK_SECONDS * 1000
@@ -201,3 +191,53 @@ class StaffService:
     def _end_sessions(work: Work, record: StaffRecord) -> int:
         keys = [one.key for one in statements.staff_sessions(work.connection, record.key)]
         return statements.drop_staff_sessions(work.connection, keys)
+
+
+def known(work: Work, name: str) -> StaffRecord:
+    """A member of staff. Raises Refused."""
+    record = statements.staff_record(work.connection, name)
+    if record is None:
+        raise Refused(Refusal.NOT_NOW, f"there is no member of staff {name}")
+    return record
+
+
+def is_name(name: str) -> bool:
+    """Whether somebody of staff can be called so."""
+    return bool(_NAME.fullmatch(name)) and name not in _RESERVED
+
+
+def check_new(work: Work, name: str, account: str | None) -> int | None:
+    """The key of the account of somebody who can be added. Raises Refused for a name or an account that cannot be
+    theirs."""
+    if not is_name(name):
+        raise Refused(
+            Refusal.NOT_NOW,
+            "a name of staff is one word of up to 32 small letters, digits, dots and hyphens, such as sato.yoko, "
+            f"and none of {', '.join(sorted(_RESERVED))}",
+        )
+    if statements.staff_record(work.connection, name) is not None:
+        raise Refused(Refusal.NOT_NOW, f"{name} is there already: `sekisho staff reset {name}` gives a new link")
+    if account is None:
+        return None
+    record = Transactions.login_record(work, account)
+    other = statements.staff_of_account(work.connection, record.contract_id)
+    if other is not None:
+        raise Refused(Refusal.NOT_NOW, f"{other.name} signs in as {record.contract_id}")
+    return record.customer_key
+
+
+def check_others(work: Work, record: StaffRecord, actor: str, *, becomes: Role | None = None) -> None:
+    """Nobody of staff acts on themselves, and an administrator who can sign in is left. ``becomes``: the role
+    afterwards, None for none. Raises Refused."""
+    if record.name == actor:
+        raise Refused(Refusal.NOT_PERMITTED, "nobody does this to themselves: another administrator has to")
+    if record.role != Role.ADMINISTRATOR or record.disabled_at is not None or becomes is Role.ADMINISTRATOR:
+        return
+    if not statements.count_administrators(work.connection, but=record.key):
+        raise Refused(Refusal.NOT_NOW, f"{record.name} is the last administrator who can sign in: add another first")
+
+
+def _check_of(principal: Principal, work: Work, record: StaffRecord, *, becomes: Role | None = None) -> None:
+    """Commands are exempt: whoever may run them lets anybody in again."""
+    if principal.kind is PrincipalKind.STAFF:
+        check_others(work, record, principal.name, becomes=becomes)

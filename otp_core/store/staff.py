@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import ms_of
-from otp_core.model import Conflict
+from otp_core.model import Conflict, Role
 from otp_core.store.schema import customer, passkey, staff, staff_session
 
 
@@ -115,6 +115,20 @@ def put_link(connection: Connection, staff_key: int, digest: bytes | None, until
 def set_disabled(connection: Connection, staff_key: int, at: int | None) -> None:
     """Disable a member of staff, or (None) let them in again."""
     connection.execute(update(staff).where(staff.c.key == staff_key).values(disabled_at=at))
+
+
+def set_role(connection: Connection, staff_key: int, role: str) -> None:
+    """Give a member of staff another role."""
+    connection.execute(update(staff).where(staff.c.key == staff_key).values(role=role))
+
+
+def count_administrators(connection: Connection, *, but: int) -> int:
+    """How many administrators can sign in, besides the one with the key ``but``: not disabled, with a passkey or an
+    account."""
+    has_passkey = select(passkey.c.key).where(passkey.c.staff_key == staff.c.key).exists()
+    can = (staff.c.disabled_at.is_(None), staff.c.customer_key.is_not(None) | has_passkey)
+    query = select(func.count()).select_from(staff)
+    return connection.execute(query.where(staff.c.role == Role.ADMINISTRATOR, staff.c.key != but, *can)).scalar_one()
 
 
 # Passkeys

@@ -67,6 +67,28 @@ def reset(ctx: typer.Context, name: Name, reason: Reason = "", as_json: AsJson =
     _say_link(Event.STAFF_RESET, f"reset {name}: their passkeys and sessions are gone", made, origin, as_json)
 
 
+@app.command("role")
+def role(
+    ctx: typer.Context,
+    name: Name,
+    role: Annotated[Role, typer.Option(help="What they may do from now on.", show_default=False)],
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Give a member of staff another role, from their next click on.
+
+    \b
+    Example:
+      sekisho staff role suzuki.hana --role supervisor --reason "promoted"
+    """
+    context: CliContext = ctx.obj
+    receipt = context.desk.staff.set_role(name, role, principal(reason))
+    if as_json:
+        say_json(json_shapes.staff_role_changed(name, role, receipt))
+    else:
+        say(f"{name} is {role} now (reference {reference_of(receipt.reference)})")
+
+
 @app.command("disable")
 def disable(ctx: typer.Context, name: Name, reason: Reason = "", as_json: AsJson = False) -> None:
     """Let a member of staff in no more, from this moment. `sekisho staff reset` takes it back.

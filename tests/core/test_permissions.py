@@ -65,7 +65,7 @@ EXPECTED: dict[Act, str] = {
     Act.ISSUE_UNCLAIMED: "anonymous",
     Act.RETIRE_UNCLAIMED: "system",
     Act.MANAGE_STAFF: "command administrator",
-    Act.MANAGE_API_KEYS: "command",
+    Act.MANAGE_API_KEYS: "command administrator",
     Act.USE_CONSOLE: f"auditor {COUNTER}",
     Act.ASK_APPROVAL: f"{COUNTER} {PROGRAM}",
     Act.APPROVE: "supervisor administrator",

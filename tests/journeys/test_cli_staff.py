@@ -50,6 +50,16 @@ def test_who_is_disabled_is_listed_as_that(line: CommandLine) -> None:
     assert "no member of staff ito" in line.run("staff", "show", "ito", code=1).err
 
 
+def test_another_role_is_given_by_command_to_the_last_administrator_too(line: CommandLine) -> None:
+    line.run("staff", "add", "sato", "--role", "administrator")
+    assert "sato is auditor now (reference " in line.run("staff", "role", "sato", "--role", "auditor").out
+    assert "auditor already" in line.run("staff", "role", "sato", "--role", "auditor", code=1).err
+    said = json.loads(line.run("staff", "role", "sato", "--role", "operator", "--reason", "ticket 7", "--json").out)
+    assert (said["done"], said["name"], said["role"]) == ("staff.role-changed", "sato", "operator")
+    (*_, row) = line.sekisho.audit(event="staff.role-changed")
+    assert row.id == said["reference"] and row.reason == "sato: auditor to operator, ticket 7"
+
+
 def test_without_a_console_there_is_no_link(tmp_path: Path) -> None:
     sekisho = Sekisho(tmp_path, clients=client_table("gateway", "127.0.0.0/8", "code"))
     line = CommandLine(sekisho)
