@@ -1,7 +1,8 @@
 """The doors of this program, by name: the settings section of each, and how it is made from that section.
 
 Only this table names them. There is no plug-in mechanism: a door is part of the program, and its
-section part of the schema (settings.py).
+section part of the schema (settings.py). The rooms of the HTTP doors are imported when one is made: aiohttp and Jinja
+take a third as long as everything else of a start.
 """
 
 from __future__ import annotations
@@ -10,16 +11,36 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-from admin_web.api.door import ApiDoor
-from admin_web.console.door import ConsoleDoor
-from admin_web.portal.door import WebDoor
-from admin_web.softtoken.door import SoftTokenDoor
 from otp_core.doors import AttributeDoor, Door
 from otp_core.model import AttributeCheck
 from otp_core.settings import Problem
 from pam_module.door import PamDoor
 from radius_server.door import RadiusDoor
 from sekisho.settings import Settings
+
+
+def _api(section: Any) -> Door[Any]:
+    from admin_web.api.door import ApiDoor
+
+    return ApiDoor(section)
+
+
+def _console(section: Any) -> Door[Any]:
+    from admin_web.console.door import ConsoleDoor
+
+    return ConsoleDoor(section)
+
+
+def _soft_token(section: Any) -> Door[Any]:
+    from admin_web.softtoken.door import SoftTokenDoor
+
+    return SoftTokenDoor(section)
+
+
+def _web(section: Any) -> Door[Any]:
+    from admin_web.portal.door import WebDoor
+
+    return WebDoor(section)
 
 
 class Entry(NamedTuple):
@@ -41,12 +62,12 @@ class Entry(NamedTuple):
 
 
 DOORS: dict[str, Entry] = {
-    "api": Entry("api", ApiDoor, "api", beside=("console",)),
-    "console": Entry("console", ConsoleDoor, "console", beside=("web", "radius", "certificates")),
+    "api": Entry("api", _api, "api", beside=("console",)),
+    "console": Entry("console", _console, "console", beside=("web", "radius", "certificates")),
     "pam": Entry("pam", PamDoor, "pam"),
     "radius": Entry("radius", RadiusDoor, "radius"),
-    "soft_token": Entry("soft_token", SoftTokenDoor, "web", beside=("web",)),
-    "web": Entry("web", WebDoor, "web", beside=("soft_token",)),
+    "soft_token": Entry("soft_token", _soft_token, "web", beside=("web",)),
+    "web": Entry("web", _web, "web", beside=("soft_token",)),
 }
 
 NAMES = tuple(dict.fromkeys(entry.asked_for_as for entry in DOORS.values()))
@@ -95,13 +116,18 @@ def reload_doors(doors: dict[str, Door[Any]], settings: Settings) -> None:
         door.reload(DOORS[name].section_of(settings))
 
 
+def _open(settings: Settings) -> list[str]:
+    """The doors that have a section."""
+    return [name for name, entry in DOORS.items() if getattr(settings, entry.section) is not None]
+
+
 def door_problems(settings: Settings) -> list[Problem]:
     """Problems that only a door can find in its section (a certificate, a dictionary)."""
-    return [problem for door in make_doors(settings).values() for problem in door.problems()]
+    return [problem for door in make_doors(settings, _open(settings)).values() for problem in door.problems()]
 
 
 def attribute_check(settings: Settings) -> AttributeCheck:
     """One check of reply attributes that asks every door which sends them."""
-    doors = make_doors(settings).values()
+    doors = make_doors(settings, _open(settings)).values()
     checks = [door.attribute_check() for door in doors if isinstance(door, AttributeDoor)]
     return lambda attributes: [problem for check in checks for problem in check(attributes)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from otp_core.accounts import Desk, with_verifiers
 from otp_core.accounts.verifier_teller import VerifierTeller
@@ -21,12 +21,13 @@ from otp_core.settings import VerifierSettings
 from otp_core.store.store import Store
 from otp_core.upstreams.codes import UpstreamCodes
 from otp_core.verifier import Verifier
-from otp_core.verifier.vip.client import Plan, VipClient
 from otp_core.verifier.vip.credentials import CredentialProblem, context_of
-from otp_core.verifier.vip.verifier import VipVerifier
 from sekisho.first_factors import Supplies
 from sekisho.settings import Settings
 from sekisho.verifier_checks import credentials_of
+
+if TYPE_CHECKING:
+    from otp_core.verifier.vip.verifier import VipVerifier
 
 LOCAL = "local"
 T = TypeVar("T")
@@ -35,6 +36,10 @@ T = TypeVar("T")
 def make_vip(section: VerifierSettings) -> VipVerifier:
     """Belongs to the running event loop. Raises StoreProblem for a file that cannot be used, so that no server starts
     without it."""
+    # Here, because a start without VIP need not wait for aiohttp.
+    from otp_core.verifier.vip.client import Plan, VipClient
+    from otp_core.verifier.vip.verifier import VipVerifier
+
     files = credentials_of(section)
     assert files is not None and section.url is not None
     try:
@@ -72,6 +77,8 @@ def make_verifiers(supplies: Supplies, store: Store, now: Callable[[], int]) -> 
     sections = [one for one in supplies.settings.verifiers if one.type != LOCAL]
     if not sections:
         return Made({}, None)
+    from otp_core.verifier.vip.verifier import VipVerifier
+
     made = {one.name: MAKERS[one.type](one, supplies) for one in sections}
     registries = {name: one for name, one in made.items() if isinstance(one, VipVerifier)}
     teller = VerifierTeller(store, registries, made.keys() - registries.keys(), now)

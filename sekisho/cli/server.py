@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -75,9 +76,12 @@ def serve(
       sekisho --config /etc/sekisho/sekisho.toml serve
       sekisho --config /etc/sekisho/sekisho.toml serve --doors radius,pam
     """
+    gc.disable()  # what is imported stays: looking through it for what could go costs a tenth of the start
     from sekisho.doors import NAMES
     from sekisho.serve import run
 
+    gc.freeze()
+    gc.enable()
     context: CliContext = ctx.obj
     asked_for = NAMES if doors is None else [name.strip() for name in doors.split(",")]
     if unknown := [name for name in asked_for if name not in NAMES]:

@@ -1,22 +1,24 @@
 """The metrics' part in the server's start: who has which place on the board, and the role of the process that serves.
 
-Without a section [metrics] there is neither.
+Without a section [metrics] there is neither, and what serves pages is not imported.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sekisho.checkpointer import NAME as CHECKPOINTS
 from sekisho.heartbeat import Heartbeat
 from sekisho.metrics import families as f
 from sekisho.metrics.board import Board, Figures, Key, Slot, added
-from sekisho.metrics.server import NAME, MetricsServer, Watched, try_to_bind
 from sekisho.sealing_process import NAME as SEALS
 from sekisho.settings import Settings
 from sekisho.supervisor import Role
+
+if TYPE_CHECKING:
+    from sekisho.metrics.server import Watched
 
 
 class Place(NamedTuple):
@@ -30,6 +32,8 @@ def places(settings: Settings, processes: int) -> list[Place | None]:
     """One for each process; None: nobody wants to know. Raises OSError if the address cannot be had."""
     if settings.metrics is None:
         return [None] * processes
+    from sekisho.metrics.server import try_to_bind
+
     try_to_bind(settings.metrics)
     board = Board(processes)
     return [Place(board, slot) for slot in board.slots]
@@ -39,14 +43,16 @@ def metrics_role(
     settings: Settings, roles: Sequence[Role], given: Sequence[Place | None], beats: Sequence[Heartbeat]
 ) -> Role | None:
     """The role of the process that serves the figures of these roles; one of ``beats`` is its own, the last."""
+    first = next((place for place in given if place is not None), None)
+    if first is None:
+        return None
+    from sekisho.metrics.server import NAME, Watched
+
     watched = [
         Watched(role.name, beat, place.slot, role.name not in (CHECKPOINTS, SEALS), role.essential)
         for role, place, beat in zip(roles, given, beats, strict=False)
         if place is not None
     ]
-    first = next((place for place in given if place is not None), None)
-    if first is None:
-        return None
 
     def work(heartbeat: Heartbeat, _: bool) -> int:
         return asyncio.run(_serve(settings, first.board, watched, heartbeat))
@@ -55,6 +61,8 @@ def metrics_role(
 
 
 async def _serve(settings: Settings, board: Board, watched: Sequence[Watched], heartbeat: Heartbeat) -> int:
+    from sekisho.metrics.server import MetricsServer
+
     return await MetricsServer(settings, board, watched, heartbeat).serve()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +69,13 @@ def test_the_collector_of_cycles_has_nothing_of_the_start_to_look_through() -> N
         assert len(gc.get_objects()) < 1000
     finally:
         gc.unfreeze()
+
+
+def test_a_start_without_pages_imports_nothing_that_serves_them() -> None:
+    of_pages = {"aiohttp", "jinja2", "prometheus_client"}
+    program = f"import sekisho.serve, sys; print(*{of_pages} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 # The log.
