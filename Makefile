@@ -77,10 +77,14 @@ test: system dev  ## everything: style, types, layers, and all tests with covera
 	.ci/tests build/failed $(BIN)/python -n $(TESTERS) --dist worksteal --cov --cov-report=term --durations=10
 	$(MAKE) test-compiled
 
+# What stands beside the core and takes long: regular expressions, the table of who may do what, the first process, ports.
+NOTHING_COMPILED := patterns.py permissions.py supervisor.py doctor_ports.py
+
 # Safe path and append: the installed, compiled package is tested, and not the source that the tests lie beside.
 test-compiled: compiled  ## the core's, the door's and the hardest journeys' tests once more, on the compiled rooms
 	PYTHONSAFEPATH=1 SEKISHO_COMPILED=1 PYTHONPATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-		.ci/tests build/failed-compiled $(COMPILED)/bin/python --import-mode=append -o pythonpath= -n $(TESTERS) \
+		.ci/tests build/failed-compiled $(COMPILED)/bin/python --import-mode=append -o pythonpath= -n $(TESTERS) --dist worksteal \
+		$(addprefix --ignore=tests/core/test_,$(NOTHING_COMPILED)) \
 		tests/test_compiled.py tests/core tests/radius tests/journeys/test_once.py tests/journeys/test_faults_crash.py \
 		tests/journeys/test_radius_radclient.py tests/journeys/test_radius_hostile.py
 
