@@ -18,12 +18,13 @@ from otp_core.settings.toml_lines import Location
 from radius_server.realms import RealmSettings, same_realm
 from radius_server.settings import ClientSettings
 from sekisho.directories import in_clear, problems_of_files
+from sekisho.pam_stacks import absence_of, cycle_of
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
 
-MADE_TYPES = ("local", "none", "radius", "ldap")
-"""Those that can be used; the others are planned."""
+MADE_TYPES = ("local", "none", "radius", "ldap", "pam")
+"""Those that can be used."""
 
 
 class _User(NamedTuple):
@@ -53,8 +54,8 @@ def problems(settings: Settings) -> Iterator[Remark]:
     upstreams = {one.name: one for one in settings.upstreams}
     for index, section in enumerate(settings.first_factors):
         here: Location = ("first_factors", index)
-        if section.type not in MADE_TYPES:
-            yield (*here, "type"), f"{section.type} comes later; now there are {', '.join(MADE_TYPES)}"
+        if cycle := cycle_of(section):
+            yield (*here, "service"), cycle
         elif section.upstream is not None and section.upstream not in upstreams:
             yield (*here, "upstream"), unknown(section.upstream, upstreams, "[[upstreams]]")
         elif section.type == "ldap":
@@ -81,6 +82,12 @@ def _problems_of_users(settings: Settings, upstreams: dict[str, UpstreamSettings
                 ("upstreams", settings.upstreams.index(upstream), "timeout"),
                 f"one try takes {upstream.timeout:g} s, and {key} gives up after {seconds:g}: no second try is ever "
                 "made; write less",
+            )
+        if section is not None and section.type == "pam" and section.timeout >= seconds:
+            yield (
+                ("first_factors", settings.first_factors.index(section), "timeout"),
+                f"the stack has {section.timeout:g} s, and {key} gives up after {seconds:g}: nobody would hear of it; "
+                "write less",
             )
         if section is not None and section.type == "ldap" and section.timeout >= seconds:
             yield (
@@ -134,6 +141,8 @@ def risks(settings: Settings) -> Iterator[Remark]:
                 f"{urls[0]} is asked WITHOUT TLS: whoever listens on the way has every password; write ldaps://, or "
                 "start_tls = true",
             )
+        if absence := absence_of(section):
+            yield ("first_factors", index, "service"), absence
         if not any(user.first_factor == section.name for user in users):
             yield ("first_factors", index, "name"), f"nobody asks {section.name}: no client, profile or page names it"
 

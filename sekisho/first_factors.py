@@ -25,6 +25,7 @@ from otp_core.store.engines import store_file
 from otp_core.upstreams.passwords import UpstreamPasswords
 from otp_core.upstreams.upstream import Plan, Upstream
 from sekisho.directories import make_directory
+from sekisho.pam_stacks import make_pam
 from sekisho.settings import Settings
 
 
@@ -93,11 +94,18 @@ def _directory(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
     return directory
 
 
+def _by_pam(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
+    made = make_pam(section)
+    supplies.exits.push_async_callback(made.close)
+    return made
+
+
 MAKERS: dict[str, Maker] = {
     "local": lambda _, supplies: supplies.local,
     "none": lambda *_: Unasked(),
     "radius": _by_radius,
     "ldap": _directory,
+    "pam": _by_pam,
 }
 """By the type in the settings; first_factor_checks.MADE_TYPES are these."""
 

@@ -146,7 +146,7 @@ _KEYS_OF_TYPE: KeysOfType = {
         frozenset({"urls"}),
         ldap.OPTIONAL_KEYS,
     ),
-    "pam": (frozenset(), frozenset()),
+    "pam": (frozenset({"service"}), frozenset({"timeout", "connections", "max_waiting"})),
     "none": (frozenset(), frozenset()),
 }
 """For each type: the keys that it needs, and those that it may have, beside name and type."""
@@ -162,6 +162,9 @@ class FirstFactorSettings(Section):
         "of this machine (pam), or nobody, so that the code alone decides (none).",
     )
     upstream: str | None = Field(default=None, description="Type radius: the name of one of [[upstreams]].")
+    service: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)] | None = Field(
+        default=None, description="Type pam: the service that is asked, a file in /etc/pam.d."
+    )
     urls: Annotated[tuple[str, ...], AfterValidator(ldap.read_urls)] = Field(
         default=(),
         max_length=16,
@@ -234,14 +237,23 @@ class FirstFactorSettings(Section):
         "base).",
     )
     timeout: float = seconds(
-        2.0, 0.1, 30, "Type ldap: seconds for one server to answer, with all it is asked about a login."
+        2.0,
+        0.1,
+        30,
+        "Type ldap: seconds for one server to answer, with all it is asked about a login. Type pam: for the stack; a "
+        "process that takes longer is killed.",
     )
     dead_seconds: float = seconds(
         30.0, 0.1, 3600, "Type ldap: seconds for which a server that did not answer is asked only after the others."
     )
-    connections: int = count(8, 1, 256, "Type ldap: logins that each process asks about at once.")
+    connections: int = count(
+        8, 1, 256, "Types ldap and pam: logins that each process asks about at once; pam has a child process for each."
+    )
     max_waiting: int = count(
-        256, 1, 100_000, "Type ldap: logins that may wait for that in each process; further ones get no answer."
+        256,
+        1,
+        100_000,
+        "Types ldap and pam: logins that may wait for that in each process; further ones get no answer.",
     )
 
     @model_validator(mode="after")
