@@ -151,7 +151,7 @@ class Authenticator:
         customer, if no password is held for them, if the first factor asks a further question, or if this one would
         have had to wait past the attempt's deadline. No verdict and no audit row: those are the caller's. Raises
         BackendSilent."""
-        customer, station = attempt.customer, counted_station(attempt)
+        customer, station = self.counted_as(attempt), counted_station(attempt)
         max_wait = attempt.deadline - asyncio.get_running_loop().time()
         try:
             if not await self._throttle.enter(customer, station, max_wait):
@@ -167,7 +167,7 @@ class Authenticator:
                 raise
             if not (isinstance(found, FirstFinding) and found.right and found.held):
                 return False
-            if await self._login_reader.login_record(customer) is None:
+            if await self._login_reader.login_record(attempt.customer) is None:
                 return False
             self._throttle.passed(customer, station)
             return True
@@ -298,15 +298,23 @@ class Authenticator:
             return False
         try:
             max_wait = attempt.deadline - loop.time()
-            entered = await self._throttle.enter(attempt.customer, counted_station(attempt), max_wait)
+            entered = await self._throttle.enter(self.counted_as(attempt), counted_station(attempt), max_wait)
         finally:
             if station and not entered:
                 self._stations.passed("", station)
                 self._stations.leave("", station)
         return entered
 
+    def counted_as(self, attempt: Attempt) -> str:
+        """The name that wrong passwords are counted by. A server elsewhere may know a name in any case, so all of its
+        spellings are one there: otherwise each of them would have its own free tries at that server. Here they are
+        different customers, and one must not clear what is counted for another."""
+        factor = self._first_factors.get(attempt.policy.first_factor)
+        elsewhere = factor is not None and factor.one_reading
+        return attempt.customer.casefold() if elsewhere else attempt.customer
+
     def _leave(self, attempt: Attempt) -> None:
-        self._throttle.leave(attempt.customer, counted_station(attempt))
+        self._throttle.leave(self.counted_as(attempt), counted_station(attempt))
         if station := self._station_over_all(attempt):
             self._stations.leave("", station)
 
@@ -316,12 +324,12 @@ class Authenticator:
             self._take_back(attempt)
 
     def _take_back(self, attempt: Attempt) -> None:
-        self._throttle.take_back(attempt.customer, counted_station(attempt))
+        self._throttle.take_back(self.counted_as(attempt), counted_station(attempt))
         if station := self._station_over_all(attempt):
             self._stations.take_back("", station)
 
     def _passed(self, attempt: Attempt) -> None:
-        self._throttle.passed(attempt.customer, counted_station(attempt))
+        self._throttle.passed(self.counted_as(attempt), counted_station(attempt))
         if station := self._station_over_all(attempt):
             self._stations.passed("", station)
 

@@ -122,16 +122,16 @@ class Explainer:
                 asked = asked._replace(customer=await authenticator.in_stored_case(asked.customer))
             record = await self._reader.login_record(asked.customer)
             tokens = self._fits(record, asked.code)
-            passwords = self._passwords_counted(asked)
+            passwords = self._passwords_counted(asked, authenticator.counted_as(asked.attempt))
             rounds = await Conversation(asked, authenticator).hold()
         finally:
             await authenticator.close()
         return self._explained(asked, rounds, record, tokens, passwords, batch.decision)
 
-    def _passwords_counted(self, asked: Asked) -> tuple[int, float]:
-        """Wrong passwords of this customer at this station, and seconds that the next one would wait."""
+    def _passwords_counted(self, asked: Asked, name: str) -> tuple[int, float]:
+        """Wrong passwords under this name at this station, and seconds that the next one would wait."""
         throttle, station = self._throttles.passwords, counted_station(asked.attempt)
-        return throttle.failures(asked.customer, station), throttle.seconds_to_wait(asked.customer, station)
+        return throttle.failures(name, station), throttle.seconds_to_wait(name, station)
 
     def _authenticator(self, asked: Asked, batch: ReadingBatch) -> Authenticator:
         """The server's, with a batch that writes nothing."""

@@ -14,7 +14,7 @@ from otp_core.first_factor import FirstFinding, NextRound, Question
 from otp_core.first_factor.unasked import Unasked
 from otp_core.login.policy import Delays
 from otp_core.login.table import FINDING_TEXT, Finding
-from otp_core.model import Accept, BackendSilent, Challenge, Mode, Policy, Reject, Silence
+from otp_core.model import Accept, Attempt, BackendSilent, Challenge, Mode, Policy, Reject, Silence
 from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, PASSWORD, Bank
 from tests.core.entrance import entrance, run
 from tests.fakes import KnownPasswords
@@ -336,3 +336,26 @@ def test_what_is_wrong_with_an_account_there_is_told_apart_and_refused(tmp_path:
 
     run(scene)
     assert {row.reason for row in bank.audit(event="login.rejected")} == {FINDING_TEXT[reason]}
+
+
+@pytest.mark.parametrize(("one_reading", "counted"), [(True, 3), (False, 1)])
+def test_all_spellings_of_a_name_are_counted_as_one_where_a_server_elsewhere_takes_them_for_one(
+    tmp_path: Path, one_reading: bool, counted: int
+) -> None:
+    """Each of them would have free tries of its own at that server. Here they are different customers."""
+    bank = Bank(tmp_path)
+    bank.customer("taro")
+    policy = replace(CHALLENGE, first_factor=ELSEWHERE)
+
+    async def scene() -> None:
+        there = Directory(one_reading=one_reading)
+        async with entrance(bank, KnownPasswords({}), more_factors={ELSEWHERE: there}) as door:
+            for spelled in ("TARO", "Taro", "taro"):
+                await door.says(spelled, "wrong", policy)
+            name = door.authenticator.counted_as(Attempt("TARO", "", policy, "gateway"))
+            assert door.throttle.failures(name, "gateway") == counted
+            await door.says("taro", "sesame", policy)
+            assert door.throttle.failures("taro", "gateway") == 0
+            assert sum(door.throttle.failures(one, "gateway") for one in ("TARO", "Taro")) == (0 if one_reading else 2)
+
+    run(scene)
