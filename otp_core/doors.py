@@ -5,14 +5,16 @@ A door translates between its protocol and the core. It decides nothing about cu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from otp_core.accounts import Desk
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.chap import ChapLogins
+from otp_core.authentication.comparison import Comparison
 from otp_core.first_factor.failures import FailureTable
+from otp_core.first_factor.shared_answers import SharedAnswers
 from otp_core.health import Health
 from otp_core.imports.importers import ImportRules
 from otp_core.model import AttributeCheck
@@ -20,11 +22,21 @@ from otp_core.settings import Problem
 from otp_core.store.engine import LoginReader
 from otp_core.store.store import Store
 from otp_core.tally import Tally
+from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
 from otp_core.verifier import Verifier
 
 Section = TypeVar("Section", contravariant=True)
 """A door's section of the settings."""
+
+
+class ShadowParts(NamedTuple):
+    """What shadow mode is made from. ``upstream``: by name; raises KeyError. ``answers``: shared by the processes of
+    this machine."""
+
+    upstream: Callable[[str], Upstream]
+    answers: SharedAnswers
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,8 @@ class Services:
     counted by all processes of the store. ``tally``: verdicts are counted there, whatever the door.
     ``attribute_check``: asks every door that sends a customer's reply attributes; slow, for a thread. ``import_rules``:
     what of the settings an import has to know.
-    ``verifiers``: who knows codes that nobody here does, by name."""
+    ``verifiers``: who knows codes that nobody here does, by name. ``shadow``: None where the settings
+    have no upstream."""
 
     store: Store
     authenticator: Authenticator
@@ -47,6 +60,7 @@ class Services:
     chap: ChapLogins | None = None
     verifiers: Mapping[str, Verifier] = field(default_factory=dict)
     import_rules: ImportRules = field(default_factory=ImportRules)
+    shadow: ShadowParts | None = None
 
 
 class Door(Protocol[Section]):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from otp_core.audit import Event, ms_of
 from otp_core.login.next_step import NEXT_STEP_TEXT
+from otp_core.login.obstacles import OBSTACLE_TEXT
 from otp_core.model import Accept, Challenge, Kind, Reject, Silence
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from otp_core.store.outbox import Waiting
     from otp_core.store.queries import AuditLine, CustomerLine, TokenLine
     from otp_core.store.sessions import SessionLine
+    from otp_core.store.shadow_logins import Report, Seen
     from otp_core.store.staff import StaffRecord
 
 Shape = dict[str, object]
@@ -144,6 +146,46 @@ def receipt(done: str, act: Receipt) -> Shape:
 def customer_added(act: Receipt) -> Shape:
     """The receipt of a customer who was added, who has no token yet."""
     return {"done": str(Event.CUSTOMER_ADDED), "customer": act.customer, "reference": act.reference}
+
+
+def shadow_report(client: str, found: Report) -> Shape:
+    """How the customers of a client in shadow mode stand; ``obstacles``: the most frequent first."""
+    return {
+        "client": client,
+        "since": local_time(found.since),
+        "customers": found.total,
+        "safe": found.safe,
+        "obstacles": [
+            {
+                "obstacle": str(one),
+                "words": OBSTACLE_TEXT[one].what,
+                "advice": OBSTACLE_TEXT[one].advice,
+                "customers": number,
+            }
+            for one, number in found.obstacles
+        ],
+    }
+
+
+def shadow_customer(seen: Seen) -> Shape:
+    """One customer of a client in shadow mode."""
+    one = seen.standing
+    words, advice = (None, None) if one is None else OBSTACLE_TEXT[one]
+    return {
+        "contract_id": seen.customer,
+        "safe": one is None,
+        "obstacle": None if one is None else str(one),
+        "words": words,
+        "advice": advice,
+        "logins": seen.logins,
+        "agreed": seen.agreed,
+        "in_a_row": seen.in_a_row,
+        "refused": seen.refused,
+        "let_in": seen.let_in,
+        "since": local_time(seen.since),
+        "last_at": local_time(seen.last_at),
+        "differed_at": local_time(seen.differed_at),
+    }
 
 
 def login_explained(found: Explanation, commands: Sequence[str]) -> Shape:

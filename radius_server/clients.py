@@ -51,7 +51,8 @@ class Client:
     passwords is told what the request holds. ``with_next_secret``: the same client with the secret that is to follow,
     while it is being changed (process/two_secrets.py). ``realms``: what holds for the realms of its customers, by
     ``same_realm`` of each. ``sent_user_name``: what a RADIUS server that checks the password is sent in place of the
-    User-Name, in a request of one of these realms. The rest is as in the settings.
+    User-Name, in a request of one of these realms. ``shadow``: the
+    upstream whose replies it gets (process/shadow.py). The rest is as in the settings.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Client:
     realms: Mapping[str, RealmRule] = field(default_factory=dict)
     sent_user_name: bytes | None = None
     with_next_secret: Client | None = None
+    shadow: str | None = None
 
     @property
     def at_risk(self) -> bool:
@@ -177,6 +179,7 @@ def _client(settings: ClientSettings, dictionary: Dictionary, realms: Mapping[st
         relay=settings.relay,
         ms_chap=settings.ms_chap,
         realms={same_realm(name): _realm_rule(settings, realms[same_realm(name)]) for name in settings.realms},
+        shadow=settings.shadow,
     )
     if settings.next_secret is None:
         return client

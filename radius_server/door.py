@@ -23,6 +23,7 @@ from radius_server.clients import Clients, clients_of
 from radius_server.duplicates import Duplicates
 from radius_server.listen.udp import Listener
 from radius_server.process.access import Limits, RadiusServer
+from radius_server.process.shadow import ShadowServer
 from radius_server.settings import ClientSettings, RadiusSettings
 
 REPORT_SECONDS = 3600.0
@@ -125,6 +126,7 @@ class RadiusDoor:
             services.authenticator.reachable,
             services.store.sealer.unseal_data,
             services.chap,
+            self._shadow_server(services, dictionary),
         )
         loop = asyncio.get_running_loop()
         if not self._listeners:
@@ -144,6 +146,19 @@ class RadiusDoor:
 
         self._watch = ClientWatch(server.counters, services.tally.verdicts, write)
         self._look = loop.call_later(WATCH_SECONDS, self._look_again)
+
+    def _shadow_server(self, services: Services, dictionary: Dictionary) -> ShadowServer | None:
+        """Who answers clients in shadow mode, now or after a reload."""
+        parts, sealer = services.shadow, services.store.sealer
+        if parts is None:
+            return None
+        upstream, answers, comparison = parts
+        seconds = self._settings.request_seconds
+        made = ShadowServer(upstream, answers, sealer, sealer.fingerprint, comparison, dictionary, seconds)
+        for client in self._settings.clients:
+            if client.shadow is not None:
+                made.reachable(client.shadow)  # opens it: it is asked for signs of life from now on
+        return made
 
     def _look_again(self) -> None:
         assert self._watch is not None
@@ -223,6 +238,12 @@ class RadiusDoor:
     @staticmethod
     def _warn_of_risk(clients: Clients) -> None:
         for client in clients:
+            if client.shadow is not None:
+                _log.warning(
+                    "client in shadow mode: what is checked here protects none of its logins yet",
+                    client=client.name,
+                    answered_by=client.shadow,
+                )
             if client.at_risk:
                 _log.warning(
                     "client at risk: it may leave Message-Authenticator out (CVE-2024-3596)",

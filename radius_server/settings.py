@@ -122,6 +122,13 @@ class ClientSettings(Section):
         "Pass MS-CHAPv2 on to its first factor, if that is of type radius, in modes challenge, auto and password. It "
         "is weak: PAP is better wherever the client has it.",
     )
+    shadow: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Shadow mode, before a move: the name of one of [[upstreams]], the old server, which answers this "
+        "client's logins as before. What would be answered here is only compared (`sekisho shadow report`).",
+    )
     explain_password_problems: bool = yes_or_no(
         False,
         "Say in the Reply-Message of an Access-Reject what is wrong with the account there: password expired or to be "

@@ -67,6 +67,7 @@ def problems(settings: Settings) -> Iterator[Remark]:
 
 
 def _problems_of_users(settings: Settings, upstreams: dict[str, UpstreamSettings]) -> Iterator[Remark]:
+    yield from _problems_of_shadows(settings, upstreams)
     factors = {one.name: one for one in settings.first_factors}
     for user in _users(settings):
         at = (*user.location, "first_factor")
@@ -106,6 +107,26 @@ def _problems_of_users(settings: Settings, upstreams: dict[str, UpstreamSettings
                 )
 
 
+def _problems_of_shadows(settings: Settings, upstreams: dict[str, UpstreamSettings]) -> Iterator[Remark]:
+    """Of clients that an old server answers still."""
+    seconds = settings.radius.request_seconds
+    for index, client in enumerate(settings.radius.clients):
+        if client.shadow is None:
+            continue
+        upstream = upstreams.get(client.shadow)
+        if upstream is None:
+            yield (
+                ("radius", "clients", index, "shadow"),
+                unknown(client.shadow, upstreams, "[[upstreams]]"),
+            )
+        elif upstream.timeout >= seconds:
+            yield (
+                ("upstreams", settings.upstreams.index(upstream), "timeout"),
+                f"one try takes {upstream.timeout:g} s, and radius.request_seconds gives up after {seconds:g}: no "
+                "second try is ever made; write less",
+            )
+
+
 def _unasked(user: _User, at: Location) -> Iterator[Remark]:
     if user.mode is None or user.mode == Mode.PASSWORD:
         yield at, f"{user.first_factor} asks nobody, and no code is asked for here: anybody would be let in"
@@ -132,8 +153,12 @@ def risks(settings: Settings) -> Iterator[Remark]:
                 "Message-Authenticator on there and write true",
             )
         asked = {one.upstream for one in settings.first_factors} | {one.upstream for one in settings.verifiers}
+        asked |= {one.shadow for one in settings.radius.clients}
         if upstream.name not in asked:
-            yield ("upstreams", index, "name"), f"nobody asks {upstream.name}: no first factor or verifier names it"
+            yield (
+                ("upstreams", index, "name"),
+                f"nobody asks {upstream.name}: no first factor, verifier or client names it",
+            )
     for index, section in enumerate(settings.first_factors):
         if section.type == "ldap" and (urls := in_clear(section)):
             yield (

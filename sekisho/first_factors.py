@@ -51,9 +51,10 @@ class Supplies:
         return self._answers[0]
 
     def upstream(self, name: str) -> Upstream:
-        """The upstream of this name, one for all that name it."""
+        """The upstream of this name, one for all that name it. Raises KeyError for one that the settings do not
+        have."""
         if name not in self.upstreams:
-            section = next(one for one in self.settings.upstreams if one.name == name)
+            section = {one.name: one for one in self.settings.upstreams}[name]
             self.upstreams[name] = Upstream(plan_of(section))
             self.exits.push_async_callback(self.upstreams[name].close)
         return self.upstreams[name]

@@ -38,6 +38,7 @@ from sekisho.remark_writer import RemarkWriter
 from sekisho.sealing_process import NAME as SEALS
 from sekisho.sealing_process import run_sealer, seal_beside
 from sekisho.settings import Settings, load
+from sekisho.shadow import ShadowWriter
 from sekisho.store_watch import STORE_STOPPED, end_with_store, put_store_right
 from sekisho.supervisor import SIGNALS, Role, supervise
 from sekisho.syslog_process import NAME as SYSLOG
@@ -201,6 +202,8 @@ class ServerProcess:
         services = application.services
         remarks = RemarkWriter(services.store, services.verdict_log.remarks, application.clock.now)
         chores.append(loop.create_task(remarks.run()))
+        if services.shadow is not None:
+            chores.append(loop.create_task(ShadowWriter(services.store, services.shadow.comparison).run()))
         if self._place is not None:
             reporter = Reporter(self._place.board, self._place.slot, application, self._doors)
             chores.append(loop.create_task(reporter.run()))

@@ -49,6 +49,7 @@ from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
 from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
+from sekisho.shadow import make_shadow
 from sekisho.verifiers import Patterns, make_verifiers
 
 BUSY_SECONDS = 0.1
@@ -185,6 +186,7 @@ def open_application(
         ChapLogins(authenticator, login_reader, evaluator, clock.now),
         verifiers.by_name,
         import_rules(settings),
+        make_shadow(supplies, store, evaluator, authenticator, cost_of(settings)) if settings.upstreams else None,
     )
     return Application(
         settings,

@@ -32,6 +32,7 @@ FED_BY = {
     r"ok    directory ": "tests/ldap/test_doctor.py",
     r"verdict door=radius": "tests/journeys/test_verdict_lines.py",
     r"client sekisho \{|update reply \{": "tests/upstreams/freeradius.py",
+    r"client: +ib-gateway": "tests/upstreams/test_shadow.py",
     r"ok    192\.0\.2\.20": "tests/upstreams/test_page.py",
 }
 """How a block begins, and who feeds it. Settings are fed below."""

@@ -14,7 +14,7 @@ from otp_core.authentication.authenticator import Authenticator
 from otp_core.first_factor import FirstFactor, FirstFinding, Question
 from otp_core.first_factor.unasked import Unasked
 from otp_core.login.next_step import FINDING_OF_TEXT
-from otp_core.login.requests import Decision, Facts
+from otp_core.login.requests import Decision, Facts, VerifierNeeded
 from otp_core.login.table import FINDING_TEXT, Finding
 from otp_core.model import Attempt, Challenge, Mode, OpenChallenge, Policy, Reject, Silence, Verdict
 from otp_core.store.engine import LoginReader
@@ -80,13 +80,18 @@ class Conversation:
 
     async def _ask(self, sent: str, text: str, state: bytes | None = None) -> Round:
         loop, asked = asyncio.get_running_loop(), self._asked
-        answered: asyncio.Future[Verdict] = loop.create_future()
         attempt = asked.attempt._replace(user_password=text, challenge=state, deadline=loop.time() + asked.seconds)
-        self._authenticator.admit(attempt, answered.set_result)
-        verdict = await answered
+        verdict = await answer_of(self._authenticator, attempt)
         finding = finding_of(verdict)
         why = FINDING_TEXT[finding] if finding else getattr(verdict, "reason", "")
         return Round(sent, verdict, finding, why)
+
+
+async def answer_of(authenticator: Authenticator, attempt: Attempt) -> Verdict:
+    """The verdict on one request."""
+    answered: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+    authenticator.admit(attempt, answered.set_result)
+    return await answered
 
 
 def finding_of(verdict: Verdict) -> Finding | None:
@@ -104,6 +109,7 @@ class ReadingBatch:
 
     reader: LoginReader
     decision: Decision = field(default_factory=Decision)
+    verifier_needed: bool = False
     _challenges: dict[bytes, OpenChallenge] = field(default_factory=dict)
     """Those that earlier rounds of this login would have opened."""
 
@@ -123,6 +129,7 @@ class ReadingBatch:
                 records[customer] = copy.deepcopy(record)
         challenges = {state: self._challenges[state] for state in states if state in self._challenges}
         self.decision = evaluate(Facts(records, challenges))
+        self.verifier_needed = any(isinstance(one, VerifierNeeded) for one in self.decision.verdicts)
         self._challenges |= {one.state: one for one in self.decision.challenges_created}
         return self.decision
 
@@ -151,6 +158,22 @@ class PasswordTakenAsRight:
         if _STAND_IN not in question.candidates:
             return FirstFinding(right=False)
         return FirstFinding(right=True, candidate=question.candidates.index(_STAND_IN))
+
+
+@dataclass
+class SaidElsewhere:
+    """In the place of a server elsewhere, for a request that another one has answered already. ``right``: what is taken
+    to be its word."""
+
+    right: bool
+    has_rounds = False
+    one_reading = True
+    reachable = True
+    relays = False
+
+    async def check(self, question: Question) -> FirstFinding:
+        """See ``FirstFactor``."""
+        return FirstFinding(right=self.right)
 
 
 @dataclass

@@ -6,13 +6,22 @@ file, no password hash is renewed, and no other server is asked about a code. It
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from otp_core.audit import Ids
 from otp_core.authentication.authenticator import Authenticator
-from otp_core.authentication.dry_run import Asked, Conversation, ReadingBatch, Round, first_factors_for
+from otp_core.authentication.dry_run import (
+    Asked,
+    Conversation,
+    ReadingBatch,
+    Round,
+    SaidElsewhere,
+    answer_of,
+    finding_of,
+    first_factors_for,
+)
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import GuardedClock
 from otp_core.first_factor import FirstFactor
@@ -24,19 +33,21 @@ from otp_core.login.requests import LOCAL_VERIFIER, Decision
 from otp_core.login.table import FINDING_TEXT, Finding
 from otp_core.model import (
     Accept,
+    Attempt,
     Kind,
     LoginRecord,
     LoginToken,
     Mode,
     OtpUse,
     Silence,
+    Verdict,
 )
 from otp_core.otp import Fit, is_code, normalise_code, step_at
 from otp_core.sealing import KeyProblem
 from otp_core.station import counted_station
 from otp_core.store.engine import LoginReader
 
-__all__ = ["Asked", "Explainer", "Explanation", "Round", "Throttles", "TokenFit"]
+__all__ = ["Asked", "Explainer", "Explanation", "Round", "Throttles", "TokenFit", "Wouldbe"]
 
 
 class TokenFit(NamedTuple):
@@ -89,6 +100,16 @@ class Explanation:
         return next_steps(finding, OtpUse(self.record.otp_use), near=self.near, locked=locked)
 
 
+class Wouldbe(NamedTuple):
+    """What one request would be answered. ``finding`` None: nobody can say. ``record``: the customer's; None:
+    there is none. ``steps``: of each token's code that would be spent, by its key."""
+
+    verdict: Verdict
+    finding: Finding | None
+    record: LoginRecord | None
+    steps: tuple[tuple[int, int], ...]
+
+
 @dataclass
 class Throttles:
     """Those of the server, over a copy of what is counted."""
@@ -128,6 +149,25 @@ class Explainer:
             await authenticator.close()
         return self._explained(asked, rounds, record, tokens, passwords, batch.decision)
 
+    async def answer_to(self, attempt: Attempt, *, right_elsewhere: bool) -> Wouldbe:
+        """What this request alone would be answered. ``right_elsewhere``: what a server elsewhere, which is not asked,
+        is taken to say of the password. Raises StoreUnavailable."""
+        batch = ReadingBatch(self._reader)
+        factors = dict(self._passwords)
+        if attempt.policy.first_factor not in factors:
+            factors[attempt.policy.first_factor] = SaidElsewhere(right_elsewhere)
+        authenticator = self._put_together(factors, batch)
+        try:
+            record = await self._reader.login_record(attempt.customer)
+            verdict = await answer_of(authenticator, attempt)
+        finally:
+            await authenticator.close()
+        finding = finding_of(verdict)
+        if finding is None and batch.verifier_needed:
+            finding = Finding.VERIFIER_NEEDED
+        steps = tuple((update.token_key, update.step) for update in batch.decision.step_updates)
+        return Wouldbe(verdict, finding, record, steps)
+
     def _passwords_counted(self, asked: Asked, name: str) -> tuple[int, float]:
         """Wrong passwords under this name at this station, and seconds that the next one would wait."""
         throttle, station = self._throttles.passwords, counted_station(asked.attempt)
@@ -135,8 +175,10 @@ class Explainer:
 
     def _authenticator(self, asked: Asked, batch: ReadingBatch) -> Authenticator:
         """The server's, with a batch that writes nothing."""
+        return self._put_together(first_factors_for(asked, self._passwords, self._reader), batch)
+
+    def _put_together(self, factors: Mapping[str, FirstFactor], batch: ReadingBatch) -> Authenticator:
         clock = GuardedClock(lambda: self._at / 1000)
-        factors = first_factors_for(asked, self._passwords, self._reader)
         queue = LoginQueue(batch, self._evaluator, clock, Ids())
         return Authenticator(
             queue,

@@ -83,17 +83,23 @@ class AskedOnce:
 
     async def _claimed(self, key: int, deadline: float) -> FirstFinding | NextRound | None:
         """None: it is for us to ask. Otherwise what another copy was answered. Raises BackendSilent."""
-        loop, left = asyncio.get_running_loop(), _seconds_left(deadline)
-        while True:
-            claimed = self._answers.claim(key, left)
-            if claimed is True:
-                return None
-            if isinstance(claimed, bytes):
-                value = opened(self._sealer, key, claimed)
-                return None if value is None else _found_in(value)
-            if loop.time() >= deadline:
-                raise BackendSilent("a copy of this request was asked about, and has no answer yet")
-            await asyncio.sleep(_LOOK_AGAIN)
+        value = await claimed(self._answers, self._sealer, key, deadline)
+        return None if value is None else _found_in(value)
+
+
+async def claimed(answers: SharedAnswers, sealer: Seal, key: int, deadline: float) -> dict[str, Any] | None:
+    """None: it is for us to ask, and to settle or release it. Otherwise what another copy of the request was answered.
+    Raises BackendSilent."""
+    loop, left = asyncio.get_running_loop(), _seconds_left(deadline)
+    while True:
+        found = answers.claim(key, left)
+        if found is True:
+            return None
+        if isinstance(found, bytes):
+            return opened(sealer, key, found)
+        if loop.time() >= deadline:
+            raise BackendSilent("a copy of this request was asked about, and has no answer yet")
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 class KeptAttributes:

@@ -75,6 +75,17 @@ class Dictionary:
         vendor = self._names.vendors.GetForward(definition.vendor) if definition.vendor else None
         return AttributePlace(definition.code, vendor, definition.encrypt)
 
+    def hidden_anew(self) -> list[str]:
+        """The names of all attributes whose values each hop hides anew with a salt (RFC 2868 section 3.5)."""
+        return [name for name, one in self._names.attributes.items() if one.encrypt == 2 and self._has_place(name)]
+
+    def _has_place(self, name: str) -> bool:
+        try:
+            self.place(name)
+        except CannotEncode:
+            return False
+        return True
+
     def encode_all(self, attributes: Mapping[str, object]) -> list[Attribute]:
         """The attributes in the order given; a list of values gives one attribute for each. Raises CannotEncode."""
         return [item for name, value in attributes.items() for item in self._encode_each(name, value)]

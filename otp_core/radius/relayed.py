@@ -20,6 +20,7 @@ MS_CHAP_ANSWER = "MS-CHAP answer"
 """The same for what answers an MS-CHAPv2 login (ms_chap.ANSWER_NAMES): every client that asked so gets it."""
 
 _VENDOR_SPECIFIC = int(AttributeType.VENDOR_SPECIFIC)
+_OF_EACH_HOP = frozenset((int(AttributeType.PROXY_STATE), int(AttributeType.MESSAGE_AUTHENTICATOR)))
 _PLAIN, _HIDDEN = b"\0", b"\1"
 _SALTED = 2
 """The dictionary's number of the way of hiding that is done anew at each hop."""
@@ -29,10 +30,12 @@ Place = tuple[int, int | None]
 
 
 class AllowList:
-    """Which attributes are relayed. Raises CannotEncode for a name that is not defined, or whose value is hidden in a
-    way that cannot be done anew."""
+    """Which attributes are relayed. ``others``: those too that are not named, as they are; Proxy-State and
+    Message-Authenticator never. Raises CannotEncode for a name that is not defined, or whose value is hidden in a way
+    that cannot be done anew."""
 
-    def __init__(self, names: Iterable[str], dictionary: Dictionary) -> None:
+    def __init__(self, names: Iterable[str], dictionary: Dictionary, *, others: bool = False) -> None:
+        self._others = others
         self._hidden: dict[Place, bool] = {}
         for name in names:
             place = dictionary.place(name)
@@ -52,15 +55,22 @@ class AllowList:
         return self.of_places({place: hidden for place, hidden in self._hidden.items() if place not in other._hidden})
 
     def pick(self, reply: Packet, secret: bytes, authenticator: bytes) -> bytes:
-        """What of an Access-Accept is relayed, for ``write``. ``secret``: the upstream's; ``authenticator``: of the
+        """What of a reply is relayed, for ``write``. ``secret``: the upstream's; ``authenticator``: of the
         request that it answers. Raises NotHidden for a key that does not open."""
         found = []
         for type_, value in reply.attributes:
-            if type_ == _VENDOR_SPECIFIC:
+            if type_ == _VENDOR_SPECIFIC and not self._passes_whole(value):
                 found += [_packed(_VENDOR_SPECIFIC, *one) for one in self._of_vendor(value, secret, authenticator)]
             elif (type_, None) in self._hidden:
                 found.append(_packed(type_, *self._revealed(type_, None, value, secret, authenticator)))
+            elif self._others and type_ not in _OF_EACH_HOP:
+                found.append(_packed(type_, value, False))
         return b"".join(found)
+
+    def _passes_whole(self, value: bytes) -> bool:
+        """Whether nothing in a Vendor-Specific has to be looked at."""
+        vendor = int.from_bytes(value[:4], "big")
+        return self._others and not any(self._hidden.get((type_, vendor)) for type_, _ in vendor_parts(value))
 
     def _of_vendor(self, value: bytes, secret: bytes, authenticator: bytes) -> Iterator[tuple[bytes, bool]]:
         """Each allowed attribute of a Vendor-Specific in one of its own; one that is not made as RFC 2865 section 5.26
@@ -70,6 +80,8 @@ class AllowList:
             if (type_, vendor) in self._hidden:
                 clear, hidden = self._revealed(type_, vendor, part, secret, authenticator)
                 yield value[:4] + bytes((type_, len(clear) + 2)) + clear, hidden
+            elif self._others:
+                yield value[:4] + bytes((type_, len(part) + 2)) + part, False
 
     def _revealed(
         self, type_: int, vendor: int | None, value: bytes, secret: bytes, authenticator: bytes

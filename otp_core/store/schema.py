@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0018"
+REVISION = "0019"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 KEY_CHECK = "key check"
@@ -420,6 +420,23 @@ client_period = Table(
 )
 # Five minutes of one client.
 
+shadow_login = Table(
+    "shadow_login",
+    metadata,
+    Column("client", Text, primary_key=True, comment="its name in the settings"),
+    Column("customer", Text, primary_key=True, comment="the contract ID, or the name that only the old server knows"),
+    Column("since", _BIG, nullable=False),
+    Column("last_at", _BIG, nullable=False),
+    Column("logins", Integer, nullable=False, comment="accepted by the old server"),
+    Column("agreed", Integer, nullable=False),
+    Column("in_a_row", Integer, nullable=False, comment="agreed since the last difference"),
+    Column("refused", Integer, nullable=False, comment="by the old server"),
+    Column("let_in", Integer, nullable=False, comment="refused there, let in here"),
+    Column("first", Text, comment="what stands in the way of the first round, or of the whole login"),
+    Column("second", Text, comment="of the answer to the question for a code"),
+    Column("differed_at", _BIG, nullable=False),
+    sqlite_with_rowid=False,
+)
 client_stranger = Table(
     "client_stranger",
     metadata,

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from otp_core.authentication.queue import OnVerdict
-from otp_core.model import Accept, Attempt, Chap, Mode, Policy, Reject, Silence, Verdict
+from otp_core.model import Accept, Attempt, Challenge, Chap, Mode, Policy, Reject, Silence, Verdict
 from otp_core.radius.codec import AttributeType, ChapAsked, MsChapAsked, PacketCode, Unreadable, Unservable
 from otp_core.radius.dictionary import Dictionary
 from otp_core.radius.requests import forwarded, read_chap, read_credentials, read_request, verify_request
@@ -27,6 +27,7 @@ from radius_server.duplicates import Admission, Duplicates
 from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
 from radius_server.process.ms_chap import ms_chap_attempt
+from radius_server.process.passed import Passed
 from radius_server.process.realm import in_its_realm
 from radius_server.process.replies import Replies
 from radius_server.process.spelling import read_customer, read_texts, sent_name
@@ -63,6 +64,21 @@ class ChapLogins(Protocol):
         """As the authenticator's, for a code of which only a hash came."""
 
 
+class Shadow(Protocol):
+    """Who answers the clients in shadow mode."""
+
+    def begin(
+        self,
+        exchange: Exchange,
+        attempt_of: Callable[[Exchange], Attempt],
+        on_answer: Callable[[Exchange, Passed | str], None],
+    ) -> None:
+        """Ask the old server; call ``on_answer`` once, with its reply or why there is none."""
+
+    def reachable(self, name: str) -> bool:
+        """Whether the old server would answer."""
+
+
 class Limits(NamedTuple):
     """The door's bounds, from section ``[radius]``.
 
@@ -81,6 +97,7 @@ class RadiusServer:
     ``fingerprint``: the store's keyed hash over several byte strings. ``healthy``: whether logins can be answered now.
     ``challenges_full``: whether no further challenge may be opened. ``reachable``: whether a first factor would answer,
     by its name. ``unseal``: opens what a first factor has sealed for the reply. ``chap``: None where it is not served.
+    ``shadow``: who answers clients in shadow mode.
     """
 
     def __init__(
@@ -98,16 +115,17 @@ class RadiusServer:
         reachable: Callable[[str], bool] = lambda _: True,
         unseal: Callable[[bytes, bytes], bytes] | None = None,
         chap: ChapLogins | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self.clients = clients
         self._authenticator, self._duplicates, self._limits = authenticator, duplicates, limits
-        self._chap = chap
+        self._chap, self._shadow = chap, shadow
         self._fingerprint, self._challenges_full = fingerprint, challenges_full
         self._loop = asyncio.get_running_loop()
         self.counters = Counters(self._loop.time)
         delayed = _DELAYED_PER_PLACE * limits.max_in_flight
         self._replies = Replies(dictionary, duplicates, self.counters, delayed, unseal)
-        self._status = StatusServer(limits.status_rate, healthy, self.counters, self._loop.time, reachable)
+        self._status = StatusServer(limits.status_rate, healthy, self.counters, self._loop.time, reachable, shadow)
         self._lines, self._says_accepted = VerdictLines(verdict_log, self._loop.time), verdict_log.wants(Accept())
         self._tally = tally
         self.in_flight = 0
@@ -195,6 +213,9 @@ class RadiusServer:
         return answers and self.in_flight < 2 * self._limits.max_in_flight
 
     def _begin(self, exchange: Exchange) -> None:
+        if exchange.client.shadow is not None:
+            self._begin_in_shadow(exchange)
+            return
         policy = exchange.client.policy
         chap: Chap | None = None
         try:
@@ -231,6 +252,39 @@ class RadiusServer:
             # No verdict will come: without this the request would count as in flight for ever.
             self.in_flight -= 1
             raise
+
+    def _begin_in_shadow(self, exchange: Exchange) -> None:
+        self.in_flight += 1
+        if self._shadow is None:
+            self._on_passed(exchange, "shadow mode with an upstream that was not there at the start: restart")
+            return
+        try:
+            self._shadow.begin(exchange, self._attempt_to_compare, self._on_passed)
+        except Exception:
+            self.in_flight -= 1
+            raise
+
+    def _attempt_to_compare(self, exchange: Exchange) -> Attempt:
+        """What this would be without shadow mode. Raises Unservable."""
+        return self._attempt(in_its_realm(exchange) if exchange.client.realms else exchange)
+
+    def _on_passed(self, exchange: Exchange, passed: Passed | str) -> None:
+        """The old server has answered, or there is a cause why not."""
+        self.in_flight -= 1
+        verdict: Verdict
+        if isinstance(passed, str):
+            verdict = Silence(passed)
+            self._replies.answer(exchange, verdict)
+        else:
+            language = exchange.client.policy.language
+            self._replies.pass_on(exchange, passed.code, passed.attributes)
+            if passed.code == PacketCode.ACCESS_ACCEPT:
+                verdict = Accept()
+            elif passed.code == PacketCode.ACCESS_CHALLENGE:
+                verdict = Challenge(b"", language)
+            else:
+                verdict = Reject("the old server refused", language)
+        self._count(exchange, verdict)
 
     def _say_refused(self, exchange: Exchange, reason: str) -> None:
         """A line for each where Message-Authenticator says whose it is; otherwise it may be forged, and one in a

@@ -43,7 +43,7 @@ def relayed_to(exchange: Exchange, sealed: list[str], unseal: Unseal | None) -> 
             picked += unseal(octets[_NAME:], octets[:_NAME])
         except KeyProblem as error:
             raise ValueError(str(error)) from None
-    return write(picked, exchange.client.secret, exchange.request.authenticator, _salts())
+    return write(picked, exchange.client.secret, exchange.request.authenticator, salts())
 
 
 def outranked(relayed: list[Attribute], own: list[Attribute]) -> list[Attribute]:
@@ -57,7 +57,7 @@ def _kind(attribute: Attribute) -> tuple[int, bytes]:
     return (type_, value[:5]) if type_ == _VENDOR_SPECIFIC else (type_, b"")
 
 
-def _salts() -> Callable[[], bytes]:
+def salts() -> Callable[[], bytes]:
     """Two octets, other ones each time within a packet (RFC 2868 section 3.5)."""
     begin, given = int.from_bytes(os.urandom(2), "big"), 0
 

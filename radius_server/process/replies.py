@@ -65,6 +65,10 @@ class Replies:
             case Silence():
                 self._drop(exchange, verdict.reason)
 
+    def pass_on(self, exchange: Exchange, code: PacketCode, attributes: list[Attribute]) -> None:
+        """Send another server's reply as it is: at once, and whole."""
+        self._send(exchange, code, attributes)
+
     def _accept(self, exchange: Exchange, verdict: Accept) -> None:
         attributes = exchange.client.accept_attributes
         if verdict.attributes:
@@ -131,9 +135,12 @@ class Replies:
         self._duplicates.forget(exchange.key, exchange.request.octets)
 
     def _reply(self, exchange: Exchange, code: PacketCode, attributes: list[Attribute]) -> None:
+        self._send(exchange, code, _shortened(exchange, attributes))
+
+    def _send(self, exchange: Exchange, code: PacketCode, attributes: list[Attribute]) -> None:
         client, request = exchange.client, exchange.request
         try:
-            reply = write_reply(request, code, _shortened(exchange, attributes), client.secret)
+            reply = write_reply(request, code, attributes, client.secret)
         except ValueError as error:
             self._drop(exchange, str(error))
             return

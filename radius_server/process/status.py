@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from otp_core.model import Mode
 from otp_core.radius.codec import PacketCode
@@ -12,12 +13,19 @@ from radius_server.counters import STATUS_RATE, UNHEALTHY, UNREACHABLE, Counters
 from radius_server.process.exchange import Exchange
 
 
+class Shadow(Protocol):
+    """Who answers the clients in shadow mode."""
+
+    def reachable(self, name: str) -> bool:
+        """Whether the old server would answer."""
+
+
 class StatusServer:
     """Answers Status-Server with an Access-Accept when logins can be answered. Otherwise it is silent, so that proxies
     and gateways fail over to another server.
 
     ``rate``: answers per second and client. ``healthy``: whether logins can be answered now. ``clock``: seconds.
-    ``reachable``: whether the first factor of this name would answer.
+    ``reachable``: whether the first factor of this name would answer. ``shadow``: the same for clients in shadow mode.
     """
 
     def __init__(
@@ -27,9 +35,10 @@ class StatusServer:
         counters: Counters,
         clock: Callable[[], float],
         reachable: Callable[[str], bool] = lambda _: True,
+        shadow: Shadow | None = None,
     ) -> None:
         self._rate, self._healthy, self._counters, self._clock = rate, healthy, counters, clock
-        self._reachable = reachable
+        self._reachable, self._shadow = reachable, shadow
         self._asked: dict[str, tuple[int, int]] = {}
         """By client: the second of its last Status-Server, and how many it has sent in that second."""
 
@@ -41,7 +50,7 @@ class StatusServer:
         self._asked[client.name] = (second, asked)
         if asked > self._rate:
             self._counters.dropped(STATUS_RATE, source=exchange.peer[0], client=client.name)
-        elif not self._healthy():
+        elif client.shadow is None and not self._healthy():
             self._counters.dropped(UNHEALTHY, source=exchange.peer[0], client=client.name)
         elif not self._answers_logins_of(client):
             self._counters.dropped(UNREACHABLE, source=exchange.peer[0], client=client.name)
@@ -51,7 +60,10 @@ class StatusServer:
             exchange.listener.send(reply, exchange.peer, exchange.local)
 
     def _answers_logins_of(self, client: Client) -> bool:
-        """In mode code nobody else is asked. Of several realms one that can be served is enough."""
+        """In mode code nobody else is asked. In shadow mode only the old server has to be there.
+        Of several realms one that can be served is enough."""
+        if client.shadow is not None:
+            return self._shadow is not None and self._shadow.reachable(client.shadow)
         policy = client.policy
         if policy.mode is Mode.CODE or self._reachable(policy.first_factor):
             return True

@@ -29,6 +29,7 @@ from sekisho.cli import (
     pam,
     server,
     sessions,
+    shadow,
     staff,
     tokens,
     upstreams,
@@ -123,6 +124,7 @@ clock.add_to(app)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(explain.app, name="explain")
 app.add_typer(notices.app, name="notice")
+app.add_typer(shadow.app, name="shadow")
 app.add_typer(upstreams.app, name="upstream")
 app.add_typer(verifiers.app, name="verifier")
 app.add_typer(config.app, name="config")

@@ -88,6 +88,8 @@ def test_what_is_wrong_within_a_section(tmp_path: Path, text: str, said: str) ->
         (CLIENT + "relay = true\n", "radius.clients[0].relay: vpn has no RADIUS server behind it"),
         (CLIENT + "ms_chap = true\n", "radius.clients[0].ms_chap: vpn has no RADIUS server behind it"),
         (CLIENT + 'ms_chap = true\nmode = "append"\n', 'MS-CHAPv2 hides what was typed, so no code'),
+        (UPSTREAM + CLIENT + 'shadow = "cor"\n', "clients[0].shadow: no [[upstreams]] has the name 'cor'; did you"),
+        (UPSTREAM.replace("1.5", "6.0") + CLIENT + 'shadow = "core"\n', "no second try is ever made"),
         (NONE + CLIENT + 'first_factor = "nobody"\n', 'write without_password = "code" there too'),
         (NONE + CLIENT + 'first_factor = "nobody"\nmode = "password"\n', "anybody would be let in"),
         (NONE + '[web]\nfirst_factor = "nobody"\n', "anybody would be let in"),
@@ -114,8 +116,12 @@ def test_ms_chap_is_said_loudly(tmp_path: Path) -> None:
 
 def test_what_nobody_names_is_said(tmp_path: Path) -> None:
     lines = warnings(good(tmp_path, STORE + UPSTREAM + NONE), tmp_path)
-    assert any("nobody asks core: no first factor or verifier names it" in line for line in lines)
+    assert any("nobody asks core: no first factor, verifier or client names it" in line for line in lines)
     assert any("nobody asks nobody: no client, profile or page names it" in line for line in lines)
+
+
+def test_an_old_server_is_an_upstream_that_somebody_names(tmp_path: Path) -> None:
+    assert not warnings(good(tmp_path, STORE + UPSTREAM + CLIENT + 'shadow = "core"\n'), tmp_path)
 
 
 def test_a_secret_of_an_upstream_in_a_file_that_all_can_read_is_a_risk(tmp_path: Path) -> None:

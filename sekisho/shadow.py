@@ -1,0 +1,108 @@
+"""Makes shadow mode's parts from the settings, and writes what was compared to the store, beside the logins."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+import structlog
+
+from otp_core.authentication.comparison import Comparison, Naming
+from otp_core.authentication.explanation import Explainer, Throttles
+from otp_core.clock import ClockWrong
+from otp_core.doors import ShadowParts
+from otp_core.first_factor import LOCAL_PASSWORD, FirstFactor
+from otp_core.first_factor.failures import FailureTable
+from otp_core.first_factor.hash_pool import HashPool
+from otp_core.first_factor.hashes import Cost
+from otp_core.first_factor.local import LocalPassword
+from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
+from otp_core.first_factor.unasked import Unasked
+from otp_core.login.evaluate import Evaluator
+from otp_core.login.policy import Delays
+from otp_core.model import StoreUnavailable
+from otp_core.store.shadow_logins import Compared, forget, note
+from otp_core.store.store import Store
+from sekisho.first_factors import Supplies
+
+WRITE_SECONDS = 2.0
+MOST_AT_ONCE = 128
+"""Comparisons of one transaction: the loop stands still for two or three milliseconds."""
+
+_ROOM_SECONDS = 600.0
+_REPORT_SECONDS = 60.0
+_NO_DELAY = Delays(free=2**31)
+_log = structlog.get_logger("shadow")
+
+
+def make_shadow(supplies: Supplies, store: Store, evaluator: Evaluator, naming: Naming, cost: Cost) -> ShadowParts:
+    """In the running event loop's thread. Its passwords are hashed on a thread of its own, so that no login waits for
+    one; its throttles delay nothing, and nobody else reads them."""
+    settings, fingerprint = supplies.settings, store.sealer.fingerprint
+    reader, pool, table = store.login_reader(), HashPool(1, 1), FailureTable(64)
+    for close in (reader.close, pool.close, table.close):
+        supplies.exits.callback(close)
+    throttles = Throttles(
+        PasswordThrottle(_NO_DELAY, time.monotonic, table, fingerprint),
+        StationThrottle(_NO_DELAY, time.monotonic, table, fingerprint),
+    )
+    local = LocalPassword(reader, pool, cost, lambda *_: None)
+    factors: dict[str, FirstFactor] = {LOCAL_PASSWORD: local}
+    factors |= {one.name: local for one in settings.first_factors if one.type == "local"}
+    factors |= {one.name: Unasked() for one in settings.first_factors if one.type == "none"}
+
+    def explainer(at: int) -> Explainer:
+        return Explainer(reader, evaluator, factors, throttles, fingerprint, at)
+
+    comparison = Comparison(explainer, naming)
+    supplies.exits.push_async_callback(comparison.close)
+    return ShadowParts(supplies.upstream, supplies.answers(), comparison)
+
+
+class ShadowWriter:
+    """Belongs to the event loop."""
+
+    def __init__(self, store: Store, comparison: Comparison) -> None:
+        self._store, self._comparison = store, comparison
+        self._room, self._room_until = 0, -math.inf
+        self._left_out, self._said_at = 0, -math.inf
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause = WRITE_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = 0.05 if self.write() == MOST_AT_ONCE else WRITE_SECONDS
+
+    def write(self) -> int:
+        """How many comparisons were written. What cannot be written now is written the next time."""
+        noted = self._comparison.noted
+        taken = [noted[at] for at in range(min(len(noted), MOST_AT_ONCE))]
+        if taken:
+            try:
+                self._left_out += self._write(taken)
+            except (StoreUnavailable, ClockWrong):
+                return 0
+            for _ in taken:
+                noted.popleft()
+        self._report()
+        return len(taken)
+
+    def _write(self, taken: list[Compared]) -> int:
+        now = asyncio.get_running_loop().time()
+        with self._store.work_aside() as work:
+            if now >= self._room_until:
+                self._room = forget(work.connection, int(time.time() * 1000))
+                self._room_until = now + _ROOM_SECONDS
+            added = note(work.connection, taken, self._room)
+        self._room -= added.new
+        return added.left_out
+
+    def _report(self) -> None:
+        """A line about what was not compared, once a minute at most."""
+        left_out, now = self._left_out + self._comparison.left_out, asyncio.get_running_loop().time()
+        if left_out and now >= self._said_at + _REPORT_SECONDS:
+            _log.warning("logins in shadow mode that were not compared: too many at once", logins=left_out)
+            self._left_out = self._comparison.left_out = 0
+            self._said_at = now
