@@ -66,24 +66,26 @@ MAKERS: dict[str, Callable[[VerifierSettings, Supplies], Verifier]] = {"vip": _v
 
 
 class Made(NamedTuple):
-    """Verifiers by name, and what tells them of their tokens; None where there is none."""
+    """Verifiers by name, and what tells them of their tokens; None where there is none. ``vip``: what calls VIP, for
+    the metrics."""
 
     by_name: Mapping[str, Verifier]
     teller: VerifierTeller | None
+    vip: Mapping[str, VipClient]
 
 
 def make_verifiers(supplies: Supplies, store: Store, now: Callable[[], int]) -> Made:
     """Call it in the running event loop's thread. Raises StoreProblem."""
     sections = [one for one in supplies.settings.verifiers if one.type != LOCAL]
     if not sections:
-        return Made({}, None)
+        return Made({}, None, {})
     from otp_core.verifier.vip.verifier import VipVerifier
 
     made = {one.name: MAKERS[one.type](one, supplies) for one in sections}
     registries = {name: one for name, one in made.items() if isinstance(one, VipVerifier)}
     teller = VerifierTeller(store, registries, made.keys() - registries.keys(), now)
     by_name = {name: VerifiedOnce(name, one, store, supplies.answers(), now) for name, one in made.items()}
-    return Made(by_name, teller)
+    return Made(by_name, teller, {name: one.client for name, one in registries.items()})
 
 
 def act_with_verifiers(settings: Settings, store: Store, desk: Desk, act: Callable[[Desk], T]) -> T:

@@ -47,6 +47,7 @@ from otp_core.tally import Tally
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
 from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
+from otp_core.verifier.vip.client import VipClient
 from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
 from sekisho.shadow import make_shadow
@@ -77,6 +78,7 @@ class Application:
     upstreams: Mapping[str, Upstream]
     directories: Mapping[str, Directory]
     teller: VerifierTeller | None
+    vip: Mapping[str, VipClient]
 
     async def close(self) -> None:
         """Close everything. Call it after the doors have closed."""
@@ -202,6 +204,7 @@ def open_application(
         supplies.upstreams,
         factors.directories,
         verifiers.teller,
+        verifiers.vip,
     )
 
 

@@ -1,7 +1,8 @@
 """The table of all metrics: name, kind, labels and what it says. docs/metrics.md has the same table; a test compares.
 
 Names keep to Prometheus' conventions (https://prometheus.io/docs/practices/naming/). Values of labels are bounded: by
-this program, or by the settings (``client``, ``upstream``, ``server``). Never a customer, a token or their address.
+this program, or by the settings (``client``, ``upstream``, ``server``, ``verifier``). Never a customer, a token or
+their address.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ THROTTLED = "sekisho_customers_throttled"
 UPSTREAM_LOGINS, UPSTREAM_SECONDS = "sekisho_upstream_logins_total", "sekisho_upstream_seconds"
 UPSTREAM_IGNORED, UPSTREAM_DEAD = "sekisho_upstream_ignored_total", "sekisho_upstream_server_dead"
 UPSTREAM_IN_FLIGHT = "sekisho_upstream_in_flight"
+VIP_CALLS, VIP_SECONDS, VIP_IN_FLIGHT = "sekisho_vip_calls_total", "sekisho_vip_seconds", "sekisho_vip_in_flight"
 CERTIFICATE = "sekisho_certificate_ends_seconds"
 WAITING, GIVEN_UP, BACKUP = "sekisho_notices_waiting", "sekisho_notices_failed", "sekisho_backup_age_seconds"
 
@@ -72,6 +74,9 @@ FAMILIES = (
     Family(UPSTREAM_IGNORED, _C, ("upstream", "server", "reason"), "Datagrams from there that answered no question."),
     Family(UPSTREAM_DEAD, _G, ("upstream", "server"), "Processes for which that server counts as dead."),
     Family(UPSTREAM_IN_FLIGHT, _G, ("upstream",), "Logins that wait for an upstream."),
+    Family(VIP_CALLS, _C, ("verifier", "call", "outcome"), "Calls of VIP User Services, by what their status means."),
+    Family(VIP_SECONDS, _H, ("verifier",), "From a call of VIP User Services to its reply.", SECONDS),
+    Family(VIP_IN_FLIGHT, _G, ("verifier",), "Calls of VIP User Services without a reply yet."),
     Family(HASHING, _G, (), "Passwords that wait for a thread to be hashed."),
     Family(CLOCK, _G, (), "1 while every process believes the clock; otherwise no login is answered."),
     Family(SYNCHRONISED, _G, (), "1 while the kernel says that the clock is synchronised."),

@@ -87,6 +87,10 @@ class Reporter:
             for one, _ in directory.servers():
                 for outcome, number in one.counts.items():
                     found[f.UPSTREAM_LOGINS, name, str(one.place), outcome] = [float(number)]
+        for name, vip in self._application.vip.items():
+            found[f.VIP_SECONDS, name] = values_of(vip.seconds)
+            for call, number in vip.counts.items():
+                found[f.VIP_CALLS, name, *call] = [float(number)]
         for door in self._doors.values():
             if isinstance(door, CountingDoor):
                 figures = door.figures()
@@ -114,6 +118,8 @@ class Reporter:
             found[f.UPSTREAM_IN_FLIGHT, name] = directory.in_flight
             for one, dead in directory.servers():
                 found[f.UPSTREAM_DEAD, name, str(one.place)] = dead
+        for name, vip in application.vip.items():
+            found[f.VIP_IN_FLIGHT, name] = vip.under_way
         for name, door in self._doors.items():
             if isinstance(door, CountingDoor):
                 found[f.IN_FLIGHT, name] = door.figures().in_flight

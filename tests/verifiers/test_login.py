@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from otp_core.first_factor.hashes import hash_password
 from otp_core.store.unit_of_work import NewCustomer
@@ -55,6 +59,38 @@ def failures(sekisho: Sekisho, contract_id: str) -> int:
 def wrong(app: Credential) -> str:
     shown = {app.code(steps) for steps in range(-3, 4)}
     return next(text for text in ("000000", "111111", "222222") if text not in shown)
+
+
+def figures(sekisho: Sekisho) -> dict[tuple[str, str], float]:
+    """The calls of VIP, by their name and outcome, as Prometheus reads them."""
+    port = re.findall(r"listening\s+at=127.0.0.1:(\d+) door=metrics", sekisho.log_text())[-1]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    families = {one.name: one for one in text_string_to_metric_families(text)}
+    calls = {(one.labels["call"], one.labels["outcome"]): one.value for one in families["sekisho_vip_calls"].samples}
+    seconds = {one.name: one.value for one in families["sekisho_vip_seconds"].samples if "le" not in one.labels}
+    assert seconds["sekisho_vip_seconds_count"] == sum(v for (_, outcome), v in calls.items() if outcome != "no-answer")
+    assert "sekisho_vip_in_flight" in families and "VSMT" not in text and "hanako" not in text
+    return calls
+
+
+def test_calls_of_vip_are_counted_by_what_they_led_to(vip: Running, tmp_path: Path) -> None:
+    more = vip.section(timeout="0.5") + '\n[metrics]\nlisten = "127.0.0.1:0"\n'
+    with running(tmp_path, "append", more=more) as one:
+        app = enrolled(one, vip, "hanako", "VSMT90000091")
+        assert one.login("hanako", PASSWORD + app.code()) == "Access-Accept"
+        assert one.login("hanako", PASSWORD + wrong(app)) == "Access-Reject"
+        vip.vip.delay = 2.0
+        try:
+            assert one.login("hanako", PASSWORD + app.code(1)) == "silence"
+        finally:
+            vip.vip.delay = 0.0
+        call = "AuthenticateCredentials"
+        wanted = {(call, "done"): 1.0, (call, "wrong-code"): 1.0, (call, "no-answer"): 1.0}
+        end = time.monotonic() + 10  # written once a second
+        while (found := figures(one)) != wanted and time.monotonic() < end:
+            time.sleep(0.2)
+        assert found == wanted
 
 
 def test_a_code_of_vip_lets_in_once(sekisho: Sekisho, vip: Running) -> None:

@@ -10,13 +10,14 @@ import asyncio
 import math
 import secrets
 import ssl
+from collections import Counter
 from dataclasses import dataclass, field
 
 import aiohttp
 import structlog
 
 from otp_core.model import BackendSilent, Overloaded
-from otp_core.tally import SECONDS, Histogram
+from otp_core.tally import BUSY, NO_ANSWER, SECONDS, Histogram
 from otp_core.verifier.vip.soap import MOST_OCTETS, Element, Fields, NotUnderstood, read_reply, write_request
 from otp_core.verifier.vip.statuses import Outcome, outcome_of
 
@@ -61,14 +62,15 @@ class _NotThere(Exception):
 
 
 class VipClient:
-    """One for a process. Made in the running event loop, to which it belongs. ``seconds``: how long answers took."""
+    """One for a process. Made in the running event loop, to which it belongs. ``seconds``: how long answers took;
+    ``counts``: calls by their name and outcome; ``under_way``: those without an answer yet."""
 
     def __init__(self, plan: Plan, context: ssl.SSLContext) -> None:
         self.plan = plan
-        self.seconds = Histogram(SECONDS)
+        self.seconds, self.counts = Histogram(SECONDS), Counter[tuple[str, str]]()
         self._loop = asyncio.get_running_loop()
         self._version = dict.fromkeys(set(_SERVICES.values()), 0)
-        self._under_way = 0
+        self.under_way = 0
         connector = aiohttp.TCPConnector(
             limit=plan.connections, ssl=context, keepalive_timeout=_KEPT_OPEN_SECONDS, loop=self._loop
         )
@@ -83,18 +85,24 @@ class VipClient:
 
     async def call(self, name: str, fields: Fields, deadline: float = math.inf) -> Reply:
         """The reply to one call. ``deadline``: loop time. Raises BackendSilent."""
-        if self._under_way >= self.plan.connections + self.plan.max_waiting:
-            raise Overloaded(f"{self.plan.name}: {self._under_way} calls wait for it already")
-        self._under_way += 1
+        if self.under_way >= self.plan.connections + self.plan.max_waiting:
+            self.counts[name, BUSY] += 1
+            raise Overloaded(f"{self.plan.name}: {self.under_way} calls wait for it already")
+        self.under_way += 1
         begun = self._loop.time()
         try:
             async with asyncio.timeout_at(min(deadline, begun + self.plan.timeout)):
                 reply = await self._newest(name, fields)
         except TimeoutError:
+            self.counts[name, NO_ANSWER] += 1
             raise self._silent(name, "no answer in time") from None
+        except BackendSilent:
+            self.counts[name, NO_ANSWER] += 1
+            raise
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
         self.seconds.observe(self._loop.time() - begun)
+        self.counts[name, reply.outcome.label] += 1
         return reply
 
     async def close(self) -> None:

@@ -23,6 +23,11 @@ class Outcome(Enum):
     UNKNOWN_USER = auto()
     UNCLEAR = auto()
 
+    @property
+    def label(self) -> str:
+        """For metrics: ``wrong-code``."""
+        return self.name.lower().replace("_", "-")
+
 
 _ANY = "*"
 
