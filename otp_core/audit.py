@@ -60,6 +60,8 @@ class Event(StrEnum):
     STAFF_DISABLED = "staff.disabled"
     STAFF_RESET = "staff.reset"
     STAFF_PASSKEY_ADDED = "staff.passkey-added"
+    STAFF_SIGN_ON_LINKED = "staff.sign-on-linked"
+    STAFF_SIGN_ON_UNLINKED = "staff.sign-on-unlinked"
     STAFF_ENTERED = "staff.entered"
     STAFF_REFUSED = "staff.refused"
     STAFF_CONFIRMED = "staff.confirmed"

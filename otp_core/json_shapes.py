@@ -311,3 +311,8 @@ def staff_role_changed(name: str, role: str, act: Receipt) -> Shape:
 def staff_disabled(name: str, act: Receipt) -> Shape:
     """A member of staff was disabled."""
     return {"done": str(Event.STAFF_DISABLED), "name": name, "reference": act.reference}
+
+
+def staff_unlinked(name: str, act: Receipt) -> Shape:
+    """The single sign-on of a member of staff was unlinked."""
+    return {"done": str(Event.STAFF_SIGN_ON_UNLINKED), "name": name, "reference": act.reference}

@@ -27,6 +27,7 @@ from sekisho.settings import Settings
 from sekisho.verifier_checks import credentials_of
 
 if TYPE_CHECKING:
+    from otp_core.verifier.vip.client import VipClient
     from otp_core.verifier.vip.verifier import VipVerifier
 
 LOCAL = "local"

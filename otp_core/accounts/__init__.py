@@ -2,7 +2,7 @@
 with its audit row. Wrong codes count here as at every door; a refused act leaves a row and changes nothing else.
 
 ``Desk`` is the way in: ``desk.customers``, ``.contract_ids``, ``.tokens``, ``.enrolment``, ``.devices``,
-``.sessions``, ``.issuance``, ``.staff``, ``.staff_sessions``, ``.approvals``,
+``.sessions``, ``.issuance``, ``.staff``, ``.staff_sessions``, ``.sign_on``, ``.approvals``,
 ``.api_keys``, ``.kept_answers``, ``.looks``. It never speaks to a user, a socket or a
 browser.
 """
@@ -17,8 +17,9 @@ from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import REFUSAL_TEXT, IssuedToken, Receipt, Refusal, Refused, ReissuePermit
 from otp_core.accounts.sessions import Session, SessionLimits
+from otp_core.accounts.sign_on import SignOnAnswer
 from otp_core.accounts.staff import NewPasskey, StaffLink, staff_principal
-from otp_core.accounts.staff_sessions import PasskeyAnswer, StaffSession, StaffSessionLimits
+from otp_core.accounts.staff_sessions import PasskeyAnswer, Proof, StaffSession, StaffSessionLimits
 from otp_core.accounts.token_search import TokenSearch
 from otp_core.accounts.transactions import rerun_on_conflict
 from otp_core.accounts.verification import VerificationNeeded, VerifiedCode, verified, with_verifiers
@@ -37,6 +38,7 @@ __all__ = [
     "PasskeyAnswer",
     "Principal",
     "PrincipalKind",
+    "Proof",
     "Quota",
     "Receipt",
     "Refusal",
@@ -44,6 +46,7 @@ __all__ = [
     "ReissuePermit",
     "Session",
     "SessionLimits",
+    "SignOnAnswer",
     "StaffLink",
     "StaffSession",
     "StaffSessionLimits",

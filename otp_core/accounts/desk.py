@@ -24,6 +24,7 @@ from otp_core.accounts.permissions import TABLE, Table
 from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Refused
 from otp_core.accounts.sessions import SessionService
+from otp_core.accounts.sign_on import SignOnService
 from otp_core.accounts.staff import StaffService
 from otp_core.accounts.staff_sessions import StaffSessionService
 from otp_core.accounts.token_search import TokenSearchService
@@ -73,6 +74,7 @@ class Desk:
         "lock_after",
         "looks",
         "sessions",
+        "sign_on",
         "staff",
         "staff_sessions",
         "token_search",
@@ -149,6 +151,7 @@ class Desk:
         self.sessions = SessionService(transactions)
         self.issuance = IssuanceService(transactions, self.tokens)
         self.staff = StaffService(transactions)
+        self.sign_on = SignOnService(transactions)
         self.staff_sessions = StaffSessionService(transactions)
         self.api_keys = ApiKeyService(transactions)
         self.kept_answers = KeptAnswerService(transactions)

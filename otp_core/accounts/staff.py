@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Receipt, Refusal, Refused
+from otp_core.accounts.sign_on import refuse_if_narrowed
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.model import Conflict, Role
+from otp_core.store import sign_on as sign_on_statements
 from otp_core.store import staff as statements
 from otp_core.store.approvals import withdraw_of_staff
 from otp_core.store.staff import Passkey, StaffRecord
@@ -109,16 +111,18 @@ class StaffService:
 
     @rerun_on_conflict
     def reset(self, name: str, principal: Principal) -> StaffLink:
-        """Begin anew with this member of staff, disabled or not: their passkeys and sessions are gone, what they
-        have asked for or approved is withdrawn, a new link lets them in."""
+        """Begin anew with this member of staff, disabled or not: their passkeys, single sign-on and sessions are gone,
+        what they have asked for or approved is withdrawn, a new link lets them in."""
         with self._transactions.act(Act.MANAGE_STAFF, principal) as work:
             record = known(work, name)
             _check_of(principal, work, record)
             dropped = statements.drop_passkeys(work.connection, record.key)
+            unlinked = sign_on_statements.drop_sign_on(work.connection, record.key)
             ended = self._end_sessions(work, record)
             statements.set_disabled(work.connection, record.key, None)
             gone = withdraw_of_staff(work.connection, record.key)
             began_anew = f"{dropped} passkeys gone, {ended} sessions ended"
+            began_anew += ", single sign-on unlinked" if unlinked else ""
             began_anew += f", {gone} requests withdrawn" if gone else ""
             self._transactions.record_named(work, Event.STAFF_RESET, principal, name, began_anew)
             return self._new_link(work, record.key, name)
@@ -158,9 +162,10 @@ class StaffService:
 
     @rerun_on_conflict
     def add_passkey(self, record: StaffRecord, new: NewPasskey, source: str) -> Receipt:
-        """One more passkey for somebody who has signed in."""
+        """One more passkey for somebody who has signed in. ``record``: as the session has it."""
         principal, now = staff_principal(record, source), self._transactions.now()
         with self._transactions.act(Act.USE_CONSOLE, principal) as work:
+            refuse_if_narrowed(work, record)
             if len(statements.passkeys_of(work.connection, record.key)) >= MOST_PASSKEYS:
                 raise Refused(Refusal.TOO_MANY, "passkeys")
             self._add_passkey(work, record, new, now)

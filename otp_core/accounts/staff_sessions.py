@@ -13,11 +13,13 @@ from typing import Any
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
+from otp_core.accounts.sign_on import NOT_FRESH, SignOnAnswer, least_role
 from otp_core.accounts.staff import staff_principal
 from otp_core.accounts.transactions import SWEPT_AT_ONCE, SYSTEM, Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.store import staff as statements
 from otp_core.store.sessions import has_overdue_reservation
+from otp_core.store.sign_on import sign_on_of, use_sign_on
 from otp_core.store.staff import Passkey, StaffRecord, StaffSessionRow
 
 MOST_OF_ONE = 5
@@ -33,10 +35,26 @@ class PasskeyAnswer:
     challenge_at: int
 
 
+Proof = PasskeyAnswer | SignOnAnswer | str
+"""By what somebody signs in or confirms: an answer that is good once, or in words how else."""
+
+
+def _words(by: Proof) -> str:
+    """A proof, for the audit trail."""
+    match by:
+        case PasskeyAnswer():
+            return "passkey"
+        case SignOnAnswer():
+            return f"single sign-on at {by.issuer}" + (f" as {by.role}" if by.role else "")
+        case _:
+            return by
+
+
 @dataclass(frozen=True, slots=True)
 class StaffSession:
     """A session of somebody who may sign in. Times are ms since the epoch. ``confirmed_at``: when passkey or code was
-    given last. ``data``: what the pages put there."""
+    given last. ``data``: what the pages put there. ``staff.role`` is the least of their own and of the one that the
+    OpenID provider gives them."""
 
     key: int
     digest: bytes = field(repr=False)
@@ -73,19 +91,19 @@ class StaffSessionService:
         record: StaffRecord,
         source: str,
         limits: StaffSessionLimits,
-        by: PasskeyAnswer | str,
+        by: Proof,
     ) -> None:
-        """Begin a session under an id that only the browser keeps. ``by``: the passkey's answer, which is used up, or
-        in words how else. Raises Refused if the answer was used before, or they were disabled meanwhile."""
+        """Begin a session under an id that only the browser keeps. An answer is used up. Who has signed in at
+        a provider earlier has confirmed nothing yet. Raises Refused if the answer was used before, or they were
+        disabled or unlinked meanwhile."""
         store, now = self._transactions.store, self._transactions.now()
-        principal = staff_principal(record, source, by if isinstance(by, str) else "passkey")
+        principal = staff_principal(record, source, _words(by))
         digest = store.sealer.session_digest(id_)
         with self._transactions.act(Act.USE_CONSOLE, principal) as work:
             today = statements.staff_record(work.connection, record.name)
             if today is None or today.disabled_at is not None:
                 raise Refused(Refusal.NOT_NOW, f"{record.name} is disabled")
-            if isinstance(by, PasskeyAnswer):
-                self._use_up(work.connection, by, now)
+            self._use_up(work.connection, record, by, now)
             keys = [one.key for one in statements.staff_sessions(work.connection, record.key)]
             statements.drop_staff_sessions(work.connection, keys[: 1 - MOST_OF_ONE])
             statements.add_staff_session(
@@ -97,25 +115,41 @@ class StaffSessionService:
                 now=now,
                 expires_at=now + limits.longest * 1000,
                 data=self._sealed(digest, {}),
+                confirmed_at=now if not isinstance(by, SignOnAnswer) or by.fresh else 0,
+                most_role=by.role if isinstance(by, SignOnAnswer) else None,
             )
             work.audit(Event.STAFF_ENTERED, **principal.audit_fields)
 
     @rerun_on_conflict
-    def confirm(self, session: StaffSession, source: str, by: PasskeyAnswer | str) -> None:
-        """Passkey or code was given again in this session. Raises Refused as ``begin``."""
+    def confirm(self, session: StaffSession, source: str, by: Proof) -> None:
+        """Passkey or code was given again in this session, or the OpenID provider has asked anew, whose role then only
+        narrows what the session may do. Raises Refused as ``begin``."""
         now = self._transactions.now()
-        principal = session.principal(source, by if isinstance(by, str) else "passkey")
+        principal = session.principal(source, _words(by))
         with self._transactions.act(Act.USE_CONSOLE, principal) as work:
-            if isinstance(by, PasskeyAnswer):
-                self._use_up(work.connection, by, now)
+            if isinstance(by, SignOnAnswer) and not by.fresh:
+                raise Refused(Refusal.NOT_NOW, NOT_FRESH)
+            self._use_up(work.connection, session.staff, by, now)
+            if isinstance(by, SignOnAnswer) and by.role is not None:
+                least = least_role(session.staff.role, by.role)
+                statements.narrow_staff_session(work.connection, session.key, least)
             if not statements.confirm_staff_session(work.connection, session.key, now):
                 raise Refused(Refusal.NOT_NOW, "the session has ended")
             work.audit(Event.STAFF_CONFIRMED, **principal.audit_fields)
 
     @staticmethod
-    def _use_up(connection: Any, answer: PasskeyAnswer, now: int) -> None:
-        if not statements.use_passkey(connection, answer.passkey.key, answer.sign_count, answer.challenge_at, now):
-            raise Refused(Refusal.NOT_NOW, "this answer of the passkey was used before")
+    def _use_up(connection: Any, record: StaffRecord, by: Proof, now: int) -> None:
+        """Raises Refused for an answer that was used before, or that is somebody else's."""
+        match by:
+            case PasskeyAnswer():
+                if not statements.use_passkey(connection, by.passkey.key, by.sign_count, by.challenge_at, now):
+                    raise Refused(Refusal.NOT_NOW, "this answer of the passkey was used before")
+            case SignOnAnswer():
+                linked = sign_on_of(connection, record.key)
+                if linked is None or (linked.issuer, linked.subject) != (by.issuer, by.subject):
+                    raise Refused(Refusal.NOT_NOW, "this identity is not linked to them")
+                if not use_sign_on(connection, by.issuer, by.subject, by.asked_at, now):
+                    raise Refused(Refusal.NOT_NOW, "this answer of the provider, or a later one, was used before")
 
     def find(self, id_: bytes, limits: StaffSessionLimits) -> StaffSession | None:
         """The session of an id; None: there is none, it has ended, or its owner is disabled."""
@@ -125,7 +159,8 @@ class StaffSessionService:
             row = statements.staff_session_of(connection, digest)
         if row is None or row.disabled_at is not None or now >= min(row.expires_at, row.seen_at + limits.idle * 1000):
             return None
-        record = StaffRecord(row.staff_key, row.name, row.role, None, row.account, False, 0)
+        role = least_role(row.role, row.most_role)
+        record = StaffRecord(row.staff_key, row.name, role, None, row.account, False, 0)
         data = json.loads(store.sealer.unseal_data(row.data, digest))
         return StaffSession(row.key, digest, record, row.source, row.seen_at, row.expires_at, row.confirmed_at, data)
 
@@ -156,14 +191,17 @@ class StaffSessionService:
             return bool(ended)
 
     @rerun_on_conflict
-    def audit_failed_sign_in(self, name: str, reason: str, source: str) -> None:
+    def audit_failed_sign_in(self, name: str | None, reason: str, source: str) -> None:
         """Record that somebody was not let in. A name that is nobody's is kept as its fingerprint: a password may have
-        been typed there."""
+        been typed there. None: nobody said who they are."""
         principal = Principal("console", PrincipalKind.ANONYMOUS, source)
         with self._transactions.act(Act.RECORD_FAILED_SIGN_IN, principal) as work:
-            known = statements.staff_record(work.connection, name) is not None
-            kept = name if known else self._transactions.store.sealer.name_fingerprint(name)
-            work.audit(Event.STAFF_REFUSED, **{**principal.audit_fields, "reason": f"{kept}: {reason}"})
+            kept = "" if name is None else f"{self._kept(work.connection, name)}: "
+            work.audit(Event.STAFF_REFUSED, **{**principal.audit_fields, "reason": f"{kept}{reason}"})
+
+    def _kept(self, connection: Any, name: str) -> str:
+        known = statements.staff_record(connection, name) is not None
+        return name if known else self._transactions.store.sealer.name_fingerprint(name)
 
     @rerun_on_conflict
     def expire(self, limits: StaffSessionLimits) -> int:

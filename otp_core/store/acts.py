@@ -45,6 +45,7 @@ JOURNALED = frozenset(
         Event.STAFF_ROLE_CHANGED,
         Event.STAFF_DISABLED,
         Event.STAFF_RESET,
+        Event.STAFF_SIGN_ON_UNLINKED,
         Event.API_KEY_CREATED,
         Event.API_KEY_REVOKED,
     }
@@ -198,6 +199,7 @@ _AGAIN = {
     Event.STAFF_ROLE_CHANGED: "sekisho staff role {name} --role ROLE",
     Event.STAFF_DISABLED: "sekisho staff disable {name}",
     Event.STAFF_RESET: "sekisho staff reset {name}",
+    Event.STAFF_SIGN_ON_UNLINKED: "sekisho staff unlink {name}",
     Event.API_KEY_CREATED: "sekisho api-key create {name} --scope SCOPE",
     Event.API_KEY_REVOKED: "sekisho api-key revoke {name}",
 }

@@ -17,10 +17,11 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
-REVISION = "0019"
+REVISION = "0020"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 KEY_CHECK = "key check"
@@ -301,6 +302,19 @@ passkey = Table(
     Column("challenged_at", _BIG, nullable=False, comment="when the last challenge it has answered was made"),
 )
 
+sign_on = Table(
+    "sign_on",
+    metadata,
+    Column("staff_key", _BIG, ForeignKey("staff.key"), primary_key=True, autoincrement=False),
+    Column("issuer", Text, nullable=False, comment="of the OpenID provider"),
+    Column("subject", Text, nullable=False, comment="the provider's name for them, which it never gives to another"),
+    Column("called", Text, nullable=False, comment="what the provider called them when it was linked"),
+    Column("linked_at", _BIG, nullable=False),
+    Column("used_at", _BIG, nullable=False, server_default=text("0")),
+    Column("asked_at", _BIG, nullable=False, comment="when the last request that the provider answered was made"),
+    UniqueConstraint("issuer", "subject"),
+)
+
 staff_session = Table(
     "staff_session",
     metadata,
@@ -312,6 +326,7 @@ staff_session = Table(
     Column("expires_at", _BIG, nullable=False),
     Column("confirmed_at", _BIG, nullable=False, comment="when passkey or code was given last"),
     Column("data", LargeBinary, nullable=False, comment="sealed: what the pages remember"),
+    Column("most_role", Text, comment="the role that the OpenID provider gives them; NULL: it was not asked"),
 )
 
 approval = Table(

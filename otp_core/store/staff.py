@@ -47,7 +47,8 @@ class Passkey(NamedTuple):
 
 
 class StaffSessionRow(NamedTuple):
-    """A session of the console with who has it. ``data`` is sealed."""
+    """A session of the console with who has it. ``data`` is sealed. ``most_role``: the role that the OpenID provider
+    gives them; None: it was not asked."""
 
     key: int
     staff_key: int
@@ -60,6 +61,7 @@ class StaffSessionRow(NamedTuple):
     expires_at: int
     confirmed_at: int
     data: bytes
+    most_role: str | None
 
     @property
     def created_at(self) -> int:
@@ -202,11 +204,14 @@ def add_staff_session(
     source: str,
     now: int,
     expires_at: int,
+    confirmed_at: int,
     data: bytes,
+    most_role: str | None,
 ) -> None:
     """Add a session that begins ``now``. ``data`` is sealed."""
-    times = {"seen_at": now, "confirmed_at": now, "expires_at": expires_at}
-    new = insert(staff_session).values(key=key, digest=digest, staff_key=staff_key, source=source, data=data, **times)
+    values = {"staff_key": staff_key, "source": source, "data": data, "most_role": most_role}
+    times = {"seen_at": now, "confirmed_at": confirmed_at, "expires_at": expires_at}
+    new = insert(staff_session).values(key=key, digest=digest, **values, **times)
     connection.execute(new)
 
 
@@ -220,6 +225,11 @@ def confirm_staff_session(connection: Connection, key: int, at: int) -> bool:
     """Note that passkey or code was given in this session again. False if it has ended."""
     change = update(staff_session).where(staff_session.c.key == key).values(confirmed_at=at, seen_at=at)
     return connection.execute(change).rowcount == 1
+
+
+def narrow_staff_session(connection: Connection, key: int, most_role: str) -> None:
+    """Let a session do no more than this role may."""
+    connection.execute(update(staff_session).where(staff_session.c.key == key).values(most_role=most_role))
 
 
 def drop_staff_sessions(connection: Connection, keys: Sequence[int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from otp_core.accounts import (
     Refusal,
     Refused,
     ReissuePermit,
+    SignOnAnswer,
+    StaffSession,
     StaffSessionLimits,
 )
 from otp_core.accounts.lifecycle import Move
@@ -315,3 +318,86 @@ def test_a_revoked_key_leaves_no_request_behind_for_the_next_of_its_name(two: Ba
     two.desk.api_keys.create("crm", [Scope.CUSTOMERS_WRITE], STAFF)
     assert ask(two).state == "asked"
     assert two.audit(event="api-key.revoked")[-1].reason == "crm: 1 requests withdrawn, ticket 7"
+
+
+# Single sign-on
+
+
+def answer(subject: str = "sub-1", asked_at: int = 10, *, fresh: bool = True, role: Role | None = None) -> SignOnAnswer:
+    return SignOnAnswer("https://id.example", subject, asked_at, fresh, f"{subject}@bank.example", role)
+
+
+def why(act: Callable[[], object]) -> str:
+    return str(refused(act))
+
+
+def linked(bank: Bank, name: str = "sato", role: Role = Role.SUPERVISOR) -> StaffRecord:
+    record = somebody(bank, name, role)
+    bank.desk.sign_on.link(record, answer(), acting(name, role))
+    return record
+
+
+def begun(bank: Bank, record: StaffRecord, by: SignOnAnswer, id_: bytes = b"i" * 32) -> StaffSession | None:
+    bank.desk.staff_sessions.begin(id_, record, HERE, LIMITS, by)
+    return bank.desk.staff_sessions.find(id_, LIMITS)
+
+
+def test_an_identity_is_one_persons_and_each_links_their_own(bank: Bank) -> None:
+    record, other = linked(bank), somebody(bank, "ito")
+    assert "linked to sato" in why(lambda: bank.desk.sign_on.link(other, answer(), acting("ito", Role.OPERATOR)))
+    assert refused(lambda: bank.desk.sign_on.link(other, answer("sub-2"), acting("sato", Role.ADMINISTRATOR)))
+    assert refused(lambda: bank.desk.sign_on.link(other, answer("sub-2", fresh=False), acting("ito", Role.OPERATOR)))
+    found = bank.desk.sign_on.staff_of(answer())
+    assert found is not None and found.name == record.name
+    assert bank.desk.sign_on.staff_of(answer("sub-2")) is None
+    elsewhere = SignOnAnswer("https://id.example/", "sub-1", 10, True)
+    assert bank.desk.sign_on.staff_of(elsewhere) is None, "the same name at another provider is another person"
+
+
+@pytest.mark.parametrize("own", Role)
+@pytest.mark.parametrize("given", [*Role, None])
+def test_a_session_by_single_sign_on_has_the_least_of_both_roles(bank: Bank, own: Role, given: Role | None) -> None:
+    session = begun(bank, linked(bank, role=own), answer(asked_at=11, role=given))
+    order = list(Role)
+    assert session is not None
+    assert order.index(Role(session.staff.role)) == min(order.index(own), order.index(given or own))
+
+
+def test_an_answer_is_used_once_and_an_earlier_one_never_after_it(bank: Bank) -> None:
+    record = linked(bank)
+    assert begun(bank, record, answer(asked_at=20))
+    for late in (20, 19, 10):
+        again = partial(begun, bank, record, answer(asked_at=late), b"x" * 32)
+        assert "was used before" in why(again)
+    assert "not linked to them" in why(lambda: begun(bank, record, answer("sub-2", 30), b"x" * 32))
+
+
+def test_a_sign_in_of_earlier_at_the_provider_confirms_nothing(bank: Bank) -> None:
+    record = linked(bank)
+    found = begun(bank, record, answer(asked_at=20, fresh=False))
+    assert found is not None and found.confirmed_at == 0
+    first, service = found, bank.desk.staff_sessions
+    assert "for this request" in why(lambda: service.confirm(first, HERE, answer(asked_at=21, fresh=False)))
+    service.confirm(first, HERE, answer(asked_at=22, role=Role.AUDITOR))
+    session = service.find(b"i" * 32, LIMITS)
+    assert session is not None and session.confirmed_at > 0 and session.staff.role == "auditor"
+    service.confirm(session, HERE, answer(asked_at=23, role=Role.ADMINISTRATOR))
+    session = service.find(b"i" * 32, LIMITS)
+    assert session is not None and session.staff.role == "auditor", "never widened"
+    narrowed = session.staff
+    assert "auditor only" in why(lambda: bank.desk.staff.add_passkey(narrowed, KEY, HERE))
+
+
+def test_unlinked_disabled_and_reset_let_nobody_in(bank: Bank) -> None:
+    record = linked(bank)
+    bank.desk.staff.disable("sato", STAFF)
+    assert bank.desk.sign_on.staff_of(answer()) is None
+    assert refused(lambda: begun(bank, record, answer(asked_at=20)))
+    bank.desk.staff.reset("sato", STAFF)
+    assert bank.desk.sign_on.of(record) is None, "a reset begins anew"
+    bank.desk.sign_on.link(record, answer(), acting("sato", Role.SUPERVISOR))
+    assert begun(bank, record, answer(asked_at=20))
+    assert refused(lambda: bank.desk.sign_on.unlink("sato", acting("ito", Role.SUPERVISOR)))
+    bank.desk.sign_on.unlink("sato", STAFF)
+    assert bank.desk.staff_sessions.find(b"i" * 32, LIMITS) is None
+    assert refused(lambda: bank.desk.sign_on.unlink("sato", STAFF))
