@@ -21,7 +21,7 @@ from otp_core.settings import Checks, PasswordSettings
 from otp_core.settings.repeated import Remark
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
-from sekisho import first_factor_checks, verifier_checks
+from sekisho import first_factor_checks, sign_on_checks, verifier_checks
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
@@ -53,6 +53,7 @@ def problems(settings: Settings) -> Iterator[Remark]:
     yield from radius_server.settings.problems(settings.radius)
     yield from first_factor_checks.problems(settings)
     yield from verifier_checks.problems(settings)
+    yield from sign_on_checks.problems(settings)
     if settings.syslog is not None and settings.audit is None:
         text = "needs [audit]: only rows that are sealed are sent, because behind them none comes late"
         yield ("syslog",), text
@@ -124,6 +125,7 @@ def risks(settings: Settings) -> Iterator[Remark]:
             f"is {DEFAULT_ISSUER}, and that is what customers' authenticator apps call the bank; write its name",
         )
     yield from _risks_of_console(settings)
+    yield from sign_on_checks.risks(settings)
     api = settings.api
     if api and api.public_origin.startswith("https:") and not (api.tls_certificate or api.trusted_proxies):
         yield (

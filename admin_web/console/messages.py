@@ -36,6 +36,30 @@ MESSAGES: dict[str, Message] = {
     "session-ended": Message(_("The session has ended."), error=False),
     "session-gone": Message(_("There is no such session any more.")),
     "confirmation-wrong": Message(_("That was not accepted. Give your passkey or code once more.")),
+    # Single sign-on
+    "sign-on-silent": Message(
+        _("The provider of the single sign-on does not answer. Sign in with your passkey, or with password and code.")
+    ),
+    "sign-on-lost": Message(_("The single sign-on took too long, or began in another browser. Begin it once more.")),
+    "sign-on-wrong": Message(
+        _("The single sign-on was not accepted. Begin it once more; if it goes on, sign in with your passkey.")
+    ),
+    "sign-on-denied": Message(_("You were not signed in at the provider. Begin it once more, or use your passkey.")),
+    "sign-on-unknown": Message(
+        _(
+            "The provider knows you, but nobody here is linked to that. Sign in with your passkey, or with password "
+            "and code; then link it on the page behind your name."
+        )
+    ),
+    "sign-on-role": Message(_("The provider gives you no role on this console. Ask who looks after it.")),
+    "sign-on-linked": Message(
+        _("Linked: %(called)s. You can sign in with the single sign-on from now on."), error=False
+    ),
+    "sign-on-taken": Message(_("Not linked: it is linked to a member of staff already.")),
+    "sign-on-narrowed": Message(
+        _("The single sign-on gives you less here than you may do: sign in with your passkey, then try again.")
+    ),
+    "sign-on-unlinked": Message(_("The single sign-on was unlinked."), error=False),
     # Forms
     "already": Message(_("That form had been sent already. Nothing was done twice."), error=False),
     "reason-missing": Message(_("Write the reason: it stays in the audit trail."), field="reason"),

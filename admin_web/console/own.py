@@ -1,4 +1,4 @@
-"""One's own pages: passkeys, sessions, and the page that asks for passkey or code again before a dangerous act."""
+"""One's own pages: passkeys, single sign-on, sessions; the page that asks who one is before a dangerous act."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Notice, Outcome
 from admin_web.console.sign_in import handle_of, page_to_return_to
 from admin_web.console.verification import Verification
-from otp_core.accounts import PasskeyAnswer, Refused, StaffSession
+from otp_core.accounts import PasskeyAnswer, Refusal, Refused, StaffSession
 from otp_core.doors import Services
 from otp_core.store.retry import retry_while_busy
 
@@ -26,11 +26,15 @@ class OwnPages:
     async def show(self, call: Call) -> web.Response:
         """Who one is, with passkeys and sessions."""
         record = call.session.staff
+        kept = self._desk.staff.named(record.name)
         return self._renderer.render(
             call.request,
             "own.html",
             call.session,
+            narrowed_from=kept.role if kept is not None and kept.role != record.role else None,
+            message=call.request.query.get("why"),
             passkeys=self._desk.staff.passkeys(record),
+            sign_on=self._desk.sign_on.of(record),
             sessions=self._desk.staff_sessions.of(record),
         )
 
@@ -52,7 +56,10 @@ class OwnPages:
         try:
             new = self._passkeys.registered(call.form.get("answer", ""), _for_more(call.session))
             await retry_while_busy(lambda: self._desk.staff.add_passkey(call.session.staff, new, call.source))
-        except (WrongAnswer, Refused):
+        except Refused as refused:
+            narrowed = refused.refusal is Refusal.NOT_PERMITTED
+            return Outcome("/me", Notice("sign-on-narrowed" if narrowed else "passkey-not-made"))
+        except WrongAnswer:
             return Outcome("/me", Notice("passkey-not-made"))
         return Outcome("/me", Notice("passkey-added"))
 
@@ -65,7 +72,9 @@ class OwnPages:
             call.request,
             "confirm.html",
             call.session,
+            message=call.request.query.get("why"),
             options=options,
+            sign_on=self._desk.sign_on.of(record),
             account=record.account,
             back=page_to_return_to(call.request),
         )

@@ -43,7 +43,7 @@ _NAME = "Sekisho"
 
 
 class WrongAnswer(Exception):
-    """A browser's answer that is not right, or too late. The text is for the audit trail."""
+    """An answer that is not right, or too late. The text is for log and audit trail, and repeats nothing that came."""
 
 
 class Passkeys:

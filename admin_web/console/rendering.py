@@ -78,6 +78,7 @@ class ConsoleRenderer:
             session=session,
             menu=MENU,
             badges={"/approvals": self._waiting()} if may("APPROVE") else {},
+            single_sign_on=settings.oidc is not None,
             key=lambda path: "" if session is None else self._key(session, path),
             may=may,
             message=MESSAGES.get(str(name)),

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from admin_web.http.session_locks import SessionLocks
 from admin_web.http.sessions import decoded_id
-from otp_core.accounts import Desk, PasskeyAnswer, StaffSession, StaffSessionLimits
+from otp_core.accounts import Desk, Proof, StaffSession, StaffSessionLimits
 from otp_core.store.staff import StaffRecord
 
 _ID_BYTES = 32
@@ -38,7 +38,7 @@ class StaffSessions:
         id_ = decoded_id(request.cookies.get(self._name, ""))
         return None if id_ is None else self._desk.staff_sessions.find(id_, self.limits)
 
-    def begin(self, record: StaffRecord, source: str, by: PasskeyAnswer | str) -> str:
+    def begin(self, record: StaffRecord, source: str, by: Proof) -> str:
         """A new session under a new id; the value of its cookie. Raises Refused, StoreUnavailable."""
         id_ = secrets.token_bytes(_ID_BYTES)
         self._desk.staff_sessions.begin(id_, record, source, self.limits, by)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
+from admin_web.console.oidc.settings import OidcSettings
 from admin_web.http.section import HttpSection
 from admin_web.settings import WebSettings
 from otp_core.certificates import NamedCertificate
@@ -84,6 +85,8 @@ class ConsoleSettings(HttpSection):
         default=("permit-reissue", "import", "bulk", "staff", "api-key"),
         description="Acts that a second person has to approve; `[]` where one person is the whole staff.",
     )
+
+    oidc: OidcSettings | None = Field(default=None, description="Single sign-on of staff (left out: none).")
 
     _bank: WebSettings | None = PrivateAttr(None)
     _clients: tuple[RadiusClient, ...] = PrivateAttr(())

@@ -21,7 +21,7 @@ from admin_web.console.routes import Call, Outcome
 from admin_web.console.sessions import StaffSessions
 from admin_web.console.verification import Verification
 from admin_web.http.security import SOURCE, form_of
-from otp_core.accounts import PasskeyAnswer, Refused
+from otp_core.accounts import Proof, Refused
 from otp_core.doors import Services
 from otp_core.store.retry import retry_while_busy
 from otp_core.store.staff import Passkey, StaffRecord
@@ -101,7 +101,7 @@ class SignIn:
                 form.get("answer", ""), purpose_of_sign_in(typed.name), known, typed.source
             )
             assert record is not None
-            return await self._enter(request, record, answer)
+            return await self.enter(request, record, answer)
         except (WrongAnswer, Refused) as cause:
             return await self._refuse(request, typed, str(cause), "/sign-in/passkey", "passkey-wrong")
 
@@ -119,7 +119,7 @@ class SignIn:
                 account, typed.name, form.get("password", ""), form.get("code", ""), typed.source
             )
             assert record is not None
-            return await self._enter(request, record, "password and code")
+            return await self.enter(request, record, "password and code")
         except (WrongAnswer, Refused) as cause:
             return await self._refuse(request, typed, str(cause), "/sign-in/code", "code-wrong")
 
@@ -155,12 +155,15 @@ class SignIn:
             record = await retry_while_busy(lambda: self._desk.staff.use_link(secret, new, source))
         except Refused:
             raise web.HTTPNotFound from None
-        return await self._enter(request, record, "the one-time link")
+        return await self.enter(request, record, "the one-time link")
 
     # What these share
 
-    async def _enter(self, request: web.Request, record: StaffRecord, by: PasskeyAnswer | str) -> web.Response:
-        """A session under a new id, against session fixation; the browser's previous one ends."""
+    async def enter(
+        self, request: web.Request, record: StaffRecord, by: Proof, back: str | None = None
+    ) -> web.Response:
+        """A session under a new id, against session fixation; the browser's previous one ends. ``back``: the page of
+        ours to go to, where the request does not say. Raises Refused."""
         source = request[SOURCE]
         async with self._sessions.lock(request):
             before = self._sessions.session(request)
@@ -168,7 +171,7 @@ class SignIn:
             if before is not None:
                 principal = before.principal(source)
                 await retry_while_busy(lambda: self._desk.staff_sessions.end(before.staff, before.key, principal))
-        response = web.HTTPSeeOther(page_to_return_to(request))
+        response = web.HTTPSeeOther(back or page_to_return_to(request))
         self._sessions.set_cookie(response, cookie)
         return response
 

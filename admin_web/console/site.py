@@ -17,6 +17,9 @@ from admin_web.console.find import FindPages
 from admin_web.console.gate import Gate
 from admin_web.console.lists import ListPages
 from admin_web.console.new_token import NewTokenPages
+from admin_web.console.oidc.asking import Asking
+from admin_web.console.oidc.flow import FlowCookie
+from admin_web.console.oidc.pages import SignOnPages
 from admin_web.console.own import OwnPages
 from admin_web.console.passkeys import LONGEST_ANSWER, Passkeys
 from admin_web.console.rendering import ConsoleRenderer
@@ -55,6 +58,9 @@ class ConsoleSite:
         verification = Verification(services, passkeys)
         self._sign_in = SignIn(services, self._sessions, self._renderer, passkeys, verification)
         self._own = OwnPages(services, self._renderer, passkeys, verification)
+        self._asking = Asking(lambda: settings().oidc, at_start.public_origin, time.time)
+        cookie = FlowCookie(services.store.sealer, secure=self._sessions.secure)
+        self._sign_on = SignOnPages(services, self._renderer, self._asking, cookie, self._sign_in, verification)
         queries = AsyncQueries(services.store)
         self._find = FindPages(queries, self._renderer, settings, services.desk.looks)
         self._customers = CustomerPages(services, queries, self._renderer, settings)
@@ -74,6 +80,7 @@ class ConsoleSite:
         return [
             *self._open(),
             *self._everybodys(),
+            *self._sign_on.routes(),
             *self._customers.routes(),
             *self._edit.routes(),
             *self._new_token.routes(),
@@ -128,6 +135,7 @@ class ConsoleSite:
         for route in self.routes():
             self._gate.add(app, route)
         app.on_shutdown.append(self._token_search.close)
+        app.on_shutdown.append(self._asking.close)
         return app
 
     def sweep(self) -> bool:

@@ -15,7 +15,7 @@ from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from admin_web.console.settings import ConsoleSettings
 from admin_web.console.words import ROLES
 from admin_web.languages import gettext_noop as _
-from otp_core.accounts import Act
+from otp_core.accounts import Act, Refused
 from otp_core.accounts.staff import is_name
 from otp_core.accounts.staff_changes import StaffChange, StaffDo
 from otp_core.doors import Services
@@ -83,6 +83,7 @@ class StaffPages:
             Form(NEW, manage, self.add),
             Page(PATH, manage, self.show),
             Page(f"{PATH}/link", manage, self.link, once=("staff-link",)),
+            Form(f"{PATH}/unlink", manage, self.unlink),
             Form(f"{PATH}/sessions/{{session:[0-9]{{1,19}}}}/end", manage, self.end_session),
         ]
         for do in STAFF_ACTS:
@@ -104,6 +105,7 @@ class StaffPages:
             record=record,
             acts={do: STAFF_ACTS[do] for do in _possible(record, call)},
             passkeys=self._desk.staff.passkeys(record),
+            sign_on=self._desk.sign_on.of(record),
             sessions=self._desk.staff_sessions.of(record),
         )
 
@@ -175,6 +177,15 @@ class StaffPages:
         return self._renderer.render(
             call.request, "staff_link.html", call.session, name=name, address=address, until=link["until"]
         )
+
+    async def unlink(self, call: Call) -> Outcome:
+        """Unlink their single sign-on, and end their sessions."""
+        record = self._record(call)
+        try:
+            await retry_while_busy(lambda: self._desk.sign_on.unlink(record.name, call.principal()))
+        except Refused:
+            return Outcome(f"/staff/{record.name}", Notice("not-now"))
+        return Outcome(f"/staff/{record.name}", Notice("sign-on-unlinked"))
 
     async def end_session(self, call: Call) -> Outcome:
         """End a session of theirs."""

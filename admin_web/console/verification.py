@@ -52,7 +52,7 @@ class Verification:
         async def check() -> PasskeyAnswer:
             return self._passkeys.answered(answer, purpose, known)
 
-        return await self._throttled(source, check)
+        return await self.throttled(source, check)
 
     async def by_code(self, account: str | None, name: str, password: str, code: str, source: str) -> None:
         """Password and code of an account. ``account`` None: there is none, which nobody is told. Raises WrongAnswer,
@@ -66,7 +66,7 @@ class Verification:
             if not isinstance(verdict, Accept) or account is None:
                 raise WrongAnswer("wrong password or code")
 
-        await self._throttled(source, check)
+        await self.throttled(source, check)
 
     def _verdict(self, contract_id: str, text: str, source: str) -> Awaitable[Verdict]:
         loop = asyncio.get_running_loop()
@@ -83,7 +83,7 @@ class Verification:
         self._services.authenticator.admit(attempt, on_verdict)
         return verdict_known
 
-    async def _throttled(self, source: str, check: Callable[[], Awaitable[T]]) -> T:
+    async def throttled(self, source: str, check: Callable[[], Awaitable[T]]) -> T:
         """The result of a check, after the delay that wrong answers from this address have earned."""
         address = station_of(source)
         try:

@@ -106,6 +106,8 @@ EVENTS = {
     "staff.disabled": _("member of staff disabled"),
     "staff.reset": _("member of staff reset"),
     "staff.passkey-added": _("passkey added"),
+    "staff.sign-on-linked": _("single sign-on linked"),
+    "staff.sign-on-unlinked": _("single sign-on unlinked"),
     "staff.entered": _("signed in on the console"),
     "staff.refused": _("sign-in on the console refused"),
     "staff.confirmed": _("confirmed once more"),

@@ -24,6 +24,7 @@ from sekisho.cli.doctor_directories import examine_directories
 from sekisho.cli.doctor_files import examine_files
 from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.doctor_seals import examine_seals
+from sekisho.cli.doctor_sign_on import examine_sign_on
 from sekisho.cli.doctor_upstreams import examine_upstreams
 from sekisho.cli.doctor_verifiers import examine_verifier_tasks, examine_verifiers
 from sekisho.cli.options import AsJson
@@ -96,6 +97,7 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     yield from examine_directories(settings)
     yield from examine_upstreams(settings)
     yield from examine_verifiers(settings)
+    yield from examine_sign_on(settings)
 
 
 def _doors(settings: Settings) -> Iterator[CheckResult]:

@@ -55,7 +55,7 @@ def add(
 
 @app.command("reset")
 def reset(ctx: typer.Context, name: Name, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Begin anew with a member of staff, disabled or not: passkeys and sessions are gone, a new link is printed.
+    """Begin anew with a member of staff, disabled or not: no passkey, link or session is left. Prints a new link.
 
     \b
     Example:
@@ -103,6 +103,22 @@ def disable(ctx: typer.Context, name: Name, reason: Reason = "", as_json: AsJson
         say_json(json_shapes.staff_disabled(name, receipt))
     else:
         say(f"disabled {name}; their sessions have ended (reference {reference_of(receipt.reference)})")
+
+
+@app.command("unlink")
+def unlink(ctx: typer.Context, name: Name, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Unlink the single sign-on of a member of staff, and end their sessions. Their passkeys stay.
+
+    \b
+    Example:
+      sekisho staff unlink sato --reason "another person's identity was linked, ticket 4711"
+    """
+    context: CliContext = ctx.obj
+    receipt = context.desk.sign_on.unlink(name, principal(reason))
+    if as_json:
+        say_json(json_shapes.staff_unlinked(name, receipt))
+    else:
+        say(f"unlinked the single sign-on of {name} (reference {reference_of(receipt.reference)})")
 
 
 @app.command("list")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.doors import NAMES, processes
-from tests.core.settings_files import CLIENT, STORE, good, report, warnings
+from tests.core.settings_files import CLIENT, STORE, good, private, report, warnings
 
 CONSOLE = f"{STORE}[console]\n"
 
@@ -60,3 +60,65 @@ def test_it_shares_the_process_of_the_web_doors_and_can_be_asked_for_alone(tmp_p
     (alone,) = processes(settings, ("console",))
     assert (alone.name, alone.doors, alone.essential) == ("web", ("console",), True)
     assert processes(settings, ("web",))[-1].doors == ("web",)
+
+
+# Single sign-on
+
+OIDC = (
+    f'{CONSOLE}[console.oidc]\nissuer = "https://id.example"\nclient_id = "sekisho"\n'
+    'client_secret_file = "oidc.secret"\n'
+)
+ROLES = 'roles_claim = "groups"\nroles = { counter = "operator" }\n'
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "http://id.example",
+        "id.example",
+        "https://",
+        "https://u:p@id.example",
+        "https://id.example/?a=b",
+        "ftp://localhost",
+    ],
+)
+def test_an_issuer_that_cannot_be_trusted_is_refused_with_the_right_form(tmp_path: Path, issuer: str) -> None:
+    private(tmp_path / "oidc.secret", "secret")
+    (said,) = report(tmp_path, OIDC.replace("https://id.example", issuer))
+    assert said.startswith("sekisho.toml:6: console.oidc.issuer: is no issuer that can be trusted: write the https://")
+
+
+def test_single_sign_on_needs_its_files_its_scope_and_roles_with_their_claim(tmp_path: Path) -> None:
+    (said,) = report(tmp_path, OIDC)
+    assert "console.oidc.client_secret_file" in said and "is not a file" in said
+    secret = tmp_path / "oidc.secret"
+    private(secret, "\n")
+    (said,) = report(tmp_path, OIDC)
+    assert "oidc.secret is empty: write the client's secret into it" in said
+    private(secret, "secret")
+    secret.chmod(0o644)
+    (said,) = report(tmp_path, OIDC)
+    assert "can be read by everybody" in said and "chmod" in said
+    secret.chmod(0o600)
+    (tmp_path / "ca.pem").write_text("none")
+    for more, cause in (
+        ('scopes = ["profile"]', 'scopes needs "openid"'),
+        ('scopes = ["openid", "a b"]', "scopes"),
+        ('roles_claim = "groups"', "roles_claim and roles go together"),
+        ('roles = { counter = "operator" }', "roles_claim and roles go together"),
+        (ROLES.replace("operator", "root"), "console.oidc.roles"),
+        ('ca_file = "ca.pem"', "holds no certificates in PEM form"),
+        ("timeout = 60", "console.oidc.timeout"),
+    ):
+        (said,) = report(tmp_path, f"{OIDC}{more}\n")
+        assert cause in said, said
+
+
+def test_single_sign_on_that_takes_no_role_away_or_has_no_tls_is_a_warning(tmp_path: Path) -> None:
+    private(tmp_path / "oidc.secret", "secret")
+    assert good(tmp_path, f"{OIDC}{ROLES}").warnings == ()
+    (said,) = warnings(good(tmp_path, OIDC), tmp_path)
+    assert "console.oidc.roles_claim: is left out: the role kept here counts alone" in said
+    plain = OIDC.replace("https://id.example", "http://localhost:9000")
+    (said,) = warnings(good(tmp_path, f"{plain}{ROLES}"), tmp_path)
+    assert "console.oidc.issuer: is asked without TLS" in said

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from admin_web.console.oidc.settings import OidcSettings
 from otp_core.settings import (
     ConfigProblems,
     FirstFactorSettings,
@@ -147,7 +148,7 @@ def test_every_key_is_described_in_the_schema_and_in_the_table() -> None:
     assert {row.replace(r"\|", "").count("|") for row in rows} == {5}
     keys = [row.split("`")[1] for row in rows[2:]]
     lists = {"upstreams", "first_factors", "verifiers"}
-    assert {key for table in tables for key in table} - {"reply_messages"} == {
+    assert {key for table in tables for key in table} - {"reply_messages", "oidc"} == {
         key.split(".")[-1] for key in keys if key not in lists
     }
     assert {"store.url", "radius.reply_messages.reject", "radius.clients[].reply_messages.reject"} <= set(keys)
@@ -199,6 +200,18 @@ def test_the_example_of_notices_is_good_and_whole(tmp_path: Path) -> None:
     }
     silent = NoticesSettings(smtp=notices.smtp, sender=notices.sender, contact=notices.contact)
     assert all(getattr(notices, name) == getattr(silent, name) for name in defaults)
+
+
+def test_the_example_of_single_sign_on_is_good_and_whole(tmp_path: Path) -> None:
+    example = (CONFIG / "sekisho.toml").read_text().partition("#     [console.oidc]\n")[2].partition("\n\n")[0]
+    text = re.sub(r"^#     ", "", example, flags=re.MULTILINE)
+    private(tmp_path / "oidc.secret", "secret")
+    Authority(tmp_path, "oidc-ca")
+    text = text.replace("/etc/sekisho/oidc-ca.pem", "oidc-ca.pem")
+    loaded = good(tmp_path, f"{STORE}[console]\n[console.oidc]\n{text}\n")
+    assert loaded.warnings == () and loaded.settings.console is not None and loaded.settings.console.oidc is not None
+    assert set(tomllib.loads(text)) == set(OidcSettings.model_fields)
+    assert (loaded.settings.console.oidc.timeout, loaded.settings.console.oidc.acr_values) == (5.0, ())
 
 
 def test_the_example_of_first_factors_is_whole_and_good_where_their_types_are_made(tmp_path: Path) -> None:

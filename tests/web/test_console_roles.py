@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterator
 from itertools import product
 from typing import get_args
@@ -28,8 +29,9 @@ from otp_core.login.table import FINDING_TEXT
 from otp_core.model import Role
 from otp_core.store.find import keys_of, keys_of_tokens
 from sekisho.wiring import open_application
-from tests.sekisho import STAFF
+from tests.sekisho import STAFF, free_port
 from tests.web.console import Console, ConsoleClient, console
+from tests.web.sign_on import RunningProvider
 
 OPEN = {
     ("GET", "/static/{version}/{name}"),
@@ -41,6 +43,9 @@ OPEN = {
     ("POST", "/sign-in/passkey"),
     ("GET", "/sign-in/code"),
     ("POST", "/sign-in/code"),
+    ("GET", "/sign-in/oidc"),
+    ("GET", "/sign-in/oidc/return"),
+    ("GET", "/sign-in/oidc/finish"),
     ("GET", "/welcome/{secret}"),
     ("POST", "/welcome/{secret}"),
 }
@@ -49,7 +54,9 @@ OPEN = {
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    with console(tmp_path_factory.mktemp("console"), more="approvals = []") as running:
+    """With an OpenID provider that nobody runs."""
+    folder, nobody = tmp_path_factory.mktemp("console"), RunningProvider(free_port(socket.SOCK_STREAM))
+    with console(folder, more="approvals = []", other=nobody.tables(folder)) as running:
         yield running
 
 
