@@ -6,6 +6,7 @@ What can only be judged beside other sections (an unknown name, a cycle) is foun
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
@@ -139,6 +140,8 @@ class UpstreamSettings(Section):
         return names
 
 
+_SERVICE = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
 _KEYS_OF_TYPE: KeysOfType = {
     "local": (frozenset(), frozenset()),
     "radius": (frozenset({"upstream"}), frozenset()),
@@ -152,6 +155,13 @@ _KEYS_OF_TYPE: KeysOfType = {
 """For each type: the keys that it needs, and those that it may have, beside name and type."""
 
 
+def pam_service(name: str) -> str:
+    """Check the name of a PAM service. Raises ValueError."""
+    if not _SERVICE.fullmatch(name):
+        raise ValueError('is no file in /etc/pam.d: letters, digits, dots and hyphens, up to 64, such as "sekisho"')
+    return name
+
+
 class FirstFactorSettings(Section):
     """A first factor: who says whether a login password is right."""
 
@@ -162,7 +172,7 @@ class FirstFactorSettings(Section):
         "of this machine (pam), or nobody, so that the code alone decides (none).",
     )
     upstream: str | None = Field(default=None, description="Type radius: the name of one of [[upstreams]].")
-    service: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)] | None = Field(
+    service: Annotated[str, AfterValidator(pam_service)] | None = Field(
         default=None, description="Type pam: the service that is asked, a file in /etc/pam.d."
     )
     urls: Annotated[tuple[str, ...], AfterValidator(ldap.read_urls)] = Field(

@@ -26,6 +26,7 @@ from otp_core.settings import (
 )
 from otp_core.settings.reader import Given
 from pam_module.settings import PamProfile
+from radius_server.realms import RealmSettings
 from radius_server.settings import ClientSettings
 from sekisho.first_factor_checks import MADE_TYPES as MADE
 from sekisho.settings import Settings, load
@@ -179,11 +180,11 @@ def test_the_example_shows_every_key_with_its_default(tmp_path: Path) -> None:
             continue  # lists of tables that are empty by default: see below
         fields = type(section).model_fields
         optional = {key for key, field in fields.items() if field.default is None}
-        left_out = set(fields) - set(given[name]) - {"reply_messages", "profiles"} - optional
+        left_out = set(fields) - set(given[name]) - {"reply_messages", "profiles", "realms"} - optional
         assert (name, left_out) == (name, set())
         assert all(f"{key} = " in text for key in optional)
-    for key in (*ClientSettings.model_fields, *PamProfile.model_fields):
-        assert key in text
+    for key in (*ClientSettings.model_fields, *PamProfile.model_fields, *RealmSettings.model_fields):
+        assert re.search(rf"^#?\s*(\[[a-z.]+\.)?{key}(_file)?( = |\.|\])", text, re.MULTILINE), key
 
 
 def test_the_example_of_notices_is_good_and_whole(tmp_path: Path) -> None:
@@ -218,20 +219,21 @@ def test_the_example_of_first_factors_is_whole_and_good_where_their_types_are_ma
     example = (CONFIG / "sekisho.toml").read_text().partition("#     [[upstreams]]")[2].partition("\n\n")[0]
     text = re.sub(r"^#     ?|^#$", "", f"#     [[upstreams]]{example}", flags=re.MULTILINE)
     values = tomllib.loads(text)
-    (upstream,), (by_radius, by_ldap, by_name) = values["upstreams"], values["first_factors"]
+    (upstream,), (by_radius, by_ldap, by_name, by_pam) = values["upstreams"], values["first_factors"]
     assert set(upstream) | {"secret"} == set(UpstreamSettings.model_fields)
-    assert set(by_radius) | set(by_ldap) | set(by_name) == set(FirstFactorSettings.model_fields)
+    assert set(by_radius) | set(by_ldap) | set(by_name) | set(by_pam) == set(FirstFactorSettings.model_fields)
     private(tmp_path / "core.secret")
     private(tmp_path / "bind.password")
     Authority(tmp_path, "ad-ca")
-    wanted = [one["name"] for one in (by_radius, by_ldap, by_name) if one["type"] in MADE]
+    wanted = [one["name"] for one in (by_radius, by_ldap, by_name, by_pam) if one["type"] in MADE]
     clients = "".join(
         f'[[radius.clients]]\nname = "{name}"\nnetwork = "10.{number}.0.0/16"\nsecret = "{SECRET}"\n'
         f'first_factor = "{name}"\n'
         for number, name in enumerate(wanted)
     )
-    if len(wanted) == 3:
-        assert good(tmp_path, f"{STORE}{text}\n{clients}").warnings == ()
+    if len(wanted) == 4:
+        (warning,) = good(tmp_path, f"{STORE}{text}\n{clients}").warnings
+        assert "there is no /etc/pam.d/sekisho-passwords" in str(warning)
     else:
         assert any("comes later" in line for line in report(tmp_path, f"{STORE}{text}\n{clients}"))
 
