@@ -20,7 +20,7 @@ from otp_core.model import Accept, Attempt, AuditRow, Challenge, Reject, Verdict
 Wanted = Literal["all", "refused", "none"]
 """Which verdicts are logged (``log.verdicts``)."""
 
-MAX_REMARKS = 1000
+MAX_REMARKS = 10_000
 """That wait to be written down; beyond it the oldest are left out."""
 
 _log = structlog.get_logger("verdicts")
@@ -34,7 +34,7 @@ class VerdictLog:
         self._all, self._any = wanted == "all", wanted != "none"
         self._name_fingerprint, self._new_id = name_fingerprint, new_id
         self.remarks: deque[tuple[int, str]] = deque(maxlen=MAX_REMARKS)
-        """The ID of an audit row, and how the wrong code missed; whoever writes them down takes them out."""
+        """The ID of an audit row, and how its code missed; whoever writes them down takes them out."""
 
     def wants(self, verdict: Verdict) -> bool:
         """Whether there is to be a line for this verdict. Silence has none: nothing was decided, and the door says

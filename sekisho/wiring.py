@@ -175,6 +175,7 @@ def open_application(
         sender = Sender(store, settings.notices, clock.now, settled=lambda: clock.settled)
     health = Health(store.maintenance(), clock, queue)
     verdict_log = VerdictLog(settings.log.verdicts, store.sealer.name_fingerprint, store.ids.next)
+    queue.on_remarks = verdict_log.remarks.extend
     services = Services(
         store,
         authenticator,

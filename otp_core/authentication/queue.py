@@ -84,6 +84,8 @@ class LoginQueue:
         self.batch_sizes, self.batch_seconds = Histogram(SIZES), Histogram(SECONDS)
         """Of the batches that were decided: requests, and how long reading, deciding, writing and flushing took."""
         self.on_verifier_needed: Callable[[LoginRequest, VerifierNeeded, OnVerdict], None] = _no_verifier
+        self.on_remarks: Callable[[list[tuple[int, str]]], None] = _no_remarks
+        """Told what is remarked of logins that are durable."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -172,6 +174,8 @@ class LoginQueue:
             else:
                 self.batch_sizes.observe(len(requests))
                 self.batch_seconds.observe(loop_time() - begun)
+                if decision.remarks:
+                    self.on_remarks(decision.remarks)
                 return decision.verdicts
 
     async def _run_each(self, batch: list[_Waiting]) -> None:
@@ -236,6 +240,10 @@ def _deliver(on_verdict: OnVerdict, verdict: Verdict) -> None:
         on_verdict(verdict)
     except Exception:
         _log.exception("a verdict could not be delivered", verdict=type(verdict).__name__)
+
+
+def _no_remarks(remarks: list[tuple[int, str]]) -> None:
+    """Nobody keeps them."""
 
 
 def _no_verifier(request: LoginRequest, needed: VerifierNeeded, on_verdict: OnVerdict) -> None:

@@ -22,14 +22,17 @@ _TOTP = Kind.TOTP
 class Changes:
     """The changes of one batch at the moment ``now`` (ms). ``facts``: what was read for it."""
 
-    __slots__ = ("_decision", "_facts", "_now", "_rules")
+    __slots__ = ("_decision", "_facts", "_now", "_rules", "away")
 
     def __init__(self, decision: Decision, facts: Facts, now: int, rules: Rules) -> None:
         self._decision, self._facts, self._now, self._rules = decision, facts, now, rules
+        self.away = 0
+        """How many time steps from the expected one the code was that was spent last; before 0: late."""
 
     def spend(self, record: LoginRecord, fitting: Sequence[tuple[LoginToken, int]], fingerprint: int) -> None:
         """A code is spent on every token that it fits, with its step on each, and failures fall to 0. ``fingerprint``:
         of the login."""
+        self.away = 0
         for token, step in fitting:
             self._spend_on(token, step, fingerprint)
         if record.failures:
@@ -40,7 +43,9 @@ class Changes:
         """The token's last step moves on, and its drift is learnt."""
         drift, now, rules = 0, self._now, self._rules
         if token.kind == _TOTP and token.verifier == LOCAL_VERIFIER:
-            drift = learn_drift(token.drift, step, step_at(now, token.period), rules.max_drift)
+            here = step_at(now, token.period)
+            self.away = self.away or step - here - token.drift
+            drift = learn_drift(token.drift, step, here, rules.max_drift)
         self._decision.step_updates.append(StepUpdate(step, drift, fingerprint, now, token.key, token.last_step))
         token.last_step, token.drift = step, drift
         token.last_fingerprint, token.last_at = fingerprint, now

@@ -58,7 +58,16 @@ def near_miss(token: LoginToken, seed: bytes, code: str, now: int, window: int, 
     if not fits:
         return ""
     nearest = min(fits, key=abs)
-    return f"correct code, {abs(nearest)} {unit}{'' if abs(nearest) == 1 else 's'} {words[nearest > 0]}"
+    return _missed_by(nearest, unit, words)
+
+
+def steps_away(away: int) -> str:
+    """The same words for a code that was accepted ``away`` time steps from the expected one; before 0: late."""
+    return _missed_by(away, "step", ("late", "early"))
+
+
+def _missed_by(away: int, unit: str, words: tuple[str, str]) -> str:
+    return f"correct code, {abs(away)} {unit}{'' if abs(away) == 1 else 's'} {words[away > 0]}"
 
 
 def codes_near(token: LoginToken, seed: bytes, now: int, window: int, look_ahead: int) -> list[str]:

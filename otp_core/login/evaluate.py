@@ -13,7 +13,7 @@ from typing import assert_never
 
 from otp_core.audit import Event, Ids
 from otp_core.login.changes import Changes
-from otp_core.login.code_fit import codes_near, is_code_of_any, near_misses, token_spec
+from otp_core.login.code_fit import codes_near, is_code_of_any, near_misses, steps_away, token_spec
 from otp_core.login.lockout import lock_reason, too_soon
 from otp_core.login.matching import match
 from otp_core.login.policy import Rules
@@ -245,7 +245,10 @@ class _Evaluation:
             case Action.SPEND_AND_ACCEPT:  # the usual one: no other is compared with it
                 assert self.record is not None
                 self.changes.spend(self.record, self.fitting, self.fingerprint)
-                return self._accept(finding, Event.LOGIN_ACCEPTED)
+                accept = self._accept(finding, Event.LOGIN_ACCEPTED)
+                if self.changes.away:
+                    self._remark(accept, self.changes.away)
+                return accept
             case Action.ACCEPT:
                 return self._accept(finding, Event.LOGIN_ACCEPTED)
             case Action.ACCEPT_AGAIN:
@@ -277,6 +280,11 @@ class _Evaluation:
         brought = self._brought_attributes()
         own = json.loads(self.record.attributes) if self.record.attributes else None
         return Accept(own if brought is None else {**brought, **(own or {})}, row)
+
+    def _remark(self, accept: Accept, away: int) -> None:
+        """That the code was not the expected one: what `sekisho forecast` needs of it."""
+        assert accept.row is not None
+        self.decision.remarks.append((accept.row.id, steps_away(away)))
 
     def _brought_attributes(self) -> Mapping[str, object] | None:
         """What the first factor brought along, in this round or in the one before the challenge. The customer's own

@@ -139,3 +139,6 @@ class Decision:
     audit: list[AuditRow] = field(default_factory=list)
     locked: list[AuditRow] = field(default_factory=list)
     """Those of ``audit`` that record a lock."""
+    remarks: list[tuple[int, str]] = field(default_factory=list)
+    """The ID of an audit row, and how its accepted code was late or early. Not durable with the rest: no login is
+    decided by it."""

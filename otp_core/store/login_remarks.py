@@ -1,5 +1,6 @@
-"""How wrong codes missed ("correct code, 3 steps late"), by audit row, for staff who read the trail. Written aside,
-after the answer: no login is judged by it, and the seals do not cover it. Kept for a week.
+"""How wrong codes missed ("correct code, 3 steps late"), by audit row, for staff who read the trail; and how accepted
+ones were late or early, for forecasts. Written aside, after the answer: no login is judged by it, and the seals do not
+cover it. Kept for a week.
 """
 
 from __future__ import annotations

@@ -79,6 +79,8 @@ class Harness:
     audit: list[AuditRow] = field(default_factory=list)
     spent: list[tuple[int, int]] = field(default_factory=list)
     counts: int = 0
+    remarks: list[tuple[int, str]] = field(default_factory=list)
+    """Of the last batch."""
 
     def __post_init__(self) -> None:
         self._states = itertools.count(1)
@@ -175,6 +177,7 @@ class Harness:
             self.challenges[challenge.state] = challenge
         assert decision.locked == [row for row in decision.audit if row.event == Event.CUSTOMER_LOCKED]
         self.audit += decision.audit
+        self.remarks = decision.remarks
 
 
 def login_token(token: int, spec: TokenSpec = TOTP) -> LoginToken:
