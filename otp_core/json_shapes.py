@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from otp_core.audit import Event, ms_of
+from otp_core.forecast.outcome import NOTE_TEXT
 from otp_core.login.next_step import NEXT_STEP_TEXT
 from otp_core.login.obstacles import OBSTACLE_TEXT
 from otp_core.model import Accept, Challenge, Kind, Reject, Silence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from otp_core.accounts import IssuedToken, NewApiKey, Receipt, ReissuePermit, StaffLink
     from otp_core.authentication.explanation import Explanation
+    from otp_core.forecast.outcome import Affected, Forecast
     from otp_core.store.api_keys import ApiKeyRecord
     from otp_core.store.approvals import Approval
     from otp_core.store.bindings import HeldToken
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 Shape = dict[str, object]
 """One JSON object."""
 
+
+MOST_NAMED = 1000
+"""Customers of one change."""
 
 ANSWERS: dict[type, str] = {
     Accept: "Access-Accept",
@@ -49,6 +54,30 @@ def local_time(at_ms: int | None) -> str | None:
     if not at_ms:
         return None
     return datetime.fromtimestamp(at_ms / 1000).astimezone().isoformat(timespec="milliseconds")
+
+
+def forecast(found: Forecast) -> Shape:
+    """A forecast: of each change the logins and customers that it concerns, those with most logins first, at most
+    1,000 of them (``more``: there are others)."""
+    return {
+        "from": local_time(found.since),
+        "to": local_time(found.until),
+        "complete": found.complete,
+        "rows": found.rows,
+        "logins": found.logins,
+        "let_in": found.let_in,
+        "changes": {str(change): _affected(affected) for change, affected in found.changes.items()},
+        "notes": [{"note": str(note), "text": NOTE_TEXT[note]} for note in found.notes],
+    }
+
+
+def _affected(affected: Affected) -> Shape:
+    named = affected.named(MOST_NAMED)
+    return {
+        "logins": affected.logins,
+        "customers": [{"contract_id": one.customer, "number": one.number, "last": one.last} for one in named],
+        "more": affected.more or affected.customers > len(named),
+    }
 
 
 def customer(line: CustomerLine) -> Shape:

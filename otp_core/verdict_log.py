@@ -36,6 +36,11 @@ class VerdictLog:
         self.remarks: deque[tuple[int, str]] = deque(maxlen=MAX_REMARKS)
         """The ID of an audit row, and how its code missed; whoever writes them down takes them out."""
 
+    @property
+    def keeps_misses(self) -> bool:
+        """Whether it is remarked how wrong codes miss."""
+        return self._any
+
     def wants(self, verdict: Verdict) -> bool:
         """Whether there is to be a line for this verdict. Silence has none: nothing was decided, and the door says
         why."""

@@ -12,7 +12,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple
 
 from otp_core.first_factor import LOCAL_PASSWORD
-from otp_core.login.policy import password_only
 from otp_core.messages import PROBLEM_TEXTS, TEXTS, Text
 from otp_core.model import Language, Mode, Policy
 from otp_core.radius.codec import Attribute, AttributeType, Packet, PacketCode, text_attributes
@@ -158,7 +157,7 @@ def _client(settings: ClientSettings, dictionary: Dictionary, realms: Mapping[st
         name=settings.name,
         network=settings.network,
         secret=settings.secret.get_secret_value(),
-        policy=_policy(settings),
+        policy=settings.policy,
         charset=settings.charset,
         require_message_authenticator=settings.require_message_authenticator,
         limit_proxy_state=settings.limit_proxy_state,
@@ -186,23 +185,9 @@ def _client(settings: ClientSettings, dictionary: Dictionary, realms: Mapping[st
     return replace(client, with_next_secret=replace(client, secret=settings.next_secret.get_secret_value()))
 
 
-def _policy(settings: ClientSettings) -> Policy:
-    return Policy(
-        mode=settings.mode,
-        password_only=password_only(settings.without_token, settings.suspended, settings.lost),
-        language=settings.language,
-        repeated_login_seconds=settings.repeated_login_seconds,
-        code_is_enough=settings.without_password == "code",
-        first_factor=settings.first_factor,
-        separator=settings.separator or "",
-        code_first=settings.code_position == "before",
-        fold_case=settings.fold_case,
-    )
-
-
 def _realm_rule(client: ClientSettings, realm: RealmSettings) -> RealmRule:
     first_factor = realm.first_factor or client.first_factor
-    policy = replace(_policy(client), first_factor=first_factor)
+    policy = replace(client.policy, first_factor=first_factor)
     return RealmRule(realm, policy, first_factor != LOCAL_PASSWORD)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, SecretBytes, ValidationInfo, field_validator
 
-from otp_core.model import Language, Mode
+from otp_core.login.policy import password_only
+from otp_core.model import Language, Mode, Policy
 from otp_core.settings.first_factors import first_factor_key
 from otp_core.settings.renamed import FormerName
 from otp_core.settings.repeated import Remark, entries, repeated, tables
@@ -35,7 +36,7 @@ from otp_core.settings.values import (
     read_address,
     read_network,
 )
-from otp_core.settings.without_token import Answer, unchecked_logins, without_token_key
+from otp_core.settings.without_token import Answer, unchecked_logins, without_token_in, without_token_key
 from radius_server.realms import KEEP, RealmSettings, problems_of, same_realm
 
 Prompt = Literal["no-echo", "echo", "none"]
@@ -201,9 +202,7 @@ class ClientSettings(Section):
     @field_validator("separator")
     @classmethod
     def _tells_code_from_password(cls, separator: str | None) -> str | None:
-        if separator is not None and (not separator.isprintable() or any(map(str.isdigit, separator))):
-            raise ValueError('needs 1 to 3 printable characters, none of them a digit: ","')
-        return separator
+        return None if separator is None else _checked_separator(separator)
 
     @field_validator("nas_identifier")
     @classmethod
@@ -211,6 +210,53 @@ class ClientSettings(Section):
         if identifier is not None and (not identifier.isprintable() or len(identifier.encode()) > _LONGEST_VALUE):
             raise ValueError(f"needs printable text of at most {_LONGEST_VALUE} octets")
         return identifier
+
+    @property
+    def policy(self) -> Policy:
+        """What its customers are asked for."""
+        return Policy(
+            mode=self.mode,
+            password_only=password_only(self.without_token, self.suspended, self.lost),
+            language=self.language,
+            repeated_login_seconds=self.repeated_login_seconds,
+            code_is_enough=self.without_password == "code",
+            first_factor=self.first_factor,
+            separator=self.separator or "",
+            code_first=self.code_position == "before",
+            fold_case=self.fold_case,
+        )
+
+    def trying(
+        self,
+        mode: Mode | None = None,
+        without_token: Answer | None = None,
+        require_message_authenticator: bool | None = None,
+        separator: str | None = None,
+    ) -> Self:
+        """This client with other values, as if its table had them; None: the present one. ``separator``: empty for
+        none. Raises ValueError."""
+        tried: dict[str, object] = {}
+        if mode is not None:
+            tried["mode"] = mode
+            if "without_token" not in self.model_fields_set:
+                tried["without_token"] = without_token_in(mode)
+        if without_token is not None:
+            tried["without_token"] = without_token
+        if require_message_authenticator is not None:
+            tried["require_message_authenticator"] = require_message_authenticator
+        if separator is not None:
+            tried["separator"] = _checked_separator(separator) if separator else None
+        return self.model_copy(update=tried)
+
+
+_LONGEST_SEPARATOR = 3
+
+
+def _checked_separator(separator: str) -> str:
+    is_long = len(separator) > _LONGEST_SEPARATOR
+    if is_long or not separator.isprintable() or any(map(str.isdigit, separator)):
+        raise ValueError('needs 1 to 3 printable characters, none of them a digit: ","')
+    return separator
 
 
 class RadiusSettings(Section):

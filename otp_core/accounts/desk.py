@@ -31,6 +31,7 @@ from otp_core.accounts.token_search import TokenSearchService
 from otp_core.accounts.tokens import TokenService
 from otp_core.accounts.transactions import Transactions
 from otp_core.login.evaluate import Evaluator
+from otp_core.login.policy import Rules
 from otp_core.model import Conflict, StoreBusy
 from otp_core.store.approvals import Approval
 from otp_core.store.store import Store
@@ -96,6 +97,11 @@ class Desk:
         self._known: Mapping[KnownCode, CodeFinding] = {}
         self._make(Transactions(store, now, permissions, settled))
         self.looks = Looks(store)
+
+    @property
+    def rules(self) -> Rules:
+        """Those that codes are checked and counted by, here and at every door."""
+        return self._evaluator.rules
 
     def knowing(self, findings: Mapping[KnownCode, CodeFinding]) -> Desk:
         """A desk that knows what verifiers have said about codes, each for its token."""

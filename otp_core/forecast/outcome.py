@@ -21,6 +21,15 @@ class Change(StrEnum):
     UNTOLD = "cannot-be-told"
 
 
+CHANGE_TEXT: dict[Change, str] = {
+    Change.REFUSED: "logins that were let in and would be refused",
+    Change.LET_IN: "logins that were refused, or not ended, and would be let in",
+    Change.LOCKED: "customers who would be locked",
+    Change.NOT_LOCKED: "locks that would not be put",
+    Change.UNTOLD: "logins of which it cannot be told",
+}
+
+
 class Note(StrEnum):
     """What the reader of a forecast has to know. The values are stable codes; the words are in ``NOTE_TEXT``."""
 

@@ -29,8 +29,13 @@ def without_token_key(subject: str) -> Any:
     )
 
 
+def without_token_in(mode: object) -> Answer:
+    """The answer where the settings have none."""
+    return "reject" if mode == Mode.CODE.value else "password"
+
+
 def _default(section: Mapping[str, object]) -> Answer:
-    return "reject" if section.get("mode") == Mode.CODE.value else "password"
+    return without_token_in(section.get("mode"))
 
 
 def unchecked_logins(

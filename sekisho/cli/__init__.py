@@ -25,6 +25,7 @@ from sekisho.cli import (
     devices,
     doctor,
     explain,
+    forecast,
     notices,
     pam,
     server,
@@ -123,6 +124,7 @@ backup.add_to(app)
 clock.add_to(app)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(explain.app, name="explain")
+app.add_typer(forecast.app, name="forecast")
 app.add_typer(notices.app, name="notice")
 app.add_typer(shadow.app, name="shadow")
 app.add_typer(upstreams.app, name="upstream")
