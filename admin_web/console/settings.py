@@ -13,9 +13,10 @@ from admin_web.console.oidc.settings import OidcSettings
 from admin_web.http.section import HttpSection
 from admin_web.settings import WebSettings
 from otp_core.certificates import NamedCertificate
-from otp_core.model import Mode
+from otp_core.model import Mode, Policy
 from otp_core.settings.section import count
 from otp_core.settings.values import Address, AnyNetwork, Listen, Origin
+from otp_core.settings.without_token import Answer
 
 ApprovedAct = Literal["permit-reissue", "import", "bulk", "staff", "api-key"]
 """Acts that a second person may have to approve."""
@@ -52,6 +53,27 @@ class RadiusClient(Protocol):
     @property
     def require_message_authenticator(self) -> bool:
         """Whether a request without one is dropped."""
+
+    @property
+    def without_token(self) -> Answer:
+        """The answer for a customer without an active token."""
+
+    @property
+    def separator(self) -> str | None:
+        """What stands between password and code."""
+
+    @property
+    def policy(self) -> Policy:
+        """What its customers are asked for."""
+
+    def trying(
+        self,
+        mode: Mode | None = None,
+        without_token: Answer | None = None,
+        require_message_authenticator: bool | None = None,
+        separator: str | None = None,
+    ) -> RadiusClient:
+        """The same client with other values; None: the present one; an empty separator: none. Raises ValueError."""
 
     @property
     def next_secret(self) -> object:

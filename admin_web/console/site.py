@@ -14,6 +14,7 @@ from admin_web.console.customer_edit import EditPages
 from admin_web.console.customers import CustomerPages
 from admin_web.console.dashboard import DashboardPages
 from admin_web.console.find import FindPages
+from admin_web.console.forecasts import ForecastPages
 from admin_web.console.gate import Gate
 from admin_web.console.lists import ListPages
 from admin_web.console.new_token import NewTokenPages
@@ -72,6 +73,7 @@ class ConsoleSite:
         self._token_search = TokenSearchPages(services, queries, self._renderer)
         self._tokens = TokenPages(services, queries, self._renderer)
         self._clients = ClientPages(queries, self._renderer, settings)
+        self._forecasts = ForecastPages(services, queries, self._renderer, settings)
         self._staff = StaffPages(services, queries, self._renderer, settings)
         self._api_keys = ApiKeyPages(services, queries, self._renderer, settings)
 
@@ -89,6 +91,7 @@ class ConsoleSite:
             *self._token_search.routes(),
             *self._tokens.routes(),
             *self._clients.routes(),
+            *self._forecasts.routes(),
             *self._dashboard.routes(),
             *self._staff.routes(),
             *self._api_keys.routes(),
@@ -136,6 +139,7 @@ class ConsoleSite:
             self._gate.add(app, route)
         app.on_shutdown.append(self._token_search.close)
         app.on_shutdown.append(self._asking.close)
+        app.on_shutdown.append(self._forecasts.close)
         return app
 
     def sweep(self) -> bool:

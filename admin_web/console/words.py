@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 from admin_web.languages import gettext_noop as _
 from admin_web.languages import translator
 from otp_core.audit import ms_of
+from otp_core.forecast.outcome import CHANGE_TEXT, NOTE_TEXT, Change, Note
 from otp_core.login.next_step import NEXT_STEP_TEXT, NextStep
 from otp_core.model import Language
 from otp_core.reference import reference_of
@@ -250,6 +251,14 @@ class Words:
     def next_step(self, step: NextStep) -> str:
         """What to do about a login that was refused."""
         return self._translate(NEXT_STEP_TEXT[step])
+
+    def forecast_change(self, change: Change) -> str:
+        """How logins would fare otherwise."""
+        return self._translate(CHANGE_TEXT[change])
+
+    def forecast_note(self, note: Note) -> str:
+        """What the reader of a forecast has to know."""
+        return self._translate(NOTE_TEXT[note])
 
     def at(self, at_ms: int | None) -> str:
         """A moment in the bank's zone, to the second: ``2026-11-29 13:38:05``; a dash for never."""

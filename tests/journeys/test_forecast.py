@@ -26,7 +26,7 @@ from tests.radius_peer import ACCEPT, CHALLENGE, Packet, Peers, access_request
 from tests.sekisho import PASSWORD, SECRET, STAFF, Customer, Sekisho, client_table
 
 MODES = ("challenge", "append", "code", "password")
-CLIENTS = {
+CLIENTS: dict[str, tuple[str, dict[str, object]]] = {
     **{mode: (mode, {"without_token": '"password"'}) for mode in MODES},
     "strict": ("challenge", {"without_token": '"reject"'}),
     "unprotected": ("code", {"require_message_authenticator": False}),
