@@ -313,3 +313,16 @@ def test_a_person_reads_numbers_and_names_and_a_spreadsheet_gets_all_of_them(
     rows = list(csv.DictReader(io.StringIO(bank.at.run("forecast", "policy", "--lock-after", "2", "--csv").out)))
     assert {row["change"] for row in rows} >= {"would-be-locked", "would-be-refused"}
     assert all(row["customer"] and int(row["number"]) > 0 for row in rows)
+
+
+def test_the_commands_of_the_operations_page_are_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    lines = [line.split() for line in page.splitlines() if line.startswith("    sekisho forecast ")]
+    table = client_table("gateway", "127.0.0.0/8", "challenge", require_message_authenticator=False)
+    sekisho = Sekisho(tmp_path, clients=table)
+    try:
+        assert len(lines) == 5
+        for words in lines:
+            assert CommandLine(sekisho).run(*words[1:]).out
+    finally:
+        sekisho.close()
