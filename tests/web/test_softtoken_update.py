@@ -20,6 +20,7 @@ from tests.web.softtoken_versions import HTML, Balancer, VersionServer
 
 TRIES = 6  # sw.js
 QUIET_SECONDS = 2.0  # longer than a browser waits before it looks for a new worker
+PARTS = 3  # of what takes a minute or two, so that several testers share it
 RESTARTED = "sessionStorage.removeItem('restarted')"  # as if the last new start was long ago
 
 
@@ -185,16 +186,17 @@ def test_two_versions_in_turns_do_not_make_the_page_start_without_end(chromium: 
 # Mixes
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.soak)])
 def test_one_file_of_the_old_version_leaves_the_old_version_at_work_until_all_are_new(
-    chromium: Browser, bank: Bank, every: int
+    chromium: Browser, bank: Bank, every: int, part: int
 ) -> None:
     """One file in its turn, some of them or all: seconds each. For 0.1.0 each of these was the end of the token."""
     with browser_of(chromium) as page:
         token_id = has_token(page, bank)
         browser = page.context.new_cdp_session(page)
         paths = bank.new.paths()
-        for late in sorted({"/", "/boot.js", "/sw.js", *paths[::every]}):
+        for late in sorted({"/", "/boot.js", "/sw.js", *paths[::every]})[part::PARTS]:
             browser.send("Network.clearBrowserCache")
             bank.mix(late, bank.old, bank.new)
             load_and_fail_to_install(page, bank, late)
@@ -206,13 +208,14 @@ def test_one_file_of_the_old_version_leaves_the_old_version_at_work_until_all_ar
         opens(page, token_id)
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("direction", ["an old file among new ones", "a new file among old ones"])
 def test_a_first_visit_amid_an_upgrade_works_as_soon_as_the_upgrade_ends(
-    chromium: Browser, bank: Bank, direction: str
+    chromium: Browser, bank: Bank, direction: str, part: int
 ) -> None:
     """Every file in its turn; nobody has to click."""
     few, many = (bank.old, bank.new) if direction.startswith("an old") else (bank.new, bank.old)
-    for other in many.paths():
+    for other in many.paths()[part::PARTS]:
         with browser_of(chromium) as page:
             bank.mix(other, few, many)
             load(page, bank)
