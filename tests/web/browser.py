@@ -87,6 +87,11 @@ def is_local(url: str) -> bool:
         return False
 
 
+def light_program() -> str:
+    """The shell, or the whole browser where the shell is not installed."""
+    return SHELL if Path(SHELL).exists() else CHROMIUM
+
+
 @contextmanager
 def playwright_of_worker() -> Iterator[Playwright]:
     """Playwright's own process. While it runs, this thread can run no other event loop."""
@@ -97,8 +102,7 @@ def playwright_of_worker() -> Iterator[Playwright]:
 @contextmanager
 def chromium_of(playwright: Playwright) -> Iterator[Browser]:
     """A browser that several tests share; each opens a context in it."""
-    program = SHELL if Path(SHELL).exists() else CHROMIUM
-    browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS), timeout=SLOW_MS)
+    browser = playwright.chromium.launch(executable_path=light_program(), args=list(ARGUMENTS), timeout=SLOW_MS)
     try:
         yield browser
     finally:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from playwright.sync_api import BrowserContext, Page, Playwright, Request
 
-from tests.web.browser import ARGUMENTS, CHROMIUM, SLOW_MS
+from tests.web.browser import ARGUMENTS, CHROMIUM, SLOW_MS, light_program
 
 
 @dataclass
@@ -54,11 +54,13 @@ def phone(
     width: int = 390,
     height: int = 844,
     scheme: Literal["light", "dark"] = "light",
+    whole: bool = False,
 ) -> Iterator[Phone]:
-    """Switch one on; the same ``profile`` again is the same phone after a restart."""
+    """Switch one on; the same ``profile`` again is the same phone after a restart. ``whole``: with the whole browser,
+    for tests of what it keeps and of passkeys."""
     context = playwright.chromium.launch_persistent_context(
         str(profile),
-        executable_path=CHROMIUM,
+        executable_path=CHROMIUM if whole else light_program(),
         args=list(ARGUMENTS),
         locale=locale,
         timezone_id="Asia/Tokyo",

@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftTokenServer
 @pytest.fixture
 def own(playwright: Playwright, tmp_path: Path, server: SoftTokenServer) -> Iterator[Phone]:
     """A new phone at the app's first page; nothing may have gone wrong on it at the end."""
-    with phone(playwright, tmp_path / "profile") as one:
+    with phone(playwright, tmp_path / "profile", whole=True) as one:
         one.page.goto(server.origin)
         yield one
         assert one.errors == []
@@ -106,12 +106,12 @@ def test_it_works_without_a_network_after_a_restart_of_the_browser(
 ) -> None:
     server = SoftTokenServer(tmp_path_factory.mktemp("mortal"))
     server.start()
-    with phone(playwright, tmp_path / "profile") as before:
+    with phone(playwright, tmp_path / "profile", whole=True) as before:
         before.page.goto(server.origin)
         token_id = set_up_by_pin(before.page)
         wait_until_offline_works(before.page)
     server.stop()  # from here on there is no server any more
-    with phone(playwright, tmp_path / "profile") as after:
+    with phone(playwright, tmp_path / "profile", whole=True) as after:
         after.page.goto(server.origin)
         see(after.page, "locked")
         after.context.set_offline(True)
@@ -156,7 +156,7 @@ def test_no_raw_seed_is_anywhere_in_the_profile(
     playwright: Playwright, server: SoftTokenServer, tmp_path: Path, way: str
 ) -> None:
     profile = tmp_path / "profile"
-    with phone(playwright, profile) as one:
+    with phone(playwright, profile, whole=True) as one:
         one.passkeys()
         one.page.goto(server.origin)
         if way == "pin":
@@ -177,7 +177,7 @@ def test_the_search_of_the_profile_finds_what_a_page_stores_in_clear(
 ) -> None:
     """The proof that the test above can fail; and why a non-extractable key is not good enough."""
     seed = bytes(range(100, 120))
-    with phone(playwright, tmp_path / "profile") as one:
+    with phone(playwright, tmp_path / "profile", whole=True) as one:
         one.page.goto(server.origin)
         one.page.evaluate(
             """async (seed) => {
@@ -254,7 +254,7 @@ def test_too_many_new_tokens_are_refused_with_an_explanation(
     server = SoftTokenServer(tmp_path_factory.mktemp("stingy"), "tokens_per_address = 1")
     server.start()
     try:
-        with phone(playwright, tmp_path / "profile") as one:
+        with phone(playwright, tmp_path / "profile", whole=True) as one:
             one.page.goto(server.origin)
             set_up_by_pin(one.page)
             one.page.locator("#token [data-new-token]").click()

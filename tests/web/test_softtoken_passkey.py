@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftTokenServer
 
 @pytest.fixture
 def own(playwright: Playwright, tmp_path: Path, server: SoftTokenServer) -> Iterator[Phone]:
-    with phone(playwright, tmp_path / "profile") as one:
+    with phone(playwright, tmp_path / "profile", whole=True) as one:
         one.page.goto(server.origin)
         one.page.locator("#setup").wait_for()
         yield one

@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftTokenServer
 
 @pytest.fixture
 def own(playwright: Playwright, tmp_path: Path) -> Iterator[Phone]:
-    with phone(playwright, tmp_path / "profile") as one:
+    with phone(playwright, tmp_path / "profile", whole=True) as one:
         yield one
         assert one.errors == []
 
