@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from otp_core.accounts import Desk
 from otp_core.accounts.verifier_teller import VerifierTeller
@@ -47,11 +48,13 @@ from otp_core.tally import Tally
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
 from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
-from otp_core.verifier.vip.client import VipClient
 from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
 from sekisho.shadow import make_shadow
 from sekisho.verifiers import Patterns, make_verifiers
+
+if TYPE_CHECKING:
+    from otp_core.verifier.vip.client import VipClient
 
 BUSY_SECONDS = 0.1
 """Seconds for which the server waits for another process's write lock. Its loop stands still meanwhile; the login queue
