@@ -48,6 +48,7 @@ from otp_core.tally import Tally
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
 from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
+from sekisho.directories import make_directory
 from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
 from sekisho.shadow import make_shadow
@@ -251,14 +252,19 @@ def explaining(settings: Settings, store: Store) -> Iterator[Explainer]:
     )
     local = LocalPassword(reader, pool, cost_of(settings), lambda *_: None)
     factors: dict[str, FirstFactor] = {LOCAL_PASSWORD: local}
+    directories: dict[str, Directory] = {}
     for section in settings.first_factors:
         if section.type == "local":
             factors[section.name] = local
         elif section.type == "none":
             factors[section.name] = Unasked()
+        elif section.type == "ldap":
+            directories[section.name] = make_directory(section)
     try:
-        yield Explainer(reader, _evaluator(settings, store), factors, throttles, fingerprint, at)
+        yield Explainer(reader, _evaluator(settings, store), factors, throttles, fingerprint, at, directories)
     finally:
+        for directory in directories.values():
+            directory.close()
         table.close()
         pool.close()
         reader.close()

@@ -6,6 +6,7 @@ file, no password hash is renewed, and no other server is asked about a code. It
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from otp_core.authentication.dry_run import (
 )
 from otp_core.authentication.queue import LoginQueue
 from otp_core.clock import GuardedClock
-from otp_core.first_factor import FirstFactor
+from otp_core.first_factor import Accounts, FirstFactor
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.lockout import seconds_to_wait
@@ -34,12 +35,14 @@ from otp_core.login.table import FINDING_TEXT, Finding
 from otp_core.model import (
     Accept,
     Attempt,
+    BackendSilent,
     Kind,
     LoginRecord,
     LoginToken,
     Mode,
     OtpUse,
     Silence,
+    StoreUnavailable,
     Verdict,
 )
 from otp_core.otp import Fit, is_code, normalise_code, step_at
@@ -120,7 +123,8 @@ class Throttles:
 
 class Explainer:
     """``passwords``: the first factors by name, without those that would ask a server elsewhere. ``at``: the moment
-    (ms) at which everything is looked at. Belongs to one event loop."""
+    (ms) at which everything is looked at. ``accounts``: as the authenticator's; they are asked whose name it is, and
+    about no password. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -130,24 +134,43 @@ class Explainer:
         throttles: Throttles,
         fingerprint: Callable[..., int],
         at: int,
+        accounts: Mapping[str, Accounts] | None = None,
     ) -> None:
+        self._accounts = accounts
         self._reader, self._evaluator, self._passwords = reader, evaluator, passwords
         self._throttles, self._fingerprint, self._at = throttles, fingerprint, at
 
     async def explain(self, asked: Asked) -> Explanation:
         """What this login would be answered. Raises StoreUnavailable."""
+        typed = asked.customer
+        try:
+            asked = asked._replace(customer=await self._contract_id(asked))
+        except StoreUnavailable:
+            raise
+        except BackendSilent as error:
+            return Explanation(asked, (Round("", Silence(str(error)), None, str(error)),))
         batch = ReadingBatch(self._reader)
         authenticator = self._authenticator(asked, batch)
         try:
-            if asked.policy.fold_case:
-                asked = asked._replace(customer=await authenticator.in_stored_case(asked.customer))
             record = await self._reader.login_record(asked.customer)
             tokens = self._fits(record, asked.code)
             passwords = self._passwords_counted(asked, authenticator.counted_as(asked.attempt))
             rounds = await Conversation(asked, authenticator).hold()
         finally:
             await authenticator.close()
-        return self._explained(asked, rounds, record, tokens, passwords, batch.decision)
+        found = self._explained(asked, rounds, record, tokens, passwords, batch.decision)
+        if asked.customer == typed:
+            return found
+        return replace(found, notes=(*found.notes, f"{typed} was typed, and this is the customer {asked.customer}"))
+
+    async def _contract_id(self, asked: Asked) -> str:
+        """Whose name was typed, as the login itself finds out. Raises BackendSilent."""
+        authenticator = self._authenticator(asked, ReadingBatch(self._reader), self._accounts)
+        try:
+            deadline = asyncio.get_running_loop().time() + asked.seconds
+            return (await authenticator.with_contract_id(asked.attempt._replace(deadline=deadline))).customer
+        finally:
+            await authenticator.close()
 
     async def answer_to(self, attempt: Attempt, *, right_elsewhere: bool) -> Wouldbe:
         """What this request alone would be answered. ``right_elsewhere``: what a server elsewhere, which is not asked,
@@ -173,11 +196,18 @@ class Explainer:
         throttle, station = self._throttles.passwords, counted_station(asked.attempt)
         return throttle.failures(name, station), throttle.seconds_to_wait(name, station)
 
-    def _authenticator(self, asked: Asked, batch: ReadingBatch) -> Authenticator:
-        """The server's, with a batch that writes nothing."""
-        return self._put_together(first_factors_for(asked, self._passwords, self._reader), batch)
+    def _authenticator(
+        self, asked: Asked, batch: ReadingBatch, accounts: Mapping[str, Accounts] | None = None
+    ) -> Authenticator:
+        """The server's, with a batch that writes nothing. Without ``accounts`` a name is the contract ID."""
+        return self._put_together(first_factors_for(asked, self._passwords, self._reader), batch, accounts)
 
-    def _put_together(self, factors: Mapping[str, FirstFactor], batch: ReadingBatch) -> Authenticator:
+    def _put_together(
+        self,
+        factors: Mapping[str, FirstFactor],
+        batch: ReadingBatch,
+        accounts: Mapping[str, Accounts] | None = None,
+    ) -> Authenticator:
         clock = GuardedClock(lambda: self._at / 1000)
         queue = LoginQueue(batch, self._evaluator, clock, Ids())
         return Authenticator(
@@ -189,6 +219,7 @@ class Explainer:
             self._fingerprint,
             clock.now,
             stations=self._throttles.stations,
+            accounts=accounts,
         )
 
     def _explained(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -285,3 +287,19 @@ def test_the_metrics_tell_how_the_directory_answers_and_name_no_customer(sekisho
         assert time.monotonic() < end, [one for one in wanted if one not in said]
         time.sleep(0.2)
     assert "taro" not in said
+
+
+def test_an_explanation_finds_out_whose_name_it_is_as_the_login_does(sekisho: Sekisho, server: Slapd) -> None:
+    def explained(client: str, name: str) -> str:
+        command = [sys.executable, "-m", "sekisho", "--config", str(sekisho.config), "explain", "login", name]
+        done = subprocess.run([*command, "--client", client], capture_output=True, timeout=60, check=False)
+        return (done.stdout + done.stderr).decode()
+
+    holder(sekisho, "K-0003", token=False)
+    before = len(server.binds(dn_of("jiro")))
+    for typed in ("jiro", "BANK\\jiro"):
+        said = explained("by attribute", typed)
+        assert "K-0003" in said and "Access-Accept" in said, said
+        assert f"{typed} was typed, and this is the customer K-0003" in said
+    assert "unknown customer" in explained("by attribute", "nobody-of-the-directory")
+    assert len(server.binds(dn_of("jiro"))) == before, "nobody is bound as the customer"
