@@ -26,6 +26,7 @@ FED_BY = {
     r"make -C pam_module": "tests/pam/test_module.py",
     r"\$ echo |Received Access-Reject|\.venv/bin/sekisho --config demo": "tests/journeys/test_demo.py",
     r"sekisho pam-offline": "tests/pam/test_offline.py",
+    r"eap \{|server inner-tunnel \{": "tests/upstreams/test_eap.py",
     r"auth +required +pam_sss": "tests/pam/test_first_factor.py",
     r"scrape_configs:": "tests/journeys/test_metrics.py",
     r"rule_files:": "tests/test_alert_rules.py",

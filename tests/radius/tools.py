@@ -17,6 +17,7 @@ _PACKAGES = {
     "freeradius": "freeradius",
     "oathtool": "oathtool",
     "pamtester": "pamtester",
+    "eapol_test": "eapoltest",
     "libpam_wrapper.so": "libpam-wrapper",
     "pam_radius_auth.so": "libpam-radius-auth",
 }
