@@ -78,6 +78,10 @@ class Process:
         """User and system time of all threads, of living children, and of those already waited for."""
         return sum(_cpu_seconds(pid) for pid in self.family())
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it to the process itself."""
+        self._child.send_signal(number)
+
     def memory(self) -> Memory:
         family = [_status(pid) for pid in self.family()]
         return Memory(

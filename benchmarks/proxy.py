@@ -30,7 +30,7 @@ PEER, RELAY, WITH_CODE = "FreeRADIUS as a proxy, no code", "Sekisho, bare relay"
 TARGET, LEVEL = 0.5, 256
 """The share of PEER's logins that WITH_CODE has to reach, at so many requests under way."""
 
-_PASSWORD = b"correct horse"
+PASSWORD = b"correct horse"
 _CUSTOMERS = 60_000
 
 _HEAD = """
@@ -65,7 +65,7 @@ thread pool {
 }
 """
 
-_BEHIND = ConfigText(
+BEHIND = ConfigText(
     _HEAD
     + """
 proxy_requests = no
@@ -228,8 +228,8 @@ def _contenders(folder: Path, product: Product) -> Iterator[list[Contender]]:
     for name in ("behind", "front", "sekisho"):
         (folder / name).mkdir(mode=0o700)
     with (
-        _freeradius(folder / "behind", _BEHIND, behind),
-        _freeradius(folder / "front", _PROXY, front, behind) as proxy,
+        running(folder / "behind", BEHIND, behind),
+        running(folder / "front", _PROXY, front, behind) as proxy,
         product.serve(product.store(_CUSTOMERS), folder / "sekisho", more, workers=2) as serving,
     ):
         port = serving.doors["code"].port
@@ -242,11 +242,11 @@ def _contenders(folder: Path, product: Product) -> Iterator[list[Contender]]:
 
 
 def _password(number: int, step: int) -> Credential:
-    return Credential(tokens.contract_id(number), _PASSWORD)
+    return Credential(tokens.contract_id(number), PASSWORD)
 
 
 def _both(number: int, step: int) -> Credential:
-    return Credential(tokens.contract_id(number), _PASSWORD + tokens.code(tokens.seed(number), step))
+    return Credential(tokens.contract_id(number), PASSWORD + tokens.code(tokens.seed(number), step))
 
 
 def _upstream(behind: Door) -> str:
@@ -277,7 +277,7 @@ relay = true
 
 
 @contextmanager
-def _freeradius(folder: Path, config: ConfigText, door: Door, behind: Door | None = None) -> Iterator[Process]:
+def running(folder: Path, config: ConfigText, door: Door, behind: Door | None = None) -> Iterator[Process]:
     facts = {
         "folder": str(folder),
         "threads": str(max(2, os.cpu_count() or 2)),

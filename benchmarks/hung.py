@@ -1,0 +1,165 @@
+"""One hung upstream of three: what the logins of the other two feel of it.
+
+`python -m benchmarks.hung`. Three clients, each with a RADIUS server of its own behind Sekisho (mode password, the bare
+relay), are asked at a steady rate, all at once. In every other run the third one's server is stopped by SIGSTOP: its
+socket takes requests and nobody answers. Compared is the 99th percentile of the other two, hung against well, within
+each round; nothing of theirs may be lost. On a machine that others use, the rounds differ more than that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import signal
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import machine, tokens
+from benchmarks.load import Aim, Credential, Door, Load, LoadGenerator, build
+from benchmarks.processes import Process, Unusable, free_port, workplace
+from benchmarks.proxy import BEHIND, PASSWORD, running
+from benchmarks.sekisho import Product
+
+TARGET = 1.10
+"""How much longer the others' 99th percentile may be, as a median over the rounds."""
+
+_CUSTOMERS = 6_000
+_WELL, _HUNG = "all three answer", "the third hangs"
+
+
+class Arrangement(NamedTuple):
+    """Three doors of one Sekisho, in order, and the server behind the third."""
+
+    doors: list[Door]
+    third: Process
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hung", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds (7)")
+    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="of each run (4)")
+    parser.add_argument("--rate", type=float, default=200.0, metavar="R", help="logins a second at each door (200)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("out"), metavar="DIR", help="for results")
+    parser.add_argument("--sekisho", type=Path, metavar="FILE", help="the product's command (default: this Python's)")
+    options = parser.parse_args(words)
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        with workplace(options.out) as folder, _arranged(folder, Product(folder, options.sekisho)) as arranged:
+            results = _measure(folder, arranged, options.rounds, options.seconds, options.rate)
+    except Unusable as problem:
+        print(f"not measured: {problem}", file=sys.stderr)
+        return 2
+    (options.out / "hung.json").write_text(json.dumps(results, indent=1) + "\n")
+    _print(results)
+    return 0 if results["met"] else 1
+
+
+def _measure(folder: Path, arranged: Arrangement, rounds: int, seconds: float, rate: float) -> dict[str, Any]:
+    facts, generator = machine.facts(folder), LoadGenerator(folder)
+    found: dict[str, list[list[Load]]] = {_WELL: [], _HUNG: []}
+    _run(generator, arranged, seconds, rate)  # not counted: it warms up
+    for number in range(rounds):
+        for name in (_WELL, _HUNG) if number % 2 == 0 else (_HUNG, _WELL):
+            with _stopped(arranged.third) if name == _HUNG else ExitStack():
+                loads = _run(generator, arranged, seconds, rate)
+            found[name].append(loads)
+            said = ", ".join(f"{one.accepted} of {one.sent}, p99 {one.p99_us / 1000:.1f} ms" for one in loads)
+            print(f"{name:18} {said}", file=sys.stderr)
+    return _results(facts, found)
+
+
+def _results(facts: dict[str, Any], found: dict[str, list[list[Load]]]) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = []
+    for door in (0, 1):
+        well, hung = ([loads[door] for loads in found[name]] for name in (_WELL, _HUNG))
+        ratios = [one.p99_us / other.p99_us for one, other in zip(hung, well, strict=True)]
+        rows.append(
+            {
+                "door": door + 1,
+                "well_p99_us": statistics.median(one.p99_us for one in well),
+                "hung_p99_us": statistics.median(one.p99_us for one in hung),
+                "ratio": statistics.median(ratios),
+                "ratios": ratios,
+                "lost": sum(one.sent - one.accepted for one in (*well, *hung)),
+            }
+        )
+    answered = sum(loads[2].accepted for loads in found[_HUNG])
+    met = all(row["ratio"] <= TARGET and not row["lost"] for row in rows) and not answered
+    return {"machine": facts, "rows": rows, "accepted_while_hung": answered, "target": TARGET, "met": met}
+
+
+def _run(generator: LoadGenerator, arranged: Arrangement, seconds: float, rate: float) -> list[Load]:
+    aims = [Aim(door, rate=rate, seconds=seconds, timeout=2.0, tries=2) for door in arranged.doors]
+    wanted = min(int(rate * seconds), _CUSTOMERS // 3)
+    packets = [
+        build(aim, [Credential(tokens.contract_id(3 * one + at), PASSWORD) for one in range(wanted)])
+        for at, aim in enumerate(aims)
+    ]
+    underway = [generator.start(aim, load) for aim, load in zip(aims, packets, strict=True)]
+    return [one.finish()[0] for one in underway]
+
+
+@contextmanager
+def _stopped(process: Process) -> Iterator[None]:
+    process.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.signal(signal.SIGCONT)
+
+
+@contextmanager
+def _arranged(folder: Path, product: Product) -> Iterator[Arrangement]:
+    behind = [Door(free_port(), "127.0.0.1", secrets.token_hex(16).encode()) for _ in range(3)]
+    doors = [Door(0, f"127.0.0.{31 + at}", secrets.token_hex(16).encode()) for at in range(3)]
+    more = "".join(_tables(at, there, door) for at, (there, door) in enumerate(zip(behind, doors, strict=True)))
+    (folder / "sekisho").mkdir(mode=0o700)
+    with ExitStack() as stack:
+        servers = []
+        for at, there in enumerate(behind):
+            own = folder / f"behind-{at}"
+            own.mkdir(mode=0o700)
+            servers.append(stack.enter_context(running(own, BEHIND, there)))
+        store = product.store(_CUSTOMERS)
+        serving = stack.enter_context(product.serve(store, folder / "sekisho", more, workers=2))
+        port = serving.doors["code"].port
+        yield Arrangement([Door(port, one.source, one.secret) for one in doors], servers[2])
+
+
+def _tables(at: int, there: Door, door: Door) -> str:
+    return f"""
+[[upstreams]]
+name = "behind-{at}"
+servers = ["127.0.0.1:{there.port}"]
+secret = "{there.secret.decode()}"
+[[first_factors]]
+name = "behind-{at}"
+type = "radius"
+upstream = "behind-{at}"
+[[radius.clients]]
+name = "door-{at}"
+network = "{door.source}/32"
+secret = "{door.secret.decode()}"
+mode = "password"
+reject_delay = 0
+first_factor = "behind-{at}"
+"""
+
+
+def _print(results: dict[str, Any]) -> None:
+    print(f"{'':8}{'p99 well, ms':>14}{'hung, ms':>10}{'ratio':>8}{'lost':>6}")
+    for row in results["rows"]:
+        print(
+            f"door {row['door']:<3}{row['well_p99_us'] / 1000:>14.2f}{row['hung_p99_us'] / 1000:>10.2f}"
+            f"{row['ratio']:>8.2f}{row['lost']:>6}"
+        )
+    print(f"target: at most {TARGET}, nothing lost: {'met' if results['met'] else 'missed'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
