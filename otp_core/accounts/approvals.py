@@ -15,7 +15,7 @@ from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
-from otp_core.model import LoginRecord
+from otp_core.model import LoginRecord, Role
 from otp_core.sealing import KeyProblem
 from otp_core.store import approvals as statements
 from otp_core.store.api_keys import API_KEY_ACTOR, maker_of
@@ -152,6 +152,7 @@ class ApprovalService:
             kind, about = KINDS[found.act], self.about(found)
             self._transactions.check_may(principal, kind.act, found.customer)
             self._staff(work, principal)
+            self._check_account(work, found, principal)
             self._check_decider(work, found)
             if kind.seen(work, about) != found.seen:
                 raise Refused(Refusal.NOT_NOW, f"the {kind.subject} has changed since it was asked: ask again")
@@ -221,6 +222,14 @@ class ApprovalService:
         holder = staff_of_account(work.connection, found.customer) if found.customer else None
         if holder is not None and holder.name == name:
             raise Refused(Refusal.NOT_PERMITTED, "it is about the account of whoever decides: somebody else has to")
+
+    @staticmethod
+    def _check_account(work: Work, found: Approval, principal: Principal) -> None:
+        """An account that staff has begun to sign in with since is acted on as any such account: by an administrator,
+        and by nobody on their own."""
+        holder = staff_of_account(work.connection, found.customer) if found.customer else None
+        if holder is not None and (principal.role != Role.ADMINISTRATOR or holder.name == principal.name):
+            raise Refused(Refusal.NOT_PERMITTED, f"{holder.name} of the staff signs in with this account")
 
     def _check_decider(self, work: Work, found: Approval) -> None:
         """Whoever has approved may approve today."""

@@ -137,6 +137,20 @@ def test_nobody_approves_a_permit_for_the_account_they_sign_in_with(bank: Bank) 
     assert "account" in str(refused(lambda: bank.desk.approvals.decide(request, ito, approve=True)))
 
 
+def test_an_account_that_became_staffs_meanwhile_is_an_administrators_to_act_on(bank: Bank) -> None:
+    bank.customer("clerk-1")
+    bank.desk.enrolment.report_lost("clerk-1", STAFF)
+    sato = acting("sato", Role.OPERATOR, "phone lost")
+    request = bank.desk.approvals.ask("permit-reissue", "clerk-1", sato)
+    bank.desk.approvals.decide(request, KATO, approve=True)
+    bank.desk.staff.add("ito", Role.ADMINISTRATOR, STAFF, account="clerk-1")
+    assert "signs in with this account" in str(refused(lambda: bank.desk.carry_out(request, sato)))
+    bank.desk.approvals.withdraw(request, sato)
+    again = bank.desk.approvals.ask("permit-reissue", "clerk-1", ADA)
+    bank.desk.approvals.decide(again, KATO, approve=True)
+    bank.desk.carry_out(again, ADA)
+
+
 def test_whoever_has_made_a_programs_key_does_not_approve_what_it_asks_for(bank: Bank) -> None:
     bank.desk.carry_out(approved(bank, CRM), ADA)
     bank.customer()
