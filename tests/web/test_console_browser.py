@@ -130,6 +130,7 @@ PAGES = (
     "/dashboard",
     "/approvals",
     "/staff",
+    "/api-keys",
     "/me",
     "/help",
     "/confirm?to=/me",
