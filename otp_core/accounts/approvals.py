@@ -13,6 +13,7 @@ from otp_core.accounts.lifecycle import Move
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
+from otp_core.accounts.sign_on import least_role
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.model import LoginRecord, Role
@@ -254,11 +255,11 @@ class ApprovalService:
 
     @staticmethod
     def _staff(work: Work, principal: Principal) -> StaffRecord:
-        """Whoever acts, as they are now."""
+        """Whoever acts, as they are now. A session by single sign-on may have less than their role, never more."""
         record = staff_record(work.connection, principal.name)
         if record is None or record.disabled_at is not None:
             raise Refused(Refusal.NOT_PERMITTED, f"{principal.name} is no member of staff")
-        if record.role != principal.role:
+        if least_role(principal.role, record.role) != principal.role:
             raise Refused(Refusal.NOT_PERMITTED, f"{principal.name} has another role now")
         return record
 

@@ -190,6 +190,15 @@ def test_a_role_that_was_lost_since_carries_nothing_out(bank: Bank) -> None:
     assert "another role now" in str(refused(stale)), "a session's role of before counts for nothing"
 
 
+def test_a_session_with_less_than_its_owners_role_does_what_that_role_may(bank: Bank) -> None:
+    """By single sign-on, an administrator as a supervisor: approves, but asks for nothing that takes more."""
+    narrowed = acting("ben", Role.SUPERVISOR, "by single sign-on")
+    request = ask(bank, ADD)
+    bank.desk.approvals.decide(request, narrowed, approve=True)
+    assert isinstance(bank.desk.carry_out(request, ADA).made, StaffLink)
+    assert refused(lambda: ask(bank, DISABLE, narrowed)).refusal is Refusal.NOT_PERMITTED
+
+
 def test_what_somebody_approved_who_may_not_any_more_is_withdrawn(bank: Bank) -> None:
     request = approved(bank, ADD)
     bank.desk.staff.set_role("kato", Role.OPERATOR, STAFF)
