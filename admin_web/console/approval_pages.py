@@ -110,12 +110,25 @@ def _api_key_done(done: CarriedOut, _customer: int | None) -> Outcome:
     return Outcome("/api-keys", Notice("api-key-revoked", {"name": name}))
 
 
+def _import_facts(about: About) -> list[Fact]:
+    asked = about.payload
+    facts = [
+        Fact(_("File"), str(asked["name"])),
+        Fact(_("Size"), Said(_("%(size)s octets"), {"size": f"{asked['size']:,}"})),
+        Fact(_("New"), f"{asked['new']:,}"),
+        Fact(_("In the store already, left as they are"), f"{asked['skipped']:,}"),
+        Fact(_("First rows"), ", ".join(asked["names"])),
+    ]
+    return facts + ([Fact(_("Verifier"), asked["verifier"])] if asked["verifier"] else [])
+
+
 _STAFF_TITLES = {
     StaffDo.ADD: _("Add %(name)s to the staff"),
     StaffDo.ROLE: _("Change the role of %(name)s"),
     StaffDo.DISABLE: _("Disable %(name)s"),
     StaffDo.RESET: _("Begin anew with %(name)s"),
 }
+_IMPORTS = {"customers": _("Import customers from %(file)s"), "tokens": _("Import tokens from %(file)s")}
 
 REQUEST_PAGES: Mapping[str, RequestPage] = {
     "permit-reissue": RequestPage(
@@ -138,5 +151,12 @@ REQUEST_PAGES: Mapping[str, RequestPage] = {
         _("It is done now. A new key is shown on the next page, once."),
         _api_key_done,
         (Event.API_KEY_CREATED, Event.API_KEY_REVOKED),
+    ),
+    "import": RequestPage(
+        lambda about: Said(_IMPORTS[about.payload["kind"]], {"file": str(about.payload["name"])}),
+        _import_facts,
+        _("The file is looked at once more, and then imported. Its page shows how far it is."),
+        lambda done, _customer: Outcome(f"/imports/{done.made}", Notice("import-begun")),
+        (Event.IMPORT_BEGUN,),
     ),
 }

@@ -6,17 +6,30 @@ sends a used one, and nothing is done twice.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from admin_web.console.rendering import form_key
-from admin_web.console.routes import CONFIRM_SECONDS, Call, Form, Open, Outcome, Page, Route, needs_confirmation
+from admin_web.console.routes import (
+    CONFIRM_SECONDS,
+    Call,
+    Form,
+    Open,
+    Outcome,
+    Page,
+    Route,
+    Submit,
+    Upload,
+    needs_confirmation,
+)
 from admin_web.console.sessions import StaffSessions
 from admin_web.http.security import form_of, is_same_text
+from admin_web.http.upload import UPLOAD_SECONDS, FileTooLarge, upload_of
 from otp_core.accounts import Desk, StaffSession
 from otp_core.accounts.permissions import is_allowed
 from otp_core.store.retry import retry_while_busy
@@ -27,6 +40,9 @@ TOUCH_SECONDS = 30
 _USED_KEYS = 50
 """Used keys that a session remembers."""
 
+_UPLOADS_AT_ONCE = 2
+"""Files that are received at the same time, each in memory; further ones wait."""
+
 _EXPIRED = "session-expired"
 
 
@@ -35,6 +51,7 @@ class Gate:
 
     def __init__(self, desk: Desk, sessions: StaffSessions, fingerprint: Callable[..., int]) -> None:
         self._desk, self._sessions, self._fingerprint = desk, sessions, fingerprint
+        self._uploads = asyncio.Semaphore(_UPLOADS_AT_ONCE)
 
     def add(self, app: web.Application, route: Route) -> None:
         """Add a route to the application, with its handler behind the gate."""
@@ -45,6 +62,8 @@ class Gate:
                 app.router.add_get(route.path, self._page(route), allow_head=False)
             case Form():
                 app.router.add_post(route.path, self._form(route))
+            case Upload():
+                app.router.add_post(route.path, self._upload(route))
 
     def _page(self, route: Page) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -65,18 +84,51 @@ class Gate:
             form = await form_of(request, route.longest)
             async with self._sessions.lock(request):
                 session = self._admitted(request, route)
-                key = form.get("key", "")
-                if not is_same_text(key, form_key(self._fingerprint, session, request.path, key[:16])):
-                    raise web.HTTPForbidden
-                used = [str(one) for one in session.data.get("used", [])]
-                if key in used:
-                    outcome = Outcome(self._back(request), data={"notice": ["already", {}]})
-                else:
-                    outcome = await route.handler(Call(request, session, form))
-                await self._remember(session, outcome, [*used, key][-_USED_KEYS:])
+                self._check_key(request, session, form)
+                outcome = await self._once(session, Call(request, session, form), route.handler)
             raise web.HTTPSeeOther(outcome.location)
 
         return handle
+
+    def _upload(self, route: Upload) -> Handler:
+        """Session, role, confirmation and key are looked at before the file is read. While it comes the session's other
+        pages go on; what has become of the session meanwhile is looked at again."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            most, sender, file = route.most(), self._admitted(request, route), None
+            form: dict[str, str] = {}
+
+            def check(fields: Mapping[str, str]) -> None:
+                form.update(fields)
+                self._check_key(request, sender, fields)
+
+            try:
+                async with asyncio.timeout(UPLOAD_SECONDS), self._uploads:
+                    _, file = await upload_of(request, most, check)
+            except FileTooLarge:
+                pass
+            async with self._sessions.lock(request):
+                session = self._admitted(request, route)
+                outcome = await self._once(session, Call(request, session, form, file), route.handler)
+            raise web.HTTPSeeOther(outcome.location)
+
+        return handle
+
+    def _check_key(self, request: web.Request, session: StaffSession, form: Mapping[str, str]) -> None:
+        """Raises HTTPForbidden for a form that is none of ours."""
+        key = form.get("key", "")
+        if not is_same_text(key, form_key(self._fingerprint, session, request.path, key[:16])):
+            raise web.HTTPForbidden
+
+    async def _once(self, session: StaffSession, call: Call, handler: Submit) -> Outcome:
+        """What a form comes to, the first time that its key is used."""
+        key, used = call.form["key"], [str(one) for one in session.data.get("used", [])]
+        if key in used:
+            outcome = Outcome(self._back(call.request), data={"notice": ["already", {}]})
+        else:
+            outcome = await handler(call)
+        await self._remember(session, outcome, [*used, key][-_USED_KEYS:])
+        return outcome
 
     async def _remember(self, session: StaffSession, outcome: Outcome, used: list[str]) -> None:
         data = {**session.data, **outcome.data, "used": used}
@@ -94,7 +146,7 @@ class Gate:
             return "/".join(parts[:3])
         return "/" if parts[1] == "leave" else f"/{parts[1]}"
 
-    def _admitted(self, request: web.Request, route: Page | Form) -> StaffSession:
+    def _admitted(self, request: web.Request, route: Page | Form | Upload) -> StaffSession:
         """The session of somebody who may use the route now. Raises HTTPSeeOther to the sign-in or to the page that
         asks for a confirmation, HTTPForbidden for a role that may not."""
         session = self._sessions.session(request)

@@ -153,6 +153,19 @@ MESSAGES: dict[str, Message] = {
         _("Enter two codes that follow one another, as digits only, all of them (usually 6)."), field="first"
     ),
     "search-failed": Message(_("The inventory could not be looked through. The log of the server says why.")),
+    # Imports
+    "file-missing": Message(_("Choose the file."), field="file"),
+    "file-too-large": Message(
+        _(
+            "The file is larger than %(most)s MB. Import it by the command line, or in parts; console.import_megabytes "
+            "in the settings says how large it may be."
+        ),
+        field="file",
+    ),
+    "import-kept": Message(_("The file was received, and is being checked."), error=False),
+    "import-begun": Message(_("The import has begun. You may leave this page."), error=False),
+    "import-asked": Message(_("Asked for: now another person has to approve it."), error=False),
+    "import-withdrawn": Message(_("The file was deleted. Nothing was imported."), error=False),
     # Refusals by the desk
     "not-now": Message(_("Not possible now: the state has changed meanwhile, or this was done already.")),
     "not-permitted": Message(_("You may not do this. If you asked for it, another person has to decide.")),

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from admin_web.http.security import SOURCE
+from admin_web.http.upload import UploadedFile
 from otp_core.accounts import Act, Principal, StaffSession
 
 CONFIRM_SECONDS = 300
@@ -28,9 +29,12 @@ DANGEROUS = frozenset(
         Act.APPROVE,
         Act.MANAGE_STAFF,
         Act.MANAGE_API_KEYS,
+        Act.IMPORT_CUSTOMERS,
+        Act.IMPORT_TOKENS,
     }
 )
-"""Acts that open an account to somebody, or take a protection away: also the address that notices go to."""
+"""Acts that open an account to somebody, or take a protection away: also the address that notices go to, and an import,
+which binds tokens without a code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Call:
     request: web.Request
     session: StaffSession
     form: Mapping[str, str] = field(repr=False)
+    file: UploadedFile | None = field(default=None, repr=False)
+    """What came with an Upload."""
 
     @property
     def source(self) -> str:
@@ -97,6 +103,17 @@ class Form(NamedTuple):
     """Characters of a field at most."""
 
 
+class Upload(NamedTuple):
+    """POST: a form with a file."""
+
+    path: str
+    act: Act
+    handler: Submit
+    most: Callable[[], int]
+    """Octets of the file at most."""
+    confirmed: bool = False
+
+
 class Open(NamedTuple):
     """A route for who has not signed in. ``method``: GET or POST."""
 
@@ -105,9 +122,9 @@ class Open(NamedTuple):
     handler: Public
 
 
-Route = Page | Form | Open
+Route = Page | Form | Upload | Open
 
 
-def needs_confirmation(route: Page | Form) -> bool:
+def needs_confirmation(route: Page | Form | Upload) -> bool:
     """Whether the route asks for passkey or code again."""
     return route.confirmed or route.act in DANGEROUS

@@ -103,6 +103,7 @@ class ConsoleSettings(HttpSection):
     )
     idle_seconds: int = count(900, 60, 3600, "Seconds without a click until a session of staff ends.")
     session_seconds: int = count(28_800, 300, 86_400, "Seconds until a session of staff ends in any case.")
+    import_megabytes: int = count(20, 1, 200, "Size of a file that is imported on a page, in millions of octets.")
     approvals: tuple[ApprovedAct, ...] = Field(
         default=("permit-reissue", "import", "bulk", "staff", "api-key"),
         description="Acts that a second person has to approve; `[]` where one person is the whole staff.",

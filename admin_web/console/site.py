@@ -16,6 +16,7 @@ from admin_web.console.dashboard import DashboardPages
 from admin_web.console.find import FindPages
 from admin_web.console.forecasts import ForecastPages
 from admin_web.console.gate import Gate
+from admin_web.console.imports import ImportPages
 from admin_web.console.lists import ListPages
 from admin_web.console.new_token import NewTokenPages
 from admin_web.console.oidc.asking import Asking
@@ -24,7 +25,7 @@ from admin_web.console.oidc.pages import SignOnPages
 from admin_web.console.own import OwnPages
 from admin_web.console.passkeys import LONGEST_ANSWER, Passkeys
 from admin_web.console.rendering import ConsoleRenderer
-from admin_web.console.routes import Form, Open, Page, Route
+from admin_web.console.routes import Form, Open, Page, Route, Upload
 from admin_web.console.sessions import StaffSessions
 from admin_web.console.settings import ConsoleSettings
 from admin_web.console.sign_in import SignIn
@@ -72,6 +73,7 @@ class ConsoleSite:
         self._dashboard = DashboardPages(queries, self._renderer, settings)
         self._token_search = TokenSearchPages(services, queries, self._renderer)
         self._tokens = TokenPages(services, queries, self._renderer)
+        self._imports = ImportPages(services, queries, self._renderer, settings)
         self._clients = ClientPages(queries, self._renderer, settings)
         self._forecasts = ForecastPages(services, queries, self._renderer, settings)
         self._staff = StaffPages(services, queries, self._renderer, settings)
@@ -90,6 +92,7 @@ class ConsoleSite:
             *self._lists.routes(),
             *self._token_search.routes(),
             *self._tokens.routes(),
+            *self._imports.routes(),
             *self._clients.routes(),
             *self._forecasts.routes(),
             *self._dashboard.routes(),
@@ -129,8 +132,12 @@ class ConsoleSite:
 
     def application(self) -> web.Application:
         """The routes, with the security middleware outermost."""
+        uploads = frozenset(route.path for route in self.routes() if isinstance(route, Upload))
         policy = SitePolicy(
-            self._settings().public_origin, lambda: self._settings().trusted_proxies, self._renderer.error_page
+            self._settings().public_origin,
+            lambda: self._settings().trusted_proxies,
+            self._renderer.error_page,
+            reads_itself=lambda request: request.path in uploads,
         )
         app = web.Application(
             client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy), unavailable("console")]
@@ -140,8 +147,12 @@ class ConsoleSite:
         app.on_shutdown.append(self._token_search.close)
         app.on_shutdown.append(self._asking.close)
         app.on_shutdown.append(self._forecasts.close)
+        app.on_startup.append(self._imports.begin_task)
+        app.on_shutdown.append(self._imports.end_task)
         return app
 
     def sweep(self) -> bool:
-        """Delete some sessions that have ended; whether there were any. Raises StoreUnavailable, ClockWrong."""
-        return self._desk.staff_sessions.expire(self._sessions.limits) > 0
+        """Delete some sessions that have ended, and files that nobody has decided about; whether there were any. Raises
+        StoreUnavailable, ClockWrong."""
+        ended = self._desk.staff_sessions.expire(self._sessions.limits) > 0
+        return self._desk.file_imports.sweep() or ended

@@ -52,6 +52,16 @@ APPROVAL_STATES = {
     "done": _("carried out"),
     "expired": _("expired"),
 }
+FILE_STATES = {
+    "receiving": _("is being received"),
+    "checking": _("is being checked"),
+    "wrong": _("has errors, nothing was imported"),
+    "checked": _("waits to be decided"),
+    "writing": _("is being imported"),
+    "done": _("imported"),
+    "stopped": _("stopped"),
+    "withdrawn": _("deleted, nothing was imported"),
+}
 _MISSED = {
     ("step", "late"): _("correct code, %(number)s steps late"),
     ("step", "early"): _("correct code, %(number)s steps early"),
@@ -119,6 +129,10 @@ EVENTS = {
     "approval.withdrawn": _("request withdrawn"),
     "looked.at-customer": _("looked at"),
     "looked.through-customers": _("looked through customers"),
+    "import.kept": _("file brought for an import"),
+    "import.begun": _("import begun"),
+    "import.ended": _("import ended"),
+    "import.withdrawn": _("import withdrawn"),
     "api-key.created": _("API key made"),
     "api-key.revoked": _("API key revoked"),
     "seals.begun": _("seals begun"),
@@ -229,6 +243,10 @@ class Words:
     def why(self, reason: str) -> str:
         """The reason of an audit row."""
         return self._translate(reason) if reason in REASONS else reason
+
+    def file(self, state: str) -> str:
+        """Where a file to be imported has got to."""
+        return self._translate(FILE_STATES[state])
 
     def stranger(self, cause: str) -> str:
         """Why a datagram was no client's."""

@@ -79,7 +79,8 @@ class SitePolicy:
     ``origin``: scheme, host and port as browsers see them, from the settings. ``trusted_proxies``: asked at every
     request, so that a reload takes effect. ``content_security_policy``: the header, unless an answer brings its own.
     ``admit``: who may ask, in the place of the same-origin check, for a site that no cookie opens. ``path_for_log``:
-    what the log has of a path.
+    what the log has of a path. ``reads_itself``: whether the handler of this request reads the body, within limits and
+    a time of its own.
     """
 
     origin: str
@@ -88,6 +89,7 @@ class SitePolicy:
     content_security_policy: str = PAGE_POLICY
     admit: Admit | None = None
     path_for_log: Callable[[web.Request], str] = lambda request: logged_path(request)
+    reads_itself: Callable[[web.Request], bool] = lambda request: False
 
     def headers(self) -> dict[str, str]:
         """What every answer carries, unless it brings a Content-Security-Policy of its own."""
@@ -196,7 +198,7 @@ async def _answer(
     try:
         if (refused := await _refused(policy, request)) is not None:
             return refused
-        if request.method not in _SAFE_METHODS:
+        if request.method not in _SAFE_METHODS and not policy.reads_itself(request):
             async with asyncio.timeout(BODY_SECONDS):
                 await _read_body(request)
         if connection is not None:

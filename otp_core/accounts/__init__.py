@@ -3,7 +3,7 @@ with its audit row. Wrong codes count here as at every door; a refused act leave
 
 ``Desk`` is the way in: ``desk.customers``, ``.contract_ids``, ``.tokens``, ``.enrolment``, ``.devices``,
 ``.sessions``, ``.issuance``, ``.staff``, ``.staff_sessions``, ``.sign_on``, ``.approvals``,
-``.api_keys``, ``.kept_answers``, ``.looks``. It never speaks to a user, a socket or a
+``.file_imports``, ``.api_keys``, ``.kept_answers``, ``.looks``. It never speaks to a user, a socket or a
 browser.
 """
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from otp_core.accounts import api_key_changes, staff_changes
+from otp_core.accounts.file_imports import carry_out_import, file_seen, import_words
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
 from otp_core.accounts.results import Refusal, Refused
@@ -110,4 +111,7 @@ API_KEY = ApprovalKind(
     api_key_changes.words,
 )
 
-KINDS: Mapping[str, ApprovalKind] = {one.name: one for one in (PERMIT_REISSUE, STAFF, API_KEY)}
+IMPORT = ApprovalKind("import", Act.IMPORT_TOKENS, Subject.FILE, file_seen, carry_out_import, import_words)
+"""The desk asks again whether whoever it is may import a file of its kind."""
+
+KINDS: Mapping[str, ApprovalKind] = {one.name: one for one in (PERMIT_REISSUE, STAFF, API_KEY, IMPORT)}

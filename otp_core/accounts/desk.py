@@ -17,6 +17,7 @@ from otp_core.accounts.contract_ids import ContractIdService
 from otp_core.accounts.customers import CustomerService
 from otp_core.accounts.devices import DeviceService
 from otp_core.accounts.enrolment import EnrolmentService
+from otp_core.accounts.file_imports import FileImportService
 from otp_core.accounts.issuance import IssuanceService
 from otp_core.accounts.kept_answers import KeptAnswerService
 from otp_core.accounts.looks import Looks
@@ -70,6 +71,7 @@ class Desk:
         "customers",
         "devices",
         "enrolment",
+        "file_imports",
         "issuance",
         "kept_answers",
         "lock_after",
@@ -108,12 +110,14 @@ class Desk:
         return self._copy(self._transactions, findings)
 
     @contextmanager
-    def together(self) -> Iterator[tuple[Desk, Work]]:
+    def together(self, *, aside: bool = False) -> Iterator[tuple[Desk, Work]]:
         """Several acts in one transaction: a desk whose acts join it, and the transaction itself. What an act that was
         refused has counted and recorded stays, if its Refused is caught inside. Raises StoreBusy where somebody else
-        was faster: then nothing was written, and all of it is to be run again (store/retry.py)."""
+        was faster: then nothing was written, and all of it is to be run again (store/retry.py). ``aside``: no login is
+        decided by it, as ``Store.work_aside`` says."""
+        store = self._transactions.store
         try:
-            with self._transactions.store.work() as work:
+            with store.work_aside() if aside else store.work() as work:
                 yield self._copy(self._transactions.joining(work), self._known), work
         except Conflict as overtaken:
             raise StoreBusy(str(overtaken)) from overtaken
@@ -162,3 +166,4 @@ class Desk:
         self.api_keys = ApiKeyService(transactions)
         self.kept_answers = KeptAnswerService(transactions)
         self.approvals = ApprovalService(transactions)
+        self.file_imports = FileImportService(transactions)

@@ -9,6 +9,7 @@ file opens no transaction and knows no act.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,10 +18,25 @@ from otp_core.model import StoreBusy, StoreUnavailable
 BUSY_SECONDS = 3.0
 """How long somebody who waits for an answer is kept waiting for the write lock."""
 
+LONG_BUSY_SECONDS = 20.0
+"""The same for work that nobody waits for."""
+
 RETRY_SECONDS = 0.05
 """The pause between two tries."""
 
 T = TypeVar("T")
+
+
+def wait_while_busy(act: Callable[[], T], *, seconds: float = LONG_BUSY_SECONDS) -> T:
+    """As ``retry_while_busy``, for a thread that nobody waits for."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return act()
+        except StoreBusy:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(RETRY_SECONDS)
 
 
 async def retry_while_busy(

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0020"
+REVISION = "0021"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 KEY_CHECK = "key check"
@@ -357,6 +357,47 @@ approval = Table(
 )
 # Those that somebody waits for.
 Index("ix_approval_state", approval.c.state, approval.c.key)
+
+file_import = Table(
+    "file_import",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("choices", Text, nullable=False, comment="how it is read, JSON"),
+    Column("size", _BIG, nullable=False, comment="octets"),
+    Column("digest", LargeBinary, nullable=False, comment="keyed digest of the file and how it is read"),
+    Column("state", Text, nullable=False),
+    Column("asked_by", _BIG, ForeignKey("staff.key"), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("approved_by", Text, comment="NULL: nobody has to"),
+    Column("approval_key", _BIG, comment="the request for a second person"),
+    Column("found", Text, nullable=False, server_default=text("'{}'"), comment="by the check, JSON"),
+    Column("done", _BIG, nullable=False, server_default=text("0"), comment="octets checked, or rows written"),
+    Column("written", _BIG, nullable=False, server_default=text("0"), comment="rows that were new"),
+    Column("claim", _BIG, nullable=False, server_default=text("0"), comment="whoever works on it"),
+    Column("claimed_until", _BIG, nullable=False, server_default=text("0")),
+    Column("attempts", Integer, nullable=False, server_default=text("0"), comment="without any progress"),
+    Column("why", Text, comment="it was not finished"),
+    Column("changed_at", _BIG, nullable=False),
+    CheckConstraint("kind IN ('customers', 'tokens')", name="kind"),
+    CheckConstraint(
+        "state IN ('receiving', 'checking', 'wrong', 'checked', 'writing', 'done', 'stopped', 'withdrawn')",
+        name="state",
+    ),
+)
+# Files that staff imports on the console (file_imports.py). Those that are worked on, and those that wait.
+Index("ix_file_import_state", file_import.c.state, file_import.c.key)
+
+file_piece = Table(
+    "file_piece",
+    metadata,
+    Column("file_key", _BIG, ForeignKey("file_import.key"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False, comment="sealed"),
+)
+# The file itself, until it is decided and written.
 
 api_key = Table(
     "api_key",

@@ -27,14 +27,14 @@ COUNTER = "operator supervisor administrator"
 PROGRAM = "customers:write"
 EXPECTED: dict[Act, str] = {
     Act.ADD_CUSTOMER: "command",
-    Act.IMPORT_CUSTOMERS: "command",
+    Act.IMPORT_CUSTOMERS: "command supervisor administrator",
     Act.RENAME_CUSTOMER: "command",
     Act.EDIT_CUSTOMER: f"command {COUNTER}",
     Act.LOCK: "command",
     Act.UNLOCK: f"command {COUNTER} {PROGRAM}",
     Act.RENEW_PASSWORD_HASH: "system",
     Act.ACCEPT_TERMS: "customer",
-    Act.IMPORT_TOKENS: "command",
+    Act.IMPORT_TOKENS: "command supervisor administrator",
     Act.ISSUE_TOKEN: "command",
     Act.RETIRE_TOKEN: f"command {COUNTER} tokens:write",
     Act.FIND_TOKEN: COUNTER,

@@ -48,6 +48,19 @@ class Console(Portal):
         return client
 
 
+MULTIPART = "multipart/form-data; boundary=limit"
+
+
+def multipart(fields: dict[str, str], content: bytes, name: str) -> bytes:
+    """A form with a file, as browsers send it (RFC 7578)."""
+    parts = [f'Content-Disposition: form-data; name="{key}"\r\n\r\n{value}' for key, value in fields.items()]
+    body = b"".join(b"--limit\r\n" + part.encode() + b"\r\n" for part in parts)
+    head = (
+        f'--limit\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: text/csv\r\n\r\n'
+    )
+    return body + head.encode() + content + b"\r\n--limit--\r\n"
+
+
 @contextmanager
 def console(folder: Path, *, more: str = "", other: str = "") -> Iterator[Console]:
     """``more``: lines of [console]; ``other``: other tables."""
@@ -83,6 +96,11 @@ class ConsoleClient(PortalClient):
         if "key" not in fields and (key := self.key(path)):
             fields["key"] = key
         return self._follow(self.ask("POST", path, fields))
+
+    def upload(self, path: str, content: bytes, name: str = "file.csv", **fields: str) -> Answer:
+        """A form with a file of the page that the client is at, with its key."""
+        fields = {"key": self.key(path), **fields}
+        return self._follow(self.ask("POST", path, multipart(fields, content, name), Content_Type=MULTIPART))
 
     def key(self, path: str) -> str:
         """The key in the form that goes to ``path``; empty if there is none."""

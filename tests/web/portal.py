@@ -123,9 +123,9 @@ class PortalClient:
     def sign_in(self, one: Customer, journey: str = "enrol", password: str | None = None) -> Answer:
         return self.post(f"/{journey}", contract_id=one.contract_id, password=password or one.password, key="")
 
-    def ask(self, method: str, path: str, fields: dict[str, str] | None, **headers: str) -> Answer:
-        """One request, and no further one."""
-        body = None if fields is None else urllib.parse.urlencode(fields)
+    def ask(self, method: str, path: str, fields: dict[str, str] | bytes | None, **headers: str) -> Answer:
+        """One request, and no further one. ``fields``: of a form, or a body as it is."""
+        body = urllib.parse.urlencode(fields) if isinstance(fields, dict) else fields
         sent = {"Accept-Language": self.language, "Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
         if body is not None:
             sent |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.portal.origin}

@@ -1,0 +1,334 @@
+"""Files that staff imports on the console: kept sealed until they are decided, begun, withdrawn. Their rows are checked
+and written by otp_core/imports/task.py. Times are ms since the epoch.
+
+What is done with a file is bound to its digest, which is keyed and covers how it is read: it is asked for, approved and
+begun by that, and looked at again when the file is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from otp_core.accounts.permissions import Act
+from otp_core.accounts.principal import Principal, PrincipalKind
+from otp_core.accounts.results import Refusal, Refused
+from otp_core.accounts.staff import staff_principal
+from otp_core.accounts.transactions import Transactions, rerun_on_conflict
+from otp_core.audit import Event
+from otp_core.sealing import KeyProblem, Sealer
+from otp_core.store import file_imports as statements
+from otp_core.store.file_imports import FileImport, FileState
+from otp_core.store.retry import wait_while_busy
+from otp_core.store.staff import staff_record
+from otp_core.store.unit_of_work import Work
+from otp_core.verifier import LOCAL_VERIFIER
+
+if TYPE_CHECKING:
+    from otp_core.accounts.approval_kinds import About
+    from otp_core.accounts.desk import Desk
+
+MOST_KEPT = 10
+"""Files at once: received, waiting, or worked on."""
+
+FILE_HOURS = 48
+"""How long a file waits to be decided: it is asked for within a day, and approved within another."""
+
+RECEIVE_SECONDS = 600
+"""After which a file that was received half is given up: the process has ended."""
+
+PIECE = 256 * 1024
+"""Octets of a piece: one transaction, for which a login may have to wait."""
+
+_PAUSE = 0.005
+_PIECES_AT_ONCE = 20
+
+ACTS: Mapping[str, Act] = {"customers": Act.IMPORT_CUSTOMERS, "tokens": Act.IMPORT_TOKENS}
+"""What whoever imports a file of this kind has to be permitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileChoices:
+    """How a file is read. ``encoding``: empty for the one that is found; ``seeds``: a SeedForm; ``verifier``: who knows
+    the tokens' codes; ``skip_existing``: what is in the store is left as it is; ``as_typed``: what looks damaged is
+    right."""
+
+    encoding: str = ""
+    seeds: str = "hex"
+    verifier: str = "local"
+    skip_existing: bool = False
+    as_typed: bool = False
+
+    @property
+    def text(self) -> str:
+        """As the store keeps them."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+class FileImportService:
+    """The steps of a file. Every one may raise Refused."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def keep(self, kind: str, name: str, choices: FileChoices, file: BinaryIO, principal: Principal) -> int:
+        """Take a file in, sealed and in pieces, to be checked next; its number. May be slow: for a thread. Raises
+        StoreUnavailable; then nothing of it is left after a while."""
+        key = wait_while_busy(lambda: self._receive(kind, name, choices, principal))
+        store, whole, size, number = self._transactions.store, hashlib.sha256(), 0, 0
+        file.seek(0)
+        while piece := file.read(PIECE):
+            whole.update(piece)
+            size += len(piece)
+            sealed = store.sealer.seal_data(piece, _piece_digest(store.sealer, key, number))
+            wait_while_busy(partial(self._add_piece, key, number, sealed))
+            number += 1
+            time.sleep(_PAUSE)
+        digest = _digest(store.sealer, kind, choices.text, whole.digest())
+        wait_while_busy(lambda: self._received(key, size, digest, principal))
+        return key
+
+    def _add_piece(self, key: int, number: int, sealed: bytes) -> None:
+        with self._transactions.store.work_aside() as work:
+            statements.add_piece(work.connection, key, number, sealed)
+
+    @rerun_on_conflict
+    def _receive(self, kind: str, name: str, choices: FileChoices, principal: Principal) -> int:
+        with self._transactions.act(ACTS[kind], principal) as work:
+            if statements.count_kept(work.connection) >= MOST_KEPT:
+                raise Refused(Refusal.TOO_MANY, f"{MOST_KEPT} files wait: decide about them first")
+            record = staff_record(work.connection, principal.name)
+            if record is None:
+                raise Refused(Refusal.NOT_PERMITTED, f"{principal.name} is no member of staff")
+            key = self._transactions.store.ids.next()
+            statements.add_file_import(
+                work.connection,
+                key=key,
+                kind=kind,
+                file_name=name,
+                choices=choices.text,
+                size=0,
+                digest=b"",
+                state=FileState.RECEIVING,
+                asked_by=record.key,
+                source=principal.source,
+                reason=principal.reason,
+                changed_at=self._transactions.stamp(),
+            )
+            return key
+
+    @rerun_on_conflict
+    def _received(self, key: int, size: int, digest: bytes, principal: Principal) -> None:
+        found = self._found(key)
+        with self._transactions.act(ACTS[found.kind], principal) as work:
+            changed = {"size": size, "digest": digest, "changed_at": self._transactions.stamp()}
+            if not statements.move_file_import(
+                work.connection, key, FileState.RECEIVING, FileState.CHECKING, **changed
+            ):
+                raise Refused(Refusal.NOT_NOW, "it took too long to receive")
+            detail = f"{found.kind}, {size:,} octets"
+            self._transactions.record_named(work, Event.IMPORT_KEPT, principal, found.file_name, detail)
+
+    @rerun_on_conflict
+    def begin(self, key: int, principal: Principal) -> None:
+        """Have a checked file written, where nobody else has to approve it: by whoever has brought it."""
+        found = self._found(key)
+        with self._transactions.act(ACTS[found.kind], principal) as work:
+            self._begin(work, found, principal, None)
+
+    def begin_approved(self, about: About, by: Principal) -> int:
+        """The same, as the act of an approved request, in its transaction; its number."""
+        found = self._found(int(about.subject))
+        with self._transactions.act(ACTS[found.kind], by) as work:
+            if found.digest.hex() != about.payload.get("digest"):
+                raise Refused(Refusal.NOT_NOW, "it is not the file that was asked for")
+            self._begin(work, found, by, by.reason.rpartition("; approved by ")[2])
+        return found.key
+
+    def decidable(self, work: Work, key: int, principal: Principal) -> FileImport:
+        """A file that waits to be decided, of whoever asks, and that nobody was asked about."""
+        found = statements.file_import_of(work.connection, key)
+        if found is None or found.state != FileState.CHECKED or found.approval_key is not None:
+            raise Refused(Refusal.NOT_NOW, "it is not waiting to be decided, or was asked for already")
+        if found.asked_by != principal.name:
+            raise Refused(Refusal.NOT_PERMITTED, "only whoever has brought the file may do this")
+        self._transactions.check_may(principal, ACTS[found.kind])
+        return found
+
+    def _begin(self, work: Work, found: FileImport, principal: Principal, approved_by: str | None) -> None:
+        if found.asked_by != principal.name:
+            raise Refused(Refusal.NOT_PERMITTED, "only whoever has brought the file may do this")
+        changed = {"done": 0, "approved_by": approved_by, "attempts": 0, "claimed_until": 0}
+        stamp = self._transactions.stamp()
+        if not statements.move_file_import(
+            work.connection, found.key, FileState.CHECKED, FileState.WRITING, changed_at=stamp, **changed
+        ):
+            raise Refused(Refusal.NOT_NOW, "it is not waiting to be decided any more")
+        facts = found.facts
+        detail = f"{found.kind}, {facts['rows'] - facts['skipped']:,} rows"
+        self._transactions.record_named(work, Event.IMPORT_BEGUN, principal, found.file_name, detail)
+
+    @rerun_on_conflict
+    def withdraw(self, key: int, principal: Principal) -> None:
+        """Give a file up that waits to be decided: by whoever has brought it."""
+        found = self._found(key)
+        with self._transactions.act(ACTS[found.kind], principal) as work:
+            if found.asked_by != principal.name:
+                raise Refused(Refusal.NOT_PERMITTED, "only whoever has brought the file may do this")
+            self._give_up(work, found.key, FileState.CHECKED, "withdrawn")
+            self._transactions.record_named(work, Event.IMPORT_WITHDRAWN, principal, found.file_name, found.kind)
+        self.tidy()
+
+    def sweep(self) -> bool:
+        """Give up what nobody decides about, and delete the pieces of what is over; whether there was any. Raises
+        StoreUnavailable."""
+        store, now = self._transactions.store, self._transactions.stamp()
+        limits = now - RECEIVE_SECONDS * 1000, now - FILE_HOURS * 3_600_000
+        with store.read() as connection:
+            late = statements.undecided(connection, now, *limits)
+        if late:
+            with store.work_aside() as work:
+                for key, state in late:
+                    self._give_up(work, key, state, "undecided")
+        return self.tidy() or bool(late)
+
+    def tidy(self) -> bool:
+        """Delete some pieces of a file that is over; whether there were any. Raises StoreUnavailable."""
+        store = self._transactions.store
+        with store.read() as connection:
+            key = statements.piece_owner_to_empty(connection)
+        if key is None:
+            return False
+        with store.work_aside() as work:
+            return statements.drop_pieces(work.connection, key, _PIECES_AT_ONCE) > 0
+
+    def _give_up(self, work: Work, key: int, before: str, why: str) -> None:
+        changed = {"why": why, "changed_at": self._transactions.stamp()}
+        if not statements.move_file_import(work.connection, key, before, FileState.WITHDRAWN, **changed):
+            raise Refused(Refusal.NOT_NOW, "it is not waiting to be decided any more")
+
+    def opened(self, found: FileImport) -> BinaryIO:
+        """The file, in memory. Raises KeyProblem if it is not the one that was brought, or is read in another way."""
+        store, whole, plain, number = self._transactions.store, hashlib.sha256(), io.BytesIO(), 0
+        while True:
+            with store.read() as connection:
+                sealed = statements.piece_of(connection, found.key, number)
+            if sealed is None:
+                break
+            piece = store.sealer.unseal_data(sealed, _piece_digest(store.sealer, found.key, number))
+            whole.update(piece)
+            plain.write(piece)
+            number += 1
+        if _digest(store.sealer, found.kind, found.choices, whole.digest()) != found.digest:
+            raise KeyProblem("the file is not the one that was brought")
+        return plain
+
+    def importing(self, found: FileImport) -> Principal:
+        """Whoever has brought the file, as they are now. Raises Refused if they may not import it any more."""
+        with self._transactions.store.read() as connection:
+            record = staff_record(connection, found.asked_by)
+        if record is None or record.disabled_at is not None:
+            raise Refused(Refusal.NOT_PERMITTED, f"{found.asked_by} is no member of staff any more")
+        approved = f"; approved by {found.approved_by}" if found.approved_by else ""
+        principal = staff_principal(record, found.source, f"file {found.file_name}: {found.reason}{approved}")
+        self._transactions.check_may(principal, ACTS[found.kind])
+        return principal
+
+    def end(
+        self,
+        work: Work,
+        found: FileImport,
+        state: FileState,
+        *,
+        facts: str | None = None,
+        why: str | None = None,
+        written: int = 0,
+    ) -> None:
+        """Note how the check or the writing has ended, in a transaction of the task's."""
+        changed: dict[str, object] = {
+            "why": why,
+            "changed_at": self._transactions.stamp(),
+            "claimed_until": 0,
+            "claim": 0,
+        }
+        if facts is not None:
+            changed["found"] = facts
+        if state is FileState.CHECKED:
+            changed["done"] = 0
+        if not statements.move_file_import(work.connection, found.key, found.state, state, **changed):
+            return
+        if found.state == FileState.WRITING:
+            principal = Principal(
+                "sekisho", PrincipalKind.SYSTEM, found.source, f"for {found.asked_by}: {found.reason}"
+            )
+            detail = f"{found.kind}, {written:,} rows{'' if why is None else f', stopped: {why}'}"
+            self._transactions.record_named(work, Event.IMPORT_ENDED, principal, found.file_name, detail)
+
+    def _found(self, key: int) -> FileImport:
+        with self._transactions.store.read() as connection:
+            found = statements.file_import_of(connection, key)
+        if found is None:
+            raise Refused(Refusal.NOT_NOW, "there is no such file")
+        return found
+
+
+def ask_for_import(desk: Desk, key: int, principal: Principal) -> int:
+    """Ask another person to approve a checked file; the number of the request. Raises Refused, and StoreBusy as
+    ``Desk.together`` does."""
+    refused: Refused | None = None
+    with desk.together() as (joined, work):
+        try:
+            found = joined.file_imports.decidable(work, key, principal)
+            number = joined.approvals.ask("import", str(key), principal, _payload(found))
+            statements.set_approval(work.connection, key, number)
+        except Refused as error:
+            refused = error
+    if refused is not None:
+        raise refused
+    return number
+
+
+def _payload(found: FileImport) -> Mapping[str, object]:
+    facts, verifier = found.facts, json.loads(found.choices)["verifier"]
+    return {
+        "digest": found.digest.hex(),
+        "kind": found.kind,
+        "name": found.file_name,
+        "size": found.size,
+        "new": facts["rows"] - facts["skipped"],
+        "skipped": facts["skipped"],
+        "names": facts["names"],
+        "verifier": "" if verifier == LOCAL_VERIFIER else verifier,
+    }
+
+
+def file_seen(work: Work, about: About) -> str:
+    """What has to be as it was when an import was asked for: the file, how it is read, and that it waits."""
+    found = statements.file_import_of(work.connection, int(about.subject))
+    if found is None or found.state != FileState.CHECKED or found.asked_by != about.asked_by:
+        raise Refused(Refusal.NOT_NOW, "the file does not wait to be decided any more")
+    return found.digest.hex()
+
+
+def carry_out_import(desk: Desk, about: About, by: Principal) -> object:
+    """Begin an import that was approved; the number of the file."""
+    return desk.file_imports.begin_approved(about, by)
+
+
+def import_words(about: About) -> str:
+    """An import for the audit trail."""
+    return f"import of {about.payload.get('name', about.subject)}, {about.payload.get('kind', 'file')}"
+
+
+def _piece_digest(sealer: Sealer, key: int, number: int) -> bytes:
+    return sealer.session_digest(f"file {key} piece {number}".encode())
+
+
+def _digest(sealer: Sealer, kind: str, choices: str, sha256: bytes) -> bytes:
+    return sealer.session_digest(b"file import\0" + kind.encode() + b"\0" + choices.encode() + b"\0" + sha256)
