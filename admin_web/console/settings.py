@@ -76,6 +76,10 @@ class RadiusClient(Protocol):
         """The same client with other values; None: the present one; an empty separator: none. Raises ValueError."""
 
     @property
+    def shadow(self) -> str | None:
+        """The old server that answers it, in shadow mode."""
+
+    @property
     def next_secret(self) -> object:
         """The secret that is to follow, None if none is. Only whether there is one is looked at."""
 

@@ -28,6 +28,7 @@ from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Form, Open, Page, Route, Upload
 from admin_web.console.sessions import StaffSessions
 from admin_web.console.settings import ConsoleSettings
+from admin_web.console.shadow import ShadowPages
 from admin_web.console.sign_in import SignIn
 from admin_web.console.staff import StaffPages
 from admin_web.console.token_search import TokenSearchPages
@@ -76,6 +77,7 @@ class ConsoleSite:
         self._imports = ImportPages(services, queries, self._renderer, settings)
         self._clients = ClientPages(queries, self._renderer, settings)
         self._forecasts = ForecastPages(services, queries, self._renderer, settings)
+        self._shadow = ShadowPages(queries, self._renderer, settings, services.desk.looks)
         self._staff = StaffPages(services, queries, self._renderer, settings)
         self._api_keys = ApiKeyPages(services, queries, self._renderer, settings)
 
@@ -95,6 +97,7 @@ class ConsoleSite:
             *self._imports.routes(),
             *self._clients.routes(),
             *self._forecasts.routes(),
+            *self._shadow.routes(),
             *self._dashboard.routes(),
             *self._staff.routes(),
             *self._api_keys.routes(),

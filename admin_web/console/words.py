@@ -205,6 +205,45 @@ NEXT_STEPS = frozenset(
 )
 """What to do about a login that was refused, word for word; a test holds it against login/next_step.py."""
 
+OBSTACLES = frozenset(
+    {
+        _("not known here"),
+        _("import these customers, or check how this gateway writes their names (realm, fold_case, user_name_charset)"),
+        _("no active token here"),
+        _("import their tokens bound to them, let them enrol at the portal, or resume the use of OTP"),
+        _("token reported lost here"),
+        _("permit a reissue, or look why the old server lets it in"),
+        _("locked here"),
+        _("unlock them"),
+        _("the password differs"),
+        _("import their password hashes again, or name a first_factor that knows the passwords"),
+        _("no password is kept here"),
+        _('import their password hashes, name a first_factor, or write without_password = "code"'),
+        _("the code would be wrong here"),
+        _("compare seed and clock of the token: import the seed again, `sekisho resync`, or enrol the token anew"),
+        _("the code was used here already"),
+        _("it was used at another door; look again after one more login"),
+        _("the counter token is out of step"),
+        _("nothing is spent here meanwhile: `sekisho resync` when this gateway is switched"),
+        _("another server verifies the codes"),
+        _("it is not asked, because a code would be used up: try one login by hand"),
+        _("would be asked for a code here"),
+        _("the old server lets them in without one: tell them before the gateway is switched"),
+        _("refused there, and let in here"),
+        _("compare the two accounts: disabled there, or an older password kept here"),
+        _("could not be compared"),
+        _("CHAP, MS-CHAP and EAP hold no password to look at: let the gateway use PAP"),
+        _("would be refused here"),
+        _("see `sekisho explain login`"),
+        _("only one login was seen"),
+        _("wait for another login of theirs"),
+        _("no login was seen through to its end"),
+        _("wait for a login of theirs"),
+    }
+)
+"""Shadow mode: what stands in the way of a customer, and what to do, word for word; a test holds it against
+login/obstacles.py."""
+
 _UNITS = (
     (86_400, _("%(number)s days"), _("%(number)s day")),
     (3600, _("%(number)s h"), _("%(number)s h")),

@@ -3,24 +3,29 @@ languages, light and dark, desk and phone."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, CDPSession, Page
 
+from otp_core.login.obstacles import Obstacle, Old, Part
 from otp_core.model import Role
 from otp_core.store.approvals import approval_lines
 from otp_core.store.find import keys_of, keys_of_tokens
 from otp_core.store.schema import outbox
+from otp_core.store.shadow_logins import Compared, note
 from otp_core.store.unit_of_work import NewCustomer
-from tests.sekisho import STAFF, Customer
+from tests.sekisho import SECRET, STAFF, Customer, client_table
 from tests.web.browser import axe, browser_page, overflows, screenshot
 from tests.web.console import Console, console
 
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    with console(tmp_path_factory.mktemp("console")) as running:
+    old = f'[[upstreams]]\nname = "old"\nservers = ["192.0.2.30:1812"]\nsecret = "{SECRET}"\nstatus_server = false\n'
+    moved = client_table("ib-gateway", "192.0.2.9", "challenge", shadow='"old"')
+    with console(tmp_path_factory.mktemp("console"), other=old + moved) as running:
         yield running
 
 
@@ -127,6 +132,7 @@ PAGES = (
     "/tokens",
     "/audit",
     "/clients",
+    "/clients/shadow?client=ib-gateway",
     "/dashboard",
     "/approvals",
     "/staff",
@@ -148,6 +154,16 @@ def waits_for_permit_and_mail(bank: Console) -> None:
         work.connection.execute(outbox.insert().values(**row, state="failed", error="550 mailbox unknown"))
 
 
+def compared_with_an_old_server(bank: Console, one: Customer) -> None:
+    """Logins of a client in shadow mode."""
+    yes = Compared("ib-gateway", one.contract_id, int(time.time() * 1000), Old.ACCEPTED, Part.WHOLE, None, known=True)
+    others = [(f"kaiin{at:03}", found) for at, found in enumerate((*Obstacle, None))]
+    stored = [found for found in others if found[1] not in (Obstacle.ONE_LOGIN, Obstacle.NO_LOGIN)]
+    with bank.sekisho.store.work_aside() as work:
+        note(work.connection, [yes, yes], 10)
+        note(work.connection, [yes._replace(customer=name, obstacle=found) for name, found in stored], 100)
+
+
 @pytest.mark.parametrize(
     ("language", "scheme", "phone"), [("ja", "light", False), ("en", "dark", False), ("ja", "dark", True)]
 )
@@ -164,6 +180,7 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
     bank.sekisho.login(locked.contract_id, locked.password)
     desk.enrolment.report_lost(lost.contract_id, STAFF)
     waits_for_permit_and_mail(bank)
+    compared_with_an_old_server(bank, one)
     bank.sekisho.login(one.contract_id, "wrong")
     bank.sekisho.radclient("User-Name=x,User-Password=y", "-t", "1", secret="another-secret-0123")
     role = {("ja", "light"): Role.OPERATOR, ("en", "dark"): Role.SUPERVISOR}.get((language, scheme), Role.ADMINISTRATOR)
@@ -171,7 +188,7 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
         role = Role.ADMINISTRATOR
     place = f"/customers/{key_of(bank, one)}"
     pages = {
-        **{path: path.strip("/?").partition("?")[0].replace("=", "-") or "find" for path in PAGES},
+        **{path: path.strip("/?").partition("?")[0].replace("=", "-").replace("/", "-") or "find" for path in PAGES},
         place: "customer",
         f"/customers/{key_of(bank, locked)}": "locked",
         f"/customers/{key_of(bank, lost)}/permit-reissue": "permit-reissue",

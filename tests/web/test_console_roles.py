@@ -20,11 +20,12 @@ from admin_web.console.customers import PATH
 from admin_web.console.routes import DANGEROUS, Form, Open, Page, Route, Upload
 from admin_web.console.settings import ApprovedAct, ConsoleSettings
 from admin_web.console.site import ConsoleSite
-from admin_web.console.words import NEXT_STEPS, REASONS
+from admin_web.console.words import NEXT_STEPS, OBSTACLES, REASONS
 from otp_core.accounts import Act, PrincipalKind
 from otp_core.accounts.approval_kinds import KINDS
 from otp_core.accounts.permissions import TABLE
 from otp_core.login.next_step import NEXT_STEP_TEXT, NextStep
+from otp_core.login.obstacles import OBSTACLE_TEXT
 from otp_core.login.table import FINDING_TEXT
 from otp_core.model import Role
 from otp_core.store.find import keys_of, keys_of_tokens
@@ -255,6 +256,10 @@ def test_every_next_step_is_said_in_the_words_of_the_catalogue() -> None:
 def test_every_kind_of_request_has_its_words_and_its_row_in_the_settings() -> None:
     assert REQUEST_PAGES.keys() == KINDS.keys()
     assert KINDS.keys() <= set(get_args(ApprovedAct))
+
+
+def test_every_obstacle_is_said_in_the_words_of_the_catalogue() -> None:
+    assert {text for words in OBSTACLE_TEXT.values() for text in words} == OBSTACLES
 
 
 def test_a_next_step_that_is_an_act_of_the_console_has_the_acts_name() -> None:
