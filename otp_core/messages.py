@@ -18,6 +18,7 @@ class Text(StrEnum):
     CHALLENGE_AGAIN = "challenge_again"
     REJECT = "reject"
     ACCEPT = "accept"
+    CHANGE_TOKEN = "change_token"
 
 
 TEXTS: dict[tuple[Language, Text], str] = {
@@ -27,9 +28,14 @@ TEXTS: dict[tuple[Language, Text], str] = {
         Text.CHALLENGE_AGAIN,
     ): "ワンタイムパスワードを確認できません。新しく表示されたものを入力してください。",
     (Language.JA, Text.REJECT): "ログインできません。入力内容をご確認ください。",
+    (
+        Language.JA,
+        Text.CHANGE_TOKEN,
+    ): "現在のトークンはまもなくご利用いただけなくなります。端末変更のお手続きをお願いいたします。",
     (Language.EN, Text.CHALLENGE): "Enter your one-time password.",
     (Language.EN, Text.CHALLENGE_AGAIN): "That one-time password was not accepted. Enter the next one shown.",
     (Language.EN, Text.REJECT): "Login failed. Check what you entered.",
+    (Language.EN, Text.CHANGE_TOKEN): "Your token will soon stop working. Please change to another one.",
 }
 """Text of each answer. An acceptance has none, unless a client's settings give one."""
 

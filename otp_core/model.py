@@ -300,9 +300,11 @@ out when it is asked for: after the answer."""
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Let in. ``attributes``: reply attributes by their names in the dictionary. ``row``: what the audit trail says."""
+    """Let in. ``attributes``: reply attributes by their names in the dictionary. ``row``: what the audit trail says.
+    ``change_token``: the customer is asked to change to another token."""
 
     attributes: Mapping[str, object] | None = None
+    change_token: bool = field(default=False, kw_only=True)
     row: AuditRow | None = field(default=None, compare=False, repr=False)
 
 

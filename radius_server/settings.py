@@ -60,6 +60,7 @@ class ReplyMessages(Section):
     challenge_again: str | None = _reply_text("Text that asks again after a wrong code.")
     reject: str | None = _reply_text("Text of an Access-Reject.")
     accept: str | None = _reply_text("Text of an Access-Accept (none by default).")
+    change_token: str | None = _reply_text("Text of an Access-Accept by a token that is to be left (leave_by).")
 
 
 class ClientSettings(Section):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime, time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from otp_core.accounts import Desk, with_verifiers
@@ -87,6 +88,12 @@ def make_verifiers(supplies: Supplies, store: Store, now: Callable[[], int]) -> 
     teller = VerifierTeller(store, registries, made.keys() - registries.keys(), now)
     by_name = {name: VerifiedOnce(name, one, store, supplies.answers(), now) for name, one in made.items()}
     return Made(by_name, teller, {name: one.client for name, one in registries.items()})
+
+
+def left_at(sections: Sequence[VerifierSettings]) -> dict[str, int]:
+    """By name, the beginning (ms) of the day from which customers are asked to give up a verifier's tokens."""
+    days = {one.name: one.leave_by for one in sections if one.leave_by is not None}
+    return {name: int(datetime.combine(day, time.min).timestamp() * 1000) for name, day in days.items()}
 
 
 def act_with_verifiers(settings: Settings, store: Store, desk: Desk, act: Callable[[Desk], T]) -> T:

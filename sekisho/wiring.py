@@ -52,7 +52,7 @@ from sekisho.directories import make_directory
 from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
 from sekisho.shadow import make_shadow
-from sekisho.verifiers import Patterns, make_verifiers
+from sekisho.verifiers import Patterns, left_at, make_verifiers
 
 if TYPE_CHECKING:
     from otp_core.verifier.vip.client import VipClient
@@ -173,6 +173,7 @@ def open_application(
         stations=StationThrottle(_station_delays(settings), time.monotonic, failures, store.sealer.fingerprint),
         kept_attributes=factors.kept_attributes,
         accounts=factors.directories,
+        left_at=left_at(settings.verifiers),
     )
     sender = None
     if settings.notices is not None:

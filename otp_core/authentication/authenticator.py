@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -17,6 +19,7 @@ import structlog
 from otp_core.audit import Event
 from otp_core.authentication.queue import LoginQueue, OnVerdict
 from otp_core.authentication.readings import Fingerprint, Readings
+from otp_core.clock import ClockWrong
 from otp_core.first_factor import Accounts, FirstFactor, Question
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.evaluate import Evaluator
@@ -62,7 +65,8 @@ class KeptAttributes(Protocol):
 class Authenticator:
     """Shared by all doors of a process. ``first_factors`` and ``verifiers`` by the names that policies and tokens have
     for them; ``now_ms`` may raise ClockWrong. ``throttle``: for a customer at a station; ``stations``: for a station
-    over all customers. ``accounts``: those of the first factors that know customers by other names."""
+    over all customers. ``accounts``: those of the first factors that know customers by other names. ``left_at``: when
+    (ms) customers begin to be asked to give up the tokens of a verifier, by its name."""
 
     def __init__(
         self,
@@ -78,8 +82,9 @@ class Authenticator:
         stations: StationThrottle,
         kept_attributes: KeptAttributes | None = None,
         accounts: Mapping[str, Accounts] | None = None,
+        left_at: Mapping[str, int] | None = None,
     ) -> None:
-        self._accounts = accounts or {}
+        self._accounts, self._left_at = accounts or {}, left_at or {}
         self._queue, self._login_reader, self._evaluator = queue, login_reader, evaluator
         self._first_factors, self._verifiers = first_factors, verifiers or {}
         self._throttle, self._stations, self._fingerprint, self._now_ms = throttle, stations, fingerprint, now_ms
@@ -431,7 +436,22 @@ class Authenticator:
             on_verdict(Silence("the verifier failed"))
         else:
             request.code_findings = (*request.code_findings, found)
+            if self._is_left(needed.verifier):
+                on_verdict = partial(_asked_to_change, on_verdict)
             self._queue.submit(request, on_verdict)
+
+    def _is_left(self, verifier: str) -> bool:
+        """Whether this verifier's tokens are to be given up by now."""
+        left_at = self._left_at.get(verifier)
+        try:
+            return left_at is not None and self._now_ms() >= left_at
+        except ClockWrong:
+            return False
+
+
+def _asked_to_change(on_verdict: OnVerdict, verdict: Verdict) -> None:
+    """The customer is let in, and asked to change to another token."""
+    on_verdict(replace(verdict, change_token=True) if isinstance(verdict, Accept) else verdict)
 
 
 def _stage_of_round(policy: Policy) -> Stage:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from otp_core.settings.section import ExistingPath, ExistingSecretPath, KeysOfType, Section, count, fit_type, seconds
-from otp_core.settings.values import ClientName
+from otp_core.settings.values import ClientName, Day
 
 LOCAL = "local"
 """The verifier that needs no section: codes are computed from the seeds in the store."""
@@ -75,9 +75,9 @@ _KEYS_OF_TYPE: KeysOfType = {
     "local": (frozenset(), frozenset()),
     "vip": (
         frozenset({"url", "certificate", "key"}),
-        frozenset({"ca_file", "patterns", "versions", "timeout", "connections", "max_waiting"}),
+        frozenset({"ca_file", "patterns", "versions", "timeout", "connections", "max_waiting", "leave_by"}),
     ),
-    "radius": (frozenset({"upstream"}), frozenset({"patterns"})),
+    "radius": (frozenset({"upstream"}), frozenset({"patterns", "leave_by"})),
 }
 """For each type: the keys that it needs, and those that it may have, beside name and type."""
 
@@ -136,6 +136,12 @@ class VerifierSettings(Section):
         description="Token IDs that a customer may enrol though they are not in the inventory: how they begin, and a "
         "*. They become tokens of this verifier.",
         json_schema_extra={"examples": [["VSMT*", "VSST*", "SYMC*", "SYDC*"]]},
+    )
+
+    leave_by: Day | None = Field(
+        default=None,
+        description="A day, 2027-03-31: from then on, logins with its tokens go on, and the Reply-Message asks the "
+        "customer to change to a token of the bank's (reply_messages.change_token).",
     )
 
     @model_validator(mode="after")

@@ -29,6 +29,7 @@ from radius_server.process.ms_chap import error_for
 from radius_server.process.relayed import Unseal, outranked, relayed_to, without_relayed
 
 _USER_NAME, _ACCESS_ACCEPT = int(AttributeType.USER_NAME), PacketCode.ACCESS_ACCEPT
+_REPLY_MESSAGE = int(AttributeType.REPLY_MESSAGE)
 _VENDOR_SPECIFIC = int(AttributeType.VENDOR_SPECIFIC)
 """For each Accept: Python 3.11 takes its time for a member of an enum."""
 
@@ -81,6 +82,9 @@ class Replies:
             if _has(own, _USER_NAME):  # it may occur once, and the customer's outranks the client's
                 attributes = [one for one in attributes if one[0] != _USER_NAME]
             attributes = attributes + own
+        if verdict.change_token:
+            wanted = exchange.client.texts[exchange.client.policy.language, Text.CHANGE_TOKEN]
+            attributes = [one for one in attributes if one[0] != _REPLY_MESSAGE] + wanted
         row, client = verdict.row, exchange.client
         if row is not None and row.customer is not None and client.return_user_name != "never":
             name = row.customer.encode(client.user_name_charset, "replace")
