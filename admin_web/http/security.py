@@ -62,7 +62,7 @@ DOUBT_SECONDS = 3600.0
 
 _NOBODY = "0.0.0.0"  # noqa: S104  no address to listen at: that of a connection which ended before it was looked at
 _HSTS = "max-age=31536000; includeSubDomains"
-_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _log = structlog.get_logger("http")
 
 ErrorPage = Callable[[web.Request, int], Awaitable[web.Response]]
@@ -198,7 +198,7 @@ async def _answer(
     try:
         if (refused := await _refused(policy, request)) is not None:
             return refused
-        if request.method not in _SAFE_METHODS and not policy.reads_itself(request):
+        if request.method not in SAFE_METHODS and not policy.reads_itself(request):
             async with asyncio.timeout(BODY_SECONDS):
                 await _read_body(request)
         if connection is not None:
@@ -225,7 +225,7 @@ async def _refused(policy: SitePolicy, request: web.Request) -> web.Response | N
     """The answer to a request that is not admitted."""
     if policy.admit is not None:
         return await policy.admit(request)
-    if request.method in _SAFE_METHODS or is_same_origin(request.headers, policy.origin):
+    if request.method in SAFE_METHODS or is_same_origin(request.headers, policy.origin):
         return None
     return await policy.error_page(request, 403)
 

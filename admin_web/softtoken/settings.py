@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from admin_web.http.section import HttpSection
 from admin_web.settings import WebSettings
-from otp_core.settings.section import count
+from otp_core.settings.section import count, yes_or_no
 from otp_core.settings.values import Address, Listen, Origin
 
 
@@ -54,6 +54,12 @@ class SoftTokenSettings(HttpSection):
         "customers who come from the portal's sign-in have as many again, at most 5 each.",
     )
     unclaimed_days: int = count(14, 1, 365, "Days until a token that nobody has enrolled is retired.")
+
+    vip_access: bool = yes_or_no(
+        False,
+        "Make tokens for the open tool vipaccess (PyPI python-vipaccess), too: POST /prov and /otpCheck, within the "
+        "same bounds. Whoever listens on the way has the seed: only behind TLS.",
+    )
 
     _bank: Bank = PrivateAttr(Bank())
 

@@ -12,14 +12,15 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from admin_web.http.security import SitePolicy, security_middleware
+from admin_web.http.security import SAFE_METHODS, SitePolicy, is_same_origin, security_middleware
 from admin_web.softtoken.files import LASTING_PATHS, LOGO, VERSIONED, app_files
 from admin_web.softtoken.issuing import ACTOR, Issuing, json_answer
 from admin_web.softtoken.settings import SoftTokenSettings
+from admin_web.softtoken.vip_access import CHECK, MOST_OCTETS, PATHS, PROVISION, VipAccess
 from otp_core.accounts import Principal, PrincipalKind
 from otp_core.doors import Services
 
-MAX_BODY_BYTES = 1024
+MAX_BODY_BYTES = MOST_OCTETS
 _log = structlog.get_logger("soft_token")
 
 CONTENT_SECURITY_POLICY = (
@@ -41,15 +42,33 @@ class SoftTokenSite:
     ) -> None:
         self._desk, self._settings, self._now = services.desk, settings, now
         self._issuing = Issuing(services.desk, settings, now)
+        self._vip_access = VipAccess(services.desk, settings, now)
         self._policy = SitePolicy(
-            settings().public_origin, lambda: settings().trusted_proxies, _error_page, CONTENT_SECURITY_POLICY
+            settings().public_origin,
+            lambda: settings().trusted_proxies,
+            _error_page,
+            CONTENT_SECURITY_POLICY,
+            self._admit,
         )
+
+    async def _admit(self, request: web.Request) -> web.Response | None:
+        """Our own pages, and the tool, which is no browser: so that no other site's page uses up tokens with the
+        addresses of its visitors."""
+        headers = request.headers
+        is_tool = self._settings().vip_access and request.path in PATHS
+        if is_tool and "Origin" not in headers and "Sec-Fetch-Site" not in headers:
+            return None
+        if request.method in SAFE_METHODS or is_same_origin(headers, self._policy.origin):
+            return None
+        return await _error_page(request, 403)
 
     def application(self) -> web.Application:
         """The routes."""
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(self._policy)])
         app.router.add_get("/time", self._time)
         app.router.add_post("/token", self._issuing.new_token)
+        app.router.add_post(PROVISION, self._vip_access.provision)
+        app.router.add_post(CHECK, self._vip_access.check)
         for path in (*LASTING_PATHS, LOGO, VERSIONED + "{version}/{name}"):
             app.router.add_get(path, self._file)
         return app

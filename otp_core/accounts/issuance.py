@@ -19,8 +19,10 @@ from otp_core.accounts.tokens import TokenService
 from otp_core.accounts.transactions import SWEPT_AT_ONCE, Transactions, rerun_on_conflict
 from otp_core.audit import Event, ms_of
 from otp_core.login.spent_ahead import GRACE_MS
-from otp_core.model import Conflict, TokenSpec, TokenState
+from otp_core.model import NEVER, Conflict, TokenSpec, TokenState
+from otp_core.otp import Fit, fit, is_code
 from otp_core.store.issuance_keys import IssuanceKeyRow
+from otp_core.store.queries import unclaimed_seed
 from otp_core.store.unit_of_work import CUSTOMER_ORIGIN, Work
 
 _HOUR_MS = 3_600_000
@@ -90,6 +92,28 @@ class IssuanceService:
             if customer:
                 work.add_issuance_key(ticket, issued.token_id)
         return issued
+
+    def is_code_of_unclaimed(self, token_id: str, code: str) -> bool:
+        """Whether a token that was issued and that nobody has enrolled yet shows this code now, for an app's look at
+        itself. Nothing is spent. Raises StoreUnavailable, ClockWrong."""
+        now, spec = self._transactions.now(), TokenSpec()
+        if not is_code(code, spec.digits):
+            return False
+        with self._transactions.store.read() as connection:
+            sealed = unclaimed_seed(connection, token_id)
+        if sealed is None:
+            return False
+        found, _ = fit(
+            self._sealer.unseal(sealed, token_id),
+            spec,
+            code,
+            at_ms=now,
+            last_step=NEVER,
+            drift=0,
+            window=1,
+            look_ahead=0,
+        )
+        return found is Fit.FITS
 
     @rerun_on_conflict
     def retire_unclaimed(self, days: int, principal: Principal) -> int:

@@ -15,7 +15,18 @@ from otp_core.audit import Event, ms_of
 from otp_core.model import Kind, OtpUse, TokenState
 from otp_core.otp import RESYNC_NEEDED, normalise_token_id
 from otp_core.store.bindings import HeldToken, held_tokens
-from otp_core.store.schema import DRIFTS, NOT_A_LOGIN, audit, binding, customer, meta, profile, seal, token
+from otp_core.store.schema import (
+    DRIFTS,
+    NOT_A_LOGIN,
+    audit,
+    binding,
+    customer,
+    meta,
+    profile,
+    seal,
+    token,
+    unclaimed_token,
+)
 from otp_core.store.search_terms import begins, keys_matching
 
 
@@ -166,6 +177,17 @@ def token_line(connection: Connection, token_id: str) -> TokenLine | None:
     """One token; None if there is none."""
     row = connection.execute(_token_lines().where(token.c.token_id == token_id)).one_or_none()
     return TokenLine(*row) if row else None
+
+
+def unclaimed_seed(connection: Connection, token_id: str) -> bytes | None:
+    """The sealed seed of a token that was issued to whoever asked and that nobody has enrolled yet; None for any
+    other."""
+    query = (
+        select(token.c.seed)
+        .join(unclaimed_token, unclaimed_token.c.token_key == token.c.key)
+        .where(token.c.token_id == token_id, token.c.state == TokenState.AVAILABLE)
+    )
+    return connection.scalar(query)
 
 
 def tokens_by_verifier(connection: Connection) -> dict[str, int]:
