@@ -165,3 +165,8 @@ def withdraw_of_staff(connection: Connection, key: int) -> int:
     """Withdraw what a member of staff has asked for or approved and what is not carried out; how many there were."""
     theirs = (approval.c.state.in_(OPEN), (approval.c.asked_by == key) | (approval.c.decided_by == key))
     return connection.execute(update(approval).where(*theirs).values(state=ApprovalState.WITHDRAWN)).rowcount
+
+
+def withdraw_all(connection: Connection) -> None:
+    """Withdraw everything that is not carried out."""
+    connection.execute(update(approval).where(approval.c.state.in_(OPEN)).values(state=ApprovalState.WITHDRAWN))

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, lite
 from otp_core.audit import Event
 from otp_core.model import Kind, OtpUse, TokenState
 from otp_core.otp import RESYNC_NEEDED
+from otp_core.store.approvals import withdraw_all
 from otp_core.store.schema import (
     challenge,
     customer,
@@ -94,6 +95,7 @@ def void_codes_of_lost_time(
     unclaimed = _retire_unconfirmed(work, by)
     sessions = connection.execute(delete(session)).rowcount + connection.execute(delete(staff_session)).rowcount
     connection.execute(update(staff).values(link_digest=None))
+    withdraw_all(connection)  # what was approved may have been carried out
     voided = Voided(timed, counters, challenges, sessions, _void_permits(work, by), unclaimed)
     work.audit(Event.LOST_TIME_VOIDED, actor=actor, reason=f"{reason}: {voided.text}")
     return voided

@@ -17,6 +17,7 @@ from otp_core.accounts.lifecycle import Move
 from otp_core.accounts.staff_changes import StaffChange, StaffDo
 from otp_core.model import Role, Scope
 from otp_core.store.approvals import Approval, approval_of
+from otp_core.store.lost_time import void_codes_of_lost_time
 from otp_core.store.schema import approval
 from tests.core.at_the_desk import refused
 from tests.core.bank import STAFF, Bank
@@ -302,6 +303,16 @@ def test_so_many_requests_of_one_asker_wait_and_no_more(bank: Bank) -> None:
         ask(bank, StaffChange(f"new-{number}", StaffDo.ADD, Role.AUDITOR))
     assert refused(lambda: ask(bank, ADD)).refusal is Refusal.TOO_MANY
     ask(bank, ADD, BEN)
+
+
+def test_after_a_restore_nothing_that_was_approved_is_carried_out(bank: Bank) -> None:
+    """It may have been, in the lost time."""
+    request, waits = approved(bank, ADD), ask(bank, CRM)
+    with bank.store.work() as work:
+        now = int(bank.clock.now * 1000)
+        void_codes_of_lost_time(work, now, window=1, actor="root", reason="ticket 9")
+    assert refused(lambda: bank.desk.carry_out(request, ADA)).refusal is Refusal.NOT_NOW
+    assert record(bank, waits).state == "withdrawn"
 
 
 def test_every_kind_is_a_row_under_its_own_name() -> None:
