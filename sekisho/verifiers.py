@@ -60,7 +60,13 @@ def _vip(section: VerifierSettings, supplies: Supplies) -> Verifier:
 
 def _radius(section: VerifierSettings, supplies: Supplies) -> Verifier:
     assert section.upstream is not None
-    return UpstreamCodes(section.name, supplies.upstream(section.upstream))
+    upstream = next(one for one in supplies.settings.upstreams if one.name == section.upstream)
+    return UpstreamCodes(
+        section.name,
+        supplies.upstream(section.upstream),
+        supplies.sealer,
+        relays_questions=upstream.challenges == "relay",
+    )
 
 
 MAKERS: dict[str, Callable[[VerifierSettings, Supplies], Verifier]] = {"vip": _vip, "radius": _radius}
@@ -69,11 +75,12 @@ MAKERS: dict[str, Callable[[VerifierSettings, Supplies], Verifier]] = {"vip": _v
 
 class Made(NamedTuple):
     """Verifiers by name, and what tells them of their tokens; None where there is none. ``vip``: what calls VIP, for
-    the metrics."""
+    the metrics. ``ask``: whether one may ask a question of its own."""
 
     by_name: Mapping[str, Verifier]
     teller: VerifierTeller | None
     vip: Mapping[str, VipClient]
+    ask: bool = False
 
 
 def make_verifiers(supplies: Supplies, store: Store, now: Callable[[], int]) -> Made:
@@ -87,7 +94,8 @@ def make_verifiers(supplies: Supplies, store: Store, now: Callable[[], int]) -> 
     registries = {name: one for name, one in made.items() if isinstance(one, VipVerifier)}
     teller = VerifierTeller(store, registries, made.keys() - registries.keys(), now)
     by_name = {name: VerifiedOnce(name, one, store, supplies.answers(), now) for name, one in made.items()}
-    return Made(by_name, teller, {name: one.client for name, one in registries.items()})
+    clients = {name: one.client for name, one in registries.items()}
+    return Made(by_name, teller, clients, any(isinstance(one, UpstreamCodes) for one in made.values()))
 
 
 def left_at(sections: Sequence[VerifierSettings]) -> dict[str, int]:

@@ -174,6 +174,7 @@ def open_application(
         kept_attributes=factors.kept_attributes,
         accounts=factors.directories,
         left_at=left_at(settings.verifiers),
+        verifiers_ask=verifiers.ask,
     )
     sender = None
     if settings.notices is not None:

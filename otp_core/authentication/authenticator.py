@@ -23,7 +23,14 @@ from otp_core.clock import ClockWrong
 from otp_core.first_factor import Accounts, FirstFactor, Question
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.login.evaluate import Evaluator
-from otp_core.login.requests import FirstFinding, LoginRequest, NextRound, VerifierNeeded
+from otp_core.login.requests import (
+    CodeFinding,
+    FirstFinding,
+    LoginRequest,
+    NextRound,
+    VerifierNeeded,
+    read_verifier_state,
+)
 from otp_core.login.table import Finding, Stage
 from otp_core.model import (
     Accept,
@@ -37,7 +44,7 @@ from otp_core.model import (
     Silence,
     Verdict,
 )
-from otp_core.otp import normalise_code
+from otp_core.otp import Fit, normalise_code
 from otp_core.station import counted_station, station_of
 from otp_core.store.engine import LoginReader
 from otp_core.verifier import CodeQuestion, Verifier
@@ -66,7 +73,8 @@ class Authenticator:
     """Shared by all doors of a process. ``first_factors`` and ``verifiers`` by the names that policies and tokens have
     for them; ``now_ms`` may raise ClockWrong. ``throttle``: for a customer at a station; ``stations``: for a station
     over all customers. ``accounts``: those of the first factors that know customers by other names. ``left_at``: when
-    (ms) customers begin to be asked to give up the tokens of a verifier, by its name."""
+    (ms) customers begin to be asked to give up the tokens of a verifier, by its name. ``verifiers_ask``: whether a
+    verifier may ask a question of its own."""
 
     def __init__(
         self,
@@ -83,8 +91,9 @@ class Authenticator:
         kept_attributes: KeptAttributes | None = None,
         accounts: Mapping[str, Accounts] | None = None,
         left_at: Mapping[str, int] | None = None,
+        verifiers_ask: bool = False,
     ) -> None:
-        self._accounts, self._left_at = accounts or {}, left_at or {}
+        self._accounts, self._left_at, self._verifiers_ask = accounts or {}, left_at or {}, verifiers_ask
         self._queue, self._login_reader, self._evaluator = queue, login_reader, evaluator
         self._first_factors, self._verifiers = first_factors, verifiers or {}
         self._throttle, self._stations, self._fingerprint, self._now_ms = throttle, stations, fingerprint, now_ms
@@ -200,17 +209,20 @@ class Authenticator:
     def _submit_second_round(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
         """Where an acceptance depends on the attributes that the first factor brought: a copy of an accepted answer
         gets the same ones, or silence. Its challenge is used up, and they were kept with it."""
-        factor, kept = self._first_factors.get(attempt.policy.first_factor), self._kept_attributes
         request = self._second_round(attempt)
+        self._submit(request, self._keeping_attributes(request, on_verdict))
+
+    def _keeping_attributes(self, request: LoginRequest, on_verdict: OnVerdict) -> OnVerdict:
+        attempt, kept = request.attempt, self._kept_attributes
+        factor = self._first_factors.get(attempt.policy.first_factor)
         if factor is None or not factor.relays or kept is None:
-            self._submit(request, on_verdict)
-            return
+            return on_verdict
 
         def deliver(verdict: Verdict) -> None:
             fingerprint = attempt.fingerprint if request.fingerprint is None else request.fingerprint
             on_verdict(_with_kept(verdict, kept, fingerprint))
 
-        self._submit(request, deliver)
+        return deliver
 
     def _second_round(self, attempt: Attempt) -> LoginRequest:
         fingerprint = self._fingerprint(normalise_code(attempt.user_password).encode())
@@ -236,7 +248,11 @@ class Authenticator:
             on_verdict(Silence(str(error)))
             return
         policy = attempt.policy
-        may_ask = policy.mode in _ASKING or self._has_rounds(policy)
+        put = None if challenge is None else read_verifier_state(challenge.first_factor_state)
+        if put is not None:
+            await self._answer_verifier(attempt, put, on_verdict, is_asked=is_asked)
+            return
+        may_ask = policy.mode in _ASKING or self._has_rounds(policy) or self._verifiers_ask
         if not may_ask and (challenge is None or challenge.client != attempt.client):
             self._first_round(attempt._replace(challenge=None), on_verdict)
         elif challenge is None or challenge.first_factor_state is None:
@@ -247,6 +263,25 @@ class Authenticator:
             self._submit(LoginRequest(attempt, _stage_of_round(policy), gone), on_verdict)
         else:
             await self._check_and_submit(attempt, challenge.first_factor_state, on_verdict)
+
+    async def _answer_verifier(
+        self, attempt: Attempt, put: tuple[str, str, str], on_verdict: OnVerdict, *, is_asked: bool
+    ) -> None:
+        """The answer to a question of a verifier's own. It is not told of one by somebody whom it was not put to."""
+        name, token_id, state = put
+        request, needed = (
+            LoginRequest(attempt, Stage.VERIFIER_ROUND),
+            VerifierNeeded(token_id, name, attempt.user_password),
+        )
+        verifier = self._verifiers.get(name)
+        if not is_asked:
+            request.code_findings = (CodeFinding(token_id, Fit.WRONG, None, Finding.CHALLENGE_GONE),)
+            self._submit(request, on_verdict)
+        elif verifier is None:
+            on_verdict(Silence(f"the verifier {name!r} of token {token_id} is not configured"))
+        else:
+            deliver = self._keeping_attributes(request, on_verdict)
+            await self._verify_and_submit(verifier, request, needed, deliver, state)
 
     async def _is_asked(self, challenge: OpenChallenge, attempt: Attempt) -> bool:
         """Whether it is a question that was put to this customer at this client. The evaluator looks again, and at the
@@ -366,7 +401,7 @@ class Authenticator:
     def _looks_at_challenges(self, policy: Policy) -> bool:
         """Whether the answer to a challenge may be one to the first factor, or needs what it brought."""
         factor = self._first_factors.get(policy.first_factor)
-        return factor is not None and (factor.has_rounds or factor.relays)
+        return self._verifiers_ask or (factor is not None and (factor.has_rounds or factor.relays))
 
     def _has_rounds(self, policy: Policy) -> bool:
         factor = self._first_factors.get(policy.first_factor)
@@ -421,11 +456,16 @@ class Authenticator:
             self._start(self._verify_and_submit(verifier, request, needed, on_verdict))
 
     async def _verify_and_submit(
-        self, verifier: Verifier, request: LoginRequest, needed: VerifierNeeded, on_verdict: OnVerdict
+        self,
+        verifier: Verifier,
+        request: LoginRequest,
+        needed: VerifierNeeded,
+        on_verdict: OnVerdict,
+        state: str = "",
     ) -> None:
         try:
             async with asyncio.timeout_at(_cancelled_at(request.attempt)):
-                question = CodeQuestion(needed.token_id, needed.code, request.attempt.customer, request.attempt)
+                question = CodeQuestion(needed.token_id, needed.code, request.attempt.customer, request.attempt, state)
                 found = await verifier.verify(question)
         except TimeoutError:
             on_verdict(Silence(f"the verifier {needed.verifier!r} did not answer in time"))

@@ -40,17 +40,31 @@ class VerifiedOnce:
         attempt = question.attempt
         if attempt is None or not attempt.fingerprint:
             return await self._once(question, await self._verifier.verify(question))
-        key = self._fingerprint(b"asked", question, str(attempt.fingerprint).encode())
+        key = self._fingerprint(b"asked", question, str(attempt.fingerprint).encode() + question.state.encode())
         kept = await self._claimed(key, attempt.deadline)
         if kept is not None:
             return kept
         try:
-            found = await self._once(question, await self._verifier.verify(question))
+            found = await self._once(question, await self._verify(question, attempt.deadline))
         except BaseException:
             self._answers.release(key)
             raise
         self._answers.settle(key, sealed(self._store.sealer, key, _value_of(found)))
         return found
+
+    async def _verify(self, question: CodeQuestion, deadline: float) -> CodeFinding:
+        """The verifier's finding. Of several answers to one question of its own, wherever they arrive, the first one is
+        passed on. Raises BackendSilent: then it may be answered again."""
+        if not question.state:
+            return await self._verifier.verify(question)
+        key = self._store.sealer.fingerprint(b"verifier", b"answers", question.state.encode()) or 1
+        if self._answers.claim(key, _seconds_left(deadline)) is not True:
+            return CodeFinding(question.token_id, Fit.WRONG, None, Finding.CHALLENGE_GONE)
+        try:
+            return await self._verifier.verify(question)
+        except BaseException:
+            self._answers.release(key)
+            raise
 
     async def enrol(self, question: CodeQuestion) -> CodeFinding:
         """See ``Verifier``. Raises BackendSilent."""
@@ -73,8 +87,7 @@ class VerifiedOnce:
 
     async def _claimed(self, key: int, deadline: float) -> CodeFinding | None:
         """None: it is for us to ask. Otherwise what another copy was answered. Raises BackendSilent."""
-        loop = asyncio.get_running_loop()
-        left = KEEP_SECONDS if math.isinf(deadline) else max(0.0, deadline - loop.time()) + 2
+        loop, left = asyncio.get_running_loop(), _seconds_left(deadline)
         while True:
             claimed = self._answers.claim(key, left)
             if claimed is True:
@@ -91,15 +104,24 @@ class VerifiedOnce:
         return self._store.sealer.fingerprint(b"verifier", what, name, token_id, code, more)
 
 
+def _seconds_left(deadline: float) -> float:
+    """For which a claim holds."""
+    if math.isinf(deadline):
+        return KEEP_SECONDS
+    return max(0.0, deadline - asyncio.get_running_loop().time()) + 2
+
+
 def _value_of(found: CodeFinding) -> dict[str, object]:
     return {**found._asdict(), "fit": found.fit.value, "trouble": found.trouble and found.trouble.value}
 
 
 def _finding_in(value: dict[str, object]) -> CodeFinding:
-    token_id, fit, step, trouble = (value[name] for name in CodeFinding._fields)
+    token_id, fit, step, trouble, state, prompt = (value[name] for name in CodeFinding._fields)
     return CodeFinding(
         str(token_id),
         Fit(str(fit)),
         step if isinstance(step, int) else None,
         None if trouble is None else Finding(str(trouble)),
+        str(state),
+        str(prompt),
     )

@@ -22,6 +22,7 @@ from otp_core.login.requests import (
     Facts,
     LoginRequest,
     VerifierNeeded,
+    verifier_state,
 )
 from otp_core.login.spent_ahead import GRACE_MS
 from otp_core.login.table import FINDING_TEXT, Action, Finding, Stage, action_for
@@ -96,6 +97,7 @@ class Evaluator:
 
 
 _SECOND_ROUND, _VERIFIER_NEEDED, _ACTIVE = Stage.SECOND_ROUND, Finding.VERIFIER_NEEDED, OtpUse.ACTIVE
+_VERIFIER_ROUND = Stage.VERIFIER_ROUND
 """Each login is compared with them, and Python 3.11 takes its time for a member of an enum."""
 
 
@@ -155,7 +157,8 @@ class _Evaluation:
         request, record = self.request, self.record
         if record is None:
             return Finding.UNKNOWN_CUSTOMER
-        goes_on = request.attempt.challenge is not None and request.stage is not _SECOND_ROUND
+        by_code = request.stage is _SECOND_ROUND or request.stage is _VERIFIER_ROUND
+        goes_on = request.attempt.challenge is not None and not by_code
         if goes_on and not self._find_challenge(record, of_first_factor=True):
             return Finding.CHALLENGE_GONE
         if not request.first.right:
@@ -164,7 +167,7 @@ class _Evaluation:
             return Finding.NOTHING_CHECKED
         if self.fingerprint and self._was_accepted(record):
             return Finding.REPEATED
-        if request.stage is _SECOND_ROUND and not self._find_challenge(record, of_first_factor=False):
+        if by_code and not self._find_challenge(record, of_first_factor=request.stage is _VERIFIER_ROUND):
             return Finding.CHALLENGE_GONE
         if record.locked_at is not None:
             return Finding.LOCKED
@@ -172,6 +175,8 @@ class _Evaluation:
             return self._find_without_token(record)
         if not record.tokens:
             return Finding.LOST
+        if request.stage is _VERIFIER_ROUND:
+            return self._find_verifiers_answer(record)
         if request.code is None:
             return Finding.CODE_DUE
         return self._find_code(record, request.code)
@@ -229,6 +234,21 @@ class _Evaluation:
         )
         return finding
 
+    def _find_verifiers_answer(self, record: LoginRecord) -> Finding:
+        """What the verifier says of the answer to its own question; its text may be a PIN, and is not looked at."""
+        (said,) = self.request.code_findings
+        token = next((one for one in record.tokens if one.token_id == said.token_id), None)
+        if token is None:  # the device was changed meanwhile
+            return Finding.CHALLENGE_GONE
+        self.token = token
+        if said.trouble is not None:
+            return said.trouble
+        step = token.last_step + 1 if said.step is None else said.step
+        if said.fit is Fit.FITS and step > token.last_step:
+            self.fitting = ((token, step),)
+            return Finding.FITS
+        return Finding.WRONG if said.fit is Fit.WRONG else Finding.REUSED
+
     def _verifier_needed(self) -> VerifierNeeded:
         token, code = self.token, self.request.code
         assert token is not None and code is not None
@@ -259,6 +279,8 @@ class _Evaluation:
                 return self._ask(finding, self.evaluator.rules.challenge_tries)
             case Action.ASK_FIRST_FACTOR:
                 return self._ask_first_factor(finding)
+            case Action.ASK_VERIFIER:
+                return self._ask_verifier(finding)
             case Action.ASK_AGAIN:
                 return self._ask_again(finding)
             case Action.COUNT_AND_ASK_AGAIN:
@@ -328,6 +350,19 @@ class _Evaluation:
         asked = self.request.next_round
         assert asked is not None
         challenge = self._open_challenge(1, first_factor_state=asked.state)
+        row = self._audit(Event.LOGIN_CHALLENGED, finding)
+        return Challenge(challenge.state, self._language(), prompt=asked.prompt, row=row)
+
+    def _ask_verifier(self, finding: Finding) -> Challenge:
+        """Pass the question of whoever verifies the codes on. What the first factor brought waits with it."""
+        token = self.token
+        assert token is not None
+        asked = next(one for one in self.request.code_findings if one.trouble is Finding.VERIFIER_ASKS)
+        challenge = self._open_challenge(
+            1,
+            first_factor_state=verifier_state(token.verifier, token.token_id, asked.state),
+            attributes=attributes_text(self._brought_attributes()),
+        )
         row = self._audit(Event.LOGIN_CHALLENGED, finding)
         return Challenge(challenge.state, self._language(), prompt=asked.prompt, row=row)
 

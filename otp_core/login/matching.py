@@ -41,6 +41,7 @@ _MOST_DECISIVE_FIRST = (
     Finding.REUSED,
     Finding.WRONG,
     Finding.RESYNC_NEEDED,
+    Finding.VERIFIER_ASKS,
     *ELSEWHERE,
 )
 """Of a code that fits none. A wrong code is counted even where another token must be resynchronised first: otherwise

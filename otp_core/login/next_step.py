@@ -86,6 +86,7 @@ _ALWAYS: dict[Finding, tuple[NextStep, ...]] = {
     Finding.REUSED: (NextStep.NEXT_CODE,),
     Finding.WRONG: (NextStep.CHECK_TOKEN, NextStep.RESYNC),
     Finding.RESYNC_NEEDED: (NextStep.RESYNC,),
+    Finding.VERIFIER_ASKS: (NextStep.BEGIN_AGAIN,),
     Finding.NEXT_CODE_THERE: (NextStep.NEXT_CODE,),
     Finding.TOKEN_LOCKED_THERE: (NextStep.CHECK_VERIFIER,),
     Finding.TOKEN_DISABLED_THERE: (NextStep.CHECK_VERIFIER,),

@@ -39,12 +39,32 @@ class NextRound(NamedTuple):
 class CodeFinding(NamedTuple):
     """What a verifier found out about a code of this token. ``step``: the time step or counter of the code, None where
     the verifier does not tell. ``trouble``: what it says of the token in place of an answer about the code, which is
-    then neither right nor counted as wrong."""
+    then neither right nor counted as wrong. ``state`` and ``prompt``: of its question, if it asks one (VERIFIER_ASKS);
+    both text."""
 
     token_id: str
     fit: Fit
     step: int | None = None
     trouble: Finding | None = None
+    state: str = ""
+    prompt: str = ""
+
+
+_OF_VERIFIER = b"verifier"
+
+
+def verifier_state(verifier: str, token_id: str, state: str) -> bytes:
+    """What a challenge keeps of a verifier's question, in the place of a first factor's state. That one is sealed, and
+    never begins so."""
+    return b"\0".join((_OF_VERIFIER, verifier.encode(), token_id.encode(), state.encode()))
+
+
+def read_verifier_state(kept: bytes | None) -> tuple[str, str, str] | None:
+    """Verifier, token ID and its state; None for what is a first factor's."""
+    if kept is None or not kept.startswith(_OF_VERIFIER + b"\0"):
+        return None
+    verifier, token_id, state = kept[len(_OF_VERIFIER) + 1 :].decode().split("\0", 2)
+    return verifier, token_id, state
 
 
 class VerifierNeeded(NamedTuple):

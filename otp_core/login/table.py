@@ -17,6 +17,7 @@ class Stage(StrEnum):
     BOTH = "both"  # the password with the code behind it
     CODE = "code"  # the code alone; the gateway has checked the password
     SECOND_ROUND = "second round"  # the answer to a challenge
+    VERIFIER_ROUND = "verifier's round"  # the answer to a question of whoever verifies the codes
 
 
 class Finding(StrEnum):
@@ -49,6 +50,7 @@ class Finding(StrEnum):
     REUSED = "reused-code"
     WRONG = "wrong-code"
     RESYNC_NEEDED = "resync-needed"
+    VERIFIER_ASKS = "verifier-asks"
     NEXT_CODE_THERE = "next-code-there"
     TOKEN_LOCKED_THERE = "token-locked-there"
     TOKEN_DISABLED_THERE = "token-disabled-there"
@@ -83,6 +85,7 @@ FINDING_TEXT: dict[Finding, str] = {
     Finding.REUSED: "reused code",
     Finding.WRONG: "wrong code",
     Finding.RESYNC_NEEDED: "counter token that was not resynchronised since a restore",
+    Finding.VERIFIER_ASKS: "the verifier asks a further question",
     Finding.NEXT_CODE_THERE: "the verifier wants the next code, too",
     Finding.TOKEN_LOCKED_THERE: "token locked, says its verifier",
     Finding.TOKEN_DISABLED_THERE: "token not enabled, says its verifier",
@@ -109,6 +112,7 @@ class Action(Enum):
     ACCEPT_AGAIN = auto()
     ASK = auto()
     ASK_FIRST_FACTOR = auto()
+    ASK_VERIFIER = auto()
     ASK_AGAIN = auto()
     COUNT_AND_ASK_AGAIN = auto()
     COUNT_AND_REJECT = auto()
@@ -134,13 +138,21 @@ LOGIN: dict[tuple[Stage, Finding], Action] = {
     (Stage.SECOND_ROUND, Finding.TOO_SOON): Action.ASK_AGAIN,
     (Stage.SECOND_ROUND, Finding.RESYNC_NEEDED): Action.ASK_AGAIN,
     (Stage.SECOND_ROUND, Finding.NEXT_CODE_THERE): Action.ASK_AGAIN,
+    (Stage.SECOND_ROUND, Finding.VERIFIER_ASKS): Action.ASK_VERIFIER,
+    # The answer to a question of the verifier's own (a new PIN, the next code). It is put once.
+    (Stage.VERIFIER_ROUND, Finding.REPEATED): Action.ACCEPT_AGAIN,
+    (Stage.VERIFIER_ROUND, Finding.FITS): Action.SPEND_AND_ACCEPT,
+    (Stage.VERIFIER_ROUND, Finding.WRONG): Action.COUNT_AND_REJECT,
+    (Stage.VERIFIER_ROUND, Finding.VERIFIER_ASKS): Action.ASK_VERIFIER,
     # Password and code in one.
+    (Stage.BOTH, Finding.VERIFIER_ASKS): Action.ASK_VERIFIER,
     (Stage.BOTH, Finding.FIRST_FACTOR_ASKS): Action.ASK_FIRST_FACTOR,
     (Stage.BOTH, Finding.REPEATED): Action.ACCEPT_AGAIN,
     (Stage.BOTH, Finding.WITHOUT_TOKEN): Action.ACCEPT,
     (Stage.BOTH, Finding.FITS): Action.SPEND_AND_ACCEPT,
     (Stage.BOTH, Finding.WRONG): Action.COUNT_AND_REJECT,
     # The code alone. Without a token the gateway's own password check was all there is to check.
+    (Stage.CODE, Finding.VERIFIER_ASKS): Action.ASK_VERIFIER,
     (Stage.CODE, Finding.REPEATED): Action.ACCEPT_AGAIN,
     (Stage.CODE, Finding.WITHOUT_TOKEN): Action.ACCEPT,
     (Stage.CODE, Finding.FITS): Action.SPEND_AND_ACCEPT,

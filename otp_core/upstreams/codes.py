@@ -2,12 +2,14 @@
 Gateway in the mode "User ID - Security Code", any other server for one-time passwords).
 
 One server is asked for each code, which may use the code up: no other is asked after it was sent. Its Access-Accept is
-right, its Access-Reject wrong; a question of its own is refused, and anything else is silence.
+right, its Access-Reject wrong; a question of its own (a new PIN, the next code) is passed on, or refused, and anything
+else is silence.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 
 import structlog
@@ -17,8 +19,10 @@ from otp_core.login.table import Finding
 from otp_core.model import Attempt, BackendSilent, Forwarded
 from otp_core.otp import Fit
 from otp_core.radius.codec import AttributeType, CannotAsk, PacketCode
-from otp_core.upstreams.forwarding import Asked, forwarded_of
-from otp_core.upstreams.upstream import Upstream
+from otp_core.sealing import KeyProblem
+from otp_core.upstreams.forwarding import Asked, forwarded_of, in_later_round
+from otp_core.upstreams.rounds import MOST_ROUNDS, Round, Seal, prompt_of, read_round, write_round
+from otp_core.upstreams.upstream import Reply, Upstream
 from otp_core.verifier import CodeQuestion
 
 DESK_SECONDS = 10.0
@@ -30,17 +34,25 @@ _log = structlog.get_logger("upstream")
 class UpstreamCodes:
     """Asks one upstream. The User-Name of a login goes as it came; that of an act is the contract ID."""
 
-    def __init__(self, name: str, upstream: Upstream) -> None:
+    def __init__(self, name: str, upstream: Upstream, sealer: Seal, *, relays_questions: bool) -> None:
         self.name, self._upstream = name, upstream
+        self._sealer, self._relays_questions = sealer, relays_questions
 
     async def verify(self, question: CodeQuestion) -> CodeFinding:
         """See ``Verifier``. Raises BackendSilent."""
         told, deadline = _told(question)
-        plan = self._upstream.plan
-        asked = Asked(told, question.code.encode(), plan.secret, os.urandom(8))
-        server = self._upstream.servers.in_order()[0]
+        plan, before = self._upstream.plan, None
+        if question.state:
+            try:
+                before = read_round(base64.b64decode(question.state), self._sealer)
+            except KeyProblem:
+                return CodeFinding(question.token_id, Fit.WRONG, None, Finding.CHALLENGE_GONE)
+            told = in_later_round(before.first, told)
+        text = question.code.encode(told.charset, "replace")
+        asked = Asked(told, text, plan.secret, os.urandom(8), None if before is None else before.state)
+        server = str(self._upstream.servers.in_order()[0].address) if before is None else before.server
         try:
-            reply = await self._upstream.ask(asked.write, deadline, str(server.address))
+            reply = await self._upstream.ask(asked.write, deadline, server)
         except CannotAsk as error:
             raise BackendSilent(f"upstream {plan.name} cannot be asked: {error}") from None
         match reply.packet.code:
@@ -48,13 +60,26 @@ class UpstreamCodes:
                 return CodeFinding(question.token_id, Fit.FITS)
             case PacketCode.ACCESS_REJECT:
                 return CodeFinding(question.token_id, Fit.WRONG)
-        _log.warning(
-            "a question of an upstream about a code is refused: nobody can be asked it",
-            upstream=plan.name,
-            server=str(server.address),
-            token=question.token_id,
-        )
-        return CodeFinding(question.token_id, Fit.WRONG, None, Finding.NEXT_CODE_THERE)
+        return self._asks(question, reply, told, 0 if before is None else before.number)
+
+    def _asks(self, question: CodeQuestion, reply: Reply, told: Forwarded, rounds: int) -> CodeFinding:
+        """Its own question, to be passed on; refused where nobody can be asked it."""
+        state, server = reply.packet.found.get(AttributeType.STATE), str(reply.server.address)
+        why = "it has no State" if not state else "too many rounds" if rounds >= MOST_ROUNDS else ""
+        why = why if self._relays_questions else 'challenges = "refuse"'
+        why = why if question.attempt is not None else "an act of the desk asks nobody"
+        if why or state is None:
+            _log.warning(
+                "a question of an upstream about a code is refused",
+                upstream=self._upstream.plan.name,
+                server=server,
+                token=question.token_id,
+                cause=why,
+            )
+            return CodeFinding(question.token_id, Fit.WRONG, None, Finding.NEXT_CODE_THERE)
+        kept = base64.b64encode(write_round(Round(rounds + 1, server, state, told), self._sealer)).decode()
+        prompt = prompt_of(reply.packet)
+        return CodeFinding(question.token_id, Fit.WRONG, None, Finding.VERIFIER_ASKS, kept, prompt)
 
     async def enrol(self, question: CodeQuestion) -> CodeFinding:
         """See ``Verifier``. Whose token it is, such a server knows by itself. Raises BackendSilent."""

@@ -16,16 +16,13 @@ from otp_core.first_factor import FirstFinding, NextRound, Question
 from otp_core.login.table import Finding
 from otp_core.model import BackendSilent, Forwarded
 from otp_core.radius import ms_chap
-from otp_core.radius.codec import AttributeType, CannotAsk, Packet, PacketCode
+from otp_core.radius.codec import AttributeType, CannotAsk, PacketCode
 from otp_core.radius.relayed import MS_CHAP_ANSWER, RELAYED, AllowList
 from otp_core.radius.salted import NotHidden
 from otp_core.sealing import KeyProblem
 from otp_core.upstreams.forwarding import Asked, forwarded_of, in_later_round
-from otp_core.upstreams.rounds import MOST_ROUNDS, Round, Seal, read_round, seal, write_round
+from otp_core.upstreams.rounds import MOST_ROUNDS, Round, Seal, prompt_of, read_round, seal, write_round
 from otp_core.upstreams.upstream import Reply, Upstream
-
-_LONGEST_PROMPT = 1000
-"""Characters of a question that are passed on."""
 
 _log = structlog.get_logger("upstream")
 
@@ -92,7 +89,7 @@ class UpstreamPasswords:
             _log.warning("a question of an upstream is refused", upstream=name, server=server, cause=why)
             return FirstFinding(right=False, reason=Finding.QUESTION_REFUSED)
         waiting = Round(rounds + 1, str(reply.server.address), state, told)
-        return NextRound(write_round(waiting, self._sealer), _prompt(reply.packet))
+        return NextRound(write_round(waiting, self._sealer), prompt_of(reply.packet))
 
     def _answered(self, reply: Reply) -> dict[str, object]:
         """The same for MS-CHAPv2. Raises BackendSilent, also for a server that accepts without having looked."""
@@ -113,8 +110,3 @@ class UpstreamPasswords:
             upstream = self._upstream.plan.name
             raise BackendSilent(f"an attribute of upstream {upstream} cannot be passed on: {error}") from None
         return dict(brought)
-
-
-def _prompt(reply: Packet) -> str:
-    text = b"".join(reply.values(AttributeType.REPLY_MESSAGE)).decode(errors="replace")
-    return "".join(one if one.isprintable() else " " for one in text[:_LONGEST_PROMPT])

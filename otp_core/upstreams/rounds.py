@@ -10,10 +10,14 @@ import os
 from typing import NamedTuple, Protocol
 
 from otp_core.model import Forwarded
+from otp_core.radius.codec import AttributeType, Packet
 from otp_core.sealing import KeyProblem
 
 MOST_ROUNDS = 8
 """Questions of one login: a new PIN, the same again, the next code, and some that were answered wrongly."""
+
+_LONGEST_PROMPT = 1000
+"""Characters of a question that are passed on."""
 
 _KEY = 16
 """Octets of the random name under which each value is sealed."""
@@ -71,6 +75,12 @@ def read_round(sealed: bytes, sealer: Seal) -> Round:
     attributes = tuple((int(type_), _octets(text)) for type_, text in value["attributes"])
     first = Forwarded(_octets(value["name"]), value["charset"], attributes)
     return Round(value["number"], value["server"], _octets(value["state"]), first)
+
+
+def prompt_of(reply: Packet) -> str:
+    """The text of a question, in one line that can be shown."""
+    text = b"".join(reply.values(AttributeType.REPLY_MESSAGE)).decode(errors="replace")
+    return "".join(one if one.isprintable() else " " for one in text[:_LONGEST_PROMPT])
 
 
 def _text(octets: bytes) -> str:

@@ -30,12 +30,14 @@ __all__ = ["LOCAL_VERIFIER", "CodeFinding", "CodeQuestion", "Registry", "Verifie
 
 class CodeQuestion(NamedTuple):
     """What a verifier is asked. ``code``: digits only. ``customer``: the contract ID. ``attempt``: the login that it is
-    about, with its deadline; None: an act of the desk."""
+    about, with its deadline; None: an act of the desk. ``state``: of a question of the verifier's own, which ``code``
+    then answers, in whatever form it wants."""
 
     token_id: str
     code: str
     customer: str
     attempt: Attempt | None = None
+    state: str = ""
 
     def __repr__(self) -> str:
         return f"CodeQuestion({self.token_id!r})"
@@ -46,7 +48,8 @@ class Verifier(Protocol):
 
     async def verify(self, question: CodeQuestion) -> CodeFinding:
         """Whether this is a right code of the token, used up there by this question. Raises BackendSilent if nobody can
-        say now. At a login it is cancelled a second after the attempt's deadline."""
+        say now. At a login it is cancelled a second after the attempt's deadline, and may be answered with a question
+        (``VERIFIER_ASKS``), whose answer comes as another question with its ``state``."""
 
     async def enrol(self, question: CodeQuestion) -> CodeFinding:
         """The same for a token that the customer brings; if the code is right, the service knows from now on that the

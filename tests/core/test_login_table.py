@@ -12,11 +12,13 @@ EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
         (Stage.SECOND_ROUND, Finding.FITS),
         (Stage.BOTH, Finding.FITS),
         (Stage.CODE, Finding.FITS),
+        (Stage.VERIFIER_ROUND, Finding.FITS),
     },
     Action.ACCEPT_AGAIN: {
         (Stage.SECOND_ROUND, Finding.REPEATED),
         (Stage.BOTH, Finding.REPEATED),
         (Stage.CODE, Finding.REPEATED),
+        (Stage.VERIFIER_ROUND, Finding.REPEATED),
     },
     Action.ACCEPT: {
         (Stage.PASSWORD, Finding.WITHOUT_TOKEN),
@@ -31,6 +33,12 @@ EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
         (Stage.FIRST_ROUND, Finding.FIRST_FACTOR_ASKS),
         (Stage.BOTH, Finding.FIRST_FACTOR_ASKS),
     },
+    Action.ASK_VERIFIER: {
+        (Stage.SECOND_ROUND, Finding.VERIFIER_ASKS),
+        (Stage.BOTH, Finding.VERIFIER_ASKS),
+        (Stage.CODE, Finding.VERIFIER_ASKS),
+        (Stage.VERIFIER_ROUND, Finding.VERIFIER_ASKS),
+    },
     Action.ASK_AGAIN: {
         (Stage.SECOND_ROUND, Finding.REUSED),
         (Stage.SECOND_ROUND, Finding.NOT_A_CODE),
@@ -39,7 +47,11 @@ EXPECTED: dict[Action, set[tuple[Stage, Finding]]] = {
         (Stage.SECOND_ROUND, Finding.NEXT_CODE_THERE),
     },
     Action.COUNT_AND_ASK_AGAIN: {(Stage.SECOND_ROUND, Finding.WRONG)},
-    Action.COUNT_AND_REJECT: {(Stage.BOTH, Finding.WRONG), (Stage.CODE, Finding.WRONG)},
+    Action.COUNT_AND_REJECT: {
+        (Stage.BOTH, Finding.WRONG),
+        (Stage.CODE, Finding.WRONG),
+        (Stage.VERIFIER_ROUND, Finding.WRONG),
+    },
 }
 
 

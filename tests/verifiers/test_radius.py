@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from otp_core.store.unit_of_work import NewCustomer
+from tests.radius.tools import heard, login, radclient, received
 from tests.sekisho import SECRET, STAFF, Sekisho, running
 from tests.upstreams.freeradius import SECRET as UPSTREAM_SECRET
 from tests.upstreams.freeradius import FreeRadius, freeradius
@@ -14,6 +15,37 @@ from tests.upstreams.raw import CHALLENGE, REPLY_MESSAGE, STATE, Asked, RawUpstr
 
 CODE = "246802"
 """Right for everybody, as often as it is asked: this server does not use codes up."""
+_QUESTIONS = """
+		if (!&State && &User-Password == "135246") {
+			update reply {
+				&Message-Authenticator := 0x00
+				&State := 0x70696e
+				&Reply-Message := "Enter a new PIN"
+			}
+			update control {
+				&Response-Packet-Type := Access-Challenge
+			}
+			handled
+		}
+		elsif (&State == 0x70696e && &User-Password == "4711") {
+			update reply {
+				&Message-Authenticator := 0x00
+				&State := 0x6e657874
+				&Reply-Message := "Wait for the next code"
+			}
+			update control {
+				&Response-Packet-Type := Access-Challenge
+			}
+			handled
+		}
+		elsif (&State == 0x6e657874 && &Calling-Station-Id == "203.0.113.7") {
+			update control {
+				&Cleartext-Password := "531642"
+			}
+		}
+"""
+"""A token of which a new PIN and the next code are wanted, as of an RSA server."""
+
 _KNOWS = f"""
 		update control {{
 			&Cleartext-Password := "{CODE}"
@@ -32,7 +64,7 @@ def settings(name: str, *servers: int) -> str:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreeRadius]:
-    with freeradius(tmp_path_factory.mktemp("gateway"), questions=_KNOWS) as one:
+    with freeradius(tmp_path_factory.mktemp("gateway"), questions=_KNOWS + _QUESTIONS) as one:
         yield one
 
 
@@ -47,6 +79,7 @@ def sekisho(
     gateway: FreeRadius, odd: tuple[RawUpstream, RawUpstream], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Sekisho]:
     more = settings("eg", gateway.port) + settings("odd", *(one.port for one in odd))
+    more += settings("asks", gateway.port).replace('challenges = "refuse"', 'challenges = "relay"')
     with running(tmp_path_factory.mktemp("bank"), "code", more=more) as one:
         yield one
 
@@ -109,3 +142,37 @@ def test_a_question_is_refused_and_said_in_the_log(sekisho: Sekisho, odd: tuple[
     text = sekisho.log_text()
     assert "a question of an upstream about a code is refused" in text and "112233" not in text
     assert SECRET not in text
+
+
+def test_its_questions_are_passed_on_and_answered_once(sekisho: Sekisho, gateway: FreeRadius) -> None:
+    saburo = holder(sekisho, "saburo", "VSMT80000004", "asks")
+    station = ',Calling-Station-Id="203.0.113.7"'
+    first = radclient(sekisho.port, login(saburo, "135246") + station)
+    assert (heard(first), received(first, "Reply-Message")) == ("Access-Challenge", ["Enter a new PIN"])
+    second = radclient(sekisho.port, login(saburo, "4711", received(first, "State")[0]))
+    assert (heard(second), received(second, "Reply-Message")) == ("Access-Challenge", ["Wait for the next code"])
+    again = radclient(sekisho.port, login(saburo, "4711", received(first, "State")[0]))
+    assert heard(again) == "Access-Reject", "that question has been answered"
+    state = received(second, "State")[0]
+    stranger = holder(sekisho, "stranger", "VSMT80000005", "asks")
+    assert heard(radclient(sekisho.port, login(stranger, "531642", state))) == "Access-Reject"
+    third = radclient(sekisho.port, login(saburo, "531642", state))
+    assert heard(third) == "Access-Accept"
+    asked = gateway.asked(saburo)
+    assert len(asked) == 3 and gateway.asked(stranger) == []
+    assert all('Calling-Station-Id = "203.0.113.7"' in one for one in asked), "said in the first round, known in all"
+    assert {"0x70696e", "0x6e657874"}.isdisjoint({state, received(first, "State")[0]})
+    assert [row.reason for row in sekisho.audit(saburo, "login.")] == [
+        "the verifier asks a further question", "the verifier asks a further question",
+        "challenge unknown, used, expired or somebody else's", "right code",
+    ]  # fmt: skip
+    assert failures(sekisho, saburo) == 0
+
+
+def test_a_wrong_answer_counts_as_a_wrong_code_and_ends_the_login(sekisho: Sekisho) -> None:
+    shiro = holder(sekisho, "shiro", "VSMT80000006", "asks")
+    first = radclient(sekisho.port, login(shiro, "135246"))
+    state = received(first, "State")[0]
+    assert heard(radclient(sekisho.port, login(shiro, "0000", state))) == "Access-Reject"
+    assert failures(sekisho, shiro) == 1
+    assert heard(radclient(sekisho.port, login(shiro, "4711", state))) == "Access-Reject"
