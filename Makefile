@@ -7,7 +7,7 @@ PACKAGES := python3-venv python3-dev gcc freeradius freeradius-utils oathtool li
             chromium fonts-ipafont-gothic faketime sqlite3 procps iproute2 e2fsprogs \
             curl make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
             libpam-google-authenticator systemd slapd ldap-utils prometheus \
-            rsyslog rsyslog-openssl eapoltest
+            rsyslog rsyslog-openssl eapoltest postgresql
 JOBS ?= $(shell nproc)
 # Tests wait more than they compute.
 TESTERS ?= $(shell expr $(JOBS) + 1)

@@ -63,7 +63,7 @@ def main() -> None:
         place.mkdir(parents=True, exist_ok=True)
         settings, port = _settings(place)
         if not (place / "s.db").exists():
-            for said in large_bank.fill(settings.store.url, settings.store.master_key_file, size):
+            for said in large_bank.fill(settings.store.address, settings.store.master_key_file, size):
                 print(f"# {said}", flush=True)
         cookies = _sessions(settings)
         questions = list(_questions(place / "s.db", size))

@@ -132,7 +132,7 @@ def _settings(folder: Path) -> Settings:
 
 def _fill(settings: Settings, count: int, turn: int) -> None:
     """Give each of ``count`` customers a token; in the first ``turn``, 0, they are added."""
-    initialise(settings.store.url, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
+    initialise(settings.store.address, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
     store = open_store(settings)
     desk, principal = open_desk(settings, store), Principal("benchmark", PrincipalKind.COMMAND)
     for begin in range(0, count, _CHUNK):

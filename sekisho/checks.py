@@ -21,6 +21,7 @@ from otp_core.settings import Checks, PasswordSettings
 from otp_core.settings.repeated import Remark
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
+from otp_core.store.postgresql.address import is_postgresql, parse, weakness
 from sekisho import first_factor_checks, sign_on_checks, verifier_checks
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def _clashing_addresses(settings: Settings) -> Iterator[Remark]:
 
 def risks(settings: Settings) -> Iterator[Remark]:
     """Settings that work, but are weaker or of less use than they look."""
+    if is_postgresql(settings.store.url) and (weak := weakness(parse(settings.store.address))) is not None:
+        yield ("store", "url"), weak
     if not _hashes_well(settings.password):
         yield ("password",), "is weaker than OWASP's minimum for argon2id: memory_kib = 19456, time_cost = 2"
     token = settings.soft_token

@@ -134,7 +134,7 @@ def make_first_factors(supplies: Supplies) -> Made:
 
 
 def _answers_file(settings: Settings) -> Path | None:
-    file = store_file(settings.store.url)
+    file = store_file(settings.store.address)
     return file and file.with_name(f"{file.name}-answers")
 
 

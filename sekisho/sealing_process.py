@@ -30,7 +30,9 @@ class SealingTask:
     def __init__(self, settings: Settings) -> None:
         """Raises StoreProblem, KeyProblem, StoreUnavailable and OSError."""
         assert settings.audit is not None
-        store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=one_process_only(settings.store.url) is None)
+        store = open_store(
+            settings, busy_seconds=BUSY_SECONDS, relieved=one_process_only(settings.store.address) is None
+        )
         self._lock = store.task_lock(Task.SEALS)
         self._sealer = sealer_of(settings.audit, store)
 

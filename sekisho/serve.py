@@ -93,7 +93,7 @@ def _run(
     for warning in loaded.warnings:
         _log.warning("settings", warning=str(warning))
     put_store_right(settings, trust_clock=trust_clock)
-    fault, file = one_process_only(settings.store.url), store_file(settings.store.url)
+    fault, file = one_process_only(settings.store.address), store_file(settings.store.address)
     apart = fault is None
     if fault is not None:
         _log.warning("store", warning=fault)
@@ -207,7 +207,7 @@ class ServerProcess:
         if self._place is not None:
             reporter = Reporter(self._place.board, self._place.slot, application, self._doors)
             chores.append(loop.create_task(reporter.run()))
-        if self._settings.audit is not None and one_process_only(self._settings.store.url) is not None:
+        if self._settings.audit is not None and one_process_only(self._settings.store.address) is not None:
             chores.append(loop.create_task(seal_beside(self._settings)))
         if self._doors.keys() & _ASKING and any(getattr(self._settings, name) is not None for name in _ASKING):
             lookup = LookupTask(application.services.store, application.clock.now)

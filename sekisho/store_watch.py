@@ -35,7 +35,7 @@ async def end_with_store(store: Store, stop: asyncio.Event) -> None:
 
 def put_store_right(settings: Settings, *, trust_clock: bool) -> None:
     """Before anything is served. Raises StoreProblem with what to do, KeyProblem, and StoreUnavailable."""
-    file = store_file(settings.store.url)
+    file = store_file(settings.store.address)
     if file is None:
         return  # the database server puts itself right
     repaired = repair(file, _log.warning)

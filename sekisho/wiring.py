@@ -101,7 +101,7 @@ class Application:
 def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS, relieved: bool = False) -> Store:
     """The opened store. Raises StoreProblem or KeyProblem, and StoreUnavailable if it cannot be read now."""
     store = Store(
-        settings.store.url,
+        settings.store.address,
         settings.store.master_key_file,
         ids=Ids(),
         busy_seconds=busy_seconds,
@@ -127,7 +127,7 @@ def open_failures(settings: Settings) -> FailureTable:
 
 
 def _failures_file(settings: Settings) -> Path | None:
-    file = store_file(settings.store.url)
+    file = store_file(settings.store.address)
     return file and file.with_name(f"{file.name}-failures")
 
 
@@ -137,7 +137,7 @@ def open_application(
     """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``:
     believe the clock as it stands. ``failures``: opened before the fork; None: open it here. Raises StoreProblem,
     KeyProblem or StoreUnavailable."""
-    store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=one_process_only(settings.store.url) is None)
+    store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=one_process_only(settings.store.address) is None)
     clock = _guarded(store)
     watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)
     if watch is not None:

@@ -35,6 +35,7 @@ from otp_core.store.store import Store, initialise
 from otp_core.store.unit_of_work import NewCustomer
 from sekisho.settings import Settings, load
 from sekisho.wiring import cost_of, open_desk, open_store
+from tests import postgresql
 
 SECRET = "correct-horse-battery-1"
 PASSWORD = "himitsu-no-aikotoba"
@@ -76,7 +77,8 @@ class Customer:
 @dataclass
 class Sekisho:
     """``clients`` is the text of the [[radius.clients]] tables, ``more`` of any other; ``prefix``: a command that runs
-    the server's command (setpriv, prlimit); ``disk``: where the database is, if not in ``folder``."""
+    the server's command (setpriv, prlimit); ``disk``: where the database is, if not in ``folder``. ``database_url``:
+    the store is there, and its key in ``folder`` already, if there is a store."""
 
     folder: Path
     clients: str = ""
@@ -86,6 +88,7 @@ class Sekisho:
     environment: Mapping[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
     disk: Path | None = None
+    database_url: str | None = None
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -102,21 +105,30 @@ class Sekisho:
         """What `sekisho init` does, with a key of this store's own. A new store begins as a copy of an empty one:
         migrations take longer than most tests."""
         key_file = self.settings.store.master_key_file
-        if not any(file.exists() for file in (self.database, key_file, mark_path(self.database))):
+        on_disk = self.url.startswith("sqlite:")
+        if on_disk and not any(file.exists() for file in (self.database, key_file, mark_path(self.database))):
             shutil.copy(_without_key(), self.database)
             self.database.chmod(0o600)
-        initialise(self.settings.store.url, key_file, ids=Ids(), say=lambda _: None)
+        initialise(self.settings.store.address, key_file, ids=Ids(), say=lambda _: None)
 
     @property
     def database(self) -> Path:
         return (self.disk or self.folder) / "s.db"
+
+    @property
+    def url(self) -> str:
+        """Of a file, or of a store in this worker's PostgreSQL."""
+        if self.database_url is not None:
+            return self.database_url
+        on_disk = self.disk is not None or not postgresql.BY_ENVIRONMENT
+        return f"sqlite:///{self.database}" if on_disk else postgresql.store_in(self.folder)
 
     def write_config(self) -> None:
         listen = ", ".join(f'"{one}"' for one in self.listen)
         self.config.write_text(
             f"""
 [store]
-url = "sqlite:///{self.database}"
+url = "{self.url}"
 master_key_file = "{self.folder}/master.key"
 [password]
 memory_kib = 256

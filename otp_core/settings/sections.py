@@ -13,8 +13,9 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from otp_core.first_factor.hashes import Cost
 from otp_core.settings.renamed import FormerName
-from otp_core.settings.section import OwnPath, SecretPath, Section, count, seconds, yes_or_no
+from otp_core.settings.section import ExistingPath, OwnPath, SecretPath, Section, count, seconds, yes_or_no
 from otp_core.settings.values import Address, Listen, StoreUrl
+from otp_core.store.postgresql.address import EXAMPLE, SOCKET_EXAMPLE, is_postgresql, lacks_ca, parse, with_files
 
 
 class StoreSettings(Section):
@@ -22,12 +23,42 @@ class StoreSettings(Section):
 
     url: StoreUrl = Field(
         repr=False,
-        description="The database: sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the working folder.",
+        description="The database: sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the working folder; or a "
+        f"PostgreSQL: {EXAMPLE}, or {SOCKET_EXAMPLE}.",
+    )
+    password_file: SecretPath | None = Field(
+        None,
+        description="PostgreSQL: the file that holds the user's password alone. Without one, PGPASSFILE, a client "
+        "certificate (sslcert and sslkey in the URL) or the socket's peer has to do.",
+    )
+    ca_file: ExistingPath | None = Field(
+        None,
+        description="PostgreSQL: the certificates (PEM) by which its server is known. Needed unless the URL names a "
+        "socket, or an sslmode that verifies nothing.",
     )
     master_key_file: SecretPath = Field(
         description="The file with the key that seals the seeds. A relative path is looked for in the secrets folder "
         "if there is one, otherwise beside this file."
     )
+
+    @model_validator(mode="after")
+    def _fits_the_engine(self) -> Self:
+        named = [name for name in ("password_file", "ca_file") if getattr(self, name) is not None]
+        if not is_postgresql(self.url):
+            if named:
+                raise ValueError(f"{named[0]} belongs to a PostgreSQL store, and url names a file: remove one of them")
+            return self
+        if lacks_ca(parse(self.address)):
+            raise ValueError(
+                "ca_file is missing: it names the certificates by which the database's server is known; or write an "
+                "sslmode into url"
+            )
+        return self
+
+    @property
+    def address(self) -> str:
+        """The URL with the files that stand beside it: what the store is opened by. It holds no secret."""
+        return with_files(self.url, self.password_file, self.ca_file) if is_postgresql(self.url) else self.url
 
 
 class LoginSettings(Section):

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, SecretBytes, WithJsonSchema
 
 from otp_core.settings.addresses import Address, AnyNetwork, page_url, read_address, read_network, web_origin
+from otp_core.store.postgresql.address import EXAMPLE, is_postgresql, parse
 
 __all__ = ["Address", "AnyNetwork", "read_address", "read_network"]
 
@@ -50,11 +51,14 @@ def strong_secret(secret: SecretBytes) -> SecretBytes:
 
 def store_url(url: str) -> str:
     """Check the store's URL. Raises ValueError; its text never repeats the URL, which may hold a password."""
-    if url.startswith("postgres"):
-        raise ValueError("PostgreSQL comes later; for now write sqlite:////var/lib/sekisho/sekisho.db")
+    if is_postgresql(url):
+        parse(url)
+        return url
     name = url.removeprefix("sqlite:///")
     if name == url:
-        raise ValueError("write sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the working folder")
+        raise ValueError(
+            f"write sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the working folder, or {EXAMPLE}"
+        )
     if name in ("", ":memory:"):
         raise ValueError("names no file, and a store in memory forgets which codes were used: write sqlite:///FILE")
     return url

@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from otp_core.store.engine import Database
+from otp_core.store.postgresql.address import is_postgresql
 
 
 def open_database(url: str, *, busy_seconds: float, relieved: bool = False) -> Database:
     """The database of a URL. ``busy_seconds``: how long a writer waits for others. ``relieved``: another process makes
     the checkpoints of a store in a file. Raises StoreProblem for a URL that none can serve."""
+    if is_postgresql(url):
+        from otp_core.store.postgresql.engine import PostgresqlDatabase
+
+        return PostgresqlDatabase(url, busy_seconds=busy_seconds)
     from otp_core.store.sqlite.engine import SqliteDatabase
 
     return SqliteDatabase(url, busy_seconds=busy_seconds, relieved=relieved)
@@ -26,6 +31,8 @@ def one_process_only(url: str) -> str | None:
 
 def store_file(url: str) -> Path | None:
     """The file of the store, absolute and without links; None: it is no file of this machine. Raises StoreProblem."""
+    if is_postgresql(url):
+        return None
     from otp_core.store.sqlite.database import file_of
 
     return file_of(url)

@@ -10,7 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, literal, select, union, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    union,
+    update,
+)
 
 from otp_core.audit import Event
 from otp_core.model import Kind, OtpUse, TokenState
@@ -125,7 +138,7 @@ def _these(after: int, last: int, kind: Kind) -> ColumnElement[bool]:
 
 def _use_steps(connection: Connection, after: int, last: int, now_ms: int, window: int) -> int:
     """Take every step that could have been accepted until now as used (RFC 6238 section 5.2)."""
-    latest = literal(now_ms) // (token.c.period * 1000) + token.c.drift + window
+    latest = literal(now_ms) // (cast(token.c.period, BigInteger) * 1000) + token.c.drift + window
     change = (
         update(token)
         .where(_these(after, last, Kind.TOTP))

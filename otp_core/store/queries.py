@@ -247,7 +247,7 @@ def conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
     if wanted.before is not None:
         found.append(audit.c.id < wanted.before)
     if wanted.event is not None:
-        found.append(audit.c.event.startswith(wanted.event, autoescape=True))
+        found.append(audit.c.event.startswith(wanted.event.lower(), autoescape=True))
     for name in ("customer", "token", "actor"):
         value, fingerprint = getattr(wanted, name), getattr(wanted, f"{name}_fingerprint", None)
         if value is not None:

@@ -98,12 +98,13 @@ binding = Table(
 # Who holds a token: asked by staff, at binding and by the foreign key.
 Index("ix_binding_token_key", binding.c.token_key)
 # Who is locked: asked by the console. Only a lock and its end write to it.
-Index("ix_customer_locked_at", customer.c.locked_at, sqlite_where=customer.c.locked_at.is_not(None))
+_LOCKED = customer.c.locked_at.is_not(None)
+Index("ix_customer_locked_at", customer.c.locked_at, sqlite_where=_LOCKED, postgresql_where=_LOCKED)
 # The list of customers by state, and of tokens by theirs, in the order of their IDs. No login writes to them.
 Index("ix_customer_otp_use_contract_id", customer.c.otp_use, customer.c.contract_id)
 Index("ix_token_state_token_id", token.c.state, token.c.token_id)
 # The list of who is locked, in the same order.
-Index("ix_customer_contract_id_locked", customer.c.contract_id, sqlite_where=customer.c.locked_at.is_not(None))
+Index("ix_customer_contract_id_locked", customer.c.contract_id, sqlite_where=_LOCKED, postgresql_where=_LOCKED)
 
 profile = Table(
     "profile",

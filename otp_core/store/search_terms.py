@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, text, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Text, delete, func, literal, select, text, union_all
 
 from otp_core.folding import LONGEST_TERM, folded, folded_words, name_terms
 from otp_core.otp import normalise_contract_id, normalise_token_id
@@ -55,7 +55,8 @@ class Named(NamedTuple):
 def begins(column: ColumnElement[Any], beginning: str) -> ColumnElement[bool]:
     """Whether a column begins so, through its index, which LIKE would not use. ``%`` and ``_`` are ordinary
     characters."""
-    return column.between(beginning, beginning + _LAST)
+    # As plain text: a collation behind the parameter is no syntax of PostgreSQL here.
+    return column.between(literal(beginning, Text()), literal(beginning + _LAST, Text()))
 
 
 # Writing

@@ -204,7 +204,10 @@ def initialise(
     except StoreUnavailable as error:
         raise StoreProblem(str(error)) from None
     say(f"{'checked' if existed else 'created'} the store {database.place}")
-    fill_search_terms(Store(url, master_key_file, ids=ids, busy_seconds=5.0), progress)
+    store = Store(url, master_key_file, ids=ids, busy_seconds=5.0)
+    fill_search_terms(store, progress)
+    store.engine.dispose()
+    database.engine.dispose()
 
 
 def _make_file(file: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,11 +47,10 @@ def backup(
     from otp_core.sealing import Sealer, read_master_key
     from otp_core.store.backup import back_up, note
     from otp_core.store.sqlite.backup import size_of
-    from otp_core.store.sqlite.database import file_of
 
     context: CliContext = ctx.obj
     settings = context.settings.store
-    store_file = Path(os.path.realpath(file_of(settings.url)))
+    store_file = _file_of(context, "back it up with PostgreSQL's own tools: pg_basebackup and its archive, or pg_dump")
     sealer = Sealer(read_master_key(settings.master_key_file))
     keep = [settings.master_key_file]
     if context.settings.audit is not None:
@@ -108,14 +106,13 @@ def restore(
     from otp_core.audit import Ids
     from otp_core.store.restore import Order
     from otp_core.store.restore import restore as put_in_place
-    from otp_core.store.sqlite.database import file_of
     from sekisho.wiring import rules_of
 
     context: CliContext = ctx.obj
     by = principal(reason)
     order = Order(
         file.absolute(),
-        Path(os.path.realpath(file_of(context.settings.store.url))),
+        _file_of(context, "restore it with PostgreSQL's own tools, while no node serves"),
         context.settings.store.master_key_file,
         int(time.time() * 1000),
         rules_of(context.settings).window,
@@ -132,6 +129,17 @@ def restore(
     except KeyboardInterrupt:
         raise Stopped("interrupted: the store is as it was", ExitCode.INTERRUPTED) from None
     _tell(done, order.store_file, context.settings.store.master_key_file, as_json)
+
+
+def _file_of(context: CliContext, otherwise: str) -> Path:
+    """The store's file. Raises StoreProblem for a store that is none, with what to do instead."""
+    from otp_core.model import StoreProblem
+    from otp_core.store.engines import store_file
+
+    file = store_file(context.settings.store.address)
+    if file is None:
+        raise StoreProblem(f"the store is in PostgreSQL: {otherwise}; the master key is in neither")
+    return file
 
 
 class _Stages:

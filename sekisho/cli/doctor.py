@@ -89,7 +89,7 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     yield CheckResult(CheckState.OK, "settings", f"{context.config or 'the environment'} holds")
     yield from _doors(settings)
     yield from examine_certificates(settings)
-    file = store_file(settings.store.url)
+    file = store_file(settings.store.address)
     if file is not None:
         yield _sqlite()
     yield from _store(context, settings, file, deep)

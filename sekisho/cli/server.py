@@ -32,7 +32,7 @@ def init(ctx: typer.Context) -> None:
 
     context: CliContext = ctx.obj
     store = context.settings.store
-    initialise(store.url, store.master_key_file, ids=Ids(), say=say, progress=progress)
+    initialise(store.address, store.master_key_file, ids=Ids(), say=say, progress=progress)
     if context.settings.audit is not None:
         _make_seal_key(context, context.settings.audit.seal_key_file)
     fold_contract_ids(context)

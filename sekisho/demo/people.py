@@ -128,7 +128,7 @@ def fill_store(config: Path, people: list[Sample]) -> None:
 
     settings = load(config, environment={}).settings
     put_store_right(settings, trust_clock=False)  # a demo whose store was stopped goes on, as a server does
-    initialise(settings.store.url, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
+    initialise(settings.store.address, settings.store.master_key_file, ids=Ids(), say=lambda _: None)
     store = open_store(settings)
     desk, principal = open_desk(settings, store), Principal("demo", PrincipalKind.COMMAND, reason="sample data")
     for one in people:

@@ -80,7 +80,7 @@ class MetricsServer:
         self._listen, self._board, self._watched, self._heartbeat = settings.metrics.listen, board, watched, heartbeat
         self._look = StoreLook(
             lambda: open_store(settings, busy_seconds=1.0),
-            store_file(settings.store.url),
+            store_file(settings.store.address),
             sealed=settings.audit is not None,
         )
         self._certificates = CertificateLook(settings.certificates)

@@ -29,6 +29,7 @@ from otp_core.store.schema import metadata
 from otp_core.store.sqlite.login_batch import CHANGED
 from otp_core.store.store import Store, initialise
 from otp_core.store.unit_of_work import NewCustomer
+from tests import postgresql
 from tests.fakes import HandClock
 
 NOON = 1_800_000_015.0
@@ -73,13 +74,16 @@ class Bank:
     rules: Rules = field(default_factory=rules)
     busy_seconds: float = 5.0
     clock: HandClock = field(default_factory=lambda: HandClock(NOON))
+    database_url: str | None = None
+    """Where the store is, with its key in ``folder``; None: as SEKISHO_ENGINE says."""
     permit: str = ""
     """The last one that ``in_state`` was given."""
 
     def __post_init__(self) -> None:
-        for name in ("bank.db", "master.key"):
-            if not (self.folder / name).exists():
-                shutil.copy(_empty() / name, self.folder / name)
+        if self.database_url is None and not postgresql.BY_ENVIRONMENT:
+            for name in ("bank.db", "master.key"):
+                if not (self.folder / name).exists():
+                    shutil.copy(_empty() / name, self.folder / name)
         self.store = self.open_store()
         self.guarded = GuardedClock(self.clock)
         self.evaluator, self.desk = self.open_desk(self.store)
@@ -90,6 +94,10 @@ class Bank:
 
     @property
     def url(self) -> str:
+        if self.database_url is not None:
+            return self.database_url
+        if postgresql.BY_ENVIRONMENT:
+            return postgresql.store_in(self.folder)
         return f"sqlite:///{self.database}"
 
     @property

@@ -1,6 +1,6 @@
 """What every database engine has to pass: the login queue in front of it, several batches at once, whatever happens.
 
-SQLite and a tiny engine in memory pass it; the next engine is one more entry of ENGINES.
+SQLite, PostgreSQL and a tiny engine in memory pass it; the next engine is one more entry of ENGINES.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from otp_core.login.requests import LoginRequest
 from otp_core.login.table import Finding, Stage
 from otp_core.model import Accept, Attempt, Challenge, LoginRecord, Reject, Silence, Verdict
 from otp_core.store.engine import LoginBatch
+from tests import postgresql
 from tests.core.bank import CHALLENGE, CODE, Bank, Holder, rules
 from tests.core.memory_engine import MemoryEngine
 
@@ -25,8 +26,8 @@ from tests.core.memory_engine import MemoryEngine
 class Engine:
     """An engine with two customers in it, and what a test wants to know of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.bank = Bank(folder, rules(lock_after=100))
+    def __init__(self, folder: Path, database_url: str | None = None) -> None:
+        self.bank = Bank(folder, rules(lock_after=100), database_url=database_url)
         self.taro, self.jiro = self.bank.customer(), self.bank.customer("jiro", "VSMT00000002")
 
     def batches(self) -> LoginBatch:
@@ -69,6 +70,29 @@ class Sqlite(Engine):
             self._lock.__exit__(None, None, None)
 
 
+class Postgresql(Engine):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, postgresql.store_in(folder))
+        self._made: list[LoginBatch] = []
+
+    def batches(self) -> LoginBatch:
+        return self.bank.open_store(busy_seconds=0.01).login_batch()
+
+    def record(self, contract_id: str = "taro") -> LoginRecord:
+        return self.bank.login_record(contract_id)
+
+    def events(self) -> list[str]:
+        return [row.event for row in self.bank.audit(event="login.")]
+
+    def break_down(self, *, broken: bool) -> None:
+        name = self.bank.url.partition("/@/")[2] or self.bank.url.rpartition("@/")[2].partition("?")[0]
+        with postgresql.server().connect("postgres") as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {not broken}")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND %s", (name, broken)
+            )
+
+
 class Memory(Engine):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -87,10 +111,10 @@ class Memory(Engine):
         self.engine.unavailable = broken
 
 
-ENGINES: list[Callable[[Path], Engine]] = [Sqlite, Memory]
+ENGINES: list[Callable[[Path], Engine]] = [Sqlite, Postgresql, Memory]
 
 
-@pytest.fixture(params=ENGINES, ids=["sqlite", "memory"])
+@pytest.fixture(params=ENGINES, ids=["sqlite", "postgresql", "memory"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     made: Engine = request.param(tmp_path)
     return made

@@ -190,6 +190,7 @@ def test_no_step_is_spent_that_is_not_beyond_the_last_one(tmp_path: Path, step: 
     assert bank.rows() == before
 
 
+@pytest.mark.sqlite_files
 def test_every_transaction_but_a_login_batch_changes_what_other_processes_look_at(tmp_path: Path) -> None:
     """The key's name is known to other versions, too, while workers are replaced one by one."""
     bank = Bank(tmp_path)
@@ -236,12 +237,13 @@ def test_a_batch_that_the_database_refuses_leaves_nothing_behind(tmp_path: Path)
         return decision
 
     with login_batch_of(bank) as login_batch:
-        with pytest.raises(StoreUnavailable, match="UNIQUE constraint failed"):
+        with pytest.raises(StoreUnavailable, match=r"UNIQUE constraint failed|unique constraint"):
             completed(login_batch.run(["taro"], [], twice))
         assert (bank.rows(), bank.audit()) == (before, trail)
         assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
 
 
+@pytest.mark.sqlite_files
 def test_the_login_batch_waits_for_no_lock_longer_than_it_may(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.02)
     taro = bank.customer()
@@ -251,6 +253,7 @@ def test_the_login_batch_waits_for_no_lock_longer_than_it_may(tmp_path: Path) ->
         assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
 
 
+@pytest.mark.sqlite_files
 def test_the_login_batch_begins_afresh_after_trouble(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
@@ -264,6 +267,7 @@ def test_the_login_batch_begins_afresh_after_trouble(tmp_path: Path) -> None:
         assert run_batch(bank, login_batch, [code_request(taro, taro.code())]) == [Accept()]
 
 
+@pytest.mark.sqlite_files
 def test_a_store_that_was_deleted_while_it_was_open_is_noticed_at_the_next_use(tmp_path: Path) -> None:
     """What is written into a file without a name is lost."""
     bank = Bank(tmp_path)
@@ -280,6 +284,7 @@ def test_a_store_that_was_deleted_while_it_was_open_is_noticed_at_the_next_use(t
     assert not bank.database.exists(), "nor is an empty one made in its place"
 
 
+@pytest.mark.sqlite_files
 def test_a_file_that_is_empty_for_the_moment_of_a_restore_is_not_written_to(tmp_path: Path) -> None:
     """Whoever copies a backup over the file empties it first: a page of ours in it would spoil the copy."""
     bank = Bank(tmp_path)
@@ -292,6 +297,7 @@ def test_a_file_that_is_empty_for_the_moment_of_a_restore_is_not_written_to(tmp_
     login_reader.close()
 
 
+@pytest.mark.sqlite_files
 def test_a_store_that_was_replaced_while_it_was_open_is_not_touched_until_a_restart(tmp_path: Path) -> None:
     """SQLite would play the write-ahead log of the old file over the new one."""
     bank = Bank(tmp_path)
@@ -312,6 +318,7 @@ def test_a_store_that_was_replaced_while_it_was_open_is_not_touched_until_a_rest
         assert bank.database.read_bytes() == before
 
 
+@pytest.mark.sqlite_files
 def test_a_login_is_on_disk_before_anybody_hears_of_it(tmp_path: Path) -> None:
     """Commit and flush are two steps; a disk that refuses the second one refuses the login."""
     bank = Bank(tmp_path)
@@ -341,6 +348,7 @@ def _opened_as(number: str) -> str:
     return f"{name}:r" if int(flags, 8) & os.O_ACCMODE == os.O_RDONLY else name
 
 
+@pytest.mark.sqlite_files
 def test_a_copy_in_another_journal_mode_waits_for_the_disk_in_its_commits(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
@@ -354,6 +362,7 @@ def test_a_copy_in_another_journal_mode_waits_for_the_disk_in_its_commits(tmp_pa
     commits.close()
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize("busy", ["", "another batch", "the desk", "the turn"])
 def test_a_batch_that_is_alone_takes_one_transaction_and_any_other_a_second_one(tmp_path: Path, busy: str) -> None:
     bank = Bank(tmp_path)
@@ -404,6 +413,7 @@ def _held(bank: Bank) -> Iterator[threading.Event]:
         thread.join(20)
 
 
+@pytest.mark.sqlite_files
 def test_of_two_login_batches_on_one_store_one_is_at_work(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     mine, others = SharedCommits(bank.store.engine), SharedCommits(bank.open_store().engine)
@@ -424,6 +434,7 @@ def test_of_two_login_batches_on_one_store_one_is_at_work(tmp_path: Path) -> Non
     others.close()
 
 
+@pytest.mark.sqlite_files
 def test_a_login_batch_that_cannot_roll_back_lets_the_connection_go(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
@@ -436,7 +447,7 @@ def test_a_login_batch_that_cannot_roll_back_lets_the_connection_go(tmp_path: Pa
 
     event.listen(bank.store.engine, "connect", no_way_back)
     with login_batch_of(bank) as login_batch:
-        with pytest.raises(StoreUnavailable, match="UNIQUE constraint failed"):
+        with pytest.raises(StoreUnavailable, match=r"UNIQUE constraint failed|unique constraint"):
             completed(login_batch.run(["taro"], [], twice))
         event.remove(bank.store.engine, "connect", no_way_back)
         assert bank.rows() == before
@@ -456,7 +467,7 @@ def test_a_lock_is_a_notice_only_where_notices_are_on(tmp_path: Path, notices: b
     taro = bank.customer()
     with bank.store.work() as work:
         work.connection.execute(update(profile).values(email="taro@example.jp"))
-    login_batch = SqliteLoginBatch(SharedCommits(bank.store.engine), notices=notices)
+    login_batch = bank.store.database.login_batch(notices=notices, note=lambda _: None)
     run_batch(bank, login_batch, [code_request(taro, "000000")])
     login_batch.close()
     (row,) = bank.audit(event="customer.locked")

@@ -92,6 +92,7 @@ def test_a_code_spent_at_the_desk_meanwhile_is_used(race: Race) -> None:
     assert reason(race.run([code_request(race.taro, code)], suspend_and_resume)) == Finding.REUSED
 
 
+@pytest.mark.sqlite_files
 def test_an_act_about_somebody_else_costs_a_second_look_and_nothing_else(race: Race) -> None:
     done = race.run([code_request(race.taro, race.taro.code())], lambda _: race.bank.desk.customers.lock("jiro", STAFF))
     assert (done, race.times) == ([Accept()], 2)
@@ -170,6 +171,7 @@ def test_a_state_is_answered_once(race: Race) -> None:
     assert (reason(done), race.times) == (Finding.CHALLENGE_GONE, 2)
 
 
+@pytest.mark.sqlite_files
 def test_an_evaluator_that_fails_at_the_second_look_leaves_the_lock_free(race: Race) -> None:
     before = race.bank.rows()
 

@@ -184,6 +184,7 @@ def test_at_most_a_thousand_challenges_are_forgotten_at_once(tmp_path: Path) -> 
         assert [maintenance.expire_challenges(later) for _ in range(3)] == [1000, 1, 0]
 
 
+@pytest.mark.sqlite_files
 def test_nothing_is_written_where_nothing_is_to_be_forgotten(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.01)
     taro = bank.customer()
@@ -198,6 +199,7 @@ def test_nothing_is_written_where_nothing_is_to_be_forgotten(tmp_path: Path) -> 
         assert maintenance.expire_challenges(end + 1) == 1
 
 
+@pytest.mark.sqlite_files
 def test_a_probe_writes(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.01)
     with maintenance_of(bank) as maintenance:
@@ -209,6 +211,7 @@ def test_a_probe_writes(tmp_path: Path) -> None:
     assert ("probe", (4).to_bytes(8, "big")) in bank.rows()["meta"]
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize(
     "ask",
     [
@@ -231,6 +234,7 @@ def test_every_question_to_a_store_that_is_gone_says_so(
         ask(login_reader, maintenance)
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize(
     ("action", "table"),
     [
@@ -260,6 +264,7 @@ def test_a_write_probe_does_all_that_a_login_does(tmp_path: Path, action: int, t
     assert bank.rows() == before
 
 
+@pytest.mark.sqlite_files
 def test_a_write_probe_needs_room_on_the_disk(tmp_path: Path) -> None:
     """What is rolled back asks the disk for nothing if it stays in memory, and a full disk would look well."""
     bank = Bank(tmp_path)
@@ -274,6 +279,7 @@ def test_a_write_probe_needs_room_on_the_disk(tmp_path: Path) -> None:
     assert bank.rows() == before
 
 
+@pytest.mark.sqlite_files
 def test_a_write_probe_sees_what_became_of_the_file_and_not_what_it_remembers(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.settings_files import CLIENT, STORE, report
+from otp_core.store.postgresql.address import parameters, parse, with_files
+from tests.core.settings_files import CLIENT, STORE, good, report
 
 
 @pytest.mark.parametrize(
@@ -113,25 +114,79 @@ def test_a_wrong_client_gets_the_right_form(tmp_path: Path, line: str, expected:
         ("[throttle]\nfirst_delay = 5\nmax_delay = 4", "6: throttle.max_delay: is less than first_delay, 5.0; "
          "write at least that"),
         ("[throttle]\npassword_first_delay = -1\n", "5: throttle.password_first_delay: is too small: 0.0 is the least"),
-        ("radius = 5", "4: store.radius: unknown key; store has url, master_key_file"),
+        ("radius = 5", "4: store.radius: unknown key; store has url, password_file, ca_file, "
+         "master_key_file"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_elsewhere_gets_the_right_form(tmp_path: Path, text: str, expected: str) -> None:
     assert report(tmp_path, STORE + text) == [f"sekisho.toml:{expected}"]
 
 
+_SQLITE = "write sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the working folder, or "
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("postgresql://sekisho:hunter2@db/sekisho", "PostgreSQL comes later; for now write "
-         "sqlite:////var/lib/sekisho/sekisho.db"),
-        ("mysql://sekisho:hunter2@db/sekisho", "write sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the "
-         "working folder"),
-        ("sqlite://", "write sqlite:////ABSOLUTE/FILE, or sqlite:///FILE relative to the working folder"),
+        ("mysql://sekisho:hunter2@db/sekisho", _SQLITE + "postgresql://sekisho@db1:5432,db2:5432/sekisho"),
+        ("sqlite://", _SQLITE + "postgresql://sekisho@db1:5432,db2:5432/sekisho"),
         ("sqlite:///:memory:", "names no file, and a store in memory forgets which codes were used: write "
          "sqlite:///FILE"),
+        ("postgresql://sekisho:hunter2@db/sekisho", "holds a password: write it into a file of its own, and name that "
+         "in store.password_file"),
+        ("postgresql://sekisho@db/sekisho?password=hunter2", "holds a password: write it into a file of its own, and "
+         "name that in store.password_file"),
+        ("postgresql://sekisho@db", "names no database: write postgresql://sekisho@db1:5432,db2:5432/sekisho"),
+        ("postgresql://sekisho@db:54o2/sekisho", "has a port '54o2', which is no number from 1 to 65535"),
+        ("postgresql://sekisho@db1,:5432/sekisho", "names a host without a name: write "
+         "postgresql://sekisho@db1:5432,db2:5432/sekisho"),
+        ("postgresql://sekisho@[2001:db8::5/sekisho", "has an IPv6 address without its ]: write [2001:db8::5]:5432"),
+        ("postgresql://sekisho@db/sekisho?host=/run/postgresql", "names hosts twice: before the database and as host="),
+        ("postgresql://sekisho@/sekisho?host=a,b,c&port=1,2", "names more ports than hosts, or fewer: one for each, or "
+         "one for all"),
+        ("postgresql://sekisho@db/sekisho?sslmode=verify", "sslmode is one of disable, allow, prefer, require, "
+         "verify-ca, verify-full"),
+        ("postgresql://sekisho@db/sekisho?connect_timeout=9", "has a keyword 'connect_timeout', which is not one of: "
+         "channel_binding, gssencmode, host, krbsrvname, port, require_auth, sslcert, sslcrl, sslkey, sslmode, "
+         "sslrootcert"),
     ],
 )  # fmt: skip
-def test_only_a_sqlite_file_is_a_store_for_now(tmp_path: Path, url: str, expected: str) -> None:
+def test_a_store_is_a_file_or_a_postgresql(tmp_path: Path, url: str, expected: str) -> None:
     text = f'[store]\nurl = "{url}"\nmaster_key_file = "k"'
     assert report(tmp_path, text) == [f"sekisho.toml:2: store.url: {expected}"]
+
+
+def test_a_database_over_the_network_is_known_by_its_certificate(tmp_path: Path) -> None:
+    text = '[store]\nurl = "postgresql://sekisho@db/sekisho"\nmaster_key_file = "k"'
+    (missing,) = report(tmp_path, text)
+    assert "ca_file is missing" in missing and missing.startswith("sekisho.toml:1: store")
+    (tmp_path / "ca.pem").write_text("(certificates)")
+    found = parse(good(tmp_path, f'{text}\nca_file = "ca.pem"').settings.store.address)
+    assert (found.ssl_mode, found.options["sslrootcert"]) == ("verify-full", str(tmp_path / "ca.pem"))
+
+
+def test_a_weaker_sslmode_is_obeyed_and_said(tmp_path: Path) -> None:
+    text = '[store]\nurl = "postgresql://sekisho@db/sekisho?sslmode=require"\nmaster_key_file = "k"'
+    loaded = good(tmp_path, text)
+    assert parse(loaded.settings.store.address).ssl_mode == "require"
+    assert any("sslmode=require does not make sure that it is your database" in str(one) for one in loaded.warnings)
+
+
+def test_what_belongs_to_postgresql_is_no_part_of_a_file(tmp_path: Path) -> None:
+    (problem,) = report(tmp_path, f'{STORE.rstrip()}\npassword_file = "db.password"\n')
+    assert problem.endswith("password_file belongs to a PostgreSQL store, and url names a file: remove one of them")
+
+
+def test_a_password_is_read_from_its_file_for_each_connection(tmp_path: Path) -> None:
+    file = tmp_path / "db pass+word"
+    address = parse(with_files("postgresql://sekisho@/sekisho?host=/run/a,/run/b&port=5433", file, None))
+    assert address.hosts == (("/run/a", "5433"), ("/run/b", "5433")) and address.is_local
+    for password in ("hunter 2", "another%20one"):
+        file.write_text(f"{password}\n")
+        found = parameters(address)
+        assert (found["password"], found["host"], found["port"]) == (password, "/run/a,/run/b", "5433,5433")
+        assert (found["target_session_attrs"], found.get("sslmode")) == ("read-write", None)
+    for wrong in ("", "two\nlines\n"):
+        file.write_text(wrong)
+        with pytest.raises(ValueError, match="the password alone, in one line"):
+            parameters(address)

@@ -31,6 +31,7 @@ _BUSY_SNAPSHOT = 517
 # What the database itself would refuse, whatever the code above it does.
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize(
     "statement",
     [
@@ -79,6 +80,7 @@ def test_a_transaction_is_kept_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (bank.rows(), bank.audit()) == (before, trail)
 
 
+@pytest.mark.sqlite_files
 def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     bank = Bank(tmp_path, busy_seconds=0.05)
     other = bank.open_store()
@@ -94,6 +96,7 @@ def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     assert [row.actor for row in bank.audit()] == ["one", "other"]
 
 
+@pytest.mark.sqlite_files
 def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     event.listen(bank.store.engine, "connect", read_only)
@@ -101,6 +104,7 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         bank.desk.customers.lock("nobody", STAFF)
 
 
+@pytest.mark.sqlite_files
 def test_a_full_disk_says_so_and_nothing_is_half_written(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     before = bank.rows()
@@ -111,6 +115,7 @@ def test_a_full_disk_says_so_and_nothing_is_half_written(tmp_path: Path) -> None
     assert bank.rows() == before
 
 
+@pytest.mark.sqlite_files
 def test_a_store_whose_file_is_gone_says_so(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     shutil.rmtree(tmp_path)
@@ -120,6 +125,7 @@ def test_a_store_whose_file_is_gone_says_so(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.sqlite_files
 def test_a_reader_of_a_damaged_store_is_told_so(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     with pytest.raises(StoreUnavailable, match="no such table"), bank.store.read() as connection:
@@ -156,6 +162,7 @@ def test_a_desk_that_cannot_roll_back_lets_the_connection_go(tmp_path: Path) -> 
         pass  # the write lock is free again
 
 
+@pytest.mark.sqlite_files
 def test_damage_in_the_middle_of_a_transaction_is_the_stores_trouble(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer()
@@ -169,6 +176,7 @@ def test_damage_in_the_middle_of_a_transaction_is_the_stores_trouble(tmp_path: P
         bank.desk.tokens.retire("VSMT00000001", STAFF)
 
 
+@pytest.mark.sqlite_files
 def test_damage_is_found_and_a_sound_store_has_none(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     with bank.store.read() as connection:

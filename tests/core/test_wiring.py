@@ -127,7 +127,7 @@ def test_every_state_is_a_new_one_that_nobody_can_guess(bank: Sekisho) -> None:
 def ahead(settings: Settings, seconds: float) -> None:
     """Leave a row of the future in the audit trail, as a clock that ran ahead would."""
     store = Store(
-        settings.store.url, settings.store.master_key_file, ids=Ids(lambda: time.time() + seconds), busy_seconds=1
+        settings.store.address, settings.store.master_key_file, ids=Ids(lambda: time.time() + seconds), busy_seconds=1
     )
     with store.work() as work:
         work.audit(Event.CLOCK_TRUSTED, actor="a clock that ran ahead")

@@ -1,0 +1,178 @@
+"""Connections to PostgreSQL: opened to whichever host is the primary, and set up for what a verdict rests on.
+
+Theory of operation
+-------------------
+*Which host.* Those of the URL are tried in their order, each for at most two seconds; a standby is refused
+(``target_session_attrs=read-write``). A connection that breaks, or whose server has become a standby, is thrown away.
+
+*What every session sets.* ``synchronous_commit``: on, whatever the server's default is, or remote_apply where that is
+the default: COMMIT returns when the synchronous standbys have it. No ``statement_timeout``: it would cancel a COMMIT
+that waits for a standby. A transaction that stands still for IDLE_SECONDS is ended by the server, so that a node that
+was cut off keeps nobody waiting.
+
+*No COMMIT is cancelled.* psycopg sends a cancel when a wait is interrupted (Ctrl-C, a cancelled task). A COMMIT that is
+cancelled while it waits for its standby is done here and nowhere else, and lost with this server (measured:
+shared/ha.md). So these connections are closed when they are interrupted, and never cancel. ``Notices`` hears when the
+server or an administrator has cancelled that wait all the same (a WARNING behind COMMIT): whether it holds is then
+unknown, and nobody is told that it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar
+
+import psycopg
+import psycopg.types.string
+from psycopg import pq, waiting
+from psycopg.abc import PQGen
+from psycopg.errors import Diagnostic
+
+from otp_core.model import StoreProblem
+from otp_core.store.postgresql.address import Address, parameters
+
+IDLE_SECONDS = 15
+"""How long a transaction may stand still between two statements."""
+
+OLDEST = 150000
+"""PostgreSQL 15, as libpq numbers versions."""
+
+_SESSION = """
+SELECT set_config('synchronous_commit',
+         CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
+       set_config('statement_timeout', '0', false), set_config('lock_timeout', %s, false),
+       set_config('idle_in_transaction_session_timeout', %s, false), set_config('timezone', 'UTC', false),
+       set_config('default_transaction_isolation', 'read committed', false), set_config('jit', 'off', false)
+"""
+
+_INTERVAL = 0.1
+"""How often a wait of a command looks for Ctrl-C."""
+
+T = TypeVar("T")
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """One for a thread."""
+
+    def __del__(self, *_: object) -> None:  # a store that is let go of lets go of what its pool holds
+        _finish(self)
+
+    def wait(self, gen: PQGen[T], interval: float = _INTERVAL, timeout: float | None = None) -> T:
+        """As psycopg's; but an interrupted wait closes the connection and cancels nothing."""
+        try:
+            return waiting.wait(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except (KeyboardInterrupt, SystemExit):
+            self.pgconn.finish()
+            raise
+
+
+class LoopConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """One for an event loop. Its waits can be awaited in an InlineTask: they need no Task, and are never cancelled."""
+
+    def __del__(self, *_: object) -> None:
+        _finish(self)
+
+    async def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:  # noqa: ASYNC109
+        """As psycopg's, on bare futures."""
+        return await _Wait(gen, self.pgconn.socket)
+
+
+class _Wait(Awaitable[T]):
+    """Runs a generator of psycopg to its end, and waits for the socket whenever it would block."""
+
+    def __init__(self, gen: PQGen[T], socket: int) -> None:
+        self._gen, self._socket = gen, socket
+
+    def __await__(self) -> Generator[Any, None, T]:
+        loop = asyncio.get_running_loop()
+        try:
+            wanted = next(self._gen)
+            while True:
+                future: asyncio.Future[int] = loop.create_future()
+                if wanted & waiting.WAIT_R:
+                    loop.add_reader(self._socket, _ready, future, waiting.READY_R)
+                if wanted & waiting.WAIT_W:
+                    loop.add_writer(self._socket, _ready, future, waiting.READY_W)
+                try:
+                    yield from future
+                finally:
+                    if wanted & waiting.WAIT_R:
+                        loop.remove_reader(self._socket)
+                    if wanted & waiting.WAIT_W:
+                        loop.remove_writer(self._socket)
+                wanted = self._gen.send(future.result())
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        except OSError as error:
+            raise psycopg.OperationalError("connection socket closed") from error
+
+
+def _finish(connection: Connection | LoopConnection) -> None:
+    pgconn = connection.__dict__.get("pgconn")
+    if pgconn is not None:
+        pgconn.finish()
+
+
+def _ready(future: asyncio.Future[int], state: int) -> None:
+    if not future.done():
+        future.set_result(state)
+
+
+class _WithoutNul(psycopg.types.string.StrDumper):
+    """PostgreSQL's text holds no U+0000. What somebody typed may: it is found nowhere, and shown as U+FFFD."""
+
+    def dump(self, obj: str) -> Any:
+        return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)
+
+
+class Notices:
+    """What the server says beside its answers, of one connection."""
+
+    def __init__(self) -> None:
+        self.is_new = True
+        """Nothing was asked over the connection yet."""
+        self.unreplicated = ""
+        """Why a COMMIT may be on this server alone; empty: none is."""
+
+    def __call__(self, notice: Diagnostic) -> None:
+        # "canceling wait for synchronous replication due to user request", in whichever language: a COMMIT gives no
+        # other warning of these classes.
+        if notice.severity_nonlocalized == "WARNING" and notice.sqlstate in ("01000", "57P01", "57014"):
+            self.unreplicated = notice.message_primary or "the wait for a standby was cancelled"
+
+
+def connect(address: Address, *, lock_timeout: float, notices: Callable[[Diagnostic], None]) -> Connection:
+    """A connection for a thread, in autocommit. ``lock_timeout``: seconds. Raises psycopg.Error, OSError, ValueError
+    and StoreProblem."""
+    connection = Connection.connect("", autocommit=True, prepare_threshold=2, **parameters(address))  # type: ignore[arg-type]
+    try:
+        if connection.info.server_version < OLDEST:
+            found = connection.info.parameter_status("server_version")
+            raise StoreProblem(f"the database server is PostgreSQL {found}: Sekisho needs 15 or newer")
+        connection.add_notice_handler(notices)
+        connection.adapters.register_dumper(str, _WithoutNul)
+        connection.execute(_SESSION, (f"{int(lock_timeout * 1000)}ms", f"{IDLE_SECONDS}s"))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def connect_on_loop(
+    address: Address, *, lock_timeout: float, notices: Callable[[Diagnostic], None]
+) -> LoopConnection:
+    """The same for the running event loop, which goes on meanwhile."""
+
+    def opened() -> pq.abc.PGconn:
+        connection = connect(address, lock_timeout=lock_timeout, notices=notices)
+        pgconn = connection.pgconn
+        del connection.pgconn  # it is the other one's now
+        return pgconn
+
+    made = LoopConnection(await asyncio.get_running_loop().run_in_executor(None, opened))
+    made.prepare_threshold = 0
+    made.add_notice_handler(notices)
+    await made.set_autocommit(True)
+    return made

@@ -1,0 +1,328 @@
+"""PostgreSQL as ``store.engine.Database``: transactions of the desk, and what they have to do with login batches.
+
+Theory of operation
+-------------------
+*Who writes.* Login batches of all nodes, many at once (login_batch.py), and the transactions of the desk: pages,
+commands, sweeps, imports. Those take turns: each begins with a lock on a table that nobody else uses
+(``alembic_version``: so a migration has its turn too), which ends with the transaction. So the desk's acts come out as
+if each had been alone, as they do on SQLite; a batch waits for none of them.
+
+*An act and a batch at once.* The act sees one snapshot (REPEATABLE READ), taken when it has its turn. If a batch has
+changed a row meanwhile that the act changes too, PostgreSQL refuses it (40001): Conflict, and the act is run again. In
+the other direction the batch notices: it names the version of each row that an acceptance rests on, and whatever
+changes a customer renews the versions of their tokens, too (triggers, schema.py).
+
+*A COMMIT whose answer is lost.* The connection broke, or the server says that the wait for a standby was cancelled. It
+is settled in the next turn, at whichever server is the primary by then: the first one's transaction has ended, because
+it had the turn; if its last audit row is there, and a write behind it was committed, the act is done; otherwise it
+never was (Conflict: it is run again). A transaction without an audit row cannot be settled: StoreUnavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import structlog
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from otp_core.model import AuditRow, Conflict, StoreProblem, StoreUnavailable
+from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore, Task, TaskLock, Trail
+from otp_core.store.postgresql import connection as connections
+from otp_core.store.postgresql.address import lacks_ca, parse
+from otp_core.store.postgresql.connection import Notices
+from otp_core.store.postgresql.errors import is_lost, unavailable
+from otp_core.store.postgresql.horizon import sealed_until
+from otp_core.store.postgresql.login_batch import PostgresqlLoginBatch
+from otp_core.store.postgresql.maintenance import PostgresqlMaintenance
+from otp_core.store.postgresql.reader import PostgresqlKeyReader, PostgresqlLoginReader
+from otp_core.store.postgresql.schema import create
+from otp_core.store.postgresql.seals import PostgresqlSealStore, PostgresqlTrail
+from otp_core.store.postgresql.task_lock import SessionLock
+from otp_core.store.postgresql.thread_connection import ThreadConnection
+from otp_core.store.schema import REVISION
+
+_log = structlog.get_logger("store")
+
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+_TURN = "LOCK TABLE alembic_version IN SHARE ROW EXCLUSIVE MODE"
+"""Against itself and migrations; readers, and vacuum's ACCESS SHARE of a dump, go on. Taken before the snapshot."""
+
+_ROW_WAIT = "SET LOCAL lock_timeout = '2s'"
+"""For a row that a batch has: it holds it for one COMMIT."""
+
+_PROOF = "INSERT INTO meta VALUES ('settled', '') ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+_MIGRATING = 0x53656B69
+"""An advisory lock: one process migrates at a time, before there is a table to lock."""
+
+_NOTHING = ""
+"""An empty statement, which shows that the server is there."""
+
+
+class PostgresqlDatabase:
+    """A store at one PostgreSQL server, or several of which one is the primary. Raises StoreProblem for a URL that it
+    cannot serve."""
+
+    file: Path | None = None
+
+    def __init__(self, url: str, *, busy_seconds: float) -> None:
+        try:
+            self._address = parse(url)
+        except ValueError as error:
+            raise StoreProblem(f"store.url {error}") from None
+        if lacks_ca(self._address):
+            raise StoreProblem(
+                "store.ca_file is missing: it names the certificates by which the database server is known; or write "
+                "sslmode into store.url"
+            )
+        self.place = self._address.place
+        self._busy_seconds = busy_seconds
+        self.engine = create_engine(
+            "postgresql+psycopg://",
+            creator=self._connect,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,  # an error's text must not hold a name or a hash
+            pool_size=4,
+            max_overflow=16,
+            pool_timeout=max(busy_seconds, 1.0),
+            pool_use_lifo=True,
+            max_identifier_length=63,
+        )
+
+    def exists(self) -> bool:
+        """See ``store.engine.Database``."""
+        try:
+            with self.read() as connection:
+                return connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar() is not None
+        except StoreUnavailable as error:
+            raise StoreProblem(str(error)) from None
+
+    def check(self) -> None:
+        """See ``store.engine.Database``."""
+        try:
+            with self.read() as connection:
+                found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        except StoreUnavailable as error:
+            if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == "42P01":
+                raise StoreProblem(f"there is no store in {self.place}: run `sekisho init` first") from None
+            raise
+        if found != REVISION:
+            raise StoreProblem(
+                f"the store's schema is {found}, this version works with {REVISION}: "
+                "back the store up and run `sekisho init` (or use the newer version)"
+            )
+
+    def upgrade(self) -> None:
+        """See ``store.engine.Database``."""
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", "otp_core.store:migrations")
+        with self._opened() as connection, self._errors(connection):
+            connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{int(self._busy_seconds * 1000)}ms'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
+            config.attributes["connection"] = connection
+            is_new = connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar() is None
+            try:
+                if is_new:
+                    create(connection)
+                    command.stamp(config, "head")
+                else:
+                    connection.exec_driver_sql(_TURN)
+                    command.upgrade(config, "head")
+            except CommandError as error:
+                raise StoreProblem(f"the store's schema is not one that this version knows: {error}") from None
+            self._commit(connection, ())
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """See ``store.engine.Database``."""
+        with self._opened() as connection, self._errors(connection):
+            yield connection
+
+    @contextmanager
+    def write(
+        self, recorded: Sequence[AuditRow] = (), *, stamp: Callable[[], int] | None = None
+    ) -> Iterator[Connection]:
+        """See ``store.engine.Database``. ``stamp`` is not asked: what changes a customer or a token renews its
+        version."""
+        with self._begun() as connection, self._errors(connection):
+            yield connection
+            self._commit(connection, recorded)
+
+    def sealed_until(self, connection: Connection) -> int:
+        """See ``store.engine.Database``."""
+        return sealed_until(connection)
+
+    def login_batch(self, *, notices: bool, note: Callable[[Sequence[AuditRow]], None]) -> LoginBatch:
+        """See ``store.engine.Database``."""
+        return PostgresqlLoginBatch(self._address, notices=notices, note=note)
+
+    def login_reader(self) -> LoginReader:
+        """See ``store.engine.Database``."""
+        return PostgresqlLoginReader(self._address)
+
+    def key_reader(self) -> KeyReader:
+        """See ``store.engine.Database``."""
+        return PostgresqlKeyReader(ThreadConnection(self._address))
+
+    def maintenance(self) -> Maintenance:
+        """See ``store.engine.Database``."""
+        return PostgresqlMaintenance(ThreadConnection(self._address))
+
+    def seals(self) -> SealStore:
+        """See ``store.engine.Database``."""
+        return PostgresqlSealStore(self.read, self.write)
+
+    def trail(self) -> Trail:
+        """See ``store.engine.Database``."""
+        return PostgresqlTrail(self.read)
+
+    def task_lock(self, task: Task) -> TaskLock:
+        """See ``store.engine.Database``."""
+        return SessionLock(ThreadConnection(self._address), task)
+
+    def damage(self, connection: Connection) -> list[str]:
+        """See ``store.engine.Database``. Left to PostgreSQL's own tools (pg_amcheck)."""
+        return []
+
+    def hold(self) -> None:
+        """See ``store.engine.Database``."""
+
+    def release(self) -> None:
+        """See ``store.engine.Database``."""
+        self.engine.dispose()
+
+    def flushed_id(self) -> int:
+        """See ``store.engine.Database``."""
+        return 0
+
+    def has_to_stop(self) -> bool:
+        """See ``store.engine.Database``. A server that lost something is not asked any more: the primary is."""
+        return False
+
+    def rescue(self) -> None:
+        """See ``store.engine.Database``."""
+
+    def checkpoint(self) -> None:
+        """See ``store.engine.Database``."""
+
+    def _connect(self) -> connections.Connection:
+        notices = Notices()
+        try:
+            connection = connections.connect(self._address, lock_timeout=self._busy_seconds, notices=notices)
+        except (OSError, ValueError) as error:
+            raise psycopg.OperationalError(f"store.password_file: {error}") from error
+        connection.sekisho_notices = notices  # type: ignore[attr-defined]
+        return connection
+
+    @contextmanager
+    def _opened(self) -> Iterator[Connection]:
+        with self._first_statement(_NOTHING) as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self, connection: Connection) -> Iterator[None]:
+        """Whatever is raised inside, nothing of an open transaction is left."""
+        try:
+            yield
+        except BaseException as error:
+            cause = getattr(error, "orig", error)
+            if is_lost(cause) or _raw(connection).closed:
+                connection.invalidate()
+            else:
+                _roll_back(connection)
+            if isinstance(error, DBAPIError) and not _is_mistake(error.orig):
+                raise unavailable(error.orig) from error
+            raise
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        """A connection with an open transaction, in its turn."""
+        connection = self._first_statement(_BEGIN)
+        with connection:
+            with self._errors(connection):
+                connection.exec_driver_sql(_TURN)
+                connection.exec_driver_sql(_ROW_WAIT)
+            yield connection
+
+    def _first_statement(self, statement: str) -> Connection:
+        """A connection that takes this statement. One that lay idle in the pool may be of no use any more: then nothing
+        was done over it, and none of the others is believed."""
+        while True:
+            try:
+                connection = self.engine.connect()
+            except (DBAPIError, psycopg.Error) as error:
+                raise unavailable(getattr(error, "orig", error)) from error
+            is_new = _raw(connection).sekisho_notices.is_new
+            _raw(connection).sekisho_notices.is_new = False
+            try:
+                connection.exec_driver_sql(statement)
+            except DBAPIError as error:
+                connection.invalidate()
+                connection.close()
+                self.engine.dispose()
+                if is_new or not is_lost(error.orig):
+                    raise unavailable(error.orig) from error
+            else:
+                return connection
+
+    def _commit(self, connection: Connection, recorded: Sequence[AuditRow]) -> None:
+        raw = _raw(connection)
+        notices: Notices = raw.sekisho_notices
+        notices.unreplicated = ""
+        try:
+            result = raw.execute("COMMIT")
+        except psycopg.Error as error:
+            if not is_lost(error):
+                raise unavailable(error) from error
+            connection.invalidate()
+            self._settle(recorded, str(error))
+            return
+        if result.statusmessage != "COMMIT":
+            raise StoreUnavailable("store: a statement of the transaction failed, and nothing was written")
+        if notices.unreplicated:
+            self._settle(recorded, notices.unreplicated)
+
+    def _settle(self, recorded: Sequence[AuditRow], cause: str) -> None:
+        """Returns if the transaction is done. Raises Conflict if it never was, StoreUnavailable if nobody knows."""
+        unknown = StoreUnavailable(f"store: whether this was done is not known: {cause.splitlines()[0]}; look first")
+        if not recorded:
+            raise unknown
+        _log.warning("the answer to a COMMIT was lost: looking whether it was done", cause=cause)
+        with self._begun() as connection, self._errors(connection):
+            there = connection.execute(text("SELECT 1 FROM audit WHERE id = :id"), {"id": recorded[-1].id}).scalar()
+            connection.exec_driver_sql(_PROOF)
+            raw = _raw(connection)
+            raw.sekisho_notices.unreplicated = ""
+            raw.execute("COMMIT")
+            if raw.sekisho_notices.unreplicated:
+                raise unknown
+        if there is None:
+            raise Conflict("store: the connection broke before the act was done")
+
+
+def _raw(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _roll_back(connection: Connection) -> None:
+    raw = _raw(connection)
+    if raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        with suppress(psycopg.Error):
+            raw.execute("ROLLBACK")
+
+
+def _is_mistake(error: BaseException | None) -> bool:
+    """An error that the caller knows, or of the program itself: it is raised as it is."""
+    return isinstance(error, psycopg.IntegrityError | psycopg.DataError | psycopg.ProgrammingError) and (
+        getattr(error, "sqlstate", None) not in ("22012", "42501", "42P01", "42P07")
+    )

@@ -1,0 +1,342 @@
+"""The login batch in PostgreSQL's words: read, evaluate, write on condition, commit; several of them at once.
+
+Theory of operation
+-------------------
+*What can happen at once.* Each process has CONNECTIONS of them, each carrying a batch; so has every other process of
+every node. The event loop goes on while a batch waits for the server.
+
+*What is read.* One SELECT, one snapshot: the login records of all customers, with the version (``xmin``) of each
+customer's row and of each token's. PostgreSQL gives a row another ``xmin`` whenever it is changed. Challenges are
+read beside it: they never change, and are used up by a DELETE.
+
+*What is written, on which condition.* All of it in one round trip (a pipeline): each statement counts its rows, and
+divides by zero if they are not as many as they should be; then nothing of the transaction is left, and the batch is
+evaluated anew (Conflict).
+
+- a challenge is deleted only where it still is;
+- a code is spent only on the version of the token that was read; a retransmission touches that version;
+- a wrong code is counted on the version of the customer that was read;
+- an acceptance that spends no code touches the token that it was accepted for, or else the customer.
+
+So every acceptance rests on a write to one row, by its version. A condition on a joined row would not be enough: at
+READ COMMITTED, PostgreSQL looks again at the row that it changes, and not at the others. Therefore whatever changes a
+customer (lock, loss, suspension, another contract ID) touches the tokens of the customer in the same transaction: a
+trigger of the database does it (schema.py), whichever statement it was.
+
+*Order of locks.* Customers before tokens, each in the order of their keys. Two batches that stand in each other's way
+all the same wait for LOCK_SECONDS, not for PostgreSQL's second until it looks for deadlocks.
+
+*When it is durable.* ``COMMIT`` returns when the synchronous standbys have it (connection.py). If its answer is lost,
+the batch is evaluated anew at whichever server is the primary by then, and the fingerprint of the login decides: it is
+the token's last one, and then the same acceptance is written once more, or the code is free. Never by a look alone.
+
+*Audit rows* lie above what is closed for the seals: horizon.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from time import monotonic
+from typing import Any
+
+import psycopg
+
+from otp_core.audit import Event
+from otp_core.login.requests import Decision, Facts, StepUpdate
+from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge, StoreBusy, StoreProblem, StoreUnavailable
+from otp_core.store import outbox
+from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
+from otp_core.store.postgresql.address import Address
+from otp_core.store.postgresql.connection import LoopConnection, Notices, connect_on_loop
+from otp_core.store.postgresql.errors import is_lost, unavailable
+from otp_core.store.postgresql.horizon import LOOK
+from otp_core.tally import SECONDS, Histogram
+
+CONNECTIONS = 4
+"""Batches under way in one process."""
+
+LOCK_SECONDS = 0.3
+"""How long a batch waits for a row that somebody else has."""
+
+RECORDS = f"""
+SELECT {COLUMNS}, c.xmin::text, t.xmin::text
+  FROM unnest(%s::text[]) AS asked(name) JOIN customer AS c ON c.contract_id = asked.name
+{JOIN_TOKENS}
+"""  # noqa: S608  constants
+TOKEN_KEY = COLUMNS.split(", ").index("t.key")
+"""Where the token's key stands in a row of them."""
+
+CHALLENGES = "SELECT * FROM challenge WHERE state = ANY (%s)"
+
+
+def _counted(statement: str) -> str:
+    """The statement, which fails unless it changes as many rows as its last parameter says."""
+    return f"WITH done AS ({statement} RETURNING 1) SELECT 1 / (count(*) = %s)::int FROM done"  # noqa: S608  constants
+
+
+_CONSUME = _counted("DELETE FROM challenge WHERE state = ANY (%s)")
+_COUNT = _counted("""
+UPDATE customer AS c SET failures = v.failures, failed_at = v.at, failed_fingerprint = v.fingerprint, locked_at = v.lock
+  FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[])
+    AS v(failures, at, fingerprint, lock, key, version)
+ WHERE c.key = v.key AND c.xmin = v.version::xid""")
+_TOUCH_CUSTOMER = _counted("""
+UPDATE customer AS c SET failed_at = failed_at FROM unnest(%s::bigint[], %s::text[]) AS v(key, version)
+ WHERE c.key = v.key AND c.xmin = v.version::xid""")
+_SPEND = _counted("""
+UPDATE token AS t SET last_step = v.step, drift = v.drift, last_fingerprint = v.fingerprint, last_at = v.at
+  FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[])
+    AS v(step, drift, fingerprint, at, key, before, version)
+ WHERE t.key = v.key AND t.xmin = v.version::xid AND t.state = 'bound' AND t.last_step = v.before
+   AND t.last_step < v.step""")
+_TOUCH_TOKEN = _counted("""
+UPDATE token AS t SET last_at = last_at FROM unnest(%s::bigint[], %s::text[]) AS v(key, version)
+ WHERE t.key = v.key AND t.xmin = v.version::xid AND t.state = 'bound'""")
+_CREATE = """
+INSERT INTO challenge SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::text[], %s::bigint[], %s::smallint[],
+  %s::bigint[], %s::bytea[], %s::text[])
+"""
+_CROWD_OUT = """
+DELETE FROM challenge WHERE state IN (SELECT state FROM (SELECT state,
+  row_number() OVER (PARTITION BY customer_key ORDER BY expires_at DESC, state) AS place
+  FROM challenge WHERE customer_key = ANY (%s)) AS ranked WHERE place > 5)
+"""
+# One customer's open challenges: the newest five, so that one customer cannot take the places of all others.
+_AUDIT = """
+INSERT INTO audit SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+"""  # noqa: E501
+_NOTICE = outbox.PUT.replace(":id", "%(id)s").replace(":event", "%(event)s").replace(":token", "%(token)s")
+_NOTICE = _NOTICE.replace(":customer", "%(customer)s")
+
+_ACCEPTED = frozenset({Event.LOGIN_ACCEPTED.value, Event.LOGIN_REPEATED.value})
+
+_NO_VERSION = "0"
+"""Of a row that was not read: none has it."""
+
+Statement = tuple[str, Sequence[Any] | dict[str, Any]]
+
+
+class PostgresqlLoginBatch:
+    """The login batches of one process (``store.engine.LoginBatch``). ``note``: told the audit rows of the locks of a
+    batch that is durable, before anybody is told."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        notices: bool = False,
+        note: Callable[[Sequence[AuditRow]], None] = lambda rows: None,
+    ) -> None:
+        self._address, self._notices, self._note = address, notices, note
+        self._idle: list[_Link] = []
+        self._closed = 0
+        """Audit rows at or below this id were refused last: later batches number theirs above it at once."""
+        self._is_closed = False
+        self.flush_seconds = Histogram(SECONDS)
+        """How long writing and COMMIT took, waiting for standbys included."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many batches may be under way at once."""
+        return CONNECTIONS
+
+    async def run(
+        self, customers: Collection[str], states: Collection[bytes], evaluate: Callable[[Facts], Decision]
+    ) -> Decision:
+        """See ``store.engine.LoginBatch.run``."""
+        link = self._idle.pop() if self._idle else _Link(self._address)
+        trouble: BaseException | None = None
+        try:
+            decision = await self._run(link, customers, states, evaluate)
+        except BaseException as error:
+            trouble = error
+        if trouble is not None:
+            await link.failed(trouble)
+            self._give_back(link)
+            raise _as_unavailable(trouble) from trouble
+        self._give_back(link)
+        if decision.locked:
+            self._note(decision.locked)
+        return decision
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._is_closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _give_back(self, link: _Link) -> None:
+        if self._is_closed:
+            link.close()
+        else:
+            self._idle.append(link)
+
+    async def _run(
+        self, link: _Link, customers: Collection[str], states: Collection[bytes], evaluate: Callable[[Facts], Decision]
+    ) -> Decision:
+        connection = await link.opened()
+        rows, challenges = await _read(connection, customers, states)
+        records, versions = _known(rows)
+        decision = evaluate(Facts(records, challenges, self._closed))
+        statements = list(_statements(decision, records, versions))
+        if decision.locked and self._notices:
+            statements += [(_NOTICE, row._asdict()) for row in decision.locked]
+        if decision.audit:
+            statements.append((LOOK, (decision.audit[0].id.to_bytes(8, "big"),)))
+        if statements:
+            begun = monotonic()
+            await link.write(connection, statements)
+            self.flush_seconds.observe(monotonic() - begun)
+        return decision
+
+
+class _Link:
+    """One connection, on the loop that uses it."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._notices = Notices()
+        self._connection: LoopConnection | None = None
+
+    async def opened(self) -> LoopConnection:
+        if self._connection is None or self._connection.closed:
+            self.close()
+            self._connection = await connect_on_loop(self._address, lock_timeout=LOCK_SECONDS, notices=self._notices)
+        return self._connection
+
+    async def write(self, connection: LoopConnection, statements: Sequence[Statement]) -> None:
+        """One transaction, in one round trip. Raises psycopg.Error, and StoreUnavailable if it may be on this server
+        alone."""
+        self._notices.unreplicated = ""
+        async with connection.pipeline():
+            await connection.execute("BEGIN")
+            for statement, values in statements:
+                await connection.execute(statement, values, prepare=True)
+            end = await connection.execute("COMMIT")
+        if self._notices.unreplicated:
+            raise StoreUnavailable(f"store: {self._notices.unreplicated}")
+        if end.statusmessage != "COMMIT":
+            raise Conflict("store: a batch was rolled back")
+
+    async def failed(self, error: BaseException) -> None:
+        """Nothing of the transaction is left."""
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.closed or is_lost(error) or not isinstance(error, psycopg.Error | StoreUnavailable):
+            self.close()
+            return
+        if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            try:
+                await connection.execute("ROLLBACK")
+            except psycopg.Error:
+                self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.pgconn.finish()
+            self._connection = None
+
+
+async def _read(
+    connection: LoopConnection, customers: Collection[str], states: Collection[bytes]
+) -> tuple[list[tuple[Any, ...]], dict[bytes, OpenChallenge]]:
+    asked = [name for name in set(customers) if "\0" not in name]  # no customer has one, and PostgreSQL refuses it
+    rows = await (await connection.execute(RECORDS, (asked,), prepare=True)).fetchall()
+    if not states:
+        return rows, {}
+    found = await (await connection.execute(CHALLENGES, ([*states],), prepare=True)).fetchall()
+    return rows, {row[0]: OpenChallenge(*row) for row in found}
+
+
+def _known(rows: list[tuple[Any, ...]]) -> tuple[dict[str, LoginRecord], dict[int, str]]:
+    """The login records, and the versions of the rows they came from, by key (no customer has a token's)."""
+    versions: dict[int, str] = {}
+    for row in rows:
+        versions[row[1]] = row[-2]
+        if row[-1] is not None:
+            versions[row[TOKEN_KEY]] = row[-1]
+    return records_of(row[:-2] for row in rows), versions
+
+
+def _statements(decision: Decision, records: dict[str, LoginRecord], versions: dict[int, str]) -> Iterable[Statement]:
+    spent = _folded(decision.step_updates)
+    repeated = {one.token_key for one in decision.retransmissions} - spent.keys()
+    tokens, customers = _rest_of_acceptances(decision, records, spent.keys() | repeated)
+    if decision.challenges_consumed:
+        yield _CONSUME, ([*decision.challenges_consumed], len(decision.challenges_consumed))
+    if decision.failure_updates:
+        counted = sorted(decision.failure_updates.values(), key=lambda one: one.customer_key)
+        columns = zip(*(one[:5] for one in counted), strict=True)
+        yield (
+            _COUNT,
+            (*map(list, columns), [versions.get(one.customer_key, _NO_VERSION) for one in counted], len(counted)),
+        )
+    if customers:
+        yield _TOUCH_CUSTOMER, _versions(customers, versions)
+    if spent:
+        updates = [spent[key] for key in sorted(spent)]
+        columns = zip(*updates, strict=True)
+        yield _SPEND, (*map(list, columns), [versions.get(one.token_key, _NO_VERSION) for one in updates], len(updates))
+    if repeated | tokens:
+        yield _TOUCH_TOKEN, _versions(repeated | tokens, versions)
+    if decision.challenges_created:
+        yield _CREATE, [list(column) for column in zip(*decision.challenges_created, strict=True)]
+        yield _CROWD_OUT, ([*{one.customer_key for one in decision.challenges_created}],)
+    if decision.audit:
+        yield _AUDIT, [_without_nul(column) for column in zip(*decision.audit, strict=True)]
+
+
+def _without_nul(column: tuple[Any, ...]) -> list[Any]:
+    """PostgreSQL's text holds no U+0000, and a name that somebody typed may."""
+    if any(type(value) is str and "\0" in value for value in column):
+        return [value.replace("\0", "\ufffd") if type(value) is str else value for value in column]
+    return [*column]
+
+
+def _versions(keys: Collection[int], versions: dict[int, str]) -> Sequence[Any]:
+    ordered = sorted(keys)
+    return (ordered, [versions.get(key, _NO_VERSION) for key in ordered], len(ordered))
+
+
+def _folded(updates: Sequence[StepUpdate]) -> dict[int, StepUpdate]:
+    """One update a token: several codes of one batch come one behind another, and the row is as the first one found
+    it."""
+    folded: dict[int, StepUpdate] = {}
+    for one in updates:
+        earlier = folded.get(one.token_key)
+        if earlier is not None and one.before != earlier.step:
+            raise Conflict("a decision that does not hold for the facts it was made by")
+        folded[one.token_key] = one if earlier is None else one._replace(before=earlier.before)
+    return folded
+
+
+def _rest_of_acceptances(
+    decision: Decision, records: dict[str, LoginRecord], written: Collection[int]
+) -> tuple[set[int], set[int]]:
+    """Keys of the tokens and of the customers that acceptances rest on, and that nothing else of the batch writes."""
+    tokens, customers = set[int](), set[int]()
+    for row in decision.audit:
+        if row.event not in _ACCEPTED or row.customer is None:
+            continue
+        record = records.get(row.customer)
+        if record is None:
+            continue
+        key = next((one.key for one in record.tokens if one.token_id == row.token), None)
+        if key is not None:
+            if key not in written:
+                tokens.add(key)
+        elif record.customer_key not in decision.failure_updates:
+            customers.add(record.customer_key)
+    return tokens, customers
+
+
+def _as_unavailable(error: BaseException) -> BaseException:
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return Conflict("store: another login or act has a row of this batch")
+    if isinstance(error, psycopg.Error):
+        found = unavailable(error)
+        return StoreUnavailable(str(found)) if isinstance(found, StoreBusy) else found
+    if isinstance(error, OSError | StoreProblem):
+        return StoreUnavailable(f"store: {error}")
+    return error

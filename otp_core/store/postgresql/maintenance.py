@@ -1,0 +1,55 @@
+"""Tidying between the batches, and whether a login could be written now (``store.engine.Maintenance``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from otp_core.store.postgresql.login_batch import RECORDS, TOKEN_KEY
+from otp_core.store.postgresql.thread_connection import ThreadConnection
+
+_EXPIRE = """
+DELETE FROM challenge WHERE state IN
+  (SELECT state FROM challenge WHERE expires_at < %s LIMIT 1000 FOR UPDATE SKIP LOCKED)
+"""
+_EXPIRED = "SELECT 1 FROM challenge WHERE expires_at < %s LIMIT 1"
+_PROBE = "INSERT INTO meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_TOUCH = "UPDATE token SET last_at = last_at WHERE key = ANY (%s)"
+
+
+class PostgresqlMaintenance:
+    """On a connection of its own. One thread at a time may use it."""
+
+    def __init__(self, connection: ThreadConnection) -> None:
+        self._connection = connection
+
+    def expire_challenges(self, now: int) -> int:
+        """See ``store.engine.Maintenance``. At most 1,000 at once; those that another node deletes are left to it."""
+        with self._connection.guarded() as connection:
+            if connection.execute(_EXPIRED, (now,)).fetchone() is None:
+                return 0
+            return connection.execute(_EXPIRE, (now,)).rowcount
+
+    def count_challenges(self) -> int:
+        """See ``store.engine.Maintenance``."""
+        with self._connection.guarded() as connection:
+            row = connection.execute("SELECT count(*) FROM challenge").fetchone()
+        return int(row[0]) if row else 0
+
+    def probe(self, now: int) -> None:
+        """See ``store.engine.Maintenance``."""
+        with self._connection.committed() as connection:
+            connection.execute(_PROBE, ("probe", now.to_bytes(8, "big")))
+
+    def write_probe(self, customers: Iterable[str]) -> None:
+        """See ``store.engine.Maintenance``."""
+        self._connection.close()
+        with self._connection.guarded() as connection:
+            names = [name for name in customers if "\0" not in name]
+            connection.execute("BEGIN")
+            rows = connection.execute(RECORDS, (names,)).fetchall()
+            connection.execute(_TOUCH, ([row[TOKEN_KEY] for row in rows if row[-1] is not None],))
+            connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._connection.close()

@@ -1,0 +1,101 @@
+"""Reads for the login path and for the API's keys, without a lock (``store.engine.LoginReader``, ``KeyReader``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from otp_core.model import LoginRecord, OpenChallenge, StoreProblem, StoreUnavailable
+from otp_core.store.api_keys import ApiKeyRecord
+from otp_core.store.login_record import records_of
+from otp_core.store.postgresql.address import Address
+from otp_core.store.postgresql.connection import LoopConnection, Notices, connect_on_loop
+from otp_core.store.postgresql.errors import is_lost, unavailable
+from otp_core.store.postgresql.login_batch import CHALLENGES, RECORDS
+from otp_core.store.postgresql.thread_connection import ThreadConnection
+
+_PASSWORD_HASH = """
+SELECT p.password_hash FROM customer AS c JOIN profile AS p ON p.customer_key = c.key WHERE c.contract_id = %s
+"""
+_KEY = "SELECT key, name, scopes, networks FROM api_key WHERE digest = %s"
+_WAIT_SECONDS = 2.0
+_MOST_IDLE = 4
+
+Rows = list[tuple[Any, ...]]
+
+
+class PostgresqlLoginReader:
+    """On connections of its own: one for each question that is under way. Belongs to one event loop."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._idle: list[LoopConnection] = []
+
+    async def login_record(self, contract_id: str) -> LoginRecord | None:
+        """See ``store.engine.LoginReader``."""
+        if "\0" in contract_id:
+            return None
+        return records_of(row[:-2] for row in await self._ask(RECORDS, [contract_id])).get(contract_id)
+
+    async def password_hash(self, contract_id: str) -> tuple[bool, str | None]:
+        """See ``store.engine.LoginReader``."""
+        rows = [] if "\0" in contract_id else await self._ask(_PASSWORD_HASH, contract_id)
+        return bool(rows), rows[0][0] if rows else None
+
+    async def open_challenge(self, state: bytes) -> OpenChallenge | None:
+        """See ``store.engine.LoginReader``."""
+        rows = await self._ask(CHALLENGES, [state])
+        return OpenChallenge(*rows[0]) if rows else None
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        while self._idle:
+            self._idle.pop().pgconn.finish()
+
+    async def _ask(self, statement: str, value: object) -> Rows:
+        for again in (True, False):
+            idle = bool(self._idle)
+            trouble: Exception | None = None
+            try:
+                return await self._ask_once(statement, value)
+            except (psycopg.Error, OSError, ValueError, StoreProblem) as error:
+                trouble = error
+            if not (again and idle and is_lost(trouble)):
+                break  # otherwise the connection had been lost before, and another one is opened
+        if isinstance(trouble, psycopg.Error):
+            raise unavailable(trouble) from trouble
+        raise StoreUnavailable(f"store: {trouble}") from trouble
+
+    async def _ask_once(self, statement: str, value: object) -> Rows:
+        if self._idle:
+            connection = self._idle.pop()
+        else:
+            connection = await connect_on_loop(self._address, lock_timeout=_WAIT_SECONDS, notices=Notices())
+        try:
+            rows = await (await connection.execute(statement, (value,), prepare=True)).fetchall()
+        except BaseException:
+            connection.pgconn.finish()
+            raise
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.pgconn.finish()
+        return rows
+
+
+class PostgresqlKeyReader:
+    """On a connection of its own. One thread at a time may use it."""
+
+    def __init__(self, connection: ThreadConnection) -> None:
+        self._connection = connection
+
+    def api_key_of(self, digest: bytes) -> ApiKeyRecord | None:
+        """See ``store.engine.KeyReader``."""
+        with self._connection.guarded() as connection:
+            row = connection.execute(_KEY, (digest,), prepare=True).fetchone()
+        return None if row is None else ApiKeyRecord.of_row(*row)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._connection.close()

@@ -1,0 +1,115 @@
+"""The primary is killed under load, and its synchronous standby takes over: no code twice, no acknowledged login
+lost.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.postgresql import USER, Server
+from tests.radius_peer import ACCEPT, REJECT, Peers, Where, access_request, names
+from tests.sekisho import SECRET, STAFF, Customer, Sekisho, client_table
+
+CODE = "127.0.1.1"
+CLIENTS = "request_seconds = 3.0\n" + client_table("code", CODE, "code")
+_DATABASE = "sekisho"
+_ASKING, _CROWD = 8, 1200
+
+
+@dataclass
+class Pair:
+    """A primary with one synchronous standby, and the URL that names both."""
+
+    primary: Server
+    standby: Server
+
+    @property
+    def url(self) -> str:
+        folders = f"{self.primary.folder},{self.standby.folder}"
+        return f"postgresql://{USER}@/{_DATABASE}?host={folders}&port=5432"
+
+    def fail_over(self) -> None:
+        self.primary.kill()
+        self.standby.promote()
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    folders = [Path(tempfile.mkdtemp(prefix="sekisho-pg-")) for _ in range(2)]
+    # On the standby it is off: it is alone when it has become the primary.
+    primary = Server(folders[0], "synchronous_standby_names=*").create()
+    standby = Server(folders[1], "synchronous_standby_names=", "hot_standby=on")
+    try:
+        primary.settings = ()
+        primary.start().create_database(_DATABASE)
+        standby.follow(primary).start()
+        primary.stop()
+        primary.settings = ("synchronous_standby_names=*",)
+        primary.start()
+        yield Pair(primary, standby)
+    finally:
+        for server in (standby, primary):
+            if server.process is not None:
+                server.stop(3)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Load:
+    """Gateways that ask for each customer once, with the same octets until they are answered."""
+
+    server: Where
+    waiting: list[Customer]
+    answered: list[tuple[Customer, str, str]] = field(default_factory=list)
+    longest: float = 0.0
+
+    def run(self) -> None:
+        with Peers(self.server, 1, CODE) as peers:
+            while self.waiting:
+                customer = self.waiting.pop()
+                code = customer.code()
+                packet, begun = access_request(customer.contract_id, code, secret=SECRET), time.monotonic()
+                for _ in range(25):
+                    reply = peers.ask(packet, wait=1.0)
+                    if reply is not None:
+                        self.answered.append((customer, code, reply.name))
+                        self.longest = max(self.longest, time.monotonic() - begun)
+                        break
+
+
+def test_no_code_twice_and_no_acknowledged_login_lost_when_the_primary_is_killed(pair: Pair, tmp_path: Path) -> None:
+    sekisho = Sekisho(tmp_path, CLIENTS, workers=2, database_url=pair.url)
+    try:
+        sekisho.start()
+        load = Load(sekisho.where, sekisho.crowd(_CROWD))
+        threads = [threading.Thread(target=load.run) for _ in range(_ASKING)]
+        for thread in threads:
+            thread.start()
+        while len(load.answered) < _CROWD / 6:
+            time.sleep(0.01)
+        pair.fail_over()
+        for thread in threads:
+            thread.join(60)
+        verdicts = Counter(verdict for _, _, verdict in load.answered)
+        assert verdicts == {ACCEPT: _CROWD}, "each of them, whichever server answered in the end"
+        accepted = Counter(row.customer for row in sekisho.audit(event="login.accepted"))
+        assert accepted == {customer.contract_id: 1 for customer, _, _ in load.answered}
+        again = [access_request(one.contract_id, code, secret=SECRET) for one, code, _ in load.answered]
+        with Peers(sekisho.where, 4, CODE) as peers:
+            assert set(names(peers.ask_all(again, wait=10))) == {REJECT}, "by another request, a code is spent"
+        assert sekisho.traceback() == ""
+        one = load.answered[0][0]
+        sekisho.desk.customers.lock(one.contract_id, STAFF)  # over the connections of a command that lay idle meanwhile
+        assert load.longest < 15, "seconds; the promotion included"
+    finally:
+        sekisho.close()
