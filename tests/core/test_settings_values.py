@@ -30,7 +30,7 @@ from tests.core.settings_files import CLIENT, STORE, good, report
         (f'reply_messages.reject = "{"x" * 1001}"', "reply_messages.reject: is too long: 1000 characters are the most"),
         ("reply_messages.reject = 5", "reply_messages.reject: needs text in quotes"),
         ("reply_messages.zzz = 5", "reply_messages.zzz: unknown key; radius.reply_messages has challenge, "
-         "challenge_again, reject, accept"),
+         "challenge_again, reject, accept, change_token"),
         ("listen = [1812]", 'listen[0]: needs text in quotes: "0.0.0.0:1812"'),
         ('listen = ["1812"]', 'listen[0]: 1812 is not an IP address and port: write "0.0.0.0:1812" or "[::]:1812"'),
         ('listen = ["localhost:1812"]', 'listen[0]: localhost:1812 is not an IP address and port: write '
