@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,6 +185,24 @@ def test_a_child_ends_after_many_logins(monkeypatch: pytest.MonkeyPatch) -> None
         await pool.close()
 
     asyncio.run(run())
+
+
+_WITHOUT_WRITTEN_CODE = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)  # PR_SET_MDWE, since Linux 6.3; before, the unit's seccomp filter alone
+os.execv(sys.executable, [sys.executable, "-I", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.usefixtures("services")
+def test_a_child_works_under_memory_deny_write_execute_as_the_unit_sets_it() -> None:
+    program = str(Path(children_module.__file__).with_name("child.py"))
+    question = {"service": "ib", "user": "taro", "password": PASSWORD, "rhost": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_WRITTEN_CODE, program, str(os.getpid())],
+        input=json.dumps(question).encode() + b"\n", capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["code"] == 0, done.stderr
 
 
 def test_every_finding_of_a_call_is_a_refusal_of_the_table() -> None:
