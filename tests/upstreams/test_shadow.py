@@ -20,7 +20,7 @@ from otp_core.store.shadow_logins import Compared, note
 from sekisho.cli import app
 from tests.radius.tools import heard, oath, radclient, received
 from tests.radius_peer import access_request, read_reply
-from tests.sekisho import PASSWORD, SECRET, STAFF, Sekisho, client_table
+from tests.sekisho import PASSWORD, SECRET, STAFF, Sekisho, client_table, free_port
 from tests.upstreams.freeradius import ATTRIBUTES, FreeRadius, block_of_page, freeradius, settings_of
 
 ACCEPT, REJECT, CHALLENGE = "Access-Accept", "Access-Reject", "Access-Challenge"
@@ -255,6 +255,23 @@ def test_the_page_shows_what_the_command_says(tmp_path: Path) -> None:
 def _bare(text: str) -> list[str]:
     """The lines without their figures."""
     return [re.sub(r"\s*[0-9][0-9:.T+-]*\s*", " N ", line) for line in text.strip("\n").splitlines()]
+
+
+def test_of_several_old_servers_the_one_that_asked_gets_the_answer(old: FreeRadius, tmp_path: Path) -> None:
+    nobody = free_port()
+    more = settings_of(old.port).replace('servers = ["', f'servers = ["127.0.0.1:{nobody}", "')
+    sekisho = Sekisho(tmp_path, clients=tables("challenge"), more=more)
+    try:
+        sekisho.start()
+        one = sekisho.customer()
+        first = ask(sekisho, "challenge", one.contract_id, PASSWORD)
+        assert received(first, "State") == ["0x636f646501"], "with one octet more, which names the second server"
+        second = ask(sekisho, "challenge", one.contract_id, oath(one), ",State=0x636f646501")
+        assert heard(second) == ACCEPT
+        third = ask(sekisho, "challenge", one.contract_id, oath(one), ",State=0x636f646500")
+        assert heard(third) == "silence", "nobody else is asked than the server that the State names"
+    finally:
+        sekisho.close()
 
 
 def test_an_old_server_that_is_down_is_silence_and_comes_back(tmp_path: Path) -> None:
