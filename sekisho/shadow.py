@@ -7,6 +7,7 @@ import math
 import time
 
 import structlog
+from sqlalchemy.exc import IntegrityError
 
 from otp_core.authentication.comparison import Comparison, Naming
 from otp_core.authentication.explanation import Explainer, Throttles
@@ -82,8 +83,8 @@ class ShadowWriter:
         if taken:
             try:
                 self._left_out += self._write(taken)
-            except (StoreUnavailable, ClockWrong):
-                return 0
+            except (StoreUnavailable, ClockWrong, IntegrityError):
+                return 0  # the last: another node has added the same customer just now
             for _ in taken:
                 noted.popleft()
         self._report()
