@@ -47,11 +47,11 @@ class AllowList:
     def of_places(cls, hidden: Mapping[Place, bool]) -> AllowList:
         """The same by their places, and whether their values are hidden anew at each hop."""
         made = cls.__new__(cls)
-        made._hidden = dict(hidden)
+        made._others, made._hidden = False, dict(hidden)
         return made
 
     def without(self, other: AllowList) -> AllowList:
-        """Those that are not on the other list."""
+        """Those that are named here and not on the other list."""
         return self.of_places({place: hidden for place, hidden in self._hidden.items() if place not in other._hidden})
 
     def pick(self, reply: Packet, secret: bytes, authenticator: bytes) -> bytes:
