@@ -13,7 +13,7 @@ JOBS ?= $(shell nproc)
 TESTERS ?= $(shell expr $(JOBS) + 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help install rollback compiled demo test test-compiled lint soak browsers tour bench fuzz mutants docs texts lock clean system dev
+.PHONY: help install rollback compiled demo test test-postgresql test-compiled lint soak browsers tour bench fuzz mutants docs texts lock clean system dev
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -75,10 +75,20 @@ demo: install  ## a bank in a folder, a server, and lines to try it with; PORT=9
 test: system dev  ## everything: style, types, layers, and all tests with coverage
 	$(MAKE) lint
 	.ci/tests build/failed $(BIN)/python -n $(TESTERS) --dist worksteal --cov --cov-report=term --durations=10
+	$(MAKE) test-postgresql
 	$(MAKE) test-compiled
 
 # What stands beside the core and takes long: regular expressions, the table of who may do what, the first process, ports.
 NOTHING_COMPILED := patterns.py permissions.py supervisor.py doctor_ports.py
+
+# All of it: SEKISHO_ENGINE=postgresql .venv/bin/pytest tests/core tests/radius tests/pam tests/web tests/journeys
+test-postgresql: system dev  ## the races, the doors and the journeys of logins once more, on a PostgreSQL of each worker's own
+	SEKISHO_ENGINE=postgresql .ci/tests build/failed-postgresql $(BIN)/python -n $(TESTERS) \
+		tests/core/test_login_batch.py tests/core/test_overtaken.py tests/core/test_reader_and_maintenance.py tests/core/test_enrolment.py \
+		tests/core/test_several_tokens.py tests/core/test_staff.py tests/core/test_issuance.py tests/core/test_lost_time.py \
+		tests/core/test_search_terms.py tests/journeys/test_once.py tests/journeys/test_radius_radclient.py \
+		tests/radius/test_server.py tests/pam/test_door.py tests/web/test_portal.py tests/web/test_api_acts.py tests/web/test_api_once.py \
+		tests/web/test_console_acts.py
 
 # Safe path and append: the installed, compiled package is tested, and not the source that the tests lie beside.
 test-compiled: compiled  ## the core's, the door's and the hardest journeys' tests once more, on the compiled rooms

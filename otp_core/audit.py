@@ -6,6 +6,7 @@ A row says when something happened, what, who did it, to which customer, with wh
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -144,6 +145,29 @@ class Ids:
         """The number behind the last one, without a look at the clock: for a further row of the same moment."""
         self._last += 1
         return self._last << TAG_BITS | self._tag
+
+
+class SharedIds(Ids):
+    """The same for a process whose threads draw ids too."""
+
+    def __init__(self, clock: Callable[[], float] = time.time, tag: int | None = None) -> None:
+        super().__init__(clock, tag)
+        self._mutex = threading.Lock()
+
+    def pass_(self, id_: int) -> None:
+        """See ``Ids``."""
+        with self._mutex:
+            super().pass_(id_)
+
+    def next(self) -> int:
+        """See ``Ids``."""
+        with self._mutex:
+            return super().next()
+
+    def following(self) -> int:
+        """See ``Ids``."""
+        with self._mutex:
+            return super().following()
 
 
 def id_at(at_ms: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import structlog
@@ -19,6 +20,8 @@ from otp_core.store.engine import Maintenance
 _log = structlog.get_logger("health")
 PROBE_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
+STALE_SECONDS = 5.0
+"""How old the answer of a look may be that was made in a thread: a store that does not answer is not healthy."""
 BUSY_FOR = 3.0
 """Seconds for which another process may hold the write lock before that counts as trouble."""
 
@@ -34,7 +37,11 @@ class Failing(Protocol):
 class Health:
     """One for a process. Belongs to its event loop."""
 
-    def __init__(self, maintenance: Maintenance, clock: GuardedClock, queue: Failing) -> None:
+    def __init__(self, maintenance: Maintenance, clock: GuardedClock, queue: Failing, *, waits: bool = False) -> None:
+        """``waits``: see ``Database.waits``. Then the store is asked in a thread, and ``healthy`` gives the answer of
+        the last look, as long as that is not old."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="health") if waits else None
+        self._looking: asyncio.Future[bool] | None = None
         self._maintenance, self._clock, self._queue = maintenance, clock, queue
         self._asked_at = float("-inf")
         self._answer = False
@@ -45,28 +52,45 @@ class Health:
 
     def healthy(self) -> bool:
         """Whether a login could be answered. Probed at most once a second, remembered in between."""
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         if now >= self._asked_at + PROBE_SECONDS:
             self._asked_at = now
-            self._answer = self._probe()
-        return self._answer
+            if self._thread is None:
+                self._answer = self._probe(now)
+            elif self._looking is None or self._looking.done():
+                self._looking = loop.run_in_executor(self._thread, self._probe, now)
+                self._looking.add_done_callback(self._looked)
+        return self._answer and (self._thread is None or now < self._well_at + STALE_SECONDS)
 
     async def sweep(self) -> None:
         """Every second, without end: delete expired challenges, count the open ones."""
         while True:
-            try:
-                self._maintenance.expire_challenges(self._clock.now())
-                self.open_challenges = self._maintenance.count_challenges()
-            except (StoreUnavailable, ClockWrong):
-                pass  # the login queue reports it as soon as a login is concerned
+            if self._thread is None:
+                self._sweep()
+            else:
+                self.healthy()
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._sweep)
             await asyncio.sleep(SWEEP_SECONDS)
 
     def close(self) -> None:
         """Let go of the store."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
         self._maintenance.close()
 
-    def _probe(self) -> bool:
-        now = asyncio.get_running_loop().time()
+    def _sweep(self) -> None:
+        try:
+            self._maintenance.expire_challenges(self._clock.now())
+            self.open_challenges = self._maintenance.count_challenges()
+        except (StoreUnavailable, ClockWrong):
+            pass  # the login queue reports it as soon as a login is concerned
+
+    def _looked(self, look: asyncio.Future[bool]) -> None:
+        if not look.cancelled():
+            self._answer = look.result()
+
+    def _probe(self, now: float) -> bool:
         try:
             self._maintenance.probe(self._clock.now())
             if self._queue.failing:

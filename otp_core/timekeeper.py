@@ -19,6 +19,7 @@ from otp_core.login.policy import Rules
 from otp_core.model import StoreUnavailable
 from otp_core.store.future_stamps import Repaired, repair_all
 from otp_core.store.queries import newest_audit_id, read_meta
+from otp_core.store.retry import aside
 from otp_core.store.store import Store
 
 LOOK_SECONDS = 1.0
@@ -99,7 +100,7 @@ class Timekeeper:
     async def run(self) -> None:
         """Look every second, without end."""
         while True:
-            self.look()
+            await aside(self.look)
             await asyncio.sleep(LOOK_SECONDS)
 
     def look(self) -> None:

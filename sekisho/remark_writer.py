@@ -9,6 +9,7 @@ from collections.abc import Callable
 from otp_core.clock import ClockWrong
 from otp_core.model import StoreUnavailable
 from otp_core.store.login_remarks import note_remarks
+from otp_core.store.retry import aside
 from otp_core.store.store import Store
 
 WRITE_SECONDS = 5.0
@@ -24,7 +25,7 @@ class RemarkWriter:
         """Until cancelled."""
         while True:
             await asyncio.sleep(WRITE_SECONDS)
-            self.write()
+            await aside(self.write)
 
     def write(self) -> None:
         """What cannot be written now is written the next time."""

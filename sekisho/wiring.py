@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from otp_core.accounts import Desk
 from otp_core.accounts.verifier_teller import VerifierTeller
-from otp_core.audit import Ids
+from otp_core.audit import Ids, SharedIds
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.chap import ChapLogins
 from otp_core.authentication.explanation import Explainer, Throttles
@@ -43,6 +43,7 @@ from otp_core.notices.sender import Sender
 from otp_core.store.engine import LoginBatch
 from otp_core.store.engines import one_process_only, store_file
 from otp_core.store.put_back import PutBackWatch
+from otp_core.store.retry import run_acts_aside
 from otp_core.store.store import Store
 from otp_core.tally import Tally
 from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
@@ -103,7 +104,7 @@ def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS
     store = Store(
         settings.store.address,
         settings.store.master_key_file,
-        ids=Ids(),
+        ids=SharedIds() if store_file(settings.store.address) is None else Ids(),
         busy_seconds=busy_seconds,
         notices=settings.notices is not None,
         relieved=relieved,
@@ -138,6 +139,7 @@ def open_application(
     believe the clock as it stands. ``failures``: opened before the fork; None: open it here. Raises StoreProblem,
     KeyProblem or StoreUnavailable."""
     store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=one_process_only(settings.store.address) is None)
+    run_acts_aside(store.database.waits)
     clock = _guarded(store)
     watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)
     if watch is not None:
@@ -179,7 +181,7 @@ def open_application(
     sender = None
     if settings.notices is not None:
         sender = Sender(store, settings.notices, clock.now, settled=lambda: clock.settled)
-    health = Health(store.maintenance(), clock, queue)
+    health = Health(store.maintenance(), clock, queue, waits=store.database.waits)
     verdict_log = VerdictLog(settings.log.verdicts, store.sealer.name_fingerprint, store.ids.next)
     queue.on_remarks = verdict_log.remarks.extend
     services = Services(

@@ -14,9 +14,11 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -87,10 +89,10 @@ class Server:
             else:
                 return self
 
-    def stop(self, signal: int = 2) -> None:
-        """``signal``: 2 ends it at once and in order, 9 as a crash does."""
+    def stop(self, number: int = 2) -> None:
+        """``number``: of a signal; 2 ends it at once and in order, 9 as a crash does."""
         if self.process is not None:
-            self.process.send_signal(signal)
+            self.process.send_signal(number)
             self.process.wait(30)
             self.process = None
 
@@ -108,11 +110,29 @@ class Server:
         """A standby becomes the primary."""
         self.run(programs() / "pg_ctl", "promote", "-D", self.data, "-w", "-t", "30")
 
+    @property
+    def pids(self) -> list[int]:
+        """All of its processes."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Not one of its processes does anything meanwhile."""
+        pids = self.pids
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """As a machine that loses its power: nothing of it answers any more."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in (self.process.pid, *map(int, children)):
+        for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, 9)
         self.process.wait(30)

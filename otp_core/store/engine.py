@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Engine
 
+from otp_core.checks import CheckResult
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import AuditRow, LoginRecord, OpenChallenge
 from otp_core.store.trail import Lines, Piece, SealRow
@@ -172,6 +173,8 @@ class Database(Protocol):
     engine: Engine
     file: Path | None
     place: str
+    waits: bool
+    """Whether an answer may take as long as a network does: then an event loop asks in a thread."""
 
     def exists(self) -> bool:
         """Whether there is a store, of whichever schema. Raises StoreProblem if that cannot be known."""
@@ -218,6 +221,9 @@ class Database(Protocol):
 
     def task_lock(self, task: Task) -> TaskLock:
         """Raises OSError and StoreUnavailable."""
+
+    def facts(self) -> Sequence[CheckResult]:
+        """What `sekisho doctor` says of a database server. Raises StoreUnavailable."""
 
     def damage(self, connection: Connection) -> list[str]:
         """The damage that the engine finds when it reads the whole store; empty for a sound one."""

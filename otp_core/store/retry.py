@@ -27,6 +27,23 @@ RETRY_SECONDS = 0.05
 T = TypeVar("T")
 
 
+class _Aside:
+    """Whether the acts of this process run in threads, beside its event loop."""
+
+    on = False
+
+
+def run_acts_aside(on: bool) -> None:
+    """For a process that serves, before it does: ``on`` where the store's answers may take as long as a network does
+    (``Database.waits``). What is in the way of an act is then waited for beside the loop."""
+    _Aside.on = on
+
+
+async def aside(act: Callable[[], T]) -> T:
+    """Run what asks the store, for an event loop: in a thread if acts run in threads. Raises what it raises."""
+    return await asyncio.to_thread(act) if _Aside.on else act()
+
+
 def wait_while_busy(act: Callable[[], T], *, seconds: float = LONG_BUSY_SECONDS) -> T:
     """As ``retry_while_busy``, for a thread that nobody waits for."""
     end = time.monotonic() + seconds
@@ -58,7 +75,7 @@ async def retry_while_busy(
     end = loop.time() + seconds
     while True:
         try:
-            return act()
+            return await asyncio.to_thread(act) if _Aside.on else act()
         except retry_on:
             if loop.time() >= end:
                 raise

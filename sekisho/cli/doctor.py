@@ -133,6 +133,7 @@ def _store(context: CliContext, settings: Settings, file: Path | None, deep: boo
         yield CheckResult(
             CheckState.OK, "key", f"{settings.store.master_key_file} opens this store, and only its owner reads it"
         )
+        yield from store.database.facts()
         if file is not None:
             yield from examine_files(file)
             yield from _disk(file.absolute().parent)

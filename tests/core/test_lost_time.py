@@ -94,6 +94,7 @@ def test_a_login_of_before_the_copy_is_not_answered_again(bank: Bank) -> None:
     assert reason(login(bank, taro, fingerprint=7)) == Finding.REUSED
 
 
+@pytest.mark.sqlite_files
 def test_300_codes_of_a_counter_that_were_used_in_the_lost_time(bank: Bank) -> None:
     taro, copy = bank.customer(spec=HOTP), as_of_now(bank)
     for counter in range(300):
@@ -165,6 +166,7 @@ def test_suspending_with_a_counter_tokens_single_code_says_what_to_do(bank: Bank
     assert bank.login_record().failures == 0
 
 
+@pytest.mark.sqlite_files
 def test_what_pages_and_staff_had_begun_is_void(bank: Bank) -> None:
     bank.customer("jiro", "VSMT00000002")
     session = begun(bank, "jiro")
@@ -192,6 +194,7 @@ def test_what_pages_and_staff_had_begun_is_void(bank: Bank) -> None:
     assert "4 tokens by the clock" in voided.text and "1 reissue permits" in voided.text
 
 
+@pytest.mark.sqlite_files
 def test_tokens_that_are_over_or_verified_elsewhere_are_left_alone(bank: Bank) -> None:
     bank.token("VSMT00000001")
     bank.desk.tokens.retire("VSMT00000001", STAFF)
@@ -223,6 +226,7 @@ def test_nothing_is_left_of_it_if_the_transaction_fails(bank: Bank) -> None:
     assert bank.rows() == before and bank.audit(event="store.lost-time-voided") == []
 
 
+@pytest.mark.sqlite_files
 def test_the_progress_ends_at_the_number_of_tokens(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     with closing(driver.connect(bank.database, isolation_level=None)) as store:

@@ -98,6 +98,7 @@ def test_a_search_shows_so_many_and_no_more(tmp_path: Path) -> None:
     assert [one.contract_id for one in page] == [f"{number:07}" for number in range(21, MOST_FOUND + 5)]
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize("typed", ["高崎", "vsmt", "10", "berg ken"])
 def test_every_question_uses_an_index(bank: Bank, typed: str) -> None:
     with bank.store.read() as connection:
@@ -109,6 +110,7 @@ def test_every_question_uses_an_index(bank: Bank, typed: str) -> None:
             assert tables and all(step.startswith("SEARCH") for step in tables), plan
 
 
+@pytest.mark.sqlite_files
 def test_customers_of_before_are_found_after_the_migration(tmp_path: Path) -> None:
     with closing(driver.connect(_old_store(tmp_path))) as connection, connection:
         connection.execute("UPDATE profile SET name = '髙田 ' || customer_key, email = 'a@example.jp'")

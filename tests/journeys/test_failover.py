@@ -4,6 +4,7 @@ lost.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -22,6 +23,7 @@ from tests.sekisho import SECRET, STAFF, Customer, Sekisho, client_table
 CODE = "127.0.1.1"
 CLIENTS = "request_seconds = 3.0\n" + client_table("code", CODE, "code")
 _DATABASE = "sekisho"
+SILENT = "silence"
 _ASKING, _CROWD = 8, 1200
 
 
@@ -73,10 +75,14 @@ class Load:
     answered: list[tuple[Customer, str, str]] = field(default_factory=list)
     longest: float = 0.0
 
+    def _next(self) -> Customer | None:
+        with contextlib.suppress(IndexError):
+            return self.waiting.pop()
+        return None
+
     def run(self) -> None:
         with Peers(self.server, 1, CODE) as peers:
-            while self.waiting:
-                customer = self.waiting.pop()
+            while (customer := self._next()) is not None:
                 code = customer.code()
                 packet, begun = access_request(customer.contract_id, code, secret=SECRET), time.monotonic()
                 for _ in range(25):
@@ -85,6 +91,38 @@ class Load:
                         self.answered.append((customer, code, reply.name))
                         self.longest = max(self.longest, time.monotonic() - begun)
                         break
+
+
+@pytest.fixture
+def alone() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="sekisho-pg-"))
+    server = Server(folder).create()
+    try:
+        server.start().create_database(_DATABASE)
+        yield server
+    finally:
+        server.stop(3)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_database_that_stands_still_is_silence_and_no_process_ends_for_it(alone: Server, tmp_path: Path) -> None:
+    """Its machine goes on to acknowledge packets, so that no time-out of TCP ever ends the wait."""
+    sekisho = Sekisho(tmp_path, CLIENTS, workers=1, database_url=alone.url(_DATABASE))
+    try:
+        before, during, after = sekisho.start().crowd(3)
+        pids = sekisho.children
+        with Peers(sekisho.where, 1, CODE) as peers:
+            assert names([peers.ask(access_request(before.contract_id, before.code(), secret=SECRET))]) == [ACCEPT]
+            with alone.standing_still():
+                assert peers.ask(access_request(during.contract_id, during.code(), secret=SECRET), wait=9.0) is None
+            end, verdict = time.monotonic() + 10, [SILENT]
+            while verdict == [SILENT] and time.monotonic() < end:
+                packet = access_request(after.contract_id, after.code(), secret=SECRET)
+                verdict = [reply.name if reply else SILENT for reply in (peers.ask(packet, wait=1.0),)]
+            assert verdict == [ACCEPT]
+        assert (sekisho.children, sekisho.traceback()) == (pids, "")
+    finally:
+        sekisho.close()
 
 
 def test_no_code_twice_and_no_acknowledged_login_lost_when_the_primary_is_killed(pair: Pair, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from otp_core.accounts import Desk
 from otp_core.audit import Event
@@ -17,6 +18,7 @@ from otp_core.first_factor.hashes import hash_password
 from otp_core.imports.customers import read_attributes
 from otp_core.messages import TEXTS, Text
 from otp_core.model import Language
+from otp_core.store.schema import customer
 from otp_core.store.sqlite import driver
 from sekisho.settings import Settings, load
 from sekisho.wiring import cost_of
@@ -120,16 +122,16 @@ def test_an_english_client_is_asked_in_english_and_may_show_the_code(sekisho: Se
 
 def test_a_customers_own_language_goes_before_the_clients(sekisho: Sekisho) -> None:
     one = sekisho.customer()
-    with driver.connect(sekisho.database) as store:
-        store.execute("UPDATE customer SET language = 'en' WHERE contract_id = ?", (one.contract_id,))
+    with sekisho.store.work() as work:
+        work.connection.execute(update(customer).where(customer.c.contract_id == one.contract_id).values(language="en"))
     first = ask(sekisho, "challenge", one.contract_id, PASSWORD)
     assert received(first, "Reply-Message") == text(Language.EN, Text.CHALLENGE)
 
 
 def test_a_refusal_is_in_the_clients_language_so_that_it_tells_of_no_customer(sekisho: Sekisho) -> None:
     one = sekisho.customer()
-    with driver.connect(sekisho.database) as store:
-        store.execute("UPDATE customer SET language = 'en' WHERE contract_id = ?", (one.contract_id,))
+    with sekisho.store.work() as work:
+        work.connection.execute(update(customer).where(customer.c.contract_id == one.contract_id).values(language="en"))
     for mode, user_password in (
         ("challenge", "x"),
         ("append", PASSWORD + wrong(one)),
@@ -345,6 +347,7 @@ def test_status_server_is_answered(sekisho: Sekisho, host: str) -> None:
     assert len(received(printed, "Message-Authenticator")) == 1
 
 
+@pytest.mark.sqlite_files
 def test_status_server_is_silent_while_the_store_takes_no_write_and_comes_back(sekisho: Sekisho) -> None:
     with locked(sekisho):
         since = len(sekisho.log_text())
@@ -355,6 +358,7 @@ def test_status_server_is_silent_while_the_store_takes_no_write_and_comes_back(s
     assert heard(radclient(sekisho.port, "NAS-Identifier=test", kind="status")) == ACCEPT
 
 
+@pytest.mark.sqlite_files
 def test_a_login_hears_nothing_while_the_store_is_locked_and_its_next_try_is_answered(sekisho: Sekisho) -> None:
     one = sekisho.customer(enrolled=False)
     attributes = f"Packet-Src-IP-Address=127.0.0.5,{login(one.contract_id, PASSWORD)}"

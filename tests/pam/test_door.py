@@ -255,6 +255,7 @@ def test_code_alone_behind_another_module(served: tuple[Sekisho, Path]) -> None:
     assert login(path, "backup", "", profile="aside").code == ResultCode.IGNORE
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize(
     ("profile", "op", "code", "event"),
     [

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import psycopg
@@ -46,6 +47,10 @@ SELECT set_config('synchronous_commit',
        set_config('default_transaction_isolation', 'read committed', false), set_config('jit', 'off', false)
 """
 
+LOGIN_ANSWER_SECONDS = 3.0
+"""How long the server may take for a statement of a login or of a probe. Behind it the connection is closed, which
+cancels nothing: whether a COMMIT was done is then unknown, as after any connection that broke."""
+
 _INTERVAL = 0.1
 """How often a wait of a command looks for Ctrl-C."""
 
@@ -58,13 +63,19 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     def __del__(self, *_: object) -> None:  # a store that is let go of lets go of what its pool holds
         _finish(self)
 
+    answer_seconds: float | None = None
+    """How long the server may take for one statement; None: as long as it likes."""
+
     def wait(self, gen: PQGen[T], interval: float = _INTERVAL, timeout: float | None = None) -> T:
-        """As psycopg's; but an interrupted wait closes the connection and cancels nothing."""
+        """As psycopg's; but a wait that is interrupted or takes too long closes the connection and cancels nothing."""
         try:
-            return waiting.wait(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+            return waiting.wait(gen, self.pgconn.socket, interval=interval, timeout=timeout or self.answer_seconds)
         except (KeyboardInterrupt, SystemExit):
             self.pgconn.finish()
             raise
+        except psycopg.errors._WaitTimeout:
+            self.pgconn.finish()
+            raise _no_answer(self.answer_seconds) from None
 
 
 class LoopConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
@@ -74,8 +85,20 @@ class LoopConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         _finish(self)
 
     async def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:  # noqa: ASYNC109
-        """As psycopg's, on bare futures."""
-        return await _Wait(gen, self.pgconn.socket)
+        """As psycopg's, on bare futures; the server may take LOGIN_ANSWER_SECONDS."""
+        try:
+            return await _Wait(gen, self.pgconn.socket)
+        except _Late:
+            self.pgconn.finish()
+            raise _no_answer(LOGIN_ANSWER_SECONDS) from None
+
+
+class _Late(Exception):
+    """The server has not answered in time."""
+
+
+def _no_answer(seconds: float | None) -> psycopg.OperationalError:
+    return psycopg.OperationalError(f"the server has not answered for {seconds:.0f} s: the connection is given up")
 
 
 class _Wait(Awaitable[T]):
@@ -86,6 +109,7 @@ class _Wait(Awaitable[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         loop = asyncio.get_running_loop()
+        end = loop.time() + LOGIN_ANSWER_SECONDS
         try:
             wanted = next(self._gen)
             while True:
@@ -94,13 +118,17 @@ class _Wait(Awaitable[T]):
                     loop.add_reader(self._socket, _ready, future, waiting.READY_R)
                 if wanted & waiting.WAIT_W:
                     loop.add_writer(self._socket, _ready, future, waiting.READY_W)
+                timer = loop.call_at(end, _ready, future, 0)
                 try:
                     yield from future
                 finally:
+                    timer.cancel()
                     if wanted & waiting.WAIT_R:
                         loop.remove_reader(self._socket)
                     if wanted & waiting.WAIT_W:
                         loop.remove_writer(self._socket)
+                if not future.result():
+                    raise _Late
                 wanted = self._gen.send(future.result())
         except StopIteration as end:
             result: T = end.value
@@ -143,8 +171,16 @@ class Notices:
             self.unreplicated = notice.message_primary or "the wait for a standby was cancelled"
 
 
-def connect(address: Address, *, lock_timeout: float, notices: Callable[[Diagnostic], None]) -> Connection:
-    """A connection for a thread, in autocommit. ``lock_timeout``: seconds. Raises psycopg.Error, OSError, ValueError
+def connect(
+    address: Address,
+    *,
+    lock_timeout: float,
+    notices: Callable[[Diagnostic], None],
+    answer_seconds: float | None = LOGIN_ANSWER_SECONDS,
+) -> Connection:
+    """A connection for a thread, in autocommit. ``lock_timeout``: seconds; ``answer_seconds``: see Connection.
+
+    Raises psycopg.Error, OSError, ValueError
     and StoreProblem."""
     connection = Connection.connect("", autocommit=True, prepare_threshold=2, **parameters(address))  # type: ignore[arg-type]
     try:
@@ -152,12 +188,17 @@ def connect(address: Address, *, lock_timeout: float, notices: Callable[[Diagnos
             found = connection.info.parameter_status("server_version")
             raise StoreProblem(f"the database server is PostgreSQL {found}: Sekisho needs 15 or newer")
         connection.add_notice_handler(notices)
+        connection.answer_seconds = answer_seconds
         connection.adapters.register_dumper(str, _WithoutNul)
         connection.execute(_SESSION, (f"{int(lock_timeout * 1000)}ms", f"{IDLE_SECONDS}s"))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+_OPENERS = ThreadPoolExecutor(8, thread_name_prefix="connect")
+"""For the connections of logins: what else runs in threads is never in their way."""
 
 
 async def connect_on_loop(
@@ -171,7 +212,7 @@ async def connect_on_loop(
         del connection.pgconn  # it is the other one's now
         return pgconn
 
-    made = LoopConnection(await asyncio.get_running_loop().run_in_executor(None, opened))
+    made = LoopConnection(await asyncio.get_running_loop().run_in_executor(_OPENERS, opened))
     made.prepare_threshold = 0
     made.add_notice_handler(notices)
     await made.set_autocommit(True)

@@ -30,12 +30,14 @@ import structlog
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from otp_core.checks import CheckResult
 from otp_core.model import AuditRow, Conflict, StoreProblem, StoreUnavailable
 from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore, Task, TaskLock, Trail
 from otp_core.store.postgresql import connection as connections
 from otp_core.store.postgresql.address import lacks_ca, parse
 from otp_core.store.postgresql.connection import Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
+from otp_core.store.postgresql.facts import facts
 from otp_core.store.postgresql.horizon import sealed_until
 from otp_core.store.postgresql.login_batch import PostgresqlLoginBatch
 from otp_core.store.postgresql.maintenance import PostgresqlMaintenance
@@ -57,6 +59,9 @@ _ROW_WAIT = "SET LOCAL lock_timeout = '2s'"
 
 _PROOF = "INSERT INTO meta VALUES ('settled', '') ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
+_SERVER_ANSWER_SECONDS = 15.0
+"""How long a statement of a server process may take; a command's may take as long as it needs."""
+
 _MIGRATING = 0x53656B69
 """An advisory lock: one process migrates at a time, before there is a table to lock."""
 
@@ -69,6 +74,7 @@ class PostgresqlDatabase:
     cannot serve."""
 
     file: Path | None = None
+    waits = True
 
     def __init__(self, url: str, *, busy_seconds: float) -> None:
         try:
@@ -190,6 +196,11 @@ class PostgresqlDatabase:
         """See ``store.engine.Database``."""
         return SessionLock(ThreadConnection(self._address), task)
 
+    def facts(self) -> Sequence[CheckResult]:
+        """See ``store.engine.Database``."""
+        with self.read() as connection:
+            return list(facts(connection, self._address))
+
     def damage(self, connection: Connection) -> list[str]:
         """See ``store.engine.Database``. Left to PostgreSQL's own tools (pg_amcheck)."""
         return []
@@ -218,7 +229,12 @@ class PostgresqlDatabase:
     def _connect(self) -> connections.Connection:
         notices = Notices()
         try:
-            connection = connections.connect(self._address, lock_timeout=self._busy_seconds, notices=notices)
+            connection = connections.connect(
+                self._address,
+                lock_timeout=self._busy_seconds,
+                notices=notices,
+                answer_seconds=_SERVER_ANSWER_SECONDS if self._busy_seconds < 1 else None,
+            )
         except (OSError, ValueError) as error:
             raise psycopg.OperationalError(f"store.password_file: {error}") from error
         connection.sekisho_notices = notices  # type: ignore[attr-defined]
@@ -236,7 +252,9 @@ class PostgresqlDatabase:
             yield
         except BaseException as error:
             cause = getattr(error, "orig", error)
-            if is_lost(cause) or _raw(connection).closed:
+            if connection.invalidated:
+                pass  # its COMMIT was settled over another one
+            elif is_lost(cause) or _raw(connection).closed:
                 connection.invalidate()
             else:
                 _roll_back(connection)

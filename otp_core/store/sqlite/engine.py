@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from otp_core.checks import CheckResult
 from otp_core.model import AuditRow, StoreProblem
 from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore, Task, TaskLock, Trail
 from otp_core.store.queries import sealed_until
@@ -31,6 +32,8 @@ _OCTETS = {Task.SEALS: checkpoints.SEALS, Task.SYSLOG: checkpoints.SYSLOG}
 class SqliteDatabase:
     """The store in one file. ``relieved``: another process makes the checkpoints. Raises StoreProblem for a URL that it
     cannot serve."""
+
+    waits = False
 
     def __init__(self, url: str, *, busy_seconds: float, relieved: bool = False) -> None:
         checkpoint_at = database.RELIEVED if relieved else database.AUTOMATIC
@@ -116,6 +119,10 @@ class SqliteDatabase:
     def task_lock(self, task: Task) -> TaskLock:
         """See ``store.engine.Database``."""
         return checkpoints.TaskLock(str(self._path), _OCTETS[task])
+
+    def facts(self) -> Sequence[CheckResult]:
+        """See ``store.engine.Database``. There is no server; what doctor says of the files is sekisho/cli's."""
+        return ()
 
     def damage(self, connection: Connection) -> list[str]:
         """See ``store.engine.Database``."""

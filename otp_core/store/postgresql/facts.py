@@ -1,0 +1,58 @@
+"""What `sekisho doctor` says of the database server: what a verdict's durability rests on there. It only reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, text
+
+from otp_core.checks import CheckResult, CheckState
+from otp_core.store.postgresql.address import Address, weakness
+
+_CLOCK_WARN, _CLOCK_FAIL = 5.0, 30.0
+"""Seconds between this machine's clock and the server's; the second is a time step."""
+
+_SETTINGS = text(
+    "SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes'), "
+    "current_setting('synchronous_standby_names'), current_setting('synchronous_commit'), "
+    "extract(epoch FROM clock_timestamp())"
+)
+_STANDBYS = text("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')")
+
+
+def facts(connection: Connection, address: Address) -> Iterator[CheckResult]:
+    """Raises StoreUnavailable."""
+    asked = time.time()
+    version, fsync, pages, names, commit, at = connection.execute(_SETTINGS).one()
+    off = float(at) - (asked + time.time()) / 2
+    yield CheckResult(CheckState.OK, "database", f"PostgreSQL {version} answers: {address.place}")
+    if fsync == "off" or pages == "off":
+        text_ = "fsync or full_page_writes is off there: a crash of the server loses logins, and may damage the store"
+        yield CheckResult(CheckState.FAIL, "database disk", f"{text_}; switch both on")
+    else:
+        yield CheckResult(CheckState.OK, "database disk", f"every commit is flushed (synchronous_commit is {commit})")
+    yield _standbys(connection, names)
+    if (weak := weakness(address)) is not None:
+        yield CheckResult(CheckState.WARN, "database TLS", weak)
+    yield _clock(off)
+
+
+def _standbys(connection: Connection, names: str) -> CheckResult:
+    there = int(connection.execute(_STANDBYS).scalar_one())
+    if not names:
+        advice = "logins of the last moment are lost with the server; see synchronous_standby_names"
+        return CheckResult(CheckState.WARN, "database standbys", f"none is synchronous: {advice}")
+    if not there:
+        advice = f"synchronous_standby_names is {names!r}, and none of them is connected: every login waits"
+        return CheckResult(CheckState.FAIL, "database standbys", advice)
+    return CheckResult(CheckState.OK, "database standbys", f"{there} synchronous, by {names!r}")
+
+
+def _clock(off: float) -> CheckResult:
+    if abs(off) < _CLOCK_WARN:
+        return CheckResult(CheckState.OK, "database clock", f"is {abs(off):.1f} s from this machine's")
+    state = CheckState.FAIL if abs(off) >= _CLOCK_FAIL else CheckState.WARN
+    which = "ahead of" if off > 0 else "behind"
+    text_ = f"is {abs(off):.0f} s {which} this machine's: one of them is wrong; check the time service of both"
+    return CheckResult(state, "database clock", text_)

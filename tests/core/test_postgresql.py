@@ -1,0 +1,183 @@
+"""The store on PostgreSQL: how it is made, what is said where it cannot be had, and what settles a lost COMMIT."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from otp_core.audit import Event, Ids
+from otp_core.checks import CheckState
+from otp_core.model import Conflict, StoreBusy, StoreProblem, StoreUnavailable
+from otp_core.store.postgresql.errors import unavailable
+from otp_core.store.queries import AuditFilter, audit_rows
+from otp_core.store.store import Store, initialise
+from tests import postgresql
+from tests.core.bank import Bank
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Iterator[Bank]:
+    made = Bank(tmp_path, database_url=postgresql.store_in(tmp_path))
+    yield made
+    made.store.engine.dispose()
+
+
+def opened(bank: Bank, url: str) -> Store:
+    return Store(url, bank.key_file, ids=Ids(), busy_seconds=5.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda url: url.replace("sekisho@", "nobody@"), "createuser"),
+        (lambda url: url.replace("@/s", "@/missing"), "createdb"),
+        (lambda url: url.replace("5432", "5433"), "check store.url, and that the database server runs"),
+    ],
+    ids=["user", "database", "server"],
+)
+def test_a_store_that_cannot_be_had_is_one_line_with_what_to_do(bank: Bank, change: object, expected: str) -> None:
+    with pytest.raises(StoreUnavailable, match=expected) as raised:
+        opened(bank, change(bank.url))  # type: ignore[operator]
+    assert "\n" not in str(raised.value)
+
+
+def test_a_database_without_a_store_asks_for_init(bank: Bank) -> None:
+    at = postgresql.server()
+    at.create_database(f"{bank.folder.name[:20]}_none".replace("-", "_").lower())
+    with pytest.raises(StoreProblem, match="run `sekisho init` first"):
+        opened(bank, at.url(f"{bank.folder.name[:20]}_none".replace("-", "_").lower()))
+
+
+def test_a_role_without_rights_is_told_so(bank: Bank) -> None:
+    with postgresql.server().connect("postgres") as connection:
+        connection.execute("DROP ROLE IF EXISTS reader")
+        connection.execute("CREATE ROLE reader LOGIN")
+    with pytest.raises(StoreUnavailable, match="lacks a right"):
+        opened(bank, bank.url.replace("sekisho@", "reader@"))
+
+
+def test_a_newer_schema_is_not_served(bank: Bank) -> None:
+    with bank.store.database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreProblem, match="the store's schema is 9999, this version works with"):
+        bank.open_store()
+
+
+def test_init_may_run_on_several_machines_at_once(tmp_path: Path) -> None:
+    at, name = postgresql.server(), f"init_{abs(hash(str(tmp_path)))}"
+    at.create_database(name)
+    shutil.copy(postgresql.empty_store() / "master.key", tmp_path / "master.key")
+    said: list[str] = []
+    troubles: list[BaseException] = []
+
+    def init() -> None:
+        try:
+            initialise(at.url(name), tmp_path / "master.key", ids=Ids(), say=said.append)
+        except Exception as error:
+            troubles.append(error)
+
+    threads = [threading.Thread(target=init) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert troubles == [] and len(said) == 4
+    initialise(at.url(name), tmp_path / "master.key", ids=Ids(), say=said.append)
+    assert said[-1].startswith("checked the store")
+
+
+def test_acts_take_turns_and_say_when_they_have_waited_long_enough(bank: Bank) -> None:
+    with bank.store.work() as work:
+        work.put_meta("a", b"1")
+        with pytest.raises(StoreBusy, match="turn to write"), bank.open_store(0.05).work():
+            pass
+    with bank.open_store(0.05).work() as work:
+        assert work.meta("a") == b"1"
+
+
+def test_what_fails_in_the_middle_leaves_nothing(bank: Bank) -> None:
+    before, trail = bank.rows(), bank.audit()
+
+    def act() -> None:
+        with bank.store.work() as work:
+            work.put_meta("a", b"1")
+            work.audit(Event.SEALS_BEGUN, actor="test")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        act()
+    assert (bank.rows(), bank.audit()) == (before, trail)
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["it was done", "it was not"])
+def test_an_act_whose_answer_was_lost_is_looked_up_by_its_audit_row(bank: Bank, done: bool) -> None:
+    """The connection breaks in COMMIT: before the server hears of it, or behind it."""
+
+    def act() -> None:
+        with bank.store.work() as work:
+            work.audit(Event.SEALS_BEGUN, actor="test")
+            raw = work.connection.connection.driver_connection
+            commit = raw.execute  # type: ignore[union-attr]
+
+            def lost(statement: str) -> object:
+                if done:
+                    commit(statement)
+                raw.pgconn.finish()  # type: ignore[union-attr]
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+            raw.execute = lost  # type: ignore[union-attr]
+
+    if done:
+        act()
+    else:
+        with pytest.raises(Conflict):
+            act()
+    with bank.store.read() as connection:
+        assert len(audit_rows(connection, AuditFilter(event="seals"))) == done
+
+
+def test_a_commit_whose_wait_for_a_standby_was_cancelled_is_not_told_as_done(bank: Bank) -> None:
+
+    def act() -> None:
+        with bank.store.work() as work:
+            work.put_meta("a", b"1")
+            raw = work.connection.connection.driver_connection
+            commit = raw.execute  # type: ignore[union-attr]
+
+            def cancelled(statement: str) -> object:
+                result = commit(statement)
+                words = "canceling wait for synchronous replication due to user request"
+                raw.sekisho_notices.unreplicated = words  # type: ignore[union-attr]
+                return result
+
+            raw.execute = cancelled  # type: ignore[union-attr]
+
+    with pytest.raises(StoreUnavailable, match="whether this was done is not known"):
+        act()
+
+
+def test_an_error_repeats_no_value_of_a_row(bank: Bank) -> None:
+
+    def twice() -> None:
+        with bank.store.database.write() as connection:
+            for _ in range(2):
+                connection.exec_driver_sql("INSERT INTO meta VALUES ('himitsu', '')")
+
+    with pytest.raises(IntegrityError) as raised:
+        twice()
+    assert "himitsu" not in str(unavailable(raised.value.orig))
+
+
+def test_doctor_says_what_a_verdict_rests_on(bank: Bank) -> None:
+    found = {one.check: one for one in bank.store.database.facts()}
+    assert found["database"].state is CheckState.OK
+    assert found["database disk"].state is CheckState.FAIL, "the tests' server has fsync=off"
+    standbys = found["database standbys"]
+    assert standbys.state is CheckState.WARN and "none is synchronous" in standbys.text
+    assert found["database clock"].state is CheckState.OK
