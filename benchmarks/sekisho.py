@@ -49,10 +49,12 @@ class Serving:
 
 
 class Product:
-    """The installed command, and the stores it has filled so far, each once."""
+    """The installed command, and the stores it has filled so far, each once. `url`: of an empty PostgreSQL database,
+    which takes one store; None: SQLite."""
 
-    def __init__(self, folder: Path, program: Path | None = None) -> None:
+    def __init__(self, folder: Path, program: Path | None = None, url: str | None = None) -> None:
         self.program = program or self.installed()
+        self._url = url
         self._folder = folder
         self._stores: dict[tuple[int, int], Store] = {}
 
@@ -86,7 +88,7 @@ class Product:
         shutil.copytree(store.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(_CONFIG))
         port = free_port()
         doors = {mode: Door(port, source, secrets.token_hex(16).encode()) for mode, source in SOURCES.items()}
-        config = _write_config(folder, port, doors, more, workers=workers, first_factor=first_factor)
+        config = _write_config(folder, port, doors, more, workers=workers, first_factor=first_factor, url=self._url)
         with Process([str(self.program), "--config", str(config), "serve"], folder / "sekisho.log") as process:
             ready = process.wait_for("ready")
             yield Serving(process, doors, ready)
@@ -94,7 +96,8 @@ class Product:
     def _fill(self, folder: Path, customers: int, with_password: int) -> Store:
         folder.mkdir(parents=True)
         port = free_port()
-        config = _write_config(folder, port, {"code": Door(port, SOURCES["code"], secrets.token_hex(16).encode())})
+        door = Door(port, SOURCES["code"], secrets.token_hex(16).encode())
+        config = _write_config(folder, port, {"code": door}, url=self._url)
         self._run(config, "init")
         lists = folder.with_name(folder.name + "-lists")
         lists.mkdir()
@@ -166,10 +169,12 @@ def _write_config(
     *,
     workers: int = 1,
     first_factor: str = "local",
+    url: str | None = None,
 ) -> Path:
+    sqlite = f"sqlite:///{folder / 's.db'}"
     lines = [
         "[store]",
-        f'url = "sqlite:///{folder / "s.db"}"',
+        f'url = "{url or sqlite}"',
         f'master_key_file = "{folder / "master.key"}"',
         "",
         "[radius]",
