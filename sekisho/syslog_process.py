@@ -15,7 +15,7 @@ from otp_core.settings.syslog import FACILITIES
 from otp_core.store.engine import Task
 from otp_core.syslog.follower import Follower
 from otp_core.syslog.message import Sender
-from otp_core.syslog.position import Position
+from otp_core.syslog.position import position_of
 from otp_core.syslog.receiver import receiver_of
 from sekisho.heartbeat import Heartbeat
 from sekisho.settings import Settings
@@ -71,7 +71,7 @@ class SyslogTask:
         self._receiver = receiver_of(section)
         sender = Sender(FACILITIES[section.facility], socket.gethostname(), section.enterprise)
         self._follower = Follower(
-            store.read, Position(store.file), self._receiver, sender, section.events, best_time(store)
+            store.read, position_of(store), self._receiver, sender, section.events, best_time(store)
         )
         self._pause, self._say_at, self._troubled = INTERVAL, 0.0, False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,14 +12,17 @@ import psycopg
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from otp_core.audit import Event, Ids
+from otp_core.audit import Event, Ids, id_at
 from otp_core.checks import CheckState
-from otp_core.model import Conflict, StoreBusy, StoreProblem, StoreUnavailable
+from otp_core.login.requests import Decision, Facts
+from otp_core.model import Accept, AuditRow, Conflict, StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.postgresql.errors import unavailable
 from otp_core.store.queries import AuditFilter, audit_rows
 from otp_core.store.store import Store, initialise
+from otp_core.store.trail import SealRow
 from tests import postgresql
 from tests.core.bank import Bank
+from tests.core.batches import code_request
 
 
 @pytest.fixture
@@ -181,3 +185,79 @@ def test_doctor_says_what_a_verdict_rests_on(bank: Bank) -> None:
     standbys = found["database standbys"]
     assert standbys.state is CheckState.WARN and "none is synchronous" in standbys.text
     assert found["database clock"].state is CheckState.OK
+
+
+def test_a_seal_covers_what_lies_there_and_no_row_comes_below_it_any_more(bank: Bank) -> None:
+    """Though the id of a batch was drawn before the horizon was closed, and by a clock that is behind it."""
+    taro, batch, seals = bank.customer(), bank.store.login_batch(), bank.store.seals()
+    now, known = bank.guarded.now(), list[int]()
+
+    def evaluate(facts: Facts) -> Decision:
+        request = code_request(taro, taro.code())
+        decision = bank.evaluator.evaluate([request], facts, now, bank.store.ids)
+        if not known:
+            lines = seals.sealable(0, now + 60_000, 1000)
+            seal = SealRow(1, lines.ids[-1], "{}", b"", b"")
+            assert seals.append(seal, 0, 0, len(lines.ids)) and not seals.append(seal, 0, 0, len(lines.ids))
+        known.append(decision.audit[0].id)
+        return decision
+
+    async def log_in() -> Decision:
+        with pytest.raises(Conflict):
+            await batch.run(["taro"], [], evaluate)
+        return await batch.run(["taro"], [], evaluate)
+
+    assert asyncio.run(log_in()).verdicts == [Accept()]
+    batch.close()
+    overtaken, written = known
+    assert overtaken < id_at(now + 59_000) < written == bank.audit(event="login.accepted")[0].id
+    assert bank.own_token().last_step == taro.step()
+
+
+def test_a_transaction_that_writes_for_long_keeps_the_horizon_where_it_is(bank: Bank) -> None:
+    bank.customer()
+    now, seals = bank.guarded.now() + 60_000, bank.store.seals()
+    with psycopg.connect(bank.url) as other:
+        other.execute("INSERT INTO meta VALUES ('slow', '')")
+        assert not seals.sealable(0, now, 1000).lines
+    assert seals.sealable(0, now, 1000).lines
+
+
+@pytest.mark.parametrize("statement", ["locked_at = 5", "otp_use = 'suspended'", "contract_id = 'jiro'"])
+def test_whatever_changes_a_customer_overtakes_a_login_that_has_read_them(bank: Bank, statement: str) -> None:
+    """By whichever statement, and whoever wrote it: the login's own row is the token's."""
+    taro, batch = bank.customer(), bank.store.login_batch()
+
+    def evaluate(facts: Facts) -> Decision:
+        request = code_request(taro, taro.code())
+        decision = bank.evaluator.evaluate([request], facts, bank.guarded.now(), bank.store.ids)
+        assert decision.verdicts == [Accept()]
+        with psycopg.connect(bank.url) as other:
+            other.execute(f"UPDATE customer SET {statement}")  # noqa: S608  the test's own
+        return decision
+
+    async def log_in() -> None:
+        with pytest.raises(Conflict):
+            await batch.run(["taro"], [], evaluate)
+
+    asyncio.run(log_in())
+    batch.close()
+    assert not bank.audit(event="login.accepted")
+
+
+def test_an_acceptance_without_a_code_rests_on_the_customers_row(bank: Bank) -> None:
+    bank.customer("taro", None)
+    batch = bank.store.login_batch()
+
+    def evaluate(facts: Facts) -> Decision:
+        row = AuditRow(bank.store.ids.next(), "login.accepted", "gateway", "taro", None, "", "")
+        with psycopg.connect(bank.url) as other:
+            other.execute("UPDATE customer SET locked_at = 5")
+        return Decision(verdicts=[Accept()], audit=[row])
+
+    async def log_in() -> None:
+        with pytest.raises(Conflict):
+            await batch.run(["taro"], [], evaluate)
+
+    asyncio.run(log_in())
+    batch.close()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from otp_core.audit import Event
 from otp_core.model import StoreProblem
@@ -17,7 +18,7 @@ from otp_core.store.trail import SealRow
 from otp_core.syslog import follower
 from otp_core.syslog.follower import Follower
 from otp_core.syslog.message import Sender
-from otp_core.syslog.position import Position
+from otp_core.syslog.position import FilePosition, position_of
 from otp_core.syslog.receiver import receiver_of
 from sekisho.settings import load
 from tests.core.bank import Bank
@@ -48,7 +49,7 @@ def test_a_piece_that_may_be_lost_comes_again_and_a_new_process_goes_on_behind_t
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "AT_ONCE", 2)
-    taker, position = Taker(), Position(bank.store.file)
+    taker, position = Taker(), position_of(bank.store)
 
     def made() -> Follower:
         return Follower(
@@ -63,7 +64,9 @@ def test_a_piece_that_may_be_lost_comes_again_and_a_new_process_goes_on_behind_t
         with bank.store.read() as connection:
             (newest,) = connection.exec_driver_sql("SELECT max(id) FROM audit").one()
             (before,) = connection.exec_driver_sql("SELECT coalesce(max(until_id), 0) FROM seal").one()
-            (rows,) = connection.exec_driver_sql("SELECT count(*) FROM audit WHERE id > ?", (before,)).one()
+            (rows,) = connection.execute(
+                text("SELECT count(*) FROM audit WHERE id > :before"), {"before": before}
+            ).one()
         assert bank.store.seals().append(SealRow(number, newest, "{}", b"", b""), number - 1, before, rows)
 
     write("before")
@@ -86,7 +89,7 @@ def test_a_piece_that_may_be_lost_comes_again_and_a_new_process_goes_on_behind_t
 
 
 def test_a_position_that_cannot_be_understood_is_told_and_kept(tmp_path: Path) -> None:
-    position = Position(tmp_path / "s.db")
+    position = FilePosition(tmp_path / "s.db")
     assert position.read() is None
     position.write(-5)
     assert position.read() == -5

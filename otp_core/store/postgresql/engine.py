@@ -258,6 +258,8 @@ class PostgresqlDatabase:
                 connection.invalidate()
             else:
                 _roll_back(connection)
+            if _is_drawn_twice(cause):
+                raise Conflict("store: another process has drawn the same id") from error
             if isinstance(error, DBAPIError) and not _is_mistake(error.orig):
                 raise unavailable(error.orig) from error
             raise
@@ -337,6 +339,11 @@ def _roll_back(connection: Connection) -> None:
     if raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         with suppress(psycopg.Error):
             raw.execute("ROLLBACK")
+
+
+def _is_drawn_twice(error: object) -> bool:
+    """Whether two processes have given one id to two audit rows (``audit.Ids``): rare, and other ids are drawn."""
+    return isinstance(error, psycopg.errors.UniqueViolation) and error.diag.constraint_name == "pk_audit"
 
 
 def _is_mistake(error: BaseException | None) -> bool:

@@ -27,6 +27,8 @@ CLOSED = "closed"
 LOOK = f"SELECT 1 / coalesce((SELECT value < %s FROM meta WHERE name = '{CLOSED}')::int, 1)"  # noqa: S608  constants
 """Step 3. Its parameter: the lowest id that was written, in 8 octets."""
 
+CLOSED_UNTIL = f"SELECT (SELECT value FROM meta WHERE name = '{CLOSED}'), coalesce((SELECT max(until_id) FROM seal), 0)"  # noqa: S608
+
 _READ = text("SELECT value FROM meta WHERE name = 'closed'")
 _WRITE = text(
     "INSERT INTO meta (name, value) VALUES ('closed', :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"

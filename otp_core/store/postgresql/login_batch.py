@@ -49,7 +49,7 @@ from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
 from otp_core.store.postgresql.address import Address
 from otp_core.store.postgresql.connection import LoopConnection, Notices, connect_on_loop
 from otp_core.store.postgresql.errors import is_lost, unavailable
-from otp_core.store.postgresql.horizon import LOOK
+from otp_core.store.postgresql.horizon import CLOSED_UNTIL, LOOK
 from otp_core.tally import SECONDS, Histogram
 
 CONNECTIONS = 4
@@ -129,8 +129,9 @@ class PostgresqlLoginBatch:
     ) -> None:
         self._address, self._notices, self._note = address, notices, note
         self._idle: list[_Link] = []
-        self._closed = 0
-        """Audit rows at or below this id were refused last: later batches number theirs above it at once."""
+        self._closed, self._overtaken = 0, False
+        """Audit rows at or below this id are refused; read behind each batch that was overtaken, because only then it
+        may lie above this node's clock."""
         self._is_closed = False
         self.flush_seconds = Histogram(SECONDS)
         """How long writing and COMMIT took, waiting for standbys included."""
@@ -151,6 +152,7 @@ class PostgresqlLoginBatch:
         except BaseException as error:
             trouble = error
         if trouble is not None:
+            self._overtaken = True
             await link.failed(trouble)
             self._give_back(link)
             raise _as_unavailable(trouble) from trouble
@@ -175,6 +177,9 @@ class PostgresqlLoginBatch:
         self, link: _Link, customers: Collection[str], states: Collection[bytes], evaluate: Callable[[Facts], Decision]
     ) -> Decision:
         connection = await link.opened()
+        if self._overtaken:
+            self._overtaken = False
+            self._closed = await _closed(connection)
         rows, challenges = await _read(connection, customers, states)
         records, versions = _known(rows)
         decision = evaluate(Facts(records, challenges, self._closed))
@@ -236,6 +241,11 @@ class _Link:
         if self._connection is not None:
             self._connection.pgconn.finish()
             self._connection = None
+
+
+async def _closed(connection: LoopConnection) -> int:
+    row = await (await connection.execute(CLOSED_UNTIL)).fetchone()
+    return max(int.from_bytes(row[0] or b"", "big"), row[1]) if row else 0
 
 
 async def _read(
@@ -334,6 +344,8 @@ def _rest_of_acceptances(
 def _as_unavailable(error: BaseException) -> BaseException:
     if isinstance(error, psycopg.errors.LockNotAvailable):
         return Conflict("store: another login or act has a row of this batch")
+    if isinstance(error, psycopg.errors.UniqueViolation):  # an id that another process has drawn too: with others again
+        return Conflict(str(unavailable(error)))
     if isinstance(error, psycopg.Error):
         found = unavailable(error)
         return StoreUnavailable(str(found)) if isinstance(found, StoreBusy) else found
