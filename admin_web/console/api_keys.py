@@ -121,7 +121,7 @@ class ApiKeyPages:
 
     async def _record(self, call: Call) -> ApiKeyRecord:
         """Raises HTTPNotFound."""
-        number = int(call.request.match_info["api_key"])
+        number = call.number("api_key")
         for one in await self._queries.run(api_keys):
             if one.key == number:
                 return one

@@ -56,24 +56,22 @@ class ApprovalPages:
 
     async def list_(self, call: Call) -> web.Response:
         """Requests, the newest first, and what commands have done lately; the page is in the URL."""
-        before = call.request.query.get("before", "")
-        after = int(before) if before.isascii() and before.isdigit() and len(before) < 20 else None
-        rows = await self._queries.run(approval_lines, before=after, limit=PAGE_ROWS + 1)
+        rows = await self._queries.run(approval_lines, before=call.before, limit=PAGE_ROWS + 1)
         last = rows[PAGE_ROWS - 1].key if len(rows) > PAGE_ROWS else None
-        commands = [] if after else await self._queries.run(acts_by_command, _EVENTS, BY_COMMAND)
+        commands = [] if call.before else await self._queries.run(acts_by_command, _EVENTS, BY_COMMAND)
         return self._renderer.render(
             call.request,
             "approvals.html",
             call.session,
             rows=[(one, self._shown(one).title) for one in rows[:PAGE_ROWS]],
             last=last,
-            later=after is not None,
+            later=call.before is not None,
             commands=commands,
         )
 
     async def show(self, call: Call) -> web.Response:
         """One request. Raises HTTPNotFound."""
-        found = await self._queries.run(approval_of, int(call.request.match_info["request"]))
+        found = await self._queries.run(approval_of, _key_of(call))
         if found is None:
             raise web.HTTPNotFound
         return self._renderer.render(
@@ -142,7 +140,7 @@ class ApprovalPages:
 
 
 def _key_of(call: Call) -> int:
-    return int(call.request.match_info["request"])
+    return call.number("request")
 
 
 def _page_of(call: Call) -> str:

@@ -197,7 +197,7 @@ class CustomerPages:
 
 async def customer_of(queries: AsyncQueries, looks: Looks, call: Call) -> Found:
     """The customer of a path. Raises HTTPNotFound."""
-    found = await queries.run(_read, int(call.request.match_info["customer"]))
+    found = await queries.run(_read, call.number("customer"))
     if found is None:
         raise web.HTTPNotFound
     looks.at(call.principal(), found.line.contract_id, "page")

@@ -83,9 +83,7 @@ class ImportPages:
 
     async def list_(self, call: Call) -> web.Response:
         """Files, the newest first; the page is in the URL."""
-        before = call.request.query.get("before", "")
-        after = int(before) if before.isascii() and before.isdigit() and len(before) < 20 else None
-        rows = await self._queries.run(file_imports, before=after, limit=PAGE_ROWS + 1)
+        rows = await self._queries.run(file_imports, before=call.before, limit=PAGE_ROWS + 1)
         last = rows[PAGE_ROWS - 1].key if len(rows) > PAGE_ROWS else None
         return self._renderer.render(call.request, "imports.html", call.session, rows=rows[:PAGE_ROWS], last=last)
 
@@ -155,7 +153,7 @@ class ImportPages:
 
     async def begin(self, call: Call) -> Outcome:
         """Import the file, or ask somebody else to approve it, as the settings have it."""
-        key, page = int(call.request.match_info["file"]), call.request.path.rpartition("/")[0]
+        key, page = call.number("file"), call.request.path.rpartition("/")[0]
         found = await self._found(call)
         principal = call.principal(found.reason)
         try:
@@ -170,7 +168,7 @@ class ImportPages:
 
     async def withdraw(self, call: Call) -> Outcome:
         """Delete the file."""
-        key, page = int(call.request.match_info["file"]), call.request.path.rpartition("/")[0]
+        key, page = call.number("file"), call.request.path.rpartition("/")[0]
         principal = call.principal()
         try:
             await retry_while_busy(lambda: self._desk.file_imports.withdraw(key, principal))
@@ -184,7 +182,7 @@ class ImportPages:
 
     async def _found(self, call: Call) -> FileImport:
         """Raises HTTPNotFound."""
-        found = await self._queries.run(file_import_of, int(call.request.match_info["file"]))
+        found = await self._queries.run(file_import_of, call.number("file"))
         if found is None:
             raise web.HTTPNotFound
         return found

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from admin_web.console.audit_export import MOST_ROWS, audit_file
 from admin_web.console.rendering import ConsoleRenderer
-from admin_web.console.routes import Call, Page
+from admin_web.console.routes import LARGEST_ID, Call, Page
 from admin_web.console.settings import ConsoleSettings
 from admin_web.console.words import EVENTS
 from otp_core.accounts import Act, Looks
@@ -26,7 +26,6 @@ from otp_core.store.queries import AuditFilter, tokens
 PAGE_ROWS = 50
 _ASKED = ("customer", "token", "event", "actor", "until", "before")
 _LONGEST = 128
-_LARGEST_ID = 2**63 - 1
 
 
 class ListPages:
@@ -101,13 +100,13 @@ class ListPages:
         """The number before which the page begins: that of the last page, or the first of the moment ``until``."""
         text = asked["before"]
         if text.isascii() and text.isdigit():
-            return min(int(text), _LARGEST_ID)
+            return min(int(text), LARGEST_ID)
         try:
             until = datetime.fromisoformat(asked["until"])
         except ValueError:
             return None
         until = until.replace(tzinfo=zone(self._settings().bank.time_zone)) if until.tzinfo is None else until
-        return max(1, min(id_at(int(until.timestamp() * 1000)), _LARGEST_ID))
+        return max(1, min(id_at(int(until.timestamp() * 1000)), LARGEST_ID))
 
     async def tokens(self, call: Call) -> web.Response:
         """The inventory in the order of token IDs."""

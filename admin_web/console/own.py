@@ -40,7 +40,7 @@ class OwnPages:
 
     async def end_session(self, call: Call) -> Outcome:
         """End one of one's own sessions."""
-        key, principal = int(call.request.match_info["session"]), call.principal()
+        key, principal = call.number("session"), call.principal()
         ended = await retry_while_busy(lambda: self._desk.staff_sessions.end(call.session.staff, key, principal))
         return Outcome("/me", Notice("session-ended" if ended else "session-gone"))
 

@@ -15,6 +15,9 @@ from admin_web.http.security import SOURCE
 from admin_web.http.upload import UploadedFile
 from otp_core.accounts import Act, Principal, StaffSession
 
+LARGEST_ID = 2**63 - 1
+"""The greatest key of a row."""
+
 CONFIRM_SECONDS = 300
 """For a dangerous act, passkey or code must have been given so lately."""
 
@@ -55,6 +58,19 @@ class Call:
     def principal(self, reason: str = "") -> Principal:
         """Who acts."""
         return self.session.principal(self.source, reason)
+
+    def number(self, name: str) -> int:
+        """The key in this part of the path. Raises HTTPNotFound for one that no row can have."""
+        found = int(self.request.match_info[name])
+        if found > LARGEST_ID:
+            raise web.HTTPNotFound
+        return found
+
+    @property
+    def before(self) -> int | None:
+        """The key before which a list goes on, from the URL; None: from its beginning."""
+        text = self.request.query.get("before", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST_ID else None
 
 
 class Notice(NamedTuple):

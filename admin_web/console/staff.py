@@ -189,7 +189,7 @@ class StaffPages:
 
     async def end_session(self, call: Call) -> Outcome:
         """End a session of theirs."""
-        record, key = self._record(call), int(call.request.match_info["session"])
+        record, key = self._record(call), call.number("session")
         ended = await retry_while_busy(lambda: self._desk.staff_sessions.end(record, key, call.principal()))
         return Outcome(f"/staff/{record.name}", Notice("session-ended" if ended else "session-gone"))
 

@@ -84,7 +84,7 @@ class TokenPages:
 
     async def _found(self, call: Call) -> FoundToken:
         """Raises HTTPNotFound."""
-        found = await self._queries.run(_read, int(call.request.match_info["token"]))
+        found = await self._queries.run(_read, call.number("token"))
         if found is None:
             raise web.HTTPNotFound
         return found

@@ -57,8 +57,7 @@ async def upload_of(
             if not isinstance(part, BodyPartReader) or part.name is None:
                 raise web.HTTPBadRequest
             if part.filename is None:
-                text = (await _read(part, 4 * MAX_FIELD)).getvalue().decode("utf-8", "replace")
-                fields.setdefault(part.name, text[:MAX_FIELD])
+                fields.setdefault(part.name, await _field(part))
                 continue
             check(fields)
             return fields, UploadedFile(_bare(part.filename), await _read(part, most))
@@ -66,6 +65,14 @@ async def upload_of(
         raise web.HTTPBadRequest from None
     check(fields)
     return fields, UploadedFile("", io.BytesIO())
+
+
+async def _field(part: BodyPartReader) -> str:
+    try:
+        octets = await _read(part, 4 * MAX_FIELD)
+    except FileTooLarge:
+        raise web.HTTPBadRequest from None  # no page of ours sends one
+    return octets.getvalue().decode("utf-8", "replace")[:MAX_FIELD]
 
 
 async def _read(part: BodyPartReader, most: int) -> io.BytesIO:

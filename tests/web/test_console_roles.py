@@ -127,6 +127,17 @@ def test_every_form_that_changes_a_customer_belongs_to_the_act_that_it_calls(sit
     }
 
 
+def test_a_number_that_no_row_can_have_is_not_found(clients: dict[Role, ConsoleClient], site: ConsoleSite) -> None:
+    client, paths = clients[Role.ADMINISTRATOR], []
+    for route in site.routes():
+        if isinstance(route, Page) and "[0-9]" in route.path and not route.path.startswith("/api-keys"):
+            paths.append(re.sub(r"\{\w+(:\[0-9\]\{1,19\})?\}", "9" * 19, route.path))
+    assert len(paths) > 10
+    assert {path: client.ask("GET", path, None).status for path in paths} == dict.fromkeys(paths, 404)
+    for path in ("/approvals", "/imports", "/audit"):
+        assert client.ask("GET", f"{path}?before={'9' * 19}", None).status == 200
+
+
 def place(route: Page | Form | Upload, bank: Console) -> str:
     """A path of the route, about a customer and a member of staff that there are."""
     with bank.sekisho.store.read() as connection:
