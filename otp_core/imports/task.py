@@ -53,6 +53,9 @@ MOST_ATTEMPTS = 5
 TROUBLE_SECONDS = 60.0
 """How long a chunk is tried again that the store does not take."""
 
+_CHECK_REST = 0.02
+"""Seconds between two stretches of a check."""
+
 _log = structlog.get_logger("imports")
 
 
@@ -184,7 +187,7 @@ class Run:
         """Check it once more, because the store has changed since, and write it from where it has got to."""
         found = self._found
         if not found.done:
-            report, encoding = self._report(importer, file, lambda _: self._hold())
+            report, encoding = self._report(importer, file, self._hold_between)
             if report.problem_count:
                 self._end(FileState.WRONG, report=report, encoding=encoding)
                 return
@@ -202,7 +205,7 @@ class Run:
     def _learn(self, importer: Importer[Any], file: BinaryIO) -> None:
         """What only ``check`` tells the importer: whether there are passwords to hash. Rows that were written already
         are no problem then."""
-        check_file(importer, Source(file, Encoding(self._found.facts["encoding"])), lambda _: self._hold())
+        check_file(importer, Source(file, Encoding(self._found.facts["encoding"])), self._hold_between)
 
     def write_chunk(self, importer: Importer[Any], rows: list[Any]) -> bool:
         """Write these rows, with the note of how far it is then, in one transaction. False: it could not be done, and
@@ -230,7 +233,12 @@ class Run:
     def _note_octets(self, octets: int) -> None:
         self._done = octets
         self._hold()
-        self._rest(0.02)
+        self._rest(_CHECK_REST)
+
+    def _hold_between(self, _: int) -> None:
+        """Between two stretches of a file that is checked once more, of which nothing is noted. Raises Overtaken."""
+        self._hold()
+        self._rest(_CHECK_REST)
 
     def _hold(self) -> None:
         """Hold the claim on, and note how far it is. Raises Overtaken."""

@@ -122,6 +122,22 @@ def test_what_has_changed_since_the_check_is_found_before_anything_is_written(
     assert customers(bank) == 1
 
 
+@pytest.mark.parametrize("done", [0, 1000])
+def test_a_process_that_ends_does_not_wait_for_the_check_before_the_writing(
+    bank: Bank, supervisor: Principal, done: int
+) -> None:
+    key = kept(bank, supervisor, b"contract_id\n" + b"".join(b"c-%07d\n" % number for number in range(3000)))
+    assert step(bank)
+    bank.desk.file_imports.begin(key, supervisor)
+    with bank.store.work_aside() as work:
+        assert statements.claim(work.connection, key, 7, now=1, until=2)
+    ending = threading.Event()
+    ending.set()
+    with pytest.raises(Overtaken):
+        Run(bank.store, bank.desk, ImportRules(), found(bank, key)._replace(done=done), 7, ending).work()
+    assert customers(bank) == 0
+
+
 def test_files_that_nobody_decides_about_are_given_up(bank: Bank, supervisor: Principal) -> None:
     key = kept(bank, supervisor)
     assert step(bank)
