@@ -1,8 +1,10 @@
 """Stamps of the future, from a time at which the clock was wrong: found and taken back. Statements only, in one open
 transaction; what a token's steps become decides login/spent_ahead.py.
 
-A last step in the future refuses its customer until that time comes. Permits, sessions and challenges would be good for
-too long, notices would wait. Audit rows stay as they are: nothing reads their time but people.
+A last step in the future refuses its customer until that time comes; the last answer of a passkey or of single sign-on,
+its member of staff. Permits, links, requests for approval, sessions and challenges would be good for too long; notices,
+files to be imported and a verifier's tasks would wait. Audit rows stay as they are: nothing reads their time but
+people.
 """
 
 from __future__ import annotations
@@ -19,16 +21,22 @@ from otp_core.login.spent_ahead import GRACE_MS, TokenSteps, Use, recent_ms, tak
 from otp_core.model import Conflict, Kind, TokenState
 from otp_core.store import outbox as notices
 from otp_core.store.schema import (
+    approval,
     audit,
     binding,
     challenge,
     customer,
+    file_import,
     outbox,
+    passkey,
     permit,
     reservation,
     session,
+    sign_on,
+    staff,
     staff_session,
     token,
+    verifier_task,
 )
 from otp_core.store.unit_of_work import TokenRecord, Work
 from otp_core.verifier import LOCAL_VERIFIER
@@ -39,6 +47,12 @@ _LONGEST_RETRY_MS = 86_400_000
 """No notice waits longer for its next attempt."""
 _LONGEST_CLAIM_MS = 8 * 3_600_000
 """No sender has a notice for longer."""
+LONGEST_LINK_MS = 3_600_000
+"""No one-time link of staff is good for longer."""
+LONGEST_APPROVAL_MS = 24 * 3_600_000
+"""No request for a second person waits for longer."""
+LONGEST_FILE_CLAIM_MS = 30_000
+"""No task has a file to be imported for longer."""
 _SPENDING = (
     Event.LOGIN_ACCEPTED,
     Event.LOGIN_REPEATED,
@@ -98,7 +112,8 @@ def repair_all(work: Work, now: int, rules: Rules, by: Mapping[str, str]) -> lis
     _forget_requests(connection, now)
     _shorten(connection, now, rules)
     _end_sessions(connection, now)
-    _wake_notices(connection, now)
+    _let_staff_in(connection, now)
+    _wake(connection, now)
     _record(work, repaired, by)
     return repaired
 
@@ -229,11 +244,14 @@ def _forget_requests(connection: Connection, now: int) -> None:
 
 
 def _shorten(connection: Connection, now: int, rules: Rules) -> None:
-    """Challenges and permits are good for as long as they would be if they were made now."""
+    """What is good for some time is good for as long as it would be if it were made now."""
     asked_until = now + rules.challenge_seconds * 1000 + GRACE_MS
     connection.execute(delete(challenge).where(challenge.c.expires_at > asked_until))
     good_until = now + rules.permit_hours * 3_600_000
     connection.execute(update(permit).where(permit.c.expires_at > good_until).values(expires_at=good_until))
+    link_until, asked = now + LONGEST_LINK_MS, now + LONGEST_APPROVAL_MS
+    connection.execute(update(staff).where(staff.c.link_until > link_until).values(link_until=link_until))
+    connection.execute(update(approval).where(approval.c.expires_at > asked).values(expires_at=asked))
 
 
 def _end_sessions(connection: Connection, now: int) -> None:
@@ -246,8 +264,23 @@ def _end_sessions(connection: Connection, now: int) -> None:
     connection.execute(delete(staff_session).where(late_staff))
 
 
-def _wake_notices(connection: Connection, now: int) -> None:
+def _let_staff_in(connection: Connection, now: int) -> None:
+    """An answer of a passkey, or of single sign-on, to a request of the future is taken for one of now: later ones
+    count again. What was answered then cannot come again: its cookie and the provider's code are over by that time."""
+    late = passkey.c.challenged_at > now + GRACE_MS
+    connection.execute(update(passkey).where(late).values(challenged_at=now))
+    connection.execute(update(sign_on).where(sign_on.c.asked_at > now + GRACE_MS).values(asked_at=now))
+
+
+def _wake(connection: Connection, now: int) -> None:
+    """Notices, files to be imported and tasks of a verifier go on."""
     pending = outbox.c.state == notices.PENDING
     late, held = outbox.c.next_at > now + _LONGEST_RETRY_MS, outbox.c.claimed_until > now + _LONGEST_CLAIM_MS
     connection.execute(update(outbox).where(pending, late).values(next_at=now))
     connection.execute(update(outbox).where(pending, held).values(claimed_until=0))
+    claimed = file_import.c.claimed_until > now + LONGEST_FILE_CLAIM_MS + GRACE_MS
+    connection.execute(update(file_import).where(claimed).values(claimed_until=0))
+    late_file = file_import.c.changed_at > now + GRACE_MS
+    connection.execute(update(file_import).where(late_file).values(changed_at=now))
+    late_task = verifier_task.c.next_at > now + _LONGEST_RETRY_MS
+    connection.execute(update(verifier_task).where(late_task).values(next_at=now))

@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+import io
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
 
-from otp_core.accounts import Principal, PrincipalKind, Refusal, SessionLimits
+from otp_core.accounts import (
+    NewPasskey,
+    PasskeyAnswer,
+    Principal,
+    PrincipalKind,
+    Refusal,
+    SessionLimits,
+    SignOnAnswer,
+    StaffSessionLimits,
+    staff_principal,
+)
+from otp_core.accounts.approvals import APPROVAL_HOURS
+from otp_core.accounts.file_imports import FileChoices
+from otp_core.accounts.staff import LINK_SECONDS
 from otp_core.audit import ms_of
 from otp_core.clock import GuardedClock
+from otp_core.imports.importers import ImportRules
+from otp_core.imports.task import CLAIM_SECONDS, ImportTask
 from otp_core.login.policy import Delays
 from otp_core.login.table import Finding
-from otp_core.model import NEVER, Accept, Kind, OtpUse, TokenSpec, TokenState
+from otp_core.model import NEVER, Accept, Kind, OtpUse, Role, TokenSpec, TokenState
 from otp_core.otp import code_at
-from otp_core.store.future_stamps import Repaired, refused_by_stamps
-from otp_core.store.schema import challenge, outbox, permit, reservation, session, token
+from otp_core.store.file_imports import claim
+from otp_core.store.future_stamps import (
+    LONGEST_APPROVAL_MS,
+    LONGEST_FILE_CLAIM_MS,
+    LONGEST_LINK_MS,
+    Repaired,
+    refused_by_stamps,
+)
+from otp_core.store.schema import (
+    approval,
+    challenge,
+    file_import,
+    outbox,
+    permit,
+    reservation,
+    session,
+    staff,
+    token,
+    verifier_task,
+)
 from otp_core.timekeeper import trust_present_time
 from tests.core.at_the_desk import login, reason, refused, wrong
 from tests.core.bank import STAFF, Bank, Holder, rules
@@ -23,6 +58,7 @@ from tests.core.bank import STAFF, Bank, Holder, rules
 HOUR = 3600.0
 AHEAD = 9 * HOUR
 LIMITS = SessionLimits(600, 1800, 1000)
+STAFF_LIMITS = StaffSessionLimits(600, 36_000)
 WEB = Principal("web", PrincipalKind.CUSTOMER, "192.0.2.9", customer="taro")
 
 
@@ -270,6 +306,69 @@ def test_permits_challenges_sessions_and_notices_of_the_future_are_good_for_no_l
     bank.clock.now += 601
     bank.desk.sessions.expire(LIMITS)
     assert bank.token_line(issued.token_id).state == TokenState.RETIRED
+
+
+def test_staff_whose_passkey_and_single_sign_on_answered_in_the_future_get_in(tmp_path: Path) -> None:
+    """Otherwise every answer until that time would be an earlier one than the last."""
+    bank = bank_with(tmp_path)
+    bank.desk.staff.add("sato", Role.ADMINISTRATOR, STAFF)
+    record = bank.desk.staff.named("sato")
+    assert record is not None
+    bank.desk.staff.add_passkey(record, NewPasskey(b"credential", b"public key", 0), "192.0.2.5")
+
+    def answers() -> list[PasskeyAnswer | SignOnAnswer]:
+        (own,), at = bank.desk.staff.passkeys(record), int(bank.clock.now * 1000) - 5
+        return [PasskeyAnswer(own, 0, at), SignOnAnswer("https://issuer.example", "sub", at, fresh=True)]
+
+    def enter(by: PasskeyAnswer | SignOnAnswer) -> None:
+        bank.desk.staff_sessions.begin(b"s" * 31 + bytes((len(type(by).__name__),)), record, "x", STAFF_LIMITS, by)
+
+    bank.clock.now += AHEAD
+    _, by_sign_on = answers()
+    assert isinstance(by_sign_on, SignOnAnswer)
+    bank.desk.sign_on.link(record, by_sign_on, staff_principal(record, "x"))
+    bank.clock.now += 10
+    for one in answers():
+        enter(one)
+    go_back(bank)
+    for one in answers():
+        assert "used before" in refused(partial(enter, one)).detail, "as it was without the repair"
+    trust(bank)
+    bank.clock.now += 1
+    for one in answers():
+        enter(one)
+    for one in answers():
+        assert "used before" in refused(partial(enter, one)).detail, "each is good once"
+
+
+def test_links_requests_and_files_of_the_future_are_as_those_of_now(tmp_path: Path) -> None:
+    assert (LONGEST_LINK_MS, LONGEST_APPROVAL_MS) == (LINK_SECONDS * 1000, APPROVAL_HOURS * 3_600_000)
+    assert LONGEST_FILE_CLAIM_MS == CLAIM_SECONDS * 1000
+    bank = bank_with(tmp_path)
+    bank.customer()
+    bank.desk.staff.add("sato", Role.ADMINISTRATOR, STAFF)
+    sato = bank.desk.staff.named("sato")
+    assert sato is not None
+    by = staff_principal(sato, "x", "order 12")
+    bank.clock.now += AHEAD
+    bank.desk.staff.reset("sato", STAFF)
+    bank.desk.approvals.ask("staff", "hana", by, {"do": "add", "role": "auditor", "account": None})
+    key = bank.desk.file_imports.keep("customers", "f", FileChoices(), io.BytesIO(b"contract_id\nx\n"), by)
+    ahead = int(bank.clock.now * 1000)
+    with bank.store.work_aside() as work:
+        assert claim(work.connection, key, 1, ahead, ahead + CLAIM_SECONDS * 1000)
+        values = {"verifier": "vip", "act": "add", "contract_id": "a", "token_id": "b", "next_at": ahead + 10**9}
+        work.connection.execute(insert(verifier_task).values(key=1, **values))
+    go_back(bank)
+    assert not ImportTask(bank.store, bank.desk, ImportRules()).step()
+    trust(bank)
+    now = int(bank.clock.now * 1000)
+    with bank.store.read() as connection:
+        assert connection.execute(select(staff.c.link_until)).scalar_one() == now + LONGEST_LINK_MS
+        assert connection.execute(select(approval.c.expires_at)).scalar_one() == now + LONGEST_APPROVAL_MS
+        assert connection.execute(select(file_import.c.changed_at)).scalar_one() == now
+        assert connection.execute(select(verifier_task.c.next_at)).scalar_one() == now
+    assert ImportTask(bank.store, bank.desk, ImportRules()).step()
 
 
 def test_a_store_without_stamps_of_the_future_is_changed_in_nothing_but_the_words(tmp_path: Path) -> None:
