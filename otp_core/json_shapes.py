@@ -292,15 +292,16 @@ def approval(line: Approval, now: int) -> Shape:
     }
 
 
-def staff(record: StaffRecord, passkeys: int, last_seen: int) -> Shape:
+def staff(record: StaffRecord, passkeys: int, last_seen: int, single_sign_on: str | None) -> Shape:
     """One member of staff. ``passkeys``: how many they have; ``last_seen``: in a session that goes on, ms since the
-    epoch, 0 for none."""
+    epoch, 0 for none; ``single_sign_on``: their identity at an OpenID provider."""
     return {
         "name": record.name,
         "role": record.role,
         "disabled_since": local_time(record.disabled_at),
         "account": record.account,
         "passkeys": passkeys,
+        "single_sign_on": single_sign_on,
         "last_seen": local_time(last_seen),
         "link_until": local_time(record.link_until) if record.has_link else None,
     }

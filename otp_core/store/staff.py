@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import ms_of
 from otp_core.model import Conflict, Role
-from otp_core.store.schema import customer, passkey, staff, staff_session
+from otp_core.store.schema import customer, passkey, sign_on, staff, staff_session
 
 
 class StaffRecord(NamedTuple):
@@ -243,12 +243,13 @@ def ended_staff_sessions(connection: Connection, now: int, idle_since: int, limi
     return list(connection.execute(select(staff_session.c.key).where(over).limit(limit)).scalars())
 
 
-def staff_lines(connection: Connection, *, name: str | None = None) -> list[tuple[StaffRecord, int, int]]:
-    """Everybody, or one of them, in the order of names: with how many passkeys they have, and when a session of theirs
-    that goes on was used last (0: there is none)."""
+def staff_lines(connection: Connection, *, name: str | None = None) -> list[tuple[StaffRecord, int, int, str | None]]:
+    """Everybody, or one of them, in the order of names: with how many passkeys they have, when a session of theirs that
+    goes on was used last (0: there is none), and which identity at an OpenID provider is theirs, in words."""
     passkeys = select(func.count()).where(passkey.c.staff_key == staff.c.key).scalar_subquery()
     seen = select(func.coalesce(func.max(staff_session.c.seen_at), 0)).where(staff_session.c.staff_key == staff.c.key)
-    query = _records().add_columns(passkeys, seen.scalar_subquery()).order_by(staff.c.name)
+    linked = select(sign_on.c.subject + " at " + sign_on.c.issuer).where(sign_on.c.staff_key == staff.c.key)
+    query = _records().add_columns(passkeys, seen.scalar_subquery(), linked.scalar_subquery()).order_by(staff.c.name)
     if name is not None:
         query = query.where(staff.c.name == name)
-    return [(StaffRecord(*row[:-2]), row[-2], row[-1]) for row in connection.execute(query)]
+    return [(StaffRecord(*row[:-3]), *row[-3:]) for row in connection.execute(query)]

@@ -138,7 +138,16 @@ def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
         for shape in shapes:
             say_json(shape)
     else:
-        headings = ("name", "role", "disabled since", "account", "passkeys", "last seen", "link until")
+        headings = (
+            "name",
+            "role",
+            "disabled since",
+            "account",
+            "passkeys",
+            "single sign-on",
+            "last seen",
+            "link until",
+        )
         say_rows(headings, (tuple(shape.values()) for shape in shapes))
 
 

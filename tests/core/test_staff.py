@@ -129,7 +129,7 @@ def test_who_is_disabled_is_out_at_once_and_a_reset_begins_anew(bank: Bank) -> N
         bank.desk.staff_sessions.begin(b"j" * 32, record, HERE, LIMITS, "code")
     again = bank.desk.staff.reset("sato", STAFF)
     with bank.store.read() as connection:
-        ((now, passkeys, _),) = staff_lines(connection)
+        ((now, passkeys, _, _),) = staff_lines(connection)
     assert (now.disabled_at, passkeys) == (None, 0)
     assert bank.desk.staff.of_link(again.secret)
     assert [(row.event, row.actor, row.reason) for row in bank.audit(event="staff")][-2:] == [

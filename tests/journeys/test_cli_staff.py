@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from otp_core.accounts import SignOnAnswer, staff_principal
 from tests.journeys.command_line import CommandLine
 from tests.sekisho import Sekisho, client_table
 
@@ -48,6 +49,20 @@ def test_who_is_disabled_is_listed_as_that(line: CommandLine) -> None:
     assert "disabled since:" in line.run("staff", "show", "sato").out
     assert "disabled already" in line.run("staff", "disable", "sato", code=1).err
     assert "no member of staff ito" in line.run("staff", "show", "ito", code=1).err
+
+
+def test_whose_identity_is_linked_is_shown(line: CommandLine) -> None:
+    for name in ("ito", "sato"):
+        line.run("staff", "add", name, "--role", "auditor")
+    record = line.sekisho.desk.staff.named("sato")
+    assert record is not None
+    answer = SignOnAnswer("https://login.example", "f3a1", 1, fresh=True, called="sato@bank.example")
+    line.sekisho.desk.sign_on.link(record, answer, staff_principal(record, "192.0.2.7"))
+    assert "single sign on: f3a1 at https://login.example\n" in line.run("staff", "show", "sato").out
+    heading, ito, sato = (one.split("\t") for one in line.run("staff", "list").out.splitlines())
+    at = heading.index("single sign-on")
+    assert (ito[at], sato[at]) == ("", "f3a1 at https://login.example")
+    assert json.loads(line.run("staff", "show", "ito", "--json").out)["single_sign_on"] is None
 
 
 def test_another_role_is_given_by_command_to_the_last_administrator_too(line: CommandLine) -> None:
