@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy.event import listen
 from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import Event, Ids, id_at
 from otp_core.checks import CheckState
 from otp_core.login.requests import Decision, Facts
-from otp_core.model import Accept, AuditRow, Conflict, StoreBusy, StoreProblem, StoreUnavailable
+from otp_core.model import Accept, AuditRow, Conflict, LoginRecord, StoreBusy, StoreProblem, StoreUnavailable
+from otp_core.store.postgresql import engine, horizon
 from otp_core.store.postgresql.errors import unavailable
 from otp_core.store.queries import AuditFilter, audit_rows
 from otp_core.store.store import Store, initialise
@@ -164,6 +169,100 @@ def test_a_commit_whose_wait_for_a_standby_was_cancelled_is_not_told_as_done(ban
 
     with pytest.raises(StoreUnavailable, match="whether this was done is not known"):
         act()
+
+
+def test_an_act_that_still_waits_for_its_standby_is_not_done_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its turn lasts until the server lets go of it. StoreBusy would have whoever waits run it a second time."""
+    monkeypatch.setattr(engine, "_SERVER_ANSWER_SECONDS", 0.5)
+    server = bank.open_store(0.05)
+
+    def act() -> None:
+        with server.work() as work:
+            work.audit(Event.SEALS_BEGUN, actor="test")
+
+    with no_standby(), pytest.raises(StoreUnavailable, match="whether this was done is not known") as raised:
+        act()
+    assert not isinstance(raised.value, StoreBusy | Conflict)
+    server.engine.dispose()
+
+
+@contextlib.contextmanager
+def no_standby() -> Iterator[None]:
+    """The server waits for a standby that there is not."""
+    with postgresql.server().connect("postgres") as connection:
+        try:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            connection.execute("SELECT pg_reload_conf()")
+            while connection.execute("SHOW synchronous_standby_names").fetchone() != ("nobody",):
+                time.sleep(0.01)
+            yield
+        finally:
+            connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            connection.execute("SELECT pg_reload_conf()")
+
+
+def test_a_connection_that_breaks_where_a_lost_commit_is_looked_up_is_not_known_either(bank: Bank) -> None:
+    def break_commit(raw: Any) -> None:
+        commit = raw.execute
+
+        def lost(statement: str) -> object:
+            if statement != "COMMIT":
+                return commit(statement)
+            raw.pgconn.finish()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+        raw.execute = lost
+
+    bank.store.engine.dispose()
+    listen(bank.store.engine, "connect", lambda raw, _record: break_commit(raw))
+
+    def act() -> None:
+        with bank.store.work() as work:
+            work.audit(Event.SEALS_BEGUN, actor="test")
+
+    with pytest.raises(StoreUnavailable, match="whether this was done is not known"):
+        act()
+
+
+def test_no_row_comes_below_the_horizon_whenever_its_batch_began_to_write(bank: Bank) -> None:
+    """A batch that looks at the closed id before that is committed is waited for, though its number is above that of
+    the transaction that closes."""
+    database = bank.url.split("@/")[1].split("?")[0]
+    with postgresql.server().connect(database) as batch:
+        with bank.store.database.write() as connection:
+            horizon.close(connection, 7)
+            batch.execute("BEGIN")
+            batch.execute("SELECT pg_current_xact_id()")
+            assert batch.execute(horizon.LOOK, ((7).to_bytes(8, "big"),)).fetchone() == (1,)
+        with bank.store.read() as connection:
+            number = horizon.next_number(connection)
+            assert not horizon.is_past(connection, number)
+            batch.execute("COMMIT")
+            assert horizon.is_past(connection, number)
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            batch.execute(horizon.LOOK, ((7).to_bytes(8, "big"),))
+
+
+def test_a_server_that_has_restarted_costs_no_question_of_a_login_or_an_api_key(bank: Bank) -> None:
+    """All connections that lie idle are broken: none of them is believed after the first."""
+    bank.customer("taro")
+    reader, keys = bank.store.login_reader(), bank.store.key_reader()
+
+    async def ask() -> list[LoginRecord | None]:
+        return await asyncio.gather(*(reader.login_record("taro") for _ in range(4)))
+
+    async def scene() -> None:
+        assert all(await ask()) and keys.api_key_of(b"none") is None
+        with postgresql.server().connect("postgres") as connection:
+            ended = connection.execute(
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = 'sekisho'"
+            ).fetchone()
+        assert ended is not None and int(str(ended[0])) >= 5
+        assert all(await ask()) and keys.api_key_of(b"none") is None
+        reader.close()
+
+    asyncio.run(scene())
+    keys.close()
 
 
 def test_an_error_repeats_no_value_of_a_row(bank: Bank) -> None:

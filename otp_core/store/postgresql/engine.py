@@ -313,21 +313,31 @@ class PostgresqlDatabase:
             self._settle(recorded, notices.unreplicated)
 
     def _settle(self, recorded: Sequence[AuditRow], cause: str) -> None:
-        """Returns if the transaction is done. Raises Conflict if it never was, StoreUnavailable if nobody knows."""
+        """Returns if the transaction is done. Raises Conflict if it never was, StoreUnavailable if nobody knows: never
+        StoreBusy, which would have it done again."""
         unknown = StoreUnavailable(f"store: whether this was done is not known: {cause.splitlines()[0]}; look first")
         if not recorded:
             raise unknown
         _log.warning("the answer to a COMMIT was lost: looking whether it was done", cause=cause)
+        try:
+            there = self._look_for(recorded[-1].id)
+        except (StoreUnavailable, psycopg.Error) as error:
+            raise unknown from error
+        if there is None:
+            raise unknown
+        if not there:
+            raise Conflict("store: the connection broke before the act was done")
+
+    def _look_for(self, audit_id: int) -> bool | None:
+        """Whether this audit row is there, behind a write that was committed; None: that write may be on this server
+        alone. Raises StoreUnavailable and psycopg.Error."""
         with self._begun() as connection, self._errors(connection):
-            there = connection.execute(text("SELECT 1 FROM audit WHERE id = :id"), {"id": recorded[-1].id}).scalar()
+            row = connection.execute(text("SELECT 1 FROM audit WHERE id = :id"), {"id": audit_id}).scalar()
             connection.exec_driver_sql(_PROOF)
             raw = _raw(connection)
             raw.sekisho_notices.unreplicated = ""
             raw.execute("COMMIT")
-            if raw.sekisho_notices.unreplicated:
-                raise unknown
-        if there is None:
-            raise Conflict("store: the connection broke before the act was done")
+            return None if raw.sekisho_notices.unreplicated else row is not None
 
 
 def _raw(connection: Connection) -> Any:

@@ -8,7 +8,8 @@ with a higher id. Whoever seals needs an id below which nothing appears any more
 1. *Close.* In the desk's turn the id is written into ``meta`` and committed. No act of the desk is under way then, and
    each one that comes later sees it in its snapshot, and draws its ids above.
 2. *Wait* until every transaction has ended that had begun to write before: those are login batches, and their numbers
-   (xid) lie below that of a snapshot taken just now.
+   (xid) lie below one that is drawn just now. (The end of a snapshot would not do: it is the number behind the last one
+   that has ended, and others above it may have begun.)
 3. A batch whose number comes later looks at ``meta`` behind its last write (login_batch.py): it sees the closed id,
    because its number was given after step 1 was committed, and the look comes after that. If its rows lie at or below
    it, it divides by zero, and is decided anew with later ids.
@@ -34,7 +35,7 @@ _WRITE = text(
     "INSERT INTO meta (name, value) VALUES ('closed', :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
 _SEALED = text("SELECT max(until_id) FROM seal")
-_NEXT = text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+_NEXT = text("SELECT pg_current_xact_id()::text::bigint")
 _OLDEST = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
 
@@ -51,7 +52,7 @@ def close(connection: Connection, id_: int) -> None:
 
 
 def next_number(connection: Connection) -> int:
-    """For step 2, behind step 1: the number that every later transaction's is at or above."""
+    """For step 2, behind step 1: a number of its own. Every transaction that begins to write later has a higher one."""
     return int(connection.execute(_NEXT).scalar_one())
 
 

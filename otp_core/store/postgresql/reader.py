@@ -62,7 +62,8 @@ class PostgresqlLoginReader:
             except (psycopg.Error, OSError, ValueError, StoreProblem) as error:
                 trouble = error
             if not (again and idle and is_lost(trouble)):
-                break  # otherwise the connection had been lost before, and another one is opened
+                break
+            self.close()  # it had been lost before, so the others are not believed, and a new one is opened
         if isinstance(trouble, psycopg.Error):
             raise unavailable(trouble) from trouble
         raise StoreUnavailable(f"store: {trouble}") from trouble
@@ -92,6 +93,15 @@ class PostgresqlKeyReader:
 
     def api_key_of(self, digest: bytes) -> ApiKeyRecord | None:
         """See ``store.engine.KeyReader``."""
+        was_open = self._connection.is_open()
+        try:
+            return self._find(digest)
+        except StoreUnavailable:
+            if not was_open or self._connection.is_open():
+                raise
+        return self._find(digest)  # the connection had been lost before: a request is not told of it
+
+    def _find(self, digest: bytes) -> ApiKeyRecord | None:
         with self._connection.guarded() as connection:
             row = connection.execute(_KEY, (digest,), prepare=True).fetchone()
         return None if row is None else ApiKeyRecord.of_row(*row)
