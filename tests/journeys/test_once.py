@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.accounts import Refusal, Refused
+from tests.postgresql import BY_ENVIRONMENT
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Peers, access_request, names
 from tests.sekisho import PASSWORD, SECRET, STAFF, Customer, Sekisho, client_table, free_port
 
@@ -179,7 +180,7 @@ def test_of_desk_and_gateway_with_one_code_one_wins(sekisho: Sekisho, lead: floa
             )
             assert (desk, gateway) in ((["suspended"], [REJECT]), ([Refusal.REUSED_CODE], [ACCEPT]))
             won["desk" if gateway == [REJECT] else "gateway"] += 1
-    if abs(lead) > 0.01:
+    if abs(lead) > 0.01 and not BY_ENVIRONMENT:  # a PostgreSQL may take longer than that to take a connection
         assert won == {"desk" if lead > 0 else "gateway": 4}
 
 
