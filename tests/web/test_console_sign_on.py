@@ -3,6 +3,7 @@ in."""
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -400,6 +401,55 @@ def test_neither_secret_nor_code_nor_token_is_in_the_log_or_the_trail(bank: Cons
     said = bank.log() + repr(bank.sekisho.audit())
     for secret in (SECRET, code, state, client.cookies["console"]):
         assert secret not in said
+
+
+def test_the_section_and_its_secret_are_read_again_on_a_reload(tmp_path: Path, at: RunningProvider) -> None:
+    """A secret that was changed at the provider, and a way to sign in there that is demanded from now on."""
+    with console(tmp_path, other=at.tables(tmp_path)) as fresh:
+        link(fresh.client(Role.AUDITOR), fresh, at, "viewer")
+        secret, good = tmp_path / "oidc.secret", fresh.sekisho.config.read_text()
+
+        def reload(key: str, settings: str = good) -> str:
+            """What a sign-in after the reload comes to."""
+            secret.write_text(key)
+            fresh.sekisho.config.write_text(settings)
+            assert fresh.sekisho.process is not None
+            since = len(fresh.log())
+            fresh.sekisho.process.send_signal(signal.SIGHUP)
+            fresh.sekisho.wait_for_log("reloaded", since=since)
+            page = sign_on(fresh.client(), fresh, at, "viewer")
+            return page.wrong or page.title
+
+        assert reload("another\n").startswith("The provider of the single sign-on does not answer.")
+        fresh.sekisho.wait_for_log("refuses the console (invalid_client)")
+        assert reload(SECRET).startswith("Find a customer")
+        demanding = good.replace("[console.oidc]", '[console.oidc]\nacr_values = ["phr"]')
+        assert reload(SECRET, demanding).startswith("The single sign-on was not accepted.")
+        assert "in a way that counts (acr)" in refused(fresh)
+        without = good[: good.index("[console.oidc]")] + good[good.index("[radius]") :]
+        secret.unlink()
+        fresh.sekisho.config.write_text(without)
+        fresh.sekisho.process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
+        end = time.monotonic() + 20
+        while fresh.client().ask("GET", "/sign-in/oidc", None).status != 404 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert fresh.client().ask("GET", "/sign-in/oidc", None).status == 404
+
+
+def test_one_of_the_ways_to_sign_in_is_asked_for_and_demanded(tmp_path: Path, at: RunningProvider) -> None:
+    proxies = 'trusted_proxies = ["127.0.0.0/8"]'
+    with console(tmp_path, more=proxies, other=at.tables(tmp_path, 'acr_values = ["phrh", "phr"]')) as fresh:
+        at.lie(acr="phr")
+        link(fresh.client(Role.AUDITOR), fresh, at, "viewer")
+        asked = parse_qs(urlsplit(gone_to(fresh.client(), "/sign-in/oidc?to=/")).query)
+        assert asked["acr_values"] == ["phrh phr"]
+        for acr in (None, "0", "phrh phr", ["phr"], {"phr": 1}, ""):
+            at.lie(acr=acr)
+            assert sign_on(fresh.client(), fresh, at, "viewer").wrong.startswith("The single sign-on was not accepted.")
+            assert "in a way that counts (acr)" in refused(fresh), acr
+        for acr in ("phr", "phrh"):
+            at.lie(acr=acr)
+            assert sign_on(fresh.client(), fresh, at, "viewer").title.startswith("Find a customer")
 
 
 def test_without_the_section_there_is_no_such_page(tmp_path_factory: pytest.TempPathFactory) -> None:
