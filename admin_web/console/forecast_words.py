@@ -30,6 +30,10 @@ NOTES = frozenset(
             "Requests that were dropped for want of a Message-Authenticator left no trace: who would be let in cannot "
             "be told."
         ),
+        _(
+            "Which realm a name came with is not kept: where it depends on the first factor of the realm, it cannot be "
+            "told."
+        ),
         _("Where a login was refused before its code was looked at, whether the code was right cannot be told."),
         _("Wrong codes from before the first day are known only where a lock told of them."),
         _("Who would have been locked stays locked to the end: nobody can have unlocked them."),

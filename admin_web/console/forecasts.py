@@ -138,6 +138,7 @@ class ForecastPages:
             tried.policy,
             protected=one.require_message_authenticator,
             would_protect=tried.require_message_authenticator,
+            realms=bool(one.realms),
         )
         rules = self._services.desk.rules
         return lambda connection, bounds: forecast_client(connection, change, rules, bounds)

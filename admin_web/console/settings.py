@@ -55,6 +55,10 @@ class RadiusClient(Protocol):
         """Whether a request without one is dropped."""
 
     @property
+    def realms(self) -> tuple[str, ...]:
+        """The realms of its customers, each with a first factor."""
+
+    @property
     def without_token(self) -> Answer:
         """The answer for a customer without an active token."""
 

@@ -53,13 +53,14 @@ class End(Enum):
 @dataclass(frozen=True, slots=True)
 class ClientChange:
     """``was``, ``would``: the policy in force, and the tried one; ``protected``, ``would_protect``: whether a
-    Message-Authenticator is required."""
+    Message-Authenticator is required. ``realms``: the realm of a name chooses the first factor."""
 
     client: str
     was: Policy
     would: Policy
     protected: bool
     would_protect: bool
+    realms: bool = False
 
 
 class Person(NamedTuple):
@@ -201,6 +202,8 @@ class Asking:
             return FirstFinding(right=True)
         if login.finding is Finding.NOTHING_CHECKED:
             return FirstFinding(right=True, held=False)
+        if self._change.realms and (was is Mode.CODE or self._change.was.code_is_enough):
+            return None  # whether a password is held depends on the first factor of a realm that no row has
         if was is Mode.CODE:
             person = self._people.person(login.customer, login.row.id)
             held = self._change.would.first_factor != "local" or (person is not None and person.held)
@@ -245,5 +248,6 @@ def _notes(change: ClientChange) -> list[Note]:
         ),
         (change.would_protect and not change.protected, Note.PROTECTION_BY_PERIOD),
         (change.protected and not change.would_protect, Note.DROPPED_NOT_KEPT),
+        (change.realms and (was.mode is Mode.CODE or was.code_is_enough), Note.REALM_NOT_KEPT),
     ]
     return [note for applies, note in table if applies]

@@ -39,6 +39,7 @@ class Note(StrEnum):
     SEPARATOR_NOT_KEPT = "separator-not-kept"
     PROTECTION_BY_PERIOD = "protection-by-period"
     DROPPED_NOT_KEPT = "dropped-not-kept"
+    REALM_NOT_KEPT = "realm-not-kept"
     CODE_NOT_LOOKED_AT = "code-not-looked-at"
     COUNT_BEFORE_NOT_KNOWN = "count-before-not-known"
     STAYS_LOCKED = "stays-locked"
@@ -56,6 +57,8 @@ NOTE_TEXT: dict[Note, str] = {
     "one and some had none, whose had none cannot be told.",
     Note.DROPPED_NOT_KEPT: "Requests that were dropped for want of a Message-Authenticator left no trace: who would be "
     "let in cannot be told.",
+    Note.REALM_NOT_KEPT: "Which realm a name came with is not kept: where it depends on the first factor of the realm, "
+    "it cannot be told.",
     Note.CODE_NOT_LOOKED_AT: "Where a login was refused before its code was looked at, whether the code was right "
     "cannot be told.",
     Note.COUNT_BEFORE_NOT_KNOWN: "Wrong codes from before the first day are known only where a lock told of them.",

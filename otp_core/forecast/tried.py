@@ -40,8 +40,10 @@ def other_rules(was: Rules, lock_after: int | None, code_window: int | None) -> 
     return would
 
 
-def client_change(name: str, was: Policy, would: Policy, *, protected: bool, would_protect: bool) -> ClientChange:
+def client_change(
+    name: str, was: Policy, would: Policy, *, protected: bool, would_protect: bool, realms: bool
+) -> ClientChange:
     """Raises NothingTried."""
     if was == would and protected == would_protect:
         raise NothingTried
-    return ClientChange(name, was, would, protected, would_protect)
+    return ClientChange(name, was, would, protected, would_protect, realms)

@@ -90,6 +90,7 @@ def client(
             would.policy,
             protected=was.require_message_authenticator,
             would_protect=would.require_message_authenticator,
+            realms=bool(was.realms),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

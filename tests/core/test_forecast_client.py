@@ -5,6 +5,7 @@ mode asks for.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -183,6 +184,26 @@ def test_what_is_certain_is_said_and_is_not_called_untold() -> None:
     assert told[Mode.APPEND] == (strict, {}, {})
     assert told[Mode.PASSWORD] == (strict, {"active": 2}, {})
     assert told[Mode.CODE] == (strict, {}, {"unheld": 1, "active": 1})
+
+
+@pytest.mark.parametrize(
+    ("was", "would"),
+    [
+        (Policy(Mode.CODE), Policy(Mode.APPEND)),
+        (Policy(Mode.CHALLENGE, code_is_enough=True), Policy(Mode.CHALLENGE)),
+    ],
+)
+def test_where_the_realm_says_who_has_a_password_it_cannot_be_told(was: Policy, would: Policy) -> None:
+    bank = Bank()
+    bank.login(Attempted("active", True, "right"), was)
+    for realms in (False, True):
+        forecast = forecast_of(replace(changed(was, would), realms=realms), bank.rows)
+        assert [change for change, _ in forecast.shown()] == [Change.UNTOLD] * realms
+        assert (Note.REALM_NOT_KEPT in forecast.notes) is realms
+    # what asks for the code alone, or for the password as before, depends on no first factor
+    assert not forecast_of(
+        replace(changed(was, Policy(Mode.CODE, frozenset({OtpUse.NONE}))), realms=True), bank.rows
+    ).shown()
 
 
 @pytest.mark.parametrize(
