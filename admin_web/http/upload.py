@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from admin_web.http.security import MAX_FIELD, MAX_FIELDS
+from admin_web.http.security import MAX_BODY_BYTES, MAX_FIELD, MAX_FIELDS
 
 UPLOAD_SECONDS = 300.0
 """For the whole of it: 20 MB over a slow line."""
@@ -43,7 +44,8 @@ async def upload_of(
     """The fields of a form by name, and its file. ``most``: octets of the file; ``check`` is given the fields before
     any of the file is read, and raises what it does not accept. Of several fields of one name the first counts.
 
-    Raises FileTooLarge, HTTPBadRequest for what is no such form, or breaks off."""
+    Raises FileTooLarge; HTTPBadRequest for what is no such form, or breaks off; HTTPRequestEntityTooLarge for more
+    than MAX_FIELDS, or one of more than MAX_FIELD characters, as in a form without a file."""
     fields: dict[str, str] = {}
     if request.content_type != "multipart/form-data":
         check(fields)
@@ -61,6 +63,8 @@ async def upload_of(
                 continue
             check(fields)
             return fields, UploadedFile(_bare(part.filename), await _read(part, most))
+        else:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, MAX_BODY_BYTES + 1)
     except (ValueError, HttpProcessingError, web.RequestPayloadError, ConnectionError):
         raise web.HTTPBadRequest from None
     check(fields)
@@ -68,11 +72,11 @@ async def upload_of(
 
 
 async def _field(part: BodyPartReader) -> str:
-    try:
-        octets = await _read(part, 4 * MAX_FIELD)
-    except FileTooLarge:
-        raise web.HTTPBadRequest from None  # no page of ours sends one
-    return octets.getvalue().decode("utf-8", "replace")[:MAX_FIELD]
+    with suppress(FileTooLarge):  # of a field that is too long nothing is known, not even that it is ours
+        text = (await _read(part, 4 * MAX_FIELD)).getvalue().decode("utf-8", "replace")
+        if len(text) <= MAX_FIELD:
+            return text
+    raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, MAX_BODY_BYTES + 1)
 
 
 async def _read(part: BodyPartReader, most: int) -> io.BytesIO:

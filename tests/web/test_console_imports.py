@@ -184,6 +184,22 @@ def test_a_malformed_form_is_an_error_of_the_browser(supervisor: ConsoleClient, 
     assert supervisor.ask("POST", "/imports/tokens", body, Content_Type=MULTIPART).status in (400, 403)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"reason": "x" * 1025}, {"reason": "x" * 100_000}, {"x" * 1000: "y" * 5000}, {f"f{n}": "" for n in range(25)}],
+    ids=["a little too long", "very long", "of no name of ours", "too many"],
+)
+def test_fields_beside_a_file_are_bounded_as_in_any_form_and_none_is_cut(
+    alone: Console, supervisor: ConsoleClient, fields: dict[str, str]
+) -> None:
+    supervisor.get("/imports/tokens")
+    before = newest(alone).key
+    for first in ({}, {"key": supervisor.key("/imports/tokens")}):
+        body = multipart({**first, **fields}, b"x", "f.csv")
+        assert supervisor.ask("POST", "/imports/tokens", body, Content_Type=MULTIPART).status == 413
+    assert newest(alone).key == before
+
+
 def test_two_files_at_once_are_both_imported(alone: Console) -> None:
     clients = [alone.client(Role.ADMINISTRATOR), alone.client(Role.SUPERVISOR)]
     pages = []
