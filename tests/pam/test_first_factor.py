@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,13 +159,30 @@ def test_a_child_that_crashes_is_silence_and_another_takes_its_place() -> None:
     async def run() -> None:
         factor = PamPasswords(Stack("a", "ib", 60.0), Children(1, 10))
         assert (await factor.check(Question(attempt("taro"), (PASSWORD,)))).right
-        (child,) = factor._children._all
-        child._process.kill()
-        await child.ended()
         with pytest.raises(ChildGone, match="ended or said nothing of use"):
-            await factor.check(Question(attempt("taro"), (PASSWORD,)))
+            await factor.check(Question(attempt("crash"), (PASSWORD,)))
         assert (await factor.check(Question(attempt("taro"), (PASSWORD,)))).right
         await factor.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("services")
+def test_a_child_that_ended_while_it_waited_costs_no_login() -> None:
+    """Killed for want of memory, say: the next login asks another one."""
+
+    async def run() -> None:
+        children = Children(1, 10)
+        first_factor = PamPasswords(Stack("b", "ib", 60), children)
+        try:
+            await first_factor.check(Question(attempt("taro"), (PASSWORD,)))
+            (waits,) = children._all
+            os.kill(waits._process.pid, signal.SIGKILL)
+            await waits.ended()
+            found = await first_factor.check(Question(attempt("taro"), (PASSWORD,)))
+            assert found == FirstFinding(right=True) and children.number == 1
+        finally:
+            await first_factor.close()
 
     asyncio.run(run())
 

@@ -66,7 +66,7 @@ class Children:
         child: _Child | None = None
         try:
             async with asyncio.timeout_at(end):
-                child = self._idle.pop() if self._idle else await self._start()
+                child = self._idle_one() or await self._start()
                 found = await child.ask(question)
         except TimeoutError:
             raise ChildGone("no answer in time; the process was killed") from None
@@ -82,6 +82,15 @@ class Children:
         finally:
             if child is not None:
                 self._end(child)
+
+    def _idle_one(self) -> _Child | None:
+        """One that waits; those that have ended meanwhile (the machine had no memory left) are taken away."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.runs:
+                return child
+            self._end(child)
+        return None
 
     async def _start(self) -> _Child:
         command = (sys.executable, "-I", str(_PROGRAM), str(os.getpid()))
@@ -114,6 +123,11 @@ class _Child:
         self._process, self.logins = process, 0
         assert process.stdin is not None and process.stdout is not None
         self._questions, self._answers = process.stdin, process.stdout
+
+    @property
+    def runs(self) -> bool:
+        """False once it is known that it has ended."""
+        return self._process.returncode is None
 
     async def ask(self, question: Mapping[str, str]) -> dict[str, Any]:
         """Raises OSError if it has ended, ValueError for what is no answer."""
