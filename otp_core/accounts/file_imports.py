@@ -24,6 +24,7 @@ from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.sealing import KeyProblem, Sealer
 from otp_core.store import file_imports as statements
+from otp_core.store.approvals import withdraw_open
 from otp_core.store.file_imports import FileImport, FileState
 from otp_core.store.retry import wait_while_busy
 from otp_core.store.staff import staff_record
@@ -176,12 +177,15 @@ class FileImportService:
 
     @rerun_on_conflict
     def withdraw(self, key: int, principal: Principal) -> None:
-        """Give a file up that waits to be decided: by whoever has brought it."""
+        """Give a file up that waits to be decided: by whoever has brought it. What was asked about it is withdrawn."""
         found = self._found(key)
         with self._transactions.act(ACTS[found.kind], principal) as work:
             if found.asked_by != principal.name:
                 raise Refused(Refusal.NOT_PERMITTED, "only whoever has brought the file may do this")
-            self._give_up(work, found.key, FileState.CHECKED, "withdrawn")
+            if not self._give_up(work, found.key, FileState.CHECKED, "withdrawn"):
+                raise Refused(Refusal.NOT_NOW, "it is not waiting to be decided any more")
+            if found.approval_key is not None:
+                withdraw_open(work.connection, found.approval_key)
             self._transactions.record_named(work, Event.IMPORT_WITHDRAWN, principal, found.file_name, found.kind)
         self.tidy()
 
@@ -195,7 +199,7 @@ class FileImportService:
         if late:
             with store.work_aside() as work:
                 for key, state in late:
-                    self._give_up(work, key, state, "undecided")
+                    self._give_up(work, key, state, "undecided")  # unless somebody was faster
         return self.tidy() or bool(late)
 
     def tidy(self) -> bool:
@@ -208,10 +212,10 @@ class FileImportService:
         with store.work_aside() as work:
             return statements.drop_pieces(work.connection, key, _PIECES_AT_ONCE) > 0
 
-    def _give_up(self, work: Work, key: int, before: str, why: str) -> None:
+    def _give_up(self, work: Work, key: int, before: str, why: str) -> bool:
+        """False if it is not in the state ``before`` any more."""
         changed = {"why": why, "changed_at": self._transactions.stamp()}
-        if not statements.move_file_import(work.connection, key, before, FileState.WITHDRAWN, **changed):
-            raise Refused(Refusal.NOT_NOW, "it is not waiting to be decided any more")
+        return statements.move_file_import(work.connection, key, before, FileState.WITHDRAWN, **changed)
 
     def opened(self, found: FileImport) -> BinaryIO:
         """The file, in memory. Raises KeyProblem if it is not the one that was brought, or is read in another way."""

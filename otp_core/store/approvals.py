@@ -167,6 +167,12 @@ def withdraw_of_staff(connection: Connection, key: int) -> int:
     return connection.execute(update(approval).where(*theirs).values(state=ApprovalState.WITHDRAWN)).rowcount
 
 
+def withdraw_open(connection: Connection, key: int) -> None:
+    """Withdraw this request, if it is not over."""
+    mine = (approval.c.state.in_(OPEN), approval.c.key == key)
+    connection.execute(update(approval).where(*mine).values(state=ApprovalState.WITHDRAWN))
+
+
 def withdraw_all(connection: Connection) -> None:
     """Withdraw everything that is not carried out."""
     connection.execute(update(approval).where(approval.c.state.in_(OPEN)).values(state=ApprovalState.WITHDRAWN))

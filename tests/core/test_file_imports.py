@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
 
 from otp_core.accounts import Principal, Refusal, Refused, staff_principal
-from otp_core.accounts.file_imports import FILE_HOURS, MOST_KEPT, PIECE, FileChoices
+from otp_core.accounts.file_imports import FILE_HOURS, MOST_KEPT, PIECE, FileChoices, ask_for_import
 from otp_core.imports.importers import CustomerImporter, ImportRules
 from otp_core.imports.task import MOST_ATTEMPTS, ImportTask, Overtaken, Run
 from otp_core.model import Role, StoreUnavailable
 from otp_core.store import file_imports as statements
 from otp_core.store.file_imports import FileImport, file_import_of
 from otp_core.store.schema import customer, file_import, file_piece
+from otp_core.store.unit_of_work import Work
 from tests.core.bank import STAFF, Bank
 
 
@@ -147,6 +149,35 @@ def test_files_that_nobody_decides_about_are_given_up(bank: Bank, supervisor: Pr
         work.connection.execute(update(file_import).values(changed_at=old))
     assert bank.desk.file_imports.sweep()
     assert (found(bank, key).state, found(bank, key).why, pieces(bank)) == ("withdrawn", "undecided", 0)
+
+
+def test_a_file_that_is_decided_at_that_moment_does_not_end_the_sweep(
+    bank: Bank, supervisor: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task that sweeps would end with an exception that it does not know."""
+    late, early = kept(bank, supervisor), kept(bank, supervisor)
+    assert step(bank) and step(bank)
+    with bank.store.work_aside() as work:
+        work.connection.execute(update(file_import).values(changed_at=1))
+    open_ = bank.store.work_aside
+
+    def overtaken() -> AbstractContextManager[Work]:
+        monkeypatch.undo()
+        bank.desk.file_imports.begin(early, supervisor)
+        return open_()
+
+    monkeypatch.setattr(bank.store, "work_aside", overtaken)
+    assert bank.desk.file_imports.sweep()
+    assert (found(bank, late).state, found(bank, early).state) == ("withdrawn", "writing")
+
+
+def test_a_request_about_a_file_that_is_given_up_waits_no_longer(bank: Bank, supervisor: Principal) -> None:
+    key = kept(bank, supervisor)
+    assert step(bank)
+    ask_for_import(bank.desk, key, supervisor)
+    assert bank.desk.approvals.waiting() == 1
+    bank.desk.file_imports.withdraw(key, supervisor)
+    assert bank.desk.approvals.waiting() == 0
 
 
 def test_a_file_that_was_received_half_is_given_up(bank: Bank, supervisor: Principal) -> None:
