@@ -3,6 +3,7 @@ in."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from admin_web.console.oidc.provider import Provider, ProviderSilent
 from otp_core.checks import CheckState
 from otp_core.model import Role
 from sekisho.cli.doctor_sign_on import examine_sign_on
@@ -434,6 +436,24 @@ def test_the_section_and_its_secret_are_read_again_on_a_reload(tmp_path: Path, a
         while fresh.client().ask("GET", "/sign-in/oidc", None).status != 404 and time.monotonic() < end:
             time.sleep(0.1)
         assert fresh.client().ask("GET", "/sign-in/oidc", None).status == 404
+
+
+def test_a_sign_in_that_a_reload_overtakes_is_silence(tmp_path: Path, at: RunningProvider) -> None:
+    """The connections of the section of before are closed between two questions of one sign-in."""
+    section = good(tmp_path, f"{STORE}[console]\n{at.tables(tmp_path)}").settings.console
+    assert section is not None and section.oidc is not None
+    oidc = section.oidc
+
+    async def run() -> None:
+        before = Provider(oidc, SECRET, time.monotonic)
+        await before.metadata()
+        await before.close()
+        with pytest.raises(ProviderSilent, match="read again"):
+            await before.exchange("code", "verifier", "http://localhost/return")
+        with pytest.raises(ProviderSilent, match="read again"):
+            await before.keys()
+
+    asyncio.run(run())
 
 
 def test_one_of_the_ways_to_sign_in_is_asked_for_and_demanded(tmp_path: Path, at: RunningProvider) -> None:

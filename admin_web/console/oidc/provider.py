@@ -140,6 +140,8 @@ class Provider:
 
     async def _asked(self, method: str, url: str, **more: Any) -> tuple[int, dict[str, Any]]:
         """Status and JSON object of an answer; of an error without one, an empty object. Raises ProviderSilent."""
+        if self._session.closed:
+            raise ProviderSilent("the settings were read again meanwhile: try once more")
         try:
             async with asyncio.timeout(self.section.timeout):
                 async with self._session.request(method, url, allow_redirects=False, **more) as response:
