@@ -169,16 +169,6 @@ def test_a_file_is_not_read_for_who_may_not_bring_it_or_without_a_key(
     assert newest(alone).key == before
 
 
-@pytest.mark.parametrize("order", [("reason", "key"), ("key", "reason")])
-def test_a_field_that_no_page_sends_is_an_error_of_the_browser(
-    supervisor: ConsoleClient, order: tuple[str, str]
-) -> None:
-    supervisor.get("/imports/tokens")
-    fields = {"reason": "x" * 100_000, "key": supervisor.key("/imports/tokens")}
-    body = multipart({name: fields[name] for name in order}, b"x", "f.csv")
-    assert supervisor.ask("POST", "/imports/tokens", body, Content_Type=MULTIPART).status == 400
-
-
 @pytest.mark.parametrize("body", [b"", b"--limit", b"--limit\r\n\r\nx", b"--other\r\n", b"--limit\r\n" + b"x" * 20_000])
 def test_a_malformed_form_is_an_error_of_the_browser(supervisor: ConsoleClient, body: bytes) -> None:
     assert supervisor.ask("POST", "/imports/tokens", body, Content_Type=MULTIPART).status in (400, 403)
