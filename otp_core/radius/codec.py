@@ -135,6 +135,14 @@ class CannotAsk(ValueError):
     """Client side: a value that does not fit into a RADIUS attribute."""
 
 
+class CannotCarry(CannotAsk):
+    """The same of what a person has typed: a name or a password that no RADIUS server can have, because none could be
+    asked about it. So it is wrong, and no outage."""
+
+    def __init__(self) -> None:
+        super().__init__("RADIUS carries a name of 1 to 253 octets and a password of at most 128")
+
+
 Attribute = tuple[int, bytes]
 """Type and value."""
 

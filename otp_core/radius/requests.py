@@ -13,7 +13,7 @@ from otp_core.radius.codec import (
     MAX_PASSWORD,
     Attribute,
     AttributeType,
-    CannotAsk,
+    CannotCarry,
     ChapAsked,
     DropReason,
     MsChapAsked,
@@ -257,11 +257,11 @@ def write_access_request(
     """An Access-Request with PAP (RFC 2865 section 4.1). Empty texts are left out.
 
     ``identifier``: 0 to 255, not in use by another request of the same socket. ``authenticator``: 16 random octets,
-    never used before. ``state``: as it came in the Access-Challenge that this answers. Raises CannotAsk.
+    never used before. ``state``: as it came in the Access-Challenge that this answers. Raises CannotCarry.
     """
     name, password = user_name.encode(), user_password.encode()
     if not 1 <= len(name) <= _MAX_VALUE or len(password) > MAX_PASSWORD:
-        raise CannotAsk("RADIUS carries a name of 1 to 253 octets and a password of at most 128")
+        raise CannotCarry
     attributes: list[Attribute] = [
         (AttributeType.USER_NAME, name),
         (AttributeType.USER_PASSWORD, hide_password(password, secret, authenticator)),

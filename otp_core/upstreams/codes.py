@@ -18,7 +18,7 @@ from otp_core.login.requests import CodeFinding
 from otp_core.login.table import Finding
 from otp_core.model import Attempt, BackendSilent, Forwarded
 from otp_core.otp import Fit
-from otp_core.radius.codec import AttributeType, CannotAsk, PacketCode
+from otp_core.radius.codec import AttributeType, CannotAsk, CannotCarry, PacketCode
 from otp_core.sealing import KeyProblem
 from otp_core.upstreams.forwarding import Asked, forwarded_of, in_later_round
 from otp_core.upstreams.rounds import MOST_ROUNDS, Round, Seal, prompt_of, read_round, write_round
@@ -53,6 +53,8 @@ class UpstreamCodes:
         server = str(self._upstream.servers.in_order()[0].address) if before is None else before.server
         try:
             reply = await self._upstream.ask(asked.write, deadline, server)
+        except CannotCarry:
+            return CodeFinding(question.token_id, Fit.WRONG)
         except CannotAsk as error:
             raise BackendSilent(f"upstream {plan.name} cannot be asked: {error}") from None
         match reply.packet.code:

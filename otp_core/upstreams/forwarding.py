@@ -16,6 +16,7 @@ from otp_core.radius.codec import (
     Attribute,
     AttributeType,
     CannotAsk,
+    CannotCarry,
     PacketCode,
     encode_attributes,
     hide_password,
@@ -63,7 +64,7 @@ class Asked:
     def write(self, identifier: int, authenticator: bytes) -> SignedRequest:
         """The Access-Request. Raises CannotAsk."""
         if not 1 <= len(self.forwarded.user_name) <= _LONGEST_VALUE or len(self.password) > MAX_PASSWORD:
-            raise CannotAsk("RADIUS carries a name of 1 to 253 octets and a password of at most 128")
+            raise CannotCarry
         attributes: list[Attribute] = [
             (int(AttributeType.USER_NAME), self.forwarded.user_name),
             *self._credential(authenticator),

@@ -16,7 +16,7 @@ from otp_core.first_factor import FirstFinding, NextRound, Question
 from otp_core.login.table import Finding
 from otp_core.model import BackendSilent, Forwarded
 from otp_core.radius import ms_chap
-from otp_core.radius.codec import AttributeType, CannotAsk, PacketCode
+from otp_core.radius.codec import AttributeType, CannotAsk, CannotCarry, PacketCode
 from otp_core.radius.relayed import MS_CHAP_ANSWER, RELAYED, AllowList
 from otp_core.radius.salted import NotHidden
 from otp_core.sealing import KeyProblem
@@ -68,6 +68,8 @@ class UpstreamPasswords:
         )
         try:
             reply = await self._upstream.ask(asked.write, attempt.deadline, None if before is None else before.server)
+        except CannotCarry:
+            return FirstFinding(right=False)
         except CannotAsk as error:
             raise BackendSilent(f"upstream {self._upstream.plan.name} cannot be asked: {error}") from None
         return self._found(reply, told, 0 if before is None else before.number)

@@ -81,3 +81,16 @@ def test_pam_asks_the_upstream_and_its_silence_is_no_refusal(
     upstream.answer = accepts
     went = login(socket, one.contract_id, PASSWORD, one.code())
     assert (went.code, went.roles) == (ResultCode.SUCCESS, ["password", "otp"])
+
+
+@pytest.mark.parametrize("typed", ["p" * 129, "\N{CJK UNIFIED IDEOGRAPH-6708}" * 43], ids=["129 letters", "129 octets"])
+def test_what_radius_cannot_carry_is_a_wrong_password_and_no_outage_that_one_could_type(
+    served: tuple[Portal, Path], upstream: RawUpstream, typed: str
+) -> None:
+    pages, socket = served
+    one = pages.sekisho.customer(password="", enrolled=False)
+    upstream.answer, before = accepts, len(upstream.logins)
+    assert login(socket, one.contract_id, typed).code == ResultCode.AUTH_ERR
+    answer = PortalClient(pages).sign_in(one, password=typed)
+    assert answer.status == 200 and answer.wrong != ""
+    assert len(upstream.logins) == before
