@@ -11,12 +11,12 @@ from radius_server.process.spelling import read_name
 from radius_server.realms import named, same_realm
 
 _USER_NAME = int(AttributeType.USER_NAME)
-_LONGEST_SAID = 60
+_LONGEST_SAID, _LONGEST_NAME = 60, 253
 
 
 def in_its_realm(exchange: Exchange) -> Exchange:
     """The same exchange, with the realm's first factor and the name that is sent there. Raises Unservable for a realm
-    that the client's settings do not name."""
+    that the client's settings do not name, or a name that cannot be sent there."""
     octets = exchange.request.found.get(_USER_NAME)
     if not octets:
         return exchange
@@ -41,5 +41,11 @@ def client_in_realm(client: Client, octets: bytes) -> Client:
             f"the realm {realm[:_LONGEST_SAID]!r} in a User-Name is none of the client's: add it to its realms, or "
             "correct the client"
         )
+    if not user:
+        raise Unservable("a User-Name with a realm and nothing else")
     sent = rule.settings.sent(octets, user, client.user_name_charset)
+    if len(sent) > _LONGEST_NAME:
+        raise Unservable(
+            f"the User-Name for the server of this realm would have {len(sent)} octets, of which RADIUS carries 253"
+        )
     return replace(client, policy=rule.policy, forwards=rule.forwards, sent_user_name=sent)

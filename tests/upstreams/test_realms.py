@@ -110,6 +110,27 @@ def test_a_realm_that_nobody_serves_is_refused_and_the_log_says_so(sekisho: Seki
     assert sekisho.audit(one.contract_id, "login.") == []
 
 
+@pytest.mark.parametrize("client", ["strips", "keeps"])
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("@bank.example", "nothing else"),
+        ("branch\\", "nothing else"),
+        ("branch\\ ", "nothing else"),
+        ("x\\@bank.example", "nothing else"),
+        ("branch\\" + "n" * 240, "255 octets"),
+    ],
+    ids=["empty", "only a realm", "a blank", "two realms", "too long"],
+)
+def test_a_realm_without_a_name_or_with_one_too_long_is_refused_and_nobody_is_asked(
+    sekisho: Sekisho, other: RawUpstream, client: str, typed: str, said: str
+) -> None:
+    before = len(other.logins)
+    assert heard(ask(sekisho, client, typed, PASSWORD)) == REJECT
+    assert said in sekisho.log_text()
+    assert len(other.logins) == before
+
+
 def test_an_explanation_reads_the_realm_as_the_door_does(sekisho: Sekisho) -> None:
     one = sekisho.customer(password="")
 
