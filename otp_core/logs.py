@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import structlog
 
 from otp_core.log_queue import LineQueue
+from otp_core.unseen import escaped, escaped_in_json, unseen
 
 DROPPED = "log lines were dropped: nobody read them fast enough"
 
@@ -28,12 +29,12 @@ def configure(level: str, format_: str) -> None:
     """Set the log up, once at the start of the process; processes that are forked later take it over. ``level``: debug,
     info, warning, error; ``format_``: text, json."""
     global _queue
-    last: structlog.typing.Processor
+    last: list[structlog.typing.Processor]
     if format_ == "json":
-        last = structlog.processors.JSONRenderer(ensure_ascii=False)
+        last = [structlog.processors.JSONRenderer(ensure_ascii=False), _escape_json]
     else:
         colors = sys.stderr is not None and sys.stderr.isatty()
-        last = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)
+        last = [_without_controls, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
     if _queue is not None:
         _queue.close()
     _queue = queue = LineQueue(_writer(sys.stderr), _say_dropped)
@@ -45,12 +46,39 @@ def configure(level: str, format_: str) -> None:
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
             if format_ == "json"
             else structlog.processors.format_exc_info,
-            last,
+            *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_: _QueueLogger(queue),
         cache_logger_on_first_use=True,
     )
+
+
+class _Quoted:
+    """A value of which the renderer for people writes the quoted form, in which no character works on a terminal."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return repr(self._value)
+
+    def __str__(self) -> str:
+        return self._value
+
+
+def _without_controls(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What comes from outside (a gateway's NAS-Identifier) is an escape where it cannot be seen: it may be read on a
+    terminal. The renderer for people quotes by itself where there are blanks."""
+    for name, value in event.items():
+        if isinstance(value, str) and unseen(value) is not None:
+            event[name] = escaped(value, "\n") if name in ("event", "exception") else _Quoted(value)
+    return event
+
+
+def _escape_json(_: object, __: str, line: Any) -> str:
+    """JSON's own escapes, for what its renderer leaves as it is: they stand in its strings only."""
+    return escaped_in_json(line)
 
 
 def flush(seconds: float = 1.0) -> None:

@@ -7,6 +7,7 @@ scripts need inside a word.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 _FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
@@ -28,6 +29,20 @@ def with_numbers(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(f"<{number(one)}>" if _is_unseen(one) else one for one in text)
+
+
+def escaped(text: str, keep: str = "") -> str:
+    """The text with an escape as in Python's own texts in the place of each such character that is not in ``keep``."""
+    return "".join(
+        one.encode("unicode_escape").decode() if one not in keep and _is_unseen(one) else one for one in text
+    )
+
+
+def escaped_in_json(text: str) -> str:
+    """A JSON text that says the same, with an escape in the place of each such character."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(json.dumps(one)[1:-1].replace("\x7f", "\\u007f") if _is_unseen(one) else one for one in text)
 
 
 def number(letter: str) -> str:

@@ -17,6 +17,7 @@ import pytest
 
 from otp_core import log_queue
 from otp_core.log_queue import MAX_LINE, MAX_LINES, LineQueue
+from otp_core.unseen import unseen
 
 LONG = 20.0
 
@@ -156,6 +157,7 @@ def test_a_forked_process_writes_its_own_lines_and_none_of_its_parents(pipe: tup
 LIBRARIES = """
 import logging, sys, threading, warnings
 from otp_core import logs
+from otp_core.unseen import unseen
 
 logs.configure("info", "json")
 before = sys.stdout, sys.stderr
@@ -203,3 +205,35 @@ def test_without_standard_error_nothing_is_written_anywhere() -> None:
     queue = LineQueue(None, lambda counts: None)
     queue.put("info", "lost")
     assert queue.flush(0)
+
+
+UNSEEN = ["\x1b[31m", "\x00", "\x7f", "\x9b2J", "\u2028", "\u202e", "\U000e0041", "\n2026 forged", "a \x1b b"]
+
+_HOSTILE = """
+import structlog
+from otp_core import logs
+logs.configure("info", sys.argv[1])
+hostile = ascii_to_text(sys.argv[2])
+structlog.get_logger("x").info("verdict", nas=hostile)
+structlog.get_logger("x").info("said " + hostile)
+try:
+    raise ValueError(hostile)
+except ValueError:
+    structlog.get_logger("x").exception("failed", nas=hostile)
+logs.flush()
+"""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("hostile", UNSEEN, ids=ascii)
+def test_nothing_from_outside_controls_the_terminal_that_the_log_is_read_on(form: str, hostile: str) -> None:
+    program = "import sys, json\nascii_to_text = json.loads\n" + _HOSTILE
+    done = subprocess.run(
+        [sys.executable, "-c", program, form, json.dumps(hostile)], capture_output=True, text=True, check=True
+    )
+    lines = done.stderr.removesuffix("\n").split("\n")
+    assert all(unseen(line) is None for line in lines)
+    assert not any(line.startswith("2026 forged") for line in lines[:2])
+    if form == "json":
+        said = [json.loads(line) for line in lines]
+        assert [said[0]["nas"], said[1]["event"], said[2]["nas"]] == [hostile, "said " + hostile, hostile]
