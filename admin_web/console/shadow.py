@@ -40,7 +40,9 @@ class ShadowPages:
         """The counts of one client, and its customers in the order of their contract IDs."""
         names = [one.name for one in self._settings().clients if one.shadow is not None]
         asked = call.request.query.get("client", "")[:_LONGEST]
-        name = asked if asked in names else next(iter(names), "")
+        if asked and asked not in names:
+            raise web.HTTPNotFound
+        name = asked or next(iter(names), "")
         after = call.request.query.get("after", "")[:_LONGEST]
         found = await self._queries.run(report, name)
         rows = await self._queries.run(customers_seen, name, _PAGE_ROWS + 1, after)

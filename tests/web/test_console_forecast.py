@@ -104,7 +104,11 @@ def test_what_cannot_be_tried_is_said_and_nothing_is_shown(auditor: ConsoleClien
 
 def test_a_client_that_is_not_in_the_settings_is_not_there(auditor: ConsoleClient) -> None:
     assert auditor.ask("GET", "/clients/forecast", None).headers["Location"] == "/clients"
-    for path in ("/clients/forecast?client=nowhere", "/clients/forecast?client=nowhere&mode=code"):
+    for path in (
+        "/clients/forecast?client=nowhere",
+        "/clients/forecast?client=nowhere&mode=code",
+        "/clients/shadow?client=nowhere",
+    ):
         assert auditor.get(path).status == 404
 
 
