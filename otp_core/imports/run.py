@@ -65,9 +65,12 @@ class Source:
         return self._file.tell()
 
 
-def check_file(importer: Importer[Row], source: Source, advance: Callable[[int], None]) -> ImportReport:
+def check_file(
+    importer: Importer[Row], source: Source, advance: Callable[[int], None], *, most_problems: int | None = None
+) -> ImportReport:
     """Check the whole file, against the store too. ``advance`` is called with the octets that have been read; what it
-    raises ends the check. Raises StoreUnavailable."""
+    raises ends the check. ``most_problems``: with so many it ends, and the rest is not looked at. Raises
+    StoreUnavailable."""
     report = ImportReport()
     for chunk in _chunks(importer.read(source.lines(), source.encoding), PER_TRANSACTION):
         problems, rows = _separated(chunk)
@@ -77,6 +80,8 @@ def check_file(importer: Importer[Row], source: Source, advance: Callable[[int],
         report.to_skip += to_skip
         report.names += [importer.name_of(row) for row in rows[: SHOWN_NAMES - len(report.names)]]
         advance(source.position)
+        if most_problems is not None and report.problem_count >= most_problems:
+            break
     return report
 
 

@@ -47,6 +47,9 @@ ROWS_AT_ONCE, ROWS_AT_ONCE_HASHED = 250, 10
 SHARE = 0.5
 """Of the time, at most, that chunks take: the pages of the same process go on."""
 
+MOST_PROBLEMS = 10_000
+"""With which a check ends: it would go on for minutes in a file that is no list at all, and other files wait for it."""
+
 MOST_ATTEMPTS = 5
 """How often a file is begun without any progress."""
 
@@ -181,7 +184,7 @@ class Run:
             return report, ""
         named = json.loads(self._found.choices)["encoding"]
         source = Source(file, Encoding(named) if named else None)
-        return check_file(importer, source, advance), source.encoding
+        return check_file(importer, source, advance, most_problems=MOST_PROBLEMS), source.encoding
 
     def _write(self, importer: Importer[Any], file: BinaryIO) -> None:
         """Check it once more, because the store has changed since, and write it from where it has got to."""

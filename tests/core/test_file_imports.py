@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from otp_core.accounts import Principal, Refusal, Refused, staff_principal
 from otp_core.accounts.file_imports import FILE_HOURS, MOST_KEPT, PIECE, FileChoices, ask_for_import
 from otp_core.imports.importers import CustomerImporter, ImportRules
-from otp_core.imports.task import MOST_ATTEMPTS, ImportTask, Overtaken, Run
+from otp_core.imports.task import MOST_ATTEMPTS, MOST_PROBLEMS, ImportTask, Overtaken, Run
 from otp_core.model import Role, StoreUnavailable
 from otp_core.store import file_imports as statements
 from otp_core.store.file_imports import FileImport, file_import_of
@@ -90,6 +90,19 @@ def test_rows_are_taken_back_when_somebody_else_has_taken_the_file(bank: Bank, s
     assert customers(bank) == 0 and found(bank, key).done == 0
     assert step(bank)
     assert customers(bank) == 2 and found(bank, key).state == "done" and pieces(bank) == 0
+
+
+def test_the_check_of_what_is_no_list_ends_early_and_the_next_file_has_its_turn(
+    bank: Bank, supervisor: Principal
+) -> None:
+    lines = 3 * MOST_PROBLEMS
+    key = kept(bank, supervisor, b"contract_id,name\n" + b"a,b,c\n" * lines)
+    after = kept(bank, supervisor)
+    assert step(bank)
+    facts = found(bank, key).facts
+    assert found(bank, key).state == "wrong" and MOST_PROBLEMS <= facts["problem_count"] < lines
+    assert step(bank)
+    assert found(bank, after).state == "checked"
 
 
 def test_a_file_that_ends_every_process_is_given_up(bank: Bank, supervisor: Principal) -> None:
