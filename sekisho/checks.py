@@ -22,7 +22,7 @@ from otp_core.settings.repeated import Remark
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
 from otp_core.store.postgresql.address import is_postgresql, parse, weakness
-from sekisho import first_factor_checks, sign_on_checks, verifier_checks
+from sekisho import first_factor_checks, sign_on_checks, verifier_checks, webhook_checks
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
@@ -40,6 +40,7 @@ def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
     yield from radius_server.settings.given_twice(values, sources)
     yield from first_factor_checks.given_twice(values, sources)
     yield from verifier_checks.given_twice(values, sources)
+    yield from webhook_checks.given_twice(values, sources)
 
 
 def problems(settings: Settings) -> Iterator[Remark]:
@@ -55,6 +56,7 @@ def problems(settings: Settings) -> Iterator[Remark]:
     yield from first_factor_checks.problems(settings)
     yield from verifier_checks.problems(settings)
     yield from sign_on_checks.problems(settings)
+    yield from webhook_checks.problems(settings)
     if settings.syslog is not None and settings.audit is None:
         text = "needs [audit]: only rows that are sealed are sent, because behind them none comes late"
         yield ("syslog",), text

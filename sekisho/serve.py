@@ -51,7 +51,7 @@ _ASKING = frozenset({"console", "api"})
 
 _RESTART_SECTIONS = (
     "store", "login", "password", "throttle", "upstreams", "first_factors", "verifiers", "notices", "audit",
-    "syslog", "metrics", "log",
+    "syslog", "webhooks", "metrics", "log",
 )  # fmt: skip
 """Sections that a reload does not apply. The doors' own sections: see ``Door.reload``."""
 
@@ -118,6 +118,8 @@ def _run(
         roles.append(_seals(settings, given[-1]))
     if settings.syslog is not None:
         roles.append(Role(SYSLOG, lambda life, _: run_syslog(settings, life), essential=False))
+    if settings.webhooks:
+        roles.append(Role("webhooks", lambda life, _: _run_webhooks(settings, life), essential=False))
     beats = heartbeats(len(roles) + 1)
     if (role := metrics_role(settings, roles, given, beats)) is not None:
         roles.append(role)
@@ -128,6 +130,12 @@ def _run(
 
 def _was_ended(store: Path | None, pid: int) -> bool:
     return store is not None and pid in ended_in_turn(str(store))
+
+
+def _run_webhooks(settings: Settings, life: Heartbeat) -> int:
+    from sekisho.webhooks_process import run_webhooks  # its HTTP client is in no other process
+
+    return run_webhooks(settings, life)
 
 
 def _checkpoints(settings: Settings, place: Place | None) -> Role:

@@ -27,6 +27,7 @@ from otp_core.settings import (
     ThrottleSettings,
     UpstreamSettings,
     VerifierSettings,
+    WebhookSettings,
     read_settings,
 )
 from otp_core.settings.sources import DELIMITER, PREFIX
@@ -69,6 +70,9 @@ class Settings(BaseSettings):
     notices: NoticesSettings | None = None
     audit: AuditSettings | None = None
     syslog: SyslogSettings | None = None
+    webhooks: tuple[WebhookSettings, ...] = Field(
+        default=(), max_length=16, description="Programs elsewhere that are told of audit events by HTTP."
+    )
     metrics: MetricsSettings | None = None
     log: LogSettings = Field(default_factory=LogSettings)
 

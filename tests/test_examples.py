@@ -47,6 +47,7 @@ WHOLE_PAGES = {
     "docs/operations.md": "tests/journeys/test_operations_page.py",
     "docs/imports.md": "tests/core/test_imports_page.py",
     "docs/syslog.md": "tests/syslog/test_syslog.py",
+    "docs/webhooks.md": "tests/webhooks/test_webhooks.py",
 }
 """Pages whose every block is fed by one test."""
 

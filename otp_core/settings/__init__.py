@@ -21,6 +21,7 @@ from otp_core.settings.sections import (
 from otp_core.settings.syslog import SyslogSettings
 from otp_core.settings.values import Address
 from otp_core.settings.verifiers import VerifierSettings
+from otp_core.settings.webhooks import WebhookSettings
 
 __all__ = [
     "Address",
@@ -40,6 +41,7 @@ __all__ = [
     "ThrottleSettings",
     "UpstreamSettings",
     "VerifierSettings",
+    "WebhookSettings",
     "describe_schema",
     "markdown_table",
     "read_settings",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,8 @@ from otp_core.store.store import Store
 LAST_BACKUP = "last backup"
 """Key in ``meta``: when the newest backup was made, and where."""
 
-_ENDINGS = ("", "-wal", "-shm", "-journal", "-turn", "-syslog", ".mark", ".state", ".acts", ".acts.1")
+_ENDINGS = ("", "-wal", "-shm", "-journal", "-turn", ".mark", ".state", ".acts", ".acts.1")
+_OF_OUTLETS = ("-syslog*", "-webhook-*")
 
 
 class LastBackup(NamedTuple):
@@ -86,6 +88,8 @@ def _check_target(store_file: Path, target: Path, keep: tuple[Path, ...], replac
     if not target.parent.is_dir():
         raise StoreProblem(f"there is no folder {target.parent}: make it first, for its owner only (mode 0700)")
     parts = [store_file.with_name(store_file.name + end) for end in _ENDINGS]
+    for end in _OF_OUTLETS:
+        parts += store_file.parent.glob(escape(store_file.name) + end)
     for part in (*parts, *keep):
         if _is_same(target, part):
             raise StoreProblem(f"{target} is {part.name}, which Sekisho needs: name another file")

@@ -152,6 +152,7 @@ class Task(Enum):
 
     SEALS = "seals"
     SYSLOG = "syslog"
+    WEBHOOKS = "webhooks"
 
 
 class TaskLock(Protocol):

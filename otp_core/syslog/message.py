@@ -7,10 +7,10 @@ message is well formed and no longer than MOST_OCTETS.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from otp_core.audit import TAG_BITS, Event
+from otp_core.audit import Event
+from otp_core.outwards.moment import moment_of
 from otp_core.store.queries import AuditLine
 
 WARNING, INFORMATIONAL = 4, 6
@@ -39,7 +39,6 @@ MOST_OF_A_VALUE = 600
 MOST_OCTETS = 8192
 """Of a message: what RFC 5425 section 4.3.1 wants a receiver to take."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NOT_A_NAME = re.compile(r"[^\x21-\x7e]")
 _BOM = "\ufeff"
@@ -60,7 +59,7 @@ def message(row: AuditLine, sender: Sender) -> bytes:
     fields = {name: _value(value) for name, value in row._asdict().items() if value is not None}
     data = " ".join(f'{name}="{_escaped(value)}"' for name, value in fields.items())
     priority = sender.facility * 8 + severity
-    head = f"<{priority}>1 {_time(row.id)} {_name(sender.host, 255)} sekisho - {_name(row.event, 32)}"
+    head = f"<{priority}>1 {moment_of(row.id) or '-'} {_name(sender.host, 255)} sekisho - {_name(row.event, 32)}"
     return f"{head} [sekisho@{sender.enterprise} {data}] {_BOM}{_text(fields)}".encode()
 
 
@@ -73,15 +72,6 @@ def _text(fields: dict[str, str]) -> str:
     customer = f" for {fields['customer']}" if "customer" in fields else ""
     reason = f": {fields['reason']}" if fields["reason"] else ""
     return f"{fields['event']} by {fields['actor'] or '-'}{customer}{reason}"
-
-
-def _time(id_: int) -> str:
-    """When the row was made, to the microsecond (section 6.2.3); - where an id tells no time that there is."""
-    try:
-        at = _EPOCH + timedelta(microseconds=id_ >> TAG_BITS)
-    except OverflowError:
-        return "-"
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at.year >= 1970 else "-"
 
 
 def _name(text: str, most: int) -> str:

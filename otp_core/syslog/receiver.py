@@ -12,18 +12,19 @@ import fcntl
 import socket
 import ssl
 import termios
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from otp_core.settings import SyslogSettings
-from otp_core.syslog.message import framed
+from otp_core.store.queries import AuditLine
+from otp_core.syslog.message import Sender, framed, message
 
 _LOOK_SECONDS = 0.02
 _AT_ONCE = 20
 """Datagrams without a pause."""
 
 
-class Receiver(Protocol):
+class Connected(Protocol):
     """Takes messages, in their order."""
 
     async def send(self, messages: Sequence[bytes]) -> None:
@@ -33,9 +34,25 @@ class Receiver(Protocol):
         """Let go; the next ``send`` connects anew."""
 
 
-def receiver_of(section: SyslogSettings) -> Receiver:
+def connection_of(section: SyslogSettings) -> Connected:
     """The one that the settings name, not connected yet."""
     return Stream(section) if section.transport in ("tls", "tcp") else Datagrams(section)
+
+
+class SyslogReceiver:
+    """Audit rows as messages of ``sender`` over a connection (``outwards.follower.Receiver``)."""
+
+    def __init__(self, connection: Connected, sender: Sender) -> None:
+        self._connection, self._sender = connection, sender
+
+    async def send(self, rows: Sequence[AuditLine]) -> AsyncIterator[int]:
+        """Together: a stream acknowledges octets, no messages."""
+        await self._connection.send([message(row, self._sender) for row in rows])
+        yield rows[-1].id
+
+    async def close(self) -> None:
+        """Let go; the next ``send`` connects anew."""
+        self._connection.close()
 
 
 class Stream:
@@ -47,7 +64,7 @@ class Stream:
         self._writer: asyncio.StreamWriter | None = None
 
     async def send(self, messages: Sequence[bytes]) -> None:
-        """See ``Receiver``."""
+        """See ``Connected``."""
         async with asyncio.timeout(self._section.timeout):
             writer = self._writer or await self._connect()
             self._check()
@@ -59,7 +76,7 @@ class Stream:
             self._check()
 
     def close(self) -> None:
-        """See ``Receiver``."""
+        """See ``Connected``."""
         if self._writer is not None:
             self._writer.transport.abort()
         self._reader = self._writer = None
@@ -88,7 +105,7 @@ class Datagrams:
         self._socket: socket.socket | None = None
 
     async def send(self, messages: Sequence[bytes]) -> None:
-        """See ``Receiver``."""
+        """See ``Connected``."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._section.timeout):
             opened = self._socket or await self._connect()
@@ -98,7 +115,7 @@ class Datagrams:
                 await loop.sock_sendall(opened, one)
 
     def close(self) -> None:
-        """See ``Receiver``."""
+        """See ``Connected``."""
         if self._socket is not None:
             self._socket.close()
         self._socket = None

@@ -148,7 +148,7 @@ def test_every_key_is_described_in_the_schema_and_in_the_table() -> None:
     rows = markdown_table(Settings).splitlines()
     assert {row.replace(r"\|", "").count("|") for row in rows} == {5}
     keys = [row.split("`")[1] for row in rows[2:]]
-    lists = {"upstreams", "first_factors", "verifiers"}
+    lists = {"upstreams", "first_factors", "verifiers", "webhooks"}
     assert {key for table in tables for key in table} - {"reply_messages", "oidc"} == {
         key.split(".")[-1] for key in keys if key not in lists
     }

@@ -12,14 +12,15 @@ from sqlalchemy import text
 
 from otp_core.audit import Event
 from otp_core.model import StoreProblem
+from otp_core.outwards import follower
+from otp_core.outwards.follower import Follower
+from otp_core.outwards.position import FilePosition
 from otp_core.settings import ConfigProblems
 from otp_core.settings.syslog import SyslogSettings
 from otp_core.store.trail import SealRow
-from otp_core.syslog import follower
-from otp_core.syslog.follower import Follower
 from otp_core.syslog.message import Sender
-from otp_core.syslog.position import FilePosition, position_of
-from otp_core.syslog.receiver import receiver_of
+from otp_core.syslog.receiver import SyslogReceiver, connection_of
+from sekisho.outlets import syslog_position
 from sekisho.settings import load
 from tests.core.bank import Bank
 
@@ -49,12 +50,11 @@ def test_a_piece_that_may_be_lost_comes_again_and_a_new_process_goes_on_behind_t
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "AT_ONCE", 2)
-    taker, position = Taker(), position_of(bank.store)
+    taker, position = Taker(), syslog_position(bank.store)
 
     def made() -> Follower:
-        return Follower(
-            bank.store.read, position, taker, Sender(10, "here", 1), ("terms.", "clock."), lambda: 10**13 // 3
-        )
+        receiver = SyslogReceiver(taker, Sender(10, "here", 1))
+        return Follower(bank.store.read, position, receiver, ("terms.", "clock."), lambda: 10**13 // 3)
 
     def write(reason: str, event: Event = Event.CLOCK_TRUSTED) -> None:
         with bank.store.work() as work:
@@ -89,7 +89,7 @@ def test_a_piece_that_may_be_lost_comes_again_and_a_new_process_goes_on_behind_t
 
 
 def test_a_position_that_cannot_be_understood_is_told_and_kept(tmp_path: Path) -> None:
-    position = FilePosition(tmp_path / "s.db")
+    position = FilePosition(tmp_path / "s.db", "syslog")
     assert position.read() is None
     position.write(-5)
     assert position.read() == -5
@@ -100,7 +100,7 @@ def test_a_position_that_cannot_be_understood_is_told_and_kept(tmp_path: Path) -
 
 def test_a_receiver_that_takes_nothing_is_given_up_in_time() -> None:
     async def talk(port: int) -> None:
-        one = receiver_of(SyslogSettings(address=f"127.0.0.1:{port}", transport="tcp", timeout=0.5))
+        one = connection_of(SyslogSettings(address=f"127.0.0.1:{port}", transport="tcp", timeout=0.5))
         with pytest.raises(TimeoutError):
             await one.send([b"x" * 8000] * 2000)
         one.close()

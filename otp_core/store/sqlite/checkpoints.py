@@ -62,9 +62,9 @@ _AGAIN, _SAY_AGAIN = 5.0, 60.0
 
 _STATUS_AT, _STATUS = 1024, struct.Struct("=QQQQ512s")
 _LOCK = struct.Struct("hhqqi4x")
-CHECKPOINTS, SEALS, SYSLOG = 2048, 2049, 2050
+CHECKPOINTS, SEALS, SYSLOG, WEBHOOKS = 2048, 2049, 2050, 2051
 """The octets of that file whose locks say that a process has the task: to make checkpoints, to seal the audit trail,
-to send it to syslog."""
+to send it to syslog, to webhooks."""
 
 
 class CheckpointStatus(NamedTuple):
@@ -81,7 +81,7 @@ class CheckpointStatus(NamedTuple):
 
 class TaskLock:
     """The lock of a task that one process does for all of a store, in the file that they share. ``store``: path of the
-    store's file. ``octet``: CHECKPOINTS, SEALS or SYSLOG."""
+    store's file. ``octet``: one of these."""
 
     def __init__(self, store: str, octet: int) -> None:
         """Raises OSError."""

@@ -26,7 +26,11 @@ from otp_core.store.sqlite.seals import SqliteSealStore, SqliteTrail
 from otp_core.store.sqlite.state import StoreState
 
 _STAMP = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-_OCTETS = {Task.SEALS: checkpoints.SEALS, Task.SYSLOG: checkpoints.SYSLOG}
+_OCTETS = {
+    Task.SEALS: checkpoints.SEALS,
+    Task.SYSLOG: checkpoints.SYSLOG,
+    Task.WEBHOOKS: checkpoints.WEBHOOKS,
+}
 
 
 class SqliteDatabase:

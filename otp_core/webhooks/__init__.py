@@ -1,0 +1,3 @@
+"""Audit rows as signed HTTP requests (Standard Webhooks), sent in their order to a program elsewhere. It never writes
+the store.
+"""
