@@ -22,6 +22,7 @@ from sekisho.cli.doctor_certificates import examine_certificates
 from sekisho.cli.doctor_clients import examine_clients
 from sekisho.cli.doctor_directories import examine_directories
 from sekisho.cli.doctor_files import examine_files
+from sekisho.cli.doctor_outwards import examine_outwards
 from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.doctor_seals import examine_seals
 from sekisho.cli.doctor_sign_on import examine_sign_on
@@ -143,6 +144,8 @@ def _store(context: CliContext, settings: Settings, file: Path | None, deep: boo
         if file is not None:
             yield from examine_backups(store)
         yield from examine_seals(store, settings.audit)
+        if file is not None:
+            yield from examine_outwards(store, settings, file)
         yield from examine_contract_ids(context)
         yield from examine_clients(store, settings)
         yield from _reply_attributes(store, settings)

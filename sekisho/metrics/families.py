@@ -1,8 +1,8 @@
 """The table of all metrics: name, kind, labels and what it says. docs/metrics.md has the same table; a test compares.
 
 Names keep to Prometheus' conventions (https://prometheus.io/docs/practices/naming/). Values of labels are bounded: by
-this program, or by the settings (``client``, ``upstream``, ``server``, ``verifier``). Never a customer, a token or
-their address.
+this program, or by the settings (``client``, ``upstream``, ``server``, ``verifier``, ``outlet``). Never a customer, a
+token or their address.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ CHECKPOINTS, CHECKPOINT_FAILURES = "sekisho_checkpoints_total", "sekisho_checkpo
 CHECKPOINT_AGE = "sekisho_checkpoint_age_seconds"
 SEALS, SEAL_FAILURES = "sekisho_seals_total", "sekisho_seal_failures_total"
 UNSEALED = "sekisho_audit_unsealed_seconds"
+BEHIND_ROWS, BEHIND_SECONDS = "sekisho_outwards_rows_behind", "sekisho_outwards_seconds_behind"
+OUTWARDS_FAILING, OUTWARDS_GIVEN_UP = "sekisho_outwards_failing_seconds", "sekisho_outwards_given_up_total"
 UP, RESTARTS, BUILD = "sekisho_processes_up", "sekisho_process_restarts_total", "sekisho_build_info"
 READABLE, STORE, LOG = "sekisho_store_readable", "sekisho_store_bytes", "sekisho_store_log_bytes"
 CHALLENGES, SESSIONS, LOCKED = "sekisho_challenges_open", "sekisho_sessions_open", "sekisho_customers_locked"
@@ -89,6 +91,10 @@ FAMILIES = (
     Family(SEALS, _C, (), "Seals of the audit trail that were made (with [audit])."),
     Family(SEAL_FAILURES, _C, (), "Tries to seal the audit trail, or to copy a seal, that failed."),
     Family(UNSEALED, _G, (), "Age of the oldest audit row without a seal; 0: there is none."),
+    Family(BEHIND_ROWS, _G, ("outlet",), "Audit rows that wait to be sent there, 100,000 at most."),
+    Family(BEHIND_SECONDS, _G, ("outlet",), "Age of the oldest of them; 0: there is none."),
+    Family(OUTWARDS_FAILING, _G, ("outlet",), "For how long the receiver has taken nothing; 0: it takes what comes."),
+    Family(OUTWARDS_GIVEN_UP, _C, ("outlet",), "Events that were given up there; the audit trail has them."),
     Family(CHALLENGES, _G, (), "Challenges that wait for a code."),
     Family(SESSIONS, _G, (), "Customers' web sessions, those that have just expired included."),
     Family(LOCKED, _G, (), "Customers who are locked."),

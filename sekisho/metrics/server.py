@@ -33,6 +33,7 @@ from sekisho.metrics.board import Board, Figures, Key, Slot
 from sekisho.metrics.certificate_look import CertificateLook
 from sekisho.metrics.page import CONTENT_TYPE, page
 from sekisho.metrics.store_look import StoreLook
+from sekisho.outlets import outlets
 from sekisho.settings import Settings
 from sekisho.standstill import STANDS_STILL
 from sekisho.supervisor import SIGNALS
@@ -82,6 +83,7 @@ class MetricsServer:
             lambda: open_store(settings, busy_seconds=1.0),
             store_file(settings.store.address),
             sealed=settings.audit is not None,
+            sent_to=[] if (file := store_file(settings.store.url)) is None else outlets(settings, file),
         )
         self._certificates = CertificateLook(settings.certificates)
         self._lock = asyncio.Lock()

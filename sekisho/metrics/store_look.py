@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
 from otp_core.model import StoreProblem, StoreUnavailable
+from otp_core.outwards.condition import lag_of
 from otp_core.sealing import KeyProblem
 from otp_core.store.backup import last_backup
 from otp_core.store.outbox import numbers
@@ -25,6 +26,7 @@ from otp_core.store.sqlite.checkpoints import status_of
 from otp_core.store.store import Store
 from sekisho.metrics import families as f
 from sekisho.metrics.board import Key
+from sekisho.outlets import Outlet
 
 OLD_SECONDS = 5.0
 """How old the figures of the store may be: asking more often costs nothing."""
@@ -40,7 +42,7 @@ _UNREADABLE: dict[Key, float] = {(f.READABLE,): 0.0}
 
 class StoreLook:
     """``open_``: opens the store; raises StoreProblem, KeyProblem, StoreUnavailable. ``file``: its file, if it is
-    one. ``sealed``: its audit trail is to be sealed."""
+    one. ``sealed``: its audit trail is to be sealed. ``sent_to``: whom the trail is sent to."""
 
     def __init__(
         self,
@@ -49,7 +51,9 @@ class StoreLook:
         clock: Callable[[], float] = time.monotonic,
         *,
         sealed: bool = False,
+        sent_to: Sequence[Outlet] = (),
     ) -> None:
+        self._sent_to = tuple(sent_to)
         self._open, self._file, self._clock, self._sealed = open_, file, clock, sealed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store look")
         self._store: Store | None = None
@@ -80,6 +84,8 @@ class StoreLook:
                 found = {**self._sizes(), **_open_and_waiting(connection), (f.READABLE,): 1.0}
                 if self._sealed:
                     found[f.UNSEALED,] = unsealed_seconds(connection, time.time())
+                for outlet in self._sent_to:
+                    found |= _outwards(connection, outlet)
                 now = self._clock()
                 if now >= self._scanned_at + SCAN_SECONDS:
                     self._scanned, self._scanned_at = _scanned(connection), now
@@ -111,6 +117,23 @@ def _open_and_waiting(connection: Connection) -> dict[Key, float]:
         (f.GIVEN_UP,): failed,
         (f.BACKUP,): max(0.0, time.time() - backup.at_ms / 1000) if backup else math.inf,
     }
+
+
+def _outwards(connection: Connection, outlet: Outlet) -> dict[Key, float]:
+    """One that has not begun yet, or cannot say how far it has come, has no lag; its failing is said all the same."""
+    now, condition = time.time(), outlet.condition.read()
+    failing = max(0.0, now - condition.failing_since / 1000) if condition.failing_since else 0.0
+    found: dict[Key, float] = {
+        (f.OUTWARDS_FAILING, outlet.label): failing,
+        (f.OUTWARDS_GIVEN_UP, outlet.label): condition.given_up,
+    }
+    try:
+        lag = lag_of(connection, outlet.position, now)
+    except (StoreProblem, OSError):
+        lag = None
+    if lag is not None:
+        found |= {(f.BEHIND_ROWS, outlet.label): lag.rows, (f.BEHIND_SECONDS, outlet.label): lag.seconds}
+    return found
 
 
 def _scanned(connection: Connection) -> dict[Key, float]:
