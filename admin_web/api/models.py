@@ -6,13 +6,15 @@ holds each to its model.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -38,8 +40,31 @@ def _in_range(moment: datetime) -> datetime:
 Typed = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 """A text that somebody has typed, or a part of one."""
 
+
+class _Written(NamedTuple):
+    """How a value is written in a query, as the document says it and no other way: pydantic would also take " 5",
+    "1_0", "on", or a number of seconds for a moment. Anything but text is left to the type."""
+
+    pattern: re.Pattern[str]
+    right: str
+
+    def __call__(self, value: object) -> object:
+        if isinstance(value, str) and not self.pattern.fullmatch(value):
+            raise ValueError(f"write {self.right}")
+        return value
+
+
+_WHOLE = _Written(re.compile(r"-?(?:0|[1-9][0-9]{0,18})"), "a whole number, 100")
+_YES_NO = _Written(re.compile("true|false"), "true or false")
+_DATE_TIME = _Written(
+    re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"),
+    "a moment with its offset, 2027-03-31T09:30:00+09:00 (its + as %2B)",
+)
+"""RFC 3339, which format date-time of a JSON schema means."""
+
 Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
-Limit = Annotated[int, Field(ge=1, le=MOST_ROWS, description="Rows of a page at most.")]
+AskedMoment = Annotated[Moment, BeforeValidator(_DATE_TIME)]
+Limit = Annotated[int, Field(ge=1, le=MOST_ROWS, description="Rows of a page at most."), BeforeValidator(_WHOLE)]
 
 
 class Model(BaseModel):
@@ -63,7 +88,7 @@ class CustomersAsked(Model):
         "case, kana and grouping. Of a name each word counts.",
     )
     use: OtpUse | None = Field(None, description="Only those with this use of one-time passwords.")
-    locked: bool = Field(False, description="Only those who are locked.")
+    locked: Annotated[bool, BeforeValidator(_YES_NO)] = Field(False, description="Only those who are locked.")
     limit: Limit = 100
     after: Annotated[str, StringConstraints(max_length=256)] = Field("", description="`next` of the page before.")
 
@@ -80,10 +105,14 @@ class AuditAsked(Model):
     token: Typed | None = Field(None, description="A token ID, or any other text that was typed as one.")
     event: Typed | None = Field(None, description="An event, or the beginning of some: `login.`")
     actor: Typed | None = Field(None, description="Who did it.")
-    since: Moment | None = Field(None, description="From this moment on.")
-    until: Moment | None = Field(None, description="Before this moment.")
+    since: AskedMoment | None = Field(None, description="From this moment on.")
+    until: AskedMoment | None = Field(None, description="Before this moment.")
     limit: Limit = 100
-    after: Annotated[int, Field(ge=0, le=LARGEST_ID, description="`next` of the page before, or the id of a row.")] = 0
+    after: Annotated[
+        int,
+        Field(ge=0, le=LARGEST_ID, description="`next` of the page before, or the id of a row."),
+        BeforeValidator(_WHOLE),
+    ] = 0
 
 
 Secret = Annotated[str, StringConstraints(min_length=1, max_length=64)]

@@ -131,6 +131,14 @@ def test_the_trail_is_filtered_and_gone_on_with(bank: Api, key: str) -> None:
     assert before and newest not in before
     for wrong in (
         "since=2026-01-01T00:00",
+        "since=1767225600",
+        "since=2026-01-01",
+        "since=2026-01-01%2000:00:00Z",
+        "since=2026-01-01T00:00:00",
+        "since=2026-01-01T00:00:00Z%20",
+        "since=2026-13-01T00:00:00Z",
+        "after=1e3",
+        "after=0x10",
         "until=1969-01-01T00:00:00Z",
         "since=9999-01-01T00:00:00Z",
         f"after={2**63}",
