@@ -17,7 +17,7 @@ import structlog
 
 from otp_core.model import StoreUnavailable
 from otp_core.outwards.condition import Condition
-from otp_core.outwards.follower import Follower, Receiver
+from otp_core.outwards.follower import Follower, Receiver, TakeSeal
 from otp_core.store.engine import Task
 from otp_core.store.store import Store
 from sekisho.heartbeat import Heartbeat
@@ -35,7 +35,8 @@ _log = structlog.get_logger("outwards")
 
 class Sending:
     """One outlet at work, while the task is this process's: one process has it, however many units serve.
-    ``give_up_ms``: age of what is given up when the receiver does not take it; None: nothing ever is."""
+    ``give_up_ms``: age of what is given up when the receiver does not take it; None: nothing ever is.
+    ``take_seal``: where seals go too."""
 
     def __init__(
         self,
@@ -45,10 +46,11 @@ class Sending:
         events: tuple[str, ...],
         *,
         give_up_ms: int | None = None,
+        take_seal: TakeSeal | None = None,
     ) -> None:
         self._outlet, self._receiver, self._give_up_ms = outlet, receiver, give_up_ms
         self._now_ms = best_time(store)
-        self._follower = Follower(store.read, outlet.position, receiver, events, self._now_ms)
+        self._follower = Follower(store.read, outlet.position, receiver, events, self._now_ms, take_seal)
         self._pause, self._say_at = INTERVAL, 0.0
         self._condition: Condition | None = None
 

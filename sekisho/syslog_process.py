@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from otp_core.seals.copies import CopiedSeal, line_of
 from otp_core.settings.syslog import FACILITIES
 from otp_core.store.engine import Task
 from otp_core.store.store import Store
@@ -27,4 +28,9 @@ def _sendings(settings: Settings, store: Store) -> list[Sending]:
     assert section is not None
     sender = Sender(FACILITIES[section.facility], socket.gethostname(), section.enterprise)
     outlet = syslog_outlet(section, store)
-    return [Sending(outlet, SyslogReceiver(connection_of(section), sender), store, section.events)]
+    receiver = SyslogReceiver(connection_of(section), sender)
+
+    async def take_seal(number: int, until: int, body: str, signature: bytes) -> None:
+        await receiver.send_seal(until, line_of(CopiedSeal(number, body, signature)))
+
+    return [Sending(outlet, receiver, store, section.events, take_seal=take_seal)]

@@ -9,7 +9,7 @@ tells a receiver which it has already. It holds one piece in memory, and no logi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from otp_core.audit import id_at
 from otp_core.outwards.position import Position
-from otp_core.store.queries import AuditFilter, AuditLine, audit_rows, newest_audit_id, sealed_until
+from otp_core.store.queries import AuditFilter, AuditLine, audit_rows, newest_audit_id, newest_seal_within, sealed_until
 
 AT_ONCE = 500
 """Rows in one piece."""
@@ -37,9 +37,14 @@ class Receiver(Protocol):
         """Let go; the next ``send`` connects anew."""
 
 
+TakeSeal = Callable[[int, int, str, bytes], Awaitable[None]]
+"""Sends a seal behind the rows that it covers: number, id of the last row, body, signature. Raises OSError."""
+
+
 class Follower:
     """``read``: opens a connection to the store. ``events``: the beginnings of those that are sent; none: all are.
-    ``now_ms``: the best known time, in ms since the epoch."""
+    ``now_ms``: the best known time, in ms since the epoch. ``take_seal``: where seals go too, the newest whenever there
+    is another one; after a start it goes once more."""
 
     def __init__(
         self,
@@ -48,7 +53,9 @@ class Follower:
         receiver: Receiver,
         events: tuple[str, ...],
         now_ms: Callable[[], int],
+        take_seal: TakeSeal | None = None,
     ) -> None:
+        self._take_seal, self._seal = take_seal, 0
         self._read, self._position, self._receiver = read, position, receiver
         self._events, self._now_ms = events or ("",), now_ms
         self._after: int | None = None
@@ -70,7 +77,18 @@ class Follower:
             await self._deliver(wanted)
         if rows:
             self._move(rows[-1].id)
+        if len(rows) < AT_ONCE:
+            await self._tell_seal()
         return len(rows) == AT_ONCE
+
+    async def _tell_seal(self) -> None:
+        if self._take_seal is None or self._after is None:
+            return
+        with self._read() as connection:
+            found = newest_seal_within(connection, self._after)
+        if found is not None and found[0] != self._seal:
+            await self._take_seal(*found)
+            self._seal = found[0]
 
     async def pass_over(self, before_ms: int) -> int:
         """Give up what was written before this moment (ms since the epoch) and waits still; the number of those that

@@ -35,6 +35,12 @@ class CopiedSeal(NamedTuple):
     signature: bytes
 
 
+def line_of(seal: CopiedSeal) -> str:
+    """The line of a seal, ASCII without the line end: in the file, and wherever else seals are kept."""
+    shape = {"number": seal.number, "body": seal.body, "signature": base64.b64encode(seal.signature).decode()}
+    return json.dumps(shape, separators=(",", ":"))
+
+
 class SealCopy:
     """The copy at one path."""
 
@@ -44,7 +50,6 @@ class SealCopy:
 
     def add(self, seal: SealRow) -> None:
         """Append a seal, and flush. Raises OSError."""
-        line = {"number": seal.number, "body": seal.body, "signature": base64.b64encode(seal.signature).decode()}
         descriptor = self._opened()
         try:
             if os.fstat(descriptor).st_size > MOST_OCTETS:
@@ -55,7 +60,7 @@ class SealCopy:
                 else:
                     os.close(descriptor)
                     descriptor = self._opened()
-            octets = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+            octets = line_of(CopiedSeal(seal.number, seal.body, seal.signature)).encode() + b"\n"
             if os.write(descriptor, octets) != len(octets):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(descriptor)

@@ -332,6 +332,13 @@ def newest_seal(connection: Connection) -> str | None:
     return connection.execute(select(seal.c.body).order_by(seal.c.number.desc()).limit(1)).scalar()
 
 
+def newest_seal_within(connection: Connection, id_: int) -> tuple[int, int, str, bytes] | None:
+    """Of the newest seal that covers no row above this id: number, the last row's id, body, signature; None: none."""
+    query = select(seal.c.number, seal.c.until_id, seal.c.body, seal.c.signature).where(seal.c.until_id <= id_)
+    row = connection.execute(query.order_by(seal.c.until_id.desc()).limit(1)).one_or_none()
+    return None if row is None else (row[0], row[1], row[2], row[3])
+
+
 def sealed_until(connection: Connection) -> int:
     """The id up to which the audit trail is sealed: no row comes at or below it any more. 0: nothing is."""
     return connection.execute(select(func.max(seal.c.until_id))).scalar() or 0

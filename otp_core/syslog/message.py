@@ -63,6 +63,13 @@ def message(row: AuditLine, sender: Sender) -> bytes:
     return f"{head} [sekisho@{sender.enterprise} {data}] {_BOM}{_text(fields)}".encode()
 
 
+def seal_message(until: int, line: str, sender: Sender) -> bytes:
+    """The message of a seal whose last row has the id ``until``. ``line``: its JSON, ASCII, as it stands in the copy
+    outside (seals/copies.py)."""
+    priority = sender.facility * 8 + INFORMATIONAL
+    return f"<{priority}>1 {moment_of(until) or '-'} {_name(sender.host, 255)} sekisho - seal - {line}".encode()
+
+
 def framed(message_: bytes) -> bytes:
     """With its length in front, as streams carry it (octet counting)."""
     return b"%d %s" % (len(message_), message_)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from otp_core.settings import SyslogSettings
 from otp_core.store.queries import AuditLine
-from otp_core.syslog.message import Sender, framed, message
+from otp_core.syslog.message import Sender, framed, message, seal_message
 
 _LOOK_SECONDS = 0.02
 _AT_ONCE = 20
@@ -49,6 +49,10 @@ class SyslogReceiver:
         """Together: a stream acknowledges octets, no messages."""
         await self._connection.send([message(row, self._sender) for row in rows])
         yield rows[-1].id
+
+    async def send_seal(self, until: int, line: str) -> None:
+        """See ``seal_message``. Raises OSError."""
+        await self._connection.send([seal_message(until, line, self._sender)])
 
     async def close(self) -> None:
         """Let go; the next ``send`` connects anew."""
@@ -135,7 +139,8 @@ class Datagrams:
 def _unacknowledged(writer: asyncio.StreamWriter) -> int:
     """Octets in the kernel's queue that the other side has not acknowledged."""
     found = array.array("i", [0])
-    descriptor = writer.get_extra_info("socket").fileno()
+    opened = writer.get_extra_info("socket")  # None from the moment that a TLS transport is closed
+    descriptor = -1 if opened is None else opened.fileno()
     if descriptor < 0:
         raise ConnectionError("the receiver ended the connection")
     fcntl.ioctl(descriptor, termios.TIOCOUTQ, found)

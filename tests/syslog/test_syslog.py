@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -103,8 +104,9 @@ def test_an_rsyslog_has_each_row_once_whoever_was_restarted(tmp_path: Path) -> N
         first = position(sekisho)
 
         def log_in(one: int) -> None:
-            assert sekisho.login(crowd[one].contract_id, crowd[one].code()) == "Access-Accept"
-            assert sekisho.login(crowd[one].contract_id, crowd[one].code()) == "Access-Reject"
+            code = crowd[one].code()  # once: between two looks at the token the step may end
+            assert sekisho.login(crowd[one].contract_id, code) == "Access-Accept"
+            assert sekisho.login(crowd[one].contract_id, code) == "Access-Reject"
 
         def all_arrived() -> bool:
             """And the sender knows it: if the connection broke before, it would send them again."""
@@ -126,12 +128,33 @@ def test_an_rsyslog_has_each_row_once_whoever_was_restarted(tmp_path: Path) -> N
         until(all_arrived, report)
         log_in(3)
         until(all_arrived, report)
+        verify_by_what_rsyslog_has(sekisho, rsyslog)
         text = rsyslog.file.read_text()
         assert crowd[3].contract_id in text and crowd[3].code() not in text
         assert sekisho.traceback() == ""
     finally:
         sekisho.close()
         rsyslog.stop()
+
+
+def verify_by_what_rsyslog_has(sekisho: Sekisho, rsyslog: Rsyslog) -> None:
+    """By the commands of the document; the copy of seals is the log's, and a seal that is gone is missed through it."""
+    sort_out, verify = blocks()[2].splitlines()
+    folder = rsyslog.folder
+    until(
+        lambda: " - {" in rsyslog.file.read_text() or ' -  {"number' in rsyslog.file.read_text(), rsyslog.file.read_text
+    )
+    command = sort_out.replace("/var/log/sekisho-audit", str(rsyslog.file))
+    subprocess.run(command, shell=True, check=True, cwd=folder)  # noqa: S602
+    sekisho_ = [sys.executable, "-m", "sekisho", "--config", str(sekisho.config)]
+    words = [*sekisho_, *verify.split()[1:]]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0 and "the audit trail is what was sealed" in done.stdout, done.stdout + done.stderr
+    newest = (folder / "seals").read_text().splitlines()[-1]
+    forged = newest.replace('"number":', '"number":9', 1).replace('\\"number\\":', '\\"number\\":9', 1)
+    (folder / "seals").write_text(f"{newest}\n{forged}\n")
+    done = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 1 and "of the copy has a wrong signature" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("transport", ["udp", "unix"])
