@@ -5,11 +5,13 @@ counts what the processes of the server execute meanwhile, the kernel's share le
 seconds without logins taken off: under valgrind a second holds a fiftieth of the logins. `--keep FOLDER` keeps
 the counts: `callgrind_annotate FILE` tells them by function. It says nothing of the time spent waiting: for that, see
 `benchmarks.run`. What the processor does in one instruction and valgrind in many (AES, SHA) counts for many.
+`--relay` counts logins whose password alone is asked of a RADIUS server behind, which is FreeRADIUS and not counted.
 """
 
 import argparse
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,20 +19,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import tokens
+from benchmarks import proxy, tokens
 from benchmarks.load import Aim, Credential, Door, LoadGenerator, build
-from benchmarks.processes import Process, Unusable
-from benchmarks.sekisho import Product
+from benchmarks.processes import Process, Unusable, free_port
+from benchmarks.sekisho import Product, Store
 
 _WARM_UP = 300  # logins
 _IDLE_SECONDS = 10
 _LOAD_SECONDS = 20  # longer than any of the loads takes
 _LOGINS = {1: 400, 64: 2400}  # by the number of requests under way
+_RELAYED = {1: 300, 16: 1200}  # fewer: each has to be over within radius.request_seconds
 WRITE_SECONDS = 60.0  # for all processes of a server to write their counts
 _COMMAND = """#!/bin/sh
 case "$*" in
@@ -97,8 +101,9 @@ def _has_loop(pid: int) -> bool:
     return any(os.readlink(link) == "anon_inode:[eventpoll]" for link in links)
 
 
-def instructions(program: Path, folder: Path) -> dict[int, float]:
-    """Instructions a login by the number of requests under way. ``folder``: an empty one. Raises Unusable."""
+def instructions(program: Path, folder: Path, *, relay: bool = False) -> dict[int, float]:
+    """Instructions a login by the number of requests under way. ``folder``: an empty one. ``relay``: of a password that
+    is asked behind. Raises Unusable."""
     counting = Counting(folder)
     command = folder / "sekisho"
     environment = " ".join(f'{name}="{value}"' for name, value in counting.environment.items())
@@ -107,17 +112,50 @@ def instructions(program: Path, folder: Path) -> dict[int, float]:
     command.write_text(_COMMAND.format(environment=environment, valgrind=valgrind, python=python, program=program))
     command.chmod(0o755)
     product = Product(folder / "stores", command)
-    store = product.store(_WARM_UP + sum(_LOGINS.values()))
+    amounts = _RELAYED if relay else _LOGINS
+    store = product.store(_WARM_UP + sum(amounts.values()))
     generator, customers, found = LoadGenerator(folder), count(), {}
-    with product.serve(store, folder / "serving", workers=1) as serving:
-        counting.lap(serving.process)
-        _log_in(generator, serving.doors["code"], customers, 64, _WARM_UP)
-        idle = _measured(counting, serving.process, lambda: time.sleep(_IDLE_SECONDS))
-        for level, logins in _LOGINS.items():
-            work = partial(_log_in, generator, serving.doors["code"], customers, level, logins)
-            busy = _measured(counting, serving.process, work)
+    with _relay(product, store, folder) if relay else _codes(product, store, folder) as served:
+        counting.lap(served.process)
+        _log_in(generator, served, customers, max(amounts), _WARM_UP)
+        idle = _measured(counting, served.process, lambda: time.sleep(_IDLE_SECONDS))
+        for level, logins in amounts.items():
+            work = partial(_log_in, generator, served, customers, level, logins)
+            busy = _measured(counting, served.process, work)
             found[level] = (busy.total - idle.a_second * busy.seconds) / logins
     return found
+
+
+class _Served(NamedTuple):
+    """A server, one of its doors, and what is right there: for a customer in a time step."""
+
+    process: Process
+    door: Door
+    credential: Callable[[int, int], Credential]
+
+
+@contextmanager
+def _codes(product: Product, store: Store, folder: Path) -> Iterator[_Served]:
+    with product.serve(store, folder / "serving") as serving:
+        yield _Served(serving.process, serving.doors["code"], _code)
+
+
+@contextmanager
+def _relay(product: Product, store: Store, folder: Path) -> Iterator[_Served]:
+    behind = Door(free_port(), "127.0.0.1", secrets.token_hex(16).encode())
+    relay = Door(0, "127.0.0.21", secrets.token_hex(16).encode())
+    more = proxy.upstream(behind, timeout=4) + proxy.client("password", relay)
+    (folder / "behind").mkdir(mode=0o700)
+    with (
+        proxy.running(folder / "behind", proxy.BEHIND, behind),
+        product.serve(store, folder / "serving", more) as serving,
+    ):
+        door = Door(serving.doors["code"].port, relay.source, relay.secret)
+        yield _Served(serving.process, door, proxy.password)
+
+
+def _code(number: int, step: int) -> Credential:
+    return Credential(tokens.contract_id(number), tokens.code(tokens.seed(number), step))
 
 
 class _Measured(NamedTuple):
@@ -137,17 +175,14 @@ def _measured(counting: Counting, process: Process, work: Callable[[], None]) ->
     return _Measured(counting.lap(process), time.monotonic() - begun)
 
 
-def _log_in(generator: LoadGenerator, door: Door, customers: Iterator[int], level: int, logins: int) -> None:
+def _log_in(generator: LoadGenerator, served: _Served, customers: Iterator[int], level: int, logins: int) -> None:
     step, at = tokens.step_with_room(_LOAD_SECONDS)  # a code of the step before would cost another HMAC
     time.sleep(max(0.0, at - time.time()))
-    credentials = [
-        Credential(tokens.contract_id(number), tokens.code(tokens.seed(number), step))
-        for number in islice(customers, logins)
-    ]
-    aim = Aim(door, outstanding=level, seconds=120, timeout=30)
+    credentials = [served.credential(number, step) for number in islice(customers, logins)]
+    aim = Aim(served.door, outstanding=level, seconds=120, timeout=30)
     load, _ = generator.start(aim, build(aim, credentials)).finish()
     if load.accepted != logins or load.repeated:
-        raise Unusable(f"{load.accepted} of {logins} right codes were accepted, {load.repeated} sent again")
+        raise Unusable(f"{load.accepted} of {logins} right logins were accepted, {load.repeated} sent again")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,12 +190,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
     parser.add_argument("program", nargs="+", type=Path, help="a sekisho command, in the bin of its environment")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="an empty folder for the counts")
+    parser.add_argument("--relay", action="store_true", help="logins whose password is asked of a server behind")
     options = parser.parse_args(arguments)
     first: dict[int, float] = {}
     for number, program in enumerate(options.program):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                found = instructions(program.absolute(), Path(folder))
+                found = instructions(program.absolute(), Path(folder), relay=options.relay)
             except Unusable as problem:
                 print(f"{program}: {problem}", file=sys.stderr)
                 return 1

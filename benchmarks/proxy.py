@@ -224,7 +224,7 @@ def _contenders(folder: Path, product: Product) -> Iterator[list[Contender]]:
     behind = Door(free_port(), "127.0.0.1", secrets.token_hex(16).encode())
     front = Door(free_port(), "127.0.0.2", secrets.token_hex(16).encode())
     relay, code = (Door(0, f"127.0.0.{number}", secrets.token_hex(16).encode()) for number in (21, 22))
-    more = _upstream(behind) + _client("password", relay) + _client("append", code)
+    more = upstream(behind) + client("password", relay) + client("append", code)
     for name in ("behind", "front", "sekisho"):
         (folder / name).mkdir(mode=0o700)
     with (
@@ -235,13 +235,13 @@ def _contenders(folder: Path, product: Product) -> Iterator[list[Contender]]:
         port = serving.doors["code"].port
         relay, code = (Door(port, one.source, one.secret) for one in (relay, code))
         yield [
-            Contender(PEER, proxy, front, _password, Customers(range(_CUSTOMERS))),
-            Contender(RELAY, serving.process, relay, _password, Customers(range(_CUSTOMERS))),
+            Contender(PEER, proxy, front, password, Customers(range(_CUSTOMERS))),
+            Contender(RELAY, serving.process, relay, password, Customers(range(_CUSTOMERS))),
             Contender(WITH_CODE, serving.process, code, _both, Customers(range(_CUSTOMERS))),
         ]
 
 
-def _password(number: int, step: int) -> Credential:
+def password(number: int, step: int) -> Credential:
     return Credential(tokens.contract_id(number), PASSWORD)
 
 
@@ -249,13 +249,15 @@ def _both(number: int, step: int) -> Credential:
     return Credential(tokens.contract_id(number), PASSWORD + tokens.code(tokens.seed(number), step))
 
 
-def _upstream(behind: Door) -> str:
+def upstream(behind: Door, timeout: float = 2.0) -> str:
+    """Settings: the server behind, which is waited for so many seconds."""
     return f"""
 [[upstreams]]
 name = "behind"
 servers = ["127.0.0.1:{behind.port}"]
 secret = "{behind.secret.decode()}"
 relay_attributes = ["Class"]
+timeout = {timeout}
 [[first_factors]]
 name = "behind"
 type = "radius"
@@ -263,7 +265,8 @@ upstream = "behind"
 """
 
 
-def _client(mode: str, door: Door) -> str:
+def client(mode: str, door: Door) -> str:
+    """Settings: a gateway at this address whose passwords are asked behind."""
     return f"""
 [[radius.clients]]
 name = "proxy-{mode}"
