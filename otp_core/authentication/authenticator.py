@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -67,6 +67,15 @@ class KeptAttributes(Protocol):
 
     def find(self, fingerprint: int) -> Mapping[str, object] | None:
         """What was kept; None for nothing."""
+
+
+class _Counted(NamedTuple):
+    """What the wrong passwords of an attempt are counted by, found out once. ``over_all``: the station whose failures
+    count over all customers; empty where the gateway names none, or itself."""
+
+    customer: str
+    station: str
+    over_all: str
 
 
 class Authenticator:
@@ -294,8 +303,9 @@ class Authenticator:
 
     async def _check_and_submit(self, attempt: Attempt, state: bytes | None, on_verdict: OnVerdict) -> None:
         """Throttle, first factor, queue. The throttle hears of the verdict, whatever it is."""
+        counted = self._counted(attempt)
         try:
-            if not await self._enter(attempt):
+            if not await self._enter(attempt, counted):
                 # Refused without a look at the password, so the answer tells nothing about it.
                 unseen = FirstFinding(right=False, reason=Finding.TOO_SOON)
                 self._submit(LoginRequest(attempt, Stage.FIRST_ROUND, unseen), on_verdict)
@@ -304,11 +314,11 @@ class Authenticator:
             on_verdict(Silence("a password waited longer in line than the gateway would", busy=True))
             return
         with contextlib.ExitStack() as entered:
-            entered.callback(self._leave, attempt)
+            entered.callback(self._leave, counted)
             try:
                 request = await self._checked(attempt, state)
             except BackendSilent as error:
-                self._not_looked_at(error, attempt)
+                self._not_looked_at(error, counted)
                 on_verdict(Silence(str(error), busy=isinstance(error, Overloaded)))
                 return
             except Exception:
@@ -321,24 +331,30 @@ class Authenticator:
             with until_verdict:
                 if isinstance(verdict, Challenge) and verdict.prompt is not None:
                     # Neither right nor wrong yet. Counted as right, it would forget the wrong answers before it.
-                    self._take_back(attempt)
+                    self._take_back(counted)
                 elif isinstance(verdict, Accept | Challenge):
                     # By the verdict, not by the password: otherwise the next delay would tell that it was right.
-                    self._passed(attempt)
+                    self._passed(counted)
             on_verdict(verdict)
 
         self._submit(request, deliver)
 
-    async def _enter(self, attempt: Attempt) -> bool:
+    def _counted(self, attempt: Attempt) -> _Counted:
+        """The gateway's own address counts over nobody: behind it are all of the bank's customers."""
+        station = station_of(attempt.calling_station_id)
+        over_all = "" if station == station_of(attempt.source) else station
+        return _Counted(self.counted_as(attempt), station or attempt.client, over_all)
+
+    async def _enter(self, attempt: Attempt, counted: _Counted) -> bool:
         """Wait until the throttles let this attempt through, the station's first. False and TimeoutError: see
         PasswordThrottle. Who is refused by the second one has not failed at the first."""
         loop, entered = asyncio.get_running_loop(), False
-        station = self._station_over_all(attempt)
+        station = counted.over_all
         if station and not await self._stations.enter("", station, attempt.deadline - loop.time()):
             return False
         try:
             max_wait = attempt.deadline - loop.time()
-            entered = await self._throttle.enter(self.counted_as(attempt), counted_station(attempt), max_wait)
+            entered = await self._throttle.enter(counted.customer, counted.station, max_wait)
         finally:
             if station and not entered:
                 self._stations.passed("", station)
@@ -353,31 +369,25 @@ class Authenticator:
         elsewhere = factor is not None and factor.one_reading
         return attempt.customer.casefold() if elsewhere else attempt.customer
 
-    def _leave(self, attempt: Attempt) -> None:
-        self._throttle.leave(self.counted_as(attempt), counted_station(attempt))
-        if station := self._station_over_all(attempt):
-            self._stations.leave("", station)
+    def _leave(self, counted: _Counted) -> None:
+        self._throttle.leave(counted.customer, counted.station)
+        if counted.over_all:
+            self._stations.leave("", counted.over_all)
 
-    def _not_looked_at(self, error: BackendSilent, attempt: Attempt) -> None:
+    def _not_looked_at(self, error: BackendSilent, counted: _Counted) -> None:
         """An outage is nobody's wrong password. What strangers bring about by asking too much still is."""
         if not isinstance(error, Overloaded):
-            self._take_back(attempt)
+            self._take_back(counted)
 
-    def _take_back(self, attempt: Attempt) -> None:
-        self._throttle.take_back(self.counted_as(attempt), counted_station(attempt))
-        if station := self._station_over_all(attempt):
-            self._stations.take_back("", station)
+    def _take_back(self, counted: _Counted) -> None:
+        self._throttle.take_back(counted.customer, counted.station)
+        if counted.over_all:
+            self._stations.take_back("", counted.over_all)
 
-    def _passed(self, attempt: Attempt) -> None:
-        self._throttle.passed(self.counted_as(attempt), counted_station(attempt))
-        if station := self._station_over_all(attempt):
-            self._stations.passed("", station)
-
-    def _station_over_all(self, attempt: Attempt) -> str:
-        """The station whose failures count over all customers. Empty where the gateway names none, or itself: behind
-        that address are all of the bank's customers."""
-        station = station_of(attempt.calling_station_id)
-        return "" if station == station_of(attempt.source) else station
+    def _passed(self, counted: _Counted) -> None:
+        self._throttle.passed(counted.customer, counted.station)
+        if counted.over_all:
+            self._stations.passed("", counted.over_all)
 
     async def _ask_first_factor(self, question: Question) -> FirstFinding | NextRound:
         """What the first factor of the attempt's policy found. Raises BackendSilent, also after the deadline."""
