@@ -14,7 +14,7 @@ from otp_core.settings import FirstFactorSettings
 
 FOLDERS = (Path("/etc/pam.d"), Path("/usr/lib/pam.d"))
 _OURS = "pam_sekisho.so"
-_INCLUDES = re.compile(r"^\s*(?:@include\s+|-?\w+\s+(?:include|substack)\s+)(\S+)", re.MULTILINE)
+_INCLUDES = re.compile(r"^[ \t]*(?:@include|-?\w+[ \t]+(?:include|substack))[ \t]+(\S+)", re.MULTILINE)
 _DEEPEST = 8
 
 

@@ -169,6 +169,7 @@ REASONS = frozenset(
         _("wrong code"),
         _("counter token that was not resynchronised since a restore"),
         _("the verifier wants the next code, too"),
+        _("the verifier asks a further question"),
         _("token locked, says its verifier"),
         _("token not enabled, says its verifier"),
         _("token unknown or not the customer's, says its verifier"),

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from otp_core.audit import Ids
-from otp_core.model import AuditRow, StoreProblem, StoreUnavailable
+from otp_core.model import AuditRow, StoreProblem, StoreStopped, StoreUnavailable
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
 from otp_core.store import search_terms
 from otp_core.store.acts import ActsJournal, complain
@@ -201,6 +201,8 @@ def initialise(
                 Work(connection, ids).put_meta(KEY_CHECK, sealer.key_check())
     except OSError as error:
         raise StoreProblem(f"cannot create the store {database.place}: {error.strerror}") from None
+    except StoreStopped:
+        raise
     except StoreUnavailable as error:
         raise StoreProblem(str(error)) from None
     say(f"{'checked' if existed else 'created'} the store {database.place}")

@@ -75,7 +75,12 @@ def report(
 
 @app.command("forget")
 def forget(ctx: typer.Context, client: ClientName) -> None:
-    """Take out what was compared of a client: when it has been moved, or to begin anew."""
+    """Take out what was compared of a client: when it has been moved, or to begin anew.
+
+    \b
+    Example:
+      sekisho shadow forget --client vpn-gateway
+    """
     context: CliContext = ctx.obj
     from otp_core.store.shadow_logins import forget_client
 

@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.Column("linked_at", BIG, nullable=False),
         sa.Column("used_at", BIG, server_default=sa.text("0"), nullable=False),
         sa.Column("asked_at", BIG, nullable=False, comment="when the last request that the provider answered was made"),
-        sa.ForeignKeyConstraint(["staff_key"], ["staff.key"], name=op.f("fk_sign_on_staff_key_staff")),
+        sa.ForeignKeyConstraint(["staff_key"], ["staff.key"], name=op.f("fk_sign_on_staff_key")),
         sa.PrimaryKeyConstraint("staff_key", name=op.f("pk_sign_on")),
         sa.UniqueConstraint("issuer", "subject", name=op.f("uq_sign_on_issuer_subject")),
     )
