@@ -122,6 +122,21 @@ def _import_facts(about: About) -> list[Fact]:
     return facts + ([Fact(_("Verifier"), asked["verifier"])] if asked["verifier"] else [])
 
 
+def _retirement_facts(about: About) -> list[Fact]:
+    asked = about.payload
+    facts = [
+        Fact(_("Available tokens"), f"{asked['number']:,}"),
+        Fact(_("Tokens, from - to"), str(asked["name"])),
+        Fact(_("First ones"), ", ".join(asked["names"])),
+    ]
+    asked_from = [
+        Fact(_("Token IDs from"), str(asked["first"])),
+        Fact(_("to, with all that begin so"), str(asked["last"])),
+        Fact(_("Verifier"), str(asked["verifier"])),
+    ]
+    return facts + [fact for fact in asked_from if fact.value]
+
+
 _STAFF_TITLES = {
     StaffDo.ADD: _("Add %(name)s to the staff"),
     StaffDo.ROLE: _("Change the role of %(name)s"),
@@ -158,5 +173,15 @@ REQUEST_PAGES: Mapping[str, RequestPage] = {
         _("The file is looked at once more, and then imported. Its page shows how far it is."),
         lambda done, _customer: Outcome(f"/imports/{done.made}", Notice("import-begun")),
         (Event.IMPORT_BEGUN,),
+    ),
+    "bulk": RequestPage(
+        lambda about: Said(_("Retire %(number)s tokens"), {"number": f"{about.payload['number']:,}"}),
+        _retirement_facts,
+        _(
+            "The tokens are never accepted again. Those that were bound meanwhile are left as they are. This cannot be "
+            "undone."
+        ),
+        lambda done, _customer: Outcome(f"/imports/{done.made}", Notice("retirement-begun")),
+        (Event.RETIREMENT_BEGUN,),
     ),
 }

@@ -18,13 +18,14 @@ from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page, Upload
 from admin_web.console.settings import ConsoleSettings
 from otp_core.accounts import Act, Refused
-from otp_core.accounts.file_imports import ACTS, FileChoices, ask_for_import
+from otp_core.accounts.file_imports import UPLOADED, FileChoices, ask_for_import
+from otp_core.accounts.retirements import ask_for_retirement, span_of
 from otp_core.doors import Services
 from otp_core.imports.task import ImportTask
 from otp_core.model import Encoding, SeedForm
 from otp_core.store.approvals import approval_of
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.file_imports import WORKED_ON, FileImport, file_import_of, file_imports
+from otp_core.store.file_imports import RETIREMENT, WORKED_ON, FileImport, file_import_of, file_imports
 from otp_core.store.retry import retry_while_busy
 from otp_core.unseen import with_numbers
 from otp_core.verifier import LOCAL_VERIFIER
@@ -54,7 +55,7 @@ class ImportPages:
     def routes(self) -> list[Page | Form | Upload]:
         """The pages and forms."""
         found: list[Page | Form | Upload] = [Page("/imports", Act.USE_CONSOLE, self.list_)]
-        for kind, act in ACTS.items():
+        for kind, act in UPLOADED.items():
             path = f"/imports/{kind}"
             found.append(Page(path, act, partial(self.ask, kind)))
             found.append(Upload(path, act, partial(self.take, kind), self._most))
@@ -115,7 +116,7 @@ class ImportPages:
             key = await asyncio.to_thread(keep)
         except Refused as refused:
             return Outcome(page, Notice(MESSAGE_OF_REFUSAL[refused.refusal]), kept)
-        self._wake()
+        self.wake()
         return Outcome(f"/imports/{key}", Notice("import-kept"))
 
     def _choices(self, call: Call) -> FileChoices:
@@ -136,35 +137,39 @@ class ImportPages:
         """One file: what was found, the decision, how far it is. Raises HTTPNotFound."""
         found = await self._found(call)
         request = None if found.approval_key is None else await self._queries.run(approval_of, found.approval_key)
+        retires = found.what == RETIREMENT
         response = self._renderer.render(
             call.request,
-            "import.html",
+            "retirement.html" if retires else "import.html",
             call.session,
+            span=span_of(found) if retires else None,
             one=found,
             facts=found.facts,
             asked=request,
             share=_share(found),
             own=found.asked_by == call.session.staff.name,
-            alone="import" not in self._settings().approvals,
+            alone=_decided_as(found) not in self._settings().approvals,
         )
         if found.state in WORKED_ON:
             response.headers["Refresh"] = f"{REFRESH_SECONDS};url={call.request.path}"
         return response
 
     async def begin(self, call: Call) -> Outcome:
-        """Import the file, or ask somebody else to approve it, as the settings have it."""
+        """Import the file, or retire the tokens of the list, or ask somebody else to approve it, as the settings have
+        it."""
         key, page = call.number("file"), call.request.path.rpartition("/")[0]
         found = await self._found(call)
         principal = call.principal(found.reason)
+        ask = ask_for_retirement if found.what == RETIREMENT else ask_for_import
         try:
-            if "import" in self._settings().approvals:
-                await retry_while_busy(lambda: ask_for_import(self._desk, key, principal))
+            if _decided_as(found) in self._settings().approvals:
+                await retry_while_busy(lambda: ask(self._desk, key, principal))
                 return Outcome(page, Notice("import-asked"))
             await retry_while_busy(lambda: self._desk.file_imports.begin(key, principal))
         except Refused as refused:
             return Outcome(page, Notice(MESSAGE_OF_REFUSAL[refused.refusal]))
-        self._wake()
-        return Outcome(page, Notice("import-begun"))
+        self.wake()
+        return Outcome(page, Notice("retirement-begun" if found.what == RETIREMENT else "import-begun"))
 
     async def withdraw(self, call: Call) -> Outcome:
         """Delete the file."""
@@ -174,9 +179,11 @@ class ImportPages:
             await retry_while_busy(lambda: self._desk.file_imports.withdraw(key, principal))
         except Refused as refused:
             return Outcome(page, Notice(MESSAGE_OF_REFUSAL[refused.refusal]))
-        return Outcome(page, Notice("import-withdrawn"))
+        found = await self._found(call)
+        return Outcome(page, Notice("retirement-withdrawn" if found.what == RETIREMENT else "import-withdrawn"))
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """There is a file to work on."""
         if self._task is not None:
             self._task.wake()
 
@@ -186,6 +193,11 @@ class ImportPages:
         if found is None:
             raise web.HTTPNotFound
         return found
+
+
+def _decided_as(found: FileImport) -> str:
+    """Which of ``console.approvals`` it is."""
+    return "bulk" if found.what == RETIREMENT else "import"
 
 
 def _share(found: FileImport) -> int:

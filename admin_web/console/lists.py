@@ -10,11 +10,13 @@ from aiohttp import web
 
 from admin_web.console.audit_export import MOST_ROWS, audit_file
 from admin_web.console.rendering import ConsoleRenderer
+from admin_web.console.retirements import SPAN_FIELDS, span_asked, span_query
 from admin_web.console.routes import LARGEST_ID, Call, Page
 from admin_web.console.settings import ConsoleSettings
 from admin_web.console.words import EVENTS
-from otp_core.accounts import Act, Looks
+from otp_core.accounts import Act
 from otp_core.audit import id_at
+from otp_core.doors import Services
 from otp_core.model import TokenState
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import zone
@@ -33,12 +35,13 @@ class ListPages:
 
     def __init__(
         self,
+        services: Services,
         queries: AsyncQueries,
         renderer: ConsoleRenderer,
         settings: Callable[[], ConsoleSettings],
-        looks: Looks,
     ) -> None:
-        self._queries, self._renderer, self._settings, self._looks = queries, renderer, settings, looks
+        self._queries, self._renderer, self._settings = queries, renderer, settings
+        self._looks, self._verifiers = services.desk.looks, services.import_rules.verifiers
 
     def routes(self) -> list[Page]:
         """The pages."""
@@ -110,10 +113,11 @@ class ListPages:
 
     async def tokens(self, call: Call) -> web.Response:
         """The inventory in the order of token IDs."""
-        query = {name: call.request.query.get(name, "")[:_LONGEST] for name in ("state", "from", "after")}
+        query = {name: call.request.query.get(name, "")[:_LONGEST] for name in ("state", "after", *SPAN_FIELDS)}
+        span = span_asked(query, self._verifiers)
         state, drifting = query["state"] if query["state"] in tuple(TokenState) else None, query["state"] == DRIFTING
-        start = normalise_token_id(query["after"]) or _just_before(normalise_token_id(query["from"]))
-        rows = await self._queries.run(tokens, after=start, limit=PAGE_ROWS + 1, state=state, drifting=drifting)
+        start, limit = normalise_token_id(query["after"]), PAGE_ROWS + 1
+        rows = await self._queries.run(tokens, after=start, limit=limit, state=state, drifting=drifting, span=span)
         keys = await self._queries.run(keys_of, {one.contract_id for one in rows if one.contract_id})
         return self._renderer.render(
             call.request,
@@ -124,10 +128,8 @@ class ListPages:
             keys=keys,
             token_keys=await self._queries.run(keys_of_tokens, [one.token_id for one in rows]),
             asked=query,
+            span=span,
+            span_query=span_query(span),
+            verifiers=self._verifiers,
             numbers=await self._queries.run(numbers_of_tokens),
         )
-
-
-def _just_before(token_id: str) -> str:
-    """A text that sorts before this token ID and behind every one that is smaller."""
-    return f"{token_id[:-1]}{chr(ord(token_id[-1]) - 1)}\U0010ffff" if token_id else ""

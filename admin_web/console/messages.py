@@ -166,6 +166,12 @@ MESSAGES: dict[str, Message] = {
     "import-begun": Message(_("The import has begun. You may leave this page."), error=False),
     "import-asked": Message(_("Asked for: now another person has to approve it."), error=False),
     "import-withdrawn": Message(_("The file was deleted. Nothing was imported."), error=False),
+    # Tokens of a list
+    "list-unbounded": Message(_("Say which tokens: show a part of the list first, by the beginning of their IDs.")),
+    "list-changed": Message(_("Other tokens are available now. Look at the list once more, and send it again.")),
+    "list-empty": Message(_("No token of this list is available.")),
+    "retirement-begun": Message(_("The tokens are being retired. You may leave this page."), error=False),
+    "retirement-withdrawn": Message(_("The list was given up. No token was retired."), error=False),
     # Refusals by the desk
     "not-now": Message(_("Not possible now: the state has changed meanwhile, or this was done already.")),
     "not-permitted": Message(_("You may not do this. If you asked for it, another person has to decide.")),

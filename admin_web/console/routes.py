@@ -34,10 +34,11 @@ DANGEROUS = frozenset(
         Act.MANAGE_API_KEYS,
         Act.IMPORT_CUSTOMERS,
         Act.IMPORT_TOKENS,
+        Act.RETIRE_TOKENS,
     }
 )
-"""Acts that open an account to somebody, or take a protection away: also the address that notices go to, and an import,
-which binds tokens without a code."""
+"""Acts that open an account to somebody, or take a protection away: also the address that notices go to, an import,
+which binds tokens without a code, and what retires many tokens at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from admin_web.console.oidc.pages import SignOnPages
 from admin_web.console.own import OwnPages
 from admin_web.console.passkeys import LONGEST_ANSWER, Passkeys
 from admin_web.console.rendering import ConsoleRenderer
+from admin_web.console.retirements import RetirementPages
 from admin_web.console.routes import Form, Open, Page, Route, Upload
 from admin_web.console.sessions import StaffSessions
 from admin_web.console.settings import ConsoleSettings
@@ -70,11 +71,12 @@ class ConsoleSite:
         self._new_token = NewTokenPages(services, queries, self._renderer, settings)
         self._edit = EditPages(services, queries, self._renderer)
         self._approvals = ApprovalPages(services, queries, self._renderer)
-        self._lists = ListPages(queries, self._renderer, settings, services.desk.looks)
+        self._lists = ListPages(services, queries, self._renderer, settings)
         self._dashboard = DashboardPages(queries, self._renderer, settings)
         self._token_search = TokenSearchPages(services, queries, self._renderer)
         self._tokens = TokenPages(services, queries, self._renderer)
         self._imports = ImportPages(services, queries, self._renderer, settings)
+        self._retirements = RetirementPages(services, queries, self._renderer, settings, self._imports.wake)
         self._clients = ClientPages(queries, self._renderer, settings)
         self._forecasts = ForecastPages(services, queries, self._renderer, settings)
         self._shadow = ShadowPages(queries, self._renderer, settings, services.desk.looks)
@@ -93,6 +95,7 @@ class ConsoleSite:
             *self._approvals.routes(),
             *self._lists.routes(),
             *self._token_search.routes(),
+            *self._retirements.routes(),
             *self._tokens.routes(),
             *self._imports.routes(),
             *self._clients.routes(),

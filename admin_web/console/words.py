@@ -62,6 +62,18 @@ FILE_STATES = {
     "stopped": _("stopped"),
     "withdrawn": _("deleted, nothing was imported"),
 }
+_LIST_STATES = {
+    "writing": _("is being retired"),
+    "done": _("retired"),
+    "withdrawn": _("given up, no token was retired"),
+}
+"""Of a list of tokens to be retired, where it is not as of a file."""
+
+_FILES = {
+    "customers": _("Customers"),
+    "tokens": _("Tokens"),
+    "retirement": _("Tokens to be retired"),
+}
 _MISSED = {
     ("step", "late"): _("correct code, %(number)s steps late"),
     ("step", "early"): _("correct code, %(number)s steps early"),
@@ -133,6 +145,9 @@ EVENTS = {
     "import.begun": _("import begun"),
     "import.ended": _("import ended"),
     "import.withdrawn": _("import withdrawn"),
+    "retirement.begun": _("retirement of a list of tokens begun"),
+    "retirement.ended": _("retirement of a list of tokens ended"),
+    "retirement.withdrawn": _("retirement of a list of tokens given up"),
     "api-key.created": _("API key made"),
     "api-key.revoked": _("API key revoked"),
     "seals.begun": _("seals begun"),
@@ -284,9 +299,14 @@ class Words:
         """The reason of an audit row."""
         return self._translate(reason) if reason in REASONS else reason
 
-    def file(self, state: str) -> str:
-        """Where a file to be imported has got to."""
-        return self._translate(FILE_STATES[state])
+    def file(self, state: str, what: str = "") -> str:
+        """Where a file to be imported, or a list of tokens to be retired, has got to."""
+        states = {**FILE_STATES, **_LIST_STATES} if what == "retirement" else FILE_STATES
+        return self._translate(states[state])
+
+    def file_of(self, what: str) -> str:
+        """What a file has in it."""
+        return self._translate(_FILES[what])
 
     def stranger(self, cause: str) -> str:
         """Why a datagram was no client's."""

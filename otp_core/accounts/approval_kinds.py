@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from otp_core.accounts import api_key_changes, staff_changes
+from otp_core.accounts import api_key_changes, retirements, staff_changes
 from otp_core.accounts.file_imports import carry_out_import, file_seen, import_words
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal
@@ -38,6 +38,7 @@ class Subject(StrEnum):
     STAFF = "member of staff"
     API_KEY = "API key"
     FILE = "file"
+    TOKENS = "list of tokens"
     NONE = "none"
 
 
@@ -114,4 +115,6 @@ API_KEY = ApprovalKind(
 IMPORT = ApprovalKind("import", Act.IMPORT_TOKENS, Subject.FILE, file_seen, carry_out_import, import_words)
 """The desk asks again whether whoever it is may import a file of its kind."""
 
-KINDS: Mapping[str, ApprovalKind] = {one.name: one for one in (PERMIT_REISSUE, STAFF, API_KEY, IMPORT)}
+BULK = ApprovalKind("bulk", Act.RETIRE_TOKENS, Subject.TOKENS, retirements.seen, carry_out_import, retirements.words)
+
+KINDS: Mapping[str, ApprovalKind] = {one.name: one for one in (PERMIT_REISSUE, STAFF, API_KEY, IMPORT, BULK)}

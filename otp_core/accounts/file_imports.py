@@ -11,10 +11,10 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
@@ -25,7 +25,7 @@ from otp_core.audit import Event
 from otp_core.sealing import KeyProblem, Sealer
 from otp_core.store import file_imports as statements
 from otp_core.store.approvals import withdraw_open
-from otp_core.store.file_imports import FileImport, FileState
+from otp_core.store.file_imports import RETIREMENT, FileImport, FileState
 from otp_core.store.retry import wait_while_busy
 from otp_core.store.staff import staff_record
 from otp_core.store.unit_of_work import Work
@@ -50,8 +50,29 @@ PIECE = 256 * 1024
 _PAUSE = 0.005
 _PIECES_AT_ONCE = 20
 
-ACTS: Mapping[str, Act] = {"customers": Act.IMPORT_CUSTOMERS, "tokens": Act.IMPORT_TOKENS}
-"""What whoever imports a file of this kind has to be permitted."""
+UPLOADED: Mapping[str, Act] = {"customers": Act.IMPORT_CUSTOMERS, "tokens": Act.IMPORT_TOKENS}
+ACTS: Mapping[str, Act] = {**UPLOADED, RETIREMENT: Act.RETIRE_TOKENS}
+"""What whoever imports a file of this kind, or has a list of tokens retired, has to be permitted."""
+
+
+class _Steps(NamedTuple):
+    """What the audit trail calls the steps of a file. ``noun``: of what is counted; ``of``: what it is to the acts of
+    its rows."""
+
+    kept: Event | None
+    begun: Event
+    ended: Event
+    withdrawn: Event
+    noun: str
+    of: str
+
+
+_IMPORT = _Steps(
+    Event.IMPORT_KEPT, Event.IMPORT_BEGUN, Event.IMPORT_ENDED, Event.IMPORT_WITHDRAWN, noun="rows", of="file"
+)
+_RETIREMENT = _Steps(
+    None, Event.RETIREMENT_BEGUN, Event.RETIREMENT_ENDED, Event.RETIREMENT_WITHDRAWN, noun="tokens", of="tokens"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +93,34 @@ class FileChoices:
         return json.dumps(asdict(self), sort_keys=True)
 
 
+class Choices(Protocol):
+    """How a file is read. ``text``: as the store keeps it."""
+
+    @property
+    def text(self) -> str:
+        """JSON."""
+
+
 class FileImportService:
     """The steps of a file. Every one may raise Refused."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def keep(self, kind: str, name: str, choices: FileChoices, file: BinaryIO, principal: Principal) -> int:
-        """Take a file in, sealed and in pieces, to be checked next; its number. May be slow: for a thread. Raises
-        StoreUnavailable; then nothing of it is left after a while."""
-        key = wait_while_busy(lambda: self._receive(kind, name, choices, principal))
+    def keep(
+        self,
+        what: str,
+        name: str,
+        choices: Choices,
+        file: BinaryIO,
+        principal: Principal,
+        facts: Mapping[str, object] | None = None,
+    ) -> int:
+        """Take a file in, sealed and in pieces, to be checked next; its number. ``what``: of ACTS; ``facts``: what its
+        check would find, of one that needs none. May be slow: for a thread. Raises StoreUnavailable; then nothing of it
+        is left after a while."""
+        kind = "tokens" if what == RETIREMENT else what
+        key = wait_while_busy(lambda: self._receive(what, kind, name, choices, principal))
         store, whole, size, number = self._transactions.store, hashlib.sha256(), 0, 0
         file.seek(0)
         while piece := file.read(PIECE):
@@ -92,7 +131,7 @@ class FileImportService:
             number += 1
             time.sleep(_PAUSE)
         digest = _digest(store.sealer, kind, choices.text, whole.digest())
-        wait_while_busy(lambda: self._received(key, size, digest, principal))
+        wait_while_busy(lambda: self._received(key, size, digest, principal, facts))
         return key
 
     def _add_piece(self, key: int, number: int, sealed: bytes) -> None:
@@ -100,8 +139,8 @@ class FileImportService:
             statements.add_piece(work.connection, key, number, sealed)
 
     @rerun_on_conflict
-    def _receive(self, kind: str, name: str, choices: FileChoices, principal: Principal) -> int:
-        with self._transactions.act(ACTS[kind], principal) as work:
+    def _receive(self, what: str, kind: str, name: str, choices: Choices, principal: Principal) -> int:
+        with self._transactions.act(ACTS[what], principal) as work:
             if statements.count_kept(work.connection) >= MOST_KEPT:
                 raise Refused(Refusal.TOO_MANY, f"{MOST_KEPT} files wait: decide about them first")
             record = staff_record(work.connection, principal.name)
@@ -125,28 +164,30 @@ class FileImportService:
             return key
 
     @rerun_on_conflict
-    def _received(self, key: int, size: int, digest: bytes, principal: Principal) -> None:
-        found = self._found(key)
-        with self._transactions.act(ACTS[found.kind], principal) as work:
+    def _received(
+        self, key: int, size: int, digest: bytes, principal: Principal, facts: Mapping[str, object] | None
+    ) -> None:
+        found, after = self._found(key), FileState.CHECKING if facts is None else FileState.CHECKED
+        with self._transactions.act(ACTS[found.what], principal) as work:
             changed = {"size": size, "digest": digest, "changed_at": self._transactions.stamp()}
-            if not statements.move_file_import(
-                work.connection, key, FileState.RECEIVING, FileState.CHECKING, **changed
-            ):
+            known = {} if facts is None else {"found": json.dumps(facts, ensure_ascii=False)}
+            if not statements.move_file_import(work.connection, key, FileState.RECEIVING, after, **changed, **known):
                 raise Refused(Refusal.NOT_NOW, "it took too long to receive")
-            detail = f"{found.kind}, {size:,} octets"
-            self._transactions.record_named(work, Event.IMPORT_KEPT, principal, found.file_name, detail)
+            event, detail = _steps(found).kept, f"{found.kind}, {size:,} octets"
+            if event is not None:
+                self._transactions.record_named(work, event, principal, found.file_name, detail)
 
     @rerun_on_conflict
     def begin(self, key: int, principal: Principal) -> None:
         """Have a checked file written, where nobody else has to approve it: by whoever has brought it."""
         found = self._found(key)
-        with self._transactions.act(ACTS[found.kind], principal) as work:
+        with self._transactions.act(ACTS[found.what], principal) as work:
             self._begin(work, found, principal, None)
 
     def begin_approved(self, about: About, by: Principal) -> int:
         """The same, as the act of an approved request, in its transaction; its number."""
         found = self._found(int(about.subject))
-        with self._transactions.act(ACTS[found.kind], by) as work:
+        with self._transactions.act(ACTS[found.what], by) as work:
             if found.digest.hex() != about.payload.get("digest"):
                 raise Refused(Refusal.NOT_NOW, "it is not the file that was asked for")
             self._begin(work, found, by, by.reason.rpartition("; approved by ")[2])
@@ -159,7 +200,7 @@ class FileImportService:
             raise Refused(Refusal.NOT_NOW, "it is not waiting to be decided, or was asked for already")
         if found.asked_by != principal.name:
             raise Refused(Refusal.NOT_PERMITTED, "only whoever has brought the file may do this")
-        self._transactions.check_may(principal, ACTS[found.kind])
+        self._transactions.check_may(principal, ACTS[found.what])
         return found
 
     def _begin(self, work: Work, found: FileImport, principal: Principal, approved_by: str | None) -> None:
@@ -172,21 +213,22 @@ class FileImportService:
         ):
             raise Refused(Refusal.NOT_NOW, "it is not waiting to be decided any more")
         facts = found.facts
-        detail = f"{found.kind}, {facts['rows'] - facts['skipped']:,} rows"
-        self._transactions.record_named(work, Event.IMPORT_BEGUN, principal, found.file_name, detail)
+        steps = _steps(found)
+        detail = f"{found.what}, {facts['rows'] - facts['skipped']:,} {steps.noun}"
+        self._transactions.record_named(work, steps.begun, principal, found.file_name, detail)
 
     @rerun_on_conflict
     def withdraw(self, key: int, principal: Principal) -> None:
         """Give a file up that waits to be decided: by whoever has brought it. What was asked about it is withdrawn."""
         found = self._found(key)
-        with self._transactions.act(ACTS[found.kind], principal) as work:
+        with self._transactions.act(ACTS[found.what], principal) as work:
             if found.asked_by != principal.name:
                 raise Refused(Refusal.NOT_PERMITTED, "only whoever has brought the file may do this")
             if not self._give_up(work, found.key, FileState.CHECKED, "withdrawn"):
                 raise Refused(Refusal.NOT_NOW, "it is not waiting to be decided any more")
             if found.approval_key is not None:
                 withdraw_open(work.connection, found.approval_key)
-            self._transactions.record_named(work, Event.IMPORT_WITHDRAWN, principal, found.file_name, found.kind)
+            self._transactions.record_named(work, _steps(found).withdrawn, principal, found.file_name, found.what)
         self.tidy()
 
     def sweep(self) -> bool:
@@ -240,8 +282,9 @@ class FileImportService:
         if record is None or record.disabled_at is not None:
             raise Refused(Refusal.NOT_PERMITTED, f"{found.asked_by} is no member of staff any more")
         approved = f"; approved by {found.approved_by}" if found.approved_by else ""
-        principal = staff_principal(record, found.source, f"file {found.file_name}: {found.reason}{approved}")
-        self._transactions.check_may(principal, ACTS[found.kind])
+        reason = f"{_steps(found).of} {found.file_name}: {found.reason}{approved}"
+        principal = staff_principal(record, found.source, reason)
+        self._transactions.check_may(principal, ACTS[found.what])
         return principal
 
     def end(
@@ -271,8 +314,9 @@ class FileImportService:
             principal = Principal(
                 "sekisho", PrincipalKind.SYSTEM, found.source, f"for {found.asked_by}: {found.reason}"
             )
-            detail = f"{found.kind}, {written:,} rows{'' if why is None else f', stopped: {why}'}"
-            self._transactions.record_named(work, Event.IMPORT_ENDED, principal, found.file_name, detail)
+            steps, stopped = _steps(found), "" if why is None else f", stopped: {why}"
+            detail = f"{found.what}, {written:,} {steps.noun}{stopped}"
+            self._transactions.record_named(work, steps.ended, principal, found.file_name, detail)
 
     def _found(self, key: int) -> FileImport:
         with self._transactions.store.read() as connection:
@@ -282,14 +326,24 @@ class FileImportService:
         return found
 
 
-def ask_for_import(desk: Desk, key: int, principal: Principal) -> int:
-    """Ask another person to approve a checked file; the number of the request. Raises Refused, and StoreBusy as
-    ``Desk.together`` does."""
+def _steps(found: FileImport) -> _Steps:
+    return _RETIREMENT if found.what == RETIREMENT else _IMPORT
+
+
+def ask_for_import(
+    desk: Desk,
+    key: int,
+    principal: Principal,
+    act: str = "import",
+    payload_of: Callable[[FileImport], Mapping[str, object]] | None = None,
+) -> int:
+    """Ask another person to approve a checked file, as this kind of act; the number of the request. Raises Refused, and
+    StoreBusy as ``Desk.together`` does."""
     refused: Refused | None = None
     with desk.together() as (joined, work):
         try:
             found = joined.file_imports.decidable(work, key, principal)
-            number = joined.approvals.ask("import", str(key), principal, _payload(found))
+            number = joined.approvals.ask(act, str(key), principal, (payload_of or _payload)(found))
             statements.set_approval(work.connection, key, number)
         except Refused as error:
             refused = error
@@ -314,10 +368,15 @@ def _payload(found: FileImport) -> Mapping[str, object]:
 
 def file_seen(work: Work, about: About) -> str:
     """What has to be as it was when an import was asked for: the file, how it is read, and that it waits."""
+    return waiting_file(work, about).digest.hex()
+
+
+def waiting_file(work: Work, about: About) -> FileImport:
+    """The file that a request is about. Raises Refused if it does not wait to be decided."""
     found = statements.file_import_of(work.connection, int(about.subject))
     if found is None or found.state != FileState.CHECKED or found.asked_by != about.asked_by:
         raise Refused(Refusal.NOT_NOW, "the file does not wait to be decided any more")
-    return found.digest.hex()
+    return found
 
 
 def carry_out_import(desk: Desk, about: About, by: Principal) -> object:

@@ -26,6 +26,7 @@ class Act(StrEnum):
     IMPORT_TOKENS = "import tokens"
     ISSUE_TOKEN = "issue a token"
     RETIRE_TOKEN = "retire a token"
+    RETIRE_TOKENS = "retire the tokens of a list"
     FIND_TOKEN = "find a token by two codes"
     ENROL = "enrol"
     SUSPEND = "suspend"
@@ -82,7 +83,7 @@ _OPERATOR = _AUDITOR | {
     Act.END_SESSIONS_OF,
     Act.ASK_APPROVAL,
 }
-_SUPERVISOR = _OPERATOR | {Act.APPROVE, Act.IMPORT_CUSTOMERS, Act.IMPORT_TOKENS}
+_SUPERVISOR = _OPERATOR | {Act.APPROVE, Act.IMPORT_CUSTOMERS, Act.IMPORT_TOKENS, Act.RETIRE_TOKENS}
 _ADMINISTRATOR = _SUPERVISOR | {Act.MANAGE_STAFF, Act.MANAGE_API_KEYS}
 
 TABLE: Table = {

@@ -19,7 +19,7 @@ from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event, ms_of
 from otp_core.model import NEVER, Kind, TokenSpec, TokenState
 from otp_core.otp import normalise_token_id
-from otp_core.store.unit_of_work import NewToken, Work
+from otp_core.store.unit_of_work import NewToken, TokenRecord, Work
 
 TOKEN_ID_PREFIX = "SKSO"
 
@@ -84,8 +84,24 @@ class TokenService:
                     Refusal.NOT_NOW,
                     f"it is bound to {work.holder(token.key)}: change the device or report it lost instead",
                 )
-            self._transactions.move_token(work, token, TokenMove.RETIRE)
-            return self._transactions.record(work, Event.TOKEN_RETIRED, principal, None, token_id)
+            return self._retire(work, token, principal)
+
+    @rerun_on_conflict
+    def retire_available(self, token_ids: Sequence[str], principal: Principal) -> int:
+        """The same with those of a list that are available now; how many. One that was bound, lost or retired meanwhile
+        is left as it is."""
+        retired = 0
+        with self._transactions.act(Act.RETIRE_TOKENS, principal) as work:
+            for token_id in token_ids:
+                token = work.token(token_id)
+                if token is not None and token.state == TokenState.AVAILABLE:
+                    self._retire(work, token, principal)
+                    retired += 1
+        return retired
+
+    def _retire(self, work: Work, token: TokenRecord, principal: Principal) -> Receipt:
+        self._transactions.move_token(work, token, TokenMove.RETIRE)
+        return self._transactions.record(work, Event.TOKEN_RETIRED, principal, None, token.token_id)
 
     def issue_in(self, work: Work, principal: Principal, spec: TokenSpec, issuer: str) -> IssuedToken:
         """Issue a token in a transaction that another service has opened."""

@@ -1,5 +1,5 @@
-"""Checks and writes the files that staff has brought, beside the doors: in a thread, a chunk at a time, one file after
-another. Several may run on one store, each file with one of them.
+"""Checks and writes the files that staff has brought, and retires lists of tokens, beside the doors: in a thread, a
+chunk at a time, one file after another. Several may run on one store, each file with one of them.
 
 A chunk and the note of how far the file is are one transaction. So a task that was killed is gone on with by the next
 one where it was, and no row is written twice. Whoever works on a file has claimed it for a while; if that was taken by
@@ -24,12 +24,13 @@ from otp_core.accounts.file_imports import FileChoices
 from otp_core.audit import ms_of
 from otp_core.imports.encodings import foreign_form
 from otp_core.imports.importers import CustomerImporter, ElsewhereImporter, Importer, ImportRules, TokenImporter
+from otp_core.imports.retirement import TokenRetirer
 from otp_core.imports.run import ImportReport, Source, check_file, chunks_to_write
 from otp_core.imports.table import RowProblem
 from otp_core.model import Encoding, SeedForm, StoreUnavailable
 from otp_core.sealing import KeyProblem
 from otp_core.store import file_imports as statements
-from otp_core.store.file_imports import FileImport, FileState
+from otp_core.store.file_imports import RETIREMENT, FileImport, FileState
 from otp_core.store.retry import wait_while_busy
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import Work
@@ -158,6 +159,8 @@ class Run:
                 self._write(importer, file)
 
     def _importer(self, principal: Principal) -> Importer[Any]:
+        if self._found.what == RETIREMENT:
+            return TokenRetirer(principal)
         choices = FileChoices(**json.loads(self._found.choices))
         store, skip = self._store, choices.skip_existing
         if self._found.kind == "customers":

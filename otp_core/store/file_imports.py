@@ -1,4 +1,5 @@
-"""Files that staff imports on the console: what is known of each, and its sealed pieces. Statements only; times are ms
+"""Files that staff imports on the console, and lists of tokens to be retired: what is known of each, and its sealed
+pieces. Statements only; times are ms
 since the epoch.
 """
 
@@ -44,6 +45,11 @@ _NOTHING_FOUND: Mapping[str, Any] = {
 }
 
 
+RETIREMENT, RETIRES = "retirement", "retires"
+"""A list of tokens to be retired, which the console made itself, and what says so in its choices: its kind in the store
+is that of the tokens in it."""
+
+
 class FileImport(NamedTuple):
     """A file. ``kind``: "customers" or "tokens"; ``choices``: how it is read, JSON; ``digest``: keyed; ``found``: what
     the check has found, JSON; ``done``: octets that were checked or rows that were written, as the state says;
@@ -73,6 +79,11 @@ class FileImport(NamedTuple):
     def asked_at(self) -> int:
         """When it was uploaded."""
         return ms_of(self.key)
+
+    @property
+    def what(self) -> str:
+        """What is done with it: "customers" or "tokens" are imported, or RETIREMENT."""
+        return RETIREMENT if RETIRES in json.loads(self.choices) else self.kind
 
     @property
     def facts(self) -> Mapping[str, Any]:

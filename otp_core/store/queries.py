@@ -27,7 +27,7 @@ from otp_core.store.schema import (
     token,
     unclaimed_token,
 )
-from otp_core.store.search_terms import begins, keys_matching
+from otp_core.store.search_terms import begins, keys_matching, within
 
 
 class CustomerLine(NamedTuple):
@@ -62,6 +62,18 @@ class TokenLine(NamedTuple):
     drift: int
     last_at: int
     verifier: str
+
+
+class TokenSpan(NamedTuple):
+    """Some of the inventory, as staff asks for it: token IDs (normalised) from ``first`` to ``last``, with all that
+    begin as ``last``; ``verifier``: who knows their codes. Empty: any."""
+
+    first: str = ""
+    last: str = ""
+    verifier: str = ""
+
+
+ALL_TOKENS = TokenSpan()
 
 
 class TokenElsewhere(NamedTuple):
@@ -159,10 +171,12 @@ def tokens(
     search: str = "",
     state: str | None = None,
     drifting: bool = False,
+    span: TokenSpan = ALL_TOKENS,
 ) -> list[TokenLine]:
     """A page in the order of token IDs, of those after ``after``. ``search``: how a token ID begins, as it is typed;
-    ``state``: a TokenState; ``drifting``: those whose clock is three steps off or more."""
-    query = _token_lines().where(token.c.token_id > after)
+    ``state``: a TokenState; ``drifting``: those whose clock is three steps off or more; ``span``:
+    those in it."""
+    query = _token_lines().where(token.c.token_id > after, *_in_span(span))
     if search:
         beginning = normalise_token_id(search)
         query = query.where(begins(token.c.token_id, beginning) if beginning else false())
@@ -171,6 +185,17 @@ def tokens(
     if drifting:
         query = query.where(DRIFTS)
     return [TokenLine(*row) for row in connection.execute(query.order_by(token.c.token_id).limit(limit))]
+
+
+def available_in(connection: Connection, span: TokenSpan, limit: int) -> list[str]:
+    """The first token IDs of those in a span that nobody holds and that may be enrolled."""
+    query = select(token.c.token_id).where(token.c.state == TokenState.AVAILABLE, *_in_span(span))
+    return list(connection.scalars(query.order_by(token.c.token_id).limit(limit)))
+
+
+def _in_span(span: TokenSpan) -> list[ColumnElement[bool]]:
+    found = [within(token.c.token_id, span.first, span.last)] if span.first or span.last else []
+    return found + ([token.c.verifier == span.verifier] if span.verifier else [])
 
 
 def token_line(connection: Connection, token_id: str) -> TokenLine | None:

@@ -59,6 +59,11 @@ def begins(column: ColumnElement[Any], beginning: str) -> ColumnElement[bool]:
     return column.between(literal(beginning, Text()), literal(beginning + _LAST, Text()))
 
 
+def within(column: ColumnElement[Any], first: str, last: str) -> ColumnElement[bool]:
+    """Whether a column is from ``first`` to ``last``, with all that begins so; an empty one is no bound."""
+    return column.between(literal(first, Text()), literal(last + _LAST, Text()))
+
+
 # Writing
 
 

@@ -98,6 +98,7 @@ CALLS: dict[Act, Call] = {
     Act.IMPORT_TOKENS: lambda desk, at, who: desk.tokens.import_rows([("VSMT00000042", b"seed" * 5, TokenSpec())], who),
     Act.ISSUE_TOKEN: lambda desk, at, who: desk.tokens.issue(who),
     Act.RETIRE_TOKEN: lambda desk, at, who: desk.tokens.retire(NEW, who),
+    Act.RETIRE_TOKENS: lambda desk, at, who: desk.tokens.retire_available([NEW], who),
     Act.FIND_TOKEN: lambda desk, at, who: desk.token_search.find(
         (at.new.code(), at.new.code(1)), "", lambda: True, who
     ),

@@ -37,6 +37,7 @@ EXPECTED: dict[Act, str] = {
     Act.IMPORT_TOKENS: "command supervisor administrator",
     Act.ISSUE_TOKEN: "command",
     Act.RETIRE_TOKEN: f"command {COUNTER} tokens:write",
+    Act.RETIRE_TOKENS: "supervisor administrator",
     Act.FIND_TOKEN: COUNTER,
     Act.ENROL: f"customer command {COUNTER} {PROGRAM}",
     Act.SUSPEND: f"customer command {PROGRAM}",
