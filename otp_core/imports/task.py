@@ -42,8 +42,9 @@ LOOK_SECONDS = 2.0
 CLAIM_SECONDS = 30
 """For which a file is claimed; each chunk renews it."""
 
-ROWS_AT_ONCE, ROWS_AT_ONCE_HASHED = 250, 10
-"""Rows of one transaction, for which a login may have to wait; fewer where each row's password is hashed first."""
+ROWS_AT_ONCE, ROWS_AT_ONCE_HASHED, TOKENS_AT_ONCE = 250, 10, 50
+"""Rows of one transaction, for which a login may have to wait; fewer where each row's password is hashed first, and
+tokens that are retired, each by an act of its own: 0.3 ms."""
 
 SHARE = 0.5
 """Of the time, at most, that chunks take: the pages of the same process go on."""
@@ -200,6 +201,7 @@ class Run:
         else:
             self._learn(importer, file)
         at_once = ROWS_AT_ONCE if importer.per_transaction() > ROWS_AT_ONCE else ROWS_AT_ONCE_HASHED
+        at_once = TOKENS_AT_ONCE if found.what == RETIREMENT else at_once
         source = Source(file, Encoding(found.facts["encoding"]))
         for rows in chunks_to_write(importer, source, at_once, done=found.done):
             begun = time.monotonic()
