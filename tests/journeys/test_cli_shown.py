@@ -99,7 +99,7 @@ def test_json_controls_no_terminal_and_stays_on_one_line(at: CommandLine, letter
     at.sekisho.desk.customers.add("c1", STAFF, password_hash=None)
     reason = f"信金{letter}x"  # of a row as older versions wrote it
     with at.sekisho.store.work() as work:
-        work.audit(Event.CUSTOMER_LOCKED, "sato", customer="c1", reason=reason)
+        work.audit(Event.CUSTOMER_LOCKED, actor="sato", customer="c1", reason=reason)
     out = at.run("audit", "--event", "customer.locked", "--json").out
     assert out.removesuffix("\n").isprintable() and "信金" in out
     assert json.loads(out)["reason"] == reason

@@ -162,7 +162,7 @@ _WRITTEN_LATER = ("client_", "login_remark")
 """Tables to which a server adds every few seconds what it has answered before."""
 
 
-def everything(sekisho: Sekisho, *, meta: bool = True) -> dict[str, object]:
+def everything(sekisho: Sekisho, *, meta: bool = True) -> dict[str, Any]:
     """Every row of the store, the audit trail's too, and the counts of wrong passwords beside it. ``meta``: also where
     a server notes the time."""
     with sekisho.store.read() as connection:
