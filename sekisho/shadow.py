@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -23,6 +24,7 @@ from otp_core.first_factor.unasked import Unasked
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays
 from otp_core.model import StoreUnavailable
+from otp_core.store.retry import aside
 from otp_core.store.shadow_logins import Compared, forget, note
 from otp_core.store.store import Store
 from sekisho.first_factors import Supplies
@@ -74,24 +76,26 @@ class ShadowWriter:
         pause = WRITE_SECONDS
         while True:
             await asyncio.sleep(pause)
-            pause = 0.05 if self.write() == MOST_AT_ONCE else WRITE_SECONDS
+            pause = 0.05 if await self.write() == MOST_AT_ONCE else WRITE_SECONDS
 
-    def write(self) -> int:
+    async def write(self) -> int:
         """How many comparisons were written. What cannot be written now is written the next time."""
         noted = self._comparison.noted
-        taken = [noted[at] for at in range(min(len(noted), MOST_AT_ONCE))]
+        taken = [noted.popleft() for _ in range(min(len(noted), MOST_AT_ONCE))]
         if taken:
+            now, left_out = asyncio.get_running_loop().time(), -1
             try:
-                self._left_out += self._write(taken)
+                left_out = await aside(partial(self._write, taken, now))
             except (StoreUnavailable, ClockWrong, IntegrityError):
                 return 0  # the last: another node has added the same customer just now
-            for _ in taken:
-                noted.popleft()
+            finally:
+                if left_out < 0:
+                    noted.extendleft(reversed(taken))
+            self._left_out += left_out
         self._report()
         return len(taken)
 
-    def _write(self, taken: list[Compared]) -> int:
-        now = asyncio.get_running_loop().time()
+    def _write(self, taken: list[Compared], now: float) -> int:
         with self._store.work_aside() as work:
             if now >= self._room_until:
                 self._room = forget(work.connection, int(time.time() * 1000))

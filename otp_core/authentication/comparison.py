@@ -61,7 +61,7 @@ class Comparison:
     def __init__(self, explainer: Callable[[int], Explainer], naming: Naming) -> None:
         self._explainer, self._naming = explainer, naming
         self._queue: asyncio.Queue[Waiting] = asyncio.Queue(MOST_WAITING)
-        self.noted: deque[Compared] = deque(maxlen=MOST_NOTED)
+        self.noted: deque[Compared] = deque()
         self.left_out = 0
         self._last_seen: dict[int, int] = {}
         """By token: the step of the last code that both have accepted."""
@@ -96,15 +96,22 @@ class Comparison:
                 _log.exception("a login could not be compared", client=one.client)
             else:
                 if found is not None:
-                    self.noted.append(found)
+                    self._note(found)
             finally:
                 self._queue.task_done()
+
+    def _note(self, found: Compared) -> None:
+        if len(self.noted) < MOST_NOTED:
+            self.noted.append(found)
+        else:
+            self.left_out += 1
 
     async def _compared(self, one: Waiting) -> Compared | None:
         """None for what says nothing of a customer. Raises BackendSilent."""
         if one.attempt is None:
             uncompared = None if one.old is Old.REJECTED else Obstacle.NOT_COMPARED
-            return Compared(one.client, one.customer, one.at, one.old, Part.WHOLE, uncompared, known=True)
+            # Nobody has looked whose name it is: as one of a stranger, it is kept once the old server has let them in.
+            return Compared(one.client, one.customer, one.at, one.old, Part.WHOLE, uncompared, known=False)
         attempt = await self._naming.with_contract_id(one.attempt._replace(deadline=math.inf))
         mode, part = attempt.policy.mode, _part(attempt, one.old)
         if part is None:

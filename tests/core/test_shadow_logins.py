@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from otp_core.authentication.comparison import MOST_NOTED, Comparison, Waiting
 from otp_core.login.obstacles import OBSTACLE_OF, OBSTACLE_TEXT, Obstacle, Old, Ours, Part, obstacle, standing
 from otp_core.login.table import Action, Finding, Stage, action_for
-from otp_core.model import Accept, Challenge, Language, Mode, OtpUse, Reject, Verdict
+from otp_core.model import Accept, Challenge, Language, Mode, OtpUse, Reject, StoreUnavailable, Verdict
+from otp_core.store.retry import run_acts_aside
 from otp_core.store.shadow_logins import Compared, Seen, after, customers_seen, forget, forget_client, note, report
+from otp_core.store.unit_of_work import Work
+from sekisho.shadow import ShadowWriter
 from tests.core.bank import Bank
 
 
@@ -139,3 +148,64 @@ def test_strangers_names_take_no_room_and_room_ends(bank: Bank) -> None:
         assert forget(work.connection, 1000 + 401 * 86_400_000) == 1_000_000
         note(work.connection, customers, 10)
         assert forget_client(work.connection, "vpn") == 5
+
+
+def nobody(_: object) -> Any:
+    raise AssertionError("nobody is asked")
+
+
+async def with_comparison(scene: Callable[[Comparison], Awaitable[None]]) -> None:
+    comparison = Comparison(nobody, nobody)  # type: ignore[arg-type]
+    try:
+        await scene(comparison)
+    finally:
+        await comparison.close()
+
+
+def test_names_that_strangers_type_without_a_password_to_look_at_take_no_room(bank: Bank) -> None:
+    """CHAP, say: nobody looks whose name it is, so there is a row once the old server has let somebody in."""
+
+    async def scene(comparison: Comparison) -> None:
+        for name, old in (("x-1", Old.REJECTED), ("x-2", Old.ASKED), ("taro", Old.ACCEPTED)):
+            comparison.add(Waiting("vpn", name, None, old, 1000))
+        await comparison.idle()
+        assert await ShadowWriter(bank.store, comparison).write() == 3
+
+    asyncio.run(with_comparison(scene))
+    with bank.store.read() as connection:
+        assert [one.customer for one in customers_seen(connection, "vpn", 10)] == ["taro"]
+
+
+def test_what_has_no_room_until_it_is_written_is_counted() -> None:
+    async def scene(comparison: Comparison) -> None:
+        comparison.noted.extend([compared(Old.ACCEPTED)] * MOST_NOTED)
+        comparison.add(Waiting("vpn", "hana", None, Old.ACCEPTED, 1000))
+        await comparison.idle()
+        assert (len(comparison.noted), comparison.left_out) == (MOST_NOTED, 1)
+
+    asyncio.run(with_comparison(scene))
+
+
+def test_a_store_that_lets_one_wait_is_written_to_beside_the_loop_and_nothing_is_lost(bank: Bank) -> None:
+    threads, troubles = set[int](), [StoreUnavailable("the server stops")]
+
+    class Noting:
+        def work_aside(self) -> AbstractContextManager[Work]:
+            threads.add(threading.get_ident())
+            if troubles:
+                raise troubles.pop()
+            return bank.store.work_aside()
+
+    async def scene(comparison: Comparison) -> None:
+        comparison.noted.extend([compared(Old.ACCEPTED, name="a"), compared(Old.ACCEPTED, name="b")])
+        writer = ShadowWriter(Noting(), comparison)  # type: ignore[arg-type]
+        assert await writer.write() == 0
+        assert [one.customer for one in comparison.noted] == ["a", "b"]
+        assert await writer.write() == 2 and not comparison.noted
+
+    run_acts_aside(True)
+    try:
+        asyncio.run(with_comparison(scene))
+    finally:
+        run_acts_aside(False)
+    assert threads and threading.get_ident() not in threads
