@@ -218,9 +218,12 @@ class Run:
     def write_chunk(self, importer: Importer[Any], rows: list[Any]) -> bool:
         """Write these rows, with the note of how far it is then, in one transaction. False: it could not be done, and
         the import has ended. Raises Overtaken."""
-        until = time.monotonic() + TROUBLE_SECONDS
+        until, again = time.monotonic() + TROUBLE_SECONDS, False
         while True:
             try:
+                if again and self._was_written(len(rows)):
+                    return True
+                again = True
                 write = importer.prepare(rows)
                 with self._desk.together(aside=True) as (joined, work):
                     written = write(joined)
@@ -238,9 +241,20 @@ class Run:
                 self._hold()
                 self._rest(1.0)
 
+    def _was_written(self, rows: int) -> bool:
+        """Whether the note of these rows is there: a COMMIT whose answer was lost may have been done. Raises
+        StoreUnavailable."""
+        with self._store.read() as connection:
+            found = statements.file_import_of(connection, self._found.key)
+        if found is None or found.done < self._done + rows:
+            return False
+        self._done, self._written = found.done, found.written
+        return True
+
     def _note_octets(self, octets: int) -> None:
         self._done = octets
-        self._hold()
+        with suppress(StoreUnavailable), self._store.work_aside() as work:
+            self._note(work, self._done, self._written)
         self._rest(_CHECK_REST)
 
     def _hold_between(self, _: int) -> None:
@@ -249,14 +263,18 @@ class Run:
         self._rest(_CHECK_REST)
 
     def _hold(self) -> None:
-        """Hold the claim on, and note how far it is. Raises Overtaken."""
+        """Hold the claim on. How far it is, is left as it stands: a chunk may just have noted it. Raises Overtaken."""
         with suppress(StoreUnavailable), self._store.work_aside() as work:
-            self._note(work, self._done, self._written)
+            if not statements.hold(work.connection, self._found.key, self._by, self._claimed_until()):
+                raise Overtaken
 
     def _note(self, work: Work, done: int, written: int, *, lasts: bool = False) -> None:
-        until = ms_of(self._store.ids.next()) + CLAIM_SECONDS * 1000
+        until = self._claimed_until()
         if not statements.advance(work.connection, self._found.key, self._by, until, done, written, lasts=lasts):
             raise Overtaken
+
+    def _claimed_until(self) -> int:
+        return ms_of(self._store.ids.next()) + CLAIM_SECONDS * 1000
 
     def _rest(self, took: float) -> None:
         if self._ending.wait(took * (1 - SHARE) / SHARE):

@@ -176,9 +176,14 @@ def claim(connection: Connection, key: int, by: int, now: int, until: int) -> bo
 def advance(connection: Connection, key: int, by: int, until: int, done: int, written: int, *, lasts: bool) -> bool:
     """Note progress, and hold the claim on. ``lasts``: whoever comes next goes on from there. False if somebody else
     has taken it."""
+    values = {"done": done, "written": written} | ({"attempts": 0} if lasts else {})
+    return hold(connection, key, by, until, **values)
+
+
+def hold(connection: Connection, key: int, by: int, until: int, **values: int) -> bool:
+    """Hold the claim on, with other columns. False if somebody else has taken it."""
     held = (file_import.c.key == key, file_import.c.claim == by, file_import.c.state.in_(WORKED_ON))
-    values = {"claimed_until": until, "done": done, "written": written} | ({"attempts": 0} if lasts else {})
-    return connection.execute(update(file_import).where(*held).values(values)).rowcount == 1
+    return connection.execute(update(file_import).where(*held).values(claimed_until=until, **values)).rowcount == 1
 
 
 def let_go(connection: Connection, key: int, by: int) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
-from otp_core.accounts import Principal, Refusal, Refused, staff_principal
+from otp_core.accounts import Desk, Principal, Refusal, Refused, staff_principal
 from otp_core.accounts.file_imports import FILE_HOURS, MOST_KEPT, PIECE, FileChoices, ask_for_import
 from otp_core.imports.importers import CustomerImporter, ImportRules
 from otp_core.imports.task import MOST_ATTEMPTS, MOST_PROBLEMS, ImportTask, Overtaken, Run
@@ -226,3 +228,36 @@ def test_nobody_else_begins_or_deletes_a_file(bank: Bank, supervisor: Principal)
             act(key, other)
         assert refused.value.refusal is Refusal.NOT_PERMITTED
     assert found(bank, key).state == "checked"
+
+
+class _LosesAnAnswer:
+    """A desk whose first transaction is done, and whose answer nobody hears."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._lost = desk, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._desk, name)
+
+    @contextmanager
+    def together(self, *, aside: bool = False) -> Iterator[tuple[Desk, Work]]:
+        with self._desk.together(aside=aside) as joined:
+            yield joined
+        if not self._lost:
+            self._lost = True
+            raise StoreUnavailable("whether this was done is not known")
+
+
+def test_rows_whose_commit_was_done_though_nobody_heard_of_it_are_not_written_again(
+    bank: Bank, supervisor: Principal
+) -> None:
+    key = kept(bank, supervisor)
+    assert step(bank)
+    bank.desk.file_imports.begin(key, supervisor)
+    with bank.store.work_aside() as work:
+        assert statements.claim(work.connection, key, 77, now=1, until=2**62)
+    desk: Any = _LosesAnAnswer(bank.desk)
+    run = Run(bank.store, desk, ImportRules(), found(bank, key), 77, threading.Event())
+    run.work()
+    assert (found(bank, key).state, found(bank, key).done, found(bank, key).written) == ("done", 2, 2)
+    assert customers(bank) == 2
