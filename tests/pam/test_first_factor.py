@@ -60,6 +60,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "hangs": "auth required pam_exec.so quiet /bin/sleep 600\naccount required pam_permit.so\n",
         "nowhere": "auth required pam_of_nobody.so\naccount required pam_permit.so\n",
         "no-account": right + "account required pam_deny.so\n",
+        "open": "auth required pam_permit.so\naccount required pam_permit.so\n",
         "says": f"auth optional pam_exec.so stdout /bin/echo hello\n{right}account required pam_permit.so\n",
     }
     for code in ("acct_expired", "new_authtok_reqd", "authtok_expired", "perm_denied", "maxtries", "authinfo_unavail"):
@@ -122,6 +123,7 @@ def test_what_the_stack_says(service: str, user: str, password: str, finding: Fi
         ("nowhere", r"cannot say: .*\(auth: 28\)"),
         ("authinfo_unavail", r"cannot say: .*\(acct: 9\)"),
         ("hangs", "the process was killed"),
+        ("open", "lets in without asking for the password"),
     ],
 )
 def test_what_is_no_answer_is_silence(service: str, said: str) -> None:

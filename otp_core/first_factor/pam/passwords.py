@@ -69,6 +69,8 @@ class PamPasswords:
         except BackendSilent as error:
             raise type(error)(f"the PAM service {self._stack.service} does not answer: {error}") from None
         if found["code"] == 0 and found.get("stage") == "acct":
+            if not found.get("asked"):
+                raise BackendSilent(f"the PAM service {self._stack.service} lets in without asking for the password")
             return FirstFinding(right=True)
         if found["code"] == _CONV_ERR and found.get("asked", 0) > 1:
             return FirstFinding(right=False, reason=Finding.QUESTION_REFUSED)
