@@ -86,6 +86,7 @@ class Event(StrEnum):
     CLOCK_TRUSTED = "clock.trusted"
     STORE_BACKED_UP = "store.backed-up"
     STORE_RESTORED = "store.restored"
+    STORE_COPIED = "store.copied"
     CLOCK_REPAIRED = "clock.repaired"
     LOST_TIME_VOIDED = "store.lost-time-voided"
     PERMIT_VOIDED = "otp.permit-voided"

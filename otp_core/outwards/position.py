@@ -76,4 +76,9 @@ class StoredPosition:
     def write(self, id_: int) -> None:
         """See ``Position``."""
         with self._store.work_aside() as work:
-            work.put_meta(self._name, id_.to_bytes(8, "big", signed=True))
+            work.put_meta(self._name, encode(id_))
+
+
+def encode(id_: int) -> bytes:
+    """A position as ``meta`` holds it."""
+    return id_.to_bytes(8, "big", signed=True)

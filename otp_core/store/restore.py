@@ -96,7 +96,7 @@ def restore(order: Order, *, ids: Ids, advance: Callable[[str, int, int], None])
     mark = MarkFile(order.store_file)
     try:
         if not mark.hold_alone():
-            raise StoreProblem(f"{_in_use(mark.path)}: stop the server first")
+            raise StoreProblem(f"{in_use(mark.path)}: stop the server first")
         return _restore(order, contents, mark, ids, advance)
     finally:
         mark.close(remove=mark.fresh and mark.read() is None)
@@ -109,7 +109,7 @@ def _restore(
     there = os.path.lexists(file)
     owner = (file if there else file.parent).stat()
     journal = ActsJournal(file)
-    with files.new_file(file, "restoring", (owner.st_uid, owner.st_gid)) as new, _alone(file) as old_store:
+    with files.new_file(file, "restoring", (owner.st_uid, owner.st_gid)) as new, alone(file) as old_store:
         size = files.size_of(order.backup)
         _copy(order, new, lambda octets: advance("copying", octets, size))
         old = _read_old(old_store, contents.newest_id)
@@ -160,7 +160,8 @@ def _check_clock(order: Order, newest_id: int, what: str) -> None:
         )
 
 
-def _in_use(*paths: Path) -> str:
+def in_use(*paths: Path) -> str:
+    """Who holds a lock on one of these files, as the beginning of a sentence."""
     users = sorted({pid for path in paths for pid in users_of(path)})
     return f"the store is in use by {' and '.join(f'process {pid} ({_command(pid)})' for pid in users) or 'a process'}"
 
@@ -184,7 +185,7 @@ def _noted(journal: ActsJournal) -> int:
 
 
 @contextmanager
-def _alone(file: Path) -> Iterator[driver.Connection | None]:
+def alone(file: Path) -> Iterator[driver.Connection | None]:
     """A connection to the old store, while nobody else can have it open; None if there is none that can be read. Raises
     StoreProblem if somebody has."""
     connection = None
@@ -192,7 +193,7 @@ def _alone(file: Path) -> Iterator[driver.Connection | None]:
         if file.is_file() and files.is_database(file):
             connection = files.open_alone(file)
             if connection is None:
-                raise StoreProblem(f"{_in_use(file, file.with_name(file.name + '-shm'))}: end it first")
+                raise StoreProblem(f"{in_use(file, file.with_name(file.name + '-shm'))}: end it first")
     try:
         yield connection
     finally:

@@ -27,6 +27,7 @@ from otp_core.store.engine import (
 )
 from otp_core.store.engines import open_database
 from otp_core.store.mark import mark_path
+from otp_core.store.moved import refuse_moved
 from otp_core.store.queries import read_meta
 from otp_core.store.schema import KEY_CHECK
 from otp_core.store.unit_of_work import Work
@@ -56,8 +57,16 @@ class Store:
         self.database: Database = open_database(url, busy_seconds=busy_seconds, relieved=relieved)
         self.engine: Engine = self.database.engine
         self.acts: ActsJournal | None = None if self.database.file is None else ActsJournal(self.database.file)
+        try:
+            self._check(master_key_file)
+        except BaseException:
+            self.engine.dispose()
+            raise
+
+    def _check(self, master_key_file: Path) -> None:
         self.database.check()
         with self.read() as connection:
+            refuse_moved(connection, self.database.place)
             key_check = read_meta(connection, KEY_CHECK)
         if key_check is None or not self.sealer.opens(key_check):
             raise KeyProblem(

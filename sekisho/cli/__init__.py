@@ -32,6 +32,7 @@ from sekisho.cli import (
     sessions,
     shadow,
     staff,
+    store,
     tokens,
     upstreams,
     verifiers,
@@ -117,6 +118,7 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(devices.app, name="device")
 app.add_typer(sessions.app, name="session")
 app.add_typer(staff.app, name="staff")
+app.add_typer(store.app, name="store")
 app.add_typer(api_keys.app, name="api-key")
 acts.add_to(app)
 app.add_typer(audit.app, name="audit")

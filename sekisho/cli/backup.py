@@ -14,7 +14,7 @@ from otp_core.json_shapes import local_time
 from sekisho.cli.context import CliContext, ExitCode, Stopped, principal
 from sekisho.cli.options import AsJson, Reason
 from sekisho.cli.output import complain, hint, say, say_json
-from sekisho.cli.progress import Advance, progress
+from sekisho.cli.progress import Stages, progress
 
 if TYPE_CHECKING:
     from otp_core.store.acts import KnownAct
@@ -125,7 +125,7 @@ def restore(
     )
     try:
         with ExitStack() as shown:
-            done = put_in_place(order, ids=Ids(), advance=_Stages(shown))
+            done = put_in_place(order, ids=Ids(), advance=Stages(shown))
     except KeyboardInterrupt:
         raise Stopped("interrupted: the store is as it was", ExitCode.INTERRUPTED) from None
     _tell(done, order.store_file, context.settings.store.master_key_file, as_json)
@@ -140,20 +140,6 @@ def _file_of(context: CliContext, otherwise: str) -> Path:
     if file is None:
         raise StoreProblem(f"the store is in PostgreSQL: {otherwise}; the master key is in neither")
     return file
-
-
-class _Stages:
-    """Shows the progress of one stage after another."""
-
-    def __init__(self, shown: ExitStack) -> None:
-        self._shown, self._stage = shown, ""
-        self._advance: Advance = lambda done: None
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage:
-            self._shown.close()
-            self._stage, self._advance = stage, self._shown.enter_context(progress(stage, total))
-        self._advance(done)
 
 
 def _tell(done: Restored, store_file: Path, key_file: Path, as_json: bool) -> None:

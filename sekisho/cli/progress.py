@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from sekisho.cli.output import hint
 
@@ -30,6 +30,20 @@ def progress(what: str, total: int) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+class Stages:
+    """Shows the progress of one stage after another, inside ``shown``."""
+
+    def __init__(self, shown: ExitStack) -> None:
+        self._shown, self._stage = shown, ""
+        self._advance: Advance = lambda done: None
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self._shown.close()
+            self._stage, self._advance = stage, self._shown.enter_context(progress(stage, total))
+        self._advance(done)
 
 
 def _lines(what: str, total: int) -> Advance:
