@@ -88,7 +88,7 @@ test-postgresql: system dev  ## the races, the doors and the journeys of logins 
 		tests/core/test_several_tokens.py tests/core/test_staff.py tests/core/test_issuance.py tests/core/test_lost_time.py \
 		tests/core/test_search_terms.py tests/journeys/test_once.py tests/journeys/test_radius_radclient.py \
 		tests/radius/test_server.py tests/pam/test_door.py tests/web/test_portal.py tests/web/test_api_acts.py tests/web/test_api_once.py \
-		tests/web/test_console_acts.py
+		tests/web/test_console_acts.py tests/webhooks/test_given_up.py tests/webhooks/test_webhooks.py tests/syslog/test_follower.py
 
 # Safe path and append: the installed, compiled package is tested, and not the source that the tests lie beside.
 test-compiled: compiled  ## the core's, the door's and the hardest journeys' tests once more, on the compiled rooms

@@ -1,4 +1,4 @@
-"""A process that sends the audit trail outwards, beside those that answer: its whole life. It writes no store.
+"""A process that sends the audit trail outwards, beside those that answer: its whole life.
 
 Each outlet has a task of its own, so one that takes nothing delays no other.
 """
@@ -66,12 +66,12 @@ class Sending:
         await self._receiver.close()
 
     async def _step(self) -> bool:
-        if self._condition is None:
-            self._condition = self._outlet.condition.read()
         try:
+            if self._condition is None:
+                self._condition = self._outlet.condition.read()
             more = await self._follower.step()
         except (OSError, StoreUnavailable) as trouble:
-            await self._failed(self._condition, str(trouble) or "it did not take the messages in time")
+            await self._failed(self._condition or Condition(), str(trouble) or "it did not take the messages in time")
             return False
         if self._condition.failing_since:
             _log.warning("audit rows are taken again", outlet=self._outlet.label, receiver=self._outlet.receiver)
@@ -94,17 +94,16 @@ class Sending:
                 await self._give_up(now - self._give_up_ms)
 
     async def _give_up(self, before_ms: int) -> None:
-        assert self._condition is not None
         given_up = await self._follower.pass_over(before_ms)
         if given_up:
-            total = self._condition.given_up + given_up
-            self._note(replace(self._condition, given_up=total, given_up_at=self._now_ms()))
+            before = self._condition or Condition()
+            self._note(replace(before, given_up=before.given_up + given_up, given_up_at=self._now_ms()))
             _log.error("events are given up; the audit trail has them", outlet=self._outlet.label, events=given_up)
 
     def _note(self, condition: Condition) -> None:
         if condition != self._condition:
             self._condition = condition
-            with suppress(OSError):  # it tells others; the log has it too
+            with suppress(OSError, StoreUnavailable):  # it tells others; the log has it too
                 self._outlet.condition.write(condition)
 
 

@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING, Any
 from otp_core.settings import WebhookSettings
 from otp_core.settings.repeated import Remark, repeated, tables
 from otp_core.settings.sources import SourceMap, UnusableFile, read_private
-from otp_core.store.postgresql.address import is_postgresql
 from otp_core.webhooks.request import read_secrets
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
-
-NEEDS_A_FILE = (
-    "cannot be used with PostgreSQL yet: how far the receiver has come stands in a file beside the store; take "
-    "`sekisho audit --follow --json` there"
-)
-"""Of what sends the trail outwards. Without a word it would begin anew on each node."""
 
 
 def given_twice(values: dict[str, Any], sources: SourceMap) -> Iterator[Remark]:
@@ -36,8 +29,6 @@ def problems(settings: Settings) -> Iterator[Remark]:
         if settings.audit is None:
             text = "needs [audit]: only rows that are sealed are sent, because behind them none comes late"
             yield ("webhooks", index), text
-        if is_postgresql(settings.store.url):
-            yield ("webhooks", index), NEEDS_A_FILE
         for key, problem in _problems_of_files(section):
             yield ("webhooks", index, key), problem
 

@@ -29,9 +29,8 @@ def _sendings(settings: Settings, store: Store) -> list[Sending]:
 
 
 def _sending(section: WebhookSettings, store: Store) -> Sending:
-    assert store.file is not None
     now_ms = best_time(store)
     secrets = read_secrets(read_private(section.secret_file))
     receiver = WebhookReceiver(section.url, secrets, section.ca_file, section.timeout, now=lambda: now_ms() / 1000)
-    outlet = webhook_outlet(section, store.file)
+    outlet = webhook_outlet(section, store)
     return Sending(outlet, receiver, store, section.events, give_up_ms=section.give_up_hours * _HOUR_MS)

@@ -1,1 +1,3 @@
-"""What follows the audit trail outwards, whoever takes it: where it stands, how it does. It never writes the store."""
+"""What follows the audit trail outwards, whoever takes it: how far it has come, how it does. Of the store it writes no
+more than that.
+"""

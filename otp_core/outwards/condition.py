@@ -1,5 +1,5 @@
 """How an outlet does, for other processes to read: since when it fails and why, and what it gave up; and how far behind
-the trail it is. The condition is a file beside the position; losing it loses nothing but what is said here.
+the trail it is. The condition is kept where the position is; losing it loses nothing but what is said here.
 """
 
 from __future__ import annotations
@@ -7,14 +7,17 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, func, select
 
 from otp_core.audit import ms_of
-from otp_core.outwards.position import FilePosition, Position
+from otp_core.outwards.position import Position
 from otp_core.regular_file import read_regular
+from otp_core.store.queries import read_meta
 from otp_core.store.schema import audit
+from otp_core.store.store import Store
 
 MOST_COUNTED = 100_000
 """Rows that wait; more are not counted, because counting reads them."""
@@ -33,42 +36,75 @@ class Condition:
     given_up_at: int = 0
 
 
-class ConditionFile:
-    """The condition of the outlet with this position."""
-
-    def __init__(self, position: FilePosition) -> None:
-        self._path = position.path.with_name(f"{position.path.name}.condition")
+class KeptCondition(Protocol):
+    """The condition of one outlet."""
 
     def read(self) -> Condition:
-        """What was written last; that of a new outlet where the file is missing or no condition."""
-        try:
-            found = json.loads(read_regular(self._path, _MOST_OCTETS))
-        except (OSError, ValueError, RecursionError):
-            return Condition()
-        known = {one.name: type(one.default) for one in fields(Condition)}
-        if not isinstance(found, dict) or any(type(found.get(name)) is not kind for name, kind in known.items()):
-            return Condition()
-        return Condition(**{name: found[name] for name in known})
+        """What was written last; that of a new outlet where there is none, or none that can be understood. Raises
+        StoreUnavailable."""
 
     def write(self, condition: Condition) -> None:
-        """For others to read. Raises OSError."""
-        shown = asdict(condition) | {"cause": condition.cause[:_MOST_OF_A_CAUSE]}
+        """For others to read. Raises StoreUnavailable and OSError."""
+
+
+def condition_of(store: Store, outlet: str) -> KeptCondition:
+    """Where the condition is kept: where the position is. ``outlet``: as ``position_of`` has it."""
+    file = store.database.file
+    return StoredCondition(store, outlet) if file is None else ConditionFile(file, outlet)
+
+
+class StoredCondition:
+    """In ``meta``."""
+
+    def __init__(self, store: Store, outlet: str) -> None:
+        self._store, self._name = store, f"{outlet}.condition"
+
+    def read(self) -> Condition:
+        """See ``KeptCondition``."""
+        with self._store.read() as connection:
+            return _understood(read_meta(connection, self._name) or b"")
+
+    def write(self, condition: Condition) -> None:
+        """See ``KeptCondition``."""
+        with self._store.work_aside() as work:
+            work.put_meta(self._name, _as_text(condition))
+
+
+class ConditionFile:
+    """In a file. ``store``: the path of the store's file."""
+
+    def __init__(self, store: Path, outlet: str) -> None:
+        self._path = store.with_name(f"{store.name}-{outlet}.condition")
+
+    def read(self) -> Condition:
+        """See ``KeptCondition``."""
+        try:
+            return _understood(read_regular(self._path, _MOST_OCTETS))
+        except OSError:
+            return Condition()
+
+    def write(self, condition: Condition) -> None:
+        """See ``KeptCondition``."""
         new = self._path.with_name(f"{self._path.name}.new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            json.dump(shown, file)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_as_text(condition))
         new.replace(self._path)
 
 
-class NoCondition:
-    """Of an outlet that has no file to lie beside: the log alone tells."""
+def _as_text(condition: Condition) -> bytes:
+    return json.dumps(asdict(condition) | {"cause": condition.cause[:_MOST_OF_A_CAUSE]}).encode()
 
-    def read(self) -> Condition:
-        """That of a new one."""
+
+def _understood(octets: bytes) -> Condition:
+    try:
+        found = json.loads(octets)
+    except (ValueError, RecursionError):
         return Condition()
-
-    def write(self, condition: Condition) -> None:
-        """Nothing is kept."""
+    known = {one.name: type(one.default) for one in fields(Condition)}
+    if not isinstance(found, dict) or any(type(found.get(name)) is not kind for name, kind in known.items()):
+        return Condition()
+    return Condition(**{name: found[name] for name in known})
 
 
 class Lag(NamedTuple):
@@ -79,8 +115,8 @@ class Lag(NamedTuple):
 
 
 def lag_of(connection: Connection, position: Position, now: float) -> Lag | None:
-    """How far it is behind; None before its first start. ``now``: seconds since the epoch. Raises StoreProblem and
-    OSError for a position that cannot be read."""
+    """How far it is behind; None before its first start. ``now``: seconds since the epoch. Raises StoreProblem,
+    StoreUnavailable and OSError for a position that cannot be read."""
     after = position.read()
     if after is None:
         return None

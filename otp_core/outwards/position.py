@@ -28,9 +28,32 @@ class Position(Protocol):
         """From now on rows above this id wait. Raises StoreUnavailable and OSError."""
 
 
+def position_of(store: Store, outlet: str) -> Position:
+    """Where the position of this store is kept. ``outlet``: who takes it, ``syslog`` or ``webhook-NAME``."""
+    file = store.database.file
+    return StoredPosition(store, outlet) if file is None else FilePosition(file, outlet)
+
+
+class StoredPosition:
+    """In ``meta``, under the outlet's name."""
+
+    def __init__(self, store: Store, outlet: str) -> None:
+        self._store, self._outlet = store, outlet
+
+    def read(self) -> int | None:
+        """See ``Position``."""
+        with self._store.read() as connection:
+            value = read_meta(connection, self._outlet)
+        return None if value is None else int.from_bytes(value, "big", signed=True)
+
+    def write(self, id_: int) -> None:
+        """See ``Position``."""
+        with self._store.work_aside() as work:
+            work.put_meta(self._outlet, encode(id_))
+
+
 class FilePosition:
-    """In a file. ``store``: the path of the store's. ``outlet``: who takes it, ``syslog`` or
-    ``webhook-NAME``; the ending of the file's name."""
+    """In a file, whose name ends with the outlet's. ``store``: the path of the store's file."""
 
     def __init__(self, store: Path, outlet: str) -> None:
         self.path, self._outlet = store.with_name(f"{store.name}-{outlet}"), outlet
@@ -59,24 +82,6 @@ class FilePosition:
         finally:
             os.close(descriptor)
         new.replace(self.path)
-
-
-class StoredPosition:
-    """In ``meta``."""
-
-    def __init__(self, store: Store, outlet: str) -> None:
-        self._store, self._name = store, outlet
-
-    def read(self) -> int | None:
-        """See ``Position``."""
-        with self._store.read() as connection:
-            value = read_meta(connection, self._name)
-        return None if value is None else int.from_bytes(value, "big", signed=True)
-
-    def write(self, id_: int) -> None:
-        """See ``Position``."""
-        with self._store.work_aside() as work:
-            work.put_meta(self._name, encode(id_))
 
 
 def encode(id_: int) -> bytes:

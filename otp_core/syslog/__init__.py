@@ -1,1 +1,1 @@
-"""Audit rows as syslog messages (RFC 5424), sent in their order to a receiver elsewhere. It never writes the store."""
+"""Audit rows as syslog messages (RFC 5424), sent in their order to a receiver elsewhere."""

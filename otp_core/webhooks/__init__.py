@@ -1,3 +1,1 @@
-"""Audit rows as signed HTTP requests (Standard Webhooks), sent in their order to a program elsewhere. It never writes
-the store.
-"""
+"""Audit rows as signed HTTP requests (Standard Webhooks), sent in their order to a program elsewhere."""

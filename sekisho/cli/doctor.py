@@ -144,8 +144,7 @@ def _store(context: CliContext, settings: Settings, file: Path | None, deep: boo
         if file is not None:
             yield from examine_backups(store)
         yield from examine_seals(store, settings.audit)
-        if file is not None:
-            yield from examine_outwards(store, settings, file)
+        yield from examine_outwards(store, settings)
         yield from examine_contract_ids(context)
         yield from examine_clients(store, settings)
         yield from _reply_attributes(store, settings)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otp_core.checks import CheckResult, CheckState
@@ -22,12 +21,11 @@ _TOLD_SECONDS = 7 * 86_400.0
 """For how long it is told that events were given up."""
 
 
-def examine_outwards(store: Store, settings: Settings, file: Path) -> Iterator[CheckResult]:
-    """A line for each, and one more where events were given up lately. ``file``: the store's. Raises
-    StoreUnavailable."""
+def examine_outwards(store: Store, settings: Settings) -> Iterator[CheckResult]:
+    """A line for each, and one more where events were given up lately. Raises StoreUnavailable."""
     from sekisho.outlets import outlets
 
-    for outlet in outlets(settings, file):
+    for outlet in outlets(settings, store):
         yield _lag(store, outlet)
         yield from _given_up(outlet)
 

@@ -83,7 +83,7 @@ class MetricsServer:
             lambda: open_store(settings, busy_seconds=1.0),
             store_file(settings.store.address),
             sealed=settings.audit is not None,
-            sent_to=[] if (file := store_file(settings.store.url)) is None else outlets(settings, file),
+            outlets_of=lambda store: outlets(settings, store),
         )
         self._certificates = CertificateLook(settings.certificates)
         self._lock = asyncio.Lock()

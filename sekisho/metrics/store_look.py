@@ -42,7 +42,7 @@ _UNREADABLE: dict[Key, float] = {(f.READABLE,): 0.0}
 
 class StoreLook:
     """``open_``: opens the store; raises StoreProblem, KeyProblem, StoreUnavailable. ``file``: its file, if it is
-    one. ``sealed``: its audit trail is to be sealed. ``sent_to``: whom the trail is sent to."""
+    one. ``sealed``: its audit trail is to be sealed. ``outlets_of``: whom the trail is sent to."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class StoreLook:
         clock: Callable[[], float] = time.monotonic,
         *,
         sealed: bool = False,
-        sent_to: Sequence[Outlet] = (),
+        outlets_of: Callable[[Store], Sequence[Outlet]] = lambda store: (),
     ) -> None:
-        self._sent_to = tuple(sent_to)
+        self._outlets_of = outlets_of
         self._open, self._file, self._clock, self._sealed = open_, file, clock, sealed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store look")
         self._store: Store | None = None
@@ -84,7 +84,7 @@ class StoreLook:
                 found = {**self._sizes(), **_open_and_waiting(connection), (f.READABLE,): 1.0}
                 if self._sealed:
                     found[f.UNSEALED,] = unsealed_seconds(connection, time.time())
-                for outlet in self._sent_to:
+                for outlet in self._outlets_of(self._store):
                     found |= _outwards(connection, outlet)
                 now = self._clock()
                 if now >= self._scanned_at + SCAN_SECONDS:

@@ -14,13 +14,12 @@ from otp_core.audit import Event
 from otp_core.model import StoreProblem
 from otp_core.outwards import follower
 from otp_core.outwards.follower import Follower
-from otp_core.outwards.position import FilePosition
+from otp_core.outwards.position import FilePosition, position_of
 from otp_core.settings import ConfigProblems
 from otp_core.settings.syslog import SyslogSettings
 from otp_core.store.trail import SealRow
 from otp_core.syslog.message import Sender
 from otp_core.syslog.receiver import SyslogReceiver, connection_of
-from sekisho.outlets import syslog_position
 from sekisho.settings import load
 from tests.core.bank import Bank
 
@@ -50,7 +49,7 @@ def test_a_piece_that_may_be_lost_comes_again_and_a_new_process_goes_on_behind_t
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "AT_ONCE", 2)
-    taker, position = Taker(), syslog_position(bank.store)
+    taker, position = Taker(), position_of(bank.store, "syslog")
 
     def made() -> Follower:
         receiver = SyslogReceiver(taker, Sender(10, "here", 1))

@@ -52,12 +52,12 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def settings_of(bank: Bank) -> Settings:
-    folder = bank.store.file.parent
+    folder = bank.folder
     (folder / "key").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
     (folder / "key").chmod(0o600)
     file = folder / "sekisho.toml"
     file.write_text(
-        f'[store]\nurl = "sqlite:///{bank.store.file}"\nmaster_key_file = "m"\n[audit]\nseal_key_file = "k"\n'
+        f'[store]\nurl = "{bank.url}"\nmaster_key_file = "m"\n[audit]\nseal_key_file = "k"\n'
         '[[webhooks]]\nname = "a"\nurl = "http://localhost/"\nsecret_file = "key"\n'
     )
     file.chmod(0o600)
@@ -89,16 +89,16 @@ def run(sending: Sending, until: float) -> None:
 @pytest.mark.parametrize("patient", [True, False])
 def test_what_a_receiver_does_not_take_waits_or_is_given_up(bank: Bank, patient: bool) -> None:
     settings = settings_of(bank)
-    (outlet,) = outlets(settings, bank.store.file)
+    (outlet,) = outlets(settings, bank.store)
 
     def figures() -> dict[tuple[str, ...], float]:
-        look = StoreLook(lambda: bank.store, bank.store.file, sent_to=[outlet])
+        look = StoreLook(lambda: bank.store, bank.store.database.file, outlets_of=lambda _: [outlet])
         found = asyncio.run(look.figures())
         look.close()
         return {key: value for key, value in found.items() if NAME in key}
 
     def told() -> list[tuple[CheckState, str]]:
-        results = list(examine_outwards(bank.store, settings, bank.store.file))
+        results = list(examine_outwards(bank.store, settings))
         assert {one.check for one in results} == {NAME}
         return [(one.state, one.text) for one in results]
 
@@ -130,17 +130,19 @@ def test_what_a_receiver_does_not_take_waits_or_is_given_up(bank: Bank, patient:
         assert figures()[f.OUTWARDS_FAILING, NAME] == 0
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize("text", ["", "[]", '{"failing_since": "1"}', "[" * 3000, "x" * 5000])
 def test_a_condition_that_cannot_be_read_is_that_of_a_new_outlet(bank: Bank, text: str) -> None:
-    (outlet,) = outlets(settings_of(bank), bank.store.file)
+    (outlet,) = outlets(settings_of(bank), bank.store)
     outlet.condition.write(Condition(1, "c" * 1000, 2, 3))
     assert outlet.condition.read() == Condition(1, "c" * 300, 2, 3)
     next(bank.store.file.parent.glob("*.condition")).write_text(text)
     assert outlet.condition.read() == Condition()
 
 
+@pytest.mark.sqlite_files
 def test_a_spoilt_position_fails_the_doctor_and_is_no_figure(bank: Bank) -> None:
     settings = settings_of(bank)
     FilePosition(bank.store.file, "webhook-a").path.write_text("far")
-    (result,) = examine_outwards(bank.store, settings, bank.store.file)
+    (result,) = examine_outwards(bank.store, settings)
     assert result.state is CheckState.FAIL and "does not say how far webhook-a has come" in result.text

@@ -68,14 +68,3 @@ def assert_told(
     with pytest.raises(ConfigProblems, match=problem) as refusal:
         load(file, environment={})
     assert "top-secret" not in str(refusal.value) and "MfKQ9r8GK" not in str(refusal.value)
-
-
-@pytest.mark.parametrize("table", [f'[[webhooks]]\nname = "a"\n{HERE}\nsecret_file = "key"'])
-def test_on_postgresql_a_webhook_is_refused(tmp_path: Path, table: str) -> None:
-    (tmp_path / "key").write_text(KEY)
-    (tmp_path / "key").chmod(0o600)
-    file = tmp_path / "sekisho.toml"
-    store = '[store]\nurl = "postgresql://sekisho@/sekisho?host=/run/postgresql"\nmaster_key_file = "m"\n'
-    file.write_text(f"{store}{AUDIT}{table}\n")
-    with pytest.raises(ConfigProblems, match="cannot be used with PostgreSQL yet"):
-        load(file, environment={})

@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from aiohttp import web
 
-from otp_core.outwards.condition import ConditionFile
-from otp_core.outwards.position import FilePosition
+from otp_core.outwards.condition import condition_of
+from otp_core.outwards.position import position_of
 from otp_core.seals.keys import create_seal_key
 from otp_core.store.queries import AuditFilter, audit_rows
 from tests.ldap.certificates import Authority
@@ -28,6 +29,7 @@ from tests.sekisho import Sekisho, client_table, free_port
 from tests.webhooks import PAGE
 from tests.webhooks.peers import Peer
 
+METRICS = '[metrics]\nlisten = "127.0.0.1:0"\n'
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"
 
 
@@ -63,7 +65,7 @@ def serving(folder: Path, tables: str) -> Iterator[Sekisho]:
 
 
 def position(sekisho: Sekisho, name: str) -> int:
-    found = FilePosition(sekisho.database, f"webhook-{name}").read()
+    found = position_of(sekisho.store, f"webhook-{name}").read()
     return -1 if found is None else found
 
 
@@ -78,6 +80,19 @@ def wanted(sekisho: Sekisho, first: int, *beginnings: str) -> list[str]:
     with sekisho.store.read() as connection:
         rows = audit_rows(connection, AuditFilter(after=first), limit=10_000)
     return [f"audit_{row.id}" for row in rows if row.event.startswith(beginnings or ("",))]
+
+
+def doctor(sekisho: Sekisho) -> str:
+    command = [sys.executable, "-m", "sekisho", "--config", str(sekisho.config), "doctor"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
+
+
+def figure(sekisho: Sekisho, family: str, name: str) -> float:
+    port = re.findall(r"listening\s+at=127.0.0.1:(\d+) door=metrics", sekisho.log_text())[-1]
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as page:
+        text = page.read().decode()
+    found = re.search(rf'^{family}\{{outlet="webhook:{name}"\}} (\S+)$', text, re.MULTILINE)
+    return float(found[1]) if found else -1.0
 
 
 def in_order_once(ids: list[str]) -> list[str]:
@@ -124,7 +139,7 @@ def test_one_that_hangs_delays_no_other_and_hears_of_everything_afterwards(tmp_p
 
     with Peer() as stuck, Peer() as well:
         stuck.answer = hang
-        tables = table("stuck", stuck.port, timeout="0.5", events='["login."]') + table("well", well.port)
+        tables = METRICS + table("stuck", stuck.port, timeout="0.5", events='["login."]') + table("well", well.port)
         with serving(tmp_path, tables) as sekisho:
             crowd = sekisho.crowd(6)
             first = begun(sekisho, "stuck", "well")
@@ -132,8 +147,12 @@ def test_one_that_hangs_delays_no_other_and_hears_of_everything_afterwards(tmp_p
                 assert sekisho.login(one.contract_id, one.code()) == "Access-Accept"
             until(lambda: set(wanted(sekisho, first["well"], "login.")) <= set(well.ids()), well.ids)
             until(lambda: "no answer in time" in sekisho.log_text(), sekisho.log_text)
-            condition = ConditionFile(FilePosition(sekisho.database, "webhook-stuck"))
-            assert condition.read().failing_since > 0 and len(set(stuck.ids())) == 1
+            condition = condition_of(sekisho.store, "webhook-stuck")
+            until(lambda: condition.read().failing_since > 0, sekisho.log_text)
+            assert len(set(stuck.ids())) == 1
+            until(lambda: figure(sekisho, "sekisho_outwards_failing_seconds", "stuck") > 0, sekisho.log_text)
+            assert figure(sekisho, "sekisho_outwards_failing_seconds", "well") == 0
+            assert re.search(r"^warn  webhook:stuck: .* wait for .*: no answer in time$", doctor(sekisho), re.MULTILINE)
 
             async def taken(_: web.Request) -> web.StreamResponse:
                 return web.Response(text="thank you")
