@@ -29,6 +29,11 @@ def outlets(settings: Settings, store: Store) -> list[Outlet]:
     return found + [webhook_outlet(one, store) for one in settings.webhooks]
 
 
+def position_names(settings: Settings) -> list[str]:
+    """By which names the positions of all of them are kept."""
+    return [SYSLOG] + [_position_name(one) for one in settings.webhooks]
+
+
 def syslog_outlet(section: SyslogSettings, store: Store) -> Outlet:
     """The outlet of syslog."""
     return _outlet(SYSLOG, section.address, store, SYSLOG)
@@ -36,7 +41,11 @@ def syslog_outlet(section: SyslogSettings, store: Store) -> Outlet:
 
 def webhook_outlet(section: WebhookSettings, store: Store) -> Outlet:
     """The outlet of one webhook."""
-    return _outlet(f"webhook:{section.name}", section.host(), store, f"webhook-{section.name}")
+    return _outlet(f"webhook:{section.name}", section.host(), store, _position_name(section))
+
+
+def _position_name(section: WebhookSettings) -> str:
+    return f"webhook-{section.name}"
 
 
 def _outlet(label: str, receiver: str, store: Store, name: str) -> Outlet:

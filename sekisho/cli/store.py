@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from sekisho.cli.context import CliContext, ExitCode, Stopped, principal
 from sekisho.cli.options import AsJson, Reason
 from sekisho.cli.output import hint, say, say_json
 from sekisho.cli.progress import Stages
+
+if TYPE_CHECKING:
+    from sekisho.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Move a store into PostgreSQL.")
 
@@ -63,7 +66,7 @@ def copy_command(
         by.name,
         by.source,
         by.reason,
-        _kept_beside(source),
+        _kept_beside(source, context.settings),
     )
     try:
         with ExitStack() as shown:
@@ -102,10 +105,10 @@ def _file_of(url: str) -> Path:
     return file
 
 
-def _kept_beside(source: Path) -> dict[str, bytes]:
+def _kept_beside(source: Path, settings: Settings) -> dict[str, bytes]:
     """What a store in a file keeps beside it, and one in PostgreSQL within. Raises StoreProblem and OSError."""
     from otp_core.outwards.position import FilePosition, encode
-    from sekisho.outlets import SYSLOG
+    from sekisho.outlets import position_names
 
-    reached = FilePosition(source, SYSLOG).read()
-    return {} if reached is None else {SYSLOG: encode(reached)}
+    reached = {name: FilePosition(source, name).read() for name in position_names(settings)}
+    return {name: encode(id_) for name, id_ in reached.items() if id_ is not None}

@@ -21,6 +21,7 @@ from otp_core.audit import Event, Ids
 from otp_core.clock import ClockSetBack
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import Accept, OtpUse, Reject, StoreProblem, Verdict
+from otp_core.outwards.position import FilePosition
 from otp_core.sealing import KeyProblem, create_master_key
 from otp_core.store.copying import NOT_COPIED, TABLES, Copied, Order, chunks, copy, give_up
 from otp_core.store.mark import MarkFile
@@ -28,10 +29,12 @@ from otp_core.store.moved import COPIED
 from otp_core.store.schema import audit, metadata
 from otp_core.store.sqlite import driver
 from otp_core.store.store import initialise
+from sekisho.cli.store import _kept_beside
 from tests import postgresql
 from tests.core.bank import STAFF, Bank, Holder
 from tests.core.batches import code_request, verdicts_of
 from tests.core.sealed_trail import SealedTrail, close_all
+from tests.core.settings_files import STORE, good, private
 from tests.fakes import HandClock
 
 pytestmark = pytest.mark.sqlite_files
@@ -402,3 +405,16 @@ def test_a_value_of_another_type_is_named_by_its_table(bank: Bank, target: str) 
 def test_chunks_are_bounded_in_rows_and_octets() -> None:
     assert [len(one) for one in chunks([(1,)] * 5, 2)] == [2, 2, 1]
     assert [len(one) for one in chunks([(b"x" * 3_000_000,)] * 4, 100)] == [3, 1]
+
+
+def test_the_places_of_every_outlet_go_along(tmp_path: Path) -> None:
+    webhook = '[[webhooks]]\nname = "desk"\nurl = "http://localhost:9"\nsecret_file = "desk.secret"\n'
+    private(tmp_path / "desk.secret", f"whsec_{'QUFB' * 8}\n")
+    settings = good(tmp_path, f"{STORE}[audit]\nseal_key_file = 'audit.key'\n{webhook}").settings
+    source = tmp_path / "s.db"
+    FilePosition(source, "syslog").write(7)
+    FilePosition(source, "webhook-desk").write(9)
+    assert {name: int.from_bytes(value, "big") for name, value in _kept_beside(source, settings).items()} == {
+        "syslog": 7,
+        "webhook-desk": 9,
+    }
