@@ -12,13 +12,14 @@ import math
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import structlog
 
-from otp_core.audit import Event
+from otp_core.authentication.kept_attributes import KeptAttributes, with_kept
 from otp_core.authentication.queue import LoginQueue, OnVerdict
 from otp_core.authentication.readings import Fingerprint, Readings
+from otp_core.authentication.wrong_passwords import WrongPasswords
 from otp_core.clock import ClockWrong
 from otp_core.first_factor import Accounts, FirstFactor, Question
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
@@ -45,7 +46,6 @@ from otp_core.model import (
     Verdict,
 )
 from otp_core.otp import Fit, normalise_code
-from otp_core.station import counted_station, station_of
 from otp_core.store.engine import LoginReader
 from otp_core.verifier import CodeQuestion, Verifier
 
@@ -57,25 +57,6 @@ _MODE_CODE, _STAGE_CODE = Mode.CODE, Stage.CODE
 
 _ASKING = (Mode.CHALLENGE, Mode.AUTO)
 """Modes that ask for the code."""
-
-
-class KeptAttributes(Protocol):
-    """What first factors elsewhere have brought along for logins that were accepted, for their copies."""
-
-    def keep(self, fingerprint: int, attributes: Mapping[str, object]) -> None:
-        """For a minute."""
-
-    def find(self, fingerprint: int) -> Mapping[str, object] | None:
-        """What was kept; None for nothing."""
-
-
-class _Counted(NamedTuple):
-    """What the wrong passwords of an attempt are counted by, found out once. ``over_all``: the station whose failures
-    count over all customers; empty where the gateway names none, or itself."""
-
-    customer: str
-    station: str
-    over_all: str
 
 
 class Authenticator:
@@ -105,7 +86,8 @@ class Authenticator:
         self._accounts, self._left_at, self._verifiers_ask = accounts or {}, left_at or {}, verifiers_ask
         self._queue, self._login_reader, self._evaluator = queue, login_reader, evaluator
         self._first_factors, self._verifiers = first_factors, verifiers or {}
-        self._throttle, self._stations, self._fingerprint, self._now_ms = throttle, stations, fingerprint, now_ms
+        self._fingerprint, self._now_ms = fingerprint, now_ms
+        self._wrong_passwords = WrongPasswords(throttle, stations, first_factors)
         self._kept_attributes, self._readings = kept_attributes, Readings(evaluator, fingerprint, now_ms)
         self._tasks: set[asyncio.Task[None]] = set()
         queue.on_verifier_needed = self._ask_verifier
@@ -174,10 +156,10 @@ class Authenticator:
         customer, if no password is held for them, if the first factor asks a further question, or if this one would
         have had to wait past the attempt's deadline. No verdict and no audit row: those are the caller's. Raises
         BackendSilent."""
-        customer, station = self.counted_as(attempt), counted_station(attempt)
-        max_wait = attempt.deadline - asyncio.get_running_loop().time()
+        throttle = self._wrong_passwords
+        counted = throttle.counted(attempt)._replace(over_all="")
         try:
-            if not await self._throttle.enter(customer, station, max_wait):
+            if not await throttle.enter(counted, attempt.deadline):
                 return False
         except TimeoutError:
             return False
@@ -185,17 +167,20 @@ class Authenticator:
             try:
                 found = await self._ask_first_factor(Question(attempt, (attempt.user_password,)))
             except BackendSilent as error:
-                if not isinstance(error, Overloaded):
-                    self._throttle.take_back(customer, station)
+                throttle.not_looked_at(error, counted)
                 raise
             if not (isinstance(found, FirstFinding) and found.right and found.held):
                 return False
             if await self._login_reader.login_record(attempt.customer) is None:
                 return False
-            self._throttle.passed(customer, station)
+            throttle.passed(counted)
             return True
         finally:
-            self._throttle.leave(customer, station)
+            throttle.leave(counted)
+
+    def counted_as(self, attempt: Attempt) -> str:
+        """The name that wrong passwords are counted by."""
+        return self._wrong_passwords.counted_as(attempt)
 
     async def close(self) -> None:
         """Cancel the first factors and verifiers under way. The doors have waited for them as long as they may."""
@@ -229,7 +214,7 @@ class Authenticator:
 
         def deliver(verdict: Verdict) -> None:
             fingerprint = attempt.fingerprint if request.fingerprint is None else request.fingerprint
-            on_verdict(_with_kept(verdict, kept, fingerprint))
+            on_verdict(with_kept(verdict, kept, fingerprint))
 
         return deliver
 
@@ -303,9 +288,10 @@ class Authenticator:
 
     async def _check_and_submit(self, attempt: Attempt, state: bytes | None, on_verdict: OnVerdict) -> None:
         """Throttle, first factor, queue. The throttle hears of the verdict, whatever it is."""
-        counted = self._counted(attempt)
+        throttle = self._wrong_passwords
+        counted = throttle.counted(attempt)
         try:
-            if not await self._enter(attempt, counted):
+            if not await throttle.enter(counted, attempt.deadline):
                 # Refused without a look at the password, so the answer tells nothing about it.
                 unseen = FirstFinding(right=False, reason=Finding.TOO_SOON)
                 self._submit(LoginRequest(attempt, Stage.FIRST_ROUND, unseen), on_verdict)
@@ -314,11 +300,11 @@ class Authenticator:
             on_verdict(Silence("a password waited longer in line than the gateway would", busy=True))
             return
         with contextlib.ExitStack() as entered:
-            entered.callback(self._leave, counted)
+            entered.callback(throttle.leave, counted)
             try:
                 request = await self._checked(attempt, state)
             except BackendSilent as error:
-                self._not_looked_at(error, counted)
+                throttle.not_looked_at(error, counted)
                 on_verdict(Silence(str(error), busy=isinstance(error, Overloaded)))
                 return
             except Exception:
@@ -331,63 +317,13 @@ class Authenticator:
             with until_verdict:
                 if isinstance(verdict, Challenge) and verdict.prompt is not None:
                     # Neither right nor wrong yet. Counted as right, it would forget the wrong answers before it.
-                    self._take_back(counted)
+                    throttle.take_back(counted)
                 elif isinstance(verdict, Accept | Challenge):
                     # By the verdict, not by the password: otherwise the next delay would tell that it was right.
-                    self._passed(counted)
+                    throttle.passed(counted)
             on_verdict(verdict)
 
         self._submit(request, deliver)
-
-    def _counted(self, attempt: Attempt) -> _Counted:
-        """The gateway's own address counts over nobody: behind it are all of the bank's customers."""
-        station = station_of(attempt.calling_station_id)
-        over_all = "" if station == station_of(attempt.source) else station
-        return _Counted(self.counted_as(attempt), station or attempt.client, over_all)
-
-    async def _enter(self, attempt: Attempt, counted: _Counted) -> bool:
-        """Wait until the throttles let this attempt through, the station's first. False and TimeoutError: see
-        PasswordThrottle. Who is refused by the second one has not failed at the first."""
-        loop, entered = asyncio.get_running_loop(), False
-        station = counted.over_all
-        if station and not await self._stations.enter("", station, attempt.deadline - loop.time()):
-            return False
-        try:
-            max_wait = attempt.deadline - loop.time()
-            entered = await self._throttle.enter(counted.customer, counted.station, max_wait)
-        finally:
-            if station and not entered:
-                self._stations.passed("", station)
-                self._stations.leave("", station)
-        return entered
-
-    def counted_as(self, attempt: Attempt) -> str:
-        """The name that wrong passwords are counted by. A server elsewhere may know a name in any case, so all of its
-        spellings are one there: otherwise each of them would have its own free tries at that server. Here they are
-        different customers, and one must not clear what is counted for another."""
-        factor = self._first_factors.get(attempt.policy.first_factor)
-        elsewhere = factor is not None and factor.one_reading
-        return attempt.customer.casefold() if elsewhere else attempt.customer
-
-    def _leave(self, counted: _Counted) -> None:
-        self._throttle.leave(counted.customer, counted.station)
-        if counted.over_all:
-            self._stations.leave("", counted.over_all)
-
-    def _not_looked_at(self, error: BackendSilent, counted: _Counted) -> None:
-        """An outage is nobody's wrong password. What strangers bring about by asking too much still is."""
-        if not isinstance(error, Overloaded):
-            self._take_back(counted)
-
-    def _take_back(self, counted: _Counted) -> None:
-        self._throttle.take_back(counted.customer, counted.station)
-        if counted.over_all:
-            self._stations.take_back("", counted.over_all)
-
-    def _passed(self, counted: _Counted) -> None:
-        self._throttle.passed(counted.customer, counted.station)
-        if counted.over_all:
-            self._stations.passed("", counted.over_all)
 
     async def _ask_first_factor(self, question: Question) -> FirstFinding | NextRound:
         """What the first factor of the attempt's policy found. Raises BackendSilent, also after the deadline."""
@@ -522,19 +458,6 @@ def _is_empty(attempt: Attempt, password: str) -> bool:
 def _has_chap(attempt: Attempt) -> bool:
     """Whether the place of the password is empty because something else stands for it."""
     return attempt.forwarded is not None and attempt.forwarded.has_no_password
-
-
-def _with_kept(verdict: Verdict, kept: KeptAttributes, fingerprint: int) -> Verdict:
-    """An acceptance with the attributes that were kept for it; silence where they are lost. The first one is kept."""
-    if not isinstance(verdict, Accept) or verdict.row is None or not fingerprint:
-        return verdict
-    if verdict.row.event == Event.LOGIN_REPEATED:
-        before = kept.find(fingerprint)
-        if before is None:
-            return Silence("a copy of an accepted login whose attributes are not known any more")
-        return Accept(before or None, verdict.row)
-    kept.keep(fingerprint, verdict.attributes or {})
-    return verdict
 
 
 def _cancelled_at(attempt: Attempt) -> float | None:
