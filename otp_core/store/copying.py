@@ -91,6 +91,7 @@ def copy(order: Order, *, ids: Ids, advance: Advance) -> Copied:
             if is_new:
                 source.put_note(note)
                 target.begin(note._replace(place=str(order.source)))
+                target.check_unused()  # who came in before the note was there; nobody does behind it
             resumed = _copy_tables(order, source, target, advance)
             values = {**order.values, **_meta(source)}
             target.put_meta(values)

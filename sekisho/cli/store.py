@@ -48,6 +48,7 @@ def copy_command(
       sekisho store copy --from sqlite:////var/lib/sekisho/sekisho.db
     """
     from otp_core.audit import SharedIds
+    from otp_core.model import StoreUnavailable
     from otp_core.store.copying import Order, copy
     from otp_core.store.copying import give_up as let_go
 
@@ -71,6 +72,8 @@ def copy_command(
     try:
         with ExitStack() as shown:
             done = copy(order, ids=SharedIds(), advance=Stages(shown))
+    except StoreUnavailable as problem:
+        raise Stopped(f"{problem}; then run this again, and it goes on where it was", ExitCode.UNUSABLE) from None
     except KeyboardInterrupt:
         raise Stopped(
             "interrupted: neither store is used now. Run it again, and it goes on; or with --give-up, and the source "
