@@ -8,6 +8,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from admin_web.console.approval_pages import REQUEST_PAGES, Fact, RequestPage, Said
+from admin_web.console.filters import before
 from admin_web.console.messages import MESSAGE_OF_REFUSAL
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
@@ -56,16 +57,17 @@ class ApprovalPages:
 
     async def list_(self, call: Call) -> web.Response:
         """Requests, the newest first, and what commands have done lately; the page is in the URL."""
-        rows = await self._queries.run(approval_lines, before=call.before, limit=PAGE_ROWS + 1)
+        start = before(call.request)
+        rows = await self._queries.run(approval_lines, before=start, limit=PAGE_ROWS + 1)
         last = rows[PAGE_ROWS - 1].key if len(rows) > PAGE_ROWS else None
-        commands = [] if call.before else await self._queries.run(acts_by_command, _EVENTS, BY_COMMAND)
+        commands = [] if start else await self._queries.run(acts_by_command, _EVENTS, BY_COMMAND)
         return self._renderer.render(
             call.request,
             "approvals.html",
             call.session,
             rows=[(one, self._shown(one).title) for one in rows[:PAGE_ROWS]],
             last=last,
-            later=call.before is not None,
+            later=start is not None,
             commands=commands,
         )
 

@@ -21,6 +21,7 @@ from admin_web.console.customer_acts import (
     Situation,
     reason_of,
 )
+from admin_web.console.filters import asked, is_contract_id, one_of
 from admin_web.console.messages import MESSAGE_OF_REFUSAL
 from admin_web.console.refused import refused_logins
 from admin_web.console.rendering import ConsoleRenderer
@@ -29,9 +30,10 @@ from admin_web.console.settings import ConsoleSettings
 from otp_core.accounts import Act, Desk, Looks, Principal, Refused, with_verifiers
 from otp_core.accounts.permissions import is_allowed
 from otp_core.doors import Services
-from otp_core.model import Role
+from otp_core.model import OtpUse, Role
 from otp_core.store.async_queries import AsyncQueries
 from otp_core.store.find import (
+    LOCKED,
     contract_id_of,
     customer_page,
     keys_of_tokens,
@@ -106,8 +108,8 @@ class CustomerPages:
 
     async def list_(self, call: Call) -> web.Response:
         """All customers in the order of contract IDs; state and page are in the URL."""
-        query = call.request.query
-        use, after = query.get("use", ""), query.get("after", "")[:128]
+        query = asked(call.request, {"use": one_of((*OtpUse, LOCKED)), "after": is_contract_id})
+        use, after = query["use"], query["after"]
         rows = await self._queries.run(customer_page, after=after, limit=PAGE_ROWS + 1, use=use)
         last = rows[PAGE_ROWS - 1].contract_id if len(rows) > PAGE_ROWS else ""
         self._desk.looks.through(call.principal(), [one.contract_id for one in rows[:PAGE_ROWS]], "list")

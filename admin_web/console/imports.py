@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from admin_web.console.asking import kept_why, why
+from admin_web.console.filters import before
 from admin_web.console.messages import MESSAGE_OF_REFUSAL
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page, Upload
@@ -84,7 +85,7 @@ class ImportPages:
 
     async def list_(self, call: Call) -> web.Response:
         """Files, the newest first; the page is in the URL."""
-        rows = await self._queries.run(file_imports, before=call.before, limit=PAGE_ROWS + 1)
+        rows = await self._queries.run(file_imports, before=before(call.request), limit=PAGE_ROWS + 1)
         last = rows[PAGE_ROWS - 1].key if len(rows) > PAGE_ROWS else None
         return self._renderer.render(call.request, "imports.html", call.session, rows=rows[:PAGE_ROWS], last=last)
 

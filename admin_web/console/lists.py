@@ -9,8 +9,9 @@ from datetime import datetime
 from aiohttp import web
 
 from admin_web.console.audit_export import MOST_ROWS, audit_file
+from admin_web.console.filters import Filter, asked, is_contract_id, is_key, is_moment, is_text, is_token_id, one_of
 from admin_web.console.rendering import ConsoleRenderer
-from admin_web.console.retirements import SPAN_FIELDS, span_asked, span_query
+from admin_web.console.retirements import span_asked, span_filters, span_query
 from admin_web.console.routes import LARGEST_ID, Call, Page
 from admin_web.console.settings import ConsoleSettings
 from admin_web.console.words import EVENTS
@@ -26,8 +27,15 @@ from otp_core.store.login_remarks import remarks_of
 from otp_core.store.queries import AuditFilter, tokens
 
 PAGE_ROWS = 50
-_ASKED = ("customer", "token", "event", "actor", "until", "before")
-_LONGEST = 128
+_FILTERS: dict[str, Filter] = {
+    "customer": is_contract_id,
+    "token": is_token_id,
+    "event": one_of(EVENTS),
+    "actor": is_text,
+    "until": is_moment,
+    "before": is_key,
+}
+_FORMS = ("excel", "jsonl")
 
 
 class ListPages:
@@ -55,8 +63,8 @@ class ListPages:
     async def audit(self, call: Call) -> web.Response:
         """The audit trail, the newest first. Of a search that finds little only a bounded stretch is looked through;
         the page says up to where, and goes on from there."""
-        asked = {name: call.request.query.get(name, "")[:_LONGEST].strip() for name in _ASKED}
-        wanted = self._filter(asked)
+        wanted_of = asked(call.request, _FILTERS)
+        wanted = self._filter(wanted_of)
         found = await self._queries.run(audit_page, wanted, limit=PAGE_ROWS)
         keys = await self._queries.run(keys_of, {row.customer for row in found.rows if row.customer})
         if wanted.customer in keys:
@@ -72,16 +80,15 @@ class ListPages:
             next_before=found.next_before,
             looked_to=found.looked_to,
             keys=keys,
-            asked=asked,
+            asked=wanted_of,
             events=EVENTS,
             most=MOST_ROWS,
         )
 
     async def audit_file(self, call: Call) -> web.Response:
-        """What the same filter finds, to be taken away."""
-        asked = {name: call.request.query.get(name, "")[:_LONGEST].strip() for name in _ASKED}
-        form = "jsonl" if call.request.query.get("form") == "jsonl" else "excel"
-        wanted = self._filter(asked)
+        """What the same filter finds, to be taken away. Raises HTTPBadRequest as the page does."""
+        wanted_of = asked(call.request, {**_FILTERS, "form": one_of(_FORMS)})
+        wanted, form = self._filter(wanted_of), wanted_of["form"] or "excel"
         file = await self._queries.run(audit_file, wanted, form, int(time.time() * 1000))
         # What was typed is written down only where the trail has it: it may be a password in the wrong field.
         found = [name for name in (wanted.event, wanted.actor, wanted.customer, wanted.token) if name and file.rows]
@@ -90,32 +97,31 @@ class ListPages:
         headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
         return web.Response(body=file.octets, content_type=file.content_type, charset="utf-8", headers=headers)
 
-    def _filter(self, asked: dict[str, str]) -> AuditFilter:
+    def _filter(self, wanted: dict[str, str]) -> AuditFilter:
         return AuditFilter(
-            customer=normalise_contract_id(asked["customer"]) or None,
-            token=normalise_token_id(asked["token"]) or None,
-            event=asked["event"] if asked["event"] in EVENTS else None,
-            actor=asked["actor"] or None,
-            before=self._before(asked),
+            customer=normalise_contract_id(wanted["customer"]) or None,
+            token=normalise_token_id(wanted["token"]) or None,
+            event=wanted["event"] or None,
+            actor=wanted["actor"] or None,
+            before=self._before(wanted),
         )
 
-    def _before(self, asked: dict[str, str]) -> int | None:
+    def _before(self, wanted: dict[str, str]) -> int | None:
         """The number before which the page begins: that of the last page, or the first of the moment ``until``."""
-        text = asked["before"]
-        if text.isascii() and text.isdigit():
-            return min(int(text), LARGEST_ID)
-        try:
-            until = datetime.fromisoformat(asked["until"])
-        except ValueError:
+        if wanted["before"]:
+            return int(wanted["before"])
+        if not wanted["until"]:
             return None
+        until = datetime.fromisoformat(wanted["until"])
         until = until.replace(tzinfo=zone(self._settings().bank.time_zone)) if until.tzinfo is None else until
         return max(1, min(id_at(int(until.timestamp() * 1000)), LARGEST_ID))
 
     async def tokens(self, call: Call) -> web.Response:
         """The inventory in the order of token IDs."""
-        query = {name: call.request.query.get(name, "")[:_LONGEST] for name in ("state", "after", *SPAN_FIELDS)}
-        span = span_asked(query, self._verifiers)
-        state, drifting = query["state"] if query["state"] in tuple(TokenState) else None, query["state"] == DRIFTING
+        states = one_of((*TokenState, DRIFTING))
+        query = asked(call.request, {"state": states, "after": is_token_id, **span_filters(self._verifiers)})
+        span, drifting = span_asked(query), query["state"] == DRIFTING
+        state = None if drifting else query["state"] or None
         start, limit = normalise_token_id(query["after"]), PAGE_ROWS + 1
         rows = await self._queries.run(tokens, after=start, limit=limit, state=state, drifting=drifting, span=span)
         keys = await self._queries.run(keys_of, {one.contract_id for one in rows if one.contract_id})

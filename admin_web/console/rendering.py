@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from admin_web.console.filters import WRONG_FILTER
 from admin_web.console.messages import MESSAGES
 from admin_web.console.settings import ConsoleSettings
 from admin_web.console.words import Words
@@ -95,7 +96,7 @@ class ConsoleRenderer:
 
     async def error_page(self, request: web.Request, status: int) -> web.Response:
         """The page of an HTTP error. It says nothing about the cause inside."""
-        return self.render(request, "error.html", None, status, code=status)
+        return self.render(request, "error.html", None, status, code=status, wrong_filter=request.get(WRONG_FILTER))
 
 
 def form_key(fingerprint: Callable[..., int], session: StaffSession, path: str, nonce: str) -> str:

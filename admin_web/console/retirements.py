@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from admin_web.console.asking import kept_why, why
+from admin_web.console.filters import Filter, asked, is_token_id, one_of
 from admin_web.console.messages import MESSAGE_OF_REFUSAL
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
@@ -34,14 +35,17 @@ SPAN_FIELDS = ("from", "to", "verifier")
 """Of a form or an address, in the order of TokenSpan."""
 
 PATH = "/tokens/retire"
-_LONGEST = 128
 
 
-def span_asked(fields: Mapping[str, str], verifiers: Collection[str]) -> TokenSpan:
-    """The part of the inventory that an address or a form asks for. A verifier that there is not is none."""
-    first, last = (normalise_token_id(fields.get(name, "")[:_LONGEST]) for name in ("from", "to"))
-    verifier = fields.get("verifier", "")
-    return TokenSpan(first, last, verifier if verifier in (LOCAL_VERIFIER, *verifiers) else "")
+def span_filters(verifiers: Collection[str]) -> dict[str, Filter]:
+    """The forms of SPAN_FIELDS in an address."""
+    return dict(zip(SPAN_FIELDS, (is_token_id, is_token_id, one_of((LOCAL_VERIFIER, *verifiers))), strict=True))
+
+
+def span_asked(fields: Mapping[str, str]) -> TokenSpan:
+    """The part of the inventory that an address or a form asks for."""
+    first, last = (normalise_token_id(fields.get(name, "")) for name in ("from", "to"))
+    return TokenSpan(first, last, fields.get("verifier", ""))
 
 
 def span_query(span: TokenSpan) -> str:
@@ -69,7 +73,7 @@ class RetirementPages:
 
     async def ask(self, call: Call) -> web.Response:
         """How many they are, which come first, and why. Raises HTTPSeeOther to the list where no part was chosen."""
-        span = span_asked(call.request.query, self._verifiers)
+        span = span_asked(asked(call.request, span_filters(self._verifiers)))
         if span == TokenSpan():
             raise web.HTTPSeeOther("/tokens")
         return self._renderer.render(
@@ -86,9 +90,9 @@ class RetirementPages:
 
     async def retire(self, call: Call) -> Outcome:
         """Keep the list that was shown, and have it decided: by somebody else, where the settings want that."""
-        span, kept = span_asked(call.form, self._verifiers), kept_why(call.form)
+        span, kept = span_asked(call.form), kept_why(call.form)
         page = f"{PATH}?{span_query(span)}"
-        if span == TokenSpan():
+        if span == TokenSpan() or span.verifier not in ("", LOCAL_VERIFIER, *self._verifiers):
             return Outcome("/tokens", Notice("list-unbounded"))
         if not kept["reason"].strip():
             return Outcome(page, Notice("reason-missing"), kept)

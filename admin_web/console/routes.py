@@ -67,12 +67,6 @@ class Call:
             raise web.HTTPNotFound
         return found
 
-    @property
-    def before(self) -> int | None:
-        """The key before which a list goes on, from the URL; None: from its beginning."""
-        text = self.request.query.get("before", "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST_ID else None
-
 
 class Notice(NamedTuple):
     """What the next page says once: the name of a message, and what is filled into it."""
