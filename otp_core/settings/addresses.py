@@ -143,6 +143,16 @@ def page_url(url: str) -> str:
     return url
 
 
+def can_be_looked_up(host: str) -> bool:
+    """Whether a resolver takes this name at all. Python's ends "a..b", and a label of more than 63 characters, with
+    UnicodeError, which nobody expects of a machine that is not there."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
 def _web_host(host: str) -> str | None:
     """A host as browsers write it; None for one that they cannot ask."""
     if host.startswith("["):

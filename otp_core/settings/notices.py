@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from otp_core.settings.addresses import can_be_looked_up
 from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section, count, seconds
 from otp_core.settings.values import TimeZone
 
@@ -19,7 +20,7 @@ _SENDER = re.compile(r"(?:(?P<name>[^<>\"\r\n]+)<(?P<inside>[^<>@\s]+@[^<>@\s]+)
 def read_server(text: str) -> str:
     """Check a host and port, ``mail.example.jp:587``. Raises ValueError with the right form."""
     match = _SERVER.fullmatch(text)
-    if match is None or not 0 < int(match[1]) <= 65535:
+    if match is None or not 0 < int(match[1]) <= 65535 or not can_be_looked_up(text.rpartition(":")[0]):
         raise ValueError(f'{text} is not a host and port: write "mail.example.jp:587"')
     return text
 

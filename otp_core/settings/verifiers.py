@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from otp_core.settings.addresses import can_be_looked_up
 from otp_core.settings.section import ExistingPath, ExistingSecretPath, KeysOfType, Section, count, fit_type, seconds
 from otp_core.settings.values import ClientName, Day
 
@@ -42,6 +43,7 @@ def read_url(text: str) -> str:
         or not text.isascii()
         or not text.isprintable()
         or " " in text
+        or not can_be_looked_up(parts.hostname)
     ):
         raise ValueError(
             f'{text[:80]!r} is no address of VIP: write "https://userservices-auth.vip.symantec.com/vipuserservices"'

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from otp_core.settings.addresses import can_be_looked_up
 from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section, count, seconds
 from otp_core.settings.syslog import read_event
 
@@ -33,6 +34,8 @@ def read_hook_url(text: str) -> str:
     except ValueError:
         raise ValueError(_RIGHT) from None
     if not host or port == 0 or not text.isascii() or not text.isprintable() or " " in text or parts.fragment:
+        raise ValueError(_RIGHT)
+    if not can_be_looked_up(host):
         raise ValueError(_RIGHT)
     if parts.username is not None or parts.password is not None:
         raise ValueError("holds a user name, which would be sent with each event: requests are signed instead")

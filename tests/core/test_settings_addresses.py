@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import re
 import socket
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admin_web.console.oidc.settings import read_issuer
 from otp_core.settings import ConfigProblems
 from otp_core.settings.addresses import Address, page_url, read_address, read_network, web_origin
+from otp_core.settings.ldap import read_url as read_directory
+from otp_core.settings.notices import read_server
 from otp_core.settings.values import app_issuer
+from otp_core.settings.verifiers import read_url as read_vip_url
+from otp_core.settings.webhooks import read_hook_url
 from radius_server.listen.ports import bind_udp
 from sekisho.settings import Settings, load
 from tests.core.settings_files import CLIENT, STORE, good, report, warnings
@@ -287,3 +293,22 @@ def test_a_place_that_can_be_no_socket_is_named_before_the_start(tmp_path: Path,
     with pytest.raises(ConfigProblems, match=re.escape(f"pam.socket: {socket} {reason}: write a path of its own")):
         load(tmp_path / "sekisho.toml", environment={})
     assert (tmp_path / "note").read_text() == "kept"
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example.jp"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda host: read_hook_url(f"https://{host}/top-secret"),
+        lambda host: read_issuer(f"https://{host}/realms/bank"),
+        lambda host: read_vip_url(f"https://{host}/vipuserservices"),
+        lambda host: read_directory(f"ldaps://{host}"),
+        lambda host: read_server(f"{host}:587"),
+    ],
+)
+def test_a_name_that_no_resolver_takes_is_said_when_the_settings_are_read(
+    host: str, read: Callable[[str], object]
+) -> None:
+    with pytest.raises(ValueError, match="write"):
+        read(host)
+    assert read("server1.example.jp")

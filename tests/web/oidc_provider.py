@@ -124,7 +124,9 @@ class Provider:
             "issuer": "https://elsewhere.example" if self.lie == "metadata-issuer" else self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize?tenant=1",
             "token_endpoint": f"{self.issuer}/token",
-            "jwks_uri": "http://192.0.2.1/keys" if self.lie == "plain-keys" else f"{self.issuer}/keys",
+            "jwks_uri": {"plain-keys": "http://192.0.2.1/keys", "no-host": "https://a..b/keys"}.get(
+                self.lie, f"{self.issuer}/keys"
+            ),
             "id_token_signing_alg_values_supported": list(SIGNED),
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": True,
@@ -143,6 +145,9 @@ class Provider:
             return web.Response(text="<html>", content_type="text/html")
         if self.lie == "nested-keys":
             return web.Response(text='{"keys":' + "[" * 100_000, content_type="application/json")
+        if self.lie == "private-keys":
+            private = RSA.private_numbers()
+            return web.json_response({"keys": [{**keys()[0], "d": number(private.d)}]})
         return web.json_response({"keys": [] if self.lie == "no-keys" else keys()})
 
     async def authorize(self, request: web.Request) -> web.Response:

@@ -160,10 +160,12 @@ SILENT = {
     "slow": "gives no answer within 1 s",
     "metadata-issuer": "calls itself 'https://elsewhere.example'",
     "plain-keys": "jwks_uri is no https address",
+    "no-host": "jwks_uri is no https address",
 }
 AT_THE_KEYS = {
     "huge-keys": "answers with more than 262144 octets",
     "many-keys": "no list of at most 100",
+    "private-keys": "publishes a private key",
     "redirected-keys": "HTTP status 302",
     "html-keys": "no JSON object",
     "nested-keys": "no JSON object",

@@ -22,6 +22,7 @@ KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"
         ('name = "a"\nurl = "ftp://127.0.0.1/top-secret"', "is no address for a webhook"),
         ('name = "a"\nurl = "https://[::1/top-secret"', "is no address for a webhook"),
         ('name = "a"\nurl = "https://a:99999/top-secret"', "is no address for a webhook"),
+        ('name = "a"\nurl = "https://a..b/top-secret"', "is no address for a webhook"),
         (f'name = "../a"\n{HERE}', "is no name"),
         (f'name = "a"\n{HERE}\nevents = ["logon."]', "begins no event"),
         (f'name = "a"\n{HERE}\nca_file = "key"', "ca_file is for https"),

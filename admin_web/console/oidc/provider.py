@@ -27,6 +27,8 @@ NEW_KEY_SECONDS = 30.0
 SILENT_SECONDS = 5.0
 """A provider that did not answer is not asked again for so long."""
 
+_PRIVATE = "d"
+"""What of a key that signs is secret, of every kind that counts (RFC 7518 sections 6.2.2 and 6.3.2, RFC 8037)."""
 _MOST_OCTETS = 262_144
 _MOST_KEYS = 100
 _MOST_CONNECTIONS = 16
@@ -198,7 +200,10 @@ def read_keys(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     keys = found.get("keys")
     if not isinstance(keys, list) or len(keys) > _MOST_KEYS:
         raise ProviderSilent(f"the provider's keys are no list of at most {_MOST_KEYS}")
-    return [key for key in keys if isinstance(key, dict)]
+    found_keys = [key for key in keys if isinstance(key, dict)]
+    if any(_PRIVATE in key for key in found_keys):
+        raise ProviderSilent("the provider publishes a private key: tell who looks after it")
+    return found_keys
 
 
 def _tokens(answer: Mapping[str, Any]) -> Tokens:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from otp_core.model import Role
+from otp_core.settings.addresses import can_be_looked_up
 from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section, seconds
 
 RETURN_PATH = "/sign-in/oidc/return"
@@ -31,6 +32,7 @@ def is_safe_url(url: str, *, plain_here: bool = True) -> bool:
         and url.isprintable()
         and " " not in url
         and bool(parts.hostname)
+        and can_be_looked_up(parts.hostname or "")
         and port != 0
         and parts.username is None
         and not parts.fragment
