@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from otp_core.audit import ms_of
-from otp_core.model import Conflict, Role
+from otp_core.model import Conflict, OtpUse, Role
 from otp_core.store.schema import customer, passkey, sign_on, staff, staff_session
 
 
@@ -125,10 +125,12 @@ def set_role(connection: Connection, staff_key: int, role: str) -> None:
 
 
 def count_administrators(connection: Connection, *, but: int) -> int:
-    """How many administrators can sign in, besides the one with the key ``but``: not disabled, with a passkey or an
-    account."""
+    """How many administrators can sign in, besides the one with the key ``but``: not disabled, with a passkey, or with
+    an account that has an active token and is not locked."""
     has_passkey = select(passkey.c.key).where(passkey.c.staff_key == staff.c.key).exists()
-    can = (staff.c.disabled_at.is_(None), staff.c.customer_key.is_not(None) | has_passkey)
+    lets_in = (customer.c.otp_use == OtpUse.ACTIVE, customer.c.locked_at.is_(None))
+    has_account = select(customer.c.key).where(customer.c.key == staff.c.customer_key, *lets_in).exists()
+    can = (staff.c.disabled_at.is_(None), has_account | has_passkey)
     query = select(func.count()).select_from(staff)
     return connection.execute(query.where(staff.c.role == Role.ADMINISTRATOR, staff.c.key != but, *can)).scalar_one()
 

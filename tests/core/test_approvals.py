@@ -18,7 +18,7 @@ from otp_core.accounts.staff_changes import StaffChange, StaffDo
 from otp_core.model import Role, Scope
 from otp_core.store.approvals import Approval, approval_of
 from otp_core.store.lost_time import void_codes_of_lost_time
-from otp_core.store.schema import approval
+from otp_core.store.schema import approval, customer
 from tests.core.at_the_desk import refused
 from tests.core.bank import STAFF, Bank
 
@@ -251,6 +251,24 @@ def test_the_last_administrator_who_can_sign_in_stays(bank: Bank, do: StaffDo) -
     }
     assert "last administrator" in str(refused(lambda: acts[do](ghost)))
     acts[do](STAFF)
+
+
+@pytest.mark.parametrize("state", [{"otp_use": "lost"}, {"otp_use": "suspended"}, {"locked_at": 1}])
+def test_an_administrator_whose_account_lets_nobody_in_now_is_not_one_who_stays(
+    bank: Bank, state: dict[str, object]
+) -> None:
+    """ben has no passkey, and signs in with an account: without its token, or locked, it lets nobody in."""
+    bank.customer()
+    bank.desk.staff.disable("ben", STAFF)
+    bank.desk.staff.add("mori", Role.ADMINISTRATOR, STAFF, account="taro")
+    mori, change = acting("mori", Role.ADMINISTRATOR), StaffChange("ada", StaffDo.DISABLE)
+    request = ask(bank, change, mori)
+    bank.desk.approvals.decide(request, KATO, approve=True)
+    with bank.store.work() as work:
+        work.connection.execute(update(customer).values(**state))
+    assert "last administrator" in str(refused(lambda: bank.desk.carry_out(request, mori)))
+    assert "last administrator" in str(refused(lambda: bank.desk.staff.disable("ada", mori)))
+    bank.desk.staff.disable("ada", STAFF)
 
 
 def test_two_administrators_cannot_lock_each_other_out(bank: Bank) -> None:
