@@ -149,6 +149,8 @@ class Lists:
         """A page of the audit trail."""
         asked = cast("AuditAsked", call.asked)
         wanted = self._filter(asked)
+        if "" in (wanted.customer, wanted.token):
+            return Answer(200, {"items": [], "next": None})
         found = await self._queries.run(_audit, wanted, asked.limit)
         known = {row.customer for row in found.rows}
         if wanted.customer in known:
@@ -156,22 +158,24 @@ class Lists:
         return Answer(200, {"items": [json_shapes.audit_row(one) for one in found.rows], "next": found.next_after})
 
     def _filter(self, asked: AuditAsked) -> AuditFilter:
-        """As ``sekisho audit`` has it: names that were nobody's are found by their fingerprints."""
+        """As ``sekisho audit`` has it: names that were nobody's are found by their fingerprints. A name of which
+        nothing is left, "--", is nobody's, and not everybody's."""
         after, before = asked.after, None
         if asked.since is not None:
             after = max(after, id_at(int(asked.since.timestamp() * 1000)) - 1)
         if asked.until is not None:
             before = id_at(int(asked.until.timestamp() * 1000))
-        customer, token = normalise_contract_id(asked.customer or ""), normalise_token_id(asked.token or "")
+        customer = None if asked.customer is None else normalise_contract_id(asked.customer)
+        token = None if asked.token is None else normalise_token_id(asked.token)
         return AuditFilter(
-            customer or None,
-            token or None,
+            customer,
+            token,
             asked.event,
             asked.actor,
             after,
             before,
-            self._name_fingerprint(customer) if customer else None,
-            self._name_fingerprint(token) if token else None,
+            None if customer is None else self._name_fingerprint(customer),
+            None if token is None else self._name_fingerprint(token),
         )
 
 

@@ -66,7 +66,7 @@ def _moment(text: str) -> int:
 
 
 def _event(text: str) -> str:
-    if not any(event.startswith(text) for event in Event):
+    if not text or not any(event.startswith(text) for event in Event):
         raise typer.BadParameter(f"write one of {', '.join(Event)}, or the beginning of some")
     return text
 

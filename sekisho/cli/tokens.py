@@ -182,16 +182,14 @@ def list_(
     Example:
       sekisho token list --state available --limit 20
     """
-    from otp_core.otp import normalise_token_id
     from otp_core.store.queries import tokens
     from sekisho.cli.pages import pages
 
     one_form(as_json, as_csv, as_excel)
     context: CliContext = ctx.obj
-    wanted = normalise_token_id(search)
     lines = pages(
         context.store,
-        lambda connection, after, count: tokens(connection, after=after, limit=count, search=wanted, state=state),
+        lambda connection, after, count: tokens(connection, after=after, limit=count, search=search, state=state),
         after,
         limit,
         lambda last: hint(f"there are more: --after {last}, or --limit 0 for all"),

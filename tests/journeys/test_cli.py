@@ -197,6 +197,12 @@ def test_long_lists_come_in_pages_and_say_so(at: CommandLine) -> None:
     assert len(at.run("token", "list", "--after", last, "--limit", "0").out.splitlines()) == 1 + 3
 
 
+def test_a_filter_of_which_nothing_is_left_lists_nothing(at: CommandLine) -> None:
+    at.sekisho.crowd(2)
+    assert len(at.run("token", "list", "--search", "--").out.splitlines()) <= 1
+    assert at.run("audit", "--event", "", code=2).err
+
+
 # How it refuses
 
 

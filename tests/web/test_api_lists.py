@@ -152,6 +152,11 @@ def test_a_name_that_was_nobodys_is_found_by_what_was_typed(bank: Api, key: str)
     assert row["event"] == "login.rejected" and row["customer"].startswith("name:")
 
 
+@pytest.mark.parametrize("nobody", ["customer=%E2%80%8B", "customer=%20", "token=--", "token=%E2%80%8B-"])
+def test_a_name_of_which_nothing_is_left_is_nobodys_and_not_everybodys(bank: Api, key: str, nobody: str) -> None:
+    assert items(bank.get(f"{AUDIT}?{nobody}", key)) == []
+
+
 @pytest.mark.parametrize("more", ["", "&customer=taro1", "&until=2020-01-01T00:00:00Z"])
 def test_behind_the_largest_number_of_a_row_there_is_nothing(bank: Api, key: str, more: str) -> None:
     told = bank.get(f"{AUDIT}?after={2**63 - 1}{more}", key)
