@@ -99,7 +99,7 @@ def test_a_revoked_key_is_refused_from_that_moment(bank: Api) -> None:
 @pytest.mark.parametrize(("path", "body"), [("customers/taro1/suspend", "{}"), ("check", CHECKED)])
 def test_a_key_that_is_revoked_before_the_body_is_here_does_nothing(bank: Api, path: str, body: str) -> None:
     key = bank.key("slow")
-    before = len(bank.sekisho.audit())
+    before = len(bank.sekisho.acts())
     head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: "
     with socket.create_connection(("127.0.0.1", bank.port), 30) as slow:
         slow.sendall(f"{head}application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
@@ -109,7 +109,7 @@ def test_a_key_that_is_revoked_before_the_body_is_here_does_nothing(bank: Api, p
         bank.sekisho.desk.api_keys.revoke("slow", STAFF)
         slow.sendall(body[1:].encode())
         assert slow.recv(4096).startswith(b"HTTP/1.1 401")
-    assert [line.event for line in bank.sekisho.audit()[before:]] == ["api-key.revoked"]
+    assert [line.event for line in bank.sekisho.acts()[before:]] == ["api-key.revoked"]
 
 
 def test_a_key_that_is_revoked_while_its_act_waits_for_the_store_does_nothing(bank: Api) -> None:

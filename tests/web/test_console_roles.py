@@ -164,14 +164,14 @@ def clients(bank: Console) -> dict[Role, ConsoleClient]:
 def test_what_a_role_may_not_do_is_refused_by_the_server_route_by_route(
     bank: Console, site: ConsoleSite, clients: dict[Role, ConsoleClient]
 ) -> None:
-    before = bank.sekisho.audit()
+    before = bank.sekisho.acts()
     for route, role in product(site.routes(), Role):
         if isinstance(route, Open) or route.act in TABLE[PrincipalKind.STAFF, role]:
             continue
         method = "GET" if isinstance(route, Page) else "POST"
         answer = clients[role].ask(method, place(route, bank), {} if method == "POST" else None)
         assert answer.status == 403, (role, route.path, answer.status)
-    assert bank.sekisho.audit() == before
+    assert bank.sekisho.acts() == before
 
 
 def test_what_a_role_may_see_is_shown_to_it(
@@ -203,7 +203,7 @@ def test_a_forged_form_is_refused_route_by_route(
     administrator.get("/me")
     other.get("/me")
     mine, others = administrator.key("/leave"), other.key("/leave")
-    before = bank.sekisho.audit()
+    before = bank.sekisho.acts()
     for route in site.routes():
         if not isinstance(route, Form | Upload):
             continue
@@ -219,7 +219,7 @@ def test_a_forged_form_is_refused_route_by_route(
         if path != "/leave":
             forged.append(administrator.ask("POST", path, {"key": mine}))
         assert {answer.status for answer in forged} == {403}, path
-    assert bank.sekisho.audit() == before
+    assert bank.sekisho.acts() == before
 
 
 def test_every_page_is_framed_by_nobody_and_kept_by_no_cache(
