@@ -2,6 +2,9 @@
 
 A reader that stands still (a pipe that nobody empties, a journal that hangs) costs lines, never a login: a line for
 which there is no room is dropped and counted. It knows no log format.
+
+The thread is woken only when it sleeps, and rests after each write: to wake it for each line would cost whoever writes
+the line more than the line itself, because the two then contend for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ MAX_LINES, MAX_OCTETS = 10_000, 4 * 1024 * 1024
 
 MAX_LINE = 64 * 1024
 """Octets of one line; the rest of a longer one is cut off."""
+
+REST_SECONDS = 0.005
+"""How long the thread collects lines after a write."""
 
 _CUT = b" (cut)\n"
 
@@ -40,7 +46,8 @@ class LineQueue:
         self._lines: deque[tuple[str, bytes]] = deque()
         self._octets = 0
         self._dropped: Counter[str] = Counter()
-        self._writing = self._closed = False
+        self._writing = self._closed = self._asleep = False
+        self._flushing = 0
         self._changed = threading.Condition()  # reentrant: a signal handler may log
         self._thread: threading.Thread | None = None
 
@@ -59,7 +66,9 @@ class LineQueue:
             self._octets += len(octets)
             if self._thread is None:
                 self._start()
-            self._changed.notify_all()
+            if self._asleep:
+                self._asleep = False
+                self._changed.notify_all()
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -74,7 +83,12 @@ class LineQueue:
         with self._changed:
             if self._lines and self._thread is None:
                 self._start()
-            return self._changed.wait_for(self._is_idle, seconds)
+            self._flushing += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(self._is_idle, seconds)
+            finally:
+                self._flushing -= 1
 
     def close(self) -> None:
         """Take no further lines; those that wait are still written."""
@@ -85,30 +99,44 @@ class LineQueue:
     def _is_idle(self) -> bool:
         return not self._lines and not self._writing
 
+    def _is_hurried(self) -> bool:
+        return self._closed or self._flushing > 0 or self._octets > MAX_OCTETS // 2
+
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._writing = False
-                self._changed.notify_all()
-                self._changed.wait_for(lambda: bool(self._lines) or self._closed)
-                if not self._lines:
-                    return
-                level, octets = self._lines.popleft()
-                self._octets -= len(octets)
-                self._writing = True
-            written = self._write(octets)
+        while batch := self._next():
+            written = self._write(b"".join(octets for _, octets in batch))
             with self._changed:
                 if not written:
-                    self._dropped[level] += 1
+                    self._dropped.update(level for level, _ in batch)
                 # Not before there is room again: the line about it would itself be one too many.
                 dropped = dict(self._dropped) if written and len(self._lines) < MAX_LINES // 2 else {}
                 if dropped:
                     self._dropped.clear()
+                self._writing = False
+                self._changed.notify_all()
             if dropped:
                 self._say_dropped(dropped)
+            with self._changed:
+                self._changed.wait_for(self._is_hurried, REST_SECONDS)
+
+    def _next(self) -> list[tuple[str, bytes]]:
+        """The lines to write at once, waiting for one; none if there will be none. More than one only up to what a
+        pipe takes as a whole: other processes write into the same one."""
+        with self._changed:
+            self._asleep = True
+            self._changed.wait_for(lambda: bool(self._lines) or self._closed)
+            self._asleep = False
+            batch: list[tuple[str, bytes]] = []
+            octets = 0
+            while self._lines and (not batch or octets + len(self._lines[0][1]) <= select.PIPE_BUF):
+                batch.append(self._lines.popleft())
+                octets += len(batch[-1][1])
+            self._octets -= octets
+            self._writing = bool(batch)
+            return batch
 
     def _write(self, octets: bytes) -> bool:
-        """One whole line, waiting as long as it takes. False if it cannot be written (full disk, closed pipe)."""
+        """Whole lines, waiting as long as it takes. False if it cannot be written (full disk, closed pipe)."""
         try:
             if isinstance(self._target, int):
                 _write_all(self._target, octets)

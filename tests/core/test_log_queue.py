@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -81,8 +82,8 @@ def test_what_has_no_room_is_dropped_and_its_number_told_for_each_level(pipe: tu
         queue.put("warning", f"told {counts}")
 
     queue = LineQueue(pipe[1], tell)
-    queue.put("info", "first")  # perhaps in the hands of the thread already
-    for _ in range(MAX_LINES + 10):
+    queue.put("info", "first")  # perhaps in the hands of the thread already, with some more
+    for _ in range(MAX_LINES + 1000):
         queue.put("info", "more")
     for _ in range(3):
         queue.put("error", "bad")
@@ -90,8 +91,8 @@ def test_what_has_no_room_is_dropped_and_its_number_told_for_each_level(pipe: tu
     lines = read_until(pipe[0], b"told")
     assert queue.flush(LONG)
     (counts,) = told
-    assert counts["error"] == 3 and 10 <= counts["info"] <= 11
-    assert len([line for line in lines if line == b"more"]) + counts["info"] == MAX_LINES + 10
+    assert counts["error"] == 3 and 1000 - select.PIPE_BUF // len("more\n") <= counts["info"] <= 1001
+    assert len([line for line in lines if line == b"more"]) + counts["info"] == MAX_LINES + 1000
     queue.close()
 
 
@@ -109,6 +110,28 @@ def test_long_lines_are_bounded_by_their_octets(pipe: tuple[int, int], monkeypat
     while not told:
         reader.join(0.01)
     assert told[0]["debug"] in (6, 7)
+
+
+def test_many_lines_are_written_a_few_at_a_time_and_each_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one write as much as a pipe takes at once: another process writes into the same one."""
+    monkeypatch.setattr(log_queue, "REST_SECONDS", LONG)
+    journal, into = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with journal, into:
+        queue = LineQueue(into.fileno(), lambda counts: None)
+        queue.put("info", "first")
+        assert journal.recv(65536) == b"first\n", "at once"
+        for number in range(1000):
+            queue.put("info", f"line {number:04}")
+        journal.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            journal.recv(65536)
+        journal.setblocking(True)
+        queue.close()
+        found: list[bytes] = []
+        while not found or b"line 0999" not in found[-1]:
+            found.append(journal.recv(65536))
+        assert max(map(len, found)) <= select.PIPE_BUF < 2 * min(map(len, found[:-1]))
+        assert b"".join(found).split() == [word for n in range(1000) for word in (b"line", b"%04d" % n)]
 
 
 @pytest.mark.parametrize("stream", ["closed", "no reader", "full disk"])
