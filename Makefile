@@ -142,7 +142,8 @@ bench: system compiled  ## speed and memory beside FreeRADIUS and the other PAM 
 	@$(BIN)/python -m benchmarks.run --sekisho $(COMPILED)/bin/sekisho; radius=$$?; \
 		$(BIN)/python -m benchmarks.proxy --sekisho $(COMPILED)/bin/sekisho; proxy=$$?; \
 		$(BIN)/python -m benchmarks.hung --sekisho $(COMPILED)/bin/sekisho; hung=$$?; \
-		$(BIN)/python -m benchmarks.pam --sekisho $(COMPILED)/bin/sekisho && exit $$((radius | proxy | hung))
+		$(BIN)/python -m benchmarks.api --sekisho $(COMPILED)/bin/sekisho; api=$$?; \
+		$(BIN)/python -m benchmarks.pam --sekisho $(COMPILED)/bin/sekisho && exit $$((radius | proxy | hung | api))
 
 docs: install  ## docs/settings.md's table, from the settings' own schema
 	@sed -i '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' docs/settings.md
