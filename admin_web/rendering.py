@@ -121,7 +121,7 @@ class Renderer:
 
     async def error_page(self, request: web.Request, status: int) -> web.Response:
         """The page of an HTTP error. It says nothing about the cause inside."""
-        return self.render(request, "error.html", status, code=status)
+        return self.render(request, "error.html", status, code=status, origin=self._settings().public_origin)
 
 
 def templates() -> Environment:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pam_module.settings
 import radius_server.settings
@@ -114,15 +115,17 @@ def risks(settings: Settings) -> Iterator[Remark]:
         yield (
             ("soft_token", "trusted_proxies"),
             "names nobody, so all that comes through the proxy in front counts as one address, and "
-            "tokens_per_address is everybody's; write the proxy's address",
+            "tokens_per_address is everybody's; and what it passes on under another name than "
+            f"{urlsplit(token.public_origin).netloc} is answered with 421; write the proxy's address",
         )
     portal = settings.web
     if portal and portal.public_origin.startswith("https:") and not (portal.tls_certificate or portal.trusted_proxies):
         yield (
             ("web", "trusted_proxies"),
             "names nobody, so all that comes through the proxy in front counts as one address, and "
-            "address_free_failures wrong passwords of one stranger slow everybody's sign-in down; write the proxy's "
-            "address",
+            "address_free_failures wrong passwords of one stranger slow everybody's sign-in down; and what it passes "
+            f"on under another name than {urlsplit(portal.public_origin).netloc} is answered with 421; write the "
+            "proxy's address",
         )
     if portal and portal.public_origin.startswith("https:") and portal.issuer == DEFAULT_ISSUER:
         yield (
@@ -163,7 +166,8 @@ def _risks_of_console(settings: Settings) -> Iterator[Remark]:
     if console.public_origin.startswith("https:") and not (console.tls_certificate or console.trusted_proxies):
         yield (
             ("console", "trusted_proxies"),
-            "names nobody, so all that comes through the proxy in front counts as one address, in the audit trail too; "
+            "names nobody, so all that comes through the proxy in front counts as one address, in the audit trail too, "
+            f"and is answered with 421 unless the proxy passes on the Host {urlsplit(console.public_origin).netloc}; "
             "write the proxy's address",
         )
 

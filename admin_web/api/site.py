@@ -21,7 +21,7 @@ from admin_web.api.page import PAGE_HEADERS, page_of
 from admin_web.api.problems import ProblemError, ProblemType, problem_of_status
 from admin_web.api.reading import MAX_BODY_BYTES, read_body, read_query
 from admin_web.api.settings import ApiSettings
-from admin_web.http.security import SitePolicy, logged_path, security_middleware
+from admin_web.http.security import Names, SitePolicy, logged_path, security_middleware
 from otp_core.clock import ClockWrong
 from otp_core.doors import Services
 from otp_core.model import BackendSilent
@@ -75,6 +75,7 @@ class ApiSite:
             lambda: self._settings().trusted_proxies,
             self._error,
             _POLICY,
+            names=Names.ANY,  # each request brings its key: a page under another name gains nothing
             admit=self._admit,
             path_for_log=self._path_for_log,
         )

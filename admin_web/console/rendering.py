@@ -96,7 +96,8 @@ class ConsoleRenderer:
 
     async def error_page(self, request: web.Request, status: int) -> web.Response:
         """The page of an HTTP error. It says nothing about the cause inside."""
-        return self.render(request, "error.html", None, status, code=status, wrong_filter=request.get(WRONG_FILTER))
+        wrong, origin = request.get(WRONG_FILTER), self._settings().public_origin
+        return self.render(request, "error.html", None, status, code=status, wrong_filter=wrong, origin=origin)
 
 
 def form_key(fingerprint: Callable[..., int], session: StaffSession, path: str, nonce: str) -> str:

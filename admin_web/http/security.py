@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from hmac import compare_digest
 from time import perf_counter
 from urllib.parse import parse_qsl
@@ -18,8 +19,9 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from admin_web.http.client_address import client_address
+from admin_web.http.client_address import client_address, is_in
 from admin_web.http.connection_limits import BODY_SECONDS, LimitedConnection, connection_of
+from admin_web.http.host import is_own_host
 from admin_web.http.rare_log import RareLog
 from otp_core.settings.values import AnyNetwork
 
@@ -72,21 +74,37 @@ Admit = Callable[[web.Request], Awaitable[web.Response | None]]
 """The answer to a request that is not admitted, given before its body is read; None: it is admitted."""
 
 
+class Names(StrEnum):
+    """Under which names a site is served to whoever is no trusted proxy; a proxy's own settings say which it hands
+    over. To any other, 421 (RFC 9110 section 15.5.20)."""
+
+    OWN = "the host of its origin alone"
+    OWN_OR_NUMBER = "that, an IP address, localhost, or none at all"
+    ANY = "any"
+
+
+_OTHER_NAME = (
+    "somebody asked under another name than that of public_origin and was answered with 421: if this is your proxy, "
+    "write its address into trusted_proxies; if it is a monitor, let it send the Host of public_origin"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SitePolicy:
     """What the middleware has to know of a site.
 
     ``origin``: scheme, host and port as browsers see them, from the settings. ``trusted_proxies``: asked at every
     request, so that a reload takes effect. ``content_security_policy``: the header, unless an answer brings its own.
-    ``admit``: who may ask, in the place of the same-origin check, for a site that no cookie opens. ``path_for_log``:
-    what the log has of a path. ``reads_itself``: whether the handler of this request reads the body, within limits and
-    a time of its own.
+    ``names``: under which it is served. ``admit``: who may ask, in the place of the same-origin check, for a site that
+    no cookie opens. ``path_for_log``: what the log has of a path. ``reads_itself``: whether the handler of this request
+    reads the body, within limits and a time of its own.
     """
 
     origin: str
     trusted_proxies: Callable[[], tuple[AnyNetwork, ...]]
     error_page: ErrorPage
     content_security_policy: str = PAGE_POLICY
+    names: Names = Names.OWN_OR_NUMBER
     admit: Admit | None = None
     path_for_log: Callable[[web.Request], str] = lambda request: logged_path(request)
     reads_itself: Callable[[web.Request], bool] = lambda request: False
@@ -98,8 +116,8 @@ class SitePolicy:
 
 
 def security_middleware(policy: SitePolicy) -> Middleware:
-    """The middleware of a site. In this order: the client's address, the same-origin check, the whole body in time, the
-    handler, error pages, headers, one log line for each request."""
+    """The middleware of a site. In this order: the client's address, the host's name, the same-origin check, the whole
+    body in time, the handler, error pages, headers, one log line for each request."""
 
     log = RareLog("http", time.monotonic, DOUBT_SECONDS)
 
@@ -109,7 +127,12 @@ def security_middleware(policy: SitePolicy) -> Middleware:
         if connection is not None:
             connection.request_begun()
         request[SOURCE] = _client_of(request, policy, log)
-        response = await _answer(policy, request, handler, connection)
+        if _is_named(request, policy):
+            response = await _answer(policy, request, handler, connection)
+        else:
+            log.warn(_OTHER_NAME, peer=request.remote, origin=policy.origin)
+            response = await policy.error_page(request, 421)
+            response.force_close()  # its body is not read
         _add_headers(policy, response)
         say = _log.debug if _is_file(request, response) else _log.info
         say(
@@ -190,6 +213,16 @@ def _client_of(request: web.Request, policy: SitePolicy, log: RareLog) -> str:
     if found.doubt is not None:
         log.warn(found.doubt, peer=peer, origin=policy.origin)
     return found.address
+
+
+def _is_named(request: web.Request, policy: SitePolicy) -> bool:
+    """Whether the request asks under a name of the site, or comes from a trusted proxy. The style of the page that says
+    no is served under every name."""
+    if policy.names is Names.ANY or request.path.startswith("/static/"):
+        return True
+    if is_own_host(request.headers.getall("Host", []), policy.origin, by_number=policy.names is Names.OWN_OR_NUMBER):
+        return True
+    return is_in(request.remote or _NOBODY, policy.trusted_proxies())
 
 
 async def _answer(

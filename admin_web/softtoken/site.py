@@ -46,9 +46,9 @@ class SoftTokenSite:
         self._policy = SitePolicy(
             settings().public_origin,
             lambda: settings().trusted_proxies,
-            _error_page,
+            self._error_page,
             CONTENT_SECURITY_POLICY,
-            self._admit,
+            admit=self._admit,
         )
 
     async def _admit(self, request: web.Request) -> web.Response | None:
@@ -60,7 +60,15 @@ class SoftTokenSite:
             return None
         if request.method in SAFE_METHODS or is_same_origin(headers, self._policy.origin):
             return None
-        return await _error_page(request, 403)
+        return await self._error_page(request, 403)
+
+    async def _error_page(self, _: web.Request, status: int) -> web.Response:
+        """A line of text: only the app reads it, and it goes by the status. That of a wrong name is for people."""
+        if status == 421:
+            return web.Response(
+                status=status, text=f"{self._policy.origin} で開いてください。 Open it at this address."
+            )
+        return web.Response(status=status, text=HTTPStatus(status).phrase)
 
     def application(self) -> web.Application:
         """The routes."""
@@ -94,8 +102,3 @@ class SoftTokenSite:
 
     async def _time(self, request: web.Request) -> web.Response:
         return json_answer({"now": self._now()})
-
-
-async def _error_page(request: web.Request, status: int) -> web.Response:
-    """A line of text: only the app reads it, and it goes by the status."""
-    return web.Response(status=status, text=HTTPStatus(status).phrase)

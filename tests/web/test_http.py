@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from admin_web.http.client_address import Doubt, Found, client_address
 from admin_web.http.door import HttpDoor
+from admin_web.http.host import is_own_host
 from admin_web.http.rare_log import RareLog
 from admin_web.http.security import is_same_origin
 from admin_web.softtoken.settings import SoftTokenSettings
@@ -180,3 +181,38 @@ def test_a_closed_door_sweeps_no_more() -> None:
         assert site.sweeps == sweeps
 
     asyncio.run(life())
+
+
+# The host that is asked for
+
+ORIGIN = "https://console.bank.example"
+
+
+@pytest.mark.parametrize(
+    ("host", "served"),
+    [
+        ("console.bank.example", True),
+        ("CONSOLE.Bank.Example.:9443", True),
+        ("console.bank.example:", True),
+        ("evil.example", False),
+        ("console.bank.example.evil.example", False),
+        ("evil.example:console.bank.example", False),
+        ("console.bank.example:443:1", False),
+        ("user@console.bank.example", False),
+        ("", False),
+        ("c" * 300, False),
+    ],
+)
+def test_a_site_is_served_under_the_host_of_its_origin(host: str, served: bool) -> None:
+    for by_number in (False, True):
+        assert is_own_host([host], ORIGIN, by_number=by_number) is served
+
+
+@pytest.mark.parametrize("host", ["10.0.0.5", "10.0.0.5:8080", "[2001:db8::1]", "[2001:db8::1]:8080", "localhost:8080"])
+def test_what_no_name_server_can_lead_elsewhere_is_taken_where_the_site_says_so(host: str) -> None:
+    assert is_own_host([host], ORIGIN, by_number=True) and not is_own_host([host], ORIGIN, by_number=False)
+    assert is_own_host([], ORIGIN, by_number=True) and not is_own_host([], ORIGIN, by_number=False)
+
+
+def test_two_hosts_are_none() -> None:
+    assert not is_own_host(["console.bank.example", "console.bank.example"], ORIGIN, by_number=True)

@@ -279,6 +279,26 @@ def test_settings_that_cannot_be_used_are_named(tmp_path: Path, section: str, sa
     assert any(said in problem for problem in problems), problems
 
 
+# Names
+
+
+def test_a_trusted_proxy_hands_over_whatever_name_it_serves(server: SoftTokenServer) -> None:
+    assert ask(f"{server.origin}/", Host="upstream").status == 200
+
+
+def test_whoever_is_no_proxy_asks_under_the_name_of_the_origin_or_by_number(tmp_path: Path) -> None:
+    """A monitor asks by number, which no name server leads elsewhere."""
+    one = SoftTokenServer(tmp_path)
+    one.start()
+    try:
+        for host, status in (("evil.example", 421), ("127.0.0.1:80", 200), ("[::1]", 200), ("LocalHost.:9443", 200)):
+            answer = ask(f"{one.origin}/", Host=host)
+            assert answer.status == status, host
+        assert one.origin in ask(f"{one.origin}/token", "POST", data=b"", Host="evil.example").body.decode()
+    finally:
+        one.close()
+
+
 # Keys and tickets
 
 
