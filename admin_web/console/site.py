@@ -159,7 +159,8 @@ class ConsoleSite:
         return app
 
     def sweep(self) -> bool:
-        """Delete some sessions that have ended, and files that nobody has decided about; whether there were any. Raises
-        StoreUnavailable, ClockWrong."""
+        """Delete some sessions that have ended, files that nobody has decided about, and requests and files that are
+        long over; whether there were any. Raises StoreUnavailable, ClockWrong."""
         ended = self._desk.staff_sessions.expire(self._sessions.limits) > 0
-        return self._desk.file_imports.sweep() or ended
+        forgotten = self._desk.approvals.sweep()
+        return self._desk.file_imports.sweep() or forgotten or ended

@@ -20,7 +20,7 @@ from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.staff import staff_principal
-from otp_core.accounts.transactions import Transactions, rerun_on_conflict
+from otp_core.accounts.transactions import SWEPT_AT_ONCE, SYSTEM, Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.sealing import KeyProblem, Sealer
 from otp_core.store import file_imports as statements
@@ -232,8 +232,8 @@ class FileImportService:
         self.tidy()
 
     def sweep(self) -> bool:
-        """Give up what nobody decides about, and delete the pieces of what is over; whether there was any. Raises
-        StoreUnavailable."""
+        """Give up what nobody decides about, delete the pieces of what is over, and later the rest of it; whether there
+        was any. Raises StoreUnavailable, ClockWrong."""
         store, now = self._transactions.store, self._transactions.stamp()
         limits = now - RECEIVE_SECONDS * 1000, now - FILE_HOURS * 3_600_000
         with store.read() as connection:
@@ -241,8 +241,28 @@ class FileImportService:
         if late:
             with store.work_aside() as work:
                 for key, state in late:
-                    self._give_up(work, key, state, "undecided")  # unless somebody was faster
-        return self.tidy() or bool(late)
+                    self._give_up_late(work, key, state)
+        return self.tidy() or self._forget() or bool(late)
+
+    def _give_up_late(self, work: Work, key: int, state: str) -> None:
+        """Unless somebody was faster. What was received half was never recorded as kept."""
+        found = statements.file_import_of(work.connection, key)
+        if found is None or not self._give_up(work, key, state, "undecided") or state == FileState.RECEIVING:
+            return
+        principal = Principal(SYSTEM.name, SYSTEM.kind, found.source, f"nobody has decided, for {found.asked_by}")
+        self._transactions.record_named(work, _steps(found).withdrawn, principal, found.file_name, found.what)
+
+    def _forget(self) -> bool:
+        """Delete some files that are long over; whether there were any. None before the clock has settled."""
+        store = self._transactions.store
+        if not self._transactions.settled():
+            return False
+        now = self._transactions.now()
+        with store.read() as connection:
+            if not statements.has_late_file_imports(connection, now):
+                return False
+        with store.work_aside() as work:
+            return statements.forget_file_imports(work.connection, now, SWEPT_AT_ONCE) > 0
 
     def tidy(self) -> bool:
         """Delete some pieces of a file that is over; whether there were any. Raises StoreUnavailable."""

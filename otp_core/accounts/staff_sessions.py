@@ -205,8 +205,8 @@ class StaffSessionService:
 
     @rerun_on_conflict
     def expire(self, limits: StaffSessionLimits) -> int:
-        """Delete some sessions that are over, and retire tokens that staff has made for customers and nobody enrolled
-        in time; how many sessions. None before the clock has settled."""
+        """Delete some sessions that are over, and what late one-time links are known by; retire tokens that staff has
+        made for customers and nobody enrolled in time; how many sessions. None before the clock has settled."""
         if not self._transactions.settled():
             return 0
         now = self._transactions.now()
@@ -214,10 +214,12 @@ class StaffSessionService:
         with self._transactions.store.read() as connection:  # before the write lock is taken: mostly there is none
             keys = statements.ended_staff_sessions(connection, *over)
             overdue = has_overdue_reservation(connection, now)
-        if not keys and not overdue:
+            late_links = statements.has_late_links(connection, now)
+        if not keys and not overdue and not late_links:
             return 0
         with self._transactions.act(Act.EXPIRE_SESSIONS, SYSTEM) as work:
             self._transactions.retire_reserved(work, [], now)
+            statements.forget_late_links(work.connection, now)
             return statements.drop_staff_sessions(
                 work.connection, statements.ended_staff_sessions(work.connection, *over)
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,10 +31,13 @@ from otp_core.store.unit_of_work import Work
 
 LOOK_SECONDS = 1.0
 """Between two looks at the outbox while nothing is due."""
+FORGOTTEN_AT_ONCE = 1000
 BATCH = 20
 """Notices that are claimed at once."""
 NOTE_SECONDS = 0.2
 """Between two attempts to record an outcome."""
+FORGET_SECONDS = 3600.0
+"""Between two looks for notices that were given up long ago."""
 REMIND_SECONDS = 300.0
 """At least between two warnings about a mail server that does not answer."""
 _NAME = "notices"
@@ -64,7 +68,7 @@ class Sender:
         sender = mail_address(settings.sender)
         self._identity = MailIdentity(sender, reply_to, settings.contact, zone(settings.time_zone))
         self._claim_ms = int((settings.timeout * 4 * BATCH + 60) * 1000)
-        self._reminded = float("-inf")
+        self._reminded = self._forgotten = float("-inf")
 
     async def run(self) -> None:
         """Deliver until it is cancelled. An error is logged, and the notices are tried again."""
@@ -84,8 +88,10 @@ class Sender:
         and ClockWrong."""
         now = self._now()
         with self._store.read() as connection:
-            if not outbox.is_due(connection, now):
-                return False
+            due = outbox.is_due(connection, now)
+        if not due:
+            self.forget(now)
+            return False
         with self._store.work() as work:
             batch = outbox.claim(work.connection, now, now + self._claim_ms, BATCH)
         try:
@@ -100,6 +106,18 @@ class Sender:
         finally:
             client.close()
         return len(batch) == BATCH
+
+    def forget(self, now: int) -> None:
+        """Delete some notices that were given up long ago, now and then; none before the clock has settled. Raises
+        StoreUnavailable."""
+        if not self._settled() or time.monotonic() < self._forgotten + FORGET_SECONDS:
+            return
+        self._forgotten = time.monotonic()
+        with self._store.read() as connection:
+            if not outbox.has_late_failed(connection, now):
+                return
+        with self._store.work_aside() as work:
+            outbox.forget_failed(work.connection, now, FORGOTTEN_AT_ONCE)
 
     async def _deliver_one(self, client: aiosmtplib.SMTP, notice: Waiting) -> None:
         try:

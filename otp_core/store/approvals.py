@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from otp_core.audit import ms_of
+from otp_core.audit import id_at, ms_of
 from otp_core.store.schema import approval, customer, staff
 
 
@@ -22,6 +22,11 @@ class ApprovalState(StrEnum):
 
 
 OPEN = (ApprovalState.ASKED, ApprovalState.APPROVED)
+
+KEPT_MS = 90 * 24 * 3_600_000
+"""How long requests, files of imports and lists of retirements are shown after they were made: a quarter, for whoever
+asks staff about one. The audit trail, which is kept, has each step of them; what else they hold (what was found wrong
+in a file, a payload) may name customers, and is not kept for ever."""
 
 
 class Approval(NamedTuple):
@@ -153,6 +158,20 @@ def move_approval(
         values["outcome"] = outcome
     change = update(approval).where(approval.c.key == key, approval.c.state == before).values(values)
     return connection.execute(change).rowcount == 1
+
+
+def forget_approvals(connection: Connection, now: int, limit: int) -> int:
+    """Delete some requests that were made more than KEPT_MS ago, all of which are over; how many there were. What was
+    asked, decided and done is in the audit trail."""
+    late = select(approval.c.key).where(approval.c.key < id_at(now - KEPT_MS)).order_by(approval.c.key).limit(limit)
+    keys = list(connection.execute(late).scalars())
+    return connection.execute(delete(approval).where(approval.c.key.in_(keys))).rowcount if keys else 0
+
+
+def has_late_approvals(connection: Connection, now: int) -> bool:
+    """Whether ``forget_approvals`` would find any. Needs no write lock."""
+    late = select(approval.c.key).where(approval.c.key < id_at(now - KEPT_MS))
+    return connection.execute(late.limit(1)).first() is not None
 
 
 def withdraw_of_program(connection: Connection, program: str) -> int:

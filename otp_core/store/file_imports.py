@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 
-from otp_core.audit import ms_of
-from otp_core.store.approvals import OPEN
+from otp_core.audit import id_at, ms_of
+from otp_core.store.approvals import KEPT_MS, OPEN
 from otp_core.store.schema import approval, file_import, file_piece, staff
 
 
@@ -190,6 +190,24 @@ def let_go(connection: Connection, key: int, by: int) -> None:
     """Leave the rest to whoever comes next: the process ends."""
     held = (file_import.c.key == key, file_import.c.claim == by)
     connection.execute(update(file_import).where(*held).values(claim=0, claimed_until=0, attempts=0))
+
+
+def forget_file_imports(connection: Connection, now: int, limit: int) -> int:
+    """Delete some files that were brought more than approvals.KEPT_MS ago, are over, and have no pieces left; how many
+    there were. What was brought, decided and written is in the audit trail."""
+    keys = list(connection.execute(_late(now).order_by(file_import.c.key).limit(limit)).scalars())
+    return connection.execute(delete(file_import).where(file_import.c.key.in_(keys))).rowcount if keys else 0
+
+
+def has_late_file_imports(connection: Connection, now: int) -> bool:
+    """Whether ``forget_file_imports`` would find any. Needs no write lock."""
+    return connection.execute(_late(now).limit(1)).first() is not None
+
+
+def _late(now: int) -> Select[Any]:
+    pieces = exists().where(file_piece.c.file_key == file_import.c.key)
+    over = file_import.c.state.not_in(KEPT)
+    return select(file_import.c.key).where(file_import.c.key < id_at(now - KEPT_MS), over, ~pieces)
 
 
 def undecided(connection: Connection, now: int, received_before: int, checked_before: int) -> list[tuple[int, str]]:

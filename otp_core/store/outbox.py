@@ -11,10 +11,15 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 
+from otp_core.audit import id_at
 from otp_core.model import AuditRow, Conflict
 from otp_core.store.schema import customer, outbox
 
 PENDING, FAILED = "pending", "failed"
+
+KEPT_MS = 90 * 24 * 3_600_000
+"""How long a notice that was given up waits to be tried again: later it tells nobody anything new, and it holds an
+address."""
 
 
 class Waiting(NamedTuple):
@@ -103,6 +108,23 @@ def give_up(connection: Connection, key: int, error: str) -> bool:
     change = update(outbox).where(outbox.c.key == key, outbox.c.state == PENDING)
     values = change.values(state=FAILED, attempts=outbox.c.attempts + 1, claimed_until=0, error=error)
     return connection.execute(values).rowcount == 1
+
+
+def forget_failed(connection: Connection, now: int, limit: int) -> int:
+    """Delete some notices that were given up and are older than KEPT_MS; how many there were. That each was given up is
+    in the audit trail."""
+    late = select(outbox.c.key).where(*_late(now)).order_by(outbox.c.key).limit(limit)
+    keys = list(connection.execute(late).scalars())
+    return connection.execute(delete(outbox).where(outbox.c.key.in_(keys))).rowcount if keys else 0
+
+
+def has_late_failed(connection: Connection, now: int) -> bool:
+    """Whether ``forget_failed`` would find any. Needs no write lock."""
+    return connection.execute(select(outbox.c.key).where(*_late(now)).limit(1)).first() is not None
+
+
+def _late(now: int) -> tuple[ColumnElement[bool], ...]:
+    return outbox.c.state == FAILED, outbox.c.key < id_at(now - KEPT_MS)
 
 
 def retry(connection: Connection, keys: Sequence[int] | None, now: int) -> int:

@@ -217,6 +217,18 @@ def add_staff_session(
     connection.execute(new)
 
 
+def forget_late_links(connection: Connection, now: int) -> int:
+    """Delete what one-time links are known by whose time is over; how many there were."""
+    late = (staff.c.link_digest.is_not(None), staff.c.link_until <= now)
+    return connection.execute(update(staff).where(*late).values(link_digest=None, link_until=0)).rowcount
+
+
+def has_late_links(connection: Connection, now: int) -> bool:
+    """Whether ``forget_late_links`` would find any. Needs no write lock."""
+    late = (staff.c.link_digest.is_not(None), staff.c.link_until <= now)
+    return connection.execute(select(staff.c.key).where(*late).limit(1)).first() is not None
+
+
 def write_staff_session(connection: Connection, key: int, data: bytes, seen_at: int) -> bool:
     """Replace what a session remembers (sealed). False if it has ended."""
     change = update(staff_session).where(staff_session.c.key == key).values(data=data, seen_at=seen_at)

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from otp_core.accounts import Desk, Principal, Refusal, Refused, staff_principal
 from otp_core.accounts.file_imports import FILE_HOURS, MOST_KEPT, PIECE, FileChoices, ask_for_import
+from otp_core.audit import TAG_BITS
 from otp_core.imports.importers import CustomerImporter, ImportRules
 from otp_core.imports.task import MOST_ATTEMPTS, MOST_PROBLEMS, ImportTask, Overtaken, Run
 from otp_core.model import Role, StoreUnavailable
 from otp_core.store import file_imports as statements
+from otp_core.store.approvals import KEPT_MS, approval_lines
 from otp_core.store.file_imports import FileImport, file_import_of
-from otp_core.store.schema import customer, file_import, file_piece
+from otp_core.store.schema import approval, audit, customer, file_import, file_piece
 from otp_core.store.unit_of_work import Work
 from tests.core.bank import STAFF, Bank
 
@@ -164,6 +166,43 @@ def test_files_that_nobody_decides_about_are_given_up(bank: Bank, supervisor: Pr
         work.connection.execute(update(file_import).values(changed_at=old))
     assert bank.desk.file_imports.sweep()
     assert (found(bank, key).state, found(bank, key).why, pieces(bank)) == ("withdrawn", "undecided", 0)
+
+
+def test_what_nobody_has_decided_about_is_in_the_trail_and_after_a_quarter_there_alone(
+    bank: Bank, supervisor: Principal
+) -> None:
+    old, young = kept(bank, supervisor), kept(bank, supervisor)
+    assert step(bank) and step(bank)
+    ask_for_import(bank.desk, old, supervisor)
+    bank.desk.file_imports.withdraw(young, supervisor)
+    with bank.store.work_aside() as work:
+        work.connection.execute(update(file_import).where(file_import.c.key == old).values(changed_at=1))
+    assert bank.desk.file_imports.sweep() and not bank.desk.approvals.sweep()
+    with bank.store.read() as connection:
+        rows = connection.execute(
+            select(audit.c.actor, audit.c.reason).where(audit.c.event == "import.withdrawn")
+        ).all()
+    assert ("sekisho", "new.csv: customers, nobody has decided, for hanako") in [tuple(row) for row in rows]
+    age = (KEPT_MS + 60_000) * 1000 << TAG_BITS
+    with bank.store.work_aside() as work:
+        work.connection.execute(update(file_import).where(file_import.c.key == old).values(key=old - age))
+        work.connection.execute(update(approval).values(key=approval.c.key - age))
+    assert bank.desk.file_imports.sweep() and bank.desk.approvals.sweep()
+    assert not bank.desk.file_imports.sweep() and not bank.desk.approvals.sweep()
+    with bank.store.read() as connection:
+        assert [one.key for one in statements.file_imports(connection)] == [young]
+        assert approval_lines(connection) == []
+
+
+def test_a_file_that_is_worked_on_is_kept_however_old_it_is(bank: Bank, supervisor: Principal) -> None:
+    key = kept(bank, supervisor)
+    assert step(bank)
+    bank.desk.file_imports.begin(key, supervisor)
+    old = key - ((KEPT_MS + 60_000) * 1000 << TAG_BITS)
+    with bank.store.work_aside() as work:
+        work.connection.execute(delete(file_piece))
+        work.connection.execute(update(file_import).values(key=old))
+    assert not bank.desk.file_imports.sweep() and found(bank, old).state == "writing"
 
 
 def test_a_file_that_is_decided_at_that_moment_does_not_end_the_sweep(

@@ -68,9 +68,14 @@ def test_a_link_ends_after_an_hour(bank: Bank) -> None:
     link = bank.desk.staff.add("sato", Role.OPERATOR, STAFF)
     bank.clock.now += 3599
     assert bank.desk.staff.of_link(link.secret)
+    bank.desk.staff_sessions.expire(LIMITS)
+    assert bank.desk.staff.of_link(link.secret)
     bank.clock.now += 1
     assert bank.desk.staff.of_link(link.secret) is None
     assert refused(lambda: bank.desk.staff.use_link(link.secret, KEY, HERE)).refusal is Refusal.NOT_NOW
+    bank.desk.staff_sessions.expire(LIMITS)
+    record = bank.desk.staff.named("sato")
+    assert record is not None and not record.has_link, "what it is known by is deleted"
 
 
 def test_neither_store_nor_audit_trail_holds_a_link(bank: Bank) -> None:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from sqlalchemy import update
 
 from otp_core.accounts import Refused
+from otp_core.notices.sender import Sender
 from otp_core.store import outbox
 from otp_core.store.outbox import Waiting
+from otp_core.store.schema import outbox as outbox_table
 from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
 
 NEVER_SOON = "first_retry = 3000.0"
@@ -279,6 +283,27 @@ def test_a_claim_is_one_senders_until_it_runs_out(tmp_path: Path) -> None:
             assert outbox.claim(work.connection, now + 4999, now + 9000, 10) == []
             assert not outbox.is_due(work.connection, now + 4999)
             assert len(outbox.claim(work.connection, now + 5000, now + 9000, 10)) == 1
+
+
+def test_what_was_given_up_a_quarter_ago_is_deleted_and_its_row_of_the_trail_stays(tmp_path: Path) -> None:
+    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
+        for name in ("old", "failed", "pending"):
+            sekisho.desk.enrolment.suspend(addressed(sekisho, f"{name}@a.jp").contract_id, None, STAFF)
+        assert sekisho.settings.notices is not None
+        with sekisho.store.work() as work:
+            old, failed, _ = outbox.lines(work.connection)
+            assert outbox.give_up(work.connection, old.key, "no such user")
+            assert outbox.give_up(work.connection, failed.key, "no such user")
+            age = (outbox.KEPT_MS + 60_000) * 1000 << 10
+            aged = update(outbox_table).where(outbox_table.c.email != "failed@a.jp")
+            work.connection.execute(aged.values(key=outbox_table.c.key - age))
+        suspended = len(sekisho.audit(event="otp.suspended"))
+        for settled, left in ((False, 3), (True, 2)):
+            sender = Sender(sekisho.store, sekisho.settings.notices, lambda: 0, partial(bool, settled))
+            sender.forget(int(time.time() * 1000))
+            assert len(waiting(sekisho)) == left
+        assert sorted(one.email for one in waiting(sekisho)) == ["failed@a.jp", "pending@a.jp"]
+        assert len(sekisho.audit(event="otp.suspended")) == suspended == 3
 
 
 @pytest.mark.parametrize("trusted", [True, False])
