@@ -35,7 +35,7 @@ from admin_web.console.staff import StaffPages
 from admin_web.console.token_search import TokenSearchPages
 from admin_web.console.tokens import TokenPages
 from admin_web.console.verification import Verification
-from admin_web.http.security import MAX_BODY_BYTES, Names, SitePolicy, security_middleware
+from admin_web.http.security import MAX_BODY_BYTES, SitePolicy, security_middleware
 from admin_web.language_page import choose_language
 from admin_web.rendering import StaticFiles
 from admin_web.unavailable import unavailable
@@ -143,7 +143,6 @@ class ConsoleSite:
             self._settings().public_origin,
             lambda: self._settings().trusted_proxies,
             self._renderer.error_page,
-            names=Names.OWN,
             reads_itself=lambda request: request.path in uploads,
         )
         app = web.Application(

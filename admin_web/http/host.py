@@ -17,16 +17,16 @@ _LONGEST = 262
 """Characters of a Host header: a name has 253 (RFC 1035 section 2.3.4), a trailing dot and a port are added."""
 
 
-def is_own_host(hosts: Sequence[str], origin: str, *, by_number: bool) -> bool:
+def is_own_host(hosts: Sequence[str], origin: str) -> bool:
     """Whether the Host headers of a request (RFC 9110 section 7.2) name the host of ``origin``, in any case and with
-    any port: a tunnel has another one. ``by_number``: an IP address and ``localhost`` will do, and so does no Host at
-    all (HTTP/1.0), as monitors and proxies ask."""
+    any port: a tunnel has another one. An IP address and ``localhost`` will do, and so does no Host at all (HTTP/1.0):
+    so monitors and proxies ask."""
     if not hosts:
-        return by_number
+        return True
     if len(hosts) > 1 or len(hosts[0]) > _LONGEST:
         return False
     name = _name(hosts[0])
-    return name == urlsplit(origin).hostname or (by_number and (name == "localhost" or _is_address(name)))
+    return name == urlsplit(origin).hostname or name == "localhost" or _is_address(name)
 
 
 def _name(host: str) -> str:

@@ -78,8 +78,7 @@ class Names(StrEnum):
     """Under which names a site is served to whoever is no trusted proxy; a proxy's own settings say which it hands
     over. To any other, 421 (RFC 9110 section 15.5.20)."""
 
-    OWN = "the host of its origin alone"
-    OWN_OR_NUMBER = "that, an IP address, localhost, or none at all"
+    OWN = "the host of its origin, an IP address, localhost, or none at all"
     ANY = "any"
 
 
@@ -104,7 +103,7 @@ class SitePolicy:
     trusted_proxies: Callable[[], tuple[AnyNetwork, ...]]
     error_page: ErrorPage
     content_security_policy: str = PAGE_POLICY
-    names: Names = Names.OWN_OR_NUMBER
+    names: Names = Names.OWN
     admit: Admit | None = None
     path_for_log: Callable[[web.Request], str] = lambda request: logged_path(request)
     reads_itself: Callable[[web.Request], bool] = lambda request: False
@@ -220,7 +219,7 @@ def _is_named(request: web.Request, policy: SitePolicy) -> bool:
     no is served under every name."""
     if policy.names is Names.ANY or request.path.startswith("/static/"):
         return True
-    if is_own_host(request.headers.getall("Host", []), policy.origin, by_number=policy.names is Names.OWN_OR_NUMBER):
+    if is_own_host(request.headers.getall("Host", []), policy.origin):
         return True
     return is_in(request.remote or _NOBODY, policy.trusted_proxies())
 

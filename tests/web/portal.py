@@ -126,8 +126,7 @@ class PortalClient:
     def ask(self, method: str, path: str, fields: dict[str, str] | bytes | None, **headers: str) -> Answer:
         """One request, and no further one. ``fields``: of a form, or a body as it is."""
         body = urllib.parse.urlencode(fields) if isinstance(fields, dict) else fields
-        sent = {"Host": f"localhost:{self.portal.port}"}
-        sent |= {"Accept-Language": self.language, "Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
+        sent = {"Accept-Language": self.language, "Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
         if body is not None:
             sent |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.portal.origin}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
