@@ -242,4 +242,4 @@ def _trail(size: Size) -> Statements:
         return id_, event.value, actor, contract_id(whose), tokens.token_id(whose), "192.0.2.1", reason
 
     rows = (row(number) for number in range(size.audit_rows))
-    yield "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+    yield "INSERT INTO audit (id, event, actor, customer, token, source, reason) VALUES (?, ?, ?, ?, ?, ?, ?)", rows

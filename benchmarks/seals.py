@@ -99,7 +99,8 @@ def verification(product: Product, folder: Path, rows: int) -> None:
         begin = int(time.time() * 1e6) - rows * 1000
         connection.execute("DELETE FROM audit")
         connection.executemany(
-            "INSERT INTO audit VALUES (?, 'login.accepted', 'gateway', ?, ?, '192.0.2.10', 'correct code')",
+            "INSERT INTO audit (id, event, actor, customer, token, source, reason)"
+            " VALUES (?, 'login.accepted', 'gateway', ?, ?, '192.0.2.10', 'correct code')",
             ((begin + n * 1000 << TAG_BITS | 5, tokens.contract_id(n), tokens.token_id(n)) for n in range(rows)),
         )
     connection.close()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from otp_core.store.api_keys import ApiKeyRecord
     from otp_core.store.approvals import Approval
     from otp_core.store.bindings import HeldToken
+    from otp_core.store.nodes import NodeLine
     from otp_core.store.outbox import Waiting
     from otp_core.store.queries import AuditLine, CustomerLine, TokenLine
     from otp_core.store.sessions import SessionLine
@@ -133,6 +134,24 @@ def session(line: SessionLine) -> Shape:
         "began": local_time(line.created_at),
         "last_seen": local_time(line.seen_at),
         "ends": local_time(line.expires_at),
+    }
+
+
+def node(line: NodeLine, state: str, now: int) -> Shape:
+    """One node. ``now``: by the store's clock. Without ``clock_offset_seconds`` its clock is the store's."""
+    return {
+        "name": line.name,
+        "configured": line.configured,
+        "state": state,
+        "version": line.version,
+        "oldest_schema": line.oldest,
+        "newest_schema": line.newest,
+        "started": local_time(line.started_at),
+        "last_seen": local_time(line.seen_at),
+        "seen_seconds_ago": max(0, round((now - line.seen_at) / 1000)),
+        "logins": line.logins,
+        "clock_offset_seconds": None if line.clock_offset is None else line.clock_offset / 1000,
+        "silent": line.silent,
     }
 
 

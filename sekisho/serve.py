@@ -33,6 +33,7 @@ from sekisho.first_factors import relay_problems
 from sekisho.heartbeat import Heartbeat, heartbeats
 from sekisho.metrics.report import Reporter
 from sekisho.metrics.roles import CheckpointCounts, Place, SealCounts, metrics_role, places
+from sekisho.node import Node, enter, take_out
 from sekisho.notify import Notifier
 from sekisho.remark_writer import RemarkWriter
 from sekisho.sealing_process import NAME as SEALS
@@ -50,7 +51,7 @@ _ASKING = frozenset({"console", "api"})
 """Doors that ask the audit trail about customers and tokens; one process has them."""
 
 _RESTART_SECTIONS = (
-    "store", "login", "password", "throttle", "upstreams", "first_factors", "verifiers", "notices", "audit",
+    "store", "node", "login", "password", "throttle", "upstreams", "first_factors", "verifiers", "notices", "audit",
     "syslog", "webhooks", "metrics", "log",
 )  # fmt: skip
 """Sections that a reload does not apply. The doors' own sections: see ``Door.reload``."""
@@ -101,6 +102,7 @@ def _run(
     if not plan:
         raise ConfigProblems([Problem("", "serve --doors", f"the settings have no section for {', '.join(asked_for)}")])
     asyncio.run(_try_store(settings, trust_clock=trust_clock))
+    node = enter(settings, len(plan))
     failures = open_failures(settings)
     doors = make_doors(settings, {name for process in plan for name in process.doors})
     for door in doors.values():
@@ -109,8 +111,8 @@ def _run(
     relieved = apart and file is not None
     given = places(settings, len(plan) + relieved + sealed)
     roles = [
-        _role(configuration, settings, doors, process, failures, place)
-        for process, place in zip(plan, given, strict=False)
+        _role(configuration, settings, doors, process, failures, place, node, number)
+        for number, (process, place) in enumerate(zip(plan, given, strict=False))
     ]
     if relieved:
         roles.append(_checkpoints(settings, given[len(plan)]))
@@ -125,7 +127,10 @@ def _run(
         roles.append(role)
     was_ended = partial(_was_ended, file)
     leave_start_out_of_collections()  # before the fork too: a collection in each process would copy all of it
-    return supervise(roles, Notifier(os.environ), was_ended=was_ended, beats=beats[: len(roles)])
+    code = supervise(roles, Notifier(os.environ), was_ended=was_ended, beats=beats[: len(roles)])
+    if code == 0:
+        take_out(settings, node)
+    return code
 
 
 def _was_ended(store: Path | None, pid: int) -> bool:
@@ -163,18 +168,21 @@ def _role(
     process: Process,
     failures: FailureTable,
     place: Place | None,
+    node: Node,
+    number: int,
 ) -> Role:
     own = {name: doors[name] for name in process.doors}
 
     def work(heartbeat: Heartbeat, reload_first: bool) -> int:
-        server = ServerProcess(process.name, configuration, settings, own, heartbeat, failures, place)
+        server = ServerProcess(process.name, configuration, settings, own, heartbeat, failures, node, number, place)
         return asyncio.run(server.serve(reload_first=reload_first))
 
     return Role(process.name, work, process.essential)
 
 
 class ServerProcess:
-    """One process with some of the doors. ``name``: in the log. ``place``: where it writes its figures."""
+    """One process with some of the doors. ``name``: in the log. ``node``: the server that it is the ``number``-th of.
+    ``place``: where it writes its figures."""
 
     def __init__(
         self,
@@ -184,10 +192,13 @@ class ServerProcess:
         doors: dict[str, Door[Any]],
         heartbeat: Heartbeat,
         failures: FailureTable,
+        node: Node,
+        number: int,
         place: Place | None = None,
     ) -> None:
         self._name, self._configuration, self._settings = name, configuration, settings
         self._doors, self._heartbeat, self._failures, self._place = doors, heartbeat, failures, place
+        self._node, self._number = node, number
 
     async def serve(self, *, reload_first: bool) -> int:
         """From opening to the end of draining; returns the exit code. ``reload_first``: the settings were reloaded
@@ -204,6 +215,7 @@ class ServerProcess:
             loop.create_task(application.timekeeper.run()),
             loop.create_task(end_with_store(application.services.store, stop)),
             loop.create_task(application.services.desk.looks.run()),
+            loop.create_task(self._node.keeper(application, self._number).run()),
         ]
         if application.watch is not None:
             chores.append(loop.create_task(application.watch.run()))

@@ -20,6 +20,7 @@ from otp_core.settings import (
     LoginSettings,
     LogSettings,
     MetricsSettings,
+    NodeSettings,
     NoticesSettings,
     PasswordSettings,
     StoreSettings,
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     )
 
     store: StoreSettings
+    node: NodeSettings = Field(default_factory=NodeSettings)
     login: LoginSettings = Field(default_factory=LoginSettings)
     password: PasswordSettings = Field(default_factory=PasswordSettings)
     throttle: ThrottleSettings = Field(default_factory=ThrottleSettings)

@@ -6,6 +6,7 @@ variable itself, and puts no secret into a message.
 
 from otp_core.settings.describe import describe_schema, markdown_table, show
 from otp_core.settings.first_factors import FirstFactorSettings, UpstreamSettings
+from otp_core.settings.nodes import NodeSettings
 from otp_core.settings.notices import NoticesSettings
 from otp_core.settings.problems import ConfigProblems, Problem
 from otp_core.settings.reader import Checks, Loaded, read_settings
@@ -33,6 +34,7 @@ __all__ = [
     "LogSettings",
     "LoginSettings",
     "MetricsSettings",
+    "NodeSettings",
     "NoticesSettings",
     "PasswordSettings",
     "Problem",

@@ -30,7 +30,7 @@ from otp_core.store.engines import open_database
 from otp_core.store.moved import DONE, GIVEN_UP, MOVED, UNDER_WAY, CopyNote
 from otp_core.store.postgresql.copy_target import CopyTarget
 from otp_core.store.put_back import IDENTITY, LOST_TIME, put_back
-from otp_core.store.schema import meta, metadata
+from otp_core.store.schema import OF_NODES, meta, metadata
 from otp_core.store.sqlite.copy_source import CopySource, digest_of, held
 from otp_core.store.sqlite.login_batch import CHANGED
 
@@ -42,8 +42,8 @@ NOT_COPIED = frozenset({CHANGED, "probe", IDENTITY, LOST_TIME, LAST_BACKUP, MOVE
 last write, its name beside its mark, the time that was lost when the file was put back, and its backups. What is known
 of the time, the key check and who cannot be found yet are copied."""
 
-TABLES = tuple(table for table in metadata.sorted_tables if table is not meta)
-"""In an order in which each row finds what it refers to."""
+TABLES = tuple(table for table in metadata.sorted_tables if table is not meta and table not in OF_NODES)
+"""In an order in which each row finds what it refers to. Not who served the source."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,8 @@ class Database(Protocol):
     place: str
     waits: bool
     """Whether an answer may take as long as a network does: then an event loop asks in a thread."""
+    beat_seconds: int
+    """Between two signs of life of a node."""
 
     def exists(self) -> bool:
         """Whether there is a store, of whichever schema. Raises StoreProblem if that cannot be known."""
@@ -197,6 +199,13 @@ class Database(Protocol):
         """One transaction: committed and durable at the end, rolled back on any exception. ``recorded``: the audit rows
         that it has written by its end. ``stamp``: gives a new number if logins are decided by what it changes; None:
         none is. Raises Conflict, StoreBusy and StoreUnavailable, and then nobody may be told that it was done."""
+
+    def aside(self) -> AbstractContextManager[Connection]:
+        """One small transaction that no login and no act is decided by, and that a crash of the server may take back.
+        It waits for no act. Any thread may use it. Raises StoreUnavailable."""
+
+    def time_ms(self, connection: Connection) -> int:
+        """The time in ms since the epoch, by the clock that all nodes of this store share."""
 
     def sealed_until(self, connection: Connection) -> int:
         """No audit row may be added at or below this id, by the transaction of ``write`` that asks."""

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0021"
+REVISION = "0022"
 """The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
 
 KEY_CHECK = "key check"
@@ -210,6 +210,7 @@ audit = Table(
     Column("token", Text),
     Column("source", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("node", Text, comment="which node wrote it; NULL: an earlier version"),
 )
 
 NOT_A_LOGIN = text("substr(event, 1, 6) NOT IN ('login.', 'looked')")
@@ -504,6 +505,49 @@ client_stranger = Table(
     Column("last_at", _BIG, nullable=False),
 )
 # Datagrams that were answered with silence, because no client can have sent them. At most 200 rows.
+
+node = Table(
+    "node",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("configured", Text, nullable=False, comment="what its settings call it: the name without a suffix"),
+    Column("holder", Text, nullable=False, comment="the process that has the name: nodes/holder.py"),
+    Column("run", _BIG, nullable=False, comment="random: another one after each start"),
+    Column("version", Text, nullable=False),
+    Column("oldest", Text, nullable=False, comment="schema that its code works with"),
+    Column("newest", Text, nullable=False, comment="schema that its code works with"),
+    Column("started_at", _BIG, nullable=False, comment="by the store's clock, as seen_at and left_at"),
+    Column("seen_at", _BIG, nullable=False),
+    Column("left_at", _BIG, comment="NULL: it was not stopped in order"),
+    Column("beat", SmallInteger, nullable=False, comment="seconds between two signs of life"),
+    Column("logins", _BIG, nullable=False, server_default=text("0"), comment="accepted since it was started"),
+    Column("clock_offset", _BIG, comment="ms that its clock is ahead of the store's; NULL: it is the same clock"),
+    Column("silent", Text, comment="why it answers no login because of its clock; NULL: it does"),
+)
+
+node_clock = Table(
+    "node_clock",
+    metadata,
+    Column("machine", Text, primary_key=True, comment="a digest of the machine's ID"),
+    Column("configured", Text, primary_key=True, comment="the node's name in its settings"),
+    Column(
+        "latest", _BIG, nullable=False, comment="the latest time that its clock showed and that was believed, in ms"
+    ),
+    Column("anchor", Text, comment="clock.Anchor"),
+    Column("seen_at", _BIG, nullable=False, comment="by the store's clock"),
+)
+# Where several machines share a store: what is known of the time of each.
+
+id_tag = Table(
+    "id_tag",
+    metadata,
+    Column("tag", SmallInteger, primary_key=True, autoincrement=False),
+    Column("run", _BIG, nullable=False, comment="the node that has it"),
+)
+# Tags of audit ids (audit.Ids) that are lent to the processes of nodes.
+
+OF_NODES = (node, node_clock, id_tag)
+"""What is about those who serve the store now, and not about the store."""
 
 meta = Table(
     "meta",

@@ -26,6 +26,7 @@ from sekisho.cli import (
     doctor,
     explain,
     forecast,
+    nodes,
     notices,
     pam,
     server,
@@ -124,6 +125,7 @@ acts.add_to(app)
 app.add_typer(audit.app, name="audit")
 backup.add_to(app)
 clock.add_to(app)
+nodes.add_to(app)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(explain.app, name="explain")
 app.add_typer(forecast.app, name="forecast")

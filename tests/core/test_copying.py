@@ -26,7 +26,7 @@ from otp_core.sealing import KeyProblem, create_master_key
 from otp_core.store.copying import NOT_COPIED, TABLES, Copied, Order, chunks, copy, give_up
 from otp_core.store.mark import MarkFile
 from otp_core.store.moved import COPIED
-from otp_core.store.schema import audit, metadata
+from otp_core.store.schema import audit, meta
 from otp_core.store.sqlite import driver
 from otp_core.store.store import initialise
 from sekisho.cli.store import _kept_beside
@@ -89,8 +89,7 @@ def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
     )
     with engine.connect() as connection:
         found = {
-            table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
-            for table in metadata.sorted_tables
+            table.name: sorted(map(tuple, connection.execute(select(table))), key=repr) for table in (*TABLES, meta)
         }
     engine.dispose()
     found["audit"] = [row for row in found["audit"] if row[1] != Event.STORE_COPIED]

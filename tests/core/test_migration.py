@@ -79,7 +79,8 @@ def _dump(database: Path) -> list[str]:
 def test_the_audit_trail_is_untouched(tmp_path: Path) -> None:
     before = [line for line in _dump(_old_store(tmp_path)) if line.startswith('INSERT INTO "audit"')]
     _migrate(tmp_path)
-    assert [line for line in _dump(tmp_path / "bank.db") if line.startswith('INSERT INTO "audit"')] == before
+    after = [line for line in _dump(tmp_path / "bank.db") if line.startswith('INSERT INTO "audit"')]
+    assert after == [line.replace(");", ",NULL);") for line in before], "nobody knows which node wrote it"
     assert len(before) == 17
 
 

@@ -169,7 +169,7 @@ def test_a_row_that_is_not_as_it_was_sealed_is_named(trail: SealedTrail, case: s
 
 @pytest.mark.parametrize("at", [-(2**63), 5, 2**63 - 1])
 def test_a_row_that_was_added_is_named_wherever_it_lies(trail: SealedTrail, at: int) -> None:
-    trail.tamper(f"INSERT INTO audit VALUES ({at}, 'login.accepted', 'x', 'jiro', NULL, '', '')")  # noqa: S608
+    trail.tamper(f"INSERT INTO audit VALUES ({at}, 'login.accepted', 'x', 'jiro', NULL, '', '', NULL)")  # noqa: S608
     trail.stretch()
     report = trail.verify()
     if at > trail.ids()[0]:  # it will never be sealed, and no row behind it would be
@@ -630,7 +630,7 @@ def test_what_is_sealed_is_what_is_verified_whatever_the_rows_hold(
     with driver.connect(str(bank_for_lines.database)) as connection:
         connection.execute("DELETE FROM audit")
         connection.executemany(
-            "INSERT INTO audit VALUES (?, 'e', ?, ?, ?, '', ?)",
+            "INSERT INTO audit (id, event, actor, customer, token, source, reason) VALUES (?, 'e', ?, ?, ?, '', ?)",
             [(at, reason, *names, reason) for at, (reason, *names) in enumerate(rows, 1)],
         )
     connection.close()

@@ -22,7 +22,7 @@ from otp_core.store.engine import Database
 from otp_core.store.moved import COPIED, CopyNote, decode
 from otp_core.store.postgresql.errors import unavailable
 from otp_core.store.queries import read_meta
-from otp_core.store.schema import meta, metadata
+from otp_core.store.schema import OF_NODES, meta, metadata
 from otp_core.store.unit_of_work import Work
 
 _OTHERS = text(
@@ -62,10 +62,14 @@ class CopyTarget:
             return decode(read_meta(connection, COPIED))
 
     def filled(self) -> str | None:
-        """A table that has rows, ``meta`` aside; None: there is none."""
+        """A table that has rows, ``meta`` and what is about nodes aside; None: there is none."""
         with self._database.read() as connection:
             for table in metadata.sorted_tables:
-                if table is not meta and connection.execute(select(1).select_from(table).limit(1)).first():
+                if (
+                    table is not meta
+                    and table not in OF_NODES
+                    and connection.execute(select(1).select_from(table).limit(1)).first()
+                ):
                     return table.name
         return None
 

@@ -54,6 +54,10 @@ _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 _TURN = "LOCK TABLE alembic_version IN SHARE ROW EXCLUSIVE MODE"
 """Against itself and migrations; readers, and vacuum's ACCESS SHARE of a dump, go on. Taken before the snapshot."""
 
+_BEGIN_ASIDE = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_UNHURRIED = "SET LOCAL synchronous_commit = off"
+_TIME = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+
 _ROW_WAIT = "SET LOCAL lock_timeout = '2s'"
 """For a row that a batch has: it holds it for one COMMIT."""
 
@@ -75,6 +79,7 @@ class PostgresqlDatabase:
 
     file: Path | None = None
     waits = True
+    beat_seconds = 5
 
     def __init__(self, url: str, *, busy_seconds: float) -> None:
         try:
@@ -163,6 +168,18 @@ class PostgresqlDatabase:
         with self._begun() as connection, self._errors(connection):
             yield connection
             self._commit(connection, recorded)
+
+    @contextmanager
+    def aside(self) -> Iterator[Connection]:
+        """See ``store.engine.Database``. Without a turn, and without a wait for disk or standby."""
+        with self._first_statement(_BEGIN_ASIDE) as connection, self._errors(connection):
+            connection.exec_driver_sql(_UNHURRIED)
+            yield connection
+            self._commit(connection, ())
+
+    def time_ms(self, connection: Connection) -> int:
+        """See ``store.engine.Database``. The server's clock."""
+        return int(connection.execute(_TIME).scalar_one())
 
     def sealed_until(self, connection: Connection) -> int:
         """See ``store.engine.Database``."""

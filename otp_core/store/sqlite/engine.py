@@ -3,6 +3,7 @@ files beside it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -38,6 +39,8 @@ class SqliteDatabase:
     cannot serve."""
 
     waits = False
+    beat_seconds = 30
+    """Each is a flush of the disk, and the nodes of a file are on one machine."""
 
     def __init__(self, url: str, *, busy_seconds: float, relieved: bool = False) -> None:
         checkpoint_at = database.RELIEVED if relieved else database.AUTOMATIC
@@ -91,6 +94,16 @@ class SqliteDatabase:
             yield connection
             if stamp is not None and database.changes(connection) != before:
                 connection.exec_driver_sql(_STAMP, (CHANGED, stamp().to_bytes(8, "big")))
+
+    @contextmanager
+    def aside(self) -> Iterator[Connection]:
+        """See ``store.engine.Database``. It has its turn as all that is written."""
+        with self.write() as connection:
+            yield connection
+
+    def time_ms(self, connection: Connection) -> int:
+        """See ``store.engine.Database``. The machine's clock."""
+        return int(time.time() * 1000)
 
     def sealed_until(self, connection: Connection) -> int:
         """See ``store.engine.Database``."""

@@ -59,7 +59,7 @@ SELECT {COLUMNS} FROM json_each(?) AS asked JOIN customer AS c ON c.contract_id 
 """  # noqa: S608  constants
 CHALLENGE = "SELECT * FROM challenge WHERE state = ?"
 CREATE_CHALLENGE = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_AUDIT = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT_AUDIT = "INSERT INTO audit (id, event, actor, customer, token, source, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
 SEALED = "SELECT coalesce(max(until_id), 0) FROM seal"
 """The id up to which audit rows are sealed: none may be added there (seals.py)."""
 _STAND = f"SELECT (SELECT value FROM meta WHERE name = ?), ({SEALED})"  # noqa: S608  constants

@@ -1,0 +1,52 @@
+"""This server as a node: entered in the store before the processes part, and taken out behind the last of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib.metadata import version
+from typing import NamedTuple
+
+from otp_core.model import StoreProblem, StoreUnavailable
+from otp_core.nodes.board import NodeBoard
+from otp_core.nodes.keeper import NodeKeeper, NodeTeller
+from otp_core.nodes.registration import Registration, join, leave
+from otp_core.sealing import KeyProblem
+from sekisho.settings import Settings
+from sekisho.wiring import Application, open_store
+
+
+class Node(NamedTuple):
+    """``board``: what its processes share."""
+
+    entered: Registration
+    board: NodeBoard
+
+    def keeper(self, application: Application, place: int) -> NodeKeeper:
+        """For the process in this place; the first one tells the store."""
+        tally = application.services.tally
+        teller = NodeTeller(application.services.store, self.board, self.entered) if place == 0 else None
+        return NodeKeeper(self.board, place, lambda: _accepted(tally.verdicts), teller)
+
+
+def enter(settings: Settings, processes: int) -> Node:
+    """Enter this server in the store. Raises StoreProblem, KeyProblem and StoreUnavailable."""
+    store = open_store(settings)
+    try:
+        entered = join(store, settings.node.called, version("sekisho"))
+    finally:
+        store.engine.dispose()  # nothing of it is to be shared by the processes
+    return Node(entered, NodeBoard(entered.name, processes))
+
+
+def take_out(settings: Settings, node: Node) -> None:
+    """It is stopped; without an answer of the store, its name is free when it has not been seen for some time."""
+    with suppress(StoreProblem, KeyProblem, StoreUnavailable):
+        store = open_store(settings)
+        try:
+            leave(store, node.entered)
+        finally:
+            store.engine.dispose()
+
+
+def _accepted(verdicts: dict[tuple[str, str, str, str], int]) -> int:
+    return sum(number for (_, _, verdict, _), number in verdicts.items() if verdict == "accepted")
