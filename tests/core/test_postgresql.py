@@ -124,9 +124,17 @@ def test_what_fails_in_the_middle_leaves_nothing(bank: Bank) -> None:
     assert (bank.rows(), bank.audit()) == (before, trail)
 
 
+BROKEN = psycopg.OperationalError("server closed the connection unexpectedly")
+UNKNOWN = psycopg.errors.StatementCompletionUnknown("result is ambiguous")
+"""40003. PostgreSQL itself never says so; engines and proxies that speak its protocol do."""
+
+
+@pytest.mark.parametrize("trouble", [BROKEN, UNKNOWN], ids=["the connection broke", "40003"])
 @pytest.mark.parametrize("done", [True, False], ids=["it was done", "it was not"])
-def test_an_act_whose_answer_was_lost_is_looked_up_by_its_audit_row(bank: Bank, done: bool) -> None:
-    """The connection breaks in COMMIT: before the server hears of it, or behind it."""
+def test_an_act_whose_answer_was_lost_is_looked_up_by_its_audit_row(
+    bank: Bank, done: bool, trouble: psycopg.Error
+) -> None:
+    """COMMIT has no answer: the server has not heard of it, or has done it."""
 
     def act() -> None:
         with bank.store.work() as work:
@@ -138,7 +146,7 @@ def test_an_act_whose_answer_was_lost_is_looked_up_by_its_audit_row(bank: Bank, 
                 if done:
                     commit(statement)
                 raw.pgconn.finish()  # type: ignore[union-attr]
-                raise psycopg.OperationalError("server closed the connection unexpectedly")
+                raise trouble
 
             raw.execute = lost  # type: ignore[union-attr]
 
@@ -320,6 +328,19 @@ def test_a_transaction_that_writes_for_long_keeps_the_horizon_where_it_is(bank: 
         other.execute("INSERT INTO meta VALUES ('slow', '')")
         assert not seals.sealable(0, now, 1000).lines
     assert seals.sealable(0, now, 1000).lines
+
+
+def test_no_seal_is_written_where_the_closed_horizon_was_lost_in_a_fail_over(bank: Bank) -> None:
+    """A standby that was behind has become the primary: below the horizon of before, rows may come there again."""
+    bank.customer()
+    seals = bank.store.seals()
+    lines = seals.sealable(0, bank.guarded.now() + 60_000, 1000)
+    seal = SealRow(1, lines.ids[-1], "{}", b"", b"")
+    with bank.store.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM meta WHERE name = 'closed'")
+    assert not seals.append(seal, 0, 0, len(lines.ids))
+    assert seals.sealable(0, bank.guarded.now() + 60_000, 1000).ids == lines.ids
+    assert seals.append(seal, 0, 0, len(lines.ids))
 
 
 @pytest.mark.parametrize("statement", ["locked_at = 5", "otp_use = 'suspended'", "contract_id = 'jiro'"])

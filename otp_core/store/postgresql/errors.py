@@ -9,8 +9,9 @@ import psycopg
 
 from otp_core.model import Conflict, StoreBusy, StoreUnavailable
 
-_AGAIN = frozenset({"40001", "40P01", "40003", "22012"})
-"""Serialisation failure, deadlock, and a row that is not as it was read (``login_batch``: it divides by zero)."""
+_AGAIN = frozenset({"40001", "40P01", "22012"})
+"""Serialisation failure, deadlock, and a row that is not as it was read (``login_batch``: it divides by zero). Nothing
+was written. Not 40003, which says that nobody knows whether it was."""
 
 _BUSY = frozenset({"55P03"})
 
@@ -20,6 +21,7 @@ _ADVICE = {
     "25P03": "the transaction stood still for too long",
     "28": "user or password are not accepted: check user, password_file and the server's pg_hba.conf",
     "3D": "create the database first: createdb --owner=USER DATABASE",
+    "40003": "whether it was written is not known: that is settled where the primary is",
     "42501": "this user lacks a right: see the roles in docs/operations.md",
     "42P01": "the store is not complete: run `sekisho init`",
     "53100": "the database server's disk is full: make room there; work goes on by itself",
@@ -65,7 +67,7 @@ def is_lost(error: BaseException | None) -> bool:
     """Whether the connection is of no use any more."""
     state = getattr(error, "sqlstate", None) or ""
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
-        not state or state[:2] in ("08", "57", "58", "XX") or state in ("25006", "25P03")
+        not state or state[:2] in ("08", "57", "58", "XX") or state in ("25006", "25P03", "40003")
     )
 
 

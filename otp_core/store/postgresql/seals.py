@@ -87,7 +87,8 @@ class PostgresqlSealStore:
         with self._write() as connection:
             number = connection.execute(_NEWEST).scalar_one()
             there = connection.execute(_COUNT, {"after": after, "until": seal.until}).scalar_one()
-            if number != before or there != rows:
+            # The horizon again: a server that took over without the row that closed it lets rows come there once more.
+            if number != before or there != rows or horizon.sealed_until(connection) < seal.until:
                 return False
             connection.execute(_ADD, seal._asdict())
         return True
