@@ -62,6 +62,10 @@ class ClockSetAhead(ClockWrong):
     """The clock was set ahead of the time since the boot."""
 
 
+class ClockOff(ClockWrong):
+    """The clock is another one than those of the database and of the other nodes (nodes/clocks.py)."""
+
+
 class Anchor(NamedTuple):
     """A moment at which the time was right. ``boot_id``: in which boot; empty: not known, and nothing is compared.
     ``uptime_ms``: since the boot; ``at``: ms since the epoch."""
@@ -120,6 +124,7 @@ class GuardedClock:
         self._clock, self._kernel = clock, kernel
         self._latest = latest_ms
         self._found_back = self._found_ahead = 0
+        self._off = self._off_short = ""
         self._right = self._seen = 0  # wall - uptime in ms: when the time was right; when it was looked at last
         self._stepped_at = -int(STEADY_SECONDS * 1000)  # uptime in ms
         self.boot_id = kernel.boot_id() if kernel is not None else ""
@@ -143,13 +148,20 @@ class GuardedClock:
 
     def now(self) -> int:
         """The time in ms since the epoch. Raises ClockSetBack or ClockSetAhead while it is not to be believed; recovers
-        when it is right again."""
+        when it is right again; ClockOff as ``others_say`` has it."""
+        if self._off:
+            raise ClockOff(self._off, self._off_short)
         now = self._compared() if self._compares else int(self._clock() * 1000)
         if now < self._latest - TOLERANCE * 1000:
             self._found_back = self._found_back or self._latest - now
             raise self._set_back("the latest time that is recorded")
         self._latest, self._found_back = max(self._latest, now), 0
         return now
+
+    def others_say(self, text: str, short: str) -> None:
+        """What the clocks of others say of this one: not to be believed, and why; empty: nothing. ``short``: what is
+        wrong, without the advice. Nothing else takes that back."""
+        self._off, self._off_short = text, short
 
     def best(self) -> float:
         """The best guess of the time in seconds since the epoch, for audit rows: while the clock is not believed, what

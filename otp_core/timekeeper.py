@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import structlog
-from sqlalchemy import Connection
 
-from otp_core.audit import Event, ms_of
-from otp_core.clock import LONG_AWAY, Anchor, ClockSetAhead, ClockWrong, GuardedClock, Kernel, read_anchor
+from otp_core.audit import Event
+from otp_core.clock import LONG_AWAY, Anchor, ClockOff, ClockSetAhead, ClockWrong, GuardedClock, Kernel
 from otp_core.login.policy import Rules
 from otp_core.model import StoreUnavailable
 from otp_core.store.future_stamps import Repaired, repair_all
-from otp_core.store.queries import newest_audit_id, read_meta
 from otp_core.store.retry import aside
 from otp_core.store.store import Store
 
@@ -29,33 +26,7 @@ REMIND_SECONDS = 600.0
 """How often the log says again that the clock is not believed."""
 TOLD_CUSTOMERS = 20
 """How many customers are named in one line."""
-_TRUSTED, _ANCHOR = "clock trusted", "clock anchor"
 _log = structlog.get_logger("clock")
-
-
-class KnownTime(NamedTuple):
-    """What a store knows of the time. ``latest_ms``: the latest moment that is recorded and was not taken back;
-    ``anchor``: the last one at which the clock was known to be right, if one was kept."""
-
-    latest_ms: int
-    anchor: Anchor | None
-
-
-def known_time(connection: Connection) -> KnownTime:
-    """What the store knows of the time. Audit rows that were there when the operator said that the clock is right count
-    no more."""
-    newest, trusted, kept = (
-        newest_audit_id(connection),
-        read_meta(connection, _TRUSTED),
-        read_meta(connection, _ANCHOR),
-    )
-    anchor = read_anchor(kept.decode(errors="replace")) if kept is not None else None
-    latest = ms_of(newest)
-    if trusted is not None:
-        at_ms, then_newest = map(int, trusted.split())
-        if newest <= then_newest:
-            latest = at_ms
-    return KnownTime(max(latest, anchor.at if anchor is not None else 0), anchor)
 
 
 def trust_present_time(
@@ -68,9 +39,7 @@ def trust_present_time(
     store.ids.follow(lambda: clock.anchor().at / 1000)
     try:
         with store.work() as work:
-            newest = work.newest_id()
-            work.put_meta(_TRUSTED, f"{anchor.at} {newest}".encode())
-            work.put_meta(_ANCHOR, anchor.text.encode())
+            store.time.trust(work, anchor)
             work.audit(Event.CLOCK_TRUSTED, actor=actor, source=source, reason=reason)
             repaired = repair_all(work, anchor.at, rules, {"actor": actor, "source": source})
         clock.trust()
@@ -121,7 +90,7 @@ class Timekeeper:
     def warn_of_a_long_absence(self) -> None:
         """Say so if the clock stands far ahead of the latest moment that the store knows. Raises StoreUnavailable."""
         with self._store.read() as connection:
-            known = known_time(connection)
+            known = self._store.time.known(connection)
         away = self._clock.anchor().at - known.latest_ms
         if known.latest_ms and away > LONG_AWAY * 1000:
             _log.warning(
@@ -134,8 +103,10 @@ class Timekeeper:
         if str(cause) != self._cause or uptime > self._reminded + REMIND_SECONDS:
             self._cause, self._reminded = str(cause), uptime
             _log.error("the clock is not believed: no login is answered, nothing expires", cause=str(cause))
+        if isinstance(cause, ClockOff):
+            return  # other nodes and the database say so: neither the kernel nor the operator outdoes them
         with self._store.read() as connection:
-            latest_ms, kept = known_time(connection)
+            latest_ms, kept = self._store.time.known(connection)
         if kept is not None and self._clock.follow(kept, latest_ms):
             self._store.ids.follow(self._clock.best)
             self._believed()
@@ -162,7 +133,5 @@ class Timekeeper:
         if not here.boot_id or here.at - self._kept_at < KEEP_MS:
             return
         with self._store.work() as work:
-            kept = read_anchor((work.meta(_ANCHOR) or b"").decode(errors="replace"))
-            if kept is None or kept.boot_id != here.boot_id or here.at - kept.at >= KEEP_MS:
-                work.put_meta(_ANCHOR, here.text.encode())
+            self._store.time.keep(work, here, KEEP_MS)
         self._kept_at = here.at

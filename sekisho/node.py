@@ -6,6 +6,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import NamedTuple
 
+from otp_core.clock import ClockWrong, GuardedClock
 from otp_core.model import StoreProblem, StoreUnavailable
 from otp_core.nodes.board import NodeBoard
 from otp_core.nodes.keeper import NodeKeeper, NodeTeller
@@ -23,9 +24,13 @@ class Node(NamedTuple):
 
     def keeper(self, application: Application, place: int) -> NodeKeeper:
         """For the process in this place; the first one tells the store."""
-        tally = application.services.tally
-        teller = NodeTeller(application.services.store, self.board, self.entered) if place == 0 else None
-        return NodeKeeper(self.board, place, lambda: _accepted(tally.verdicts), teller)
+        tally, clock, teller = application.services.tally, application.clock, None
+        if place == 0:
+            store = application.services.store
+            teller = NodeTeller(store, self.board, self.entered, believed=lambda: _believed(clock))
+        keeper = NodeKeeper(self.board, place, lambda: _accepted(tally.verdicts), clock, teller)
+        keeper.look()
+        return keeper
 
 
 def enter(settings: Settings, processes: int) -> Node:
@@ -33,9 +38,11 @@ def enter(settings: Settings, processes: int) -> Node:
     store = open_store(settings)
     try:
         entered = join(store, settings.node.called, version("sekisho"))
+        board = NodeBoard(entered.name, processes)
+        NodeTeller(store, board, entered).beat()  # before the first login: a clock that is wrong answers none
     finally:
         store.engine.dispose()  # nothing of it is to be shared by the processes
-    return Node(entered, NodeBoard(entered.name, processes))
+    return Node(entered, board)
 
 
 def take_out(settings: Settings, node: Node) -> None:
@@ -46,6 +53,13 @@ def take_out(settings: Settings, node: Node) -> None:
             leave(store, node.entered)
         finally:
             store.engine.dispose()
+
+
+def _believed(clock: GuardedClock) -> int | None:
+    try:
+        return clock.now()
+    except ClockWrong:
+        return None
 
 
 def _accepted(verdicts: dict[tuple[str, str, str, str], int]) -> int:

@@ -39,6 +39,7 @@ from otp_core.kernel_clock import KernelClock
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.policy import Delays, Rules
 from otp_core.model import AttributeCheck
+from otp_core.nodes.holder import machine
 from otp_core.notices.sender import Sender
 from otp_core.store.engine import LoginBatch
 from otp_core.store.engines import one_process_only, store_file
@@ -46,7 +47,7 @@ from otp_core.store.put_back import PutBackWatch
 from otp_core.store.retry import run_acts_aside
 from otp_core.store.store import Store
 from otp_core.tally import Tally
-from otp_core.timekeeper import Timekeeper, known_time, log_repaired, trust_present_time
+from otp_core.timekeeper import Timekeeper, log_repaired, trust_present_time
 from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
 from sekisho.directories import make_directory
@@ -108,6 +109,7 @@ def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS
         busy_seconds=busy_seconds,
         notices=settings.notices is not None,
         relieved=relieved,
+        place=(machine(), settings.node.called),
     )
     _guarded(store)  # whoever writes audit rows does so by the best known time
     return store
@@ -352,7 +354,7 @@ def best_time(store: Store) -> Callable[[], int]:
 def _guarded(store: Store) -> GuardedClock:
     """The clock by what the store knows of the time; the store's ids follow it. Raises StoreUnavailable."""
     with store.read() as connection:
-        known = known_time(connection)
+        known = store.time.known(connection)
     clock = GuardedClock(time.time, known.latest_ms, kernel=KernelClock(), anchor=known.anchor)
     store.ids.follow(clock.best)
     return clock

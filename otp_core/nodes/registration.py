@@ -12,6 +12,7 @@ from otp_core.store import nodes
 from otp_core.store.retry import wait_while_busy
 from otp_core.store.schema import REVISION
 from otp_core.store.store import Store
+from otp_core.store.time_records import ClockOfNode
 
 OLDEST, NEWEST = REVISION, REVISION
 """The schemas that this version's code works with."""
@@ -70,6 +71,8 @@ def _enter(store: Store, wanted: Registration, *, is_new: bool) -> Registration:
         known = nodes.nodes(connection)
         name = name_for(wanted.configured, known, now, has_ended) if is_new else name_for(wanted.configured, known, now)
         entered = wanted._replace(name=name, started_at=wanted.started_at or now)
+        if isinstance(store.time, ClockOfNode):
+            store.time.enter(connection)
         nodes.put(connection, _line(entered, now, store.database.beat_seconds))
     return entered
 

@@ -30,6 +30,7 @@ from otp_core.store.mark import mark_path
 from otp_core.store.moved import refuse_moved
 from otp_core.store.queries import read_meta
 from otp_core.store.schema import KEY_CHECK
+from otp_core.store.time_records import ClockOfNode, OneClock, TimeRecord
 from otp_core.store.unit_of_work import Work
 
 _log = structlog.get_logger("store")
@@ -37,7 +38,8 @@ _log = structlog.get_logger("store")
 
 class Store:
     """An opened store with the key that unseals it. ``notices``: changes are told to customers by e-mail.
-    ``relieved``: another process makes the checkpoints.
+    ``relieved``: another process makes the checkpoints. ``place``: this machine and the node's name in its settings, by
+    which its clock is told from those of other nodes; None: there is one clock.
 
     Raises StoreProblem or KeyProblem where it cannot be had."""
 
@@ -50,12 +52,16 @@ class Store:
         busy_seconds: float,
         notices: bool = False,
         relieved: bool = False,
+        place: tuple[str, str] | None = None,
     ) -> None:
         self.sealer = Sealer(read_master_key(master_key_file))
         self.ids = ids
         self._notices = notices
         self.database: Database = open_database(url, busy_seconds=busy_seconds, relieved=relieved)
         self.engine: Engine = self.database.engine
+        self.time: TimeRecord = OneClock()
+        if place is not None and self.database.file is None:
+            self.time = ClockOfNode(*place, self.database.time_ms)
         self.acts: ActsJournal | None = None if self.database.file is None else ActsJournal(self.database.file)
         try:
             self._check(master_key_file)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from otp_core.clock import GuardedClock
 from otp_core.nodes import holder
 from otp_core.nodes.board import NodeBoard, Told
 from otp_core.nodes.keeper import NodeKeeper, NodeTeller
@@ -151,7 +153,7 @@ def test_a_node_whose_name_was_taken_goes_on_under_another(bank: Bank, capsys: p
 def test_what_a_process_has_counted_goes_on_in_the_one_that_takes_its_place() -> None:
     board = NodeBoard("web1", 2)
     for logins in (5, 7):
-        NodeKeeper(board, 1, logins.__int__, None).look()
+        NodeKeeper(board, 1, logins.__int__, GuardedClock(time.time), None).look()
     assert (board.counted(0), board.counted(1), board.logins) == (0, 12, 12)
 
 

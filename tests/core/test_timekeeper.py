@@ -9,7 +9,7 @@ import pytest
 
 from otp_core.clock import ClockSetAhead, ClockSetBack, ClockWrong, GuardedClock
 from otp_core.kernel_clock import KernelClock, kernel_time
-from otp_core.timekeeper import KEEP_MS, Timekeeper, known_time, trust_present_time
+from otp_core.timekeeper import KEEP_MS, Timekeeper, trust_present_time
 from tests.core.bank import Bank
 from tests.fakes import HandKernel
 
@@ -28,7 +28,7 @@ class Machine:
         """Another one, as it starts."""
         store = self.bank.open_store()
         with store.read() as connection:
-            known = known_time(connection)
+            known = store.time.known(connection)
         clock = GuardedClock(self.bank.clock, known.latest_ms, kernel=self.kernel, anchor=known.anchor)
         store.ids.follow(clock.best)
         return clock, Timekeeper(store, clock, self.kernel, self.bank.rules)
@@ -43,7 +43,7 @@ def test_the_anchor_is_kept_once_a_minute_and_only_while_the_time_is_right(tmp_p
 
     def kept() -> int:
         with machine.bank.store.read() as connection:
-            anchor = known_time(connection).anchor
+            anchor = machine.bank.store.time.known(connection).anchor
         return anchor.at if anchor is not None else 0
 
     machine.look()
