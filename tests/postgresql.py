@@ -29,7 +29,7 @@ from otp_core.store.store import initialise
 
 BY_ENVIRONMENT = os.environ.get("SEKISHO_ENGINE") == "postgresql"
 USER = "sekisho"
-_QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off", "max_connections=200", "shared_buffers=64MB")
+QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off", "max_connections=200", "shared_buffers=64MB")
 
 
 def programs() -> Path:
@@ -53,13 +53,9 @@ class Server:
         return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
 
     def create(self) -> Server:
-        """Make the cluster."""
-        if os.geteuid() == 0:
-            owner = pwd.getpwnam("postgres")
-            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
-        self.folder.chmod(0o755)
-        command = [programs() / "initdb", "-N", "-A", "trust", "-U", USER, "--locale=C.UTF-8", "-D", self.data]
-        self.run(*command)
+        """Make the cluster: a copy of one that was made once."""
+        own_folder(self.folder)
+        self.run("cp", "-a", _new_cluster(), self.data)
         return self
 
     def run(self, *command: object) -> None:
@@ -98,11 +94,8 @@ class Server:
 
     def follow(self, primary: Server) -> Server:
         """Make the cluster of a standby of ``primary``, which it finds by its socket."""
-        if os.geteuid() == 0:
-            owner = pwd.getpwnam("postgres")
-            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
-        self.folder.chmod(0o755)
-        command = [programs() / "pg_basebackup", "-h", primary.folder, "-p", primary.port, "-U", USER]
+        own_folder(self.folder)
+        command = [programs() / "pg_basebackup", "--no-sync", "-h", primary.folder, "-p", primary.port, "-U", USER]
         self.run(*command, "-D", self.data, "-R", "-X", "stream", "-c", "fast")
         return self
 
@@ -162,11 +155,30 @@ class Server:
             )
 
 
+def own_folder(folder: Path) -> None:
+    """Give a folder to the server's user."""
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("postgres")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    folder.chmod(0o755)
+
+
+@functools.cache
+def _new_cluster() -> Path:
+    """The files of a cluster that was never started."""
+    folder = Path(tempfile.mkdtemp(prefix="sekisho-pg-new-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    own_folder(folder)
+    maker = Server(folder)
+    maker.run(programs() / "initdb", "-N", "-A", "trust", "-U", USER, "--locale=C.UTF-8", "-D", maker.data)
+    return maker.data
+
+
 @functools.cache
 def server() -> Server:
     """This worker's."""
     folder = Path(tempfile.mkdtemp(prefix="sekisho-pg-"))
-    made = Server(folder, *_QUICK).create().start()
+    made = Server(folder, *QUICK).create().start()
 
     def remove() -> None:
         made.stop(3)

@@ -16,54 +16,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgresql import USER, Server
+from tests.postgresql import Server
+from tests.postgresql_pair import DATABASE, Pair, pair_of_servers
 from tests.radius_peer import ACCEPT, REJECT, Peers, Where, access_request, names
 from tests.sekisho import SECRET, STAFF, Customer, Sekisho, client_table
 
 CODE = "127.0.1.1"
 CLIENTS = "request_seconds = 3.0\n" + client_table("code", CODE, "code")
-_DATABASE = "sekisho"
 SILENT = "silence"
 _ASKING, _CROWD = 8, 1200
 
 
-@dataclass
-class Pair:
-    """A primary with one synchronous standby, and the URL that names both."""
-
-    primary: Server
-    standby: Server
-
-    @property
-    def url(self) -> str:
-        folders = f"{self.primary.folder},{self.standby.folder}"
-        return f"postgresql://{USER}@/{_DATABASE}?host={folders}&port=5432"
-
-    def fail_over(self) -> None:
-        self.primary.kill()
-        self.standby.promote()
-
-
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    folders = [Path(tempfile.mkdtemp(prefix="sekisho-pg-")) for _ in range(2)]
-    # On the standby it is off: it is alone when it has become the primary.
-    primary = Server(folders[0], "synchronous_standby_names=*").create()
-    standby = Server(folders[1], "synchronous_standby_names=", "hot_standby=on")
-    try:
-        primary.settings = ()
-        primary.start().create_database(_DATABASE)
-        standby.follow(primary).start()
-        primary.stop()
-        primary.settings = ("synchronous_standby_names=*",)
-        primary.start()
-        yield Pair(primary, standby)
-    finally:
-        for server in (standby, primary):
-            if server.process is not None:
-                server.stop(3)
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+    with pair_of_servers(synchronous=True) as made:
+        yield made
 
 
 @dataclass
@@ -98,7 +65,7 @@ def alone() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="sekisho-pg-"))
     server = Server(folder).create()
     try:
-        server.start().create_database(_DATABASE)
+        server.start().create_database(DATABASE)
         yield server
     finally:
         server.stop(3)
@@ -107,7 +74,7 @@ def alone() -> Iterator[Server]:
 
 def test_a_database_that_stands_still_is_silence_and_no_process_ends_for_it(alone: Server, tmp_path: Path) -> None:
     """Its machine goes on to acknowledge packets, so that no time-out of TCP ever ends the wait."""
-    sekisho = Sekisho(tmp_path, CLIENTS, workers=1, database_url=alone.url(_DATABASE))
+    sekisho = Sekisho(tmp_path, CLIENTS, workers=1, database_url=alone.url(DATABASE))
     try:
         before, during, after = sekisho.start().crowd(3)
         pids = sekisho.children

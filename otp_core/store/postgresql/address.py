@@ -27,17 +27,20 @@ _KEYWORDS = _TLS | {"host", "port", "require_auth", "gssencmode", "krbsrvname"}
 PASSWORD_FILE = "password_file"
 _MOST_OCTETS = 4096
 
+CONNECT_SECONDS = 2
+"""How long a host may take until it lets somebody in."""
+
 _SESSION = {
     "application_name": "sekisho",
     "client_encoding": "UTF8",
     "target_session_attrs": "read-write",  # never a standby, nor a primary that was demoted
-    "connect_timeout": "2",
+    "connect_timeout": str(CONNECT_SECONDS),
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "3",
     "tcp_user_timeout": "5000",
 }
-"""Seconds, and ms for the last: how long a host may be silent, for each of several hosts."""
+"""Seconds, and ms for the last: how long a host may be silent."""
 
 
 class Address(NamedTuple):

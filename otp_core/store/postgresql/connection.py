@@ -2,8 +2,9 @@
 
 Theory of operation
 -------------------
-*Which host.* Those of the URL are tried in their order, each for at most two seconds; a standby is refused
-(``target_session_attrs=read-write``). A connection that breaks, or whose server has become a standby, is thrown away.
+*Which host.* A standby is refused (``target_session_attrs=read-write``); of several hosts primary.py chooses, by the
+timeline that each connection is marked with. A connection that breaks, or whose server has become a standby, is thrown
+away.
 
 *What every session sets.* ``synchronous_commit``: on, whatever the server's default is, or remote_apply where that is
 the default: COMMIT returns when the synchronous standbys have it. No ``statement_timeout``: it would cancel a COMMIT
@@ -22,7 +23,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 import psycopg.types.string
@@ -47,6 +48,11 @@ SELECT set_config('synchronous_commit',
        set_config('default_transaction_isolation', 'read committed', false), set_config('jit', 'off', false)
 """
 
+_TIMELINE = """
+SELECT system_identifier::text, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int
+  FROM pg_control_system()
+"""
+
 LOGIN_ANSWER_SECONDS = 3.0
 """How long the server may take for a statement of a login or of a probe. Behind it the connection is closed, which
 cancels nothing: whether a COMMIT was done is then unknown, as after any connection that broke."""
@@ -57,8 +63,18 @@ _INTERVAL = 0.1
 T = TypeVar("T")
 
 
+class Timeline(NamedTuple):
+    """Of the server of a connection. ``cluster``: what all servers of one cluster have in common; ``number``: one more
+    with each promotion. "" and 0, where the server does not tell."""
+
+    cluster: str
+    number: int
+
+
 class Connection(psycopg.Connection[tuple[Any, ...]]):
     """One for a thread."""
+
+    timeline = Timeline("", 0)
 
     def __del__(self, *_: object) -> None:  # a store that is let go of lets go of what its pool holds
         _finish(self)
@@ -80,6 +96,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
 class LoopConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     """One for an event loop. Its waits can be awaited in an InlineTask: they need no Task, and are never cancelled."""
+
+    timeline = Timeline("", 0)
 
     def __del__(self, *_: object) -> None:
         _finish(self)
@@ -178,10 +196,8 @@ def connect(
     notices: Callable[[Diagnostic], None],
     answer_seconds: float | None = LOGIN_ANSWER_SECONDS,
 ) -> Connection:
-    """A connection for a thread, in autocommit. ``lock_timeout``: seconds; ``answer_seconds``: see Connection.
-
-    Raises psycopg.Error, OSError, ValueError
-    and StoreProblem."""
+    """A connection for a thread, in autocommit, to the first host that takes writes. ``lock_timeout``: seconds;
+    ``answer_seconds``: see Connection. Raises psycopg.Error, OSError, ValueError and StoreProblem."""
     connection = Connection.connect("", autocommit=True, prepare_threshold=2, **parameters(address))  # type: ignore[arg-type]
     try:
         if connection.info.server_version < OLDEST:
@@ -191,28 +207,39 @@ def connect(
         connection.answer_seconds = answer_seconds
         connection.adapters.register_dumper(str, _WithoutNul)
         connection.execute(_SESSION, (f"{int(lock_timeout * 1000)}ms", f"{IDLE_SECONDS}s"))
+        connection.timeline = _timeline_of(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+def _timeline_of(connection: Connection) -> Timeline:
+    try:
+        row = connection.execute(_TIMELINE).fetchone()
+    except psycopg.Error:
+        if connection.closed:
+            raise
+        row = None  # an engine of its own kind, or a service that lets nobody ask
+    return Timeline("", 0) if row is None else Timeline(*row)
+
+
 _OPENERS = ThreadPoolExecutor(8, thread_name_prefix="connect")
 """For the connections of logins: what else runs in threads is never in their way."""
 
 
-async def connect_on_loop(
-    address: Address, *, lock_timeout: float, notices: Callable[[Diagnostic], None]
-) -> LoopConnection:
-    """The same for the running event loop, which goes on meanwhile."""
+async def connect_on_loop(opened: Callable[[], Connection], notices: Callable[[Diagnostic], None]) -> LoopConnection:
+    """What ``opened`` gives in a thread, for the running event loop, which goes on meanwhile. Raises what it raises."""
 
-    def opened() -> pq.abc.PGconn:
-        connection = connect(address, lock_timeout=lock_timeout, notices=notices)
+    def moved() -> tuple[pq.abc.PGconn, Timeline]:
+        connection = opened()
         pgconn = connection.pgconn
         del connection.pgconn  # it is the other one's now
-        return pgconn
+        return pgconn, connection.timeline
 
-    made = LoopConnection(await asyncio.get_running_loop().run_in_executor(_OPENERS, opened))
+    pgconn, timeline = await asyncio.get_running_loop().run_in_executor(_OPENERS, moved)
+    made = LoopConnection(pgconn)
+    made.timeline = timeline
     made.prepare_threshold = 0
     made.add_notice_handler(notices)
     await made.set_autocommit(True)

@@ -41,6 +41,7 @@ from otp_core.store.postgresql.facts import facts
 from otp_core.store.postgresql.horizon import sealed_until
 from otp_core.store.postgresql.login_batch import PostgresqlLoginBatch
 from otp_core.store.postgresql.maintenance import PostgresqlMaintenance
+from otp_core.store.postgresql.primary import Primary
 from otp_core.store.postgresql.reader import PostgresqlKeyReader, PostgresqlLoginReader
 from otp_core.store.postgresql.schema import create
 from otp_core.store.postgresql.seals import PostgresqlSealStore, PostgresqlTrail
@@ -92,6 +93,7 @@ class PostgresqlDatabase:
                 "sslmode into store.url"
             )
         self.place = self._address.place
+        self._primary = Primary(self._address)
         self._busy_seconds = busy_seconds
         self.engine = create_engine(
             "postgresql+psycopg://",
@@ -187,19 +189,19 @@ class PostgresqlDatabase:
 
     def login_batch(self, *, notices: bool, note: Callable[[Sequence[AuditRow]], None]) -> LoginBatch:
         """See ``store.engine.Database``."""
-        return PostgresqlLoginBatch(self._address, notices=notices, note=note)
+        return PostgresqlLoginBatch(self._primary, notices=notices, note=note)
 
     def login_reader(self) -> LoginReader:
         """See ``store.engine.Database``."""
-        return PostgresqlLoginReader(self._address)
+        return PostgresqlLoginReader(self._primary)
 
     def key_reader(self) -> KeyReader:
         """See ``store.engine.Database``."""
-        return PostgresqlKeyReader(ThreadConnection(self._address))
+        return PostgresqlKeyReader(ThreadConnection(self._primary))
 
     def maintenance(self) -> Maintenance:
         """See ``store.engine.Database``."""
-        return PostgresqlMaintenance(ThreadConnection(self._address))
+        return PostgresqlMaintenance(ThreadConnection(self._primary))
 
     def seals(self) -> SealStore:
         """See ``store.engine.Database``."""
@@ -211,7 +213,7 @@ class PostgresqlDatabase:
 
     def task_lock(self, task: Task) -> TaskLock:
         """See ``store.engine.Database``."""
-        return SessionLock(ThreadConnection(self._address), task)
+        return SessionLock(ThreadConnection(self._primary), task)
 
     def facts(self) -> Sequence[CheckResult]:
         """See ``store.engine.Database``."""
@@ -246,8 +248,7 @@ class PostgresqlDatabase:
     def _connect(self) -> connections.Connection:
         notices = Notices()
         try:
-            connection = connections.connect(
-                self._address,
+            connection = self._primary.connect(
                 lock_timeout=self._busy_seconds,
                 notices=notices,
                 answer_seconds=_SERVER_ANSWER_SECONDS if self._busy_seconds < 1 else None,
@@ -299,6 +300,10 @@ class PostgresqlDatabase:
                 connection = self.engine.connect()
             except (DBAPIError, psycopg.Error) as error:
                 raise unavailable(getattr(error, "orig", error)) from error
+            if not self._primary.is_current(_raw(connection)):
+                connection.invalidate()
+                connection.close()
+                continue
             is_new = _raw(connection).sekisho_notices.is_new
             _raw(connection).sekisho_notices.is_new = False
             try:

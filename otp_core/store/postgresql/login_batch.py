@@ -46,10 +46,10 @@ from otp_core.login.requests import Decision, Facts, StepUpdate
 from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge, StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store import outbox
 from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
-from otp_core.store.postgresql.address import Address
-from otp_core.store.postgresql.connection import LoopConnection, Notices, connect_on_loop
+from otp_core.store.postgresql.connection import LoopConnection, Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
 from otp_core.store.postgresql.horizon import CLOSED_UNTIL, LOOK
+from otp_core.store.postgresql.primary import Primary
 from otp_core.tally import SECONDS, Histogram
 
 CONNECTIONS = 4
@@ -122,12 +122,12 @@ class PostgresqlLoginBatch:
 
     def __init__(
         self,
-        address: Address,
+        primary: Primary,
         *,
         notices: bool = False,
         note: Callable[[Sequence[AuditRow]], None] = lambda rows: None,
     ) -> None:
-        self._address, self._notices, self._note = address, notices, note
+        self._primary, self._notices, self._note = primary, notices, note
         self._idle: list[_Link] = []
         self._closed, self._overtaken = 0, False
         """Audit rows at or below this id are refused; read behind each batch that was overtaken, because only then it
@@ -145,7 +145,7 @@ class PostgresqlLoginBatch:
         self, customers: Collection[str], states: Collection[bytes], evaluate: Callable[[Facts], Decision]
     ) -> Decision:
         """See ``store.engine.LoginBatch.run``."""
-        link = self._idle.pop() if self._idle else _Link(self._address)
+        link = self._idle.pop() if self._idle else _Link(self._primary)
         trouble: BaseException | None = None
         try:
             decision = await self._run(link, customers, states, evaluate)
@@ -198,15 +198,15 @@ class PostgresqlLoginBatch:
 class _Link:
     """One connection, on the loop that uses it."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
         self._notices = Notices()
         self._connection: LoopConnection | None = None
 
     async def opened(self) -> LoopConnection:
-        if self._connection is None or self._connection.closed:
+        if self._connection is None or self._connection.closed or not self._primary.is_current(self._connection):
             self.close()
-            self._connection = await connect_on_loop(self._address, lock_timeout=LOCK_SECONDS, notices=self._notices)
+            self._connection = await self._primary.connect_on_loop(lock_timeout=LOCK_SECONDS, notices=self._notices)
         return self._connection
 
     async def write(self, connection: LoopConnection, statements: Sequence[Statement]) -> None:

@@ -36,7 +36,8 @@ class PostgresqlMaintenance:
         return int(row[0]) if row else 0
 
     def probe(self, now: int) -> None:
-        """See ``store.engine.Maintenance``."""
+        """See ``store.engine.Maintenance``. And look whether another host has become the primary."""
+        self._connection.look()
         with self._connection.committed() as connection:
             connection.execute(_PROBE, ("probe", now.to_bytes(8, "big")))
 

@@ -9,10 +9,10 @@ import psycopg
 from otp_core.model import LoginRecord, OpenChallenge, StoreProblem, StoreUnavailable
 from otp_core.store.api_keys import ApiKeyRecord
 from otp_core.store.login_record import records_of
-from otp_core.store.postgresql.address import Address
-from otp_core.store.postgresql.connection import LoopConnection, Notices, connect_on_loop
+from otp_core.store.postgresql.connection import LoopConnection, Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
 from otp_core.store.postgresql.login_batch import CHALLENGES, RECORDS
+from otp_core.store.postgresql.primary import Primary
 from otp_core.store.postgresql.thread_connection import ThreadConnection
 
 _PASSWORD_HASH = """
@@ -28,8 +28,8 @@ Rows = list[tuple[Any, ...]]
 class PostgresqlLoginReader:
     """On connections of its own: one for each question that is under way. Belongs to one event loop."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
         self._idle: list[LoopConnection] = []
 
     async def login_record(self, contract_id: str) -> LoginRecord | None:
@@ -69,10 +69,12 @@ class PostgresqlLoginReader:
         raise StoreUnavailable(f"store: {trouble}") from trouble
 
     async def _ask_once(self, statement: str, value: object) -> Rows:
+        while self._idle and not self._primary.is_current(self._idle[-1]):
+            self._idle.pop().pgconn.finish()
         if self._idle:
             connection = self._idle.pop()
         else:
-            connection = await connect_on_loop(self._address, lock_timeout=_WAIT_SECONDS, notices=Notices())
+            connection = await self._primary.connect_on_loop(lock_timeout=_WAIT_SECONDS, notices=Notices())
         try:
             rows = await (await connection.execute(statement, (value,), prepare=True)).fetchall()
         except BaseException:

@@ -24,6 +24,7 @@ class SessionLock:
     def take(self) -> bool:
         """See ``store.engine.TaskLock``. The server is asked each time, because it knows whether the session lasts."""
         try:
+            self._connection.look()
             with self._connection.guarded() as connection:
                 connection.execute("SELECT 1")  # a session that was lost is opened anew by the next try
                 if not (self._has and self._session is connection):

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from otp_core.model import StoreProblem, StoreUnavailable
-from otp_core.store.postgresql.address import Address
-from otp_core.store.postgresql.connection import Connection, Notices, connect
+from otp_core.store.postgresql.connection import Connection, Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
+from otp_core.store.postgresql.primary import Primary
 
 _LOCK_SECONDS = 2.0
 
@@ -18,8 +18,8 @@ _LOCK_SECONDS = 2.0
 class ThreadConnection:
     """One thread at a time may use it."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
         self._connection: Connection | None = None
         self._notices = Notices()
 
@@ -51,8 +51,13 @@ class ThreadConnection:
                 raise StoreUnavailable(f"store: {self._notices.unreplicated}")
 
     def is_open(self) -> bool:
-        """Whether the connection of the last use is still there."""
-        return self._connection is not None and not self._connection.closed
+        """Whether the connection of the last use is still there, and its server still the primary."""
+        connection = self._connection
+        return connection is not None and not connection.closed and self._primary.is_current(connection)
+
+    def look(self) -> None:
+        """See ``Primary.look``."""
+        self._primary.look()
 
     def close(self) -> None:
         """Let go of it; the next use opens another."""
@@ -62,9 +67,9 @@ class ThreadConnection:
             self._connection = None
 
     def _opened(self) -> Connection:
-        if self._connection is None or self._connection.closed:
+        if self._connection is None or not self.is_open():
             self.close()
-            self._connection = connect(self._address, lock_timeout=_LOCK_SECONDS, notices=self._notices)
+            self._connection = self._primary.connect(lock_timeout=_LOCK_SECONDS, notices=self._notices)
         return self._connection
 
     def _failed(self, error: BaseException) -> None:
