@@ -150,7 +150,7 @@ docs: install  ## docs/settings.md's table, from the settings' own schema
 	@$(BIN)/sekisho config schema --markdown | sed -i '/<!-- settings -->/r /dev/stdin' docs/settings.md
 
 texts: dev  ## the portal's words: new sentences into the catalogue, the catalogue compiled
-	cd admin_web && ../$(BIN)/pybabel -q extract -F locale/babel.cfg -k gettext_noop --no-location --omit-header -o ../.venv/portal.pot .
+	cd admin_web && ../$(BIN)/pybabel -q extract -F locale/babel.cfg -k gettext_noop -k worded --no-location --omit-header -o ../.venv/portal.pot . ../otp_core/imports
 	cd admin_web && ../$(BIN)/pybabel -q update --ignore-pot-creation-date -D portal -i ../.venv/portal.pot -d locale -l ja --no-fuzzy-matching --no-wrap
 	cd admin_web && ../$(BIN)/pybabel -q compile -D portal -d locale
 

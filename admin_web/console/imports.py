@@ -14,10 +14,13 @@ from aiohttp import web
 
 from admin_web.console.asking import kept_why, why
 from admin_web.console.filters import before
+from admin_web.console.import_words import problem_rows
 from admin_web.console.messages import MESSAGE_OF_REFUSAL
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page, Upload
 from admin_web.console.settings import ConsoleSettings
+from admin_web.languages import translator
+from admin_web.rendering import request_language
 from otp_core.accounts import Act, Refused
 from otp_core.accounts.file_imports import UPLOADED, FileChoices, ask_for_import
 from otp_core.accounts.retirements import ask_for_retirement, span_of
@@ -146,6 +149,7 @@ class ImportPages:
             span=span_of(found) if retires else None,
             one=found,
             facts=found.facts,
+            problems=problem_rows(found.facts["problems"], translator(request_language(call.request))),
             asked=request,
             share=_share(found),
             own=found.asked_by == call.session.staff.name,

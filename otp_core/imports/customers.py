@@ -14,6 +14,7 @@ from otp_core.first_factor.hashes import CannotHash, UnknownHash, validate
 from otp_core.imports.damage import Cell, damage
 from otp_core.imports.table import Columns, Record, RowProblem, has_control, header_of, problems_of, records
 from otp_core.imports.tokens import wrong_token_id
+from otp_core.imports.worded import Worded, message_of, worded
 from otp_core.model import Language
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import attribute_name, attribute_value
@@ -34,7 +35,6 @@ FORM = "contract_id,password[,password_hash][,token_id][,name][,reading][,email]
 LONGEST_CONTRACT_ID = 253
 """Octets of a User-Name: an attribute holds at most 253 (RFC 2865 section 5)."""
 
-_DOES_NOT_COUNT = "width, kinds of dash, blanks around it and invisible characters do not count"
 _KINDS = tuple(
     (name, Cell.ID if name.endswith("_id") else Cell.SECRET if name == "password" else Cell.TEXT) for name in COLUMNS
 )
@@ -52,7 +52,7 @@ _PAIR = re.compile(
     r'(?:\s*"(?P<quoted>(?:[^"]|"")*)"\s*(?:;|$)|(?P<value>.*?)(?:;(?=\s*[A-Za-z0-9][A-Za-z0-9._:-]*\s*=)|$))',
     re.DOTALL,
 )
-_ATTRIBUTES_FORM = 'write Name=value;Name="value with a ;", or a JSON object: {"Filter-Id": "gold"}'
+_ATTRIBUTES_FORM = worded('write Name=value;Name="value with a ;", or a JSON object: {"Filter-Id": "gold"}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,23 +173,29 @@ class _Reading:
             return contract_id
         first = self._contracts.setdefault(contract_id, line)
         if first != line:
-            self._wrong(line, "contract_id", f"is on line {first} already ({_DOES_NOT_COUNT}): write each once")
+            text = worded(
+                "is on line %(first)s already (width, kinds of dash, blanks around it and invisible characters do not "
+                "count): write each once",
+                first=first,
+            )
+            self._wrong(line, "contract_id", text)
         return contract_id
 
-    def _password(self, line: int, text: str) -> str | None:
-        if has_control(text):
-            self._wrong(line, "password", "holds a control character (a tab, a line break), which nobody can type")
-        return text or None
+    def _password(self, line: int, password: str) -> str | None:
+        if has_control(password):
+            text = worded("holds a control character (a tab, a line break), which nobody can type")
+            self._wrong(line, "password", text)
+        return password or None
 
     def _password_hash(self, line: int, text: str, *, clear: bool) -> str | None:
         if not text:
             return None
         if clear:
-            self._wrong(line, "password_hash", "stands beside a password: leave one of the two empty")
+            self._wrong(line, "password_hash", worded("stands beside a password: leave one of the two empty"))
         try:
             validate(text)
         except (UnknownHash, CannotHash) as error:
-            self._wrong(line, "password_hash", str(error))
+            self._wrong(line, "password_hash", worded("cannot be used: %(cause)s", cause=error))
         return text
 
     def _token_ids(self, line: int, text: str) -> list[str]:
@@ -197,13 +203,14 @@ class _Reading:
         most = self._most_tokens
         parts = _BETWEEN_TOKENS.split(text, maxsplit=most) if text else []
         if len(parts) > most:
-            self._wrong(
-                line, "token_id", f"names more tokens than a customer may have: {most} (login.tokens_per_customer)"
+            wrong = worded(
+                "names more tokens than a customer may have: %(most)s (login.tokens_per_customer)", most=most
             )
+            self._wrong(line, "token_id", wrong)
             return []
         token_ids = [self._token_id(line, part) for part in parts]
         if len(set(token_ids)) < len(token_ids):
-            self._wrong(line, "token_id", "names the same token twice")
+            self._wrong(line, "token_id", worded("names the same token twice"))
         return token_ids
 
     def _token_id(self, line: int, text: str) -> str:
@@ -213,24 +220,26 @@ class _Reading:
         elif not self._shared_tokens:
             first = self._tokens.setdefault(token_id, line)
             if first != line:
-                self._wrong(
-                    line,
-                    "token_id",
-                    f"is on line {first} already, and a token belongs to one customer (login.one_customer_per_token)",
+                wrong = worded(
+                    "is on line %(first)s already, and a token belongs to one customer (login.one_customer_per_token)",
+                    first=first,
                 )
+                self._wrong(line, "token_id", wrong)
         return token_id
 
     def _name(self, line: int, column: str, text: str) -> str | None:
         """A name, or how it is read."""
         if not has_control(text) and (letter := unseen(text)):
-            self._wrong(line, column, f"holds {letter}, which nobody can see: type it anew")
+            self._wrong(line, column, worded("holds %(letter)s, which nobody can see: type it anew", letter=letter))
         elif has_control(text) or len(text) > _LONGEST_NAME:
-            self._wrong(line, column, f"needs at most {_LONGEST_NAME} characters, and no control character")
+            wrong = worded("needs at most %(most)s characters, and no control character", most=_LONGEST_NAME)
+            self._wrong(line, column, wrong)
         return text or None
 
     def _email(self, line: int, text: str) -> str | None:
         if text and (has_control(text) or len(text) > _LONGEST_EMAIL or not _EMAIL.fullmatch(text)):
-            self._wrong(line, "email", "is no e-mail address: write name@example.jp, or leave it empty")
+            wrong = worded("is no e-mail address: write name@example.jp, or leave it empty")
+            self._wrong(line, "email", wrong)
         return text or None
 
     def _language(self, line: int, text: str) -> Language | None:
@@ -239,14 +248,15 @@ class _Reading:
         try:
             return Language(text.lower())
         except ValueError:
-            self._wrong(line, "language", "is not known: write ja or en, or leave it empty for the gateway's")
+            wrong = worded("is not known: write ja or en, or leave it empty for the gateway's")
+            self._wrong(line, "language", wrong)
             return None
 
     def _attributes(self, line: int, text: str) -> Mapping[str, object] | None:
         try:
             return read_attributes(text)
         except ValueError as error:
-            self._wrong(line, "attributes", str(error))
+            self._wrong(line, "attributes", message_of(error))
             return None
 
 
@@ -256,14 +266,14 @@ def _damaged(record: Record, columns: Columns) -> list[RowProblem]:
     return [RowProblem(record.line, name, problem) for name, problem in found if problem]
 
 
-def wrong_contract_id(contract_id: str) -> str | None:
+def wrong_contract_id(contract_id: str) -> Worded | None:
     """The problem with a normalised contract ID; None for a good one."""
     if not contract_id:
-        return "is empty: write the customer's contract ID"
+        return worded("is empty: write the customer's contract ID")
     if not contract_id.isprintable():
-        return "holds a character that nobody can type (a control character, a wide space)"
+        return worded("holds a character that nobody can type (a control character, a wide space)")
     if len(contract_id.encode()) > LONGEST_CONTRACT_ID:
-        return f"is too long: a User-Name has at most {LONGEST_CONTRACT_ID} octets (UTF-8)"
+        return worded("is too long: a User-Name has at most %(most)s octets (UTF-8)", most=LONGEST_CONTRACT_ID)
     return None
 
 
@@ -273,11 +283,15 @@ def read_attributes(text: str) -> Mapping[str, object] | None:
     if not text:
         return None
     if len(text) > _LONGEST_ATTRIBUTES:
-        raise ValueError(f"is too long: no reply holds attributes of more than {_LONGEST_ATTRIBUTES:,} characters")
+        most = f"{_LONGEST_ATTRIBUTES:,}"
+        raise ValueError(worded("is too long: no reply holds attributes of more than %(most)s characters", most=most))
     found = _from_json(text) if text.startswith("{") else _from_pairs(text)
-    for name, value in found.items():
-        attribute_name(name)
-        attribute_value(value)
+    try:
+        for name, value in found.items():
+            attribute_name(name)
+            attribute_value(value)
+    except ValueError as error:
+        raise ValueError(worded("cannot be set: %(cause)s", cause=error)) from None
     return found or None
 
 
@@ -285,9 +299,10 @@ def _from_json(text: str) -> dict[str, object]:
     try:
         return dict(json.loads(text, object_pairs_hook=_each_once))
     except _Twice:
-        raise ValueError('names an attribute twice: write a list, {"Class": ["a", "b"]}') from None
+        wrong = worded("names an attribute twice: write a list, %(form)s", form='{"Class": ["a", "b"]}')
+        raise ValueError(wrong) from None
     except (ValueError, RecursionError):
-        raise ValueError(f"is no JSON object: {_ATTRIBUTES_FORM}") from None
+        raise ValueError(worded("is no JSON object: %(form)s", form=_ATTRIBUTES_FORM)) from None
 
 
 class _Twice(ValueError):
@@ -308,14 +323,16 @@ def _from_pairs(text: str) -> dict[str, object]:
     while at < len(text):
         match = _PAIR.match(text, at)
         if match is None:
-            raise ValueError(f"is not understood: {_ATTRIBUTES_FORM}")
+            raise ValueError(worded("is not understood: %(form)s", form=_ATTRIBUTES_FORM))
         value = match["value"].strip() if match["quoted"] is None else match["quoted"].replace('""', '"')
         if not value:
-            raise ValueError(f"is not understood: {_ATTRIBUTES_FORM}")
+            raise ValueError(worded("is not understood: %(form)s", form=_ATTRIBUTES_FORM))
         if match["quoted"] is None and value.startswith('"'):
-            raise ValueError('has a quote that is not closed: write Name="value", and a quote inside twice')
+            wrong = worded('has a quote that is not closed: write Name="value", and a quote inside twice')
+            raise ValueError(wrong)
         if match["quoted"] is None and value.endswith(";") and "=" not in value:
-            raise ValueError('ends a value with a semicolon: write Name="value;" if it belongs to it, or leave it out')
+            wrong = worded('ends a value with a semicolon: write Name="value;" if it belongs to it, or leave it out')
+            raise ValueError(wrong)
         found.setdefault(match["name"], []).append(value)
         at = match.end()
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}

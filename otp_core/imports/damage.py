@@ -9,9 +9,10 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
+from otp_core.imports.worded import Worded, worded
 from otp_core.otp import LONGEST_TYPED, compatibility_form
 
-OVERRIDE = "if it is right as it stands, import with --accept-as-typed"
+OVERRIDE = worded("if it is right as it stands, import with --accept-as-typed")
 
 
 class Cell(Enum):
@@ -26,14 +27,16 @@ class _Damage(NamedTuple):
     """A kind of damage. ``message``: what happened and what to do; ``cells``: in which columns it is damage."""
 
     pattern: re.Pattern[str]
-    message: str
+    message: Worded
     cells: frozenset[Cell]
 
 
 _EVERYWHERE = frozenset(Cell)
 _NOT_IN_TEXT = frozenset({Cell.ID, Cell.SECRET})
 _IDS = frozenset({Cell.ID})
-_AS_TEXT = "make the column text (Format Cells, Text) before anything is typed or pasted into it, and write it anew"
+_AS_TEXT = worded(
+    "make the column text (Format Cells, Text) before anything is typed or pasted into it, and write it anew"
+)
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
 _TIME = "(?:[ T][0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: ?[ap]m)?)?"
 _DATES = (
@@ -45,41 +48,54 @@ _DATES = (
 )
 
 
-def _damage(pattern: str, message: str, cells: frozenset[Cell] = _EVERYWHERE) -> _Damage:
+def _damage(pattern: str, message: Worded, cells: frozenset[Cell] = _EVERYWHERE) -> _Damage:
     return _Damage(re.compile(pattern, re.IGNORECASE | re.DOTALL), message, cells)
 
 
 _KINDS = (
     _damage(
         "[+-]?[0-9](?:[.,][0-9]{1,17})?E[+-][0-9]{2,3}",
-        f"is a number that a spreadsheet has rounded (1.2E+11): its last digits are lost. Get it anew; {_AS_TEXT}",
+        worded(
+            "is a number that a spreadsheet has rounded (1.2E+11): its last digits are lost. Get it anew; %(remedy)s",
+            remedy=_AS_TEXT,
+        ),
         _NOT_IN_TEXT,
     ),
-    _damage("#{2,}", "is what a spreadsheet shows where a column is too narrow, not what was in the cell: get it anew"),
+    _damage(
+        "#{2,}",
+        worded("is what a spreadsheet shows where a column is too narrow, not what was in the cell: get it anew"),
+    ),
     _damage(
         "#[A-Z][A-Z0-9/_ ]{0,20}[!?]?|Err:[0-9]{3}",
-        "is an error value of a spreadsheet (#N/A, #REF!), not what was in the cell: get it anew",
+        worded("is an error value of a spreadsheet (#N/A, #REF!), not what was in the cell: get it anew"),
     ),
-    _damage('=".*"?', 'is a formula (="…") that keeps a number as text: write what stands between the quotes, alone'),
-    _damage("=.*", "is a formula: write its result as text", frozenset({Cell.ID, Cell.TEXT})),
+    _damage(
+        '=".*"?',
+        worded('is a formula (="…") that keeps a number as text: write what stands between the quotes, alone'),
+    ),
+    _damage("=.*", worded("is a formula: write its result as text"), frozenset({Cell.ID, Cell.TEXT})),
     _damage(
         "'.*",
-        "begins with an apostrophe, which a spreadsheet puts before text: take it away",
+        worded("begins with an apostrophe, which a spreadsheet puts before text: take it away"),
     ),
     _damage(
         "TRUE|FALSE|WAHR|FALSCH|真|偽",
-        f"is a truth value that a spreadsheet has made of something: {_AS_TEXT}",
+        worded("is a truth value that a spreadsheet has made of something: %(remedy)s", remedy=_AS_TEXT),
         _NOT_IN_TEXT,
     ),
     _damage(
         r"NULL|\(NULL\)|\\N|N/A|NaN|None|<NULL>|nil|undefined",
-        "is a program's word for an empty cell: leave the cell empty if nothing belongs there",
+        worded("is a program's word for an empty cell: leave the cell empty if nothing belongs there"),
         _NOT_IN_TEXT,
     ),
-    _damage("|".join(_DATES), f"is a date that a spreadsheet has made of something: {_AS_TEXT}", _NOT_IN_TEXT),
+    _damage(
+        "|".join(_DATES),
+        worded("is a date that a spreadsheet has made of something: %(remedy)s", remedy=_AS_TEXT),
+        _NOT_IN_TEXT,
+    ),
     _damage(
         r"[0-9]+[.,]0{1,4}|[0-9]{1,3}(?:,[0-9]{3})+(?:\.0+)?",
-        f"is an amount (a decimal point or commas between thousands), not an ID: {_AS_TEXT}",
+        worded("is an amount (a decimal point or commas between thousands), not an ID: %(remedy)s", remedy=_AS_TEXT),
         _IDS,
     ),
 )
@@ -88,22 +104,26 @@ _ANY = {
     for kind in Cell
 }
 _INVISIBLE_ENDS = "\ufeff\u200b\u200c\u200d\u2060\u00ad\u200e\u200f"
-_BLANKS = (
+_BLANKS = worded(
     "has a blank or something invisible at its beginning or end, which came from somewhere else as a rule: take it away"
 )
 
 
-def damage(cell: str, kind: Cell) -> str | None:
+def damage(cell: str, kind: Cell) -> Worded | None:
     """What has happened to a cell, what would be right, and how to import it all the same; None for a sound one. A cell
     of more than LONGEST_TYPED characters is none of these."""
     if not cell or len(cell) > LONGEST_TYPED:
         return None
     if kind is Cell.SECRET and cell != cell.strip().strip(_INVISIBLE_ENDS):
-        return f"{_BLANKS}; {OVERRIDE}"
+        return _or_as_typed(_BLANKS)
     if cell.isascii() and cell.isalnum() and not cell.isalpha():
         return None
     text = (compatibility_form(cell) or cell).strip()
     if not _ANY[kind].fullmatch(text):
         return None
     found = next(one for one in _KINDS if kind in one.cells and one.pattern.fullmatch(text))
-    return f"{found.message}; {OVERRIDE}"
+    return _or_as_typed(found.message)
+
+
+def _or_as_typed(message: Worded) -> Worded:
+    return worded("%(wrong)s; %(override)s", wrong=message, override=OVERRIDE)

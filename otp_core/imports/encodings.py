@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from otp_core.imports.table import is_text
+from otp_core.imports.worded import Worded, worded
 from otp_core.model import Encoding
 
 _CHUNK = 1 << 20
@@ -32,12 +33,12 @@ _ALSO = {
     "euc_jp": Encoding.EUC_JP,
 }
 _FORMS = (
-    (b"PK\x03\x04", "an Excel workbook, or another archive: save the sheet as CSV UTF-8"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save the sheet as CSV UTF-8"),
-    (b"\x1f\x8b", "compressed: gunzip it first"),
-    (b"%PDF", "a PDF"),
-    (b"{\\rtf", "a text with formats: save it as plain text"),
-    (b"-----BEGIN PGP", "encrypted: gpg -d FILE | sekisho … import -"),
+    (b"PK\x03\x04", worded("an Excel workbook, or another archive: save the sheet as CSV UTF-8")),
+    (b"\xd0\xcf\x11\xe0", worded("an old Excel workbook: save the sheet as CSV UTF-8")),
+    (b"\x1f\x8b", worded("compressed: gunzip it first")),
+    (b"%PDF", worded("a PDF")),
+    (b"{\\rtf", worded("a text with formats: save it as plain text")),
+    (b"-----BEGIN PGP", worded("encrypted: gpg -d FILE | sekisho … import -")),
 )
 
 
@@ -86,7 +87,7 @@ def encoding_named(name: str) -> Encoding | None:
         raise ValueError(f"write one of utf-16, {', '.join(Encoding)}") from None
 
 
-def foreign_form(file: BinaryIO) -> str | None:
+def foreign_form(file: BinaryIO) -> Worded | None:
     """What a file is that holds no lines of text, by its first octets; None for any other."""
     file.seek(0)
     head = file.read(8)

@@ -22,14 +22,21 @@ from otp_core.imports import (
     read_token_ids,
     read_tokens,
 )
+from otp_core.imports.worded import Worded, worded
 from otp_core.model import AttributeCheck, SeedForm, TokenState, attributes_text
 from otp_core.store.queries import known_contracts, known_tokens
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import NewCustomer, Work
 
-_IN_THE_STORE = "is in the store already: take the row out, or leave such rows untouched with --skip-existing"
+_IN_THE_STORE = worded("is in the store already: take the row out, or leave such rows untouched with --skip-existing")
 
-_IN_ANOTHER_FORM = "is in the store already, in another form: run `sekisho init`, which says more"
+_IN_ANOTHER_FORM = worded("is in the store already, in another form: run `sekisho init`, which says more")
+
+_NOT_FREE = {
+    TokenState.BOUND: worded("cannot be bound: that token is bound, not available"),
+    TokenState.RETIRED: worded("cannot be bound: that token is retired, not available"),
+    TokenState.LOST: worded("cannot be bound: that token is lost, not available"),
+}
 
 PER_TRANSACTION = 1000
 """Rows in one transaction: how long a server that runs at the same time may have to wait for the write lock."""
@@ -261,10 +268,11 @@ class CustomerImporter:
         for row in rows:
             wrong = [_token_problem(tokens.get(token_id), free) for token_id in row.token_ids]
             if not any(wrong) and self._have_one_seed(row.token_ids):
-                wrong = ["names tokens with the same seed, which are one token under several IDs"]
+                wrong = [worded("names tokens with the same seed, which are one token under several IDs")]
             for number, text in enumerate(wrong, 1):
-                which = f" (token {number} of the cell)" if len(wrong) > 1 else ""
-                problems += [RowProblem(row.line, "token_id", text + which)] if text else []
+                if text is not None and len(wrong) > 1:
+                    text = worded("%(wrong)s (token %(number)s of the cell)", wrong=text, number=number)
+                problems += [RowProblem(row.line, "token_id", text)] if text else []
         return problems
 
     def _have_one_seed(self, token_ids: Sequence[str]) -> bool:
@@ -293,7 +301,10 @@ class CustomerImporter:
         for row in rows:
             if row.attributes:
                 self._attribute_check = self._attribute_check or self._rules.attribute_check()
-                problems += [RowProblem(row.line, "attributes", text) for text in self._attribute_check(row.attributes)]
+                causes = self._attribute_check(row.attributes)
+                problems += [
+                    RowProblem(row.line, "attributes", worded("cannot be sent: %(cause)s", cause=one)) for one in causes
+                ]
         return problems
 
     def _new(self, rows: Sequence[CustomerRow], keys: Mapping[str, int]) -> Iterator[NewCustomer]:
@@ -325,8 +336,10 @@ class CustomerImporter:
             return known_contracts(connection, [row.contract_id for row in rows])
 
 
-def _token_problem(known: tuple[int, str] | None, free: Container[str]) -> str | None:
+def _token_problem(known: tuple[int, str] | None, free: Container[str]) -> Worded | None:
     """The problem with a token that a row names; ``known``: its key and state, None for one that is not there."""
     if known is None:
-        return "is not in the inventory: import the tokens first, with token import"
-    return None if known[1] in free else f"cannot be bound: that token is {known[1]}, not available"
+        return worded("is not in the inventory: import the tokens first, with token import")
+    if known[1] in free:
+        return None
+    return _NOT_FREE[TokenState(known[1])]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from otp_core.imports.seeds import read_seed
+from otp_core.imports.worded import message_of, worded
 from otp_core.model import SeedForm
 
 OPENING = "otpauth://"
@@ -41,11 +42,10 @@ class TokenUri(NamedTuple):
 def read_uri(text: str) -> TokenUri:
     """The parts of a URI. Raises UriProblem."""
     if len(text) > LONGEST_URI:
-        raise UriProblem("", f"is too long: a URI has at most {LONGEST_URI} characters")
+        raise UriProblem("", worded("is too long: a URI has at most %(most)s characters", most=LONGEST_URI))
     if text.lower().startswith("otpauth-migration://"):
-        raise UriProblem(
-            "", "is an export of Google Authenticator, which holds several accounts: export each for itself"
-        )
+        wrong = worded("is an export of Google Authenticator, which holds several accounts: export each for itself")
+        raise UriProblem("", wrong)
     try:
         parts = urlsplit(text)
         pairs = parse_qsl(
@@ -53,15 +53,16 @@ def read_uri(text: str) -> TokenUri:
         )
         label = unquote(parts.path, errors="strict").removeprefix("/")
     except ValueError:  # also a UnicodeDecodeError
-        raise UriProblem("", f"is not understood: write {FORM}") from None
+        raise UriProblem("", worded("is not understood: write %(form)s", form=FORM)) from None
     if parts.scheme != "otpauth":
-        raise UriProblem("", f"is no otpauth URI: write {FORM}")
+        raise UriProblem("", worded("is no otpauth URI: write %(form)s", form=FORM))
     given = _once(pairs)
     issuer, _, account = label.rpartition(":")
     _same_issuer(issuer.strip(), given.get("issuer", "").strip())
     kind = parts.netloc.lower()
     if kind == "hotp" and "counter" not in given:
-        raise UriProblem("counter", "is missing: a counter token's URI ends in &counter=0, or where its counter is now")
+        wrong = worded("is missing: a counter token's URI ends in &counter=0, or where its counter is now")
+        raise UriProblem("counter", wrong)
     cells = {
         "token_id": account.strip(),
         "kind": kind,
@@ -77,21 +78,20 @@ def _once(pairs: list[tuple[str, str]]) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in pairs:
         if given.setdefault(name.lower(), value) != value:
-            raise UriProblem("", "gives a parameter twice, with different values")
+            raise UriProblem("", worded("gives a parameter twice, with different values"))
     return given
 
 
 def _same_issuer(in_label: str, parameter: str) -> None:
     if in_label and parameter and in_label != parameter:
-        raise UriProblem(
-            "issuer", "is not the one before the account's name: both have to be the same, or leave one out"
-        )
+        wrong = worded("is not the one before the account's name: both have to be the same, or leave one out")
+        raise UriProblem("issuer", wrong)
 
 
 def _seed(given: dict[str, str]) -> bytes:
     if "secret" not in given:
-        raise UriProblem("secret", f"is missing: write {FORM}")
+        raise UriProblem("secret", worded("is missing: write %(form)s", form=FORM))
     try:
         return read_seed(given["secret"], SeedForm.BASE32)
     except ValueError as error:
-        raise UriProblem("secret", str(error)) from None
+        raise UriProblem("secret", message_of(error)) from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
+from otp_core.imports.worded import Worded, worded
 from otp_core.otp import normalise_contract_id
 
 # Lone surrogates, and what Python reads from octets that are none in CP932 (A0, FD, FE, FF).
@@ -66,12 +67,14 @@ class Columns:
             extra = named
         if extra is None:
             return None
-        return RowProblem(
-            record.line,
-            "",
-            f"{len(record.cells)} columns, but the header names {sum(map(bool, self._names))}: put a cell that holds a "
-            f"comma into quotes (cell {extra + 1} stands under no name)",
+        wrong = worded(
+            "%(number)s columns, but the header names %(named)s: put a cell that holds a comma into quotes (cell "
+            "%(cell)s stands under no name)",
+            number=len(record.cells),
+            named=sum(map(bool, self._names)),
+            cell=extra + 1,
         )
+        return RowProblem(record.line, "", wrong)
 
     def _name(self, place: int) -> str:
         return self._names[place] if place < len(self._names) else ""
@@ -84,20 +87,25 @@ def header_of(
     twice, or is missing though ``required``. ``form``: the right header, for the messages."""
     names = [column_name(cell) for cell in record.cells]
     if not set(names) & set(known):
-        text = f"names no column that is known; the header is {form}, separated by commas"
+        text = worded("names no column that is known; the header is %(form)s, separated by commas", form=form)
         return Columns([]), [RowProblem(record.line, "", text)]
     problems = []
     for place, name in enumerate(names, 1):
         if name in names[: place - 1] and name in known:
-            text = f"names {name} again: the header names each column once"
+            text = worded("names %(name)s again: the header names each column once", name=name)
             problems.append(RowProblem(record.line, str(place), text))
         elif name and name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.75)
-            hint = f"did you mean {near[0]}? " if near else ""
-            text = f"is no name of a column that is known; {hint}the header is {form}"
+            text = worded("is no name of a column that is known; the header is %(form)s", form=form)
+            if near:
+                text = worded(
+                    "is no name of a column that is known; did you mean %(near)s? the header is %(form)s",
+                    near=near[0],
+                    form=form,
+                )
             problems.append(RowProblem(record.line, str(place), text))
     problems += [
-        RowProblem(record.line, name, f"is missing from the header; the header is {form}")
+        RowProblem(record.line, name, worded("is missing from the header; the header is %(form)s", form=form))
         for name in required
         if name not in names
     ]
@@ -130,12 +138,11 @@ def records(lines: Iterable[str], encoding: str) -> Iterator[Record | RowProblem
         except StopIteration:
             break
         except csv.Error:
-            yield RowProblem(
-                line,
-                "",
+            wrong = worded(
                 "the quotes or line ends are not right: a cell with a comma, a quote or a line break stands in quotes, "
-                "and a quote inside it is written twice",
+                "and a quote inside it is written twice"
             )
+            yield RowProblem(line, "", wrong)
             continue
         if any(cells):
             yield Record(line, cells)
@@ -189,8 +196,9 @@ def is_text(line: str) -> bool:
     return line.isascii() or not _UNREADABLE.search(line)
 
 
-def not_in(encoding: str) -> str:
+def not_in(encoding: str) -> Worded:
     """The problem with a line that is not."""
-    return (
-        f"is not {encoding.upper()}: save the file as UTF-8 (in Excel: CSV UTF-8), or name its encoding with --encoding"
+    return worded(
+        "is not %(encoding)s: save the file as UTF-8 (in Excel: CSV UTF-8), or name its encoding with --encoding",
+        encoding=encoding.upper(),
     )

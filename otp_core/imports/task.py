@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any, BinaryIO
 
 import structlog
@@ -27,6 +26,7 @@ from otp_core.imports.importers import CustomerImporter, ElsewhereImporter, Impo
 from otp_core.imports.retirement import TokenRetirer
 from otp_core.imports.run import ImportReport, Source, check_file, chunks_to_write
 from otp_core.imports.table import RowProblem
+from otp_core.imports.worded import shape_of, worded
 from otp_core.model import Encoding, SeedForm, StoreUnavailable
 from otp_core.sealing import KeyProblem
 from otp_core.store import file_imports as statements
@@ -179,9 +179,9 @@ class Run:
         self, importer: Importer[Any], file: BinaryIO, advance: Callable[[int], None]
     ) -> tuple[ImportReport, str]:
         """What is found, and the encoding."""
-        wrong = "the file is empty" if not file.seek(0, 2) else None
+        wrong = worded("the file is empty") if not file.seek(0, 2) else None
         form = foreign_form(file)
-        wrong = wrong or (f"is no CSV but {form}" if form else None)
+        wrong = wrong or (worded("is no CSV but %(form)s", form=form) if form else None)
         if wrong:
             report = ImportReport()
             report.add([RowProblem(1, "", wrong)])
@@ -285,7 +285,19 @@ class Run:
     ) -> None:
         facts = None
         if report is not None:
-            facts = json.dumps({**asdict(report), "skipped": report.to_skip, "encoding": encoding}, ensure_ascii=False)
+            problems = [
+                {"line": one.line, "column": one.column, "message": one.message, "worded": shape_of(one.message)}
+                for one in report.problems
+            ]
+            found = {
+                "rows": report.rows,
+                "skipped": report.to_skip,
+                "problem_count": report.problem_count,
+                "problems": problems,
+                "names": report.names,
+                "encoding": encoding,
+            }
+            facts = json.dumps(found, ensure_ascii=False)
         wait_while_busy(lambda: self._end_once(state, facts, why))
 
     def _end_once(self, state: FileState, facts: str | None, why: str | None) -> None:

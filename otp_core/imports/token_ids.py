@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from otp_core.imports.damage import Cell, damage
 from otp_core.imports.table import Record, RowProblem, column_name, records
 from otp_core.imports.tokens import wrong_token_id
+from otp_core.imports.worded import worded
 from otp_core.otp import normalise_token_id
 
 _COLUMN = "token_id"
-_FORM = "one token ID a line and nothing else, because the seeds are with the verifier"
+_FORM = worded("one token ID a line and nothing else, because the seeds are with the verifier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ def read_token_ids(
         if not begun and any(column_name(cell) == _COLUMN for cell in record.cells):
             begun = True
             if len(record.cells) > 1:
-                yield RowProblem(record.line, "", f"the header has further columns; the file has {_FORM}")
+                yield RowProblem(
+                    record.line, "", worded("the header has further columns; the file has %(form)s", form=_FORM)
+                )
             continue
         begun = True
         yield _row(record, as_typed, first_lines)
@@ -46,7 +49,7 @@ def read_token_ids(
 
 def _row(record: Record, as_typed: bool, first_lines: dict[str, int]) -> TokenIdRow | RowProblem:
     if any(cell.strip() for cell in record.cells[1:]):
-        return RowProblem(record.line, "", f"has further columns; the file has {_FORM}")
+        return RowProblem(record.line, "", worded("has further columns; the file has %(form)s", form=_FORM))
     cell = record.cells[0]
     if not as_typed and (hurt := damage(cell, Cell.ID)):
         return RowProblem(record.line, _COLUMN, hurt)
@@ -55,6 +58,8 @@ def _row(record: Record, as_typed: bool, first_lines: dict[str, int]) -> TokenId
         return RowProblem(record.line, _COLUMN, wrong)
     first = first_lines.setdefault(token_id, record.line)
     if first != record.line:
-        what = f"is on line {first} already (case, width, spaces and hyphens do not count): write each once"
+        what = worded(
+            "is on line %(first)s already (case, width, spaces and hyphens do not count): write each once", first=first
+        )
         return RowProblem(record.line, _COLUMN, what)
     return TokenIdRow(record.line, token_id)

@@ -25,6 +25,7 @@ from otp_core.imports.table import (
     problems_of,
     records,
 )
+from otp_core.imports.worded import Worded, message_of, worded
 from otp_core.model import NEVER, Kind, SeedForm, TokenSpec
 from otp_core.otp import normalise_token_id, spec_of
 
@@ -35,11 +36,11 @@ LONGEST_TOKEN_ID = 64
 _REQUIRED = ("token_id", "kind", "digits", "step")
 _SPEC = ("kind", "digits", "step", "algorithm")
 _FORMS = {
-    "kind": "write totp or hotp",
-    "algorithm": "write sha1, sha256 or sha512, or leave it out for sha1",
-    "digits": "write 6, 7 or 8",
-    "step": "write the seconds of a time step, 10 to 300, usually 30; for hotp leave it empty",
-    "counter": "write the counter of the next code, from 0; for totp leave it empty",
+    "kind": worded("write totp or hotp"),
+    "algorithm": worded("write sha1, sha256 or sha512, or leave it out for sha1"),
+    "digits": worded("write 6, 7 or 8"),
+    "step": worded("write the seconds of a time step, 10 to 300, usually 30; for hotp leave it empty"),
+    "counter": worded("write the counter of the next code, from 0; for totp leave it empty"),
 }
 _IN_A_URI = {"token_id": "label", "step": "period"}
 _FEWEST_CELLS, _MOST_CELLS = 5, 7
@@ -99,7 +100,8 @@ def _is_header(record: Record) -> bool:
 def _header(record: Record) -> tuple[Columns, list[RowProblem]]:
     columns, problems = header_of(record, COLUMNS, _REQUIRED, FORM)
     if not any(form in columns for form in SeedForm):
-        problems.append(RowProblem(record.line, SeedForm.HEX, f"is missing from the header; the header is {FORM}"))
+        wrong = worded("is missing from the header; the header is %(form)s", form=FORM)
+        problems.append(RowProblem(record.line, SeedForm.HEX, wrong))
     return columns, problems
 
 
@@ -112,7 +114,7 @@ def _from_uris(lines: Iterable[str], reading: _Reading, encoding: str) -> Iterat
             try:
                 uri = otpauth.read_uri(text)
             except otpauth.UriProblem as problem:
-                yield RowProblem(number, problem.column, str(problem))
+                yield RowProblem(number, problem.column, message_of(problem))
                 continue
             for found in reading.token(number, uri.cells, uri.seed):
                 if isinstance(found, RowProblem):
@@ -133,9 +135,12 @@ class _Reading:
         is_hotp = columns.cell(record, "kind").strip().lower() == Kind.HOTP
         number = max((place for place, cell in enumerate(record.cells, 1) if cell), default=0)
         if len(record.cells) < _FEWEST_CELLS - is_hotp or number > _MOST_CELLS:
-            yield RowProblem(
-                record.line, "", f"{len(record.cells)} columns; a token has 5 or 6, or 7 with a counter: {FORM}"
+            wrong = worded(
+                "%(number)s columns; a token has 5 or 6, or 7 with a counter: %(form)s",
+                number=len(record.cells),
+                form=FORM,
             )
+            yield RowProblem(record.line, "", wrong)
         else:
             yield from self.row(record, columns)
 
@@ -160,43 +165,51 @@ class _Reading:
         wrong_columns = () if isinstance(spec, TokenSpec) else spec
         if last_step is None:
             wrong_columns = (*wrong_columns, "counter")
-        problems += [RowProblem(line, column, f"is not understood: {_FORMS[column]}") for column in wrong_columns]
+        problems += [
+            RowProblem(line, column, worded("is not understood: %(form)s", form=_FORMS[column]))
+            for column in wrong_columns
+        ]
         yield from problems
         if not problems and isinstance(seed, bytes) and isinstance(spec, TokenSpec) and last_step is not None:
             yield TokenRow(line, token_id, seed, spec, last_step)
 
-    def _wrong_id(self, line: int, cell: str, token_id: str) -> str | None:
+    def _wrong_id(self, line: int, cell: str, token_id: str) -> Worded | None:
         if not self._as_typed and (hurt := damage(cell, Cell.ID)):
             return hurt
         if wrong := wrong_token_id(token_id):
             return wrong
         first = self._first_lines.setdefault(token_id, line)
         if first != line:
-            return f"is on line {first} already (case, width, spaces and hyphens do not count): write each once"
+            return worded(
+                "is on line %(first)s already (case, width, spaces and hyphens do not count): write each once",
+                first=first,
+            )
         return None
 
     def _seed(self, cells: Mapping[str, str], columns: Columns) -> bytes | RowProblem:
         """The seed, or the problem with it, of line 0."""
         forms = [form for form in SeedForm if cells[form]] or [form for form in SeedForm if form in columns]
         if len(forms) > 1 and cells[forms[0]]:
-            return RowProblem(0, forms[1], f"stands beside {forms[0]}: leave one of the two empty")
+            return RowProblem(
+                0, forms[1], worded("stands beside %(other)s: leave one of the two empty", other=forms[0])
+            )
         form = forms[0] if forms else SeedForm.HEX
         if not self._as_typed and (hurt := damage(cells[form], Cell.SECRET)):
             return RowProblem(0, form, hurt)
         try:
             return read_seed(cells[form], form)
         except ValueError as error:
-            return RowProblem(0, form, str(error))
+            return RowProblem(0, form, message_of(error))
 
 
-def wrong_token_id(token_id: str) -> str | None:
+def wrong_token_id(token_id: str) -> Worded | None:
     """The problem with a normalised token ID; None for a good one."""
     if not token_id:
-        return "is empty: write the token's ID, for example VSMT12345678"
+        return worded("is empty: write the token's ID, for example VSMT12345678")
     if len(token_id) > LONGEST_TOKEN_ID:
-        return f"is too long: at most {LONGEST_TOKEN_ID} characters, for example VSMT12345678"
+        return worded("is too long: at most %(most)s characters, for example VSMT12345678", most=LONGEST_TOKEN_ID)
     if not token_id.isprintable():
-        return "holds characters that nobody can type: write letters and digits, for example VSMT12345678"
+        return worded("holds characters that nobody can type: write letters and digits, for example VSMT12345678")
     return None
 
 

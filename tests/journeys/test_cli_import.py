@@ -65,8 +65,8 @@ def test_attributes_that_no_acceptance_could_carry_are_refused_before_anything_i
     rows = ("c1,Filter-Id=gold", "c2,Session-Timeout=soon", "c3,Filter-ID=gold", 'c4,"{""Filter-Id"": ""silver""}"')
     name = at.file("c.csv", "contract_id,attributes", *rows)
     said = at.run("customer", "import", name, code=1).err
-    assert "line 3, column attributes: Session-Timeout: write a number" in said
-    assert "line 4, column attributes: attribute 1: not in the dictionary; did you mean Filter-Id?" in said
+    assert "line 3, column attributes: cannot be sent: Session-Timeout: write a number" in said
+    assert "line 4, column attributes: cannot be sent: attribute 1: not in the dictionary; did you mean Filter-Id?" in said
     assert "2 problems" in said and at.sekisho.audit() == []
     assert "did you mean Filter-Id?" in at.run("customer", "add", "c5", "--attributes", "FilterId=gold", code=2).err
     assert at.sekisho.audit() == []

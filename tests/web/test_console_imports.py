@@ -100,6 +100,19 @@ def test_wreckage_of_a_spreadsheet_is_shown_with_line_and_column_and_nothing_is_
     assert supervisor.key(f"{page.path}/begin") == ""
 
 
+def test_the_same_file_says_in_japanese_what_is_wrong_and_what_would_be_right(
+    alone: Console, supervisor: ConsoleClient
+) -> None:
+    content = "contract_id,token_id,attributes\nwrong-1,1.2E+11,\nwrong-2,,Filter-Id\nwrong-2,,\nwrong-3,VSMT00009999,\n"
+    page = brought(supervisor, "customers", content.encode())
+    japanese = ConsoleClient(alone, dict(supervisor.cookies), "ja").get(page.path)
+    shown = [html.unescape(one) for one in re.findall(r'data-label="内容">(.*?)</td>', japanese.text)]
+    assert len(shown) == 4 and not any(re.search(r"\b(is|the|write)\b", one) for one in shown), shown
+    assert shown[0].startswith("表計算ソフトが丸めた数値") and "列の表示形式を「文字列」にした" in shown[0]
+    assert "JSON オブジェクト" in shown[1] and shown[2].startswith("3 行目と重複") and "在庫にない" in shown[3]
+    assert "--skip-existing" not in japanese.text and "--accept-as-typed" in text_of(page)
+
+
 @pytest.mark.parametrize(
     ("content", "fields", "said"),
     [

@@ -13,6 +13,7 @@ from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 
 import admin_web
+import otp_core.imports
 from admin_web.languages import language_of, translator
 from otp_core.model import Language
 
@@ -22,7 +23,9 @@ METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
 
 
 def sentences() -> set[str]:
-    found = extract_from_dir(FOLDER, METHODS, keywords={"_": None, "gettext_noop": None})
+    keywords = {"_": None, "gettext_noop": None, "worded": None}
+    folders = (FOLDER, Path(otp_core.imports.__file__).parent)
+    found = (one for folder in folders for one in extract_from_dir(folder, METHODS, keywords=keywords))
     return {text for _, _, text, _, _ in found if isinstance(text, str)}
 
 
