@@ -103,7 +103,8 @@ def test_wreckage_of_a_spreadsheet_is_shown_with_line_and_column_and_nothing_is_
 def test_the_same_file_says_in_japanese_what_is_wrong_and_what_would_be_right(
     alone: Console, supervisor: ConsoleClient
 ) -> None:
-    content = "contract_id,token_id,attributes\nwrong-1,1.2E+11,\nwrong-2,,Filter-Id\nwrong-2,,\nwrong-3,VSMT00009999,\n"
+    rows = ("wrong-1,1.2E+11,", "wrong-2,,Filter-Id", "wrong-2,,", "wrong-3,VSMT00009999,")
+    content = "\n".join(("contract_id,token_id,attributes", *rows))
     page = brought(supervisor, "customers", content.encode())
     japanese = ConsoleClient(alone, dict(supervisor.cookies), "ja").get(page.path)
     shown = [html.unescape(one) for one in re.findall(r'data-label="内容">(.*?)</td>', japanese.text)]
