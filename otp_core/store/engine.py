@@ -22,11 +22,13 @@ from sqlalchemy import Connection, Engine
 from otp_core.checks import CheckResult
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import AuditRow, LoginRecord, OpenChallenge
+from otp_core.store.revisions import Revisions
 from otp_core.store.trail import Lines, Piece, SealRow
 from otp_core.tally import Histogram
 
 if TYPE_CHECKING:
     from otp_core.store.api_keys import ApiKeyRecord
+    from otp_core.store.migrating import Migrated
 
 
 class LoginBatch(Protocol):
@@ -183,12 +185,15 @@ class Database(Protocol):
         """Whether there is a store, of whichever schema. Raises StoreProblem if that cannot be known."""
 
     def check(self) -> None:
-        """Before it is used: raises StoreProblem, with what to do, unless there is a store of this version's schema,
-        and StoreUnavailable."""
+        """Before it is used: raises StoreProblem, with what to do, unless there is a store that this version may use
+        (revisions.py), and StoreUnavailable."""
 
-    def upgrade(self) -> None:
-        """Create the store's tables, or bring them to the newest schema. Safe to repeat, and from several processes at
-        once. Raises StoreProblem, StoreUnavailable and OSError."""
+    def revisions(self) -> Revisions:
+        """How far the store's schema is. Raises StoreProblem if there is no store, and StoreUnavailable."""
+
+    def upgrade(self, *, contract: bool = False) -> Migrated:
+        """Create the store's tables, or bring them to a newer schema (migrating.py). Safe to repeat, and from several
+        processes at once. Raises StoreProblem, StoreUnavailable and OSError."""
 
     def read(self) -> AbstractContextManager[Connection]:
         """A connection for questions. Raises StoreUnavailable, at the end too."""

@@ -231,7 +231,7 @@ def _acts(old: _Old, journal: ActsJournal, after: int) -> list[KnownAct]:
 def _copy(order: Order, new: Path, advance: Callable[[int], None]) -> None:
     try:
         files.copy_database(order.backup, new, live=False, advance=advance)
-        if files.examine(new).revision != REVISION:
+        if files.examine(new).revision < REVISION:
             database.upgrade(database.open_engine(_url(new), busy_seconds=5.0))
     except (driver.Error, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error

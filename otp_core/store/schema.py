@@ -22,7 +22,11 @@ from sqlalchemy import (
 )
 
 REVISION = "0022"
-"""The newest migration; `sekisho init` brings a store to it, and nothing else opens an older or newer one."""
+"""The newest migration that this version knows."""
+
+NEEDED = "0022"
+"""The newest one that expands, without which this version does not work: `sekisho init` brings a store to it. Which
+stores may be used: revisions.py."""
 
 KEY_CHECK = "key check"
 """Key in ``meta``: what the master key is recognised by."""

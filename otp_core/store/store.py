@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -32,6 +33,9 @@ from otp_core.store.queries import read_meta
 from otp_core.store.schema import KEY_CHECK
 from otp_core.store.time_records import ClockOfNode, OneClock, TimeRecord
 from otp_core.store.unit_of_work import Work
+
+if TYPE_CHECKING:
+    from otp_core.store.migrating import Migrated
 
 _log = structlog.get_logger("store")
 
@@ -193,10 +197,16 @@ def unseen(_what: str, _total: int) -> Iterator[Callable[[int], None]]:
 
 
 def initialise(
-    url: str, master_key_file: Path, *, ids: Ids, say: Callable[[str], None], progress: Progress = unseen
+    url: str,
+    master_key_file: Path,
+    *,
+    ids: Ids,
+    say: Callable[[str], None],
+    progress: Progress = unseen,
+    contract: bool = False,
 ) -> None:
-    """Create or upgrade store and key; safe to repeat, also after an interruption. Raises StoreProblem or
-    KeyProblem."""
+    """Create or upgrade store and key; safe to repeat, also after an interruption. ``contract``: see migrating.py.
+    Raises StoreProblem or KeyProblem."""
     database = open_database(url, busy_seconds=5.0)
     existed = database.exists()
     if existed and not master_key_file.exists() and _has_key_check(database):
@@ -210,7 +220,7 @@ def initialise(
     try:
         if database.file is not None and not existed:
             _make_file(database.file)
-        database.upgrade()
+        done = database.upgrade(contract=contract)
         with database.write(stamp=ids.next) as connection:
             if read_meta(connection, KEY_CHECK) is None:
                 Work(connection, ids).put_meta(KEY_CHECK, sealer.key_check())
@@ -221,10 +231,20 @@ def initialise(
     except StoreUnavailable as error:
         raise StoreProblem(str(error)) from None
     say(f"{'checked' if existed else 'created'} the store {database.place}")
+    for line in _said_of(done):
+        say(line)
     store = Store(url, master_key_file, ids=ids, busy_seconds=5.0)
     fill_search_terms(store, progress)
     store.engine.dispose()
     database.engine.dispose()
+
+
+def _said_of(done: Migrated) -> Iterator[str]:
+    """What an upgrade has changed, and what is left to do."""
+    if done.before not in (None, done.now.reached):
+        yield f"upgraded its schema from {done.before} to {done.now.text}"
+    if done.waiting is not None:
+        yield f"what older versions use is left: `sekisho init --contract` when none runs any more ({done.waiting})"
 
 
 def _make_file(file: Path) -> None:

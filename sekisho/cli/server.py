@@ -20,19 +20,27 @@ def add_to(app: typer.Typer) -> None:
     app.command("serve")(serve)
 
 
-def init(ctx: typer.Context) -> None:
-    """Make the store, its master key and the key of the seals, or bring an older store up to date. Safe to repeat.
+def init(
+    ctx: typer.Context,
+    contract: Annotated[
+        bool,
+        typer.Option("--contract", help="Also take away what only older versions use: when none runs any more."),
+    ] = False,
+) -> None:
+    """Make the store, its master key and the key of the seals, or bring an older store up to date. Safe to repeat, and
+    on several machines at once. What it adds is nothing that the version before would miss: that one goes on.
 
     \b
-    Example:
+    Examples:
       sekisho --config /etc/sekisho/sekisho.toml init
+      sekisho --config /etc/sekisho/sekisho.toml init --contract
     """
     from otp_core.audit import Ids
     from otp_core.store.store import initialise
 
     context: CliContext = ctx.obj
     store = context.settings.store
-    initialise(store.address, store.master_key_file, ids=Ids(), say=say, progress=progress)
+    initialise(store.address, store.master_key_file, ids=Ids(), say=say, progress=progress, contract=contract)
     if context.settings.audit is not None:
         _make_seal_key(context, context.settings.audit.seal_key_file)
     fold_contract_ids(context)

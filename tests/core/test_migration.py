@@ -175,7 +175,7 @@ def test_a_row_that_refers_to_nothing_is_named_and_the_store_left_as_it_was(tmp_
 def test_the_schema_is_the_newest(tmp_path: Path) -> None:
     _old_store(tmp_path)
     _migrate(tmp_path)
-    assert f"INSERT INTO \"alembic_version\" VALUES('{REVISION}');" in _dump(tmp_path / "bank.db")
+    assert f"INSERT INTO \"alembic_reached\" VALUES('{REVISION}');" in _dump(tmp_path / "bank.db")
 
 
 # From 0.2.0 (schema 0006), in which each customer had one token, named in their own row.

@@ -16,6 +16,7 @@ from typing import Any
 import pyotp
 import pytest
 import typer.main
+from sqlalchemy import column, table, update
 
 from sekisho.cli import app
 from tests.journeys.command_line import CommandLine
@@ -306,6 +307,25 @@ def test_what_only_a_door_finds_wrong_is_found_by_config_check(at: CommandLine) 
     at.sekisho.write_config()
     assert "No-Such-Thing" in at.run("config", "check", code=3).err
     assert "No-Such-Thing" in at.run("doctor", code=1).out
+
+
+def test_a_version_that_is_too_old_or_too_new_for_the_store_is_told_what_to_do(at: CommandLine) -> None:
+    assert "can be used: its schema is" in at.run("config", "check").out
+    for revision, why, advice in (("9999", "too old", "install the version"), ("0000", "too new", "`sekisho init`")):
+        with at.sekisho.store.database.write() as connection:
+            for name in ("alembic_version", "alembic_reached"):
+                connection.execute(update(table(name, column("version_num"))).values(version_num=revision))
+        for words, code in ((("config", "check"), 4), (("customer", "list"), 4), (("doctor",), 1)):
+            said = at.run(*words, code=code)
+            assert f"{why} for the store" in said.out + said.err and advice in said.out + said.err
+
+
+def test_a_store_that_is_not_there_yet_is_no_fault_of_the_settings(at: CommandLine) -> None:
+    text = at.sekisho.config.read_text()
+    at.sekisho.config.write_text(re.sub(r'url = ".*"', f'url = "sqlite:///{at.folder}/none.db"', text))
+    said = at.run("config", "check")
+    assert "settings hold" in said.out and "`sekisho init` makes it" in said.err
+    assert not (at.folder / "none.db").exists()
 
 
 def test_the_audit_trail_is_filtered_and_told_in_three_forms(at: CommandLine) -> None:

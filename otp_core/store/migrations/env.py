@@ -1,4 +1,4 @@
-"""Alembic's way in: it is given an open connection by engine.upgrade, and nothing else runs it."""
+"""Alembic's way in: it is given an open connection by store/migrating.py, and nothing else runs it."""
 
 from alembic import context
 
@@ -8,6 +8,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     render_as_batch=True,
+    version_table=context.config.attributes.get("version_table", "alembic_version"),
 )
 with context.begin_transaction():
     context.run_migrations()

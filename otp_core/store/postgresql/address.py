@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from otp_core.regular_file import read_regular
+from otp_core.store.schema import REVISION
 
 SCHEMES = ("postgresql", "postgres")
 EXAMPLE = "postgresql://sekisho@db1:5432,db2:5432/sekisho"
@@ -30,8 +31,11 @@ _MOST_OCTETS = 4096
 CONNECT_SECONDS = 2
 """How long a host may take until it lets somebody in."""
 
+APPLICATION = "sekisho"
+"""How the name of our sessions begins; behind it stands the newest migration that their version knows."""
+
 _SESSION = {
-    "application_name": "sekisho",
+    "application_name": f"{APPLICATION} {REVISION}",
     "client_encoding": "UTF8",
     "target_session_attrs": "read-write",  # never a standby, nor a primary that was demoted
     "connect_timeout": str(CONNECT_SECONDS),

@@ -14,22 +14,17 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, LargeBinary, Table, Text, func, select, text
+from sqlalchemy import Connection, LargeBinary, Table, Text, func, select
 
 from otp_core.audit import Event, Ids
 from otp_core.model import AuditRow, StoreProblem
 from otp_core.store.engine import Database
 from otp_core.store.moved import COPIED, CopyNote, decode
 from otp_core.store.postgresql.errors import unavailable
+from otp_core.store.postgresql.sessions import other_sessions
 from otp_core.store.queries import read_meta
 from otp_core.store.schema import OF_NODES, meta, metadata
 from otp_core.store.unit_of_work import Work
-
-_OTHERS = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'sekisho' "
-    "AND pid <> pg_backend_pid()"
-)
-
 
 _TRIES, _SECONDS_BETWEEN = 20, 0.25
 """The session of a process that was killed ends when the server notices: if a statement waits, at lock_timeout."""
@@ -48,7 +43,7 @@ class CopyTarget:
         number = 0
         for _ in range(_TRIES):
             with self._database.read() as connection:
-                number = connection.execute(_OTHERS).scalar_one()
+                number = sum(other_sessions(connection).values())
             if number == 0:
                 return
             time.sleep(_SECONDS_BETWEEN)

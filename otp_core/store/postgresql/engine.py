@@ -20,10 +20,11 @@ never was (Conflict: it is run again). A transaction without an audit row cannot
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
@@ -31,7 +32,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from otp_core.checks import CheckResult
-from otp_core.model import AuditRow, Conflict, StoreProblem, StoreUnavailable
+from otp_core.model import AuditRow, Conflict, StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore, Task, TaskLock, Trail
 from otp_core.store.postgresql import connection as connections
 from otp_core.store.postgresql.address import lacks_ca, parse
@@ -45,9 +46,13 @@ from otp_core.store.postgresql.primary import Primary
 from otp_core.store.postgresql.reader import PostgresqlKeyReader, PostgresqlLoginReader
 from otp_core.store.postgresql.schema import create
 from otp_core.store.postgresql.seals import PostgresqlSealStore, PostgresqlTrail
+from otp_core.store.postgresql.sessions import older_sessions
 from otp_core.store.postgresql.task_lock import SessionLock
 from otp_core.store.postgresql.thread_connection import ThreadConnection
-from otp_core.store.schema import REVISION
+from otp_core.store.revisions import OLDEST_TABLE, Revisions, older_users, read_revisions, refuse_unfit
+
+if TYPE_CHECKING:
+    from otp_core.store.migrating import Migrated
 
 _log = structlog.get_logger("store")
 
@@ -69,6 +74,9 @@ _SERVER_ANSWER_SECONDS = 15.0
 
 _MIGRATING = 0x53656B69
 """An advisory lock: one process migrates at a time, before there is a table to lock."""
+
+_MIGRATION_WAIT, _MIGRATION_TRIES, _MIGRATION_PAUSE = "1s", 10, 1.0
+"""How long a migration waits for the lock of a table, how often it tries, and the seconds between two tries."""
 
 _NOTHING = ""
 """An empty statement, which shows that the server is there."""
@@ -111,49 +119,55 @@ class PostgresqlDatabase:
         """See ``store.engine.Database``."""
         try:
             with self.read() as connection:
-                return connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar() is not None
+                return connection.exec_driver_sql(f"SELECT to_regclass('{OLDEST_TABLE}')").scalar() is not None
         except StoreUnavailable as error:
             raise StoreProblem(str(error)) from None
 
     def check(self) -> None:
         """See ``store.engine.Database``."""
+        refuse_unfit(self.revisions(), self.place)
+
+    def revisions(self) -> Revisions:
+        """See ``store.engine.Database``."""
         try:
             with self.read() as connection:
-                found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+                return read_revisions(connection)
         except StoreUnavailable as error:
             if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == "42P01":
                 raise StoreProblem(f"there is no store in {self.place}: run `sekisho init` first") from None
             raise
-        if found != REVISION:
-            raise StoreProblem(
-                f"the store's schema is {found}, this version works with {REVISION}: "
-                "back the store up and run `sekisho init` (or use the newer version)"
-            )
 
-    def upgrade(self) -> None:
-        """See ``store.engine.Database``."""
-        from alembic import command
-        from alembic.config import Config
-        from alembic.util import CommandError
+    def upgrade(self, *, contract: bool = False) -> Migrated:
+        """See ``store.engine.Database``. A table's lock is waited for briefly, because every login waits behind who
+        waits for it; then again."""
+        for _ in range(_MIGRATION_TRIES - 1):
+            with suppress(StoreBusy):
+                return self._migrated(contract=contract)
+            time.sleep(_MIGRATION_PAUSE)
+        return self._migrated(contract=contract)
 
-        config = Config()
-        config.set_main_option("script_location", "otp_core.store:migrations")
+    def _migrated(self, *, contract: bool) -> Migrated:
+        from otp_core.store.migrating import migrate
+
         with self._opened() as connection, self._errors(connection):
             connection.exec_driver_sql("BEGIN")
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{int(self._busy_seconds * 1000)}ms'")
+            connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
-            config.attributes["connection"] = connection
-            is_new = connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar() is None
-            try:
-                if is_new:
-                    create(connection)
-                    command.stamp(config, "head")
-                else:
-                    connection.exec_driver_sql(_TURN)
-                    command.upgrade(config, "head")
-            except CommandError as error:
-                raise StoreProblem(f"the store's schema is not one that this version knows: {error}") from None
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_MIGRATION_WAIT}'")
+            if connection.exec_driver_sql(f"SELECT to_regclass('{OLDEST_TABLE}')").scalar() is not None:
+                connection.exec_driver_sql(_TURN)
+            done = migrate(
+                connection,
+                place=self.place,
+                contract=contract,
+                older_users=lambda revision: [
+                    *older_users(connection, revision),
+                    *older_sessions(connection, revision),
+                ],
+                create=create,
+            )
             self._commit(connection, ())
+        return done
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

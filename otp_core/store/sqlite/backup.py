@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from otp_core.model import StoreProblem
+from otp_core.store.revisions import OLDEST_TABLE, REACHED_TABLE, is_known
 from otp_core.store.schema import KEY_CHECK, REVISION
 from otp_core.store.sqlite import driver
 
@@ -101,21 +102,26 @@ def _check_whole(connection: driver.Connection, file: Path) -> None:
 
 def _contents(connection: driver.Connection, file: Path) -> Contents:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"alembic_version", "meta", "customer", "token", "audit"} <= tables:
+    if not {OLDEST_TABLE, "meta", "customer", "token", "audit"} <= tables:
         raise StoreProblem(f"{file} is a database, but no backup of a store: it has not the tables of one")
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    revision = str(row[0]) if row else ""
-    if not (revision.isascii() and revision.isdigit() and revision <= REVISION):
+    oldest = _revision(connection, OLDEST_TABLE)
+    if not is_known(oldest):
         raise StoreProblem(
-            f"{file} has the schema {revision!r}, and this version knows up to {REVISION}: use the version of Sekisho "
+            f"{file} has the schema {oldest!r}, and this version knows up to {REVISION}: use the version of Sekisho "
             "that made it, or a newer one"
         )
+    revision = _revision(connection, REACHED_TABLE) if REACHED_TABLE in tables else oldest
     customers, tokens, rows, newest = connection.execute(
         "SELECT (SELECT count(*) FROM customer), (SELECT count(*) FROM token), (SELECT count(*) FROM audit), "
         "(SELECT coalesce(max(id), 0) FROM audit)"
     ).fetchone()
     check = connection.execute("SELECT value FROM meta WHERE name = ?", (KEY_CHECK,)).fetchone()
     return Contents(revision, customers, tokens, rows, newest, file.stat().st_size, check[0] if check else None)
+
+
+def _revision(connection: driver.Connection, table: str) -> str:
+    row = connection.execute(f"SELECT version_num FROM {table}").fetchone()  # noqa: S608  constants
+    return str(row[0]) if row else ""
 
 
 def _opened(file: Path, *, live: bool) -> driver.Connection:

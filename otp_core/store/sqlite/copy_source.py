@@ -17,7 +17,7 @@ from otp_core.model import StoreProblem
 from otp_core.store.mark import Mark, MarkFile
 from otp_core.store.moved import MOVED, CopyNote, decode
 from otp_core.store.restore import alone, in_use
-from otp_core.store.schema import REVISION
+from otp_core.store.schema import NEEDED, REVISION
 from otp_core.store.sqlite import backup as files
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.outside import why_stopped
@@ -126,10 +126,10 @@ def held(file: Path) -> Iterator[CopySource]:
         if _state(file).exists() and why_stopped(file) is not None:
             raise StoreProblem(f"{file} had to stop: start the server with it once, which puts it right, and stop it")
         contents = files.examine(file)
-        if contents.revision != REVISION:
+        if not NEEDED <= contents.revision <= REVISION:
             raise StoreProblem(
-                f"{file} has the schema {contents.revision}, this version copies {REVISION}: run `sekisho init` with "
-                "the settings that name it, first"
+                f"{file} has the schema {contents.revision}, this version copies {NEEDED} to {REVISION}: run `sekisho "
+                "init` with the settings that name it, first"
             )
         with alone(file) as connection:
             if connection is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
@@ -18,9 +18,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from otp_core.model import StoreBusy, StoreProblem, StoreUnavailable
-from otp_core.store.schema import REVISION
+from otp_core.store.revisions import Revisions, older_users, read_revisions
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.turn import Turn
+
+if TYPE_CHECKING:
+    from otp_core.store.migrating import Migrated
 
 _PRAGMAS = (
     "synchronous=FULL",
@@ -171,46 +174,40 @@ def file_of(url: str) -> Path:
     return Path(os.path.realpath(_parsed(url).database or ""))
 
 
-def upgrade(engine: Engine, committing: Committing = alone) -> None:
-    """Bring the store to the newest schema, or leave it as it is; an empty file becomes a store. Safe to repeat.
+def upgrade(engine: Engine, committing: Committing = alone, *, contract: bool = False) -> Migrated:
+    """Bring the store to a newer schema, or leave it as it is; an empty file becomes a store. Safe to repeat.
     ``committing``: what the COMMIT is done in. Raises StoreProblem for a store of a newer version, and for a row that
     refers to nothing."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
+    from otp_core.store.migrating import migrate
 
-    config = Config()
-    config.set_main_option("script_location", "otp_core.store:migrations")
+    file = engine.url.database or ""
     with engine.connect() as connection:
         use_write_ahead_log(connection)
         # A table that others refer to may be made anew (https://sqlite.org/lang_altertable.html, section 7).
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-        config.attributes["connection"] = connection
         # One transaction for all of it: alembic begins none inside another.
         with transaction(connection, committing):
-            try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise StoreProblem(f"the store's schema is not one that this version knows: {error}") from None
+            done = migrate(
+                connection,
+                place=file,
+                contract=contract,
+                older_users=lambda revision: older_users(connection, revision),
+            )
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
             if broken is not None:
                 raise StoreProblem(f"table {broken[0]} has a row that refers to nothing: restore the newest backup")
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+    return done
 
 
-def check_revision(connection: Connection) -> None:
-    """Raises StoreProblem unless the store's schema is exactly the one this version knows."""
+def revisions(connection: Connection) -> Revisions:
+    """How far the store's schema is. Raises StoreProblem if there is none."""
     try:
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return read_revisions(connection)
     except DBAPIError as error:
         if "no such table" in str(error.orig):
             raise StoreProblem("the store is empty: run `sekisho init` first") from None
         raise StoreProblem(str(unavailable(error.orig))) from None
-    if found != REVISION:
-        raise StoreProblem(
-            f"the store's schema is {found}, this version works with {REVISION}: "
-            "back the store up and run `sekisho init` (or use the newer version)"
-        )
 
 
 def damage(connection: Connection) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -16,6 +17,7 @@ from otp_core.checks import CheckResult
 from otp_core.model import AuditRow, StoreProblem
 from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore, Task, TaskLock, Trail
 from otp_core.store.queries import sealed_until
+from otp_core.store.revisions import Revisions, refuse_unfit
 from otp_core.store.sqlite import checkpoints, database, driver
 from otp_core.store.sqlite.connection import DriverConnection, SharedCommits
 from otp_core.store.sqlite.files import check_names, files_of
@@ -25,6 +27,9 @@ from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.reader import SqliteLoginReader
 from otp_core.store.sqlite.seals import SqliteSealStore, SqliteTrail
 from otp_core.store.sqlite.state import StoreState
+
+if TYPE_CHECKING:
+    from otp_core.store.migrating import Migrated
 
 _STAMP = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _OCTETS = {
@@ -60,15 +65,20 @@ class SqliteDatabase:
             raise StoreProblem(f"there is no store {self._path}: run `sekisho init` first")
         check_names(self._path)
         with self.read() as connection:
-            database.check_revision(connection)
+            refuse_unfit(database.revisions(connection), self.place)
             database.use_write_ahead_log(connection)
 
-    def upgrade(self) -> None:
+    def revisions(self) -> Revisions:
+        """See ``store.engine.Database``."""
+        with self.read() as connection:
+            return database.revisions(connection)
+
+    def upgrade(self, *, contract: bool = False) -> Migrated:
         """See ``store.engine.Database``. A server may be at work meanwhile: if this COMMIT cannot be flushed, it has to
         stop too."""
         with self._files.visit() as state:
             try:
-                database.upgrade(self.engine, self._committing(state))
+                return database.upgrade(self.engine, self._committing(state), contract=contract)
             except DBAPIError as error:
                 raise database.unavailable(error.orig) from error
 
