@@ -29,23 +29,23 @@ from tests import postgresql
 OLD_POSTGRESQL = Path(__file__).parent / "store_0021" / "postgresql.sql"
 EXPAND, CONTRACT = Phase.EXPAND, Phase.CONTRACT
 STEPS = [
-    *(Step(revision, CONTRACT) for revision in ("0020", "0021")),
-    Step("0022", EXPAND),
-    Step("0023", CONTRACT),
-    Step("0024", EXPAND),
-    Step("0025", CONTRACT),
+    *(Step(revision, CONTRACT) for revision in ("0021", "0022")),
+    Step("0023", EXPAND),
+    Step("0024", CONTRACT),
+    Step("0025", EXPAND),
+    Step("0026", CONTRACT),
 ]
 
 
 @pytest.mark.parametrize(
     ("reached", "expanded", "contracted"),
     [
-        ("0020", "0025", "0025"),  # no older version can use it anyway
-        ("0021", "0024", "0025"),
-        ("0022", "0024", "0025"),
-        ("0023", "0024", "0025"),
-        ("0024", "0024", "0025"),
-        ("0025", "0025", "0025"),
+        ("0021", "0026", "0026"),  # no older version can use it anyway
+        ("0022", "0025", "0026"),
+        ("0023", "0025", "0026"),
+        ("0024", "0025", "0026"),
+        ("0025", "0025", "0026"),
+        ("0026", "0026", "0026"),
     ],
 )
 def test_init_expands_and_contracts_only_where_it_is_told_to(reached: str, expanded: str, contracted: str) -> None:
@@ -54,7 +54,7 @@ def test_init_expands_and_contracts_only_where_it_is_told_to(reached: str, expan
 
 
 @pytest.mark.parametrize(
-    ("reached", "oldest"), [("0021", "0021"), ("0022", "0021"), ("0023", "0023"), ("0024", "0023"), ("0025", "0025")]
+    ("reached", "oldest"), [("0022", "0022"), ("0023", "0022"), ("0024", "0024"), ("0025", "0024"), ("0026", "0026")]
 )
 def test_a_version_has_to_know_what_was_taken_away(reached: str, oldest: str) -> None:
     assert oldest_of(STEPS, reached) == oldest
