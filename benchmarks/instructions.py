@@ -5,7 +5,8 @@ counts what the processes of the server execute meanwhile, the kernel's share le
 seconds without logins taken off: under valgrind a second holds a fiftieth of the logins. `--keep FOLDER` keeps
 the counts: `callgrind_annotate FILE` tells them by function. It says nothing of the time spent waiting: for that, see
 `benchmarks.run`. What the processor does in one instruction and valgrind in many (AES, SHA) counts for many.
-`--relay` counts logins whose password alone is asked of a RADIUS server behind, which is FreeRADIUS and not counted.
+`--relay` counts logins whose password is asked of a RADIUS server behind, which is FreeRADIUS and not counted: a bare
+relay, or with `--relay append` the code behind the password too.
 """
 
 import argparse
@@ -34,7 +35,8 @@ _WARM_UP = 300  # logins
 _IDLE_SECONDS = 10
 _LOAD_SECONDS = 20  # longer than any of the loads takes
 _LOGINS = {1: 400, 64: 2400}  # by the number of requests under way
-_RELAYED = {1: 300, 16: 1200}  # fewer: each has to be over within radius.request_seconds
+_RELAYED = {1: 300, 16: 1200}
+_PATIENCE = 60.0  # seconds for a login and for the server behind: under valgrind, on a machine that others use
 WRITE_SECONDS = 60.0  # for all processes of a server to write their counts
 _COMMAND = """#!/bin/sh
 case "$*" in
@@ -101,9 +103,9 @@ def _has_loop(pid: int) -> bool:
     return any(os.readlink(link) == "anon_inode:[eventpoll]" for link in links)
 
 
-def instructions(program: Path, folder: Path, *, relay: bool = False) -> dict[int, float]:
-    """Instructions a login by the number of requests under way. ``folder``: an empty one. ``relay``: of a password that
-    is asked behind. Raises Unusable."""
+def instructions(program: Path, folder: Path, *, relay: str | None = None) -> dict[int, float]:
+    """Instructions a login by the number of requests under way. ``folder``: an empty one. ``relay``: the mode in which
+    passwords are asked behind. Raises Unusable."""
     counting = Counting(folder)
     command = folder / "sekisho"
     environment = " ".join(f'{name}="{value}"' for name, value in counting.environment.items())
@@ -115,7 +117,7 @@ def instructions(program: Path, folder: Path, *, relay: bool = False) -> dict[in
     amounts = _RELAYED if relay else _LOGINS
     store = product.store(_WARM_UP + sum(amounts.values()))
     generator, customers, found = LoadGenerator(folder), count(), {}
-    with _relay(product, store, folder) if relay else _codes(product, store, folder) as served:
+    with _relay(product, store, folder, relay) if relay else _codes(product, store, folder) as served:
         counting.lap(served.process)
         _log_in(generator, served, customers, max(amounts), _WARM_UP)
         idle = _measured(counting, served.process, lambda: time.sleep(_IDLE_SECONDS))
@@ -141,17 +143,17 @@ def _codes(product: Product, store: Store, folder: Path) -> Iterator[_Served]:
 
 
 @contextmanager
-def _relay(product: Product, store: Store, folder: Path) -> Iterator[_Served]:
+def _relay(product: Product, store: Store, folder: Path, mode: str) -> Iterator[_Served]:
     behind = Door(free_port(), "127.0.0.1", secrets.token_hex(16).encode())
     relay = Door(0, "127.0.0.21", secrets.token_hex(16).encode())
-    more = proxy.upstream(behind, timeout=4) + proxy.client("password", relay)
+    more = proxy.upstream(behind, timeout=_PATIENCE / 2) + proxy.client(mode, relay)
     (folder / "behind").mkdir(mode=0o700)
     with (
         proxy.running(folder / "behind", proxy.BEHIND, behind),
-        product.serve(store, folder / "serving", more) as serving,
+        product.serve(store, folder / "serving", more, request_seconds=_PATIENCE) as serving,
     ):
         door = Door(serving.doors["code"].port, relay.source, relay.secret)
-        yield _Served(serving.process, door, proxy.password)
+        yield _Served(serving.process, door, proxy.both if mode == "append" else proxy.password)
 
 
 def _code(number: int, step: int) -> Credential:
@@ -179,7 +181,7 @@ def _log_in(generator: LoadGenerator, served: _Served, customers: Iterator[int],
     step, at = tokens.step_with_room(_LOAD_SECONDS)  # a code of the step before would cost another HMAC
     time.sleep(max(0.0, at - time.time()))
     credentials = [served.credential(number, step) for number in islice(customers, logins)]
-    aim = Aim(served.door, outstanding=level, seconds=120, timeout=30)
+    aim = Aim(served.door, outstanding=level, seconds=120, timeout=_PATIENCE)
     load, _ = generator.start(aim, build(aim, credentials)).finish()
     if load.accepted != logins or load.repeated:
         raise Unusable(f"{load.accepted} of {logins} right logins were accepted, {load.repeated} sent again")
@@ -190,7 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
     parser.add_argument("program", nargs="+", type=Path, help="a sekisho command, in the bin of its environment")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="an empty folder for the counts")
-    parser.add_argument("--relay", action="store_true", help="logins whose password is asked of a server behind")
+    parser.add_argument(
+        "--relay", nargs="?", const="password", choices=("password", "append"), help="ask a server behind"
+    )
     options = parser.parse_args(arguments)
     first: dict[int, float] = {}
     for number, program in enumerate(options.program):

@@ -237,7 +237,7 @@ def _contenders(folder: Path, product: Product) -> Iterator[list[Contender]]:
         yield [
             Contender(PEER, proxy, front, password, Customers(range(_CUSTOMERS))),
             Contender(RELAY, serving.process, relay, password, Customers(range(_CUSTOMERS))),
-            Contender(WITH_CODE, serving.process, code, _both, Customers(range(_CUSTOMERS))),
+            Contender(WITH_CODE, serving.process, code, both, Customers(range(_CUSTOMERS))),
         ]
 
 
@@ -245,7 +245,7 @@ def password(number: int, step: int) -> Credential:
     return Credential(tokens.contract_id(number), PASSWORD)
 
 
-def _both(number: int, step: int) -> Credential:
+def both(number: int, step: int) -> Credential:
     return Credential(tokens.contract_id(number), PASSWORD + tokens.code(tokens.seed(number), step))
 
 

@@ -82,15 +82,31 @@ class Product:
 
     @contextmanager
     def serve(
-        self, store: Store, folder: Path, more: str = "", *, workers: int = 1, first_factor: str = "local"
+        self,
+        store: Store,
+        folder: Path,
+        more: str = "",
+        *,
+        workers: int = 1,
+        first_factor: str = "local",
+        request_seconds: float = 5.0,
     ) -> Iterator[Serving]:
         """Serves a copy of this store from an empty folder. `more`: further settings, as text."""
         shutil.copytree(store.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(_CONFIG))
         port = free_port()
         doors = {mode: Door(port, source, secrets.token_hex(16).encode()) for mode, source in SOURCES.items()}
-        config = _write_config(folder, port, doors, more, workers=workers, first_factor=first_factor, url=self._url)
+        config = _write_config(
+            folder,
+            port,
+            doors,
+            more,
+            workers=workers,
+            first_factor=first_factor,
+            url=self._url,
+            request_seconds=request_seconds,
+        )
         with Process([str(self.program), "--config", str(config), "serve"], folder / "sekisho.log") as process:
-            ready = process.wait_for("ready")
+            ready = process.wait_for("ready", max(60.0, 8 * request_seconds))
             yield Serving(process, doors, ready)
 
     def _fill(self, folder: Path, customers: int, with_password: int) -> Store:
@@ -170,6 +186,7 @@ def _write_config(
     workers: int = 1,
     first_factor: str = "local",
     url: str | None = None,
+    request_seconds: float = 5.0,
 ) -> Path:
     sqlite = f"sqlite:///{folder / 's.db'}"
     lines = [
@@ -180,6 +197,7 @@ def _write_config(
         "[radius]",
         f'listen = ["127.0.0.1:{port}"]',
         f"workers = {workers}",
+        f"request_seconds = {request_seconds}",
     ]
     for mode, door in doors.items():
         lines += [
