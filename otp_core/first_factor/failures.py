@@ -7,12 +7,11 @@ error that is caught here, and no signal. It knows no names: its keys are digest
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +19,11 @@ import structlog
 
 _log = structlog.get_logger("throttle")
 _SLOT = struct.Struct("=qdd")
+_FREE = _SLOT.pack(0, 0.0, 0.0)
 _HEADER = 64
 _MAGIC = b"sekisho failures 1\n"
 _WAYS = 8
+_LOCK = fcntl.LOCK_EX | fcntl.LOCK_NB
 _LOCK_TRIES, _LOCK_PAUSE = 100, 0.0005
 
 
@@ -46,7 +47,8 @@ class FailureTable:
     def __init__(self, most: int, path: Path | None = None) -> None:
         self._ways = min(_WAYS, most)
         self._buckets = -(-most // self._ways)
-        self._octets = self._ways * _SLOT.size
+        self._bucket = struct.Struct("=" + self._ways * _SLOT.format.removeprefix("="))
+        self._octets = self._bucket.size
         self._memory = os.memfd_create("sekisho failures")
         self._descriptor = self._memory
         if path is not None:
@@ -65,15 +67,18 @@ class FailureTable:
 
     def change(self, digest: int, change: Callable[[Failures], Failures]) -> Failures:
         """Replace what is counted for a digest, before any other process does; NONE takes it out. What it is now."""
+        at = self._at(digest)
         try:
-            with self._locked(digest):
-                bucket = self._read(digest)
-                place, found = self._find(bucket, digest)
+            locked = self._lock(at)
+            try:
+                place, found = self._find(self._read(digest), digest)
                 new = change(found)
-                if new != found:
-                    octets = _SLOT.pack(0, 0.0, 0.0) if new == NONE else _SLOT.pack(digest, *new)
-                    os.pwrite(self._descriptor, octets, self._at(digest) + place * _SLOT.size)
+                if new is not found and new != found:
+                    octets = _FREE if new == NONE else _SLOT.pack(digest, new.number, new.free_at)
+                    os.pwrite(self._descriptor, octets, at + place * _SLOT.size)
                 return new
+            finally:
+                self._unlock(at, locked)
         except OSError as error:
             return self._again(error, lambda: self.change(digest, change))
 
@@ -99,33 +104,36 @@ class FailureTable:
         return _HEADER + digest % self._buckets * self._octets
 
     def _read(self, digest: int) -> bytes:
-        return os.pread(self._descriptor, self._octets, self._at(digest)).ljust(self._octets, b"\0")
+        octets = os.pread(self._descriptor, self._octets, self._at(digest))
+        return octets if len(octets) == self._octets else octets.ljust(self._octets, b"\0")
 
     def _find(self, bucket: bytes, digest: int) -> tuple[int, Failures]:
         """The place of a digest and what is counted for it; or the place that it may take, and NONE."""
-        oldest, oldest_at = 0, float("inf")
-        for place, (key, number, free_at) in enumerate(_SLOT.iter_unpack(bucket)):
-            if key == digest:
-                return place, Failures(number, free_at)
-            if (ended := free_at if key else float("-inf")) < oldest_at:
-                oldest, oldest_at = place, ended
-        return oldest, NONE
+        told = self._bucket.unpack(bucket)
+        keys = told[::3]
+        if digest in keys:
+            place = keys.index(digest)
+            return place, Failures(told[3 * place + 1], told[3 * place + 2])
+        if 0 in keys:
+            return keys.index(0), NONE
+        ended = told[2::3]
+        return ended.index(min(ended)), NONE
 
-    @contextlib.contextmanager
-    def _locked(self, digest: int) -> Iterator[None]:
+    def _lock(self, at: int) -> bool:
         """One process at a time changes a bucket. One that is stopped while it does holds nobody up: after 50 ms the
-        others go on, and a failure more or less is counted."""
-        at, length = self._at(digest), self._octets
+        others go on, and a failure more or less is counted. Then False."""
         for _ in range(_LOCK_TRIES):
             try:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, length, at)
-                break
+                fcntl.lockf(self._descriptor, _LOCK, self._octets, at)
             except (BlockingIOError, PermissionError):
                 time.sleep(_LOCK_PAUSE)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, length, at)
+            else:
+                return True
+        return False
+
+    def _unlock(self, at: int, locked: bool) -> None:
+        if locked:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, self._octets, at)
 
     def _open(self, path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -7,13 +7,14 @@ many logins, a full disk) costs a question more, never an acceptance. It knows n
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
+import math
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -25,16 +26,16 @@ KEEP_SECONDS = 60.0
 PLACES, LONGEST = 16_384, 2048
 """Answers that are kept at most, and octets of the longest."""
 
-_HEAD = struct.Struct("=qdiI")  # key, until, pid of the one who asks (0: answered), octets
+_HEAD = struct.Struct("=qdiI")
+"""Key (0: free), until when it holds, the process of who asks (0: answered), octets of the answer."""
 _WAYS = 8
+_BUCKET = struct.Struct("=" + _WAYS * _HEAD.format.removeprefix("="))
+_FREE = _HEAD.pack(0, 0.0, 0, 0)
 _HEADER = 64
 _MAGIC = b"sekisho answers 1\n"
+_LOCK = fcntl.LOCK_EX | fcntl.LOCK_NB
 _LOCK_TRIES, _LOCK_PAUSE = 100, 0.0005
 _log = structlog.get_logger("first factor")
-
-
-_Place = tuple[int, float, int, int]
-"""Key (0: free), until when it holds, who asks (0: answered), octets of the answer."""
 
 
 class SharedAnswers:
@@ -56,14 +57,20 @@ class SharedAnswers:
     def claim(self, key: int, seconds: float) -> bytes | bool:
         """True: nobody has asked this, so ask, and call ``settle`` or ``release`` within so many seconds. False:
         another one asks now. Octets: the answer."""
-        now = self._clock()
+        now, at = self._clock(), self._at(key)
         try:
-            with self._bucket(key) as places:
-                for place, (found, until, pid, size) in enumerate(places):
-                    if found == key and until > now and not (pid and _is_gone(pid)):
-                        return False if pid else self._value(key, place, size)
-                self._put(key, _place_for(key, places, now), _HEAD.pack(key, now + seconds, os.getpid(), 0))
+            locked = self._lock(at)
+            try:
+                told = self._told(at)
+                place = _place_for(key, told, now)
+                found, until, pid, size = told[4 * place : 4 * place + 4]
+                if found == key and until > now and not (pid and _is_gone(pid)):
+                    return False if pid else self._value(key, place, size)
+                claim = _HEAD.pack(key, now + seconds, os.getpid(), 0)
+                os.pwrite(self._descriptor, claim, at + place * _HEAD.size)
                 return True
+            finally:
+                self._unlock(at, locked)
         except OSError:
             return True
 
@@ -72,30 +79,47 @@ class SharedAnswers:
         if len(answer) > LONGEST:
             self.release(key)
             return
-        now = self._clock()
+        now, at = self._clock(), self._at(key)
         try:
-            with self._bucket(key) as places:
-                place = _place_for(key, places, now)
+            locked = self._lock(at)
+            try:
+                place = _place_for(key, self._told(at), now)
                 os.pwrite(self._descriptor, answer, self._at_value(key, place))
-                self._put(key, place, _HEAD.pack(key, now + KEEP_SECONDS, 0, len(answer)))
+                head = _HEAD.pack(key, now + KEEP_SECONDS, 0, len(answer))
+                os.pwrite(self._descriptor, head, at + place * _HEAD.size)
+            finally:
+                self._unlock(at, locked)
         except OSError as error:
             _log.warning("an answer is not kept", cause=str(error))
 
     def release(self, key: int) -> None:
         """There is no answer: the next one asks anew."""
-        with contextlib.suppress(OSError), self._bucket(key) as places:
-            for place, (found, *_) in enumerate(places):
-                if found == key:
-                    self._put(key, place, _HEAD.pack(0, 0.0, 0, 0))
+        at = self._at(key)
+        try:
+            locked = self._lock(at)
+            try:
+                told = self._told(at)
+                place = _place_for(key, told, math.inf)
+                if told[4 * place] == key:
+                    os.pwrite(self._descriptor, _FREE, at + place * _HEAD.size)
+            finally:
+                self._unlock(at, locked)
+        except OSError:
+            pass  # nothing can be claimed there either, and nobody waits for it
 
     def find(self, key: int) -> bytes | None:
         """The answer that is kept; None for none."""
-        now = self._clock()
+        now, at = self._clock(), self._at(key)
         try:
-            with self._bucket(key) as places:
-                for place, (found, until, pid, size) in enumerate(places):
-                    if found == key and until > now and not pid:
-                        return self._value(key, place, size)
+            locked = self._lock(at)
+            try:
+                told = self._told(at)
+                place = _place_for(key, told, now)
+                found, until, pid, size = told[4 * place : 4 * place + 4]
+                if found == key and until > now and not pid:
+                    return self._value(key, place, size)
+            finally:
+                self._unlock(at, locked)
         except OSError:
             return None
         return None
@@ -107,9 +131,6 @@ class SharedAnswers:
     def _value(self, key: int, place: int, size: int) -> bytes:
         return os.pread(self._descriptor, min(size, LONGEST), self._at_value(key, place))
 
-    def _put(self, key: int, place: int, head: bytes) -> None:
-        os.pwrite(self._descriptor, head, self._at(key) + place * _HEAD.size)
-
     def _at(self, key: int) -> int:
         return _HEADER + key % (PLACES // _WAYS) * _WAYS * _HEAD.size
 
@@ -117,24 +138,26 @@ class SharedAnswers:
         number = key % (PLACES // _WAYS) * _WAYS + place
         return _HEADER + PLACES * _HEAD.size + number * LONGEST
 
-    @contextlib.contextmanager
-    def _bucket(self, key: int) -> Iterator[list[_Place]]:
-        """The places of a key, changed by one process at a time. One that is stopped while it does holds nobody up."""
-        at, length = self._at(key), _WAYS * _HEAD.size
-        locked = False
+    def _lock(self, at: int) -> bool:
+        """The places there are changed by one process at a time. False: one that was stopped while it does would hold
+        everybody up, and they go on."""
         for _ in range(_LOCK_TRIES):
             try:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, length, at)
-                locked = True
-                break
+                fcntl.lockf(self._descriptor, _LOCK, _BUCKET.size, at)
             except (BlockingIOError, PermissionError):
                 time.sleep(_LOCK_PAUSE)
-        try:
-            octets = os.pread(self._descriptor, length, at).ljust(length, b"\0")
-            yield list(_HEAD.iter_unpack(octets))
-        finally:
-            if locked:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, length, at)
+            else:
+                return True
+        return False
+
+    def _unlock(self, at: int, locked: bool) -> None:
+        if locked:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, _BUCKET.size, at)
+
+    def _told(self, at: int) -> tuple[Any, ...]:
+        """What the places there tell: four values of each, as in ``_HEAD``."""
+        octets = os.pread(self._descriptor, _BUCKET.size, at)
+        return _BUCKET.unpack(octets if len(octets) == _BUCKET.size else octets.ljust(_BUCKET.size, b"\0"))
 
     @staticmethod
     def _open(path: Path) -> int:
@@ -153,14 +176,19 @@ class SharedAnswers:
         return descriptor
 
 
-def _place_for(key: int, places: list[_Place], now: float) -> int:
+def _place_for(key: int, told: tuple[Any, ...], now: float) -> int:
     """The key's own place, or a free one, or that of the answer that is the oldest; of those who ask last of all."""
-    ranks = [
-        float("-inf") if found in (0, key) or until <= now else until + (2 * KEEP_SECONDS if pid else 0.0)
-        for found, until, pid, _ in places
-    ]
-    own = [place for place, (found, *_) in enumerate(places) if found == key]
-    return own[0] if own else ranks.index(min(ranks))
+    if key in told[::4]:
+        return told[::4].index(key)
+    best, best_rank = 0, math.inf
+    for place in range(_WAYS):
+        until: float = told[4 * place + 1]
+        if told[4 * place] == 0 or until <= now:
+            return place
+        rank = until + (2 * KEEP_SECONDS if told[4 * place + 2] else 0.0)
+        if rank < best_rank:
+            best, best_rank = place, rank
+    return best
 
 
 def _is_gone(pid: int) -> bool:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from otp_core.first_factor.failures import NONE, Failures, FailureTable
 from otp_core.login.policy import Delays
@@ -41,15 +40,33 @@ Fingerprint = Callable[..., int]
 """The store's keyed fingerprint over several byte strings."""
 
 
-@dataclass(slots=True)
 class _WaitingLine:
     """The attempts of one customer and calling station: those that wait, and those ``inside``: let through,
-    without a verdict yet."""
+    without a verdict yet. ``key``: what is counted for them is counted by it."""
 
-    head: asyncio.Lock = field(default_factory=asyncio.Lock)
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: int = 0
-    inside: int = 0
+    __slots__ = ("_head", "_moved", "inside", "key", "waiting")
+
+    def __init__(self, key: int) -> None:
+        self.key, self.waiting, self.inside = key, 0, 0
+        self._head: asyncio.Lock | None = None
+        self._moved: asyncio.Event | None = None
+
+    def head(self) -> asyncio.Lock:
+        """Held by the first of those that wait. (Made for it: most lines never have one.)"""
+        if self._head is None:
+            self._head = asyncio.Lock()
+        return self._head
+
+    def moved(self) -> asyncio.Event:
+        """Set when somebody has left."""
+        if self._moved is None:
+            self._moved = asyncio.Event()
+        return self._moved
+
+    def move(self) -> None:
+        """Tell those that wait."""
+        if self._moved is not None:
+            self._moved.set()
 
 
 class PasswordThrottle:
@@ -65,7 +82,7 @@ class PasswordThrottle:
         self, delays: Delays, clock: Callable[[], float], table: FailureTable, fingerprint: Fingerprint
     ) -> None:
         self._delays, self._clock, self._table, self._fingerprint = delays, clock, table, fingerprint
-        self._lines: dict[int, _WaitingLine] = {}
+        self._lines: dict[tuple[str, str], _WaitingLine] = {}
 
     async def enter(self, customer: str, calling_station: str, max_wait: float = math.inf) -> bool:
         """Wait until this password may be checked. Call ``leave`` when its verdict is known.
@@ -73,33 +90,46 @@ class PasswordThrottle:
         False: refuse it without a check, because MAX_WAITING wait already, or because the delay is longer than
         ``max_wait`` (seconds) and no attempt inside can end it. Such a refusal makes no other wait longer. Raises
         TimeoutError if ``max_wait`` ends while attempts inside may still end the delay."""
-        key = self._key(customer, calling_station)
-        line = self._lines.setdefault(key, _WaitingLine())
+        name = self._name(customer, calling_station)
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = _WaitingLine(self._key(customer, calling_station))
         if line.waiting >= MAX_WAITING:
             return False
-        if not line.waiting and self._claim(key) <= 0:
+        if not line.waiting and self._claim(line.key) <= 0:
             line.inside += 1  # the usual case: nobody before them, and nothing to wait for
             return True
-        end = self._clock() + max_wait
         line.waiting += 1
+        # A Task of its own: time-outs need one, and this may be awaited where there is none.
+        waiting = asyncio.get_running_loop().create_task(self._wait_in_line(line, max_wait))
+        entered = False
         try:
-            async with asyncio.timeout(None if math.isinf(max_wait) else max(0.0, max_wait)), line.head:
-                if not await self._wait_for_turn(line, key, end):
-                    return False
-                line.inside += 1
-                return True
+            entered = await waiting
+            return entered
         finally:
             line.waiting -= 1
-            self._forget(line, key)
+            if not entered and _was_entered(waiting):
+                line.inside -= 1  # let through, and cancelled before it heard of it
+            self._forget(line, name)
 
-    async def _wait_for_turn(self, line: _WaitingLine, key: int, end: float) -> bool:
+    async def _wait_in_line(self, line: _WaitingLine, max_wait: float) -> bool:
+        end = self._clock() + max_wait
+        async with asyncio.timeout(None if math.isinf(max_wait) else max(0.0, max_wait)), line.head():
+            if not await self._wait_for_turn(line, end):
+                return False
+            line.inside += 1
+            return True
+
+    async def _wait_for_turn(self, line: _WaitingLine, end: float) -> bool:
         """For the first in line: until the delay is over, or somebody before them has passed. Counts a failure."""
-        while (wait := self._claim(key)) > 0:
+        moved = line.moved()
+        while (wait := self._claim(line.key)) > 0:
             if not line.inside and wait > min(self._delays.longest, end - self._clock()):
                 return False
-            line.moved.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(line.moved.wait(), min(wait, LOOK_AGAIN_SECONDS))
+            moved.clear()
+            with contextlib.suppress(TimeoutError):  # wait_for may lose a cancellation (Python 3.11)
+                async with asyncio.timeout(min(wait, LOOK_AGAIN_SECONDS)):
+                    await moved.wait()
         return True
 
     def _claim(self, key: int) -> float:
@@ -120,15 +150,15 @@ class PasswordThrottle:
 
     def leave(self, customer: str, calling_station: str) -> None:
         """The verdict is known, or there will be none. Say ``passed`` before, if they did."""
-        key = self._key(customer, calling_station)
-        line = self._lines[key]
+        name = self._name(customer, calling_station)
+        line = self._lines[name]
         line.inside -= 1
-        line.moved.set()
-        self._forget(line, key)
+        line.move()
+        self._forget(line, name)
 
-    def _forget(self, line: _WaitingLine, key: int) -> None:
+    def _forget(self, line: _WaitingLine, name: tuple[str, str]) -> None:
         if not line.waiting and not line.inside:
-            del self._lines[key]
+            del self._lines[name]
 
     def failed(self, customer: str, calling_station: str) -> None:
         """Count one more failure: ``enter`` does so for each one that it lets through."""
@@ -153,7 +183,7 @@ class PasswordThrottle:
 
     def passed(self, customer: str, calling_station: str) -> None:
         """Let in, or on to the next question."""
-        self._table.change(self._key(customer, calling_station), lambda _: NONE)
+        self._table.change(self._key_of(customer, calling_station), _forgotten)
 
     def take_back(self, customer: str, calling_station: str) -> None:
         """Nobody could look at this password, so it was no failure: what ``enter`` counted for it goes."""
@@ -165,7 +195,16 @@ class PasswordThrottle:
                 return before
             return Failures(before.number - 1, before.free_at - self._delays.after(int(before.number)))
 
-        self._table.change(self._key(customer, calling_station), without_this)
+        self._table.change(self._key_of(customer, calling_station), without_this)
+
+    def _name(self, customer: str, calling_station: str) -> tuple[str, str]:
+        """By what lines are told apart."""
+        return customer, calling_station
+
+    def _key_of(self, customer: str, calling_station: str) -> int:
+        """The same as ``_key``; that of somebody inside is known."""
+        line = self._lines.get(self._name(customer, calling_station))
+        return self._key(customer, calling_station) if line is None else line.key
 
     def _key(self, customer: str, calling_station: str) -> int:
         return self._fingerprint(b"password failures", customer.encode(), calling_station.encode())
@@ -173,6 +212,14 @@ class PasswordThrottle:
     def _as_of(self, now: float, found: Failures) -> Failures:
         """What is left of it now. A delay that ends in a far future was written by a clock that is not ours."""
         return found if -FORGET_SECONDS < found.free_at - now < FAR_SECONDS else NONE
+
+
+def _forgotten(_: Failures) -> Failures:
+    return NONE
+
+
+def _was_entered(waiting: asyncio.Task[bool]) -> bool:
+    return waiting.done() and not waiting.cancelled() and waiting.exception() is None and waiting.result()
 
 
 class StationThrottle(PasswordThrottle):
@@ -183,6 +230,9 @@ class StationThrottle(PasswordThrottle):
     def passed(self, customer: str, calling_station: str) -> None:
         """Let in: this attempt was no failure. Nor was one that was refused elsewhere without a look."""
         self.take_back(customer, calling_station)
+
+    def _name(self, customer: str, calling_station: str) -> tuple[str, str]:
+        return "", calling_station
 
     def _key(self, customer: str, calling_station: str) -> int:
         return self._fingerprint(b"station failures", calling_station.encode())
