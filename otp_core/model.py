@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -376,6 +377,36 @@ AttributeCheck = Callable[[Mapping[str, object]], Sequence[str]]
 """A customer's reply attributes in; what stands in the way of sending them out. Empty: they can be sent."""
 
 
+class InClear:
+    """What a first factor has brought along for a reply, in clear: there may be keys among it. So it is sealed wherever
+    it is kept (``seal``: the store's), and only a verdict that is given at once has it as it is."""
+
+    __slots__ = ("_seal", "octets")
+
+    def __init__(self, octets: bytes, seal: Callable[[bytes], bytes]) -> None:
+        self.octets, self._seal = octets, seal
+
+    def sealed(self) -> str:
+        """In Base64, for the store and for whoever must not read it."""
+        return b64encode(self._seal(self.octets)).decode()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InClear) and other.octets == self.octets
+
+    def __hash__(self) -> int:
+        return hash(self.octets)
+
+    def __repr__(self) -> str:
+        return "InClear(...)"
+
+
+def sealed_value(value: object) -> str:
+    """Of what is in clear, for JSON. Raises TypeError."""
+    if isinstance(value, InClear):
+        return value.sealed()
+    raise TypeError(f"a reply attribute that is a {type(value).__name__}")
+
+
 def attributes_text(attributes: Mapping[str, object] | None) -> str | None:
     """A customer's reply attributes as the store keeps them."""
-    return json.dumps(attributes, sort_keys=True, ensure_ascii=False) if attributes else None
+    return json.dumps(attributes, sort_keys=True, ensure_ascii=False, default=sealed_value) if attributes else None

@@ -30,6 +30,10 @@ _NONCE = 12
 _SIZES = [size.to_bytes(8, "big") for size in range(256)]
 _INTEGER = struct.Struct(">q")
 _KEY_CHECK_NAME = "sekisho key check"
+VALUE_NAME = 16
+"""Octets of the name in front of a value that is kept for minutes."""
+_VALUES_OF_A_NAME = 2**20
+"""Of each process; those that were forked from one may share a name."""
 _KEY_FILE_OCTETS = 4096
 
 
@@ -48,6 +52,8 @@ class Sealer:
         self._keys_of_data = hmac.new(_extract(self._data), digestmod=hashlib.sha256)
         self._session = _derive(master_key, b"sekisho session mark v1")
         self._issuance = _derive(master_key, b"sekisho issuance v1")
+        self._name, self._name_left = b"", 0
+        self._name_cipher = self._session_cipher(b"")
         self._fingerprint = hashlib.blake2b(digest_size=8, key=_derive(master_key, b"sekisho fingerprint v1"))
 
     def __repr__(self) -> str:
@@ -114,6 +120,28 @@ class Sealer:
             return cipher.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], digest)
         except (InvalidTag, ValueError):
             raise KeyProblem("a session's data do not open with this master key") from None
+
+    def seal_value(self, plain: bytes) -> bytes:
+        """For what is kept for minutes: the random name under which it is sealed (16 bytes), then as ``seal_data``.
+        Many share a name and its key, so that deriving keys costs nothing; far fewer than random nonces are good
+        for."""
+        if not self._name_left:
+            self._name, self._name_left = os.urandom(VALUE_NAME), _VALUES_OF_A_NAME
+            self._name_cipher = self._session_cipher(self._name)
+        self._name_left -= 1
+        nonce = os.urandom(_NONCE)
+        return self._name + _SESSION_VERSION + nonce + self._name_cipher.encrypt(nonce, plain, self._name)
+
+    def unseal_value(self, sealed: bytes) -> bytes:
+        """What ``seal_value`` sealed. Raises KeyProblem."""
+        name = sealed[:VALUE_NAME]
+        if name != self._name:
+            return self.unseal_data(sealed[VALUE_NAME:], name)
+        at = VALUE_NAME + len(_SESSION_VERSION)
+        try:
+            return self._name_cipher.decrypt(sealed[at : at + _NONCE], sealed[at + _NONCE :], name)
+        except (InvalidTag, ValueError):
+            raise KeyProblem("what was kept does not open with this master key") from None
 
     def _session_cipher(self, digest: bytes) -> AESGCM:
         """By HKDF, as ``_derive`` has it. All but one HMAC is the same for every digest, and done once: a login that is

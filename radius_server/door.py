@@ -124,7 +124,7 @@ class RadiusDoor:
             services.verdict_log,
             services.tally,
             services.authenticator.reachable,
-            services.store.sealer.unseal_data,
+            services.store.sealer.unseal_value,
             services.chap,
             self._shadow_server(services, dictionary),
         )

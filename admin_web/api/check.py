@@ -7,6 +7,7 @@ refused where one is given.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import cast
 
 from admin_web.api.models import Check, Checked
@@ -16,7 +17,19 @@ from admin_web.http.security import SOURCE
 from otp_core.accounts.api_keys import actor_of
 from otp_core.doors import Services
 from otp_core.login.table import Finding
-from otp_core.model import Accept, Attempt, LoginRecord, Mode, OtpUse, Policy, Reject, Scope, Silence, Verdict
+from otp_core.model import (
+    Accept,
+    Attempt,
+    InClear,
+    LoginRecord,
+    Mode,
+    OtpUse,
+    Policy,
+    Reject,
+    Scope,
+    Silence,
+    Verdict,
+)
 from otp_core.otp import is_code, normalise_code, normalise_contract_id
 
 CHECK_SECONDS = 10.0
@@ -75,7 +88,7 @@ class Checks:
                 "verdict": "accepted",
                 "customer": contract_id,
                 "token": None if row is None else row.token,
-                "attributes": None if verdict.attributes is None else dict(verdict.attributes),
+                "attributes": _shown(verdict.attributes),
                 "reference": None if row is None else row.id,
             },
         )
@@ -122,6 +135,13 @@ class Checks:
             record = await self._services.login_reader.login_record(contract_id)
             return throttled(0.0 if record is None else self._services.desk.customers.seconds_to_wait(record))
         return ProblemError(ProblemType.CODE_REFUSED, "the login was refused")
+
+
+def _shown(attributes: Mapping[str, object] | None) -> dict[str, object] | None:
+    """Reply attributes; what a RADIUS server has sent for gateways stays sealed."""
+    if attributes is None:
+        return None
+    return {name: one.sealed() if isinstance(one, InClear) else one for name, one in attributes.items()}
 
 
 def _has_token_for(record: LoginRecord | None, typed: str) -> bool:

@@ -6,7 +6,6 @@ refused; anything else, and no answer at all, is silence.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Mapping
 
@@ -14,14 +13,14 @@ import structlog
 
 from otp_core.first_factor import FirstFinding, NextRound, Question
 from otp_core.login.table import Finding
-from otp_core.model import BackendSilent, Forwarded
+from otp_core.model import BackendSilent, Forwarded, InClear
 from otp_core.radius import ms_chap
 from otp_core.radius.codec import AttributeType, CannotAsk, CannotCarry, PacketCode
 from otp_core.radius.relayed import MS_CHAP_ANSWER, RELAYED, AllowList
 from otp_core.radius.salted import NotHidden
 from otp_core.sealing import KeyProblem
 from otp_core.upstreams.forwarding import Asked, forwarded_of, in_later_round
-from otp_core.upstreams.rounds import MOST_ROUNDS, Round, Seal, prompt_of, read_round, seal, write_round
+from otp_core.upstreams.rounds import MOST_ROUNDS, Round, Seal, prompt_of, read_round, write_round
 from otp_core.upstreams.upstream import Reply, Upstream
 
 _log = structlog.get_logger("upstream")
@@ -33,10 +32,13 @@ class UpstreamPasswords:
 
     one_reading = True
     relays = True
+    needs_no_task = True
+    """Its ``check`` keeps to the deadline by itself, and awaits nothing that only a Task can wait for."""
 
     def __init__(self, upstream: Upstream, allowed: AllowList, sealer: Seal, *, relays_questions: bool) -> None:
-        self._upstream, self._allowed, self._sealer = upstream, allowed, sealer
-        self._beside_ms_chap = allowed.without(ms_chap.ANSWER)
+        self._upstream, self._sealer = upstream, sealer
+        self._lists = {RELAYED: allowed}
+        self._lists_of_ms_chap = {MS_CHAP_ANSWER: ms_chap.ANSWER, RELAYED: allowed.without(ms_chap.ANSWER)}
         self._relays_questions = relays_questions
 
     @property
@@ -59,27 +61,23 @@ class UpstreamPasswords:
             except KeyProblem:
                 return FirstFinding(right=False, reason=Finding.CHALLENGE_GONE)
             told = in_later_round(before.first, told)
-        asked = Asked(
-            told,
-            question.candidates[0].encode(told.charset, "replace"),
-            self._upstream.plan.secret,
-            os.urandom(8),
-            None if before is None else before.state,
-        )
+        password, secret = question.candidates[0].encode(told.charset, "replace"), self._upstream.plan.secret
+        state, server, number = (None, None, 0) if before is None else (before.state, before.server, before.number)
+        asked = Asked(told, password, secret, os.urandom(8), state)
         try:
-            reply = await self._upstream.ask(asked.write, attempt.deadline, None if before is None else before.server)
+            reply = await self._upstream.ask(asked.write, attempt.deadline, server)
         except CannotCarry:
             return FirstFinding(right=False)
         except CannotAsk as error:
             raise BackendSilent(f"upstream {self._upstream.plan.name} cannot be asked: {error}") from None
-        return self._found(reply, told, 0 if before is None else before.number)
+        return self._found(reply, told, number)
 
     def _found(self, reply: Reply, told: Forwarded, rounds: int) -> FirstFinding | NextRound:
         code = reply.packet.code
         if code == PacketCode.ACCESS_ACCEPT:
             if told.ms_chap is not None:
                 return FirstFinding(right=True, attributes=self._answered(reply))
-            return FirstFinding(right=True, attributes=self._brought(reply, {RELAYED: self._allowed}))
+            return FirstFinding(right=True, attributes=self._brought(reply, self._lists))
         if code == PacketCode.ACCESS_REJECT:
             return FirstFinding(right=False, reason=ms_chap.finding_in(reply.packet))
         state = reply.packet.found.get(AttributeType.STATE)
@@ -98,17 +96,18 @@ class UpstreamPasswords:
         if not ms_chap.proves_the_server(reply.packet):
             name = self._upstream.plan.name
             raise BackendSilent(f"upstream {name} accepts MS-CHAPv2 without MS-CHAP2-Success: is its mschap module on?")
-        return self._brought(reply, {MS_CHAP_ANSWER: ms_chap.ANSWER, RELAYED: self._beside_ms_chap})
+        return self._brought(reply, self._lists_of_ms_chap)
 
     def _brought(self, reply: Reply, lists: Mapping[str, AllowList]) -> dict[str, object]:
-        """What goes to a client, by the name of each list, sealed: there may be keys among it. Raises BackendSilent: an
-        acceptance without the attributes that limit it would be another one."""
-        request, brought = reply.request, {}
+        """What goes to a client, by the name of each list. Raises BackendSilent: an acceptance without the attributes
+        that limit it would be another one."""
+        request = reply.request
+        brought: dict[str, object] = {}
         try:
             for name, allowed in lists.items():
                 if picked := allowed.pick(reply.packet, request.secret, request.authenticator):
-                    brought[name] = base64.b64encode(seal(self._sealer, picked)).decode()
+                    brought[name] = InClear(picked, self._sealer.seal_value)
         except NotHidden as error:
             upstream = self._upstream.plan.name
             raise BackendSilent(f"an attribute of upstream {upstream} cannot be passed on: {error}") from None
-        return dict(brought)
+        return brought

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from typing import NamedTuple, Protocol
 
 from otp_core.model import Forwarded
 from otp_core.radius.codec import AttributeType, Packet
-from otp_core.sealing import KeyProblem
 
 MOST_ROUNDS = 8
 """Questions of one login: a new PIN, the same again, the next code, and some that were answered wrongly."""
@@ -19,31 +17,15 @@ MOST_ROUNDS = 8
 _LONGEST_PROMPT = 1000
 """Characters of a question that are passed on."""
 
-_KEY = 16
-"""Octets of the random name under which each value is sealed."""
-
 
 class Seal(Protocol):
     """The store's sealer."""
 
-    def seal_data(self, plain: bytes, digest: bytes) -> bytes:
-        """Sealed, bound to the digest."""
+    def seal_value(self, plain: bytes) -> bytes:
+        """Sealed, under a random name that stands in front."""
 
-    def unseal_data(self, sealed: bytes, digest: bytes) -> bytes:
+    def unseal_value(self, sealed: bytes) -> bytes:
         """What was sealed. Raises KeyProblem."""
-
-
-def seal(sealer: Seal, plain: bytes) -> bytes:
-    """Sealed under a key of its own."""
-    name = os.urandom(_KEY)
-    return name + sealer.seal_data(plain, name)
-
-
-def unseal(sealer: Seal, sealed: bytes) -> bytes:
-    """What ``seal`` sealed. Raises KeyProblem."""
-    if len(sealed) <= _KEY:
-        raise KeyProblem("sealed octets that are too short")
-    return sealer.unseal_data(sealed[_KEY:], sealed[:_KEY])
 
 
 class Round(NamedTuple):
@@ -66,12 +48,12 @@ def write_round(one: Round, sealer: Seal) -> bytes:
         "charset": one.first.charset,
         "attributes": [[type_, _text(value)] for type_, value in one.first.attributes],
     }
-    return seal(sealer, json.dumps(value).encode())
+    return sealer.seal_value(json.dumps(value).encode())
 
 
 def read_round(sealed: bytes, sealer: Seal) -> Round:
     """What ``write_round`` wrote. Raises KeyProblem."""
-    value = json.loads(unseal(sealer, sealed))
+    value = json.loads(sealer.unseal_value(sealed))
     attributes = tuple((int(type_), _octets(text)) for type_, text in value["attributes"])
     first = Forwarded(_octets(value["name"]), value["charset"], attributes)
     return Round(value["number"], value["server"], _octets(value["state"]), first)

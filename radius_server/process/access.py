@@ -113,7 +113,7 @@ class RadiusServer:
         verdict_log: VerdictLog,
         tally: Tally,
         reachable: Callable[[str], bool] = lambda _: True,
-        unseal: Callable[[bytes, bytes], bytes] | None = None,
+        unseal: Callable[[bytes], bytes] | None = None,
         chap: ChapLogins | None = None,
         shadow: Shadow | None = None,
     ) -> None:

@@ -8,39 +8,39 @@ import base64
 import os
 from collections.abc import Callable, Mapping
 
+from otp_core.model import InClear
 from otp_core.radius.codec import Attribute, AttributeType
 from otp_core.radius.relayed import MS_CHAP_ANSWER, RELAYED, write
 from otp_core.sealing import KeyProblem
 from radius_server.process.exchange import Exchange
 
-Unseal = Callable[[bytes, bytes], bytes]
-"""The store's: sealed octets, and the name under which they were sealed. Raises KeyProblem."""
+Unseal = Callable[[bytes], bytes]
+"""The store's, for what a first factor had sealed there. Raises KeyProblem."""
 
-_NAME = 16
 _VENDOR_SPECIFIC = int(AttributeType.VENDOR_SPECIFIC)
 
 
-def without_relayed(attributes: Mapping[str, object], relay: bool) -> tuple[Mapping[str, object], list[str]]:
-    """The attributes that have names in the dictionary, and what goes to this client beside them, still sealed: the
-    answer to MS-CHAPv2 always, the rest if it relays."""
+def without_relayed(attributes: Mapping[str, object], relay: bool) -> tuple[Mapping[str, object], list[object]]:
+    """The attributes that have names in the dictionary, and what goes to this client beside them, sealed if it was
+    kept: the answer to MS-CHAPv2 always, the rest if it relays."""
     if RELAYED not in attributes and MS_CHAP_ANSWER not in attributes:
         return attributes, []
     rest = dict(attributes)
     answer, relayed = rest.pop(MS_CHAP_ANSWER, None), rest.pop(RELAYED, None)
-    return rest, [str(one) for one in (answer, relayed if relay else None) if one is not None]
+    return rest, [one for one in (answer, relayed if relay else None) if one is not None]
 
 
-def relayed_to(exchange: Exchange, sealed: list[str], unseal: Unseal | None) -> list[Attribute]:
+def relayed_to(exchange: Exchange, brought: list[object], unseal: Unseal | None) -> list[Attribute]:
     """The attributes for the client of this exchange. Raises ValueError."""
-    if not sealed:
-        return []
-    if unseal is None:
-        raise ValueError("this door cannot open what its upstream has sent")
     picked = b""
-    for one in sealed:
-        octets = base64.b64decode(one)
+    for one in brought:
+        if isinstance(one, InClear):
+            picked += one.octets
+            continue
+        if unseal is None:
+            raise ValueError("this door cannot open what its upstream has sent")
         try:
-            picked += unseal(octets[_NAME:], octets[:_NAME])
+            picked += unseal(base64.b64decode(str(one)))
         except KeyProblem as error:
             raise ValueError(str(error)) from None
     return write(picked, exchange.client.secret, exchange.request.authenticator, salts())

@@ -95,15 +95,15 @@ class Replies:
     def _own_attributes(self, exchange: Exchange, attributes: Mapping[str, object]) -> list[Attribute]:
         """What this acceptance carries beside the client's own: what is relayed, then the customer's. Raises
         ValueError."""
-        named, sealed = without_relayed(attributes, exchange.client.relay)
+        named, brought = without_relayed(attributes, exchange.client.relay)
         try:
             own = self.dictionary.encode_all(named)
         except ValueError as error:
             raise ValueError(f"a customer's reply attribute cannot be encoded: {error}") from None
-        if not sealed:
+        if not brought:
             return own
         try:
-            return outranked(relayed_to(exchange, sealed, self._unseal), own) + own
+            return outranked(relayed_to(exchange, brought, self._unseal), own) + own
         except ValueError as error:
             raise ValueError(f"an attribute of an upstream cannot be passed on: {error}") from None
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
+from otp_core.sealing import VALUE_NAME, KeyProblem, Sealer, create_master_key, read_master_key
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(1, 33))
@@ -249,6 +249,29 @@ def test_session_data_of_before_opens_after_an_upgrade() -> None:
     digest, nonce = os.urandom(32), os.urandom(12)
     sealed = b"\x01" + nonce + AESGCM(key).encrypt(nonce, b"data", digest)
     assert Sealer(KEY).unseal_data(sealed, digest) == b"data"
+
+
+def test_values_of_a_while_share_a_key_and_open_everywhere() -> None:
+    """One million of them at most: random nonces are good for 2^32 (NIST SP 800-38D, section 8.3)."""
+    sealer = Sealer(KEY)
+    one, two = sealer.seal_value(b"one"), sealer.seal_value(b"two")
+    assert one[:VALUE_NAME] == two[:VALUE_NAME]
+    assert one[VALUE_NAME:] != two[VALUE_NAME:]
+    sealer._name_left = 0
+    three = sealer.seal_value(b"three")
+    assert three[:VALUE_NAME] != one[:VALUE_NAME]
+    for reader in (sealer, Sealer(KEY)):
+        assert [reader.unseal_value(sealed) for sealed in (one, two, three)] == [b"one", b"two", b"three"]
+    moved = three[:VALUE_NAME] + one[VALUE_NAME:]
+    for reader, wrong in (
+        (Sealer(OTHER_KEY), one),
+        (sealer, moved),
+        (sealer, three[:-1]),
+        (sealer, b""),
+        (sealer, b"x"),
+    ):
+        with pytest.raises(KeyProblem):
+            reader.unseal_value(wrong)
 
 
 @pytest.mark.parametrize("what", ["/dev/zero", "pipe"])

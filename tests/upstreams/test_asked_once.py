@@ -13,7 +13,7 @@ from otp_core.first_factor import FirstFinding, NextRound, Question
 from otp_core.first_factor.asked_once import AskedOnce, KeptAttributes
 from otp_core.first_factor.shared_answers import KEEP_SECONDS, LONGEST, PLACES, SharedAnswers
 from otp_core.login.table import Finding
-from otp_core.model import Attempt, BackendSilent, Mode, Policy
+from otp_core.model import Attempt, BackendSilent, InClear, Mode, Policy
 from otp_core.sealing import Sealer
 from tests.fakes import HandClock
 from tests.fakes_radius import in_loop
@@ -56,6 +56,9 @@ FOUND: list[FirstFinding | NextRound] = [
     FirstFinding(right=True, attributes={"Class": ["a", "b"]}),
     FirstFinding(right=False, reason=Finding.PASSWORD_EXPIRED),
     FirstFinding(right=True, held=False),
+    FirstFinding(right=True, attributes={}),
+    FirstFinding(right=True),
+    FirstFinding(right=True, attributes={"relayed": InClear(b"\0\1Class", SEALER.seal_value)}),
     NextRound(b"\0state", "新しい暗証番号"),
 ]
 
