@@ -1,6 +1,7 @@
 """Runs a coroutine without a Task: it continues inside the very call that delivers what it waits for.
 
-Used by the PAM service for each conversation and by the login queue for each batch. No sockets, no clock, no threads.
+Used by the PAM service for each conversation, by the login queue for each batch, and for logins whose password is asked
+of a RADIUS server. No sockets, no clock, no threads.
 """
 
 # Theory of operation
@@ -35,40 +36,66 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Deferred(Generic[T]):
-    """A value that arrives later, once, and is awaited by one coroutine, run by an InlineTask.
+    """A value that arrives later, once, and is awaited by one coroutine.
 
-    Like an asyncio.Future, but ``resolve`` runs the waiting coroutine at once and not in the next turn of the loop.
+    Like an asyncio.Future, but where an InlineTask runs the coroutine, ``resolve`` runs it on at once and not in the
+    next turn of the loop. A Task can await it too: it then goes on in the next turn, and may be cancelled meanwhile.
     """
 
-    __slots__ = ("_callback", "_resolved", "_value")
+    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_resolved", "_value")
 
     def __init__(self) -> None:
-        self._callback: Callable[[Deferred[T]], None] | None = None
-        self._resolved = False
+        self._asyncio_future_blocking = False  # by this attribute a Task knows what it may wait for
+        self._callback: Callable[[Deferred[T]], object] | None = None
+        self._context: Context | None = None
+        self._resolved = self._cancelled = False
         self._value: T
 
     def resolve(self, value: T) -> None:
-        """Set the value. The coroutine that awaits it runs to its next await before this returns."""
+        """Set the value. The coroutine that awaits it in an InlineTask runs to its next await before this returns."""
         self._resolved, self._value = True, value
-        if self._callback is not None:
+        if self._callback is None:
+            return
+        if self._context is None:
             self._callback(self)
+        elif not self._cancelled:
+            self.get_loop().call_soon(self._callback, self, context=self._context)
 
-    def add_done_callback(self, callback: Callable[[Deferred[T]], None]) -> None:
-        """Have ``callback`` called by ``resolve``. A second callback replaces the first."""
-        self._callback = callback
+    def add_done_callback(self, callback: Callable[[Deferred[T]], object], *, context: Context | None = None) -> None:
+        """Have ``callback`` called by ``resolve``. A second callback replaces the first. ``context``: of the Task that
+        waits; it has to be called by the loop."""
+        self._callback, self._context = callback, context
 
-    def cancel(self) -> None:
-        """Forget the callback: a value that arrives after this is ignored."""
-        self._callback = None
+    def cancel(self, msg: object = None) -> bool:
+        """Forget the callback: a value that arrives after this is ignored. A Task is woken up to be cancelled, and True
+        is returned."""
+        if self._context is None or self._callback is None or self._resolved or self._cancelled:
+            self._callback = None
+            return False
+        self._cancelled = True
+        self.get_loop().call_soon(self._callback, self, context=self._context)
+        return True
+
+    def result(self) -> T:
+        """For a Task that is woken up. Raises CancelledError."""
+        if self._cancelled:
+            raise asyncio.CancelledError
+        return self._value
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """For a Task: the loop that runs it."""
+        return asyncio.get_running_loop()
 
     def __await__(self) -> Generator[Deferred[T], None, T]:
         if not self._resolved:
+            self._asyncio_future_blocking = True
             yield self
         return self._value
 
@@ -96,6 +123,10 @@ class InlineTask:
         awaited.cancel()
         self._advance(self._coroutine.throw, error)
 
+    def end(self) -> None:
+        """The coroutine has returned or raised."""
+        self._ended()
+
     def _resume(self, awaited: _Awaitable) -> None:
         if awaited is self._awaited:  # not after throw()
             self._advance(self._coroutine.send, None)
@@ -109,6 +140,6 @@ class InlineTask:
         finally:
             self._awaited = awaited
             if awaited is None:
-                self._ended()
+                self.end()
         if awaited is not None:
             awaited.add_done_callback(self._resume)

@@ -79,7 +79,7 @@ def _by_radius(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
     upstream = next(one for one in supplies.settings.upstreams if one.name == section.upstream)
     return UpstreamPasswords(
         supplies.upstream(upstream.name),
-        AllowList(upstream.relay_attributes, Dictionary(supplies.settings.radius.dictionary)),
+        AllowList.named(upstream.relay_attributes, Dictionary(supplies.settings.radius.dictionary)),
         supplies.sealer,
         relays_questions=upstream.challenges == "relay",
     )
@@ -148,7 +148,7 @@ def relay_problems(settings: Settings) -> list[Problem]:
     for index, upstream in enumerate(settings.upstreams):
         for at, name in enumerate(upstream.relay_attributes):
             try:
-                AllowList([name], dictionary)
+                AllowList.named([name], dictionary)
             except CannotEncode as error:
                 found.append(Problem("", f"upstreams[{index}].relay_attributes[{at}]", str(error)))
     return found

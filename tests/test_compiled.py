@@ -26,9 +26,12 @@ LOGIN_PATH = [
     "radius_server.process.access",
     "otp_core.authentication.authenticator",
     "otp_core.authentication.queue",
+    "otp_core.first_factor.asked_once",
     "otp_core.login.evaluate",
     "otp_core.sealing",
     "otp_core.store.sqlite.login_batch",
+    "otp_core.store.sqlite.reader",
+    "otp_core.upstreams.passwords",
 ]
 """Where a login enters a part of the program. The parts meet in the wiring, not by imports."""
 
@@ -37,8 +40,8 @@ NOT_COMPILED = {
     "otp_core.station": "for passwords only; of its text every login takes a slice",
     "otp_core.model": "its records are made from rows, which do not keep to the annotations that mypyc would enforce",
     "otp_core.first_factor": "a Protocol and the values it exchanges",
-    "otp_core.first_factor.throttle": "for passwords only, whose hash takes a thousand times as long",
     "otp_core.radius.dictionary": "runs at start; in a login only for customers with reply attributes of their own",
+    "otp_core.radius.ms_chap": "for MS-CHAPv2 only, which few send",
     "otp_core.regular_file": "reads settings and keys, at start",
     "otp_core.settings.values": "reads settings, at start",
     "otp_core.store.engine": "Protocols only",
@@ -50,7 +53,6 @@ NOT_COMPILED = {
     "radius_server.listen.ports": "binds sockets, at start",
     "radius_server.process.ms_chap": "for MS-CHAPv2 only, which goes to a RADIUS server",
     "radius_server.process.realm": "for clients with realms, which have a server elsewhere behind them",
-    "radius_server.process.relayed": "for clients with a RADIUS server behind them, which takes ten times as long",
     "radius_server.realms": "reads settings, and names with a realm",
     "radius_server.settings": "reads settings, at start",
 }

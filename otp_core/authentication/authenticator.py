@@ -7,7 +7,6 @@ queue.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
@@ -19,10 +18,11 @@ import structlog
 from otp_core.authentication.kept_attributes import KeptAttributes, with_kept
 from otp_core.authentication.queue import LoginQueue, OnVerdict
 from otp_core.authentication.readings import Fingerprint, Readings
-from otp_core.authentication.wrong_passwords import WrongPasswords
+from otp_core.authentication.wrong_passwords import Counted, WrongPasswords
 from otp_core.clock import ClockWrong
 from otp_core.first_factor import Accounts, FirstFactor, Question
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
+from otp_core.inline_task import InlineTask
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.requests import (
     CodeFinding,
@@ -59,6 +59,28 @@ _ASKING = (Mode.CHALLENGE, Mode.AUTO)
 """Modes that ask for the code."""
 
 
+class _Ending(Exception):
+    """The server ends, and nobody waits for the verdict any more."""
+
+
+class _Login(InlineTask):
+    """A login whose first factor needs no Task: it goes on in the very call that brings the answer. ``under_way``: all
+    of them that wait."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], under_way: set[_Login]) -> None:
+        super().__init__(work, _nothing)
+        self._under_way = under_way
+        under_way.add(self)
+
+    def end(self) -> None:
+        """See ``InlineTask``."""
+        self._under_way.discard(self)
+
+
+def _nothing() -> None:
+    """Nobody else has to hear of the end."""
+
+
 class Authenticator:
     """Shared by all doors of a process. ``first_factors`` and ``verifiers`` by the names that policies and tokens have
     for them; ``now_ms`` may raise ClockWrong. ``throttle``: for a customer at a station; ``stations``: for a station
@@ -90,6 +112,11 @@ class Authenticator:
         self._wrong_passwords = WrongPasswords(throttle, stations, first_factors)
         self._kept_attributes, self._readings = kept_attributes, Readings(evaluator, fingerprint, now_ms)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._logins: set[_Login] = set()
+        self._without_task = frozenset(
+            name for name, factor in first_factors.items() if getattr(factor, "needs_no_task", False)
+        )
+        """First factors that keep to the deadline by themselves: no Task and no time-out is spent on them."""
         queue.on_verifier_needed = self._ask_verifier
 
     def admit(self, attempt: Attempt, on_verdict: OnVerdict) -> None:
@@ -149,7 +176,11 @@ class Authenticator:
         if attempt.policy.mode is Mode.CODE:
             self._submit(LoginRequest(attempt, Stage.CODE, code=attempt.user_password), on_verdict)
         else:
-            self._start(self._check_and_submit(attempt, None, on_verdict))
+            work = self._check_and_submit(attempt, None, on_verdict)
+            if attempt.policy.first_factor in self._without_task:
+                _Login(work, self._logins).begin()
+            else:
+                self._start(work)
 
     async def check_password(self, attempt: Attempt) -> bool:
         """The first factor alone, for pages that ask for it before anything else. False also if there is no such
@@ -184,6 +215,8 @@ class Authenticator:
 
     async def close(self) -> None:
         """Cancel the first factors and verifiers under way. The doors have waited for them as long as they may."""
+        for login in list(self._logins):
+            login.throw(_Ending())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -299,31 +332,38 @@ class Authenticator:
         except TimeoutError:
             on_verdict(Silence("a password waited longer in line than the gateway would", busy=True))
             return
-        with contextlib.ExitStack() as entered:
-            entered.callback(throttle.leave, counted)
-            try:
-                request = await self._checked(attempt, state)
-            except BackendSilent as error:
-                throttle.not_looked_at(error, counted)
-                on_verdict(Silence(str(error), busy=isinstance(error, Overloaded)))
-                return
-            except Exception:
-                _log.exception("the first factor failed")
-                on_verdict(Silence("the first factor failed"))
-                return
-            until_verdict = entered.pop_all()
+        except _Ending:
+            return
+        request: LoginRequest | None = None
+        try:
+            request = await self._checked(attempt, state)
+        except BackendSilent as error:
+            throttle.not_looked_at(error, counted)
+            on_verdict(Silence(str(error), busy=isinstance(error, Overloaded)))
+        except _Ending:
+            pass
+        except Exception:
+            _log.exception("the first factor failed")
+            on_verdict(Silence("the first factor failed"))
+        finally:
+            if request is None:
+                throttle.leave(counted)
+        if request is not None:
+            self._submit(request, partial(self._told, counted, on_verdict))
 
-        def deliver(verdict: Verdict) -> None:
-            with until_verdict:
-                if isinstance(verdict, Challenge) and verdict.prompt is not None:
-                    # Neither right nor wrong yet. Counted as right, it would forget the wrong answers before it.
-                    throttle.take_back(counted)
-                elif isinstance(verdict, Accept | Challenge):
-                    # By the verdict, not by the password: otherwise the next delay would tell that it was right.
-                    throttle.passed(counted)
-            on_verdict(verdict)
-
-        self._submit(request, deliver)
+    def _told(self, counted: Counted, on_verdict: OnVerdict, verdict: Verdict) -> None:
+        """The verdict of a login whose password was looked at."""
+        throttle = self._wrong_passwords
+        try:
+            if isinstance(verdict, Challenge) and verdict.prompt is not None:
+                # Neither right nor wrong yet. Counted as right, it would forget the wrong answers before it.
+                throttle.take_back(counted)
+            elif isinstance(verdict, Accept | Challenge):
+                # By the verdict, not by the password: otherwise the next delay would tell that it was right.
+                throttle.passed(counted)
+        finally:
+            throttle.leave(counted)
+        on_verdict(verdict)
 
     async def _ask_first_factor(self, question: Question) -> FirstFinding | NextRound:
         """What the first factor of the attempt's policy found. Raises BackendSilent, also after the deadline."""
@@ -331,6 +371,8 @@ class Authenticator:
         factor = self._first_factor(attempt.policy)
         if factor.one_reading and question.state is None and _is_empty(attempt, question.candidates[0]):
             return FirstFinding(right=False)  # some servers take an empty password for a question who is there
+        if attempt.policy.first_factor in self._without_task:
+            return await factor.check(question)
         try:
             async with asyncio.timeout_at(_cancelled_at(attempt)):
                 return await factor.check(question)
@@ -366,8 +408,10 @@ class Authenticator:
     async def _checked(self, attempt: Attempt, state: bytes | None) -> LoginRequest:
         """The request for the queue: the reading whose password is right, or else the last. Raises BackendSilent."""
         if state is None:
-            record = await self._login_reader.login_record(attempt.customer)
-            if self._first_factor(attempt.policy).one_reading:
+            one_reading, record = self._first_factor(attempt.policy).one_reading, None
+            if not (one_reading and attempt.policy.mode is Mode.PASSWORD):  # there is nothing to tell apart
+                record = await self._login_reader.login_record(attempt.customer)
+            if one_reading:
                 readings, most = [self._readings.one_of(attempt, record)], 1
             else:
                 readings, most = self._readings.all_of(attempt, record)

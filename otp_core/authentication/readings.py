@@ -57,6 +57,10 @@ class Readings:
         mode, text, lengths = attempt.policy.mode, attempt.user_password, _code_lengths(record)
         if record is None or not lengths or mode in (Mode.PASSWORD, Mode.CHALLENGE):
             return self.all_of(attempt, record)[0][0]
+        if len(lengths) == 1:  # then it makes no difference whether the code fits
+            parts = split(text, lengths[0], attempt.policy.separator, attempt.policy.code_first)
+            if parts is not None:
+                return _both(attempt, *parts)
         found = self._split(attempt, record, lengths)
         ordered = [*found[Fit.FITS], *found[Fit.REUSED], *reversed(found[Fit.WRONG])]  # of wrong ones the longest
         if ordered:
@@ -69,12 +73,8 @@ class Readings:
         found: dict[Fit, list[Reading]] = {Fit.FITS: [], Fit.REUSED: [], Fit.WRONG: []}
         for digits in lengths:
             parts = split(attempt.user_password, digits, attempt.policy.separator, attempt.policy.code_first)
-            if parts is None:
-                continue
-            password, code = parts
-            # A code equal to the password is a client that repeats one answer: not an attempt.
-            both = LoginRequest(attempt, Stage.BOTH, code="" if code == password else code), password
-            found[self._best_fit(record, normalise_code(code))].append(both)
+            if parts is not None:
+                found[self._best_fit(record, normalise_code(parts[1]))].append(_both(attempt, *parts))
         return found
 
     def _most_readings(self, attempt: Attempt, lengths: Sequence[int]) -> int:
@@ -102,6 +102,11 @@ class Readings:
     def _code_shaped_fingerprint(self, text: str, lengths: Sequence[int]) -> int | None:
         code = normalise_code(text)
         return self._fingerprint(code.encode()) if any(is_code(code, digits) for digits in lengths) else None
+
+
+def _both(attempt: Attempt, password: str, code: str) -> Reading:
+    """A code equal to the password is a client that repeats one answer: not an attempt."""
+    return LoginRequest(attempt, Stage.BOTH, code="" if code == password else code), password
 
 
 def _without_code(attempt: Attempt) -> LoginRequest:

@@ -6,12 +6,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from otp_core.first_factor import FirstFactor
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
 from otp_core.model import Attempt, BackendSilent, Overloaded
 from otp_core.station import station_of
+
+
+@lru_cache(maxsize=256)
+def _gateway(source: str) -> str:
+    """An address as a station: there are few gateways, and each of them sends many logins."""
+    return station_of(source)
 
 
 class Counted(NamedTuple):
@@ -35,7 +42,7 @@ class WrongPasswords:
     def counted(self, attempt: Attempt) -> Counted:
         """The gateway's own address counts over nobody: behind it are all of the bank's customers."""
         station = station_of(attempt.calling_station_id)
-        over_all = "" if station == station_of(attempt.source) else station
+        over_all = "" if not station or station == _gateway(attempt.source) else station
         return Counted(self.counted_as(attempt), station or attempt.client, over_all)
 
     def counted_as(self, attempt: Attempt) -> str:
@@ -51,12 +58,14 @@ class WrongPasswords:
         TimeoutError: see PasswordThrottle. Who is refused by the second one has not failed at the first."""
         loop, entered = asyncio.get_running_loop(), False
         station = counted.over_all
-        if station and not await self._stations.enter("", station, deadline - loop.time()):
+        if not station:
+            return await self._customers.enter(counted.customer, counted.station, deadline - loop.time())
+        if not await self._stations.enter("", station, deadline - loop.time()):
             return False
         try:
             entered = await self._customers.enter(counted.customer, counted.station, deadline - loop.time())
         finally:
-            if station and not entered:
+            if not entered:
                 self._stations.passed("", station)
                 self._stations.leave("", station)
         return entered

@@ -262,7 +262,8 @@ def hide_password(password: bytes, secret: bytes, authenticator: bytes) -> bytes
     hidden, previous = b"", authenticator
     for at in range(0, len(padded), 16):
         pad = md5(secret + previous, usedforsecurity=False).digest()
-        previous = bytes(clear ^ mask for clear, mask in zip(padded[at : at + 16], pad, strict=True))
+        mixed = int.from_bytes(padded[at : at + 16], "big") ^ int.from_bytes(pad, "big")
+        previous = mixed.to_bytes(16, "big")
         hidden += previous
     return hidden
 

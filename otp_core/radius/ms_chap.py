@@ -26,7 +26,7 @@ _VENDOR = int.from_bytes(MICROSOFT, "big")
 
 _KEYS = (_SEND_KEY, _RECV_KEY)
 
-ANSWER = AllowList.of_places(
+ANSWER = AllowList(
     {(type_, _VENDOR): type_ in _KEYS for type_ in (_SUCCESS_2, _ENCRYPTION_POLICY, _ENCRYPTION_TYPES, *_KEYS)}
 )
 """What of an upstream's Access-Accept belongs to the answer, and comes back whatever else is relayed."""

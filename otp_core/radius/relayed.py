@@ -30,29 +30,27 @@ Place = tuple[int, int | None]
 
 
 class AllowList:
-    """Which attributes are relayed. ``others``: those too that are not named, as they are; Proxy-State and
-    Message-Authenticator never. Raises CannotEncode for a name that is not defined, or whose value is hidden in a way
-    that cannot be done anew."""
+    """Which attributes are relayed. ``hidden``: their places, and whether their values are hidden anew at each hop.
+    ``others``: those too that are not named, as they are; Proxy-State and Message-Authenticator never."""
 
-    def __init__(self, names: Iterable[str], dictionary: Dictionary, *, others: bool = False) -> None:
-        self._others = others
-        self._hidden: dict[Place, bool] = {}
+    def __init__(self, hidden: Mapping[Place, bool], *, others: bool = False) -> None:
+        self._others, self._hidden = others, dict(hidden)
+
+    @classmethod
+    def named(cls, names: Iterable[str], dictionary: Dictionary, *, others: bool = False) -> AllowList:
+        """The same by their names. Raises CannotEncode for one that is not defined, or whose value is hidden in a way
+        that cannot be done anew."""
+        hidden: dict[Place, bool] = {}
         for name in names:
             place = dictionary.place(name)
             if place.encryption not in (0, _SALTED):
                 raise CannotEncode(name, "is hidden in a way that cannot be relayed")
-            self._hidden[place.type, place.vendor] = place.encryption == _SALTED
-
-    @classmethod
-    def of_places(cls, hidden: Mapping[Place, bool]) -> AllowList:
-        """The same by their places, and whether their values are hidden anew at each hop."""
-        made = cls.__new__(cls)
-        made._others, made._hidden = False, dict(hidden)
-        return made
+            hidden[place.type, place.vendor] = place.encryption == _SALTED
+        return cls(hidden, others=others)
 
     def without(self, other: AllowList) -> AllowList:
         """Those that are named here and not on the other list."""
-        return self.of_places({place: hidden for place, hidden in self._hidden.items() if place not in other._hidden})
+        return AllowList({place: hidden for place, hidden in self._hidden.items() if place not in other._hidden})
 
     def pick(self, reply: Packet, secret: bytes, authenticator: bytes) -> bytes:
         """What of a reply is relayed, for ``write``. ``secret``: the upstream's; ``authenticator``: of the

@@ -5,7 +5,6 @@ No sockets, no clock, no randomness, and no decision about customers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from otp_core.model import Chap, Forwarded, MsChap
@@ -199,9 +198,12 @@ def forwarded(
 ) -> Forwarded:
     """What of a gateway's request goes along to a server that checks the password: all that a hop does not write
     itself."""
-    kept = [one for one in attributes if one[0] not in _WRITTEN_BY_EACH_HOP]
-    if any(type_ == _VENDOR_SPECIFIC and value[:4] == MICROSOFT for type_, value in kept):
-        kept = [one for attribute in kept for one in _without_ms_chap(attribute)]
+    kept: list[Attribute] = []
+    for one in attributes:
+        if one[0] == _VENDOR_SPECIFIC:
+            kept += _without_ms_chap(one)
+        elif one[0] not in _WRITTEN_BY_EACH_HOP:
+            kept.append(one)
     return Forwarded(user_name, charset, tuple(kept), chap, ms_chap)
 
 
@@ -220,27 +222,17 @@ def _without_ms_chap(attribute: Attribute) -> list[Attribute]:
 # Client side
 
 
-@dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request ready to send, and the secret that verifies its reply. A retransmission is the same octets again."""
+    """A request ready to send, and the secret that verifies its reply. A retransmission is the same octets again.
 
-    octets: bytes = field(repr=False)
-    secret: bytes = field(repr=False)
+    ``code``: Access-Request or Status-Server, as a number. ``identifier``: 0 to 255; the reply repeats it.
+    ``authenticator``: the Request Authenticator, 16 octets; it signs the reply."""
 
-    @property
-    def code(self) -> int:
-        """Access-Request or Status-Server, as a number."""
-        return self.octets[0]
+    __slots__ = ("authenticator", "code", "identifier", "octets", "secret")
 
-    @property
-    def identifier(self) -> int:
-        """0 to 255; the reply repeats it."""
-        return self.octets[1]
-
-    @property
-    def authenticator(self) -> bytes:
-        """The Request Authenticator, 16 octets; it signs the reply."""
-        return self.octets[4:20]
+    def __init__(self, octets: bytes, secret: bytes) -> None:
+        self.octets, self.secret = octets, secret
+        self.code, self.identifier, self.authenticator = octets[0], octets[1], octets[4:20]
 
 
 def write_access_request(

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import secrets
+import os
 import socket
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
 
 from otp_core.radius.codec import IGNORED_REPLIES, MAX_PACKET, NotAReply, Packet, PacketCode
 from otp_core.radius.replies import read_reply
 from otp_core.radius.requests import SignedRequest
-from otp_core.settings import Address
+from otp_core.settings.values import Address
 
 MOST_CHANNELS = 16
 """Sockets for one server: 4,096 requests under way."""
 
+_STATUS_SERVER = int(PacketCode.STATUS_SERVER)
 _DRAINED = 64
 """Datagrams read at once before the loop does something else."""
 _BUFFER = 1024 * 1024
 """Octets of replies that the kernel holds for a socket; it grants as much as net.core.rmem_max allows."""
+
+_log = structlog.get_logger("upstream")
 
 Write = Callable[[int, bytes], SignedRequest]
 """A request with this identifier (0 to 255) and authenticator (16 random octets). Raises CannotAsk."""
@@ -40,16 +45,25 @@ class CannotReach(Exception):
     """The server's address cannot be asked from here. The text says why."""
 
 
-@dataclass(eq=False, slots=True)
-class Call:
-    """A request under way at one server. ``on_reply``: called once, with its valid reply. ``on_refused``: nobody
-    listens there. ``ignored``: why the last datagram that came back was no reply; empty if none came."""
+class Asker(Protocol):
+    """Who waits for the reply to a call."""
 
-    request: SignedRequest
-    on_reply: Callable[[Packet], None]
-    on_refused: Callable[[], None]
-    channel: _Channel
-    ignored: str = ""
+    def heard(self, call: Call, reply: Packet) -> None:
+        """Called once, with the valid reply."""
+
+    def refused(self, call: Call) -> None:
+        """Nobody listens there."""
+
+
+class Call:
+    """A request under way at one server. ``sent_at``: when it was sent first (loop time). ``ignored``: why the last
+    datagram that came back was no reply; empty if none came."""
+
+    __slots__ = ("asker", "channel", "ignored", "request", "sent_at")
+
+    def __init__(self, request: SignedRequest, asker: Asker, channel: _Channel, sent_at: float) -> None:
+        self.request, self.asker, self.channel, self.sent_at = request, asker, channel, sent_at
+        self.ignored = ""
 
     def send(self) -> None:
         """Send it, or the same octets again. Raises CannotReach."""
@@ -60,27 +74,34 @@ class Call:
         self.channel.release(self)
 
 
-@dataclass
 class Channels:
     """The sockets to one server. ``on_heard``: called for every valid reply, also for one that came late.
     ``ignored``: counts of what came back and was no reply, by code. Belongs to one event loop."""
 
-    address: Address
-    source: str | None
-    require_message_authenticator: bool
-    on_heard: Callable[[], None]
-    ignored: Counter[str] = field(default_factory=Counter)
-    _channels: list[_Channel] = field(default_factory=list)
+    def __init__(
+        self,
+        address: Address,
+        source: str | None,
+        require_message_authenticator: bool,
+        on_heard: Callable[[], None],
+    ) -> None:
+        self.address, self.source = address, source
+        self.require_message_authenticator, self.on_heard = require_message_authenticator, on_heard
+        self.ignored: Counter[str] = Counter()
+        self._channels: list[_Channel] = []
 
     @property
     def in_flight(self) -> int:
         """Requests under way."""
         return sum(len(channel.calls) for channel in self._channels)
 
-    def begin(self, write: Write, on_reply: Callable[[Packet], None], on_refused: Callable[[], None]) -> Call:
-        """A request with an identifier of its own, not sent yet. Raises NoRoom, CannotReach, CannotAsk."""
-        channel = next((one for one in self._channels if one.has_room), None) or self._open()
-        return channel.begin(write, on_reply, on_refused)
+    def begin(self, write: Write, asker: Asker, now: float) -> Call:
+        """A request with an identifier of its own, not sent yet. ``now``: the loop's time. Raises NoRoom, CannotReach,
+        CannotAsk."""
+        for channel in self._channels:
+            if channel.has_room:
+                return channel.begin(write, asker, now)
+        return self._open().begin(write, asker, now)
 
     def close(self) -> None:
         """Close all sockets. Nobody may wait any more."""
@@ -112,11 +133,11 @@ class _Channel:
     def has_room(self) -> bool:
         return bool(self._free)
 
-    def begin(self, write: Write, on_reply: Callable[[Packet], None], on_refused: Callable[[], None]) -> Call:
+    def begin(self, write: Write, asker: Asker, now: float) -> Call:
         identifier = self._free[0]
-        request = write(identifier, secrets.token_bytes(16))
+        request = write(identifier, os.urandom(16))
         self._free.popleft()
-        call = self.calls[identifier] = Call(request, on_reply, on_refused, self)
+        call = self.calls[identifier] = Call(request, asker, self, now)
         return call
 
     def send(self, octets: bytes) -> None:
@@ -133,18 +154,24 @@ class _Channel:
     def release(self, call: Call) -> None:
         identifier = call.request.identifier
         if self.calls.get(identifier) is call:
-            del self.calls[identifier]
-            self._free.append(identifier)
-            self._before[identifier] = call.request
+            self._let_go(identifier, call)
+
+    def _let_go(self, identifier: int, call: Call) -> None:
+        del self.calls[identifier]
+        self._free.append(identifier)
+        self._before[identifier] = call.request
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
 
     def _drain(self) -> None:
+        receive = self._socket.recv
         try:
             for _ in range(_DRAINED):
-                self._receive(self._socket.recv(MAX_PACKET + 1))
+                self._receive(receive(MAX_PACKET + 1))
+                if not self.calls:
+                    break  # nothing is waited for, and looking for it costs as much as a datagram
         except BlockingIOError:
             pass
         except OSError as error:
@@ -164,10 +191,11 @@ class _Channel:
                 call.ignored = str(error)  # may be forged: the right one may still come
             return
         self._owner.on_heard()
-        self.calls.pop(call.request.identifier, None)
-        self._free.append(call.request.identifier)
-        self._before[call.request.identifier] = call.request
-        call.on_reply(reply)
+        self._let_go(datagram[1], call)
+        try:
+            call.asker.heard(call, reply)  # a login may go on inside, to its next wait
+        except Exception:
+            _log.exception("a reply could not be handed on")
 
     def _late(self, datagram: bytes, code: str) -> bool:
         """Whether it is the reply to a request that was given up. Anything else is counted."""
@@ -187,12 +215,12 @@ class _Channel:
 
     def _read(self, request: SignedRequest, datagram: bytes) -> Packet:
         # A sign of life lets nobody in, and FreeRADIUS before 3.2.5 signs it by its Response Authenticator only.
-        required = self._owner.require_message_authenticator and request.code != PacketCode.STATUS_SERVER
+        required = self._owner.require_message_authenticator and request.code != _STATUS_SERVER
         return read_reply(request, datagram, required=required, needs_state=False)
 
     def _refused(self) -> None:
         for call in list(self.calls.values()):
-            call.on_refused()
+            call.asker.refused(call)
 
 
 IGNORED = (*IGNORED_REPLIES, "late")

@@ -9,29 +9,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
-from otp_core.settings import Address
+from otp_core.settings.values import Address
 from otp_core.upstreams.channels import Channels
 
 _log = structlog.get_logger("upstream")
 
 
-@dataclass(eq=False)
 class Server:
     """One server. ``dead_because``: why it counts as dead, empty for one that answers. ``heard_at``: when the last
     valid reply came (loop time). ``answers_status``: it has answered a Status-Server. ``counts``: logins there by
     outcome, one of OUTCOMES."""
 
-    address: Address
-    channels: Channels
-    dead_because: str = ""
-    dead_until: float = 0.0
-    heard_at: float = float("-inf")
-    answers_status: bool = False
-    counts: Counter[str] = field(default_factory=Counter)
+    def __init__(self, address: Address, channels: Channels) -> None:
+        self.address, self.channels = address, channels
+        self.dead_because, self.dead_until = "", 0.0
+        self.heard_at, self.answers_status = float("-inf"), False
+        self.counts: Counter[str] = Counter()
 
 
 OUTCOMES = ("accept", "reject", "challenge", "no-answer")
@@ -59,6 +55,8 @@ class Servers:
     def in_order(self) -> list[Server]:
         """The order in which a login asks them: the dead ones last. All of them, always: a login that asks nobody is
         lost for certain."""
+        if not any(server.dead_because for server in self._servers):
+            return self._servers
         now, living, dead = self._loop_time(), [], []
         for server in self._servers:
             if not server.dead_because:

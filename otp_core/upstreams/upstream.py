@@ -10,16 +10,17 @@ import asyncio
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import structlog
 
+from otp_core.inline_task import Deferred
 from otp_core.model import BackendSilent
 from otp_core.radius.codec import Packet, PacketCode
 from otp_core.radius.requests import SignedRequest, write_status_server
-from otp_core.settings import Address
+from otp_core.settings.values import Address
 from otp_core.tally import SECONDS, Histogram
+from otp_core.timers import Timer, Timers
 from otp_core.upstreams.channels import Call, CannotReach, Channels, NoRoom, Write
 from otp_core.upstreams.servers import Server, Servers
 
@@ -67,6 +68,7 @@ class Upstream:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._loop = asyncio.get_running_loop()
+        self._timers = Timers(self._loop)
         servers = [self._server(address) for address in plan.addresses]
         self.servers = Servers(plan.name, servers, plan.dead_seconds, plan.timeout + 1, self._loop.time)
         self.in_flight, self.seconds = 0, Histogram(SECONDS)
@@ -90,33 +92,42 @@ class Upstream:
         address of the only server that knows what is asked. Raises BackendSilent, CannotAsk."""
         if self.in_flight >= self.plan.most:
             raise BackendSilent(f"{self.plan.name}: {self.in_flight} logins wait for it already")
-        order = self.servers.in_order() if pinned is None else [self.servers.at(pinned)]
-        known = [server for server in order if server is not None]
-        if not known:
-            raise BackendSilent(f"{self.plan.name}: {pinned}, which asked the question, is no server of it any more")
+        if pinned is None:
+            known = self.servers.in_order()
+        else:
+            asked = self.servers.at(pinned)
+            if asked is None:
+                raise BackendSilent(
+                    f"{self.plan.name}: {pinned}, which asked the question, is no server of it any more"
+                )
+            known = [asked]
         self.in_flight += 1
         begun = self._loop.time()
+        login = _Login(self._timers, write)
         try:
-            with _Login(self._loop, write) as login:
-                reply = await self._try(login, known, deadline)
+            reply = await self._try(login, known, begun, deadline)
             self.seconds.observe(self._loop.time() - begun)
             return reply
         finally:
+            login.close()
             self.in_flight -= 1
 
-    async def _try(self, login: _Login, order: list[Server], deadline: float) -> Reply:
-        for number in range(self.plan.tries):
-            now = self._loop.time()
+    async def _try(self, login: _Login, order: list[Server], now: float, deadline: float) -> Reply:
+        timeout, tries = self.plan.timeout, self.plan.tries
+        for number in range(tries):
             if now >= deadline:
                 break
-            server, end = order[number % len(order)], min(now + self.plan.timeout, deadline)
-            last = number + 1 == self.plan.tries or len(order) == 1
-            reply = await login.send(server, end, wait_if_refused=last)
+            server, end = order[number % len(order)], min(now + timeout, deadline)
+            step = login.send(server, now, end, wait_if_refused=number + 1 == tries or len(order) == 1)
+            if step is not None:
+                await step
+            reply = login.reply
             if reply is not None:
                 reply.server.counts[_OUTCOME[reply.packet.code]] += 1
                 return reply
-            if now + self.plan.timeout <= deadline or login.is_unreachable(server):  # it had all of its time
-                self.servers.missed(server, login.sent_at(server), login.cause(server))
+            if now + timeout <= deadline or login.is_unreachable(server):  # it had all of its time
+                self.servers.missed(server, login.sent_at(server, now), login.cause(server))
+            now = self._loop.time()
         for server in login.asked():
             server.counts["no-answer"] += 1
         raise BackendSilent(f"upstream {self.plan.name} gives no valid answer: {login.causes() or 'no time was left'}")
@@ -138,12 +149,19 @@ class Upstream:
         def write(identifier: int, authenticator: bytes) -> SignedRequest:
             return write_status_server(secret, identifier=identifier, authenticator=authenticator)
 
-        with _Login(self._loop, write) as login:
+        login = _Login(self._timers, write)
+        try:
             for _ in range(tries):
-                if await login.send(server, self._loop.time() + self.plan.timeout, wait_if_refused=False) is not None:
+                now = self._loop.time()
+                step = login.send(server, now, now + self.plan.timeout, wait_if_refused=False)
+                if step is not None:
+                    await step
+                if login.reply is not None:
                     server.answers_status = True
                     return ""
             return login.cause(server)
+        finally:
+            login.close()
 
     async def _watch(self, server: Server) -> None:
         """Without end: at the start, when nothing was heard for a while, and often while it is dead."""
@@ -176,87 +194,102 @@ _OUTCOME = {
 
 
 class _Login:
-    """The tries of one login: a call at each server that was asked, and the first valid reply to any of them."""
+    """The tries of one login: a call at each server that was asked, and the first valid reply to any of them
+    (``reply``)."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, write: Write) -> None:
-        self._loop, self._write = loop, write
+    __slots__ = ("_calls", "_ends_if_refused", "_step", "_timer", "_timers", "_unreachable", "_write", "reply")
+
+    def __init__(self, timers: Timers, write: Write) -> None:
+        self._timers, self._write = timers, write
         self._calls: dict[Server, Call] = {}
-        self._sent: dict[Server, float] = {}
         self._unreachable: dict[Server, str] = {}
-        self._full: set[Server] = set()
-        self._refused: set[Server] = set()
-        self._reply: Reply | None = None
-        self._step: asyncio.Future[None] | None = None
+        """Why nobody can be asked there."""
+        self.reply: Reply | None = None
+        self._step: Deferred[None] | None = None
+        self._timer: Timer | None = None
         self._ends_if_refused: Server | None = None
 
-    def __enter__(self) -> _Login:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Let go of the identifiers."""
+        if self._timer is not None:
+            self._timers.cancel(self._timer)
+            self._timer = None
         for call in self._calls.values():
             call.close()
 
-    async def send(self, server: Server, end: float, *, wait_if_refused: bool) -> Reply | None:
-        """One try at a server: its reply, or that of one that was asked before; None if none comes until ``end`` (loop
-        time). ``wait_if_refused``: wait also if nobody listens there, because there is no other server to go to."""
-        self._step = self._loop.create_future()
+    def send(self, server: Server, now: float, end: float, *, wait_if_refused: bool) -> Deferred[None] | None:
+        """One try at a server. What is to be awaited: until there is a reply, from there or from one that was asked
+        before, or until ``end``; None if there is nothing to wait for. ``now``, ``end``: the loop's time.
+        ``wait_if_refused``: wait also if nobody listens there, because there is no other server to go to. Raises
+        CannotAsk."""
         self._ends_if_refused = None if wait_if_refused else server
-        timer = self._loop.call_at(end, self._wake)
+        step: Deferred[None] = Deferred()
+        self._step = step
         try:
             call = self._calls.get(server)
             if call is None:
-                call = server.channels.begin(self._write, partial(self._heard, server), partial(self._refuse, server))
-                self._calls[server], self._sent[server] = call, self._loop.time()
+                call = self._calls[server] = server.channels.begin(self._write, self, now)
             call.send()
         except CannotReach as error:
             self._unreachable[server] = str(error)
-            self._wake()
+            return None
         except NoRoom:
-            self._full.add(server)
-            self._wake()
-        try:
-            await self._step
-        finally:
-            timer.cancel()
-        return self._reply
+            self._unreachable[server] = _NO_ROOM
+            return None
+        if self._timer is not None:
+            self._timers.cancel(self._timer)
+        self._timer = self._timers.at(end, self._wake)
+        return step
 
-    def _heard(self, server: Server, packet: Packet) -> None:
-        if self._reply is None:
-            self._reply = Reply(packet, self._calls[server].request, server)
+    def heard(self, call: Call, reply: Packet) -> None:
+        """See ``Asker``."""
+        if self.reply is None:
+            for server, made in self._calls.items():
+                if made is call:
+                    self.reply = Reply(reply, call.request, server)
         self._wake()
 
-    def _refuse(self, server: Server) -> None:
-        self._refused.add(server)
-        if self._ends_if_refused is server:
-            self._wake()
+    def refused(self, call: Call) -> None:
+        """See ``Asker``."""
+        for server, made in self._calls.items():
+            if made is call:
+                self._unreachable[server] = _REFUSED
+                if self._ends_if_refused is server and self._step is not None:
+                    # Not at once: its next try may be refused too, and with it the next tries of all others.
+                    asyncio.get_running_loop().call_soon(self._end, self._step)
 
     def _wake(self) -> None:
-        if self._step is not None and not self._step.done():
-            self._step.set_result(None)
+        if self._step is not None:
+            self._end(self._step)
+
+    def _end(self, step: Deferred[None]) -> None:
+        if self._step is step:
+            self._step = None
+            step.resolve(None)  # where an InlineTask awaits it, the login goes on inside this call
 
     def asked(self) -> Iterator[Server]:
-        """The servers that were sent something."""
-        return iter(self._sent)
+        """The servers that were sent something, or could not be."""
+        return iter(self._calls)
 
-    def sent_at(self, server: Server) -> float:
-        """When it was sent the first packet (loop time)."""
-        return self._sent.get(server, self._loop.time())
+    def sent_at(self, server: Server, now: float) -> float:
+        """When it was sent the first packet (loop time); ``now`` if it was not."""
+        call = self._calls.get(server)
+        return now if call is None else call.sent_at
 
     def is_unreachable(self, server: Server) -> bool:
         """Whether nobody listens there, or there is no way."""
-        return server in self._refused or server in self._unreachable
+        return self._unreachable.get(server, _NO_ROOM) != _NO_ROOM
 
     def cause(self, server: Server) -> str:
         """Why there is no reply from this server."""
         call = self._calls.get(server)
         if call is not None and call.ignored:
             return call.ignored
-        if server in self._refused:
-            return "nobody listens there"
-        if server in self._full:
-            return "too many requests are under way there"
         return self._unreachable.get(server, "no reply")
 
     def causes(self) -> str:
         """Of all that were asked."""
-        return "; ".join(f"{one.address}: {self.cause(one)}" for one in {**self._sent, **self._unreachable})
+        return "; ".join(f"{one.address}: {self.cause(one)}" for one in {**self._calls, **self._unreachable})
+
+
+_REFUSED, _NO_ROOM = "nobody listens there", "too many requests are under way there"

@@ -63,7 +63,7 @@ class ShadowServer:
     ) -> None:
         self._upstream, self._answers, self._sealer, self._fingerprint = upstream, answers, sealer, fingerprint
         self._comparison, self._seconds, self._clock = comparison, seconds, clock
-        self._all = AllowList(dictionary.hidden_anew(), dictionary, others=True)
+        self._all = AllowList.named(dictionary.hidden_anew(), dictionary, others=True)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def reachable(self, name: str) -> bool:

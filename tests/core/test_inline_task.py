@@ -125,3 +125,47 @@ def test_a_fault_ends_the_inline_task_and_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="a fault"):
         deferred.resolve(None)
     assert run.ends == 1
+
+
+def test_a_task_awaits_the_same_value_and_may_be_cancelled_meanwhile() -> None:
+    async def scene() -> None:
+        there, later, never = Deferred[int](), Deferred[int](), Deferred[int]()
+        there.resolve(1)
+        told: list[int] = []
+
+        async def hear(one: Deferred[int]) -> None:
+            told.append(await one)
+
+        waiting, cancelled = asyncio.create_task(hear(later)), asyncio.create_task(hear(never))
+        await hear(there)
+        await asyncio.sleep(0)
+        later.resolve(2)
+        assert told == [1], "a Task goes on in the next turn of the loop"
+        await waiting
+        assert cancelled.cancel()
+        never.resolve(3)
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert told == [1, 2]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await Deferred[int]()
+
+    asyncio.run(scene())
+
+
+def test_a_task_that_is_cancelled_behind_the_value_is_cancelled_once() -> None:
+    async def scene() -> None:
+        value: Deferred[int] = Deferred()
+
+        async def hear() -> int:
+            return await value
+
+        waiting = asyncio.create_task(hear())
+        await asyncio.sleep(0)
+        value.resolve(1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert waiting.cancelled()
+
+    asyncio.run(scene())

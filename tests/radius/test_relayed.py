@@ -32,7 +32,7 @@ def relayed(names: list[str], *attributes: Attribute) -> list[Attribute]:
     octets = b"".join(bytes((type_, len(value) + 2)) + value for type_, value in attributes)
     reply = Packet(bytes(20) + octets, list(attributes), None)
     salts = count(0x8001)
-    picked = AllowList(names, STANDARD).pick(reply, THERE, ASKED)
+    picked = AllowList.named(names, STANDARD).pick(reply, THERE, ASKED)
     return write(picked, HERE, ANSWERED, lambda: next(salts).to_bytes(2, "big"))
 
 
@@ -102,4 +102,4 @@ def test_whatever_comes_it_opens_or_is_not_hidden(octets: bytes) -> None:
 
 def test_a_name_that_no_dictionary_has_cannot_be_relayed() -> None:
     with pytest.raises(CannotEncode, match="not in the dictionary"):
-        AllowList(["No-Such"], STANDARD)
+        AllowList.named(["No-Such"], STANDARD)

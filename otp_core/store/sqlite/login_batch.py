@@ -57,6 +57,7 @@ from otp_core.tally import SECONDS, Histogram
 LOGIN_RECORDS = f"""
 SELECT {COLUMNS} FROM json_each(?) AS asked JOIN customer AS c ON c.contract_id = asked.value {JOIN_TOKENS}
 """  # noqa: S608  constants
+LOGIN_RECORD = f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKENS} WHERE c.contract_id = ?"  # noqa: S608  constants
 CHALLENGE = "SELECT * FROM challenge WHERE state = ?"
 CREATE_CHALLENGE = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_AUDIT = "INSERT INTO audit (id, event, actor, customer, token, source, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from otp_core.model import LoginRecord, OpenChallenge
 from otp_core.store.login_record import records_of
 from otp_core.store.sqlite.connection import DriverConnection
-from otp_core.store.sqlite.login_batch import CHALLENGE, LOGIN_RECORDS
+from otp_core.store.sqlite.login_batch import CHALLENGE, LOGIN_RECORD
 
 _PASSWORD_HASH = """
 SELECT p.password_hash FROM customer AS c JOIN profile AS p ON p.customer_key = c.key WHERE c.contract_id = ?
@@ -22,9 +20,11 @@ class SqliteLoginReader:
 
     async def login_record(self, contract_id: str) -> LoginRecord | None:
         """See ``store.engine.LoginReader``."""
-        with self._connection.guarded() as connection:
-            records = records_of(connection.execute(LOGIN_RECORDS, (json.dumps([contract_id]),)))
-        return records.get(contract_id)  # not of what SQLite's JSON makes of a name, which it ends at a NUL
+        try:
+            with self._connection.guarded() as connection:
+                return records_of(connection.execute(LOGIN_RECORD, (contract_id,))).get(contract_id)
+        except UnicodeEncodeError:
+            return None  # half of a character, which no stored name has
 
     async def password_hash(self, contract_id: str) -> tuple[bool, str | None]:
         """See ``store.engine.LoginReader``."""
