@@ -2,11 +2,13 @@
 
 `python -m benchmarks.instructions OLD/bin/sekisho NEW/bin/sekisho` serves codes with one worker under callgrind and
 counts what the processes of the server execute meanwhile, the kernel's share left out, and what they execute in as many
-seconds without logins taken off: under valgrind a second holds a fiftieth of the logins. `--keep FOLDER` keeps
-the counts: `callgrind_annotate FILE` tells them by function. It says nothing of the time spent waiting: for that, see
-`benchmarks.run`. What the processor does in one instruction and valgrind in many (AES, SHA) counts for many.
+seconds without logins taken off: under valgrind a second holds a fiftieth of the logins. (What a server does in one
+second is 3 % of 400 logins with one under way: differences as small as that say little there.) `--keep FOLDER`
+keeps the counts: `callgrind_annotate FILE` tells them by function. It says nothing of the time spent waiting: for that,
+see `benchmarks.run`. What the processor does in one instruction and valgrind in many (AES, SHA) counts for many.
 `--relay` counts logins whose password is asked of a RADIUS server behind, which is FreeRADIUS and not counted: a bare
 relay, or with `--relay append` the code behind the password too.
+`--each 3` gives every customer three tokens and has codes of them sent in turn.
 """
 
 import argparse
@@ -103,9 +105,9 @@ def _has_loop(pid: int) -> bool:
     return any(os.readlink(link) == "anon_inode:[eventpoll]" for link in links)
 
 
-def instructions(program: Path, folder: Path, *, relay: str | None = None) -> dict[int, float]:
+def instructions(program: Path, folder: Path, *, relay: str | None = None, each: int = 1) -> dict[int, float]:
     """Instructions a login by the number of requests under way. ``folder``: an empty one. ``relay``: the mode in which
-    passwords are asked behind. Raises Unusable."""
+    passwords are asked behind. ``each``: a customer's tokens. Raises Unusable."""
     counting = Counting(folder)
     command = folder / "sekisho"
     environment = " ".join(f'{name}="{value}"' for name, value in counting.environment.items())
@@ -115,9 +117,9 @@ def instructions(program: Path, folder: Path, *, relay: str | None = None) -> di
     command.chmod(0o755)
     product = Product(folder / "stores", command)
     amounts = _RELAYED if relay else _LOGINS
-    store = product.store(_WARM_UP + sum(amounts.values()))
+    store = product.store(_WARM_UP + sum(amounts.values()), each=each)
     generator, customers, found = LoadGenerator(folder), count(), {}
-    with _relay(product, store, folder, relay) if relay else _codes(product, store, folder) as served:
+    with _relay(product, store, folder, relay) if relay else _codes(product, store, folder, each) as served:
         counting.lap(served.process)
         _log_in(generator, served, customers, max(amounts), _WARM_UP)
         idle = _measured(counting, served.process, lambda: time.sleep(_IDLE_SECONDS))
@@ -137,9 +139,9 @@ class _Served(NamedTuple):
 
 
 @contextmanager
-def _codes(product: Product, store: Store, folder: Path) -> Iterator[_Served]:
+def _codes(product: Product, store: Store, folder: Path, each: int) -> Iterator[_Served]:
     with product.serve(store, folder / "serving") as serving:
-        yield _Served(serving.process, serving.doors["code"], _code)
+        yield _Served(serving.process, serving.doors["code"], partial(_code, each))
 
 
 @contextmanager
@@ -156,8 +158,9 @@ def _relay(product: Product, store: Store, folder: Path, mode: str) -> Iterator[
         yield _Served(serving.process, door, proxy.both if mode == "append" else proxy.password)
 
 
-def _code(number: int, step: int) -> Credential:
-    return Credential(tokens.contract_id(number), tokens.code(tokens.seed(number), step))
+def _code(each: int, number: int, step: int) -> Credential:
+    token = tokens.of_customer(number, each)[number % each]
+    return Credential(tokens.contract_id(number), tokens.code(tokens.seed(token), step))
 
 
 class _Measured(NamedTuple):
@@ -170,10 +173,12 @@ class _Measured(NamedTuple):
 
 
 def _measured(counting: Counting, process: Process, work: Callable[[], None]) -> _Measured:
-    """The instructions that a program executes while ``work`` is done."""
+    """The instructions that a program executes while ``work`` is done, and until the second is full: what a server does
+    once a second is then in it as often as there are seconds."""
     counting.lap(process)
     begun = time.monotonic()
     work()
+    time.sleep(-(time.monotonic() - begun) % 1.0)
     return _Measured(counting.lap(process), time.monotonic() - begun)
 
 
@@ -195,12 +200,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--relay", nargs="?", const="password", choices=("password", "append"), help="ask a server behind"
     )
+    parser.add_argument("--each", type=int, default=1, metavar="N", help="tokens of one customer (1)")
     options = parser.parse_args(arguments)
     first: dict[int, float] = {}
     for number, program in enumerate(options.program):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                found = instructions(program.absolute(), Path(folder), relay=options.relay)
+                found = instructions(program.absolute(), Path(folder), relay=options.relay, each=options.each)
             except Unusable as problem:
                 print(f"{program}: {problem}", file=sys.stderr)
                 return 1

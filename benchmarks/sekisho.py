@@ -56,7 +56,7 @@ class Product:
         self.program = program or self.installed()
         self._url = url
         self._folder = folder
-        self._stores: dict[tuple[int, int], Store] = {}
+        self._stores: dict[tuple[int, int, int], Store] = {}
 
     @staticmethod
     def installed() -> Path:
@@ -73,11 +73,12 @@ class Product:
         said = subprocess.run([str(self.program), "--version"], capture_output=True, text=True, check=False)
         return said.stdout.strip() or "unknown"
 
-    def store(self, customers: int, with_password: int = 0) -> Store:
-        """A store of this many customers with an active token each; the first `with_password` have a password here."""
-        key = (customers, with_password)
+    def store(self, customers: int, with_password: int = 0, each: int = 1) -> Store:
+        """A store of this many customers with `each` active tokens (`tokens.of_customer`); the first `with_password`
+        have a password here."""
+        key = (customers, with_password, each)
         if key not in self._stores:
-            self._stores[key] = self._fill(self._folder / f"store-{customers}-{with_password}", *key)
+            self._stores[key] = self._fill(self._folder / f"store-{customers}-{with_password}-{each}", *key)
         return self._stores[key]
 
     @contextmanager
@@ -109,11 +110,12 @@ class Product:
             ready = process.wait_for("ready", max(60.0, 8 * request_seconds))
             yield Serving(process, doors, ready)
 
-    def _fill(self, folder: Path, customers: int, with_password: int) -> Store:
+    def _fill(self, folder: Path, customers: int, with_password: int, each: int) -> Store:
         folder.mkdir(parents=True)
         port = free_port()
         door = Door(port, SOURCES["code"], secrets.token_hex(16).encode())
-        config = _write_config(folder, port, {"code": door}, url=self._url)
+        more = f"\n[login]\ntokens_per_customer = {each}\n"
+        config = _write_config(folder, port, {"code": door}, more, url=self._url)
         self._run(config, "init")
         lists = folder.with_name(folder.name + "-lists")
         lists.mkdir()
@@ -121,13 +123,17 @@ class Product:
         with tokens_file.open("w", newline="") as file:
             csv.writer(file).writerows(
                 (tokens.token_id(n), tokens.seed(n).hex(), "totp", tokens.DIGITS, tokens.STEP_SECONDS)
-                for n in range(customers)
+                for n in range(customers * each)
             )
         with customers_file.open("w", newline="") as file:
             out = csv.writer(file)
             out.writerow(("contract_id", "password", "token_id"))
             out.writerows(
-                (tokens.contract_id(n), tokens.password(n) if n < with_password else "", tokens.token_id(n))
+                (
+                    tokens.contract_id(n),
+                    tokens.password(n) if n < with_password else "",
+                    ";".join(map(tokens.token_id, tokens.of_customer(n, each))),
+                )
                 for n in range(customers)
             )
         token_s = self._run(config, "token", "import", str(tokens_file))

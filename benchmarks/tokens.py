@@ -29,6 +29,11 @@ def contract_id(number: int) -> str:
     return f"c{number:07d}"
 
 
+def of_customer(number: int, each: int) -> range:
+    """The numbers of a customer's tokens, where everybody has so many."""
+    return range(number * each, (number + 1) * each)
+
+
 def password(number: int) -> str:
     return f"correct horse {number:07d}"
 
