@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from otp_core.model import StoreUnavailable
 from otp_core.store.client_use import Asked
+from otp_core.store.retry import aside
 from otp_core.tally import VerdictKey
 from radius_server.counters import Counters
 
@@ -27,18 +28,21 @@ class ClientWatch:
         self._counters, self._verdicts, self._write = counters, verdicts, write
         self._before = self._counts()
 
-    def look(self) -> None:
-        """Write what is new. What cannot be written now is written the next time."""
-        counts, strangers = self._counts(), self._counters.strangers
+    async def look(self) -> None:
+        """Write what is new. What cannot be written now is written the next time. One look at a time."""
+        counts, strangers = self._counts(), self._counters.strangers.copy()
         new = [*self._new(counts)]
         if not new and not strangers:
             return
         try:
-            self._write(new, strangers)
+            await aside(lambda: self._write(new, strangers))
         except StoreUnavailable:
             return
         self._before = counts
-        strangers.clear()
+        self._counters.strangers.subtract(strangers)
+        for one in strangers:
+            if not self._counters.strangers[one]:
+                del self._counters.strangers[one]
 
     def _new(self, counts: Counter[_Key]) -> Iterator[Asked]:
         by_client: dict[str, dict[str, int]] = {}

@@ -52,6 +52,7 @@ class RadiusDoor:
         self._report: asyncio.TimerHandle | None = None
         self._drops: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._watch: ClientWatch | None = None
 
     def problems(self) -> Sequence[Problem]:
@@ -162,8 +163,10 @@ class RadiusDoor:
 
     def _look_again(self) -> None:
         assert self._watch is not None
-        self._watch.look()
-        self._look = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look_again)
+        loop = asyncio.get_running_loop()
+        if self._looking is None or self._looking.done():
+            self._looking = loop.create_task(self._watch.look())
+        self._look = loop.call_later(WATCH_SECONDS, self._look_again)
 
     def _listen(self) -> None:
         try:
@@ -203,8 +206,10 @@ class RadiusDoor:
         if self._server is not None:
             self._server.counters.report_drops()
             self._report_risk()
+            if self._looking is not None:
+                await self._looking
             if self._watch is not None:
-                self._watch.look()
+                await self._watch.look()
             unanswered = self._server.in_flight + self._server.delayed
             _log.info("closed", door="radius", unanswered=unanswered, counts=self._server.counters.named())
 

@@ -11,7 +11,7 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import structlog
 from otp_core import logs
 from otp_core.doors import Door
 from otp_core.first_factor.failures import FailureTable
-from otp_core.model import BackendSilent
+from otp_core.model import BackendSilent, StoreUnavailable
 from otp_core.settings import ConfigProblems, Loaded, Problem
 from otp_core.store.engines import one_process_only, store_file
 from otp_core.store.lookup_task import LookupTask
@@ -41,7 +41,7 @@ from sekisho.sealing_process import run_sealer, seal_beside
 from sekisho.settings import Settings, load
 from sekisho.shadow import ShadowWriter
 from sekisho.store_watch import STORE_STOPPED, end_with_store, put_store_right
-from sekisho.supervisor import SIGNALS, Role, supervise
+from sekisho.supervisor import SIGNALS, WAITS, Role, supervise
 from sekisho.syslog_process import NAME as SYSLOG
 from sekisho.syslog_process import run_syslog
 from sekisho.wiring import open_application, open_failures
@@ -122,6 +122,8 @@ def _run(
         roles.append(Role(SYSLOG, lambda life, _: run_syslog(settings, life), essential=False))
     if settings.webhooks:
         roles.append(Role("webhooks", lambda life, _: _run_webhooks(settings, life), essential=False))
+    if file is None:
+        roles = [role._replace(work=_waiting(role)) for role in roles]
     beats = heartbeats(len(roles) + 1)
     if (role := metrics_role(settings, roles, given, beats)) is not None:
         roles.append(role)
@@ -131,6 +133,19 @@ def _run(
     if code == 0:
         take_out(settings, node)
     return code
+
+
+def _waiting(role: Role) -> Callable[[Heartbeat, bool], int]:
+    """The work of a role, for a store that another machine has: while it is away, the process is tried again."""
+
+    def work(life: Heartbeat, reload_first: bool) -> int:
+        try:
+            return role.work(life, reload_first)
+        except StoreUnavailable as cause:
+            _log.error("a process waits for the store", role=role.name, cause=str(cause))
+            return WAITS
+
+    return work
 
 
 def _was_ended(store: Path | None, pid: int) -> bool:

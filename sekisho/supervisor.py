@@ -34,6 +34,9 @@ _HEARD = (*SIGNALS, signal.SIGCHLD)
 RESTART_SECONDS = 1.0
 ALL_END = 5
 """The exit code of a process after which none may go on: all of them end, and the server with that code."""
+WAITS = 6
+"""The exit code of a process that could not begin because something was away that comes back by itself: it is tried
+again until it can, and that is no reason to give up. Not before all have begun once: then it is a wrong setting."""
 GIVE_UP_AFTER, GIVE_UP_SECONDS = 5, 60.0
 """Give up when GIVE_UP_AFTER processes of one name more than there are of them have ended within GIVE_UP_SECONDS."""
 PAUSE_SECONDS = 30.0
@@ -172,11 +175,15 @@ class _Supervisor:
 
     def _ended(self, child: _Child, status: int, now: float) -> None:
         role, pid, child.pid = child.role, child.pid, 0
-        if os.waitstatus_to_exitcode(status) == ALL_END and self._exit_code != ALL_END:
+        code = os.waitstatus_to_exitcode(status)
+        if code == ALL_END and self._exit_code != ALL_END:
             self._exit_code = ALL_END
             self._pass_on(signal.SIGTERM)
         if self._stopping or child.killed or self._was_ended(pid):
             child.due = now
+            return
+        if code == WAITS and self._serving:
+            child.due = now + RESTART_SECONDS
             return
         child.failed = True
         deaths = self._deaths[role.name]

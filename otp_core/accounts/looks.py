@@ -19,6 +19,7 @@ import structlog
 from otp_core.accounts.principal import Principal
 from otp_core.audit import Event
 from otp_core.model import StoreBusy, StoreUnavailable
+from otp_core.store.retry import aside
 from otp_core.store.store import Store
 
 _log = structlog.get_logger("looks")
@@ -102,7 +103,7 @@ class Looks:
         while True:
             await asyncio.sleep(WRITE_SECONDS)
             try:
-                self.write()
+                await aside(self.write)
             except StoreBusy:
                 continue
             except StoreUnavailable as cause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -109,10 +110,27 @@ def test_what_could_not_be_written_is_written_the_next_time() -> None:
     counters.verified("vpn", protected=False)
     counters.dropped(NO_CLIENT, source="192.0.2.7")
     verdicts["radius", "vpn", "accepted", "x"] = 7
-    watch.look()
+    asyncio.run(watch.look())
     broken = False
-    watch.look()
-    watch.look()
+    asyncio.run(watch.look())
+    asyncio.run(watch.look())
     assert told == [
         ([Asked("vpn", requests=2, unprotected=1, accepted=2)], {("192.0.2.7", "unknown-client"): 1}),
     ]
+
+
+def test_what_comes_while_it_is_written_is_written_the_next_time() -> None:
+    counters, told = Counters(lambda: 0.0), list[dict[tuple[str, str], int]]()
+
+    def write(_: Sequence[Asked], strangers: Mapping[tuple[str, str], int]) -> None:
+        told.append(dict(strangers))
+        if len(told) == 1:
+            counters.dropped(NO_CLIENT, source="192.0.2.7")
+            counters.dropped(NO_CLIENT, source="192.0.2.8")
+
+    watch = ClientWatch(counters, {}, write)
+    counters.dropped(NO_CLIENT, source="192.0.2.7")
+    for _ in range(3):
+        asyncio.run(watch.look())
+    first, second = ("192.0.2.7", "unknown-client"), ("192.0.2.8", "unknown-client")
+    assert told == [{first: 1}, {first: 1, second: 1}]

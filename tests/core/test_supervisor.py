@@ -21,6 +21,7 @@ from tests.sekisho import Sekisho, client_table, mounted
 PROGRAM = """
 import fcntl, os, signal, sys, time
 from otp_core import logs
+from sekisho import supervisor
 from sekisho.notify import Notifier
 from sekisho.supervisor import SIGNALS, Role, supervise
 
@@ -52,8 +53,17 @@ def locked(heartbeat, reload_first):
 def ends(heartbeat, reload_first):
     return 3
 
+def waits(heartbeat, reload_first):
+    if os.path.exists(folder + "/begun"):
+        return supervisor.WAITS
+    heartbeat.is_ready()
+    while not os.path.exists(folder + "/begun"):
+        time.sleep(0.02)
+    return 3
+
+supervisor.RESTART_SECONDS = float(os.environ.get("RESTART_SECONDS", supervisor.RESTART_SECONDS))
 logs.configure("info", "text")
-kinds = {"well": well, "blocked": blocked, "lazy": lazy, "locked": locked, "ends": ends}
+kinds = {"well": well, "blocked": blocked, "lazy": lazy, "locked": locked, "ends": ends, "waits": waits}
 roles = [Role(name.rstrip("?"), kinds[name.rstrip("?")], not name.endswith("?")) for name in sys.argv[3:]]
 signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 sys.exit(supervise(roles, Notifier(os.environ), stands_still=float(sys.argv[2])))
@@ -150,6 +160,23 @@ def test_who_the_others_can_do_without_does_not_end_them(start: Start) -> None:
     assert "serving" in log
     family.process.send_signal(signal.SIGTERM)
     assert family.process.wait(30) == 0
+
+
+def test_what_waits_for_something_that_is_away_is_tried_until_it_can(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has begun once, so its settings are right; a database may be away for minutes."""
+    monkeypatch.setenv("RESTART_SECONDS", "0.02")
+    family = start("well", "waits")
+    family.wait_for("serving")
+    (tmp_path / "begun").touch()
+    pids, end = set[int](), time.monotonic() + 60
+    while len(pids) < 12:
+        assert time.monotonic() < end and family.process.poll() is None, family.log.read_text()
+        pids |= set(family.children())
+    family.process.send_signal(signal.SIGTERM)
+    assert family.process.wait(30) == 0
+    assert family.log.read_text().count("a worker ended") == 1
 
 
 def test_an_essential_one_that_keeps_ending_ends_the_server_with_a_failure(start: Start) -> None:
