@@ -114,6 +114,14 @@ NOTICED = frozenset(
 """Events that customers are notified of by e-mail, if notices are on."""
 
 
+class NodeName:
+    """What the rows that a process writes say of which node they are from; None: nothing. It may change while the
+    process runs."""
+
+    def __init__(self, value: str | None = None) -> None:
+        self.value = value
+
+
 TAG_BITS = 10
 """Low bits of an id, which differ between processes that make one in the same microsecond."""
 

@@ -166,6 +166,7 @@ def audit_row(line: AuditLine) -> Shape:
         "token": line.token,
         "source": line.source,
         "reason": line.reason,
+        "node": line.node,
     }
 
 

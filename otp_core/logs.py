@@ -25,6 +25,17 @@ DROPPED = "log lines were dropped: nobody read them fast enough"
 _queue: LineQueue | None = None
 
 
+class _Node:
+    """What every line of this process says of where it is from; empty: nothing."""
+
+    name = ""
+
+
+def name_node(name: str) -> None:
+    """Have every line from now on say which node it is from; processes that are forked later take it over."""
+    _Node.name = name
+
+
 def configure(level: str, format_: str) -> None:
     """Set the log up, once at the start of the process; processes that are forked later take it over. ``level``: debug,
     info, warning, error; ``format_``: text, json."""
@@ -40,6 +51,7 @@ def configure(level: str, format_: str) -> None:
     _queue = queue = LineQueue(_writer(sys.stderr), _say_dropped)
     structlog.configure(
         processors=[
+            _with_node,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             # Without local variables, because they may hold passwords.
@@ -52,6 +64,12 @@ def configure(level: str, format_: str) -> None:
         logger_factory=lambda *_: _QueueLogger(queue),
         cache_logger_on_first_use=True,
     )
+
+
+def _with_node(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if _Node.name:
+        event["node"] = _Node.name
+    return event
 
 
 class _Quoted:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import NamedTuple
 
+from otp_core import logs
 from otp_core.clock import ClockWrong, GuardedClock
 from otp_core.model import StoreProblem, StoreUnavailable
 from otp_core.nodes.board import NodeBoard
@@ -13,7 +14,7 @@ from otp_core.nodes.keeper import NodeKeeper, NodeTeller
 from otp_core.nodes.registration import Registration, join, leave
 from otp_core.sealing import KeyProblem
 from sekisho.settings import Settings
-from sekisho.wiring import Application, open_store
+from sekisho.wiring import Application, call_node, open_store
 
 
 class Node(NamedTuple):
@@ -24,11 +25,16 @@ class Node(NamedTuple):
 
     def keeper(self, application: Application, place: int) -> NodeKeeper:
         """For the process in this place; the first one tells the store."""
-        tally, clock, teller = application.services.tally, application.clock, None
+        store, clock, teller = application.services.store, application.clock, None
+        verdicts = application.services.tally.verdicts
         if place == 0:
-            store = application.services.store
             teller = NodeTeller(store, self.board, self.entered, believed=lambda: _believed(clock))
-        keeper = NodeKeeper(self.board, place, lambda: _accepted(tally.verdicts), clock, teller)
+
+        def named(name: str) -> None:
+            store.node.value = name
+            logs.name_node(name)
+
+        keeper = NodeKeeper(self.board, place, lambda: _accepted(verdicts), clock, teller, named)
         keeper.look()
         return keeper
 
@@ -42,6 +48,9 @@ def enter(settings: Settings, processes: int) -> Node:
         NodeTeller(store, board, entered).beat()  # before the first login: a clock that is wrong answers none
     finally:
         store.engine.dispose()  # nothing of it is to be shared by the processes
+    name = board.read().name
+    call_node(name)
+    logs.name_node(name)
     return Node(entered, board)
 
 

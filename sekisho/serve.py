@@ -81,6 +81,7 @@ def run(configuration: Configuration, *, trust_clock: bool = False, doors: Colle
     try:
         loaded = configuration.read()
         logs.configure(loaded.settings.log.level, loaded.settings.log.format)
+        logs.name_node(loaded.settings.node.called)
         with logs.everything():
             return _run(configuration, loaded, doors, trust_clock=trust_clock)
     finally:
@@ -125,7 +126,7 @@ def _run(
     if file is None:
         roles = [role._replace(work=_waiting(role)) for role in roles]
     beats = heartbeats(len(roles) + 1)
-    if (role := metrics_role(settings, roles, given, beats)) is not None:
+    if (role := metrics_role(settings, roles, given, beats, lambda: node.board.read().name)) is not None:
         roles.append(role)
     was_ended = partial(_was_ended, file)
     leave_start_out_of_collections()  # before the fork too: a collection in each process would copy all of it

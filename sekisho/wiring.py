@@ -67,6 +67,17 @@ COMMAND_BUSY_SECONDS = 10.0
 """Seconds for which a command waits for the write lock."""
 
 
+class _Entered:
+    """What this process and those that are forked from it call their node; empty: it serves nobody."""
+
+    name = ""
+
+
+def call_node(name: str) -> None:
+    """The name under which this server is entered in the store, for the audit rows of all its processes."""
+    _Entered.name = name
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """Everything that one server process is made of. The doors get its ``services``."""
@@ -111,6 +122,7 @@ def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS
         relieved=relieved,
         place=(machine(), settings.node.called),
     )
+    store.node.value = _Entered.name or settings.node.called
     _guarded(store)  # whoever writes audit rows does so by the best known time
     return store
 

@@ -248,6 +248,7 @@ class AuditRow(Model):
     token: str | None
     source: str
     reason: str
+    node: str | None = Field(description="The server that wrote it; null: an earlier version.")
 
 
 class CustomersPage(Model):

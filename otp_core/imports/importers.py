@@ -280,7 +280,7 @@ class CustomerImporter:
         if len(token_ids) < 2:
             return False
         with self._store.read() as connection:
-            work = Work(connection, self._store.ids)
+            work = Work(connection, self._store.ids, node=self._store.node)
             found = [work.token(token_id) for token_id in token_ids]
         unseal = self._store.sealer.unseal
         seeds = [unseal(one.seed, one.token_id) for one in found if one is not None and one.seed is not None]

@@ -107,7 +107,7 @@ class NodeTeller:
 class NodeKeeper:
     """One in each process that answers logins. ``place``: where it counts on the board; ``logins``: how many it has
     accepted; ``clock``: its clock, which is told what others say of it; ``teller``: in the process that shows the
-    node's life, None elsewhere. Belongs to its event loop."""
+    node's life, None elsewhere; ``named``: told the node's name. Belongs to its event loop."""
 
     def __init__(
         self,
@@ -116,8 +116,10 @@ class NodeKeeper:
         logins: Callable[[], int],
         clock: GuardedClock,
         teller: NodeTeller | None,
+        named: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._board, self._place, self._logins, self._clock, self._teller = board, place, logins, clock, teller
+        self._named = named
         self._before = board.counted(place)
         self._due, self._complained = float("-inf"), False
 
@@ -131,9 +133,10 @@ class NodeKeeper:
             await asyncio.sleep(LOOK_SECONDS)
 
     def look(self) -> None:
-        """Tell what was counted, and hear what is said of the clock."""
+        """Tell what was counted; hear the name, and what is said of the clock."""
         self._board.count(self._place, self._before + self._logins())
         told = self._board.read()
+        self._named(told.name)
         self._clock.others_say(told.silent, told.short)
 
     def _beat(self, teller: NodeTeller) -> None:

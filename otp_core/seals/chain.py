@@ -13,7 +13,7 @@ from otp_core.seals.copies import CopiedSeal
 from otp_core.seals.findings import MOST_KEPT, Finding, Kind, differences, name_of, time_at, time_of, with_moves
 from otp_core.seals.rows import stretch_of
 from otp_core.seals.seal import Seal, hash_of, is_signed, read_seal
-from otp_core.store.trail import Piece, RawRow, SealRow, lines_of
+from otp_core.store.trail import Piece, RawRow, SealRow, lines_of, without_node
 
 _EXPLAINING = (Event.STORE_RESTORED, Event.LOST_TIME_VOIDED)
 _EXPLAINING_OCTETS = tuple(event.value.encode() for event in _EXPLAINING)
@@ -80,7 +80,7 @@ class Verification:
         self._last_row: SealRow | None = None
         self._begun = 0
         self._restored: RawRow | None = None
-        self._seals = self._rows = self._waiting = 0
+        self._seals = self._rows = self._waiting = self._nodes_unsealed = 0
         self._loose: tuple[RawRow, int] | None = None
         self._newest_row = 0
         self._late: list[_Late] = []
@@ -185,6 +185,11 @@ class Verification:
 
     def _check_rows(self, seal: Seal, row: SealRow, rows: list[RawRow]) -> None:
         stretch = stretch_of(lines_of(rows))
+        if stretch.digest != seal.digest and any(one[7] is not None for one in rows):
+            earlier = stretch_of(lines_of([without_node(one) for one in rows]))
+            if earlier.digest == seal.digest:  # a node of an earlier version sealed what others had written
+                stretch = earlier
+                self._nodes_unsealed += len(rows)
         if stretch.digest != seal.digest or len(rows) != seal.rows:
             known = hash_of(row.marks) == seal.marks
             found = differences(seal, row.marks, rows) if known else []
@@ -248,6 +253,11 @@ class Verification:
             self._look_at_waiting(self._loose[0])
         self._check_end()
         self._tell_late()
+        if self._nodes_unsealed:
+            self._notice(
+                f"{self._nodes_unsealed:,} rows were sealed by a version that did not know of nodes: which node wrote "
+                "them is not sealed"
+            )
         if self._seals and not self._is_trusted():
             self._chain("no seal was made with the key that is trusted: is it the public key of this trail?")
         found = with_moves(self._found)

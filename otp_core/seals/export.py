@@ -22,7 +22,9 @@ _MOST_OF_A_LINE = 8_000_000
 _MOST_ROWS = 100_000
 """Of one piece; a file that goes on behind it is none of ours."""
 
-_ROW = ("id", "time", *AuditLine._fields[1:])
+_ROW = {"id", "time", *AuditLine._fields[1:]}
+_NODE = "node"
+"""Left out where no node is named, so that such a row is written as earlier versions have."""
 
 
 class ExportProblem(Exception):
@@ -40,7 +42,7 @@ def export_lines(pieces: Iterable[Piece], now_ms: int) -> Iterator[str]:
             seals += 1
             yield _line({"seal": _seal_shape(piece.seal)})
         for row in piece.rows:
-            yield _line(audit_row(AuditLine(row[0], *(_text(value) for value in row[1:]))))
+            yield _line(_row_shape(row))
         rows += len(piece.rows)
     yield _line({"end": {"seals": seals, "rows": rows}})
 
@@ -83,6 +85,11 @@ def _pieces(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Piece]:
         piece.rows.append(_read_row(found, number))
         rows += 1
     raise ExportProblem("the file ends before its end: it was cut off")
+
+
+def _row_shape(row: RawRow) -> dict[str, object]:
+    shape = audit_row(AuditLine(row[0], *(_text(value) for value in row[1:])))
+    return shape if shape[_NODE] is not None else {name: value for name, value in shape.items() if name != _NODE}
 
 
 def _line(shape: object) -> str:
@@ -148,12 +155,12 @@ def _read_seal(shape: Any, number: int) -> SealRow:
 
 
 def _read_row(shape: dict[str, Any], number: int) -> RawRow:
-    if set(shape) != set(_ROW) or type(shape["id"]) is not int or not -(2**63) <= shape["id"] < 2**63:
+    if shape.keys() | {_NODE} != _ROW or type(shape["id"]) is not int or not -(2**63) <= shape["id"] < 2**63:
         raise ExportProblem(f"line {number}: is no row as `sekisho audit export` writes it")
     if not _is_time_of(shape["time"], shape["id"]):
         raise ExportProblem(f"line {number}: row {shape['id']} has another time than its id says: it was changed")
     try:
-        return (shape["id"], *(_octets(shape[name]) for name in AuditLine._fields[1:]))
+        return (shape["id"], *(_octets(shape.get(name)) for name in AuditLine._fields[1:]))
     except UnicodeEncodeError:
         raise ExportProblem(f"line {number}: row {shape['id']} holds what is no text: it was changed") from None
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Engine
 
+from otp_core.audit import NodeName
 from otp_core.checks import CheckResult
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import AuditRow, LoginRecord, OpenChallenge
@@ -215,9 +216,9 @@ class Database(Protocol):
     def sealed_until(self, connection: Connection) -> int:
         """No audit row may be added at or below this id, by the transaction of ``write`` that asks."""
 
-    def login_batch(self, *, notices: bool, note: Callable[[Sequence[AuditRow]], None]) -> LoginBatch:
+    def login_batch(self, *, notices: bool, note: Callable[[Sequence[AuditRow]], None], node: NodeName) -> LoginBatch:
         """For the login batches of one process. ``notices``: locks are told to customers by e-mail. ``note``: told the
-        audit rows of the locks of a batch that is durable, before anybody is told."""
+        audit rows of the locks of a batch that is durable, before anybody is told. ``node``: for its audit rows."""
 
     def login_reader(self) -> LoginReader:
         """For what is asked between them."""

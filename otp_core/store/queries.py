@@ -84,7 +84,8 @@ class TokenElsewhere(NamedTuple):
 
 
 class AuditLine(NamedTuple):
-    """A row of the audit trail. ``id`` tells the time (audit.ms_of)."""
+    """A row of the audit trail. ``id`` tells the time (audit.ms_of); ``node``: which one wrote it, None for an earlier
+    version."""
 
     id: int
     event: str
@@ -93,6 +94,7 @@ class AuditLine(NamedTuple):
     token: str | None
     source: str
     reason: str
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

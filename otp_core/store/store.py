@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Connection, Engine
 
-from otp_core.audit import Ids
+from otp_core.audit import Ids, NodeName
 from otp_core.model import AuditRow, StoreProblem, StoreStopped, StoreUnavailable
 from otp_core.sealing import KeyProblem, Sealer, create_master_key, read_master_key
 from otp_core.store import search_terms
@@ -61,6 +61,8 @@ class Store:
         self.sealer = Sealer(read_master_key(master_key_file))
         self.ids = ids
         self._notices = notices
+        self.node = NodeName()
+        """For the audit rows that are written from now on."""
         self.database: Database = open_database(url, busy_seconds=busy_seconds, relieved=relieved)
         self.engine: Engine = self.database.engine
         self.time: TimeRecord = OneClock()
@@ -113,6 +115,7 @@ class Store:
                 notices=self._notices,
                 recorded=recorded,
                 sealed_until=self.database.sealed_until,
+                node=self.node,
             )
         self._note(recorded)
 
@@ -135,7 +138,7 @@ class Store:
 
     def login_batch(self) -> LoginBatch:
         """For the login batches of this process."""
-        return self.database.login_batch(notices=self._notices, note=self._note)
+        return self.database.login_batch(notices=self._notices, note=self._note, node=self.node)
 
     def login_reader(self) -> LoginReader:
         """For what is asked between them."""

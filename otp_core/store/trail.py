@@ -1,8 +1,8 @@
 """What the sealed audit trail is made of, as a store keeps it: rows and their lines as octets, and seals. Pure.
 
-A row's line is its six values behind the id, with U+001F between them, as UTF-8. In a value a backslash is written
-``\\\\``, U+001F ``\\s``, U+001E ``\\e`` and U+0000 ``\\0``; no value (NULL) is one octet 0. So two different rows never
-have one line, and no line holds what an engine may put between lines (U+001E).
+A row's line is its values behind the id, with U+001F between them, as UTF-8: six, and a seventh where a node is named.
+In a value a backslash is written ``\\\\``, U+001F ``\\s``, U+001E ``\\e`` and U+0000 ``\\0``; no value (NULL) is one
+octet 0. So two different rows never have one line, and no line holds what an engine may put between lines (U+001E).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def lines_of(rows: Sequence[RawRow]) -> Lines:
 
 def line_of(row: RawRow) -> bytes:
     """A row's line."""
-    _, event, actor, customer, token, source, reason = row
+    _, event, actor, customer, token, source, reason, node = row
     try:  # as nearly every row is: nothing in it has to be written in another way
         line: bytes = _SEPARATOR.join(
             (
@@ -66,21 +66,28 @@ def line_of(row: RawRow) -> bytes:
                 _NOTHING if token is None else token,
                 source,
                 reason,
+                *(() if node is None else (node,)),
             )
         )
     except TypeError:
         return _written(row)
-    plain = _BACKSLASH not in line and _BETWEEN not in line and line.count(_SEPARATOR) == 5
+    plain = _BACKSLASH not in line and _BETWEEN not in line and line.count(_SEPARATOR) == 5 + (node is not None)
     return line if plain and line.count(_NOTHING) == (customer is None) + (token is None) else _written(row)
 
 
-def are_plain(joined: bytes, rows: int, nothings: int) -> bool:
-    """Whether lines that were joined with U+001E, and their values with U+001F, are lines as they stand. ``rows`` and
-    ``nothings``: how many of them there are, and how many of their values are none."""
+def without_node(row: RawRow) -> RawRow:
+    """The row as versions have sealed it that knew of no nodes."""
+    return (*row[:7], None)
+
+
+def are_plain(joined: bytes, rows: int, nothings: int, named: int) -> bool:
+    """Whether lines that were joined with U+001E, and their values with U+001F, are lines as they stand. ``rows``,
+    ``nothings`` and ``named``: how many of them there are, how many customers and tokens are none, and how many nodes
+    are named."""
     return (
         _BACKSLASH not in joined
         and joined.count(_BETWEEN) == rows - 1
-        and joined.count(_SEPARATOR) == 5 * rows
+        and joined.count(_SEPARATOR) == 5 * rows + named
         and joined.count(_NOTHING) == nothings
     )
 
@@ -91,7 +98,7 @@ def split(joined: bytes) -> list[bytes]:
 
 
 def _written(row: RawRow) -> bytes:
-    return _SEPARATOR.join([_value(value) for value in row[1:]])
+    return _SEPARATOR.join([_value(value) for value in (row[1:7] if row[7] is None else row[1:])])
 
 
 def _value(value: object) -> bytes:

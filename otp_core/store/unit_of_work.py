@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, case, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from otp_core.audit import Event, Ids, id_at, ms_of
+from otp_core.audit import Event, Ids, NodeName, id_at, ms_of
 from otp_core.model import NEVER, AuditRow, Conflict, LoginRecord, OtpUse, TokenSpec, TokenState
 from otp_core.store import outbox
 from otp_core.store.bindings import BindingStatements
@@ -116,7 +116,7 @@ class NewToken:
 
 class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
     """An open transaction. Made by ``Store.work``. ``notices``: changes are told to customers by e-mail.
-    ``sealed_until``: see ``store.engine.Database``."""
+    ``sealed_until``: see ``store.engine.Database``; ``node``: for its audit rows."""
 
     def __init__(
         self,
@@ -126,11 +126,12 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
         notices: bool = False,
         recorded: list[AuditRow] | None = None,
         sealed_until: Callable[[Connection], int] = sealed_until,
+        node: NodeName | None = None,
     ) -> None:
         self._connection = connection
         self._ids = ids
         self._notices = notices
-        self._sealed_until = sealed_until
+        self._sealed_until, self._node = sealed_until, node or NodeName()
         self.recorded: list[AuditRow] = [] if recorded is None else recorded
         """The audit rows of this transaction."""
         self._above_seals = False
@@ -435,7 +436,7 @@ class Work(SessionStatements, BindingStatements, IssuanceKeyStatements):
     def audit_all(self, rows: Sequence[AuditRow]) -> None:
         """Write audit rows."""
         self.recorded += rows
-        self._connection.execute(insert(audit), [row._asdict() for row in rows])
+        self._connection.execute(insert(audit), [{**row._asdict(), "node": self._node.value} for row in rows])
 
     def notify(self, row: AuditRow) -> None:
         """Put a notice of what this row records into the outbox; nothing where notices are off."""

@@ -41,7 +41,7 @@ _FIRST_YEAR, _LAST_YEAR = 1971, 2199
 
 _AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_HEADINGS = ("id", "time", "event", "actor", "customer", "token", "source", "reason")
+_HEADINGS = ("id", "time", "event", "actor", "customer", "token", "source", "reason", "node")
 _IDS = ("id", "customer", "token")
 
 

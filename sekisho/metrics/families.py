@@ -43,6 +43,7 @@ SEALS, SEAL_FAILURES = "sekisho_seals_total", "sekisho_seal_failures_total"
 UNSEALED = "sekisho_audit_unsealed_seconds"
 BEHIND_ROWS, BEHIND_SECONDS = "sekisho_outwards_rows_behind", "sekisho_outwards_seconds_behind"
 OUTWARDS_FAILING, OUTWARDS_GIVEN_UP = "sekisho_outwards_failing_seconds", "sekisho_outwards_given_up_total"
+NODE, CLOCK_OFFSET, NODES = "sekisho_node_info", "sekisho_node_clock_offset_seconds", "sekisho_nodes"
 UP, RESTARTS, BUILD = "sekisho_processes_up", "sekisho_process_restarts_total", "sekisho_build_info"
 READABLE, STORE, LOG = "sekisho_store_readable", "sekisho_store_bytes", "sekisho_store_log_bytes"
 CHALLENGES, SESSIONS, LOCKED = "sekisho_challenges_open", "sekisho_sessions_open", "sekisho_customers_locked"
@@ -58,6 +59,9 @@ _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 
 FAMILIES = (
     Family(BUILD, _G, ("version", "sqlite"), "Always 1; the version of Sekisho and of SQLite."),
+    Family(NODE, _G, ("node",), "Always 1; what this server is called among those of its store."),
+    Family(CLOCK_OFFSET, _G, (), "How far this node's clock is ahead of the database's (PostgreSQL)."),
+    Family(NODES, _G, ("state",), "Nodes of the store, by state; those that are gone, for a week."),
     Family(UP, _G, ("process",), "Processes of this name that serve and show life."),
     Family(RESTARTS, _C, ("process",), "Processes of this name that took another one's place."),
     Family(LOGINS, _C, ("door", "client", "verdict", "reason"), "Verdicts of all doors."),

@@ -6,7 +6,7 @@ Without a section [metrics] there is neither, and what serves pages is not impor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sekisho.checkpointer import NAME as CHECKPOINTS
@@ -40,9 +40,14 @@ def places(settings: Settings, processes: int) -> list[Place | None]:
 
 
 def metrics_role(
-    settings: Settings, roles: Sequence[Role], given: Sequence[Place | None], beats: Sequence[Heartbeat]
+    settings: Settings,
+    roles: Sequence[Role],
+    given: Sequence[Place | None],
+    beats: Sequence[Heartbeat],
+    node: Callable[[], str],
 ) -> Role | None:
-    """The role of the process that serves the figures of these roles; one of ``beats`` is its own, the last."""
+    """The role of the process that serves the figures of these roles; one of ``beats`` is its own, the last. ``node``:
+    what this server is called now."""
     first = next((place for place in given if place is not None), None)
     if first is None:
         return None
@@ -55,15 +60,17 @@ def metrics_role(
     ]
 
     def work(heartbeat: Heartbeat, _: bool) -> int:
-        return asyncio.run(_serve(settings, first.board, watched, heartbeat))
+        return asyncio.run(_serve(settings, first.board, watched, heartbeat, node))
 
     return Role(NAME, work, essential=False)
 
 
-async def _serve(settings: Settings, board: Board, watched: Sequence[Watched], heartbeat: Heartbeat) -> int:
+async def _serve(
+    settings: Settings, board: Board, watched: Sequence[Watched], heartbeat: Heartbeat, node: Callable[[], str]
+) -> int:
     from sekisho.metrics.server import MetricsServer
 
-    return await MetricsServer(settings, board, watched, heartbeat).serve()
+    return await MetricsServer(settings, board, watched, heartbeat, node).serve()
 
 
 class _TaskCounts:

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -74,9 +74,16 @@ def try_to_bind(section: MetricsSettings) -> None:
 
 
 class MetricsServer:
-    """``watched``: all processes but this one. ``heartbeat``: its own."""
+    """``watched``: all processes but this one. ``heartbeat``: its own. ``node``: what this server is called now."""
 
-    def __init__(self, settings: Settings, board: Board, watched: Sequence[Watched], heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        board: Board,
+        watched: Sequence[Watched],
+        heartbeat: Heartbeat,
+        node: Callable[[], str],
+    ) -> None:
         assert settings.metrics is not None
         self._listen, self._board, self._watched, self._heartbeat = settings.metrics.listen, board, watched, heartbeat
         self._look = StoreLook(
@@ -84,7 +91,9 @@ class MetricsServer:
             store_file(settings.store.address),
             sealed=settings.audit is not None,
             outlets_of=lambda store: outlets(settings, store),
+            node=node,
         )
+        self._node = node
         self._certificates = CertificateLook(settings.certificates)
         self._lock = asyncio.Lock()
         self._asked_at, self._reasons, self._remarks = float("-inf"), list[str](), list[str]()
@@ -147,6 +156,7 @@ class MetricsServer:
         now = time.monotonic()
         gauges.update(self._certificates.figures())
         gauges[f.BUILD, version("sekisho"), driver.NAME] = 1.0
+        gauges[f.NODE, self._node()] = 1.0
         gauges[f.SYNCHRONISED,] = float(KernelClock().synchronised())
         for one in self._watched:
             up, restarts = (f.UP, one.name), (f.RESTARTS, one.name)

@@ -16,9 +16,11 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from otp_core.model import StoreProblem, StoreUnavailable
+from otp_core.nodes.state import NodeState, state_of
 from otp_core.outwards.condition import lag_of
 from otp_core.sealing import KeyProblem
 from otp_core.store.backup import last_backup
+from otp_core.store.nodes import nodes
 from otp_core.store.outbox import numbers
 from otp_core.store.queries import unsealed_seconds
 from otp_core.store.schema import challenge, customer, session
@@ -42,7 +44,8 @@ _UNREADABLE: dict[Key, float] = {(f.READABLE,): 0.0}
 
 class StoreLook:
     """``open_``: opens the store; raises StoreProblem, KeyProblem, StoreUnavailable. ``file``: its file, if it is
-    one. ``sealed``: its audit trail is to be sealed. ``outlets_of``: whom the trail is sent to."""
+    one. ``sealed``: its audit trail is to be sealed. ``outlets_of``: whom the trail is sent to. ``node``: what this
+    server is called now."""
 
     def __init__(
         self,
@@ -52,7 +55,9 @@ class StoreLook:
         *,
         sealed: bool = False,
         outlets_of: Callable[[Store], Sequence[Outlet]] = lambda store: (),
+        node: Callable[[], str] = lambda: "",
     ) -> None:
+        self._node = node
         self._outlets_of = outlets_of
         self._open, self._file, self._clock, self._sealed = open_, file, clock, sealed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store look")
@@ -82,6 +87,7 @@ class StoreLook:
                 self._store = self._open()
             with self._store.read() as connection:
                 found = {**self._sizes(), **_open_and_waiting(connection), (f.READABLE,): 1.0}
+                found |= _nodes(connection, self._store.database.time_ms(connection), self._node())
                 if self._sealed:
                     found[f.UNSEALED,] = unsealed_seconds(connection, time.time())
                 for outlet in self._outlets_of(self._store):
@@ -117,6 +123,16 @@ def _open_and_waiting(connection: Connection) -> dict[Key, float]:
         (f.GIVEN_UP,): failed,
         (f.BACKUP,): max(0.0, time.time() - backup.at_ms / 1000) if backup else math.inf,
     }
+
+
+def _nodes(connection: Connection, now: int, own: str) -> dict[Key, float]:
+    """``own``: the name of this one. No process is looked for: that is the machine's own to know."""
+    found: dict[Key, float] = {(f.NODES, state): 0.0 for state in NodeState if state is not NodeState.ENDED}
+    for line in nodes(connection):
+        found[f.NODES, state_of(line, now, lambda _: False)] += 1
+        if line.name == own and line.clock_offset is not None:
+            found[f.CLOCK_OFFSET,] = line.clock_offset / 1000
+    return found
 
 
 def _outwards(connection: Connection, outlet: Outlet) -> dict[Key, float]:

@@ -119,10 +119,10 @@ def test_a_session() -> None:
 
 
 def test_an_audit_row() -> None:
-    line = AuditLine(KEY, "otp.enrolled", "staff", "c1", None, "cli", "ticket 7")
+    line = AuditLine(KEY, "otp.enrolled", "staff", "c1", None, "cli", "ticket 7", "web1")
     assert json.dumps(json_shapes.audit_row(line)) == (
         f'{{"id": {KEY}, "time": "{TOLD}", "event": "otp.enrolled", "actor": "staff", "customer": "c1", "token": null, '
-        '"source": "cli", "reason": "ticket 7"}'
+        '"source": "cli", "reason": "ticket 7", "node": "web1"}'
     )
 
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, update
 
+from otp_core.audit import NodeName
 from otp_core.login.requests import Decision, Facts, StepUpdate
 from otp_core.model import (
     Accept,
@@ -68,7 +69,7 @@ def test_a_batch_writes_what_was_decided_and_nothing_else(tmp_path: Path) -> Non
     assert bank.rows()["challenge"] == [
         (verdicts[2].state, other.customer_key, "gateway", now + 120_000, 3, 77, None, None)
     ]
-    assert [row[1:] for row in bank.audit(actor="gateway")] == [
+    assert [row[1:7] for row in bank.audit(actor="gateway")] == [
         ("login.accepted", "gateway", "taro", "VSMT00000001", "192.0.2.1", "right code"),
         ("login.rejected", "gateway", "jiro", "VSMT00000002", "192.0.2.1", "wrong code"),
         ("login.challenged", "gateway", "jiro", "VSMT00000002", "", "password right, code not given yet"),
@@ -467,7 +468,7 @@ def test_a_lock_is_a_notice_only_where_notices_are_on(tmp_path: Path, notices: b
     taro = bank.customer()
     with bank.store.work() as work:
         work.connection.execute(update(profile).values(email="taro@example.jp"))
-    login_batch = bank.store.database.login_batch(notices=notices, note=lambda _: None)
+    login_batch = bank.store.database.login_batch(notices=notices, note=lambda _: None, node=NodeName())
     run_batch(bank, login_batch, [code_request(taro, "000000")])
     login_batch.close()
     (row,) = bank.audit(event="customer.locked")

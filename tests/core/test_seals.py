@@ -606,13 +606,36 @@ def test_an_export_that_was_changed_is_refused(trail: SealedTrail) -> None:
             verify_lines(trail, wrong)
 
 
+# Nodes
+
+
+@pytest.mark.parametrize("node", ["'web2'", "NULL"])
+def test_which_node_wrote_a_row_is_sealed(trail: SealedTrail, node: str) -> None:
+    trail.bank.store.node.value = "web1"
+    trail.stretch()
+    assert [row.node for row in trail.bank.audit()[-3:]] == ["web1"] * 3
+    assert holds(trail) == []
+    row = trail.ids()[-2]
+    trail.tamper(f"UPDATE audit SET node = {node} WHERE id = {row}")  # noqa: S608
+    assert re.fullmatch(rf"row {row} of .* was changed after seal 5 was made", said(trail))
+
+
+def test_rows_of_nodes_that_an_earlier_version_has_sealed_hold_and_it_is_said(trail: SealedTrail) -> None:
+    trail.tamper("UPDATE audit SET node = 'web1' WHERE id > (SELECT until_id FROM seal WHERE number = 3)")
+    (notice,) = holds(trail)
+    assert notice.startswith("3 rows were sealed by a version that did not know of nodes")
+    row = trail.ids()[-1]
+    trail.tamper(f"UPDATE audit SET reason = 'other' WHERE id = {row}")  # noqa: S608
+    assert re.fullmatch(rf"row {row} of .* was changed after seal 4 was made", said(trail))
+
+
 # Octets
 
 VALUES = st.one_of(st.none(), st.binary(max_size=4), st.text("a\\\0\x1fs0", max_size=4).map(str.encode))
 
 
 @settings(max_examples=examples(200), deadline=None)
-@given(st.lists(VALUES, min_size=6, max_size=6), st.lists(VALUES, min_size=6, max_size=6))
+@given(st.lists(VALUES, min_size=7, max_size=7), st.lists(VALUES, min_size=7, max_size=7))
 def test_two_rows_have_one_line_only_if_they_are_the_same(one: list[bytes | None], other: list[bytes | None]) -> None:
     rows: list[RawRow] = [(1, *one), (1, *other)]
     assert (line_of(rows[0]) == line_of(rows[1])) == (one == other)
@@ -622,16 +645,16 @@ TEXTS = st.text("a\\\0\x1f\x1es,0山", max_size=4)
 
 
 @settings(max_examples=examples(30), deadline=None)
-@given(st.lists(st.tuples(TEXTS, st.none() | TEXTS, st.none() | TEXTS), min_size=1, max_size=5))
+@given(st.lists(st.tuples(TEXTS, *[st.none() | TEXTS] * 3), min_size=1, max_size=5))
 def test_what_is_sealed_is_what_is_verified_whatever_the_rows_hold(
-    bank_for_lines: Bank, rows: list[tuple[str, str | None, str | None]]
+    bank_for_lines: Bank, rows: list[tuple[str, str | None, str | None, str | None]]
 ) -> None:
     """The sealer has SQLite join the lines; who verifies reads the rows."""
     with driver.connect(str(bank_for_lines.database)) as connection:
         connection.execute("DELETE FROM audit")
         connection.executemany(
-            "INSERT INTO audit (id, event, actor, customer, token, source, reason) VALUES (?, 'e', ?, ?, ?, '', ?)",
-            [(at, reason, *names, reason) for at, (reason, *names) in enumerate(rows, 1)],
+            "INSERT INTO audit VALUES (?, 'e', ?, ?, ?, '', ?, ?)",
+            [(at, reason, *names, reason, node) for at, (reason, *names, node) in enumerate(rows, 1)],
         )
     connection.close()
     with closing(bank_for_lines.store.seals()) as seals:

@@ -17,7 +17,7 @@ from tests.radius.tools import login as attributes
 from tests.sekisho import PASSWORD, Customer, Sekisho, client_table, free_port
 from tests.web.portal import Portal, PortalClient
 
-FIELDS = {"door", "verdict", "client", "nas", "source", "customer", "token", "reason", "round", "ms", "id"}
+FIELDS = {"door", "verdict", "client", "nas", "source", "customer", "token", "reason", "round", "ms", "id", "node"}
 UNSIGNED, CHALLENGE, CODE = "127.0.0.7", "127.0.0.8", "127.0.0.9"
 
 

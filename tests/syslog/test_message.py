@@ -66,7 +66,8 @@ def test_what_would_end_a_value_or_a_line_does_not() -> None:
 def test_every_row_makes_a_message_that_can_be_read_and_is_not_too_long(
     id_: int, event: str, actor: str, customer: str, token: str, source: str, reason: str, times: int
 ) -> None:
-    octets = message(AuditLine(id_, event, actor, customer * times, token, source, reason * times), SENDER)
+    row = AuditLine(id_, event, actor, customer * times, token, source, reason * times, "web1")
+    octets = message(row, SENDER)
     assert len(octets) <= MOST_OCTETS
     found, _ = read(octets)
     assert set(found) == set(AuditLine._fields) and found["id"] == str(id_)

@@ -12,7 +12,7 @@ from otp_core.store.queries import AuditLine
 from otp_core.webhooks import request
 from otp_core.webhooks.request import MOST_OF_A_VALUE, body_of, headers_of, message_id, read_secrets
 
-ROW = AuditLine(id_at(1_806_485_400_123), "login.rejected", "vpn", "1234567", None, "10.1.2.3", "wrong-code")
+ROW = AuditLine(id_at(1_806_485_400_123), "login.rejected", "vpn", "1234567", None, "10.1.2.3", "wrong-code", "web1")
 KEY = b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -35,6 +35,7 @@ def test_the_body_has_the_row_and_its_number_as_text() -> None:
             "token": None,
             "source": "10.1.2.3",
             "reason": "wrong-code",
+            "node": "web1",
         },
     }
     assert message_id(ROW) == f"audit_{ROW.id}"

@@ -31,6 +31,7 @@ import structlog
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from otp_core.audit import NodeName
 from otp_core.checks import CheckResult
 from otp_core.model import AuditRow, Conflict, StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore, Task, TaskLock, Trail
@@ -201,9 +202,9 @@ class PostgresqlDatabase:
         """See ``store.engine.Database``."""
         return sealed_until(connection)
 
-    def login_batch(self, *, notices: bool, note: Callable[[Sequence[AuditRow]], None]) -> LoginBatch:
+    def login_batch(self, *, notices: bool, note: Callable[[Sequence[AuditRow]], None], node: NodeName) -> LoginBatch:
         """See ``store.engine.Database``."""
-        return PostgresqlLoginBatch(self._primary, notices=notices, note=note)
+        return PostgresqlLoginBatch(self._primary, notices=notices, note=note, node=node)
 
     def login_reader(self) -> LoginReader:
         """See ``store.engine.Database``."""

@@ -41,7 +41,7 @@ from typing import Any
 
 import psycopg
 
-from otp_core.audit import Event
+from otp_core.audit import Event, NodeName
 from otp_core.login.requests import Decision, Facts, StepUpdate
 from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge, StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store import outbox
@@ -103,8 +103,9 @@ DELETE FROM challenge WHERE state IN (SELECT state FROM (SELECT state,
 """
 # One customer's open challenges: the newest five, so that one customer cannot take the places of all others.
 _AUDIT = """
-INSERT INTO audit SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-"""  # noqa: E501
+INSERT INTO audit SELECT rows.*, %s::text FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
+  %s::text[], %s::text[]) AS rows
+"""
 _NOTICE = outbox.PUT.replace(":id", "%(id)s").replace(":event", "%(event)s").replace(":token", "%(token)s")
 _NOTICE = _NOTICE.replace(":customer", "%(customer)s")
 
@@ -126,8 +127,9 @@ class PostgresqlLoginBatch:
         *,
         notices: bool = False,
         note: Callable[[Sequence[AuditRow]], None] = lambda rows: None,
+        node: NodeName | None = None,
     ) -> None:
-        self._primary, self._notices, self._note = primary, notices, note
+        self._primary, self._notices, self._note, self._node = primary, notices, note, node or NodeName()
         self._idle: list[_Link] = []
         self._closed, self._overtaken = 0, False
         """Audit rows at or below this id are refused; read behind each batch that was overtaken, because only then it
@@ -183,7 +185,7 @@ class PostgresqlLoginBatch:
         rows, challenges = await _read(connection, customers, states)
         records, versions = _known(rows)
         decision = evaluate(Facts(records, challenges, self._closed))
-        statements = list(_statements(decision, records, versions))
+        statements = list(_statements(decision, records, versions, self._node.value))
         if decision.locked and self._notices:
             statements += [(_NOTICE, row._asdict()) for row in decision.locked]
         if decision.audit:
@@ -269,7 +271,9 @@ def _known(rows: list[tuple[Any, ...]]) -> tuple[dict[str, LoginRecord], dict[in
     return records_of(row[:-2] for row in rows), versions
 
 
-def _statements(decision: Decision, records: dict[str, LoginRecord], versions: dict[int, str]) -> Iterable[Statement]:
+def _statements(
+    decision: Decision, records: dict[str, LoginRecord], versions: dict[int, str], node: str | None
+) -> Iterable[Statement]:
     spent = _folded(decision.step_updates)
     repeated = {one.token_key for one in decision.retransmissions} - spent.keys()
     tokens, customers = _rest_of_acceptances(decision, records, spent.keys() | repeated)
@@ -294,7 +298,7 @@ def _statements(decision: Decision, records: dict[str, LoginRecord], versions: d
         yield _CREATE, [list(column) for column in zip(*decision.challenges_created, strict=True)]
         yield _CROWD_OUT, ([*{one.customer_key for one in decision.challenges_created}],)
     if decision.audit:
-        yield _AUDIT, [_without_nul(column) for column in zip(*decision.audit, strict=True)]
+        yield _AUDIT, [node, *(_without_nul(column) for column in zip(*decision.audit, strict=True))]
 
 
 def _without_nul(column: tuple[Any, ...]) -> list[Any]:

@@ -29,7 +29,7 @@ _SEALS_AT_ONCE = 200
 _MOST_OF_A_SEAL = 100_000
 
 _ROWS = text(
-    "SELECT id, event, actor, customer, token, source, reason FROM audit WHERE id > :after AND id <= :until "
+    "SELECT id, event, actor, customer, token, source, reason, node FROM audit WHERE id > :after AND id <= :until "
     "ORDER BY id LIMIT :limit"
 )
 _SEALS = text(

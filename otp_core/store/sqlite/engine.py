@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from otp_core.audit import NodeName
 from otp_core.checks import CheckResult
 from otp_core.model import AuditRow, StoreProblem
 from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore, Task, TaskLock, Trail
@@ -119,9 +120,9 @@ class SqliteDatabase:
         """See ``store.engine.Database``."""
         return sealed_until(connection)
 
-    def login_batch(self, *, notices: bool, note: Callable[[Sequence[AuditRow]], None]) -> LoginBatch:
+    def login_batch(self, *, notices: bool, note: Callable[[Sequence[AuditRow]], None], node: NodeName) -> LoginBatch:
         """See ``store.engine.Database``."""
-        return SqliteLoginBatch(SharedCommits(self.engine), notices=notices, note=note)
+        return SqliteLoginBatch(SharedCommits(self.engine), notices=notices, note=note, node=node)
 
     def login_reader(self) -> LoginReader:
         """See ``store.engine.Database``."""

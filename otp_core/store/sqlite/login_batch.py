@@ -46,6 +46,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from time import monotonic
 
+from otp_core.audit import NodeName
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import AuditRow, Conflict, OpenChallenge
 from otp_core.store import outbox
@@ -61,6 +62,8 @@ LOGIN_RECORD = f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKENS} WHERE c.contr
 CHALLENGE = "SELECT * FROM challenge WHERE state = ?"
 CREATE_CHALLENGE = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_AUDIT = "INSERT INTO audit (id, event, actor, customer, token, source, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_NAMED = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, '{}')"
+"""The node is part of the statement: nothing has to be bound for each row."""
 SEALED = "SELECT coalesce(max(until_id), 0) FROM seal"
 """The id up to which audit rows are sealed: none may be added there (seals.py)."""
 _STAND = f"SELECT (SELECT value FROM meta WHERE name = ?), ({SEALED})"  # noqa: S608  constants
@@ -93,9 +96,13 @@ class SqliteLoginBatch:
         *,
         notices: bool = False,
         note: Callable[[Sequence[AuditRow]], None] = lambda rows: None,
+        node: NodeName | None = None,
     ) -> None:
         """``note``: told the audit rows of the locks of a batch that is on disk, before anybody is told."""
         self._connection, self._notices, self._note = connection, notices, note
+        self._node = node or NodeName()
+        self._named: str | None = None
+        self._insert = INSERT_AUDIT
         self.flush_seconds = Histogram(SECONDS)
 
     @property
@@ -108,6 +115,8 @@ class SqliteLoginBatch:
     ) -> Decision:
         """See ``store.engine.LoginBatch.run``. Awaits nothing: the loop stands still until it returns."""
         with self._connection.guarded() as connection:
+            if self._node.value != self._named:
+                self._name_node(self._node.value)
             commits = self._connection.commits()
             connection.execute("BEGIN")
             changed, sealed = _stand(connection)
@@ -118,8 +127,8 @@ class SqliteLoginBatch:
                 turn.take()
             try:
                 is_alone = connection.in_transaction and self._connection.commits() == commits and decision.audit
-                if not (is_alone and _applied_at_once(connection, decision)):
-                    decision = _apply_locked(connection, changed, decision, customers, states, evaluate)
+                if not (is_alone and _applied_at_once(connection, decision, self._insert)):
+                    decision = _apply_locked(connection, changed, decision, customers, states, evaluate, self._insert)
                 if decision.locked and self._notices:
                     connection.executemany(outbox.PUT, [row._asdict() for row in decision.locked])
                 connection.execute("COMMIT")
@@ -136,6 +145,10 @@ class SqliteLoginBatch:
     def close(self) -> None:
         """Let go of the connection."""
         self._connection.close()
+
+    def _name_node(self, name: str | None) -> None:
+        self._named = name
+        self._insert = INSERT_AUDIT if name is None else _INSERT_NAMED.format(name.replace("'", "''"))
 
 
 def load(connection: driver.Connection, customers: Iterable[str], states: Iterable[bytes], sealed: int = 0) -> Facts:
@@ -168,6 +181,7 @@ def _apply_locked(
     customers: Collection[str],
     states: Collection[bytes],
     evaluate: Callable[[Facts], Decision],
+    insert: str,
 ) -> Decision:
     """The decision that was written under the lock: this one, or another one if what it was made by does not hold any
     more. Raises Conflict."""
@@ -175,27 +189,27 @@ def _apply_locked(
         connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     now, sealed = _stand(connection)
-    if now == changed and _is_above(decision, sealed) and _apply(connection, decision):
+    if now == changed and _is_above(decision, sealed) and _apply(connection, decision, insert):
         return decision
     connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     decision = evaluate(load(connection, customers, states, _stand(connection)[1]))
-    if not _apply(connection, decision):
+    if not _apply(connection, decision, insert):
         raise Conflict("a decision that does not hold for the facts it was made by")
     return decision
 
 
-def _applied_at_once(connection: driver.Connection, decision: Decision) -> bool:
+def _applied_at_once(connection: driver.Connection, decision: Decision, insert: str) -> bool:
     """Write in the very transaction that has read. False, if somebody else has written since."""
     try:
-        return _apply(connection, decision)
+        return _apply(connection, decision, insert)
     except driver.OperationalError as error:
         if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != driver.SQLITE_BUSY:
             raise
     return False
 
 
-def _apply(connection: driver.Connection, decision: Decision) -> bool:
+def _apply(connection: driver.Connection, decision: Decision, insert: str) -> bool:
     """False, with some of it written, if a row is not as it was read any more: another batch was faster."""
     conditional = (
         (_CONSUME, [(state,) for state in decision.challenges_consumed]),
@@ -210,5 +224,5 @@ def _apply(connection: driver.Connection, decision: Decision) -> bool:
     if created:
         connection.executemany(CREATE_CHALLENGE, created)
         connection.executemany(_CROWD_OUT, [(one.customer_key, one.customer_key) for one in created])
-    connection.executemany(INSERT_AUDIT, decision.audit)
+    connection.executemany(insert, decision.audit)
     return True
