@@ -90,6 +90,8 @@ class Event(StrEnum):
     CLOCK_REPAIRED = "clock.repaired"
     LOST_TIME_VOIDED = "store.lost-time-voided"
     PERMIT_VOIDED = "otp.permit-voided"
+    AUDIT_EXPORTED = "audit.exported"
+    AUDIT_DROPPED = "audit.dropped"
     SEALS_BEGUN = "seals.begun"
     SEAL_KEY_CHANGED = "seals.key-changed"
 

@@ -79,6 +79,13 @@ class Settings(BaseSettings):
     log: LogSettings = Field(default_factory=LogSettings)
 
     @property
+    def time_zone(self) -> str:
+        """Of the bank: of its pages, or else of its mail."""
+        named = self.web or self.notices
+        default: str = WebSettings.model_fields["time_zone"].default
+        return default if named is None else named.time_zone
+
+    @property
     def certificates(self) -> tuple[NamedCertificate, ...]:
         """Those that the doors show, then those that verifiers are shown."""
         sections = {"web": self.web, "soft_token": self.soft_token, "console": self.console, "api": self.api}

@@ -22,6 +22,7 @@ from otp_core.model import TokenState
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.settings.values import zone
 from otp_core.store.async_queries import AsyncQueries
+from otp_core.store.audit_drops import newest_drop
 from otp_core.store.find import DRIFTING, audit_page, keys_of, keys_of_tokens, numbers_of_tokens
 from otp_core.store.login_remarks import remarks_of
 from otp_core.store.queries import AuditFilter, tokens
@@ -80,6 +81,7 @@ class ListPages:
             next_before=found.next_before,
             looked_to=found.looked_to,
             keys=keys,
+            dropped=await self._queries.run(newest_drop),
             asked=wanted_of,
             events=EVENTS,
             most=MOST_ROWS,

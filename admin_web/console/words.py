@@ -152,6 +152,8 @@ EVENTS = {
     "api-key.revoked": _("API key revoked"),
     "seals.begun": _("seals begun"),
     "seals.key-changed": _("key of the seals changed"),
+    "audit.exported": _("old rows of the audit trail exported"),
+    "audit.dropped": _("old rows of the audit trail dropped"),
 }
 """An event that is missing here is shown by its own name."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from otp_core.audit import Event, ms_of
+from otp_core.seals.beginning import Beginning
 from otp_core.seals.copies import CopiedSeal
 from otp_core.seals.findings import MOST_KEPT, Finding, Kind, differences, name_of, time_at, time_of, with_moves
 from otp_core.seals.rows import stretch_of
@@ -85,6 +86,7 @@ class Verification:
         self._newest_row = 0
         self._late: list[_Late] = []
         self._more_late = 0
+        self._beginning = Beginning()
 
     def take_strange(self, objects: Iterable[str]) -> None:
         """What the store's schema holds and Sekisho never makes (``Trail.strange``)."""
@@ -93,6 +95,11 @@ class Verification:
                 f"the store holds the {name}, which Sekisho does not make: by it rows can be changed or left out "
                 "before they are sealed"
             )
+
+    def take_behind(self, seal: SealRow) -> None:
+        """The seal of a drop, behind which an export says that it begins."""
+        if not self._beginning.take_behind(seal):
+            self._chain("the seal that the export says it begins behind is none of a drop, or was changed")
 
     def run(self, pieces: Iterable[Piece], advance: Callable[[int], object] = lambda done: None) -> Report:
         """Verify all of it. ``advance``: told how many rows were looked at. Raises what ``pieces`` raises."""
@@ -124,6 +131,8 @@ class Verification:
             )
         if not is_signed(row, seal.key):
             self._chain(f"seal {row.number} has a wrong signature: it was changed, or made without the key")
+        elif seal.dropped is not None:
+            self._beginning.take_drop(seal)
         self._check_key(seal)
         self._check_link(seal)
         copy = self._copies.get(seal.number)
@@ -154,12 +163,16 @@ class Verification:
         before, row = self._last, self._last_row
         previous = "" if row is None else hash_of(row.body)
         expected = 1 if before is None else before.number + 1
+        if before is None and seal.number != expected and seal.previous:
+            self._beginning.take_first(seal)
+            if seal.lost is not None:
+                self._check_lost(seal, seal.lost.number)
+            return
         if seal.lost is not None:
             self._check_lost(seal, expected)
         elif seal.number != expected:
             what = "is" if seal.number == expected + 1 else f"to {seal.number - 1} are"
-            where = "the beginning of the trail was cut off" if before is None else "they were removed"
-            self._chain(f"seal {expected} {what} missing before seal {seal.number}: {where}")
+            self._chain(f"seal {expected} {what} missing before seal {seal.number}: they were removed")
             return
         if seal.previous != previous:
             self._chain(f"seal {seal.number} was not made behind the one before it: one of the two was exchanged")
@@ -194,7 +207,10 @@ class Verification:
             known = hash_of(row.marks) == seal.marks
             found = differences(seal, row.marks, rows) if known else []
             for one in found:
-                self._keep(one)
+                if one.kind is Kind.REMOVED:
+                    self._beginning.take_removed(seal, one)
+                else:
+                    self._keep(one)
             if not found:
                 what = "the marks that would tell which were changed too" if not known else "no mark tells which"
                 span = f"{time_of(seal.after) if seal.after > 0 else 'the beginning'} to {time_of(seal.until)}"
@@ -258,12 +274,20 @@ class Verification:
                 f"{self._nodes_unsealed:,} rows were sealed by a version that did not know of nodes: which node wrote "
                 "them is not sealed"
             )
+        self._tell_beginning()
         if self._seals and not self._is_trusted():
             self._chain("no seal was made with the key that is trusted: is it the public key of this trail?")
         found = with_moves(self._found)
         findings = [one.text for one in found if one.kind is not Kind.NOTICE]
         notices = [one.text for one in found if one.kind is Kind.NOTICE]
         return Report(findings, self._more, notices, self._seals, self._rows, self._waiting, self._last)
+
+    def _tell_beginning(self) -> None:
+        trusted = self._keys | (self._signers | self._named if self._is_trusted() else frozenset())
+        found, more = self._beginning.findings(frozenset(trusted), 0 if self._last is None else self._last.number)
+        for one in found:
+            self._keep(one)
+        self._more += more
 
     def _is_trusted(self) -> bool:
         """By the chain of hashes the newest key stands for all before; one that is named stands for the newest."""

@@ -1,6 +1,7 @@
 """The sealed trail as a file that can be verified far from the store: one JSON object a line. Text in, pieces out.
 
-The first line says what the file is. A seal's line comes before the rows that it covers; rows behind the last of them
+The first line says what the file is; of a trail whose beginning was dropped, a second one may have the seal that says
+so. A seal's line comes before the rows that it covers; rows behind the last of them
 have no seal yet, and have a line of their own before them. The last line says how many there are.
 """
 
@@ -10,7 +11,8 @@ import base64
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, BinaryIO
+from itertools import chain
+from typing import Any, BinaryIO, NamedTuple
 
 from otp_core.audit import ms_of
 from otp_core.json_shapes import audit_row, local_time
@@ -31,10 +33,22 @@ class ExportProblem(Exception):
     """A file that is no whole export; the text says where, and what is wrong."""
 
 
-def export_lines(pieces: Iterable[Piece], now_ms: int) -> Iterator[str]:
-    """The lines of an export. ``now_ms``: when the newest seal was asked for, in ms since the epoch."""
+class Export(NamedTuple):
+    """``exported_at``: when it says that it was made, in ms since the epoch. ``behind``: the seal of the drop that it
+    says it begins behind. ``pieces``: the trail that it holds; they raise ExportProblem and OSError."""
+
+    exported_at: int
+    behind: SealRow | None
+    pieces: Iterator[Piece]
+
+
+def export_lines(pieces: Iterable[Piece], now_ms: int, behind: SealRow | None = None) -> Iterator[str]:
+    """The lines of an export. ``now_ms``: when the newest seal was asked for, in ms since the epoch. ``behind``: the
+    seal of the drop that they begin behind."""
     seals = rows = 0
     yield _line({"sekisho_audit_export": VERSION, "exported_at": now_ms})
+    if behind is not None:
+        yield _line({"behind": _seal_shape(behind)})
     for piece in pieces:
         if piece.seal is None:
             yield _line({"without_seal": len(piece.rows)})
@@ -47,9 +61,8 @@ def export_lines(pieces: Iterable[Piece], now_ms: int) -> Iterator[str]:
     yield _line({"end": {"seals": seals, "rows": rows}})
 
 
-def read_export(file: BinaryIO) -> tuple[int, Iterator[Piece]]:
-    """When an export says that it was made (ms since the epoch), and the trail that it holds. Raises ExportProblem and
-    OSError, the trail too."""
+def read_export(file: BinaryIO) -> Export:
+    """An export. Raises ExportProblem and OSError."""
     lines = _objects(file)
     head: dict[str, Any] = next(lines, (0, {}))[1]
     at_ms = head.get("exported_at")
@@ -57,7 +70,13 @@ def read_export(file: BinaryIO) -> tuple[int, Iterator[Piece]]:
         raise ExportProblem("line 1: this is no file that `sekisho audit export` wrote, or one of another version")
     if type(at_ms) is not int:
         raise ExportProblem("line 1: exported_at is no time")
-    return at_ms, _pieces(lines)
+    second = next(lines, None)
+    if second is None:
+        return Export(at_ms, None, _pieces(iter(())))
+    number, found = second
+    if set(found) != {"behind"}:
+        return Export(at_ms, None, _pieces(chain([second], lines)))
+    return Export(at_ms, _read_seal(found["behind"], number), _pieces(lines))
 
 
 def _pieces(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Piece]:

@@ -28,6 +28,7 @@ _CONTEXT = b"sekisho audit seal v1\n"
 """Before what is signed, so that this key's signature is good for nothing else."""
 
 _HEX = 64
+_MOST_OF_A_NAME = 100
 _NUMBERS = ("number", "after", "until", "rows", "total", "sealed_at")
 _HASHES = ("digest", "marks")
 
@@ -43,12 +44,27 @@ class Lost(NamedTuple):
     row: int
 
 
+class Dropped(NamedTuple):
+    """What was taken out of the store with authority, from the beginning of the trail on: the seals up to ``number``,
+    whose text has the SHA-256 ``body``, and the rows under them, up to the id ``until``. ``first``: the first seal that
+    there was. ``rows``: how many rows. ``export``: the SHA-256 of the file that holds all of it. ``by``: who did it."""
+
+    first: int
+    number: int
+    until: int
+    rows: int
+    body: str
+    export: str
+    by: str
+
+
 @dataclass(frozen=True, slots=True)
 class Seal:
     """``after`` and ``until``: it covers the rows with ids above the one and up to the other. ``rows``: how many;
     ``total``: with all before. ``digest`` and ``marks``: of the rows (rows.py), the marks as their SHA-256;
     ``previous``: of the text of the seal before, empty for the first one; all in hexadecimal. ``key``: the public key,
-    raw, in Base64. ``sealed_at``: ms since the epoch. ``successor``: a public key that seals from the next one on."""
+    raw, in Base64. ``sealed_at``: ms since the epoch. ``successor``: a public key that seals from the next one on.
+    ``dropped``: seals of before that are taken away from now on; the text names it only where there are some."""
 
     number: int
     after: int
@@ -62,11 +78,15 @@ class Seal:
     sealed_at: int
     successor: str | None = None
     lost: Lost | None = None
+    dropped: Dropped | None = None
 
     def body(self) -> str:
         """The text that is signed."""
         shape: dict[str, Any] = {"version": VERSION, **{name: getattr(self, name) for name in self.__slots__}}
         shape["lost"] = None if self.lost is None else self.lost._asdict()
+        dropped = shape.pop("dropped")
+        if dropped is not None:
+            shape["dropped"] = dropped._asdict()
         return json.dumps(shape, separators=(",", ":"))
 
     def signed(self, key: Ed25519PrivateKey, marks: bytes) -> SealRow:
@@ -83,9 +103,13 @@ def read_seal(body: str) -> Seal:
         shape = json.loads(body)
     except (ValueError, RecursionError):
         raise ValueError("is no JSON object") from None
-    if not isinstance(shape, dict) or shape.pop("version", None) != VERSION or set(shape) != set(Seal.__slots__):
+    if (
+        not isinstance(shape, dict)
+        or shape.pop("version", None) != VERSION
+        or {*shape, "dropped"} != set(Seal.__slots__)
+    ):
         raise ValueError(f"is no seal of version {VERSION}")
-    lost = shape.pop("lost")
+    lost, dropped = shape.pop("lost"), shape.pop("dropped", None)
     if not (
         all(_is_number(shape[name]) for name in _NUMBERS)
         and all(_is_hash(shape[name]) for name in _HASHES)
@@ -94,7 +118,11 @@ def read_seal(body: str) -> Seal:
         and isinstance(shape["successor"], str | None)
     ):
         raise ValueError("has a value that no seal has")
-    return Seal(**shape, lost=None if lost is None else _read_lost(lost))
+    return Seal(
+        **shape,
+        lost=None if lost is None else _read_lost(lost),
+        dropped=None if dropped is None else _read_dropped(dropped),
+    )
 
 
 def _read_lost(shape: object) -> Lost:
@@ -104,6 +132,21 @@ def _read_lost(shape: object) -> Lost:
     if not (_is_number(lost.number) and _is_hash(lost.body) and isinstance(lost.event, str) and _is_number(lost.row)):
         raise ValueError("has a value that no seal has")
     return lost
+
+
+def _read_dropped(shape: object) -> Dropped:
+    if not isinstance(shape, dict) or set(shape) != set(Dropped._fields):
+        raise ValueError("has a value that no seal has")
+    dropped = Dropped(**shape)
+    if not (
+        all(_is_number(value) for value in dropped[:4])
+        and _is_hash(dropped.body)
+        and _is_hash(dropped.export)
+        and isinstance(dropped.by, str)
+        and len(dropped.by) <= _MOST_OF_A_NAME
+    ):
+        raise ValueError("has a value that no seal has")
+    return dropped
 
 
 def is_signed(row: SealRow, key: str) -> bool:

@@ -21,7 +21,7 @@ from otp_core.sealing import KeyProblem
 from otp_core.seals.copies import CopiedSeal, SealCopy
 from otp_core.seals.keys import public_name, read_seal_key
 from otp_core.seals.rows import stretch_of
-from otp_core.seals.seal import MOST_ROWS, Lost, Seal, hash_of, is_signed, read_seal
+from otp_core.seals.seal import MOST_ROWS, Dropped, Lost, Seal, hash_of, is_signed, read_seal
 from otp_core.store.engine import SealStore
 from otp_core.store.trail import Lines, SealRow, lines_of
 
@@ -85,6 +85,18 @@ class Sealer:
         while not self._append(key, self._store.newest(), NO_LINES, successor=successor):
             pass
 
+    def record_drop(self, dropped: Dropped) -> SealRow:
+        """Make a seal over no rows: one that says that seals of before are taken away with authority. Raises KeyProblem
+        and StoreUnavailable."""
+        key = read_seal_key(self._key_file)
+        while True:
+            newest = self._store.newest()
+            if newest is None or newest.number < dropped.number:
+                raise StoreUnavailable("the seals that are to be dropped are not in the store any more")
+            made = self._append(key, newest, NO_LINES, dropped=dropped)
+            if made is not None:
+                return made
+
     def close(self) -> None:
         """Let go of the store."""
         self._store.close()
@@ -114,7 +126,9 @@ class Sealer:
         rows: Lines,
         lost: Lost | None = None,
         successor: str | None = None,
-    ) -> bool:
+        dropped: Dropped | None = None,
+    ) -> SealRow | None:
+        """The seal; None: something came between, and nothing was written."""
         before = _read(newest)
         after = 0 if newest is None else newest.until
         stretch = stretch_of(rows)
@@ -138,14 +152,15 @@ class Sealer:
             sealed_at=self._now_ms(),
             successor=successor,
             lost=lost,
+            dropped=dropped,
         )
         row = seal.signed(key, stretch.marks)
         if not self._store.append(row, 0 if newest is None else newest.number, after, len(rows.ids)):
-            return False
+            return None
         self.made += 1
         self._known, self._compared = CopiedSeal(row.number, row.body, row.signature), True
         self._write_copy(row)
-        return True
+        return row
 
     def _refuse_if_succeeded(self, newest: SealRow | None, name: str) -> None:
         """A copy of the key that this process was started with must not seal behind the new one. Raises KeyProblem."""
@@ -171,7 +186,19 @@ class Sealer:
             there = self._store.seal(known.number)
         if there is not None and there.body == known.body:
             return None
+        if there is None and self._is_dropped(known):
+            return None
         return Lost(known.number, hash_of(known.body), "", 0)
+
+    def _is_dropped(self, known: CopiedSeal) -> bool:
+        """Whether a seal in the store says that this one was taken away. Whether that seal is genuine, the chain
+        tells."""
+        row = self._store.newest_drop()
+        seal = None if row is None else _read(row)
+        if row is None or seal is None or seal.dropped is None or not is_signed(row, seal.key):
+            return False
+        dropped = seal.dropped
+        return known.number < dropped.number or (known.number == dropped.number and hash_of(known.body) == dropped.body)
 
     def _read_copy(self) -> CopiedSeal | None:
         if self._copy is None:

@@ -11,7 +11,7 @@ tests/core/test_engine_contract.py holds what every engine has to pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from pathlib import Path
@@ -118,6 +118,10 @@ class SealStore(Protocol):
     def seal(self, number: int) -> SealRow | None:
         """The seal with this number. Raises StoreUnavailable."""
 
+    def newest_drop(self) -> SealRow | None:
+        """The seal of the newest drop, by what the store has noted of it; None: there is none. Raises
+        StoreUnavailable."""
+
     def sealable(self, after: int, now_ms: int, limit: int) -> Lines:
         """The first rows with ids above ``after``, up to the horizon: the id above which rows may still come, or of
         moments behind ``now_ms``. Raises StoreUnavailable."""
@@ -126,6 +130,27 @@ class SealStore(Protocol):
         """Write a seal, and have it on the disk, if ``before`` is still the highest number (0: there is none), and
         exactly ``rows`` rows lie above ``after`` and up to where it ends. From then on no row can come there. False,
         with nothing written, otherwise. Raises StoreUnavailable."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class ShortWrites(Protocol):
+    """Takes away what nobody decides by, a statement at a time: no login is delayed, none has to be decided anew."""
+
+    most: int
+    """Rows that one statement may change."""
+
+    def run(self, statement: str, values: Mapping[str, object]) -> int:
+        """One statement, with names for its values (``:name``), as a transaction of its own; how many rows it changed.
+        It is on the disk behind ``flush``. Raises StoreBusy and StoreUnavailable."""
+
+    def drop_partitions(self, until: int) -> int:
+        """Drop the parts of the audit trail that hold only rows up to this id, or few others, which are kept; about how
+        many rows that were. 0 where the trail has no such parts. Raises StoreUnavailable."""
+
+    def flush(self) -> None:
+        """What was done is on the disk when this returns. Raises StoreUnavailable."""
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -156,6 +181,7 @@ class Task(Enum):
     SEALS = "seals"
     SYSLOG = "syslog"
     WEBHOOKS = "webhooks"
+    DROP = "drop"
 
 
 class TaskLock(Protocol):
@@ -234,6 +260,9 @@ class Database(Protocol):
 
     def trail(self) -> Trail:
         """For who verifies or exports the audit trail."""
+
+    def short_writes(self) -> ShortWrites:
+        """For who takes away what is old."""
 
     def task_lock(self, task: Task) -> TaskLock:
         """Raises OSError and StoreUnavailable."""

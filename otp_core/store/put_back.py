@@ -22,6 +22,7 @@ from otp_core.audit import ms_of
 from otp_core.clock import TOLERANCE
 from otp_core.model import BackendSilent, StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.acts import JOURNALED, ActsJournal, KnownAct, complain, enter_again, is_entered
+from otp_core.store.audit_drops import dropped_until
 from otp_core.store.lost_time import COUNTER_RESERVE, void_codes_of_lost_time
 from otp_core.store.mark import Mark, MarkFile
 from otp_core.store.queries import newest_audit_id, read_meta
@@ -192,6 +193,7 @@ def put_back(
         ids.add(known.newest_id)
     if flushed:
         ids.add(flushed)
+    ids = _not_dropped(connection, ids)
     missing = ids - set(connection.execute(select(audit.c.id).where(audit.c.id.in_(ids))).scalars())
     ends = (min(missing), max(missing)) if missing else (0, 0)
     if known is None:
@@ -237,6 +239,8 @@ def lost_acts(connection: Connection, lost: LostTime, journal: ActsJournal | Non
         return []
     try:
         known = [one for one in journal.known(lost.after) if one.id <= lost.until and enter_again(one)]
+        dropped = dropped_until(connection)
+        known = [one for one in known if one.id > dropped]
     except OSError as error:
         complain("the journal beside the store cannot be read", journal.path, error)
         return []
@@ -264,6 +268,12 @@ def new_identity() -> bytes:
 def _identity(connection: Connection) -> str | None:
     value = read_meta(connection, IDENTITY)
     return value.decode() if value else None
+
+
+def _not_dropped(connection: Connection, ids: set[int]) -> set[int]:
+    """Without the rows that may have been taken away (`sekisho audit drop`)."""
+    dropped = dropped_until(connection)
+    return {id_ for id_ in ids if id_ > dropped}
 
 
 def _latest(journal: ActsJournal | None) -> Sequence[int]:

@@ -21,10 +21,10 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0022"
+REVISION = "0023"
 """The newest migration that this version knows."""
 
-NEEDED = "0022"
+NEEDED = "0023"
 """The newest one that expands, without which this version does not work: `sekisho init` brings a store to it. Which
 stores may be used: revisions.py."""
 
@@ -234,6 +234,32 @@ seal = Table(
     Column("marks", LargeBinary, nullable=False, comment="id and 64 bits of the digest of each row"),
 )
 # What proves that nobody has changed the audit trail since: see seals/.
+
+audit_export = Table(
+    "audit_export",
+    metadata,
+    Column("key", _BIG, primary_key=True, autoincrement=False, comment="the audit row that tells of it"),
+    Column("first_seal", _BIG, nullable=False),
+    Column("last_seal", _BIG, nullable=False),
+    Column("until_id", _BIG, nullable=False, comment="the last audit row in the file"),
+    Column("rows", _BIG, nullable=False),
+    Column("digest", Text, nullable=False, comment="SHA-256 of the file, hexadecimal"),
+    Column("file", Text, nullable=False, comment="its name when it was written"),
+    Column("actor", Text, nullable=False),
+)
+audit_drop = Table(
+    "audit_drop",
+    metadata,
+    Column("seal", _BIG, primary_key=True, autoincrement=False, comment="the seal that proves it"),
+    Column("last_seal", _BIG, nullable=False, comment="the newest one that was taken away"),
+    Column("until_id", _BIG, nullable=False, comment="the newest audit row that was"),
+    Column("rows", _BIG, nullable=False),
+    Column("export", Text, nullable=False, comment="SHA-256 of the file that has them, hexadecimal"),
+    Column("actor", Text, nullable=False),
+    Column("begun_at", _BIG, nullable=False),
+    Column("ended_at", _BIG, nullable=False, server_default=text("0"), comment="0: rows of it are there yet"),
+)
+# What was exported of the trail, and what was taken out of the store then.
 
 audit_stretch = Table(
     "audit_stretch",

@@ -22,6 +22,7 @@ from otp_core.store.engine import (
     LoginReader,
     Maintenance,
     SealStore,
+    ShortWrites,
     Task,
     TaskLock,
     Trail,
@@ -159,6 +160,10 @@ class Store:
     def trail(self) -> Trail:
         """The whole audit trail with its seals, for who verifies or exports it."""
         return self.database.trail()
+
+    def short_writes(self) -> ShortWrites:
+        """For who takes away what is old."""
+        return self.database.short_writes()
 
     def task_lock(self, task: Task) -> TaskLock:
         """For what one process does for all of this store. Raises OSError and StoreUnavailable."""

@@ -29,6 +29,7 @@ WARNED_OF = frozenset(
         Event.APPROVAL_REFUSED,
         Event.REFUSED,
         Event.SEAL_KEY_CHANGED,
+        Event.AUDIT_DROPPED,
     }
 )
 """Events of severity WARNING; all others are INFORMATIONAL."""

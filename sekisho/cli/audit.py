@@ -16,7 +16,7 @@ from otp_core import json_shapes
 from otp_core.audit import Event, id_at, ms_of
 from otp_core.json_shapes import local_time
 from otp_core.reference import ids_of, reference_of
-from sekisho.cli import audit_seals
+from sekisho.cli import audit_drop, audit_export, audit_seals
 from sekisho.cli.context import CliContext
 from sekisho.cli.options import AsJson
 from sekisho.cli.options import contract_id as read_contract_id
@@ -112,7 +112,8 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on as rows come
 
 app = typer.Typer(invoke_without_command=True)
 app.command("verify")(audit_seals.verify)
-app.command("export")(audit_seals.export)
+app.command("export")(audit_export.export)
+app.command("drop")(audit_drop.drop)
 app.command("public-key")(audit_seals.public_key)
 app.command("new-key")(audit_seals.new_key)
 

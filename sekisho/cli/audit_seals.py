@@ -1,11 +1,10 @@
-"""``sekisho audit verify``, ``export``, ``public-key`` and ``new-key``: the seals of the audit trail."""
+"""``sekisho audit verify``, ``public-key`` and ``new-key``: the seals of the audit trail."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +23,17 @@ if TYPE_CHECKING:
 _NAMED = 100
 """Findings that are shown."""
 
+PublicKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--public-key",
+        metavar="FILE",
+        help="Trust this key (`sekisho audit public-key` prints it); may be given again. [default: that of "
+        "audit.seal_key_file]",
+        show_default=False,
+    ),
+]
+
 
 def verify(
     ctx: typer.Context,
@@ -31,16 +41,7 @@ def verify(
         Path | None,
         typer.Option("--export", metavar="FILE", help="Verify this file of `sekisho audit export`, not the store."),
     ] = None,
-    public_keys: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--public-key",
-            metavar="FILE",
-            help="Trust this key (`sekisho audit public-key` prints it); may be given again. [default: that of "
-            "audit.seal_key_file]",
-            show_default=False,
-        ),
-    ] = None,
+    public_keys: PublicKeys = None,
     copy: Annotated[
         Path | None,
         typer.Option(
@@ -61,33 +62,8 @@ def verify(
       sekisho audit verify --export trail.jsonl --public-key audit.pub
     """
     context: CliContext = ctx.obj
-    keys, copies = _keys(context, public_keys or []), _copies(context, copy, exported)
+    keys, copies = trusted_keys(context, public_keys or []), _copies(context, copy, exported)
     _tell(_verify_store(context, keys, copies) if exported is None else _verify_file(exported, keys, copies))
-
-
-def export(
-    ctx: typer.Context,
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="A new file. [default: standard output]")
-    ] = None,
-) -> None:
-    """Write the whole audit trail with its seals, one JSON object a line, to be verified elsewhere.
-
-    \b
-    Examples:
-      sekisho audit export trail.jsonl
-      sekisho audit export | gzip > trail.jsonl.gz
-    """
-    from otp_core.seals.export import export_lines
-
-    context: CliContext = ctx.obj
-    trail = context.store.trail()
-    with progress("exporting the audit trail", trail.size()) as advance, _written(file) as write:
-        now_ms = _now_ms()
-        for number, line in enumerate(export_lines(trail.pieces(trail.newest()), now_ms)):
-            write(line)
-            if number % 1000 == 0:
-                advance(number)
 
 
 def public_key(ctx: typer.Context) -> None:
@@ -99,7 +75,7 @@ def public_key(ctx: typer.Context) -> None:
     """
     from otp_core.seals.keys import public_pem, read_seal_key
 
-    typer.echo(public_pem(read_seal_key(_settings(ctx.obj).seal_key_file)), nl=False)
+    typer.echo(public_pem(read_seal_key(audit_settings(ctx.obj).seal_key_file)), nl=False)
 
 
 def new_key(ctx: typer.Context, reason: Reason = "") -> None:
@@ -116,7 +92,7 @@ def new_key(ctx: typer.Context, reason: Reason = "") -> None:
     from sekisho.sealing_process import sealer_of
 
     context: CliContext = ctx.obj
-    audit = _settings(context)
+    audit = audit_settings(context)
     path, by = audit.seal_key_file, principal(reason)
     old = read_seal_key(path)
     new_file = path.with_name(f".{path.name}.new")
@@ -147,7 +123,7 @@ def _give_like(new: Path, old: Path) -> None:
         os.chown(new, found.st_uid, found.st_gid)
 
 
-def _settings(context: CliContext) -> AuditSettings:
+def audit_settings(context: CliContext) -> AuditSettings:
     from otp_core.settings import ConfigProblems, Problem
 
     audit = context.settings.audit
@@ -157,12 +133,12 @@ def _settings(context: CliContext) -> AuditSettings:
     return audit
 
 
-def _keys(context: CliContext, files: list[Path]) -> list[str]:
+def trusted_keys(context: CliContext, files: Sequence[Path]) -> list[str]:
     from otp_core.seals.keys import public_name, read_public_key, read_seal_key
 
     if files:
         return [read_public_key(file) for file in files]
-    return [public_name(read_seal_key(_settings(context).seal_key_file))]
+    return [public_name(read_seal_key(audit_settings(context).seal_key_file))]
 
 
 def _copies(context: CliContext, copy: Path | None, exported: Path | None) -> Iterator[CopiedSeal] | None:
@@ -189,12 +165,19 @@ def _verify_store(context: CliContext, keys: list[str], copies: Iterator[CopiedS
 def _verify_file(file: Path, keys: list[str], copies: Iterator[CopiedSeal] | None) -> Report:
     from otp_core.seals.chain import Verification
     from otp_core.seals.export import ExportProblem, read_export
+    from otp_core.seals.export_file import opened
 
     try:
-        with file.open("rb") as opened, progress("verifying the export", file.stat().st_size) as advance:
-            exported_at, pieces = read_export(opened)
-            verification = Verification(keys, copies, now_ms=_now_ms(), exported_at=exported_at)
-            return verification.run(pieces, lambda _: advance(opened.tell()))
+        with (
+            file.open("rb") as raw,
+            opened(raw) as lines,
+            progress("verifying the export", file.stat().st_size) as advance,
+        ):
+            export = read_export(lines)
+            verification = Verification(keys, copies, now_ms=_now_ms(), exported_at=export.exported_at)
+            if export.behind is not None:
+                verification.take_behind(export.behind)
+            return verification.run(export.pieces, lambda _: advance(raw.tell()))
     except ExportProblem as problem:
         complain(f"{file}: {problem}")
         raise typer.Exit(ExitCode.REFUSED) from None
@@ -224,19 +207,3 @@ def _tell(report: Report) -> None:
         complain("nothing is sealed yet: is there an [audit] section, and does the server run?")
         raise typer.Exit(ExitCode.REFUSED)
     say("the audit trail is what was sealed")
-
-
-@contextmanager
-def _written(file: Path | None) -> Iterator[Callable[[str], object]]:
-    """What writes a line: into a new file (mode 0600), which is removed if it could not be finished, or to standard
-    output."""
-    if file is None:
-        yield lambda line: typer.echo(line, nl=False)
-        return
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-            yield opened.write
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise

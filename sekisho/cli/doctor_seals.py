@@ -25,6 +25,7 @@ def examine_seals(store: Store, audit: AuditSettings | None) -> Iterator[CheckRe
         return
     yield from _files(audit)
     yield _newest(store)
+    yield from _oldest(store)
 
 
 def _files(audit: AuditSettings) -> Iterator[CheckResult]:
@@ -43,6 +44,26 @@ def _files(audit: AuditSettings) -> Iterator[CheckResult]:
     except OSError as error:
         text = f"no seal is copied: audit.seal_copy {audit.seal_copy}: {error.strerror}"
         yield CheckResult(CheckState.FAIL, "seals", text)
+
+
+def _oldest(store: Store) -> Iterator[CheckResult]:
+    """How far back the trail goes, and what was dropped."""
+    from otp_core.audit import ms_of
+    from otp_core.store.audit_drops import newest_drop, oldest_audit_id
+
+    with store.read() as connection:
+        oldest, drop = oldest_audit_id(connection), newest_drop(connection)
+    if oldest is None:
+        return
+    text = f"the oldest row is of {local_time(ms_of(oldest))}"
+    if drop is None:
+        yield CheckResult(CheckState.OK, "audit trail", text)
+    elif drop.ended_at:
+        text += f"; rows of before were exported and dropped by {drop.actor} ({local_time(drop.begun_at)})"
+        yield CheckResult(CheckState.OK, "audit trail", text)
+    else:
+        text += f"; the drop that {drop.actor} began has not ended: run `sekisho audit drop` once more"
+        yield CheckResult(CheckState.WARN, "audit trail", text)
 
 
 def _newest(store: Store) -> CheckResult:

@@ -549,7 +549,7 @@ def exported(trail: SealedTrail) -> list[str]:
 
 def verify_lines(trail: SealedTrail, lines: list[str], *, copied: bool = False) -> list[str]:
     key = public_name(read_seal_key(trail.key_file))
-    exported_at, pieces = read_export(BytesIO("".join(lines).encode()))
+    exported_at, _, pieces = read_export(BytesIO("".join(lines).encode()))
     copies = trail.copy.seals() if copied else None
     verification = Verification([key], copies, now_ms=trail.now_ms(), exported_at=exported_at)
     return verification.run(pieces).findings

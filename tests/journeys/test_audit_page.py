@@ -6,12 +6,14 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sekisho.settings import load
 from tests.journeys.command_line import CommandLine
+from tests.journeys.old_logins import sealed_logins
 from tests.sekisho import Sekisho, client_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
@@ -41,7 +43,9 @@ def test_the_settings_of_the_page_hold_and_every_command_of_it_is_run(
     at.sekisho.crowd(2)
     run = []
     for line in (line for block in blocks() for line in block.splitlines() if line.startswith("sekisho")):
-        words, _, target = line.replace("/var/log/sekisho", str(tmp_path)).partition(" > ")
+        words, _, target = (
+            line.replace("/var/log/sekisho", str(tmp_path)).replace("/archive", str(tmp_path)).partition(" > ")
+        )
         if LOST in line:
             at.sekisho.stop()
             (tmp_path / "audit.key").unlink()
@@ -58,11 +62,12 @@ def test_the_settings_of_the_page_hold_and_every_command_of_it_is_run(
         if target:
             (tmp_path / target).write_text(said)
         if line == "sekisho init":
+            sealed_logins(at.sekisho, datetime(2026, 3, 15, tzinfo=UTC).timestamp(), 3)
             at.sekisho.start()
         if line.startswith("sekisho audit verify"):
             assert said.endswith("the audit trail is what was sealed\n")
             run.append(line)
-    assert len(run) == 5
+    assert len(run) == 6
 
 
 def until_sealed(at: CommandLine) -> None:

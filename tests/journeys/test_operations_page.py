@@ -151,16 +151,17 @@ def test_the_nightly_backup_is_the_day_of_the_weeks_and_replaced(at: CommandLine
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_systemd_takes_the_units_of_the_backup(tmp_path: Path) -> None:
-    for name in ("sekisho-backup.service", "sekisho-backup.timer"):
+@pytest.mark.parametrize("unit", ["sekisho-backup", "sekisho-audit"])
+def test_systemd_takes_the_units_of_a_timer(tmp_path: Path, unit: str) -> None:
+    for name in (f"{unit}.service", f"{unit}.timer"):
         text = (UNITS / name).read_text().replace("User=sekisho", "User=root").replace("Group=sekisho", "Group=root")
         (tmp_path / name).write_text(text)
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "sekisho-backup.timer")],
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / f"{unit}.timer")],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
     )
-    about_ours = [line for line in done.stderr.splitlines() if "sekisho-backup" in line]
+    about_ours = [line for line in done.stderr.splitlines() if unit in line]
     assert about_ours == [], done.stderr

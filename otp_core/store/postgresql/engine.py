@@ -34,7 +34,17 @@ from sqlalchemy.exc import DBAPIError
 from otp_core.audit import NodeName
 from otp_core.checks import CheckResult
 from otp_core.model import AuditRow, Conflict, StoreBusy, StoreProblem, StoreUnavailable
-from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore, Task, TaskLock, Trail
+from otp_core.store.engine import (
+    KeyReader,
+    LoginBatch,
+    LoginReader,
+    Maintenance,
+    SealStore,
+    ShortWrites,
+    Task,
+    TaskLock,
+    Trail,
+)
 from otp_core.store.postgresql import connection as connections
 from otp_core.store.postgresql.address import lacks_ca, parse
 from otp_core.store.postgresql.connection import Notices
@@ -48,6 +58,7 @@ from otp_core.store.postgresql.reader import PostgresqlKeyReader, PostgresqlLogi
 from otp_core.store.postgresql.schema import create
 from otp_core.store.postgresql.seals import PostgresqlSealStore, PostgresqlTrail
 from otp_core.store.postgresql.sessions import older_sessions
+from otp_core.store.postgresql.short_writes import PostgresqlShortWrites
 from otp_core.store.postgresql.task_lock import SessionLock
 from otp_core.store.postgresql.thread_connection import ThreadConnection
 from otp_core.store.revisions import OLDEST_TABLE, Revisions, older_users, read_revisions, refuse_unfit
@@ -225,6 +236,10 @@ class PostgresqlDatabase:
     def trail(self) -> Trail:
         """See ``store.engine.Database``."""
         return PostgresqlTrail(self.read)
+
+    def short_writes(self) -> ShortWrites:
+        """See ``store.engine.Database``."""
+        return PostgresqlShortWrites(self.read)
 
     def task_lock(self, task: Task) -> TaskLock:
         """See ``store.engine.Database``."""

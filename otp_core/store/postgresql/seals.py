@@ -37,6 +37,9 @@ _SEALS = text(
     "ORDER BY number LIMIT :limit"
 )
 _NEWEST = text("SELECT coalesce(max(number), 0) FROM seal")
+_DROP = text(
+    "SELECT number, until_id, body, signature, marks FROM seal WHERE number = (SELECT max(seal) FROM audit_drop)"
+)
 _COUNT = text("SELECT count(*) FROM audit WHERE id > :after AND id <= :until")
 _ADD = text("INSERT INTO seal VALUES (:number, :until, :body, :signature, :marks)")
 _STRANGE = """
@@ -68,6 +71,12 @@ class PostgresqlSealStore:
         """See ``store.engine.SealStore``."""
         with self._read() as connection:
             return _seal(connection, number)
+
+    def newest_drop(self) -> SealRow | None:
+        """See ``store.engine.SealStore``."""
+        with self._read() as connection:
+            row = connection.execute(_DROP).first()
+            return None if row is None else _as_seal(row)
 
     def sealable(self, after: int, now_ms: int, limit: int) -> Lines:
         """See ``store.engine.SealStore``. None, as long as a transaction that could add a row has not ended."""

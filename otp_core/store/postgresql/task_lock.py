@@ -10,7 +10,7 @@ from otp_core.store.postgresql.connection import Connection
 from otp_core.store.postgresql.thread_connection import ThreadConnection
 
 _SPACE = 0x53656B69
-_NUMBERS = {Task.SEALS: 1, Task.SYSLOG: 2, Task.WEBHOOKS: 3}
+_NUMBERS = {Task.SEALS: 1, Task.SYSLOG: 2, Task.WEBHOOKS: 3, Task.DROP: 4}
 
 
 class SessionLock:

@@ -62,7 +62,7 @@ _AGAIN, _SAY_AGAIN = 5.0, 60.0
 
 _STATUS_AT, _STATUS = 1024, struct.Struct("=QQQQ512s")
 _LOCK = struct.Struct("hhqqi4x")
-CHECKPOINTS, SEALS, SYSLOG, WEBHOOKS = 2048, 2049, 2050, 2051
+CHECKPOINTS, SEALS, SYSLOG, WEBHOOKS, DROP = 2048, 2049, 2050, 2051, 2052
 """The octets of that file whose locks say that a process has the task: to make checkpoints, to seal the audit trail,
 to send it to syslog, to webhooks."""
 

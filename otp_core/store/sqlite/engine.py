@@ -16,7 +16,17 @@ from sqlalchemy.exc import DBAPIError
 from otp_core.audit import NodeName
 from otp_core.checks import CheckResult
 from otp_core.model import AuditRow, StoreProblem
-from otp_core.store.engine import KeyReader, LoginBatch, LoginReader, Maintenance, SealStore, Task, TaskLock, Trail
+from otp_core.store.engine import (
+    KeyReader,
+    LoginBatch,
+    LoginReader,
+    Maintenance,
+    SealStore,
+    ShortWrites,
+    Task,
+    TaskLock,
+    Trail,
+)
 from otp_core.store.queries import sealed_until
 from otp_core.store.revisions import Revisions, refuse_unfit
 from otp_core.store.sqlite import checkpoints, database, driver
@@ -27,6 +37,7 @@ from otp_core.store.sqlite.login_batch import CHANGED, SqliteLoginBatch
 from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.reader import SqliteLoginReader
 from otp_core.store.sqlite.seals import SqliteSealStore, SqliteTrail
+from otp_core.store.sqlite.short_writes import SqliteShortWrites
 from otp_core.store.sqlite.state import StoreState
 
 if TYPE_CHECKING:
@@ -37,6 +48,7 @@ _OCTETS = {
     Task.SEALS: checkpoints.SEALS,
     Task.SYSLOG: checkpoints.SYSLOG,
     Task.WEBHOOKS: checkpoints.WEBHOOKS,
+    Task.DROP: checkpoints.DROP,
 }
 
 
@@ -143,6 +155,10 @@ class SqliteDatabase:
     def trail(self) -> Trail:
         """See ``store.engine.Database``."""
         return SqliteTrail(self.read)
+
+    def short_writes(self) -> ShortWrites:
+        """See ``store.engine.Database``."""
+        return SqliteShortWrites(SharedCommits(self.engine))
 
     def task_lock(self, task: Task) -> TaskLock:
         """See ``store.engine.Database``."""

@@ -53,6 +53,9 @@ _SEALS = """
 SELECT number, until_id, body, signature, marks FROM seal WHERE number > ? AND number <= ? ORDER BY number LIMIT ?
 """
 _NEWEST = "SELECT number, until_id, body, signature, marks FROM seal ORDER BY number DESC LIMIT 1"
+_DROP = """
+SELECT number, until_id, body, signature, marks FROM seal WHERE number = (SELECT max(seal) FROM audit_drop)
+"""
 _STRANGE = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name LIMIT 20"
 _ADD = "INSERT INTO seal VALUES (?, ?, ?, ?, ?)"
 _HIGHEST = 2**63 - 1
@@ -79,6 +82,11 @@ class SqliteSealStore:
         """See ``store.engine.SealStore``."""
         with self._connection.guarded() as connection:
             return _seal(connection, _SEALS, number - 1, number, 1)
+
+    def newest_drop(self) -> SealRow | None:
+        """See ``store.engine.SealStore``."""
+        with self._connection.guarded() as connection:
+            return _seal(connection, _DROP)
 
     def sealable(self, after: int, now_ms: int, limit: int) -> Lines:
         """See ``store.engine.SealStore``."""
