@@ -177,7 +177,7 @@ def test_a_store_of_before_becomes_what_a_new_one_is(
     said: list[str] = []
     for url in (upgraded, fresh):
         init(url, tmp_path, said)
-    assert (f"upgraded its schema from {BASELINE}" in " ".join(said)) is (NEEDED > BASELINE)
+    assert "upgraded its schema from" in " ".join(said)
     found = []
     for url in (upgraded, fresh):
         store = Store(url, tmp_path / "master.key", ids=Ids(), busy_seconds=1.0)
