@@ -8,6 +8,7 @@ what the one before did.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from otp_core.login.lockout import failures_after
 from otp_core.login.policy import Rules
@@ -15,7 +16,7 @@ from otp_core.login.requests import LOCAL_VERIFIER, Decision, Facts, FailureUpda
 from otp_core.model import Kind, LoginRecord, LoginToken
 from otp_core.otp import learn_drift, step_at
 
-_TOTP = Kind.TOTP
+_TOTP: Final = Kind.TOTP
 """For each login: Python 3.11 takes its time for a member of an enum."""
 
 
@@ -46,6 +47,8 @@ class Changes:
             here = step_at(now, token.period)
             self.away = self.away or step - here - token.drift
             drift = learn_drift(token.drift, step, here, rules.max_drift)
+        if drift != token.drift:
+            self._decision.drifts.append((drift, token.key))
         self._decision.step_updates.append(StepUpdate(step, drift, fingerprint, now, token.key, token.last_step))
         token.last_step, token.drift = step, drift
         token.last_fingerprint, token.last_at = fingerprint, now
