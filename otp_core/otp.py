@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from otp_core.model import Algorithm, Kind, TokenSpec
 
@@ -39,7 +39,7 @@ _BLANKS_ROUND_A_HYPHEN = re.compile("(?<=-)\\s+|(?<!\\s)\\s+(?=-)")
 DIGITS = range(6, 9)
 """How many digits a code may have."""
 
-_MODULUS: dict[int, int] = {digits: int(10**digits) for digits in DIGITS}
+_MODULUS: Final[dict[int, int]] = {digits: int(10**digits) for digits in DIGITS}
 LOOK_BACK = 3
 """Counters behind the last accepted one at which an old HOTP code is still recognised as reused."""
 
@@ -56,7 +56,9 @@ class Fit(StrEnum):
     RESYNC_NEEDED = "unsynchronised"
 
 
-_TOTP, _FITS, _WRONG = Kind.TOTP, Fit.FITS, Fit.WRONG
+_TOTP: Final = Kind.TOTP
+_FITS: Final = Fit.FITS
+_WRONG: Final = Fit.WRONG
 """For each login: Python 3.11 takes its time for a member of an enum."""
 
 
@@ -124,13 +126,14 @@ def code_at_the_end(text: str, digits: int) -> int:
     return 0
 
 
-_HASHES = {
+_HASHES: Final = {
     str(Algorithm.SHA1): (hashlib.sha1, 64),
     str(Algorithm.SHA256): (hashlib.sha256, 64),
     str(Algorithm.SHA512): (hashlib.sha512, 128),
 }
 """The hash of each algorithm, and the octets of its block."""
-_INNER_PAD, _OUTER_PAD = (bytes(octet ^ pad for octet in range(256)) for pad in (0x36, 0x5C))
+_INNER_PAD: Final = bytes(octet ^ 0x36 for octet in range(256))
+_OUTER_PAD: Final = bytes(octet ^ 0x5C for octet in range(256))
 
 
 _Hash = Callable[[bytes], Any]

@@ -16,6 +16,7 @@ import secrets
 import stat
 import struct
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,11 +25,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from otp_core.regular_file import read_regular
 
-_VERSION = b"\x01"
+_VERSION: Final = b"\x01"
 _SESSION_VERSION = b"\x02"
-_NONCE = 12
-_SIZES = [size.to_bytes(8, "big") for size in range(256)]
-_INTEGER = struct.Struct(">q")
+_NONCE: Final = 12
+_SIZES: Final = [size.to_bytes(8, "big") for size in range(256)]
+_integer: Final = struct.Struct(">q").unpack
 _KEY_CHECK_NAME = "sekisho key check"
 VALUE_NAME = 16
 """Octets of the name in front of a value that is kept for minutes."""
@@ -81,10 +82,10 @@ class Sealer:
         pieces: list[bytes] = []
         for part in parts:
             size = len(part)
-            pieces.append(_SIZES[size] if size < len(_SIZES) else size.to_bytes(8, "big"))
+            pieces.append(_SIZES[size] if size < 256 else size.to_bytes(8, "big"))
             pieces.append(part)
         hash_.update(b"".join(pieces))
-        found: int = _INTEGER.unpack(hash_.digest())[0]
+        found: int = _integer(hash_.digest())[0]
         return found or 1
 
     def name_fingerprint(self, name: str) -> str:

@@ -9,6 +9,7 @@ token or an address.
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import Final
 
 from otp_core.login.table import FINDING_TEXT, Finding
 from otp_core.model import Accept, Challenge, Reject, Silence, Verdict
@@ -21,7 +22,7 @@ OTHER_CLIENTS = "other clients"
 MOST = 1000
 """Different verdicts that are told apart; what comes beyond counts for OTHER_CLIENTS."""
 
-_CODES = {
+_CODES: Final = {
     **{text: finding.value for finding, text in FINDING_TEXT.items()},
     # The customers' pages have words of their own.
     "right password": "right-password",
@@ -30,7 +31,7 @@ _CODES = {
 }
 """Of a reason in the audit trail."""
 
-_FINDINGS = frozenset(finding.value for finding in Finding)
+_FINDINGS: Final = frozenset(finding.value for finding in Finding)
 
 VerdictKey = tuple[str, str, str, str]
 """Door, client, verdict, code of the reason."""

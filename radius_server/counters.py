@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -21,7 +22,7 @@ MAX_LINES = 50
 MAX_STRANGERS = 200
 """Sources and causes that are remembered until somebody reads them."""
 
-_MAX_REMEMBERED = 1000
+_MAX_REMEMBERED: Final = 1000
 _MAX_CAUSES, _OTHER_CAUSES = 50, "other causes"
 
 NO_CLIENT = "no client has this address: is it missing in [[radius.clients]]?"

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -52,7 +52,8 @@ from otp_core.verifier import CodeQuestion, Verifier
 CANCEL_AFTER_SECONDS = 1.0
 """How long after an attempt's deadline a first factor or verifier may still say itself what is wrong."""
 _log = structlog.get_logger("authenticator")
-_MODE_CODE, _STAGE_CODE = Mode.CODE, Stage.CODE
+_MODE_CODE: Final = Mode.CODE
+_STAGE_CODE: Final = Stage.CODE
 """For the shortest way: Python 3.11 takes its time for a member of an enum."""
 
 _ASKING = (Mode.CHALLENGE, Mode.AUTO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.requests import LoginRequest
@@ -12,7 +13,7 @@ from otp_core.model import Attempt, LoginRecord, Mode, OtpUse
 from otp_core.otp import DIGITS, Fit, is_code, normalise_code
 from otp_core.verifier import LOCAL_VERIFIER
 
-_USUAL_DIGITS = 6
+_USUAL_DIGITS: Final = 6
 """Of a code, where no token says how many."""
 
 Fingerprint = Callable[..., int]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import assert_never
+from typing import Final, assert_never
 
 from otp_core.audit import Event, Ids
 from otp_core.login.changes import Changes
@@ -96,8 +96,10 @@ class Evaluator:
         return near_misses(record, self._unseal, code, now, self.rules)
 
 
-_SECOND_ROUND, _VERIFIER_NEEDED, _ACTIVE = Stage.SECOND_ROUND, Finding.VERIFIER_NEEDED, OtpUse.ACTIVE
-_VERIFIER_ROUND = Stage.VERIFIER_ROUND
+_SECOND_ROUND: Final = Stage.SECOND_ROUND
+_VERIFIER_NEEDED: Final = Finding.VERIFIER_NEEDED
+_ACTIVE: Final = OtpUse.ACTIVE
+_VERIFIER_ROUND: Final = Stage.VERIFIER_ROUND
 """Each login is compared with them, and Python 3.11 takes its time for a member of an enum."""
 
 

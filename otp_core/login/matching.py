@@ -6,7 +6,7 @@ Tokens with other lengths of code are no candidates. Codes that somebody else ve
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from otp_core.login.requests import LOCAL_VERIFIER, CodeFinding
 from otp_core.login.table import ELSEWHERE, Finding
@@ -27,10 +27,12 @@ class Match(NamedTuple):
     fitting: Sequence[tuple[LoginToken, int]] = ()
 
 
-_FITS, _WRONG = Fit.FITS, Fit.WRONG
-_FOUND_FITS, _FOUND_WRONG = Finding.FITS, Finding.WRONG
+_FITS: Final = Fit.FITS
+_WRONG: Final = Fit.WRONG
+_FOUND_FITS: Final = Finding.FITS
+_FOUND_WRONG: Final = Finding.WRONG
 """For each login: Python 3.11 takes its time for a member of an enum, and for its hash."""
-_FINDING = {
+_FINDING: Final = {
     Fit.FITS: Finding.FITS,
     Fit.REUSED: Finding.REUSED,
     Fit.WRONG: Finding.WRONG,

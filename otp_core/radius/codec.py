@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum, StrEnum
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -79,7 +79,7 @@ class AttributeType(IntEnum):
     NAS_IPV6_ADDRESS = 95
 
 
-_MESSAGE_AUTHENTICATOR = int(AttributeType.MESSAGE_AUTHENTICATOR)
+_MESSAGE_AUTHENTICATOR: Final = int(AttributeType.MESSAGE_AUTHENTICATOR)
 """A plain int: the loop in read_packet compares it once per attribute."""
 
 
@@ -207,9 +207,9 @@ def read_packet(datagram: bytes, codes: frozenset[int]) -> Packet:
 
 # Message-Authenticator (RFC 3579 section 3.2)
 
-_MESSAGE_AUTHENTICATOR_HEAD = bytes((AttributeType.MESSAGE_AUTHENTICATOR, 18))
-_BLANK = bytes(16)
-_BLANK_MESSAGE_AUTHENTICATOR = _MESSAGE_AUTHENTICATOR_HEAD + _BLANK
+_MESSAGE_AUTHENTICATOR_HEAD: Final = bytes((AttributeType.MESSAGE_AUTHENTICATOR, 18))
+_BLANK: Final = bytes(16)
+_BLANK_MESSAGE_AUTHENTICATOR: Final = _MESSAGE_AUTHENTICATOR_HEAD + _BLANK
 
 
 def sign(code: int, identifier: int, authenticator: bytes, attributes: bytes, secret: bytes) -> bytes:

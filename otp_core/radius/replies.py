@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
+from typing import Final
 
 from otp_core.radius.codec import (
     HEADER,
@@ -28,8 +29,10 @@ from otp_core.radius.codec import (
 )
 from otp_core.radius.requests import SignedRequest
 
-_PROXY_STATE = int(AttributeType.PROXY_STATE)
-_REPLY_CODES = frozenset(
+_PROXY_STATE: Final = int(AttributeType.PROXY_STATE)
+_HEADER: Final = HEADER
+_ROOM: Final = MAX_PACKET - SIGNED_HEADER
+_REPLY_CODES: Final = frozenset(
     (int(PacketCode.ACCESS_ACCEPT), int(PacketCode.ACCESS_REJECT), int(PacketCode.ACCESS_CHALLENGE))
 )
 
@@ -40,10 +43,10 @@ def write_reply(request: Packet, code: PacketCode, attributes: Iterable[Attribut
     encoded = encode_attributes(attributes)
     if _PROXY_STATE in request.found:
         encoded += encode_attributes(item for item in request.attributes if item[0] == _PROXY_STATE)
-    if len(encoded) > MAX_PACKET - SIGNED_HEADER:
+    if len(encoded) > _ROOM:
         raise ValueError(f"a reply of {SIGNED_HEADER + len(encoded)} octets: RADIUS allows 4096")
     signed = sign(code, request.identifier, request.authenticator, encoded, secret)
-    return signed[:4] + response_authenticator(signed, secret) + signed[HEADER:]
+    return signed[:4] + response_authenticator(signed, secret) + signed[_HEADER:]
 
 
 def read_reply(request: SignedRequest, datagram: bytes, *, required: bool = True, needs_state: bool = True) -> Packet:

@@ -5,7 +5,7 @@ No sockets, no clock, no randomness, and no decision about customers.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from otp_core.model import Chap, Forwarded, MsChap
 from otp_core.radius.codec import (
@@ -30,12 +30,16 @@ from otp_core.radius.codec import (
 )
 
 MAX_ATTRIBUTES = 200
-_MAX_VALUE = 253
-_REQUEST_CODES = frozenset((int(PacketCode.ACCESS_REQUEST), int(PacketCode.STATUS_SERVER)))
-_USER_NAME, _USER_PASSWORD = int(AttributeType.USER_NAME), int(AttributeType.USER_PASSWORD)
-_STATE, _CALLING_STATION_ID = int(AttributeType.STATE), int(AttributeType.CALLING_STATION_ID)
-_EAP_MESSAGE, _VENDOR_SPECIFIC = int(AttributeType.EAP_MESSAGE), int(AttributeType.VENDOR_SPECIFIC)
-_CHAP_PASSWORD, _CHAP_CHALLENGE = int(AttributeType.CHAP_PASSWORD), int(AttributeType.CHAP_CHALLENGE)
+_MAX_VALUE: Final = 253
+_REQUEST_CODES: Final = frozenset((int(PacketCode.ACCESS_REQUEST), int(PacketCode.STATUS_SERVER)))
+_USER_NAME: Final = int(AttributeType.USER_NAME)
+_USER_PASSWORD: Final = int(AttributeType.USER_PASSWORD)
+_STATE: Final = int(AttributeType.STATE)
+_CALLING_STATION_ID: Final = int(AttributeType.CALLING_STATION_ID)
+_EAP_MESSAGE: Final = int(AttributeType.EAP_MESSAGE)
+_VENDOR_SPECIFIC: Final = int(AttributeType.VENDOR_SPECIFIC)
+_CHAP_PASSWORD: Final = int(AttributeType.CHAP_PASSWORD)
+_CHAP_CHALLENGE: Final = int(AttributeType.CHAP_CHALLENGE)
 """Plain ints: each login looks for them, and Python 3.11 takes its time for a member of an enum."""
 
 # Server side

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from otp_core.model import LoginRecord, LoginToken
 
@@ -33,7 +33,7 @@ LEFT JOIN token AS t ON t.key = b.token_key AND (t.state = 'bound' OR c.otp_use 
 """
 """``c``: the customer's row. A row for each token, or one without."""
 
-_WIDTH = len(_OF_CUSTOMER)
+_WIDTH: Final = len(_OF_CUSTOMER)
 
 
 def records_of(rows: Iterable[Sequence[Any]]) -> dict[str, LoginRecord]:

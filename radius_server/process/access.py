@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -38,7 +38,8 @@ from radius_server.process.verdicts import VerdictLines, is_garbled
 _DELAYED_PER_PLACE = 10
 """Delayed Access-Rejects allowed for each request that may be in flight."""
 
-_STATUS_SERVER, _NEW = int(PacketCode.STATUS_SERVER), Admission.NEW
+_STATUS_SERVER: Final = int(PacketCode.STATUS_SERVER)
+_NEW: Final = Admission.NEW
 """Each login is compared with them, and Python 3.11 takes its time for a member of an enum."""
 
 _log = structlog.get_logger("radius")

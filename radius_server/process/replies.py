@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from otp_core.messages import Text
 from otp_core.model import Accept, Challenge, Reject, Silence, Verdict
@@ -28,9 +29,10 @@ from radius_server.process.exchange import Exchange
 from radius_server.process.ms_chap import error_for
 from radius_server.process.relayed import Unseal, outranked, relayed_to, without_relayed
 
-_USER_NAME, _ACCESS_ACCEPT = int(AttributeType.USER_NAME), PacketCode.ACCESS_ACCEPT
-_REPLY_MESSAGE = int(AttributeType.REPLY_MESSAGE)
-_VENDOR_SPECIFIC = int(AttributeType.VENDOR_SPECIFIC)
+_USER_NAME: Final = int(AttributeType.USER_NAME)
+_ACCESS_ACCEPT: Final = PacketCode.ACCESS_ACCEPT
+_REPLY_MESSAGE: Final = int(AttributeType.REPLY_MESSAGE)
+_VENDOR_SPECIFIC: Final = int(AttributeType.VENDOR_SPECIFIC)
 """For each Accept: Python 3.11 takes its time for a member of an enum."""
 
 
