@@ -23,7 +23,7 @@ _URL = re.compile(
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _DOMAIN = re.compile(r"[^\\/@\s]{1,64}")
 _PORTS = {"ldap": 389, "ldaps": 636}
-OPTIONAL_KEYS = frozenset(
+OPTIONAL_KEYS: frozenset[str] = frozenset(
     {
         "start_tls",
         "allow_plain_text",
