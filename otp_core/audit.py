@@ -5,7 +5,7 @@ A row says when something happened, what, who did it, to which customer, with wh
 
 from __future__ import annotations
 
-import os
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -128,23 +128,34 @@ TAG_BITS = 10
 """Low bits of an id, which differ between processes that make one in the same microsecond."""
 
 
+LENT_TAGS = 896
+"""Tags below this one are lent by the store to processes that serve it, each to one (store/nodes.py). Everybody else
+draws one of the others. An id that two have made all the same is drawn again by whoever is later."""
+
+
+def _drawn() -> int:
+    return LENT_TAGS + secrets.randbelow((1 << TAG_BITS) - LENT_TAGS)
+
+
 class Ids:
     """Makes ids in the order of time, without coordination between processes or nodes.
 
-    An id has 63 bits: microseconds since the epoch, then TAG_BITS bits that each process draws once. In one process
-    they are strictly rising, also when its clock is set back.
+    An id has 63 bits: microseconds since the epoch, then the TAG_BITS bits of the process: ``tag``, which no other one
+    has; None: one is drawn. In one process they are strictly rising, also when its clock is set back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, tag: int | None = None) -> None:
         self._clock = clock
-        self._tag = (int.from_bytes(os.urandom(2), "big") if tag is None else tag) & ((1 << TAG_BITS) - 1)
+        self._is_lent = tag is not None
+        self._tag = (_drawn() if tag is None else tag) & ((1 << TAG_BITS) - 1)
         self._last = 0
 
     def follow(self, clock: Callable[[], float]) -> None:
-        """Number by this clock from now on, under another tag: so the numbers may begin again at an earlier time.
+        """Number by this clock from now on. The numbers may begin again at an earlier time: then under another tag.
         ``clock``: seconds since the epoch."""
-        self._clock, self._last = clock, 0
-        self._tag = int.from_bytes(os.urandom(2), "big") & ((1 << TAG_BITS) - 1)
+        self._clock = clock
+        if not self._is_lent or int(clock() * 1_000_000) < self._last:
+            self._last, self._is_lent, self._tag = 0, False, _drawn()
 
     def pass_(self, id_: int) -> None:
         """Number above this id from now on, whatever the clock says."""

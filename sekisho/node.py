@@ -23,6 +23,10 @@ class Node(NamedTuple):
     entered: Registration
     board: NodeBoard
 
+    def tag(self, place: int) -> int | None:
+        """For the audit ids of the process in this place, and of those that take its place; None: it draws one."""
+        return self.entered.tags[place] if place < len(self.entered.tags) else None
+
     def keeper(self, application: Application, place: int) -> NodeKeeper:
         """For the process in this place; the first one tells the store."""
         store, clock, teller = application.services.store, application.clock, None
@@ -43,7 +47,7 @@ def enter(settings: Settings, processes: int) -> Node:
     """Enter this server in the store. Raises StoreProblem, KeyProblem and StoreUnavailable."""
     store = open_store(settings)
     try:
-        entered = join(store, settings.node.called, version("sekisho"))
+        entered = join(store, settings.node.called, version("sekisho"), processes)
         board = NodeBoard(entered.name, processes)
         NodeTeller(store, board, entered).beat()  # before the first login: a clock that is wrong answers none
     finally:

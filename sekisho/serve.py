@@ -219,7 +219,7 @@ class ServerProcess:
     async def serve(self, *, reload_first: bool) -> int:
         """From opening to the end of draining; returns the exit code. ``reload_first``: the settings were reloaded
         after ``settings`` were read, so it reloads them at once."""
-        application = open_application(self._settings, failures=self._failures)
+        application = open_application(self._settings, failures=self._failures, tag=self._node.tag(self._number))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -111,12 +111,15 @@ class Application:
         self.services.store.release()
 
 
-def open_store(settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS, relieved: bool = False) -> Store:
-    """The opened store. Raises StoreProblem or KeyProblem, and StoreUnavailable if it cannot be read now."""
+def open_store(
+    settings: Settings, *, busy_seconds: float = COMMAND_BUSY_SECONDS, relieved: bool = False, tag: int | None = None
+) -> Store:
+    """The opened store. ``tag``: see ``audit.Ids``. Raises StoreProblem or KeyProblem, and StoreUnavailable if it
+    cannot be read now."""
     store = Store(
         settings.store.address,
         settings.store.master_key_file,
-        ids=SharedIds() if store_file(settings.store.address) is None else Ids(),
+        ids=SharedIds(tag=tag) if store_file(settings.store.address) is None else Ids(tag=tag),
         busy_seconds=busy_seconds,
         notices=settings.notices is not None,
         relieved=relieved,
@@ -147,12 +150,13 @@ def _failures_file(settings: Settings) -> Path | None:
 
 
 def open_application(
-    settings: Settings, *, trust_clock: bool = False, failures: FailureTable | None = None
+    settings: Settings, *, trust_clock: bool = False, failures: FailureTable | None = None, tag: int | None = None
 ) -> Application:
     """The whole application, for a server process. Call it in the running event loop's thread. ``trust_clock``:
-    believe the clock as it stands. ``failures``: opened before the fork; None: open it here. Raises StoreProblem,
-    KeyProblem or StoreUnavailable."""
-    store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=one_process_only(settings.store.address) is None)
+    believe the clock as it stands. ``failures``: opened before the fork; None: open it here. ``tag``: see
+    ``audit.Ids``. Raises StoreProblem, KeyProblem or StoreUnavailable."""
+    relieved = one_process_only(settings.store.address) is None
+    store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=relieved, tag=tag)
     run_acts_aside(store.database.waits)
     clock = _guarded(store)
     watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)

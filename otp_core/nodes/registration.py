@@ -21,7 +21,8 @@ _TRIES = 5
 
 
 class Registration(NamedTuple):
-    """What a node is entered as; see ``store.nodes.NodeLine``. ``name``: the one that it got at the start."""
+    """What a node is entered as; see ``store.nodes.NodeLine``. ``name``: the one that it got at the start; ``tags``:
+    for the audit ids of its processes (audit.Ids), each to one of them."""
 
     name: str
     configured: str
@@ -29,17 +30,19 @@ class Registration(NamedTuple):
     run: int
     version: str
     started_at: int
+    tags: tuple[int, ...] = ()
 
 
-def join(store: Store, configured: str, version: str) -> Registration:
-    """Enter a node that starts. Call it in the process whose end is the node's. Raises StoreUnavailable."""
+def join(store: Store, configured: str, version: str, processes: int = 0) -> Registration:
+    """Enter a node that starts, with so many processes that write audit rows. Call it in the process whose end is the
+    node's. Raises StoreUnavailable."""
     wanted = Registration(configured, configured, this_process().text, secrets.randbits(62), version, 0)
-    return _entered(store, wanted, is_new=True)
+    return _entered(store, wanted, processes)
 
 
 def rejoin(store: Store, lost: Registration) -> Registration:
     """Enter a node anew whose name another one has taken meanwhile. Raises StoreUnavailable."""
-    return _entered(store, lost, is_new=False)
+    return _entered(store, lost)
 
 
 def leave(store: Store, registration: Registration) -> None:
@@ -52,28 +55,31 @@ def leave(store: Store, registration: Registration) -> None:
     wait_while_busy(left)
 
 
-def _entered(store: Store, wanted: Registration, *, is_new: bool) -> Registration:
+def _entered(store: Store, wanted: Registration, new: int | None = None) -> Registration:
+    """``new``: how many processes a node has that starts; None: it goes on."""
     tried = 0
     while True:
         try:
-            return wait_while_busy(lambda: _enter(store, wanted, is_new=is_new))
+            return wait_while_busy(lambda: _enter(store, wanted, new))
         except Conflict:  # another node showed life, or entered itself
             tried += 1
             if tried == _TRIES:
                 raise
 
 
-def _enter(store: Store, wanted: Registration, *, is_new: bool) -> Registration:
+def _enter(store: Store, wanted: Registration, new: int | None) -> Registration:
     """One transaction, in a turn of its own: two that start at once get two names."""
     with store.derive() as connection:
         now = store.database.time_ms(connection)
         nodes.tidy(connection, now)
         known = nodes.nodes(connection)
-        name = name_for(wanted.configured, known, now, has_ended) if is_new else name_for(wanted.configured, known, now)
+        name = name_for(wanted.configured, known, now, *((has_ended,) if new is not None else ()))
         entered = wanted._replace(name=name, started_at=wanted.started_at or now)
         if isinstance(store.time, ClockOfNode):
             store.time.enter(connection)
         nodes.put(connection, _line(entered, now, store.database.beat_seconds))
+        if new:
+            entered = entered._replace(tags=tuple(nodes.lend_tags(connection, entered.run, new, now)))
     return entered
 
 

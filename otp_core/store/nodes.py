@@ -6,14 +6,19 @@ No login and no act is decided by them, so they are written aside (``Database.as
 
 from __future__ import annotations
 
+from random import SystemRandom
 from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from otp_core.audit import LENT_TAGS
 from otp_core.store.schema import id_tag, node, node_clock
 
 MISSED = 3
 """Signs of life that may be missed until a node counts as not seen lately."""
+
+LENT_MS = 600_000
+"""How long the tags of a node that is not seen any more stay its own."""
 
 KEPT_MS = 7 * 86_400_000
 """How long the row of a node is kept that is not seen any more."""
@@ -85,6 +90,19 @@ def leave(connection: Connection, run: int, now: int) -> None:
     """The node is stopped in order: its name and its tags are free."""
     connection.execute(update(node).where(node.c.run == run).values(seen_at=now, left_at=now))
     connection.execute(delete(id_tag).where(id_tag.c.run == run))
+
+
+def lend_tags(connection: Connection, run: int, wanted: int, now: int) -> list[int]:
+    """Lend a node tags for its processes, whose row is there: each to nobody else. In a transaction that has its turn.
+    Fewer than wanted, if no more are free. Those of nodes that left, or were not seen for LENT_MS, are free again."""
+    alive = select(node.c.run).where(node.c.left_at.is_(None), node.c.seen_at >= now - LENT_MS)
+    connection.execute(delete(id_tag).where(id_tag.c.run.not_in(alive)))
+    taken = set(connection.execute(select(id_tag.c.tag)).scalars())
+    free = [tag for tag in range(LENT_TAGS) if tag not in taken]
+    lent = SystemRandom().sample(free, min(wanted, len(free)))  # one that was another's just now is unlikely
+    if lent:
+        connection.execute(insert(id_tag), [{"tag": tag, "run": run} for tag in lent])
+    return lent
 
 
 def tidy(connection: Connection, now: int) -> None:

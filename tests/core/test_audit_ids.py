@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otp_core.audit import Event, Ids, id_at, ms_of
+from otp_core.audit import LENT_TAGS, Event, Ids, id_at, ms_of
 from tests.fakes import HandClock
 
 moments = st.integers(0, 4_000_000_000_000)
@@ -71,6 +71,19 @@ def test_a_tag_is_cut_to_its_bits_and_drawn_if_none_is_given() -> None:
     assert Ids(clock, 1024 + 5).next() == Ids(clock, 5).next() == (1_000_000 << 10) + 5
     tags = {Ids(clock).next() & 1023 for _ in range(200)}
     assert len(tags) > 50
+    assert min(tags) >= LENT_TAGS, "the others are lent"
+
+
+def test_a_tag_that_is_lent_stays_until_the_numbers_begin_again_at_an_earlier_time() -> None:
+    ids = Ids(HandClock(1000.0), 3)
+    ids.follow(HandClock(1000.0))
+    first = ids.next()
+    ids.follow(HandClock(1001.0))
+    second = ids.next()
+    assert (first & 1023, second & 1023) == (3, 3) and second > first
+    ids.follow(HandClock(999.0))
+    third = ids.next()
+    assert third & 1023 >= LENT_TAGS and ms_of(third) == 999_000
 
 
 def test_ids_fit_63_bits_for_centuries() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from otp_core.audit import LENT_TAGS
 from otp_core.clock import GuardedClock
 from otp_core.nodes import holder
 from otp_core.nodes.board import NodeBoard, Told
@@ -18,7 +19,7 @@ from otp_core.nodes.offset import offset_ms
 from otp_core.nodes.registration import join, leave
 from otp_core.nodes.state import NodeState, state_of
 from otp_core.settings.nodes import host_name, node_name
-from otp_core.store.nodes import KEPT_MS, NodeLine, nodes, put, seen_below, tidy
+from otp_core.store.nodes import KEPT_MS, LENT_MS, NodeLine, lend_tags, nodes, put, seen_below, tidy
 from tests.core.bank import Bank
 
 NOW = 1_800_000_000_000
@@ -209,3 +210,24 @@ def test_rows_of_nodes_that_are_gone_are_kept_for_a_week(bank: Bank) -> None:
             put(connection, row)
         tidy(connection, NOW)
     assert [one.name for one in known(bank)] == ["young"]
+
+
+# Tags of audit ids
+
+
+def test_each_process_of_each_node_has_a_tag_of_its_own_and_gives_it_back(bank: Bank) -> None:
+    one, two = join(bank.store, "web1", "1", 30), join(bank.store, "web2", "1", 30)
+    assert len({*one.tags, *two.tags}) == 60 and max(*one.tags, *two.tags) < LENT_TAGS
+    leave(bank.store, one)
+    three = join(bank.store, "web3", "1", LENT_TAGS)
+    assert len(three.tags) == LENT_TAGS - 30 and not {*three.tags} & {*two.tags}, "as many as are free"
+    assert join(bank.store, "web4", "1", 2).tags == (), "then its processes draw"
+
+
+def test_tags_of_a_node_that_is_not_seen_are_free_after_ten_minutes(bank: Bank) -> None:
+    assert len(join(bank.store, "web1", "1", 5).tags) == 5
+    with bank.store.derive() as connection:
+        (row,) = nodes(connection)
+        for later, taken in ((LENT_MS, 5), (LENT_MS + 1, 0)):
+            lend_tags(connection, row.run, 0, row.seen_at + later)
+            assert connection.exec_driver_sql("SELECT count(*) FROM id_tag").scalar_one() == taken
