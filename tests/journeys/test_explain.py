@@ -158,8 +158,8 @@ def explained(at: CommandLine, name: str, client: str, *more: str, user_password
     return found
 
 
-_WRITTEN_LATER = ("client_", "login_remark")
-"""Tables to which a server adds every few seconds what it has answered before."""
+_WRITTEN_LATER = ("client_", "login_remark", "node")
+"""Tables to which a server adds every few seconds what it has answered before, and that it is there."""
 
 
 def everything(sekisho: Sekisho, *, meta: bool = True) -> dict[str, Any]:

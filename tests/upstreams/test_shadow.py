@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from typer.testing import CliRunner
 
 from otp_core.login.obstacles import Obstacle, Old, Part
 from otp_core.store.schema import customer, token
 from otp_core.store.shadow_logins import Compared, note
-from sekisho.cli import app
+from tests.journeys.command_line import run
 from tests.radius.tools import heard, oath, radclient, received
 from tests.radius_peer import access_request, read_reply
 from tests.sekisho import PASSWORD, SECRET, STAFF, Sekisho, client_table, free_port
@@ -87,9 +86,9 @@ def ask(sekisho: Sekisho, client: str, name: str, text: str, more: str = "") -> 
 def report(sekisho: Sekisho, client: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What the command says: the counts, and its customers by their contract IDs."""
     command = ["--config", str(sekisho.config), "shadow", "report", "--client", client, "--json", "--customers"]
-    done = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    first, *rest = map(json.loads, done.stdout.splitlines())
+    done = run(command)
+    assert done.code == 0, done.err
+    first, *rest = map(json.loads, done.out.splitlines())
     return first, {one["contract_id"]: one for one in rest}
 
 
@@ -238,18 +237,18 @@ def test_the_page_shows_what_the_command_says(tmp_path: Path) -> None:
     with sekisho.store.work_aside() as work:
         note(work.connection, [yes._replace(customer=name, obstacle=found) for name, found in seen], 10)
     command = ["--config", str(sekisho.config), "shadow"]
-    shown = CliRunner().invoke(app, [*command, "report", "--client", "ib-gateway"]).stdout
+    shown = run([*command, "report", "--client", "ib-gateway"]).out
     block = block_of_page("client:         ib-gateway")
     assert sorted(_bare(shown)) == sorted(_bare(block))
-    table = CliRunner().invoke(app, [*command, "report", "--client", "ib-gateway", "--csv"]).stdout
+    table = run([*command, "report", "--client", "ib-gateway", "--csv"]).out
     assert [line.split(",")[:3] for line in table.splitlines()[1:3]] == [
         ["a", "True", ""],
         ["b", "False", "one-login-seen"],
     ]
-    unknown = CliRunner().invoke(app, [*command, "report", "--client", "vpn"])
-    assert unknown.exit_code == 2 and "they have: ib-gateway" in unknown.stderr
-    done = CliRunner().invoke(app, [*command, "forget", "--client", "ib-gateway"])
-    assert done.stdout == "ib-gateway: 4 customers forgotten\n"
+    unknown = run([*command, "report", "--client", "vpn"])
+    assert unknown.code == 2 and "they have: ib-gateway" in unknown.err
+    done = run([*command, "forget", "--client", "ib-gateway"])
+    assert done.out == "ib-gateway: 4 customers forgotten\n"
 
 
 def _bare(text: str) -> list[str]:

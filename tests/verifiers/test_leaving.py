@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pyotp
 import pytest
-from typer.testing import CliRunner
 
 from otp_core.first_factor.hashes import hash_password
 from otp_core.model import TokenSpec
 from otp_core.store.unit_of_work import NewCustomer
-from sekisho.cli import app as command
 from sekisho.verifiers import act_with_verifiers
 from sekisho.wiring import cost_of
+from tests.journeys.command_line import run
 from tests.radius.tools import heard, radclient, received
 from tests.sekisho import PASSWORD, STAFF, Sekisho, running
 from tests.verifiers.vip_stub import UNFINISHED_TLS, Credential, Running, running_vip
@@ -51,11 +50,9 @@ def ask(sekisho: Sekisho, contract_id: str, text: str) -> str:
 
 
 def progress(sekisho: Sekisho, *more: str) -> dict[str, object]:
-    done = CliRunner().invoke(
-        command, ["--config", str(sekisho.config), "verifier", "progress", "vip", "--weeks", "2", "--json", *more]
-    )
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
+    done = run(["--config", str(sekisho.config), "verifier", "progress", "vip", "--weeks", "2", "--json", *more])
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
     assert isinstance(found, dict)
     return found
 
@@ -104,7 +101,5 @@ def test_progress_by_week_and_branch(vip: Running, tmp_path: Path) -> None:
             {"name": "本店", "still_there": 1, "changed": 1},
         ]
         file.write_text("contract_id,branch\n0011,\n", encoding="utf-8")
-        done = CliRunner().invoke(
-            command, ["--config", str(one.config), "verifier", "progress", "vip", "--branches", str(file)]
-        )
-        assert done.exit_code == 2 and "line 2: write a contract ID" in done.stderr
+        done = run(["--config", str(one.config), "verifier", "progress", "vip", "--branches", str(file)])
+        assert done.code == 2 and "line 2: write a contract ID" in done.err
