@@ -111,14 +111,15 @@ class ApprovalPages:
         return await self._decide(call, approve=False)
 
     async def _decide(self, call: Call, *, approve: bool) -> Outcome:
-        key, page, reason = _key_of(call), _page_of(call), call.form.get("reason", "").strip()[:_LONGEST_REASON]
+        field = "reason" if approve else "refusal"
+        key, page, reason = _key_of(call), _page_of(call), call.form.get(field, "").strip()[:_LONGEST_REASON]
         if not reason:
             return Outcome(page, Notice("reason-missing"))
         principal = call.principal(" ".join(reason.split()))
         try:
             await retry_while_busy(lambda: self._desk.approvals.decide(key, principal, approve=approve))
         except Refused as refused:
-            return Outcome(page, Notice(MESSAGE_OF_REFUSAL[refused.refusal]), {"reason": reason})
+            return Outcome(page, Notice(MESSAGE_OF_REFUSAL[refused.refusal]), {field: reason})
         return Outcome(page, Notice("approved" if approve else "refused"))
 
     async def withdraw(self, call: Call) -> Outcome:

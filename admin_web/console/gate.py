@@ -7,9 +7,11 @@ sends a used one, and nothing is done twice.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
-from urllib.parse import quote
+from dataclasses import replace
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -45,6 +47,12 @@ _UPLOADS_AT_ONCE = 2
 
 _EXPIRED = "session-expired"
 
+LONGEST_ADDRESS = 2048
+"""Characters of the address that a form was sent from."""
+
+_NOT_HELD = frozenset({"key", "code", "first", "second", "password", "answer"})
+"""Fields that nothing of is kept while their sender is asked who they are: keys, codes, proofs."""
+
 
 class Gate:
     """Wraps the handlers of routes. ``fingerprint``: the store's keyed one."""
@@ -52,6 +60,7 @@ class Gate:
     def __init__(self, desk: Desk, sessions: StaffSessions, fingerprint: Callable[..., int]) -> None:
         self._desk, self._sessions, self._fingerprint = desk, sessions, fingerprint
         self._uploads = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+        self._pages: list[re.Pattern[str]] = []
 
     def add(self, app: web.Application, route: Route) -> None:
         """Add a route to the application, with its handler behind the gate."""
@@ -59,7 +68,9 @@ class Gate:
             case Open():
                 app.router.add_route(route.method, route.path, route.handler)
             case Page():
-                app.router.add_get(route.path, self._page(route), allow_head=False)
+                added = app.router.add_get(route.path, self._page(route), allow_head=False)
+                known = {} if added.resource is None else added.resource.get_info()
+                self._pages.append(known.get("pattern") or re.compile(re.escape(route.path)))
             case Form():
                 app.router.add_post(route.path, self._form(route))
             case Upload():
@@ -67,13 +78,14 @@ class Gate:
 
     def _page(self, route: Page) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            session = self._admitted(request, route)
+            session = _with_held(self._admitted(request, route), request.rel_url.raw_path)
             now = int(time.time() * 1000)
             once = {name for name in ("notice", "kept", *route.once) if name in session.data}
             if once or now - session.seen_at > TOUCH_SECONDS * 1000:
                 async with self._sessions.lock(request):
                     today = self._admitted(request, route)
-                    data = {name: value for name, value in today.data.items() if name not in once}
+                    data = _with_held(today, request.rel_url.raw_path).data
+                    data = {name: value for name, value in data.items() if name not in once}
                     await retry_while_busy(lambda: self._desk.staff_sessions.update(today, data))
             return await route.handler(Call(request, session, {}))
 
@@ -83,8 +95,10 @@ class Gate:
         async def handle(request: web.Request) -> web.StreamResponse:
             form = await form_of(request, route.longest)
             async with self._sessions.lock(request):
-                session = self._admitted(request, route)
+                session = self._known(request, route)
                 self._check_key(request, session, form)
+                if not _is_confirmed(session, route):
+                    raise await self._to_confirm(request, session, form)
                 outcome = await self._once(session, Call(request, session, form), route.handler)
             raise web.HTTPSeeOther(outcome.location)
 
@@ -113,6 +127,17 @@ class Gate:
             raise web.HTTPSeeOther(outcome.location)
 
         return handle
+
+    async def _to_confirm(
+        self, request: web.Request, session: StaffSession, form: Mapping[str, str]
+    ) -> web.HTTPSeeOther:
+        """The way to the page that asks for passkey or code, and back to the form, which shows again what was typed,
+        but for codes."""
+        page = self._page_of(request)
+        fields = {name: value for name, value in form.items() if name not in _NOT_HELD}
+        data = {**session.data, "held": {"page": page.partition("?")[0], "fields": fields}}
+        await retry_while_busy(lambda: self._desk.staff_sessions.update(session, data))
+        return web.HTTPSeeOther(f"/confirm?to={quote(page)}")
 
     def _check_key(self, request: web.Request, session: StaffSession, form: Mapping[str, str]) -> None:
         """Raises HTTPForbidden for a form that is none of ours."""
@@ -149,18 +174,44 @@ class Gate:
     def _admitted(self, request: web.Request, route: Page | Form | Upload) -> StaffSession:
         """The session of somebody who may use the route now. Raises HTTPSeeOther to the sign-in or to the page that
         asks for a confirmation, HTTPForbidden for a role that may not."""
+        session = self._known(request, route)
+        if not _is_confirmed(session, route):
+            raise web.HTTPSeeOther(f"/confirm?to={quote(self._page_of(request))}")
+        return session
+
+    def _known(self, request: web.Request, route: Page | Form | Upload) -> StaffSession:
+        """The same, however long ago a passkey or code was given."""
         session = self._sessions.session(request)
         if session is None:
             message = f"&why={_EXPIRED}" if self._sessions.has_cookie(request) else ""
             raise web.HTTPSeeOther(f"/sign-in?to={quote(self._page_of(request))}{message}")
         if not is_allowed(session.principal(""), route.act, None):
             raise web.HTTPForbidden
-        if needs_confirmation(route) and time.time() * 1000 - session.confirmed_at > CONFIRM_SECONDS * 1000:
-            raise web.HTTPSeeOther(f"/confirm?to={quote(self._page_of(request))}")
         return session
 
     def _page_of(self, request: web.Request) -> str:
-        """The page that the request is about: itself, or the one that its form stands on."""
+        """The page that the request is about: itself, or the one that its form stands on. That has the same path, or
+        one further up; what its address asked for is known from the browser."""
         if request.method == "GET":
             return request.path_qs
-        return request.path if request.path.startswith("/customers/") else self._back(request)
+        path = request.rel_url.raw_path
+        while path and not any(one.fullmatch(path) for one in self._pages):
+            path = path.rpartition("/")[0]
+        came_from = urlsplit(request.headers.get("Referer", "")[:LONGEST_ADDRESS])
+        return f"{path}?{came_from.query}" if came_from.query and came_from.path == path else path or "/"
+
+
+def _is_confirmed(session: StaffSession, route: Page | Form | Upload) -> bool:
+    """Whether passkey or code was given lately enough for the route."""
+    age = time.time() * 1000 - session.confirmed_at
+    return not needs_confirmation(route) or age <= CONFIRM_SECONDS * 1000
+
+
+def _with_held(session: StaffSession, path: str) -> StaffSession:
+    """The session with what was typed into the form of this page before its sender was asked who they are, as what the
+    page shows again."""
+    held = session.data.get("held")
+    if held is None or held["page"] != path:
+        return session
+    data = {name: value for name, value in session.data.items() if name != "held"}
+    return replace(session, data={**data, "kept": held["fields"]})

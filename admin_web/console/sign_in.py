@@ -29,7 +29,7 @@ from otp_core.store.staff import Passkey, StaffRecord
 REFUSAL_SECONDS = 1.0
 """From the arrival of a wrong answer until ours, so that the time does not tell whose account is one."""
 
-OUR_PAGE = re.compile(r"/(?:[a-z0-9-]+(?:/[a-z0-9-]+)*)?(?:\?[A-Za-z0-9=&%.+_-]*)?")
+OUR_PAGE = re.compile(r"/(?:[A-Za-z0-9_.~%-]+(?:/[A-Za-z0-9_.~%-]+)*)?(?:\?[A-Za-z0-9=&%.+_~*:@,-]*)?")
 """A page of this site, and nothing that a browser could take for another host."""
 
 _NAME_COOKIE = "console-name"

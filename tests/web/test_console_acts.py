@@ -210,7 +210,7 @@ def test_an_approval_is_taken_back_on_the_page_of_the_request(at: Counter) -> No
     request = re.findall(r'href="(/approvals/[0-9]+)"', at.operator.get("/approvals").text)[0]
     at.supervisor.get(request)
     at.supervisor.post(f"{request}/approve", reason="called back")
-    assert "Refused." in at.supervisor.post(f"{request}/refuse", reason="it was the wrong customer").text
+    assert "Refused." in at.supervisor.post(f"{request}/refuse", refusal="it was the wrong customer").text
     assert f"{request}/refuse" not in at.supervisor.get(request).text
     at.operator.get(request)
     assert "permit" not in at.operator.post(f"{request}/carry-out").path
@@ -331,6 +331,8 @@ def test_a_dangerous_act_wants_passkey_or_code_from_the_last_five_minutes(at: Co
     assert "That was not accepted" in wrong.text
     right = client.post(f"/confirm?to={path}", password=mine.password, code=at.console.code(Role.OPERATOR))
     assert right.path == path and right.title.startswith("Suspend")
+    assert f'value="{WHY["reason"]}"' in right.text, "what was typed is there again"
+    assert f'value="{WHY["reason"]}"' not in client.get(path).text, "once"
 
 
 # Lists

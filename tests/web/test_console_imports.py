@@ -301,7 +301,7 @@ def test_a_file_that_is_changed_under_the_import_is_not_believed(pair: Pair, cha
 def test_a_file_that_is_refused_is_deleted(pair: Pair) -> None:
     request = asked(pair, "refused-1")
     pair.decider.get(request)
-    pair.decider.post(f"{request}/refuse", reason="unknown order")
+    pair.decider.post(f"{request}/refuse", refusal="unknown order")
     pair.bank.sekisho.desk.file_imports.sweep()
     page = pair.asker.get(f"/imports/{newest(pair.bank).key}")
     assert "it was refused" in text_of(page) and kept_pieces(pair.bank) == 0

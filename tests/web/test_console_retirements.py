@@ -7,6 +7,7 @@ import html
 import os
 import re
 import time
+import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_list_that_is_refused_is_given_up(bank: Console, asker: ConsoleClient,
     stock(bank, "VSMT23", 2)
     request = asked(asker, "VSMT23")
     decider.get(request)
-    decider.post(f"{request}/refuse", reason="not these")
+    decider.post(f"{request}/refuse", refusal="not these")
     bank.sekisho.desk.file_imports.sweep()
     assert "it was refused" in text_of(asker.get(f"/imports/{newest(bank).key}"))
     assert states(bank, "VSMT23") == {"available": 2} and newest(bank).state == "withdrawn"
@@ -170,6 +171,44 @@ def test_it_asks_for_passkey_or_code_again(alone: Console) -> None:
     with alone.sekisho.store.work() as work:
         work.connection.execute(update(staff_session).values(confirmed_at=0))
     assert client.ask("GET", "/tokens/retire?from=VSMT4", None).headers["Location"].startswith("/confirm?to=")
+
+
+def test_who_confirms_is_back_where_they_were_with_what_they_typed(
+    bank: Console, asker: ConsoleClient, decider: ConsoleClient
+) -> None:
+    """On the page of a request, and on one whose address says which tokens."""
+    stock(bank, "VSMT24", 2)
+    request = asked(asker, "VSMT24")
+
+    def sent_late(client: ConsoleClient, page: str, form: str, **fields: str) -> str:
+        client.get(page)
+        with bank.sekisho.store.work() as work:
+            work.connection.execute(update(staff_session).values(confirmed_at=0))
+        fields["key"] = client.key(form)
+        answer = client.ask("POST", form, fields, Referer=f"{bank.origin}{page}")
+        assert client.ask("POST", form, {**fields, "key": "forged"}).status == 403
+        return answer.headers["Location"]
+
+    for do, field in (("refuse", "refusal"), ("approve", "reason")):
+        to = sent_late(decider, request, f"{request}/{do}", **{field: "looked at twice"})
+        assert to == f"/confirm?to={request}"
+        back = confirmed(bank, decider, to)
+        assert back.path == request
+        (shown,) = re.findall(r'name="(\w+)"[^>]*value="looked at twice"', back.text)
+        assert shown == field and states(bank, "VSMT24") == {"available": 2}
+    stock(bank, "VSMT25", 1)
+    page = "/tokens/retire?from=VSMT25&to=VSMT25"
+    to = sent_late(asker, page, "/tokens/retire", **{"from": "VSMT25", "to": "VSMT25"}, **WHY)
+    back = confirmed(bank, asker, to)
+    assert back.path == page and f'value="{WHY["reason"]}"' in back.text
+
+
+def confirmed(bank: Console, client: ConsoleClient, page: str) -> Answer:
+    """The page that is shown behind the confirmation, as if a code had been given."""
+    client.get(page)
+    with bank.sekisho.store.work() as work:
+        work.connection.execute(update(staff_session).values(confirmed_at=int(time.time() * 1000)))
+    return client.get(urllib.parse.unquote(page.partition("to=")[2]))
 
 
 def test_what_is_wrong_with_the_form_is_said_and_nothing_is_kept(alone: Console) -> None:
