@@ -17,7 +17,7 @@ PACKAGES = ("admin_web", "config", "otp_core", "pam_module", "radius_server", "s
 EXPANDS, CONTRACTS = "9001", "9002"
 """The migrations of the next version."""
 
-_EXPANDS = f'''"""A column, an index and a table that this version uses."""
+_EXPANDS = f'''"""Columns of every table that a login touches, an index and a table that this version uses."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -32,6 +32,8 @@ phase = "expand"
 def upgrade() -> None:
     op.add_column("token", sa.Column("colour", sa.Text(), server_default=sa.text("'red'"), nullable=False))
     op.add_column("customer", sa.Column("shoe_size", sa.Integer(), nullable=True))
+    for table in ("challenge", "audit", "meta", "seal", "binding", "profile", "session"):
+        op.add_column(table, sa.Column("more", sa.Integer(), nullable=True))
     op.create_index("ix_staff_role", "staff", ["role"])
     op.create_table(
         "pet",

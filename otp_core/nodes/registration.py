@@ -10,11 +10,11 @@ from otp_core.nodes.holder import has_ended, this_process
 from otp_core.nodes.naming import name_for
 from otp_core.store import nodes
 from otp_core.store.retry import wait_while_busy
-from otp_core.store.schema import REVISION
+from otp_core.store.schema import NEEDED, REVISION
 from otp_core.store.store import Store
 from otp_core.store.time_records import ClockOfNode
 
-OLDEST, NEWEST = REVISION, REVISION
+OLDEST, NEWEST = NEEDED, REVISION
 """The schemas that this version's code works with."""
 
 _TRIES = 5

@@ -24,6 +24,14 @@ _OF_CUSTOMER = {
     "attributes": "c.attributes",
 }
 _OF_TOKEN = [f"t.{field.name}" for field in fields(LoginToken)]
+CHALLENGE_COLUMNS = (
+    "state, customer_key, client, expires_at, tries_left, password_fingerprint, first_factor_state, attributes"
+)
+"""Of an ``OpenChallenge``. Columns have their names in every statement: a newer version may add some."""
+
+AUDIT_COLUMNS = "id, event, actor, customer, token, source, reason"
+"""Of the audit row of a login."""
+
 COLUMNS = ", ".join([*_OF_CUSTOMER.values(), *_OF_TOKEN])
 """The customer's, in the order of LoginRecord's fields, then the token's, in the order of LoginToken's."""
 

@@ -2,7 +2,7 @@
 
 *The store.* ``alembic_reached`` has the last migration that it had; ``alembic_version`` the oldest revision that a
 version has to know to use it: the last migration that took something away. Both are the same until a migration has
-added something alone. (Versions that know of one number, up to 0021, look at ``alembic_version`` and ask for exactly
+added something alone. (Versions that know of one number, up to 0022, look at ``alembic_version`` and ask for exactly
 theirs: so they go on beside newer ones for as long as nothing is taken away.)
 
 *The code* (schema.py). REVISION is the newest migration that it knows; NEEDED the newest one without which it does not
@@ -16,10 +16,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection, inspect, text
 
 from otp_core.model import StoreProblem
-from otp_core.store.schema import NEEDED, REVISION
+from otp_core.store.nodes import seen_below
+from otp_core.store.schema import NEEDED, REVISION, node
 
 OLDEST_TABLE, REACHED_TABLE = "alembic_version", "alembic_reached"
 """Tables with one row each, and in it ``version_num``."""
+
+_LATELY_MS = 60_000
+"""How long a node that was not stopped in order, and is not seen any more, may yet come back."""
 
 
 class Revisions(NamedTuple):
@@ -63,6 +67,9 @@ def refuse_unfit(found: Revisions, place: str) -> None:
         )
 
 
-def older_users(connection: Connection, revision: str) -> list[str]:
-    """The nodes that were seen lately with a version that does not know this revision: for people."""
-    return []  # REPLACED when there is a table of nodes
+def older_nodes(connection: Connection, revision: str, now: int) -> list[str]:
+    """The nodes that were seen lately with a version that does not know this revision: for people. ``now``: ms by the
+    store's clock."""
+    if not inspect(connection).has_table(node.name):
+        return []
+    return [f"the node {one.name} (version {one.version})" for one in seen_below(connection, revision, now, _LATELY_MS)]

@@ -341,7 +341,8 @@ def test_a_row_or_an_old_seal_that_is_put_back_below_a_drop_is_found(trail: Seal
     ids = trail.ids()
     drop(trail)
     change(
-        trail, f"INSERT INTO audit (id, event, actor, source, reason) VALUES ({ids[2]}, 'login.accepted', 'x', '', '')"
+        trail,
+        f"INSERT INTO audit (id, event, actor, source, reason) VALUES ({ids[2]}, 'login.accepted', 'x', '', '')",  # noqa: S608
     )
     assert f"row {ids[2]} of " in found(trail) and "where no seal covers it" in found(trail)
 

@@ -61,7 +61,7 @@ from otp_core.store.postgresql.sessions import older_sessions
 from otp_core.store.postgresql.short_writes import PostgresqlShortWrites
 from otp_core.store.postgresql.task_lock import SessionLock
 from otp_core.store.postgresql.thread_connection import ThreadConnection
-from otp_core.store.revisions import OLDEST_TABLE, Revisions, older_users, read_revisions, refuse_unfit
+from otp_core.store.revisions import OLDEST_TABLE, Revisions, older_nodes, read_revisions, refuse_unfit
 
 if TYPE_CHECKING:
     from otp_core.store.migrating import Migrated
@@ -79,7 +79,7 @@ _TIME = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 _ROW_WAIT = "SET LOCAL lock_timeout = '2s'"
 """For a row that a batch has: it holds it for one COMMIT."""
 
-_PROOF = "INSERT INTO meta VALUES ('settled', '') ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_PROOF = "INSERT INTO meta (name, value) VALUES ('settled', '') ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 _SERVER_ANSWER_SECONDS = 15.0
 """How long a statement of a server process may take; a command's may take as long as it needs."""
@@ -173,7 +173,7 @@ class PostgresqlDatabase:
                 place=self.place,
                 contract=contract,
                 older_users=lambda revision: [
-                    *older_users(connection, revision),
+                    *older_nodes(connection, revision, self.time_ms(connection)),
                     *older_sessions(connection, revision),
                 ],
                 create=create,

@@ -45,7 +45,7 @@ from otp_core.audit import Event, NodeName
 from otp_core.login.requests import Decision, Facts, StepUpdate
 from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge, StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store import outbox
-from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
+from otp_core.store.login_record import AUDIT_COLUMNS, CHALLENGE_COLUMNS, COLUMNS, JOIN_TOKENS, records_of
 from otp_core.store.postgresql.connection import LoopConnection, Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
 from otp_core.store.postgresql.horizon import CLOSED_UNTIL, LOOK
@@ -66,7 +66,7 @@ SELECT {COLUMNS}, c.xmin::text, t.xmin::text
 TOKEN_KEY = COLUMNS.split(", ").index("t.key")
 """Where the token's key stands in a row of them."""
 
-CHALLENGES = "SELECT * FROM challenge WHERE state = ANY (%s)"
+CHALLENGES = f"SELECT {CHALLENGE_COLUMNS} FROM challenge WHERE state = ANY (%s)"  # noqa: S608  constants
 
 
 def _counted(statement: str) -> str:
@@ -92,20 +92,21 @@ UPDATE token AS t SET last_step = v.step, drift = v.drift, last_fingerprint = v.
 _TOUCH_TOKEN = _counted("""
 UPDATE token AS t SET last_at = last_at FROM unnest(%s::bigint[], %s::text[]) AS v(key, version)
  WHERE t.key = v.key AND t.xmin = v.version::xid AND t.state = 'bound'""")
-_CREATE = """
-INSERT INTO challenge SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::text[], %s::bigint[], %s::smallint[],
-  %s::bigint[], %s::bytea[], %s::text[])
-"""
+_CREATE = f"""
+INSERT INTO challenge ({CHALLENGE_COLUMNS}) SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::text[], %s::bigint[],
+  %s::smallint[], %s::bigint[], %s::bytea[], %s::text[])
+"""  # noqa: S608  constants
 _CROWD_OUT = """
 DELETE FROM challenge WHERE state IN (SELECT state FROM (SELECT state,
   row_number() OVER (PARTITION BY customer_key ORDER BY expires_at DESC, state) AS place
   FROM challenge WHERE customer_key = ANY (%s)) AS ranked WHERE place > 5)
 """
 # One customer's open challenges: the newest five, so that one customer cannot take the places of all others.
-_AUDIT = """
-INSERT INTO audit SELECT rows.*, %s::text FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
-  %s::text[], %s::text[]) AS rows
-"""
+_AUDIT = f"""
+INSERT INTO audit (node, {AUDIT_COLUMNS})
+SELECT %s::text, rows.* FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+  %s::text[]) AS rows
+"""  # noqa: S608  constants
 _NOTICE = outbox.PUT.replace(":id", "%(id)s").replace(":event", "%(event)s").replace(":token", "%(token)s")
 _NOTICE = _NOTICE.replace(":customer", "%(customer)s")
 

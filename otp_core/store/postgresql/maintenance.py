@@ -12,7 +12,7 @@ DELETE FROM challenge WHERE state IN
   (SELECT state FROM challenge WHERE expires_at < %s LIMIT 1000 FOR UPDATE SKIP LOCKED)
 """
 _EXPIRED = "SELECT 1 FROM challenge WHERE expires_at < %s LIMIT 1"
-_PROBE = "INSERT INTO meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_PROBE = "INSERT INTO meta (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _TOUCH = "UPDATE token SET last_at = last_at WHERE key = ANY (%s)"
 
 

@@ -41,7 +41,9 @@ _DROP = text(
     "SELECT number, until_id, body, signature, marks FROM seal WHERE number = (SELECT max(seal) FROM audit_drop)"
 )
 _COUNT = text("SELECT count(*) FROM audit WHERE id > :after AND id <= :until")
-_ADD = text("INSERT INTO seal VALUES (:number, :until, :body, :signature, :marks)")
+_ADD = text(
+    "INSERT INTO seal (number, until_id, body, signature, marks) VALUES (:number, :until, :body, :signature, :marks)"
+)
 _STRANGE = """
 SELECT kind, name FROM (
   SELECT 'trigger' AS kind, tgname::text AS name FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid

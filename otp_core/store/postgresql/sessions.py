@@ -32,4 +32,4 @@ def older_sessions(connection: Connection, revision: str) -> list[str]:
 
 
 def _known_to(name: str) -> str:
-    return name.removeprefix(APPLICATION).strip()  # of a version up to 0021 nothing
+    return name.removeprefix(APPLICATION).strip()  # of a version up to 0022 nothing

@@ -28,7 +28,7 @@ Row = tuple[Any, ...]
 _NO_TEXT, _INSTEAD = "\0", "\ufffd"
 """PostgreSQL's text holds no U+0000."""
 
-_PUT = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_PUT = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
 class Digest(NamedTuple):

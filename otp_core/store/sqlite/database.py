@@ -6,6 +6,7 @@ The room that knows which database this is. It holds no statement about customer
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -18,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from otp_core.model import StoreBusy, StoreProblem, StoreUnavailable
-from otp_core.store.revisions import Revisions, older_users, read_revisions
+from otp_core.store.revisions import Revisions, older_nodes, read_revisions
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.turn import Turn
 
@@ -191,7 +192,7 @@ def upgrade(engine: Engine, committing: Committing = alone, *, contract: bool = 
                 connection,
                 place=file,
                 contract=contract,
-                older_users=lambda revision: older_users(connection, revision),
+                older_users=lambda revision: older_nodes(connection, revision, int(time.time() * 1000)),
             )
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
             if broken is not None:

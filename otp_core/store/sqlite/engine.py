@@ -43,7 +43,7 @@ from otp_core.store.sqlite.state import StoreState
 if TYPE_CHECKING:
     from otp_core.store.migrating import Migrated
 
-_STAMP = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_STAMP = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _OCTETS = {
     Task.SEALS: checkpoints.SEALS,
     Task.SYSLOG: checkpoints.SYSLOG,

@@ -50,7 +50,7 @@ from otp_core.audit import NodeName
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import AuditRow, Conflict, OpenChallenge
 from otp_core.store import outbox
-from otp_core.store.login_record import COLUMNS, JOIN_TOKENS, records_of
+from otp_core.store.login_record import AUDIT_COLUMNS, CHALLENGE_COLUMNS, COLUMNS, JOIN_TOKENS, records_of
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.tally import SECONDS, Histogram
@@ -59,10 +59,10 @@ LOGIN_RECORDS = f"""
 SELECT {COLUMNS} FROM json_each(?) AS asked JOIN customer AS c ON c.contract_id = asked.value {JOIN_TOKENS}
 """  # noqa: S608  constants
 LOGIN_RECORD = f"SELECT {COLUMNS} FROM customer AS c {JOIN_TOKENS} WHERE c.contract_id = ?"  # noqa: S608  constants
-CHALLENGE = "SELECT * FROM challenge WHERE state = ?"
-CREATE_CHALLENGE = "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_AUDIT = "INSERT INTO audit (id, event, actor, customer, token, source, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_INSERT_NAMED = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, '{}')"
+CHALLENGE = f"SELECT {CHALLENGE_COLUMNS} FROM challenge WHERE state = ?"  # noqa: S608  constants
+CREATE_CHALLENGE = f"INSERT INTO challenge ({CHALLENGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+INSERT_AUDIT = f"INSERT INTO audit ({AUDIT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_INSERT_NAMED = f"INSERT INTO audit ({AUDIT_COLUMNS}, node) VALUES (?, ?, ?, ?, ?, ?, ?, '{{}}')"  # noqa: S608
 """The node is part of the statement: nothing has to be bound for each row."""
 SEALED = "SELECT coalesce(max(until_id), 0) FROM seal"
 """The id up to which audit rows are sealed: none may be added there (seals.py)."""

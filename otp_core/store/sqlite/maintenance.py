@@ -8,7 +8,7 @@ from otp_core.model import OpenChallenge
 from otp_core.store.sqlite.connection import DriverConnection
 from otp_core.store.sqlite.login_batch import CREATE_CHALLENGE, INSERT_AUDIT, load
 
-_PROBE = "INSERT INTO meta VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_PROBE = "INSERT INTO meta (name, value) VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _TOUCH_TOKEN = "UPDATE token SET last_at = last_at WHERE key = ?"
 _TOUCH_CUSTOMER = "UPDATE customer SET failed_at = failed_at WHERE key = ?"
 _LAST_ID = 2**63 - 1

@@ -57,7 +57,7 @@ _DROP = """
 SELECT number, until_id, body, signature, marks FROM seal WHERE number = (SELECT max(seal) FROM audit_drop)
 """
 _STRANGE = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name LIMIT 20"
-_ADD = "INSERT INTO seal VALUES (?, ?, ?, ?, ?)"
+_ADD = "INSERT INTO seal (number, until_id, body, signature, marks) VALUES (?, ?, ?, ?, ?)"
 _HIGHEST = 2**63 - 1
 _AT_ONCE = 50_000
 """Rows that are read in one look at the trail, or those of one seal if that has more."""
