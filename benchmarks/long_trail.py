@@ -98,7 +98,7 @@ def fill(url: str, folder: Path, rows: int, server: Server | None) -> None:
         connection.execute("DELETE FROM audit")
         while some := list(islice(written, _AT_ONCE)):
             connection.execute("BEGIN")
-            connection.executemany(f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", some)
+            connection.executemany(f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", some)  # noqa: S608  constants
             connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
