@@ -274,7 +274,7 @@ workers = {self.workers}
         """End it; its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         self.process = None
         return code
 
@@ -287,7 +287,7 @@ workers = {self.workers}
         at = text.find("Traceback")
         return text[max(0, at - 500) : at + 4000] if at >= 0 else ""
 
-    def wait_for_log(self, text: str, *, times: int = 1, seconds: float = 20.0, since: int = 0) -> str:
+    def wait_for_log(self, text: str, *, times: int = 1, seconds: float = 60.0, since: int = 0) -> str:
         """The log, as soon as it holds ``text`` behind the position ``since``."""
         end = time.monotonic() + seconds
         while self.log_text()[since:].count(text) < times:
@@ -329,10 +329,11 @@ workers = {self.workers}
         done = subprocess.run(command, input=attributes.encode(), capture_output=True, timeout=60, check=False)
         return (done.stdout + done.stderr).decode()
 
-    def login(self, user: str, user_password: str, *, state: str = "", **options: str) -> str:
-        """One request by radclient: ``Access-Accept``, ``Access-Reject``, ``Access-Challenge <state>``, ``silence``."""
+    def login(self, user: str, user_password: str, *, state: str = "", wait: int = 10, **options: str) -> str:
+        """One request by radclient: ``Access-Accept``, ``Access-Reject``, ``Access-Challenge <state>``, ``silence``.
+        ``wait``: seconds for an answer, on a machine with other work too."""
         attributes = f'User-Name="{user}",User-Password="{user_password}"' + (f",State={state}" if state else "")
-        out = self.radclient(attributes, **options)  # type: ignore[arg-type]
+        out = self.radclient(attributes, "-t", str(wait), **options)  # type: ignore[arg-type]
         found = re.search(r"Received (Access-\w+)", out)
         if found is None:
             return "silence"

@@ -8,7 +8,9 @@
  * is removed by that. Two kinds of flush fail and say that they succeeded, as ext4's do: DISK_FOLDER/to-be-gone becomes
  * DISK_FOLDER/gone, and while that is there the disk's files cannot be read (it was taken away); DISK_FOLDER/to-be-aborted
  * becomes DISK_FOLDER/aborted, and what changes the times of a file notices that the journal was given up: once it
- * succeeds and makes DISK_FOLDER/read-only of it, then it fails, as every write does. DISK_FOLDER/boot: read in the place of the kernel's boot ID, if it is there. */
+ * succeeds and makes DISK_FOLDER/read-only of it, then it fails, as every write does. DISK_FOLDER/boot: read in the place of the kernel's boot ID, if it is there.
+ * DISK_MINE: a process that has it looks for fail, to-be-gone and to-be-aborted with this text behind their names, so that
+ * one process meets the failure and no other. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -116,14 +118,16 @@ static int becomes(const char *what, const char *then) {
 
 /* Whether the next flush of this file is to do so; then the file is called otherwise, or removed. */
 static int is_to(const char *what, const char *name, const char *then) {
-    char path[PATH_MAX], end[NAME_MAX + 1] = "";
-    in_folder(path, ".", what);
+    char path[PATH_MAX], file[NAME_MAX], end[NAME_MAX + 1] = "";
+    const char *mine = getenv("DISK_MINE");
+    snprintf(file, sizeof file, "%s%s", what, mine ? mine : "");
+    in_folder(path, ".", file);
     int fd = REAL(open)(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
     ssize_t length = read(fd, end, NAME_MAX);
     close(fd);
-    return length > 0 && ends_with(name, end) && becomes(what, then);
+    return length > 0 && ends_with(name, end) && becomes(file, then);
 }
 
 ssize_t pread64(int fd, void *octets, size_t length, off64_t at) {

@@ -135,8 +135,8 @@ def refuses_to_start(sekisho: Sekisho, *lines: str) -> None:
     assert "Traceback" not in said
 
 
-def command(sekisho: Sekisho, *words: str) -> subprocess.CompletedProcess[str]:
-    """``sekisho …`` in a process of its own, where the server is."""
+def command(sekisho: Sekisho, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """``sekisho …`` in a process of its own, where the server is. ``more``: of its environment."""
     line = [sys.executable, "-m", "sekisho", "--config", str(sekisho.config), *words]
-    environment = {**os.environ, **sekisho.environment}
+    environment = {**os.environ, **sekisho.environment, **more}
     return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -49,6 +49,7 @@ def first_factor(server: Slapd, name: str, *more: str) -> str:
             'bind_password_file = "bind.password"',
             f'base = "{BASE}"',
             'filter = "(&(objectClass=inetOrgPerson)(|(uid={user})(mail={user})))"',
+            "timeout = 4.5",  # it answers, on a machine with other tests too
             *more,
             "",
         )

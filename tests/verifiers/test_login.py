@@ -82,7 +82,7 @@ def test_calls_of_vip_are_counted_by_what_they_led_to(vip: Running, tmp_path: Pa
         assert one.login("hanako", PASSWORD + wrong(app)) == "Access-Reject"
         vip.vip.delay = 2.0
         try:
-            assert one.login("hanako", PASSWORD + app.code(1)) == "silence"
+            assert one.login("hanako", PASSWORD + app.code(1), wait=2) == "silence"
         finally:
             vip.vip.delay = 0.0
         call = "AuthenticateCredentials"
@@ -122,7 +122,7 @@ def test_an_outage_is_silence_and_counts_for_nobody(sekisho: Sekisho, vip: Runni
     app = enrolled(sekisho, vip, "hana", "VSMT90000004")
     vip.vip.delay = 3.0
     try:
-        assert sekisho.login("hana", PASSWORD + wrong(app)) == "silence"
+        assert sekisho.login("hana", PASSWORD + wrong(app), wait=2) == "silence"
     finally:
         vip.vip.delay = 0.0
     assert failures(sekisho, "hana") == 0
