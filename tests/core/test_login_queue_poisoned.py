@@ -67,10 +67,9 @@ def test_a_name_that_no_database_can_hold_is_a_stranger_s(tmp_path: Path) -> Non
 
     async def scene() -> None:
         async with queue_of(bank) as queue:
-            assert await verdicts(queue, request(half), request(taro)) == [
-                Reject(Finding.UNKNOWN_CUSTOMER, Language.JA),
-                Accept(),
-            ]
+            stranger = Reject(Finding.UNKNOWN_CUSTOMER, Language.JA)
+            assert await verdicts(queue, request(half)) == [stranger], "alone, and with others"
+            assert await verdicts(queue, request(half), request(taro)) == [stranger, Accept()]
 
     run(scene)
 
