@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
 
 from tests import postgresql
+from tests.radius.freeradius import FRONT_SECRET, proxy
+from tests.radius.tools import heard, login, program, radclient
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Peers, Reply, access_request, names
 from tests.sekisho import PASSWORD, SECRET, STAFF, Sekisho, client_table
 
 CODE, CHALLENGING = "127.0.1.1", "127.0.2.1"
 WAIT = 30.0
-"""Seconds for an answer, here and at the server: two nodes and their PostgreSQL share a machine with other tests."""
-CLIENTS = f"request_seconds = {WAIT}\n" + client_table("code", CODE, "code")
+"""Seconds for an answer, here and at the server: the nodes and their PostgreSQL share a machine with other tests."""
+CLIENTS = (
+    f"request_seconds = {WAIT}\n" + client_table("front", "127.0.0.1", "code") + client_table("code", CODE, "code")
+)
 CLIENTS += client_table("challenging", CHALLENGING, "challenge")
 
-Nodes = tuple[Sekisho, Sekisho]
+CODES = 200
+RADCLIENT = ("-x", "-p", "64", "-t", "2", "-r", "4")
+"""64 requests at once; each of them is sent again every 2 s, up to four times."""
+
+Nodes = tuple[Sekisho, Sekisho, Sekisho]
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    one, two = (tmp_path_factory.mktemp(f"node{number}") for number in (1, 2))
+    one, *others = (tmp_path_factory.mktemp(f"node{number}") for number in (1, 2, 3))
     url = postgresql.store_in(one)
-    shutil.copy(one / "master.key", two / "master.key")
-    made = tuple(Sekisho(folder, CLIENTS, workers=2, database_url=url) for folder in (one, two))
+    for other in others:
+        shutil.copy(one / "master.key", other / "master.key")
+    first, second = (Sekisho(folder, CLIENTS, workers=2, database_url=url) for folder in (one, others[0]))
+    made = first, second, Sekisho(others[1], CLIENTS, database_url=url)
     try:
         for node in made:
             node.start()
-        yield made[0], made[1]
+        yield made
         for node in made:
             assert node.traceback() == ""
     finally:
@@ -46,15 +62,38 @@ def ask_both(peers: tuple[Peers, Peers], packets: list[list[Packet]]) -> list[Re
         return [reply for one in asked for reply in one.result()]
 
 
-def test_of_one_code_at_two_nodes_at_once_one_is_accepted(nodes: Nodes) -> None:
-    crowd = nodes[0].crowd(50)
-    with Peers(nodes[0].where, 4, CODE) as first, Peers(nodes[1].where, 4, CODE) as second:
-        for customer in crowd:
-            code = customer.code()
-            packets = [[access_request(customer.contract_id, code, secret=SECRET) for _ in range(2)] for _ in range(2)]
-            assert Counter(names(ask_both((first, second), packets))) == {ACCEPT: 1, REJECT: 3}
-    accepted = Counter(row.customer for row in nodes[0].audit(event="login.accepted"))
-    assert {accepted[customer.contract_id] for customer in crowd} == {1}
+def test_of_one_code_at_three_nodes_at_once_one_is_accepted(nodes: Nodes, tmp_path: Path) -> None:
+    """The gateway's own request, through FreeRADIUS to the first node, and two others' with the same code."""
+    crowd, asking = nodes[0].crowd(CODES), []
+    codes = [(one.contract_id, one.code()) for one in crowd]
+    with proxy(tmp_path / "front", *(node.port for node in nodes)) as front:
+        for port, secret in ((front.port, FRONT_SECRET), *((node.port, SECRET) for node in nodes[1:])):
+            command = [program("radclient"), *RADCLIENT, f"127.0.0.1:{port}", "auth", secret]
+            asking.append(
+                subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, text=True, errors="replace")
+            )
+        lines = "\n\n".join(f"{login(name, code)},Message-Authenticator=0x00" for name, code in codes)
+        with ThreadPoolExecutor(len(asking)) as pool:
+            printed = [out for out, _ in pool.map(lambda one: one.communicate(lines, 60), asking)]
+        verdicts = Counter(re.findall(r"^Received (Access-\w+)", "".join(printed), re.M))
+        assert verdicts[ACCEPT] == CODES and set(verdicts) == {ACCEPT, REJECT}
+        accepted = Counter(row.customer for row in nodes[0].audit(event="login.accepted"))
+        assert {accepted[name] for name, _ in codes} == {1}
+        won = [out.count(f"Received {ACCEPT}") for out in printed]
+        assert max(won) < CODES, f"one of them was always first, so they never met: {won}"
+
+
+def test_a_node_that_is_lost_is_replaced_by_the_next_of_the_pool(nodes: Nodes, tmp_path: Path) -> None:
+    one = nodes[0].crowd(1)[0]
+    request = login(one.contract_id, one.code())
+    assert nodes[0].process is not None
+    os.killpg(nodes[0].process.pid, signal.SIGSTOP)
+    try:
+        with proxy(tmp_path / "front", *(node.port for node in nodes), window=1, zombie=1) as front:
+            answers = [heard(radclient(front.port, request, secret=FRONT_SECRET, wait=3)) for _ in range(3)]
+    finally:
+        os.killpg(nodes[0].process.pid, signal.SIGCONT)
+    assert ACCEPT in answers, answers
 
 
 def test_every_wrong_code_counts_at_whichever_node_it_is_tried(nodes: Nodes) -> None:

@@ -93,8 +93,9 @@ def _readme_block(first: str) -> str:
     return "\n".join([first, *(line.removeprefix("    ") for line in own)]).rstrip()
 
 
-def readme_homes(port: int, *, window: float, zombie: int) -> str:
-    """The README's lines for proxy.conf, with this server's address and secret, and the times that a test can wait."""
+def readme_homes(port: int, *more: int, window: float, zombie: int) -> str:
+    """The README's lines for proxy.conf, with this server's address and secret, and the times that a test can wait.
+    ``more``: ports of further servers of the pool."""
     text = _readme_block("home_server sekisho {")
     for shown, meant in (
         ("ipaddr = 192.0.2.10", "ipaddr = 127.0.0.1"),
@@ -104,7 +105,12 @@ def readme_homes(port: int, *, window: float, zombie: int) -> str:
     ):
         assert text.count(shown) == 1, shown
         text = text.replace(shown, meant)
-    return text
+    first = text[: text.index("home_server_pool")]
+    for number, further in enumerate(more, 2):
+        another = first.replace("sekisho {", f"sekisho{number} {{").replace(f"port = {port}", f"port = {further}")
+        text = text.replace("home_server_pool", f"{another}home_server_pool", 1)
+    pool = "".join(f"\n        home_server = sekisho{number}" for number in range(2, len(more) + 2))
+    return text.replace("home_server = sekisho\n", f"home_server = sekisho{pool}\n")
 
 
 _CHECKS = "revive_interval = 120\ncheck_interval = 6\ncheck_timeout = 1\nnum_answers_to_alive = 3"
@@ -118,10 +124,10 @@ def readme_post_proxy() -> str:
 class Proxy:
     """A running FreeRADIUS. ``port`` is where gateways ask, with FRONT_SECRET."""
 
-    def __init__(self, folder: Path, home: int, *, window: float, zombie: int, post_proxy: str) -> None:
+    def __init__(self, folder: Path, *homes: int, window: float, zombie: int, post_proxy: str) -> None:
         self.port, self.log = free_port(), folder / "freeradius.log"
         values = {"folder": folder, "port": self.port, "front_secret": FRONT_SECRET, "post_proxy": post_proxy}
-        text = _CONFIG.substitute(values, homes=readme_homes(home, window=window, zombie=zombie))
+        text = _CONFIG.substitute(values, homes=readme_homes(*homes, window=window, zombie=zombie))
         (folder / "radiusd.conf").write_text(text)
         (folder / "radiusd.conf").chmod(0o600)
         command = [program("freeradius"), "-f", "-x", "-x", "-l", "stdout", "-n", "radiusd", "-d", str(folder)]
@@ -152,14 +158,18 @@ class Proxy:
 
 @contextlib.contextmanager
 def proxy(
-    folder: Path, home: int, *, window: float = 6, zombie: int = 40, post_proxy: str | None = None
+    folder: Path, *homes: int, window: float = 6, zombie: int = 40, post_proxy: str | None = None
 ) -> Iterator[Proxy]:
-    """FreeRADIUS in front of the server at port ``home``. ``window``: seconds that it waits for that one's answer;
-    ``zombie``: seconds of failures until it counts as dead; ``post_proxy``: what that section says, the README's lines
-    if left out."""
+    """FreeRADIUS in front of the servers at the ports ``homes``, in that order. ``window``: seconds that it waits for
+    one's answer; ``zombie``: seconds of failures until it counts as dead; ``post_proxy``: what that section says, the
+    README's lines if left out."""
     folder.mkdir(exist_ok=True)
     one = Proxy(
-        folder, home, window=window, zombie=zombie, post_proxy=readme_post_proxy() if post_proxy is None else post_proxy
+        folder,
+        *homes,
+        window=window,
+        zombie=zombie,
+        post_proxy=readme_post_proxy() if post_proxy is None else post_proxy,
     )
     try:
         one.wait_for_log("Ready to process requests")
