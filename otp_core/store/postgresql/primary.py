@@ -15,6 +15,10 @@ waited for GRACE_SECONDS, and the next time not at all, until it answers. What i
 *While none is the primary* those that have refused are asked again, as long as another one is silent: so a promotion
 is noticed at once, and not behind the silence of the host that failed.
 
+*One search at a time.* A process looks for the primary once for all who want a connection: whoever comes meanwhile
+waits for the next search, and shares what it finds or fails with. Otherwise all of them would knock at every host
+several times a second while none is the primary, and each knock costs the server a handshake.
+
 *Names* are resolved by libpq, anew for each connection: a change in the DNS needs no restart.
 
 An engine that does not tell its timeline is believed as it is.
@@ -27,6 +31,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 import psycopg
 from psycopg.errors import Diagnostic
@@ -41,6 +46,9 @@ GRACE_SECONDS = 0.5
 
 ASK_AGAIN_SECONDS = 0.2
 """The pause before a host that has refused is asked again, while another one is silent."""
+
+FRESH_SECONDS = 1.0
+"""How long the host that was found is asked alone."""
 
 LOOK_SECONDS = 5.0
 """How often a process that serves looks whether another host has become the primary."""
@@ -61,6 +69,8 @@ class Primary:
         """The highest timeline seen, by the cluster's identifier."""
         self._silent: set[_Host] = set()
         self._looked_at = time.monotonic()
+        self._searching = threading.Lock()
+        self._search = _NONE
 
     def connect(
         self, *, lock_timeout: float, notices: _Notices, answer_seconds: float | None = LOGIN_ANSWER_SECONDS
@@ -70,7 +80,7 @@ class Primary:
         def connect(host: Address) -> Connection:
             return connections.connect(host, lock_timeout=lock_timeout, notices=notices, answer_seconds=answer_seconds)
 
-        found = connect(self._hosts[0]) if len(self._hosts) == 1 else _Round(self, self._hosts, connect).run()
+        found = connect(self._hosts[0]) if len(self._hosts) == 1 else self._searched(connect)
         self.note(found.timeline)
         if not self.is_current(found):
             newest = self._newest[found.timeline.cluster]
@@ -85,6 +95,35 @@ class Primary:
         return await connections.connect_on_loop(
             lambda: self.connect(lock_timeout=lock_timeout, notices=notices), notices
         )
+
+    def _searched(self, connect: _Connect) -> Connection:
+        wanted_at = time.monotonic()
+        with self._searching:
+            last, now = self._search, time.monotonic()
+            if last.trouble is not None and last.begun >= wanted_at:
+                raise psycopg.OperationalError(str(last.trouble))
+            if last.host is None or now > last.ended + FRESH_SECONDS:
+                return self._search_anew(connect)
+        try:
+            found = connect(last.host)
+        except psycopg.Error:
+            self._search = _NONE
+            raise
+        if self.is_current(found):
+            return found
+        found.close()
+        self._search = _NONE
+        return self._searched(connect)
+
+    def _search_anew(self, connect: _Connect) -> Connection:
+        begun = time.monotonic()
+        try:
+            host, found = _Round(self, self._hosts, connect).run()
+        except psycopg.Error as trouble:
+            self._search = _Search(begun, time.monotonic(), None, trouble)
+            raise
+        self._search = _Search(begun, time.monotonic(), host, None)
+        return found
 
     def is_current(self, connection: Connection | LoopConnection) -> bool:
         """Whether nobody was promoted since the server of this connection was, as far as is known."""
@@ -115,6 +154,18 @@ class Primary:
         return host.hosts[0] in self._silent
 
 
+class _Search(NamedTuple):
+    """How the last one went, and when, by time.monotonic()."""
+
+    begun: float
+    ended: float
+    host: Address | None
+    trouble: psycopg.Error | None
+
+
+_NONE = _Search(float("-inf"), float("-inf"), None, None)
+
+
 class _Round:
     """All hosts are asked once. Each in a thread: a name that cannot be resolved keeps libpq for as long as it
     likes."""
@@ -124,11 +175,11 @@ class _Round:
         self._answers: SimpleQueue[tuple[Address, Connection | Exception]] = SimpleQueue()
         self._lock = threading.Lock()
         self._is_over = False
-        self._found: Connection | None = None
+        self._found: tuple[Address, Connection] | None = None
         self._troubles: dict[_Host, Exception] = {}
 
-    def run(self) -> Connection:
-        """The connection with the newest timeline. Raises what the hosts have raised."""
+    def run(self) -> tuple[Address, Connection]:
+        """The host with the newest timeline, and the connection to it. Raises what the hosts have raised."""
         try:
             self._gather()
             found, self._found = self._found, None
@@ -138,7 +189,7 @@ class _Round:
             while not self._answers.empty():
                 self._too_late(self._answers.get()[1])
             if self._found is not None:
-                self._found.close()
+                self._found[1].close()
         if found is None:
             raise self._trouble()
         return found
@@ -156,7 +207,7 @@ class _Round:
             waiting.pop(host.hosts[0], None)
             self._primary.note_silence(host, False)
             if isinstance(answer, Connection):
-                self._take(answer)
+                self._take(host, answer)
                 end = min(end, time.monotonic() + GRACE_SECONDS)
             else:
                 self._troubles[host.hosts[0]] = answer
@@ -186,16 +237,14 @@ class _Round:
         self._too_late(answer)
         self._primary.note_silence(host, False)
 
-    def _take(self, connection: Connection) -> None:
+    def _take(self, host: Address, connection: Connection) -> None:
         self._primary.note(connection.timeline)
-        if self._found is None:
-            self._found = connection
+        before, self._found = self._found, (host, connection)
+        if before is None:
             return
-        newer, other = self._found, connection
-        if connection.timeline.number > newer.timeline.number:
-            newer, other = connection, newer
-        self._found = newer
-        other.close()
+        if before[1].timeline.number >= connection.timeline.number:
+            before, self._found = self._found, before
+        before[1].close()
 
     def _too_late(self, answer: Connection | Exception) -> None:
         if isinstance(answer, Connection):
