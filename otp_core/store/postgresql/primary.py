@@ -101,7 +101,7 @@ class Primary:
         with self._searching:
             last, now = self._search, time.monotonic()
             if last.trouble is not None and last.begun >= wanted_at:
-                raise psycopg.OperationalError(str(last.trouble))
+                raise psycopg.OperationalError(last.trouble)
             if last.host is None or now > last.ended + FRESH_SECONDS:
                 return self._search_anew(connect)
         try:
@@ -120,7 +120,7 @@ class Primary:
         try:
             host, found = _Round(self, self._hosts, connect).run()
         except psycopg.Error as trouble:
-            self._search = _Search(begun, time.monotonic(), None, trouble)
+            self._search = _Search(begun, time.monotonic(), None, str(trouble))
             raise
         self._search = _Search(begun, time.monotonic(), host, None)
         return found
@@ -160,7 +160,7 @@ class _Search(NamedTuple):
     begun: float
     ended: float
     host: Address | None
-    trouble: psycopg.Error | None
+    trouble: str | None
 
 
 _NONE = _Search(float("-inf"), float("-inf"), None, None)
@@ -229,7 +229,10 @@ class _Round:
         try:
             answer = self._connect(host)
         except Exception as error:
-            answer = error
+            # Without its frames: they hold the socket of a handshake that was given up, and a server that is to be
+            # shut down waits a minute for it.
+            answer = error.with_traceback(None)
+            answer.__context__ = answer.__cause__ = None
         with self._lock:
             if not self._is_over:
                 self._answers.put((host, answer))
