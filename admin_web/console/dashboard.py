@@ -17,11 +17,13 @@ from admin_web.console.routes import Call, Page
 from admin_web.console.settings import ConsoleSettings
 from otp_core.accounts import Act
 from otp_core.certificates import SOON_DAYS, NamedCertificate, next_to_end
+from otp_core.nodes.state import state_of
 from otp_core.settings.values import zone
 from otp_core.store.approvals import count_waiting
 from otp_core.store.async_queries import AsyncQueries
 from otp_core.store.client_use import DAY_MS, PERIOD_MS, Period, periods, strangers_seen
 from otp_core.store.find import numbers_of_customers, numbers_of_tokens
+from otp_core.store.nodes import NodeLine, nodes
 from otp_core.store.outbox import numbers
 
 _PERIODS = DAY_MS // PERIOD_MS
@@ -47,6 +49,14 @@ class Hour(NamedTuple):
     accepted: int
     refused: int
     silent: int
+
+
+class Node(NamedTuple):
+    """``state``: of NodeState; ``seconds``: since it was seen."""
+
+    name: str
+    state: str
+    seconds: int
 
 
 class Picture(NamedTuple):
@@ -106,8 +116,19 @@ def _read(connection: Connection, now: int, certificates: tuple[NamedCertificate
         "approvals": count_waiting(connection, now),
         "notices": waiting,
         "undelivered": failed,
+        "nodes": nodes_of(nodes(connection)),
         "strangers": sum(one.last_at > now - DAY_MS for one in strangers_seen(connection, 200)),
     }
+
+
+def nodes_of(lines: Sequence[NodeLine]) -> list[Node]:
+    """The nodes, where there are several; none for a single one. The newest sign of life is the present: of this node's
+    own there is one every few seconds, and its clock may be the wrong one."""
+    here = [one for one in lines if one.left_at is None]
+    if len(here) < 2:
+        return []
+    now = max(one.seen_at for one in here)
+    return [Node(one.name, state_of(one, now, lambda _: False), (now - one.seen_at) // 1000) for one in here]
 
 
 def picture_of(logins: Sequence[Period], now: int, here: tzinfo) -> Picture:

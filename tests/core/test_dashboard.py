@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta, timezone
 
-from admin_web.console.dashboard import Bar, Hour, hours_of, picture_of
+from admin_web.console.dashboard import Bar, Hour, Node, hours_of, nodes_of, picture_of
 from otp_core.store.client_use import DAY_MS, PERIOD_MS, Period
+from otp_core.store.nodes import NodeLine
 
 TOKYO = timezone(timedelta(hours=9))
 NOW = 1_800_000_000_000 - 1_800_000_000_000 % PERIOD_MS
@@ -43,3 +44,15 @@ def test_the_table_has_the_sums_of_hours_the_newest_first() -> None:
         Hour("2027-01-15 15:00", 1, 0, 0),
     ]
     assert DAY_MS // PERIOD_MS == 288
+
+
+def test_nodes_are_shown_where_there_are_several_and_by_the_newest_sign_of_life() -> None:
+    def line(name: str, ago: int = 0, left: int | None = None, silent: str | None = None) -> NodeLine:
+        return NodeLine(name, name, "", 1, "1", "0022", "0022", 0, NOW - ago * 1000, left, 5, 0, 0, silent)
+
+    assert nodes_of([line("web1"), line("web2", left=NOW)]) == []
+    assert nodes_of([line("web1", 3), line("web2", 5, silent="its clock"), line("web3", 60)]) == [
+        Node("web1", "serving", 0),
+        Node("web2", "silent", 2),
+        Node("web3", "not seen", 57),
+    ]

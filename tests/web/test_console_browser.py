@@ -13,6 +13,7 @@ from otp_core.login.obstacles import Obstacle, Old, Part
 from otp_core.model import Role
 from otp_core.store.approvals import approval_lines
 from otp_core.store.find import keys_of, keys_of_tokens
+from otp_core.store.nodes import nodes, put
 from otp_core.store.schema import outbox
 from otp_core.store.shadow_logins import Compared, note
 from otp_core.store.unit_of_work import NewCustomer
@@ -143,6 +144,14 @@ PAGES = (
 )
 
 
+def with_other_nodes(bank: Console) -> None:
+    """One whose clock is wrong, and one that is gone."""
+    with bank.sekisho.store.derive() as connection:
+        (own, *_) = nodes(connection)
+        put(connection, own._replace(name="web2", run=2, beat=3000, silent="its clock"))
+        put(connection, own._replace(name="web3.example.jp", run=3, seen_at=own.seen_at - 4_000_000))
+
+
 def waits_for_permit_and_mail(bank: Console) -> None:
     """Somebody who has a permit, and whose mail was not delivered."""
     one = bank.sekisho.customer()
@@ -180,6 +189,7 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
     bank.sekisho.login(locked.contract_id, locked.password)
     desk.enrolment.report_lost(lost.contract_id, STAFF)
     waits_for_permit_and_mail(bank)
+    with_other_nodes(bank)
     compared_with_an_old_server(bank, one)
     bank.sekisho.login(one.contract_id, "wrong")
     bank.sekisho.radclient("User-Name=x,User-Password=y", "-t", "1", secret="another-secret-0123")
