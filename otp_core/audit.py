@@ -87,6 +87,7 @@ class Event(StrEnum):
     STORE_BACKED_UP = "store.backed-up"
     STORE_RESTORED = "store.restored"
     STORE_COPIED = "store.copied"
+    STORE_RECOVERED = "store.recovered"
     CLOCK_REPAIRED = "clock.repaired"
     LOST_TIME_VOIDED = "store.lost-time-voided"
     PERMIT_VOIDED = "otp.permit-voided"

@@ -233,8 +233,7 @@ class ServerProcess:
             loop.create_task(application.services.desk.looks.run()),
             loop.create_task(self._node.keeper(application, self._number).run()),
         ]
-        if application.watch is not None:
-            chores.append(loop.create_task(application.watch.run()))
+        chores.append(loop.create_task(application.watch.run()))
         services = application.services
         remarks = RemarkWriter(services.store, services.verdict_log.remarks, application.clock.now)
         chores.append(loop.create_task(remarks.run()))

@@ -43,7 +43,6 @@ def put_store_right(settings: Settings, *, trust_clock: bool) -> None:
         return
     store = open_store(settings)
     watch = open_put_back_watch(settings, store, open_clock(store), trust_clock=trust_clock)
-    assert watch is not None
     watch.void(repaired.lost)
     try:
         lost_time_is_void(file)

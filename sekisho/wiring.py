@@ -44,6 +44,7 @@ from otp_core.notices.sender import Sender
 from otp_core.store.engine import LoginBatch
 from otp_core.store.engines import one_process_only, store_file
 from otp_core.store.put_back import PutBackWatch
+from otp_core.store.recovered import RecoveryWatch
 from otp_core.store.retry import run_acts_aside
 from otp_core.store.store import Store
 from otp_core.tally import Tally
@@ -90,7 +91,7 @@ class Application:
     hash_pool: HashPool
     sender: Sender | None
     timekeeper: Timekeeper
-    watch: PutBackWatch | None
+    watch: PutBackWatch | RecoveryWatch
     exits: AsyncExitStack
     upstreams: Mapping[str, Upstream]
     directories: Mapping[str, Directory]
@@ -106,8 +107,7 @@ class Application:
         self.services.login_reader.close()
         self.services.health.close()
         self.services.failures.close()
-        if self.watch is not None:
-            self.watch.close()
+        self.watch.close()
         self.services.store.release()
 
 
@@ -123,6 +123,7 @@ def open_store(
         busy_seconds=busy_seconds,
         notices=settings.notices is not None,
         relieved=relieved,
+        state_dir=settings.store.state_dir,
         place=(machine(), settings.node.called),
     )
     store.node.value = _Entered.name or settings.node.called
@@ -159,9 +160,12 @@ def open_application(
     store = open_store(settings, busy_seconds=BUSY_SECONDS, relieved=relieved, tag=tag)
     run_acts_aside(store.database.waits)
     clock = _guarded(store)
-    watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)
-    if watch is not None:
-        watch.begin()
+    watch: PutBackWatch | RecoveryWatch
+    if store.database.file is None:
+        watch = RecoveryWatch(store)
+    else:
+        watch = open_put_back_watch(settings, store, clock, trust_clock=trust_clock)
+    watch.begin()
     store.hold()
     timekeeper = Timekeeper(store, clock, KernelClock(), rules_of(settings))
     timekeeper.warn_of_a_long_absence()
@@ -292,13 +296,9 @@ def explaining(settings: Settings, store: Store) -> Iterator[Explainer]:
         reader.close()
 
 
-def open_put_back_watch(
-    settings: Settings, store: Store, clock: GuardedClock, *, trust_clock: bool
-) -> PutBackWatch | None:
-    """What notices that the store is an older one, and voids the codes of the lost time; None for a store that is no
-    file, which nobody can put back in passing. Raises StoreProblem."""
-    if store.database.file is None:
-        return None
+def open_put_back_watch(settings: Settings, store: Store, clock: GuardedClock, *, trust_clock: bool) -> PutBackWatch:
+    """What notices that the store in a file is an older one, and voids the codes of the lost time. Raises
+    StoreProblem."""
     return PutBackWatch(
         store,
         window=settings.login.code_window,

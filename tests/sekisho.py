@@ -130,6 +130,7 @@ class Sekisho:
 [store]
 url = "{self.url}"
 master_key_file = "{self.folder}/master.key"
+state_dir = "{self.folder}"
 [password]
 memory_kib = 256
 time_cost = 1

@@ -7,6 +7,7 @@ doors' sections are defined in the doors' packages.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -39,6 +40,12 @@ class StoreSettings(Section):
     master_key_file: SecretPath = Field(
         description="The file with the key that seals the seeds. A relative path is looked for in the secrets folder "
         "if there is one, otherwise beside this file."
+    )
+
+    state_dir: OwnPath = Field(
+        Path("/var/lib/sekisho"),
+        description="PostgreSQL: the folder in which this node keeps how far it knows the store, and what was done "
+        "here: by it a recovery to an earlier moment is noticed. Of a store in a file both lie beside that.",
     )
 
     @model_validator(mode="after")

@@ -166,7 +166,7 @@ class ActsJournal:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if is_new:
             if os.geteuid() == 0:
-                owner = self._store_file.stat()
+                owner = (self._store_file if self._store_file.exists() else self.path.parent).stat()
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:

@@ -203,6 +203,8 @@ class Database(Protocol):
     engine: Engine
     file: Path | None
     place: str
+    name: str
+    """Short, for the name of a file."""
     waits: bool
     """Whether an answer may take as long as a network does: then an event loop asks in a thread."""
     beat_seconds: int

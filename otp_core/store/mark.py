@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -79,6 +80,14 @@ class MarkFile:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         os.close(self._descriptor)
+
+
+def beside(store_file: Path | None, name: str, state_dir: Path) -> Path:
+    """What the mark and the journal of acts are named after: the store's file; or, for a store that is no file of this
+    machine, its name in this folder."""
+    if store_file is not None:
+        return store_file
+    return state_dir.absolute() / re.sub(r"[^\w.-]", "_", f"{name}.postgresql")
 
 
 def mark_path(store_file: Path) -> Path:

@@ -202,7 +202,7 @@ def put_back(
         return PutBack("the store was served before, and the mark beside it is missing", *ends)
     if known.identity != identity:
         return PutBack("the mark beside the store is another one's", *ends)
-    return PutBack(f"an entry of the audit trail of {_time(ends[1])} is missing", *ends) if missing else None
+    return PutBack(f"an entry of the audit trail of {entry_time(ends[1])} is missing", *ends) if missing else None
 
 
 def void_lost_time(
@@ -291,13 +291,14 @@ def _say(what: str, cause: str, since: int, acts: list[KnownAct]) -> None:
     _log.error(
         f"the store {what}: every code that may have been used since is void",
         cause=cause,
-        lost_since=_time(since),
+        lost_since=entry_time(since),
     )
     for one in acts[:_MOST_LINES]:
-        _log.error("this act was lost: enter it again", act=one.event, at=_time(one.id), command=enter_again(one))
+        _log.error("this act was lost: enter it again", act=one.event, at=entry_time(one.id), command=enter_again(one))
     if len(acts) > _MOST_LINES:
         _log.error("further acts were lost: `sekisho doctor` lists them", number=len(acts) - _MOST_LINES)
 
 
-def _time(id_: int) -> str:
+def entry_time(id_: int) -> str:
+    """When an entry of the audit trail was made, for people."""
     return datetime.fromtimestamp(ms_of(id_) / 1000, UTC).isoformat(timespec="seconds")

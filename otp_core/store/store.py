@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ from otp_core.store.engine import (
     Trail,
 )
 from otp_core.store.engines import open_database
-from otp_core.store.mark import mark_path
+from otp_core.store.mark import beside, mark_path
 from otp_core.store.moved import refuse_moved
 from otp_core.store.queries import read_meta
 from otp_core.store.schema import KEY_CHECK
@@ -58,6 +59,7 @@ class Store:
         notices: bool = False,
         relieved: bool = False,
         place: tuple[str, str] | None = None,
+        state_dir: Path | None = None,
     ) -> None:
         self.sealer = Sealer(read_master_key(master_key_file))
         self.ids = ids
@@ -69,7 +71,10 @@ class Store:
         self.time: TimeRecord = OneClock()
         if place is not None and self.database.file is None:
             self.time = ClockOfNode(*place, self.database.time_ms)
-        self.acts: ActsJournal | None = None if self.database.file is None else ActsJournal(self.database.file)
+        self.beside = beside(self.database.file, self.database.name, state_dir or master_key_file.parent)
+        self.acts: ActsJournal | None = None
+        if self.database.file is not None or os.access(self.beside.parent, os.W_OK):
+            self.acts = ActsJournal(self.beside)
         try:
             self._check(master_key_file)
         except BaseException:

@@ -50,7 +50,7 @@ def backup(
 
     context: CliContext = ctx.obj
     settings = context.settings.store
-    store_file = _file_of(context, "back it up with PostgreSQL's own tools: pg_basebackup and its archive, or pg_dump")
+    store_file = _file_of(context, _NO_BACKUP, is_backup=True)
     sealer = Sealer(read_master_key(settings.master_key_file))
     keep = [settings.master_key_file]
     if context.settings.audit is not None:
@@ -112,7 +112,7 @@ def restore(
     by = principal(reason)
     order = Order(
         file.absolute(),
-        _file_of(context, "restore it with PostgreSQL's own tools, while no node serves"),
+        _file_of(context, _NO_RESTORE),
         context.settings.store.master_key_file,
         int(time.time() * 1000),
         rules_of(context.settings).window,
@@ -131,15 +131,33 @@ def restore(
     _tell(done, order.store_file, context.settings.store.master_key_file, as_json)
 
 
-def _file_of(context: CliContext, otherwise: str) -> Path:
-    """The store's file. Raises StoreProblem for a store that is none, with what to do instead."""
-    from otp_core.model import StoreProblem
-    from otp_core.store.engines import store_file
+_NO_BACKUP = (
+    "no backup was written: PostgreSQL makes them, by pg_basebackup and its archive (docs/operations.md, Backup and "
+    "point-in-time recovery on PostgreSQL)"
+)
+_NO_RESTORE = (
+    "nothing was done: recover it with PostgreSQL's own tools while no node serves, then run `sekisho store recovered` "
+    "(docs/operations.md, Backup and point-in-time recovery on PostgreSQL)"
+)
 
-    file = store_file(context.settings.store.address)
-    if file is None:
-        raise StoreProblem(f"the store is in PostgreSQL: {otherwise}; the master key is in neither")
-    return file
+
+def _file_of(context: CliContext, otherwise: str, *, is_backup: bool = False) -> Path:
+    """The store's file. Raises StoreProblem for a store that is none, with what to do instead; ``is_backup``: and says
+    whether its server archives."""
+    from otp_core.model import StoreProblem
+    from otp_core.store.engines import open_database, store_file
+
+    address = context.settings.store.address
+    file = store_file(address)
+    if file is not None:
+        return file
+    if is_backup:
+        database = open_database(address, busy_seconds=1.0)
+        for found in database.facts():
+            if found.check == "database archive":
+                hint(f"{found.state}: {found.check}: {found.text}")
+        database.engine.dispose()
+    raise StoreProblem(f"the store is in PostgreSQL, and {otherwise}; the master key is in no backup of it")
 
 
 def _tell(done: Restored, store_file: Path, key_file: Path, as_json: bool) -> None:

@@ -141,8 +141,7 @@ def _store(context: CliContext, settings: Settings, file: Path | None, deep: boo
             yield from _checkpoints(file)
         yield from _clock(store, settings)
         yield from _contents(store, deep)
-        if file is not None:
-            yield from examine_backups(store)
+        yield from examine_backups(store)
         yield from examine_seals(store, settings.audit)
         yield from examine_outwards(store, settings)
         yield from examine_contract_ids(context)

@@ -24,10 +24,13 @@ _SHOWN = 50
 
 
 def examine_backups(store: Store) -> Iterator[CheckResult]:
-    """The age of the newest backup; whether the store was put back; what is left to do after that. Raises
+    """The age of the newest backup; whether the store was put back or recovered; what is left to do after that. Raises
     StoreUnavailable and OSError."""
-    yield _age(store)
-    yield from _mark(store)
+    if store.database.file is not None:
+        yield _age(store)
+        yield from _mark(store)
+    else:  # of its backups the database server knows
+        yield from _recovery(store)
     yield from _journal(store)
     yield from _lost_acts(store)
     yield from _counters(store)
@@ -66,6 +69,19 @@ def _mark(store: Store) -> Iterator[CheckResult]:
         yield CheckResult(CheckState.FAIL, "put back", f"{text}. `sekisho restore FILE` is the way to do that")
     elif known is not None:
         yield CheckResult(CheckState.OK, "put back", "the store is the one that was served last")
+
+
+def _recovery(store: Store) -> Iterator[CheckResult]:
+    from otp_core.store.mark import read_mark
+    from otp_core.store.recovered import check_mark
+
+    if (lacking := check_mark(store)) is not None:
+        yield CheckResult(CheckState.FAIL, "put back", lacking)
+    elif read_mark(store.beside) is not None:
+        yield CheckResult(CheckState.OK, "put back", "the store is the one that this node served last")
+    elif not os.access(store.beside.parent, os.W_OK):
+        text = f"{store.beside.parent} cannot be written: a recovery to an earlier moment is not noticed here"
+        yield CheckResult(CheckState.WARN, "put back", f"{text}, and acts of the lost time are not known")
 
 
 def _journal(store: Store) -> Iterator[CheckResult]:

@@ -1,4 +1,5 @@
-"""``sekisho store``: moves a store in a file into the configured one, in PostgreSQL."""
+"""``sekisho store``: moves a store in a file into the configured one, in PostgreSQL; what to do behind a recovery:
+store_recovered.py."""
 
 from __future__ import annotations
 
@@ -13,16 +14,18 @@ from sekisho.cli.context import CliContext, ExitCode, Stopped, principal
 from sekisho.cli.options import AsJson, Reason
 from sekisho.cli.output import hint, say, say_json
 from sekisho.cli.progress import Stages
+from sekisho.cli.store_recovered import recovered_command
 
 if TYPE_CHECKING:
     from sekisho.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Move a store into PostgreSQL.")
+app = typer.Typer(no_args_is_help=True, help="A store in PostgreSQL: moved there, or recovered.")
+app.command("recovered")(recovered_command)
 
 
 @app.callback()
 def _store() -> None:
-    """Move a store into PostgreSQL."""
+    """A store in PostgreSQL: moved there, or recovered to an earlier moment."""
 
 
 @app.command("copy")

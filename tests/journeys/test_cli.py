@@ -320,6 +320,11 @@ def test_a_version_that_is_too_old_or_too_new_for_the_store_is_told_what_to_do(a
             assert f"{why} for the store" in said.out + said.err and advice in said.out + said.err
 
 
+@pytest.mark.sqlite_files
+def test_a_store_in_a_file_needs_no_command_behind_a_recovery(at: CommandLine) -> None:
+    assert "`sekisho restore` does this by itself" in at.run("store", "recovered", code=4).err
+
+
 def test_a_store_that_is_not_there_yet_is_no_fault_of_the_settings(at: CommandLine) -> None:
     text = at.sekisho.config.read_text()
     at.sekisho.config.write_text(re.sub(r'url = ".*"', f'url = "sqlite:///{at.folder}/none.db"', text))

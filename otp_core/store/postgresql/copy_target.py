@@ -7,7 +7,6 @@ the source, and their number says where to go on. COPY fires the triggers of ins
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,13 +20,10 @@ from otp_core.model import AuditRow, StoreProblem
 from otp_core.store.engine import Database
 from otp_core.store.moved import COPIED, CopyNote, decode
 from otp_core.store.postgresql.errors import unavailable
-from otp_core.store.postgresql.sessions import other_sessions
+from otp_core.store.postgresql.sessions import wait_until_unused
 from otp_core.store.queries import read_meta
 from otp_core.store.schema import OF_NODES, meta, metadata
 from otp_core.store.unit_of_work import Work
-
-_TRIES, _SECONDS_BETWEEN = 20, 0.25
-"""The session of a process that was killed ends when the server notices: if a statement waits, at lock_timeout."""
 
 
 class CopyTarget:
@@ -39,17 +35,7 @@ class CopyTarget:
 
     def check_unused(self) -> None:
         """Raises StoreProblem if another process of ours is connected, and stays."""
-        self._database.engine.dispose()
-        number = 0
-        for _ in range(_TRIES):
-            with self._database.read() as connection:
-                number = sum(other_sessions(connection).values())
-            if number == 0:
-                return
-            time.sleep(_SECONDS_BETWEEN)
-        raise StoreProblem(
-            f"the store {self.place} is in use by {number} connections of Sekisho: stop all that use it first"
-        )
+        wait_until_unused(self._database)
 
     def note(self) -> CopyNote | None:
         """What is noted of an earlier copy."""

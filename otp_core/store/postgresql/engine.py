@@ -112,7 +112,7 @@ class PostgresqlDatabase:
                 "store.ca_file is missing: it names the certificates by which the database server is known; or write "
                 "sslmode into store.url"
             )
-        self.place = self._address.place
+        self.place, self.name = self._address.place, self._address.database
         self._primary = Primary(self._address)
         self._busy_seconds = busy_seconds
         self.engine = create_engine(

@@ -18,6 +18,12 @@ _SETTINGS = text(
     "current_setting('synchronous_standby_names'), current_setting('synchronous_commit'), "
     "extract(epoch FROM clock_timestamp())"
 )
+ARCHIVE = "database archive"
+_ARCHIVE = text(
+    "SELECT current_setting('archive_mode'), current_setting('wal_level'), last_archived_wal, "
+    "CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity') THEN last_failed_wal END, "
+    "extract(epoch FROM clock_timestamp() - last_archived_time)::float FROM pg_stat_archiver"
+)
 _STANDBYS = text("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')")
 
 
@@ -33,6 +39,7 @@ def facts(connection: Connection, address: Address) -> Iterator[CheckResult]:
     else:
         yield CheckResult(CheckState.OK, "database disk", f"every commit is flushed (synchronous_commit is {commit})")
     yield _standbys(connection, names)
+    yield archive(connection)
     if (weak := weakness(address)) is not None:
         yield CheckResult(CheckState.WARN, "database TLS", weak)
     yield _clock(off)
@@ -47,6 +54,20 @@ def _standbys(connection: Connection, names: str) -> CheckResult:
         advice = f"synchronous_standby_names is {names!r}, and none of them is connected: every login waits"
         return CheckResult(CheckState.FAIL, "database standbys", advice)
     return CheckResult(CheckState.OK, "database standbys", f"{there} synchronous, by {names!r}")
+
+
+def archive(connection: Connection) -> CheckResult:
+    """Whether the server keeps what a recovery to a moment needs, beside base backups. Raises StoreUnavailable."""
+    mode, wal, last, failed, age = connection.execute(_ARCHIVE).one()
+    if mode == "off":
+        text_ = "archive_mode is off: no recovery to a moment, unless pg_receivewal or your provider keeps the log"
+        return CheckResult(CheckState.WARN, ARCHIVE, text_)
+    if failed:
+        return CheckResult(CheckState.FAIL, ARCHIVE, f"{failed} could not be archived: see the database server's log")
+    if last is None:
+        return CheckResult(CheckState.WARN, ARCHIVE, f"archive_mode is {mode}, and nothing was archived yet")
+    text_ = f"the log is archived (wal_level {wal}), lately {last}, {age / 60:,.0f} minutes ago"
+    return CheckResult(CheckState.OK, ARCHIVE, text_)
 
 
 def _clock(off: float) -> CheckResult:

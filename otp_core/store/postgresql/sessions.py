@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from sqlalchemy import Connection, text
 
+from otp_core.model import StoreProblem
+from otp_core.store.engine import Database
 from otp_core.store.postgresql.address import APPLICATION
+
+_TRIES, _SECONDS_BETWEEN = 20, 0.25
+"""The session of a process that was killed ends when the server notices: if a statement waits, at lock_timeout."""
 
 _OTHERS = text(
     "SELECT coalesce(host(client_addr), 'the database''s own machine'), application_name, count(*) "
@@ -19,6 +26,23 @@ def other_sessions(connection: Connection) -> dict[str, int]:
     for place, _, number in connection.execute(_OTHERS):
         found[place] = found.get(place, 0) + number
     return found
+
+
+def wait_until_unused(database: Database) -> None:
+    """Raises StoreProblem if another process of ours is connected, and stays; StoreUnavailable."""
+    database.engine.dispose()
+    found: dict[str, int] = {}
+    for _ in range(_TRIES):
+        with database.read() as connection:
+            found = other_sessions(connection)
+        if not found:
+            return
+        time.sleep(_SECONDS_BETWEEN)
+    places = ", ".join(f"{number} from {place}" for place, number in found.items())
+    raise StoreProblem(
+        f"the store {database.place} is in use by {sum(found.values())} connections of Sekisho ({places}): stop all "
+        "that use it first"
+    )
 
 
 def older_sessions(connection: Connection, revision: str) -> list[str]:

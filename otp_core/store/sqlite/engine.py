@@ -65,7 +65,7 @@ class SqliteDatabase:
         self.engine = database.open_engine(url, busy_seconds=busy_seconds, checkpoint_at=checkpoint_at)
         self._path = database.file_of(url)
         self.file: Path | None = self._path
-        self.place = str(self._path)
+        self.place, self.name = str(self._path), self._path.name
         self._files = files_of(self.engine)
 
     def exists(self) -> bool:
