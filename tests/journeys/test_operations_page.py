@@ -107,11 +107,29 @@ def test_every_command_about_a_refused_login_is_run_and_changes_nothing(at: Comm
     assert at.sekisho.audit() == rows
 
 
+def test_every_command_of_an_upgrade_without_a_stop_is_run_in_its_order(at: CommandLine) -> None:
+    """With two versions: test_upgrade.py; the installation: test_install.py."""
+    at.sekisho.start()
+    for line in commands_under("Upgrade without a stop"):
+        words = shlex.split(line)
+        if words[0] == "systemctl":
+            systemctl(at.sekisho, words[1:])
+        elif words[0] == "sekisho":
+            said = at.run(*words[1:])
+            assert "nodes" not in words or "runs" in said.out
+        else:
+            assert line == "make install PREFIX=/opt/sekisho"
+    assert "checked the store" in said.out
+
+
 def systemctl(sekisho: Sekisho, words: list[str]) -> None:
     match words:
         case ["stop", "sekisho"]:
             assert sekisho.stop() == 0
         case ["start", "sekisho"]:
+            sekisho.start()
+        case ["restart", "sekisho"]:
+            assert sekisho.stop() == 0
             sekisho.start()
         case ["enable", "--now", unit]:
             assert (UNITS / unit).is_file()
