@@ -215,6 +215,7 @@ audit = Table(
     Column("source", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("node", Text, comment="which node wrote it; NULL: an earlier version"),
+    postgresql_partition_by="RANGE (id)",
 )
 
 NOT_A_LOGIN = text("substr(event, 1, 6) NOT IN ('login.', 'looked')")

@@ -79,7 +79,7 @@ class CopyTarget:
     def rows(self, table: Table) -> Iterator[tuple[Any, ...]]:
         """All rows, in any order."""
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-        statement = sql.SQL("COPY {} ({}) TO STDOUT").format(sql.Identifier(table.name), columns)
+        statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(columns, sql.Identifier(table.name))
         with _explained(table), self._database.read() as connection:
             raw: Any = connection.connection.driver_connection
             with raw.cursor().copy(statement) as copy:

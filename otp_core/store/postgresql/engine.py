@@ -405,7 +405,10 @@ def _roll_back(connection: Connection) -> None:
 
 def _is_drawn_twice(error: object) -> bool:
     """Whether two processes have given one id to two audit rows (``audit.Ids``): rare, and other ids are drawn."""
-    return isinstance(error, psycopg.errors.UniqueViolation) and error.diag.constraint_name == "pk_audit"
+    if not isinstance(error, psycopg.errors.UniqueViolation):
+        return False
+    table, constraint = error.diag.table_name or "", error.diag.constraint_name or ""
+    return table.startswith("audit") and (constraint == "pk_audit" or constraint.endswith("_pkey"))
 
 
 def _is_mistake(error: BaseException | None) -> bool:

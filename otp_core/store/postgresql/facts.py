@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from sqlalchemy import Connection, text
 
+from otp_core.audit import ms_of
 from otp_core.checks import CheckResult, CheckState
+from otp_core.store.postgresql import partitions
 from otp_core.store.postgresql.address import Address, weakness
 
 _CLOCK_WARN, _CLOCK_FAIL = 5.0, 30.0
@@ -43,6 +46,7 @@ def facts(connection: Connection, address: Address) -> Iterator[CheckResult]:
     if (weak := weakness(address)) is not None:
         yield CheckResult(CheckState.WARN, "database TLS", weak)
     yield _clock(off)
+    yield _parts(connection)
 
 
 def _standbys(connection: Connection, names: str) -> CheckResult:
@@ -68,6 +72,17 @@ def archive(connection: Connection) -> CheckResult:
         return CheckResult(CheckState.WARN, ARCHIVE, f"archive_mode is {mode}, and nothing was archived yet")
     text_ = f"the log is archived (wal_level {wal}), lately {last}, {age / 60:,.0f} minutes ago"
     return CheckResult(CheckState.OK, ARCHIVE, text_)
+
+
+def _parts(connection: Connection) -> CheckResult:
+    raw: Any = connection.connection.driver_connection
+    there = partitions.parts(raw)
+    if not there or ms_of(there[-1].high) < partitions.month_behind(int(time.time() * 1000)):
+        advice = "rows go into the default one, and are dropped slowly: run `sekisho init` as the owner of the tables"
+        return CheckResult(
+            CheckState.WARN, "database audit", f"the audit trail has no part for the next month: {advice}"
+        )
+    return CheckResult(CheckState.OK, "database audit", f"the trail has {len(there)} parts, the next months' included")
 
 
 def _clock(off: float) -> CheckResult:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import psycopg
+
+from otp_core.store.postgresql import partitions
+from otp_core.store.postgresql.connection import Connection
 from otp_core.store.postgresql.login_batch import RECORDS, TOKEN_KEY
 from otp_core.store.postgresql.thread_connection import ThreadConnection
 
+_LOOK_AHEAD_MS, _AGAIN_MS = 6 * 3_600_000, 60_000
 _EXPIRE = """
 DELETE FROM challenge WHERE state IN
   (SELECT state FROM challenge WHERE expires_at < %s LIMIT 1000 FOR UPDATE SKIP LOCKED)
@@ -21,13 +26,27 @@ class PostgresqlMaintenance:
 
     def __init__(self, connection: ThreadConnection) -> None:
         self._connection = connection
+        self._ahead_at = 0
 
     def expire_challenges(self, now: int) -> int:
         """See ``store.engine.Maintenance``. At most 1,000 at once; those that another node deletes are left to it."""
         with self._connection.guarded() as connection:
+            self._make_ahead(connection, now)
             if connection.execute(_EXPIRED, (now,)).fetchone() is None:
                 return 0
             return connection.execute(_EXPIRE, (now,)).rowcount
+
+    def _make_ahead(self, connection: Connection, now: int) -> None:
+        """The parts of the trail for the next months: whichever node comes first makes them."""
+        if now < self._ahead_at:
+            return
+        self._ahead_at = now + _LOOK_AHEAD_MS
+        try:
+            partitions.make_ahead(connection, now)
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.DuplicateTable):
+            pass  # `sekisho doctor` says what is missing; or another node has just made them
+        except psycopg.errors.LockNotAvailable:
+            self._ahead_at = now + _AGAIN_MS
 
     def count_challenges(self) -> int:
         """See ``store.engine.Maintenance``."""

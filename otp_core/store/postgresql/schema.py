@@ -11,8 +11,13 @@ later ones run on both engines.
 
 from __future__ import annotations
 
+import time
+
 from sqlalchemy import Connection, text
 
+from otp_core.audit import id_at
+from otp_core.store.postgresql import partitions
+from otp_core.store.postgresql.partitions import month_behind
 from otp_core.store.schema import metadata
 
 TRIGGERS = frozenset({"sekisho_customer_changed", "sekisho_binding_ended"})
@@ -47,5 +52,8 @@ CREATE TRIGGER sekisho_binding_ended AFTER DELETE ON binding FOR EACH ROW
 def create(connection: Connection) -> None:
     """Into an empty database, in the open transaction. Who calls it notes the revision."""
     metadata.create_all(connection, checkfirst=False)
+    until = id_at(month_behind(int(time.time() * 1000)))
+    for statement in partitions.STATEMENTS:
+        connection.exec_driver_sql(statement.format(until=until))
     for statement in _STATEMENTS:
         connection.execute(text(statement))

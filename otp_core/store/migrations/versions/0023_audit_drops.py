@@ -37,3 +37,30 @@ def upgrade() -> None:
         sa.Column("ended_at", BIG, server_default=sa.text("0"), nullable=False, comment="0: rows of it are there yet"),
         sa.PrimaryKeyConstraint("seal", name=op.f("pk_audit_drop")),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        _take_apart()
+
+
+def _take_apart() -> None:
+    """What there is becomes the first part of the trail, as it lies: no row is copied. It is read once."""
+    connection = op.get_bind()
+    newest = connection.execute(sa.text("SELECT coalesce(max(id), 0) FROM audit")).scalar_one()
+    month = connection.execute(
+        sa.text(
+            "SELECT extract(epoch FROM (date_trunc('month', greatest(now(), to_timestamp((:id >> 10) / 1000000.0))"
+            " AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC')::bigint"
+        ),
+        {"id": newest},
+    ).scalar_one()
+    for statement in (
+        "ALTER TABLE audit RENAME TO audit_first",
+        "ALTER TABLE audit_first RENAME CONSTRAINT pk_audit TO audit_first_pkey",
+        "ALTER INDEX ix_audit_customer RENAME TO audit_first_customer_idx",
+        "CREATE TABLE audit (LIKE audit_first INCLUDING DEFAULTS INCLUDING COMMENTS) PARTITION BY RANGE (id)",
+        "ALTER TABLE audit ADD CONSTRAINT pk_audit PRIMARY KEY (id)",
+        "CREATE INDEX ix_audit_customer ON audit (customer) WHERE substr(event, 1, 6) NOT IN ('login.', 'looked')",
+        f"ALTER TABLE audit ATTACH PARTITION audit_first FOR VALUES FROM (MINVALUE) TO ({month * 1_000_000 << 10})",
+        "COMMENT ON COLUMN audit_first.node IS NULL",
+        "CREATE TABLE audit_rest PARTITION OF audit DEFAULT",
+    ):
+        connection.execute(sa.text(statement))

@@ -1,0 +1,141 @@
+"""The audit trail on PostgreSQL, in parts: a month each, made before it begins, and dropped as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import insert
+
+from otp_core.audit import id_at
+from otp_core.model import Conflict
+from otp_core.store.audit_drops import take_away
+from otp_core.store.postgresql.partitions import Part, make_ahead, month_behind, parts
+from otp_core.store.schema import audit
+from otp_core.store.store import Store
+from tests import postgresql
+from tests.core.bank import Bank
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Bank(tmp_path, database_url=postgresql.store_in(tmp_path)).store
+    yield opened
+    opened.engine.dispose()
+
+
+def ms(*moment: int) -> int:
+    return int(datetime(*moment, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type, misc]
+
+
+def raw(store: Store) -> Any:
+    return store.engine.raw_connection().driver_connection
+
+
+def there(store: Store) -> list[Part]:
+    with store.read() as connection:
+        return parts(connection.connection.driver_connection)  # type: ignore[arg-type]
+
+
+def ahead(store: Store, now_ms: int) -> None:
+    with store.read() as connection:
+        make_ahead(connection.connection.driver_connection, now_ms)  # type: ignore[arg-type]
+
+
+def add(store: Store, *ids: int) -> None:
+    with store.derive() as connection:
+        fields = {"event": "login.accepted", "actor": "gateway", "customer": "taro", "source": "", "reason": ""}
+        connection.execute(insert(audit), [{"id": id_, **fields} for id_ in ids])
+
+
+def held(store: Store, table: str = "audit") -> list[int]:
+    with store.read() as connection:
+        return list(connection.exec_driver_sql(f"SELECT id FROM {table} ORDER BY id").scalars())  # noqa: S608
+
+
+def apart(store: Store, *bounds: int) -> None:
+    """The first part again, in months of the past."""
+    with store.read() as connection:
+        connection.exec_driver_sql("DROP TABLE audit_first")
+        low = "MINVALUE"
+        for number, bound in enumerate(bounds):
+            connection.exec_driver_sql(
+                f"CREATE TABLE audit_part_{number} PARTITION OF audit FOR VALUES FROM ({low}) TO ({bound})"
+            )
+            low = str(bound)
+
+
+def test_a_month_is_the_calendars() -> None:
+    assert month_behind(ms(2026, 12, 31, 23, 59, 59)) == ms(2027, 1, 1)
+    assert month_behind(ms(2027, 1, 1)) == ms(2027, 2, 1)
+    assert month_behind(ms(2026, 11, 5), 3) == ms(2027, 2, 1)
+
+
+def test_the_next_months_have_their_parts_and_take_their_rows(store: Store) -> None:
+    (first,) = there(store)
+    now = month_behind(int(datetime.now(UTC).timestamp() * 1000)) - 1000
+    ahead(store, now)
+    ahead(store, now)
+    made = there(store)
+    assert [one.low for one in made[1:]] == [one.high for one in made[:-1]] and made[0] == first and len(made) == 3
+    assert made[-1].high == id_at(month_behind(now, 3))
+    add(store, first.high - 1, first.high, made[-1].high + 5)
+    assert (held(store, made[1].name), held(store, "audit_rest")) == ([first.high], [made[-1].high + 5])
+
+
+def test_rows_of_a_month_that_was_late_are_brought_into_its_part(store: Store) -> None:
+    (first,) = there(store)
+    add(store, first.high + 7)
+    ahead(store, month_behind(int(datetime.now(UTC).timestamp() * 1000)) - 1000)
+    assert held(store, "audit_rest") == [] and held(store, there(store)[1].name) == [first.high + 7]
+
+
+def test_whole_months_are_dropped_and_of_the_last_one_what_is_younger_stays(store: Store) -> None:
+    bounds = [id_at(ms(2026, month, 1)) for month in (3, 4, 5)]
+    apart(store, *bounds, id_at(ms(2030, 1, 1)))
+    ids = [id_at(ms(2026, month, day)) for month in (1, 3, 4, 5) for day in (2, 29)]
+    add(store, *ids)
+    until = ids[5] - 5  # late in April: the younger row of it stays
+    take_away(store, until, 0)
+    assert held(store) == ids[5:]
+    assert [(one.name, one.low) for one in there(store)] == [
+        ("audit_part_2", until + 1),
+        ("audit_part_3", bounds[2]),
+    ]
+    add(store, ids[5] + 1)
+    assert held(store, "audit_part_2") == [ids[5], ids[5] + 1]
+    with store.read() as connection, pytest.raises(Exception, match="duplicate key"):
+        connection.exec_driver_sql(
+            f"INSERT INTO audit (id, event, actor, source, reason) SELECT {ids[5]}, '', '', '', ''"
+        )
+
+
+def test_a_part_of_which_little_is_old_is_left_and_its_rows_are_deleted(store: Store) -> None:
+    bounds = [id_at(ms(2026, 3, 1)), id_at(ms(2026, 4, 1)), id_at(ms(2030, 1, 1))]
+    apart(store, *bounds)
+    ids = [id_at(ms(2026, 3, day)) for day in (2, 29)]
+    add(store, *ids)
+    take_away(store, ids[0], 0)
+    assert held(store) == ids[1:] and [one.name for one in there(store)] == ["audit_part_1", "audit_part_2"]
+
+
+def test_who_does_not_own_the_tables_deletes_the_rows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from otp_core.store.postgresql import partitions
+
+    def refused(*_: object) -> int:
+        raise psycopg.errors.InsufficientPrivilege("must be owner of table audit")
+
+    monkeypatch.setattr(partitions, "drop_until", refused)
+    add(store, 5, 6, 7)
+    take_away(store, 6, 0)
+    assert held(store) == [7]
+
+
+def test_an_id_that_two_processes_have_drawn_is_a_conflict(store: Store) -> None:
+    add(store, 5)
+    with pytest.raises(Conflict, match="has drawn the same id"):
+        add(store, 5)
