@@ -189,7 +189,7 @@ class Authenticator:
         have had to wait past the attempt's deadline. No verdict and no audit row: those are the caller's. Raises
         BackendSilent."""
         throttle = self._wrong_passwords
-        counted = throttle.counted(attempt)._replace(over_all="")
+        counted = throttle.counted(attempt, of_a_page=True)
         try:
             if not await throttle.enter(counted, attempt.deadline):
                 return False

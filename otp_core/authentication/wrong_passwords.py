@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
 from otp_core.first_factor import FirstFactor
 from otp_core.first_factor.throttle import PasswordThrottle, StationThrottle
@@ -21,13 +20,14 @@ def _gateway(source: str) -> str:
     return station_of(source)
 
 
-class Counted(NamedTuple):
+class Counted:
     """What the wrong passwords of an attempt are counted by, found out once. ``over_all``: the station whose failures
     count over all customers; empty where the gateway names none, or itself, and for pages."""
 
-    customer: str
-    station: str
-    over_all: str
+    __slots__ = ("customer", "over_all", "station")
+
+    def __init__(self, customer: str, station: str, over_all: str) -> None:
+        self.customer, self.station, self.over_all = customer, station, over_all
 
 
 class WrongPasswords:
@@ -39,10 +39,11 @@ class WrongPasswords:
     ) -> None:
         self._customers, self._stations, self._first_factors = customers, stations, first_factors
 
-    def counted(self, attempt: Attempt) -> Counted:
-        """The gateway's own address counts over nobody: behind it are all of the bank's customers."""
+    def counted(self, attempt: Attempt, *, of_a_page: bool = False) -> Counted:
+        """The gateway's own address counts over nobody: behind it are all of the bank's customers. Nor does that of
+        ``of_a_page``, where the caller counts it."""
         station = station_of(attempt.calling_station_id)
-        over_all = "" if not station or station == _gateway(attempt.source) else station
+        over_all = "" if of_a_page or not station or station == _gateway(attempt.source) else station
         return Counted(self.counted_as(attempt), station or attempt.client, over_all)
 
     def counted_as(self, attempt: Attempt) -> str:

@@ -8,6 +8,7 @@ error that is caught here, and no signal. It knows no names: its keys are digest
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import struct
 import time
@@ -110,14 +111,15 @@ class FailureTable:
     def _find(self, bucket: bytes, digest: int) -> tuple[int, Failures]:
         """The place of a digest and what is counted for it; or the place that it may take, and NONE."""
         told = self._bucket.unpack(bucket)
-        keys = told[::3]
-        if digest in keys:
-            place = keys.index(digest)
-            return place, Failures(told[3 * place + 1], told[3 * place + 2])
-        if 0 in keys:
-            return keys.index(0), NONE
-        ended = told[2::3]
-        return ended.index(min(ended)), NONE
+        oldest, oldest_at = 0, math.inf
+        for place in range(self._ways):
+            key: int = told[3 * place]
+            if key == digest:
+                return place, Failures(told[3 * place + 1], told[3 * place + 2])
+            ended: float = told[3 * place + 2] if key else -math.inf
+            if ended < oldest_at:
+                oldest, oldest_at = place, ended
+        return oldest, NONE
 
     def _lock(self, at: int) -> bool:
         """One process at a time changes a bucket. One that is stopped while it does holds nobody up: after 50 ms the

@@ -10,7 +10,6 @@ import asyncio
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import structlog
 
@@ -53,12 +52,13 @@ class Plan:
     most: int = 2048
 
 
-class Reply(NamedTuple):
-    """A valid reply, the request that it answers, and whose it is."""
+class Reply:
+    """A valid reply, the request that it answers, and whose it is. (No named tuple: see ``Packet``.)"""
 
-    packet: Packet
-    request: SignedRequest
-    server: Server
+    __slots__ = ("packet", "request", "server")
+
+    def __init__(self, packet: Packet, request: SignedRequest, server: Server) -> None:
+        self.packet, self.request, self.server = packet, request, server
 
 
 class Upstream:
