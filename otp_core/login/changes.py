@@ -48,7 +48,7 @@ class Changes:
             self.away = self.away or step - here - token.drift
             drift = learn_drift(token.drift, step, here, rules.max_drift)
         if drift != token.drift:
-            self._decision.drifts.append((drift, token.key))
+            self._decision.drifts = True
         self._decision.step_updates.append(StepUpdate(step, drift, fingerprint, now, token.key, token.last_step))
         token.last_step, token.drift = step, drift
         token.last_fingerprint, token.last_at = fingerprint, now

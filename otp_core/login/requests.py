@@ -149,9 +149,8 @@ class Decision:
 
     verdicts: list[Verdict | VerifierNeeded] = field(default_factory=list)
     step_updates: list[StepUpdate] = field(default_factory=list)
-    drifts: list[tuple[int, int]] = field(default_factory=list)
-    """(drift, token key) of the tokens in ``step_updates`` whose drift is not what it was: few of them. In the order of
-    the statement."""
+    drifts: bool = False
+    """Whether the drift of any token in ``step_updates`` is not what it was."""
     failure_updates: dict[int, FailureUpdate] = field(default_factory=dict)
     """By customer key."""
     retransmissions: list[Retransmission] = field(default_factory=list)

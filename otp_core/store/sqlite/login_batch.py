@@ -69,11 +69,11 @@ SEALED = "SELECT coalesce(max(until_id), 0) FROM seal"
 """The id up to which audit rows are sealed: none may be added there (seals.py)."""
 _STAND = f"SELECT (SELECT value FROM meta WHERE name = ?), ({SEALED})"  # noqa: S608  constants
 _SPEND = """
-UPDATE token SET last_step = ?1, last_fingerprint = ?3, last_at = ?4
+UPDATE token SET last_step = ?1, drift = ?2, last_fingerprint = ?3, last_at = ?4
  WHERE key = ?5 AND state = 'bound' AND last_step = ?6 AND last_step < ?1
 """
-# The drift, which seldom changes, apart: each time that it is set, the index of drifted tokens is asked twice.
-_DRIFT = "UPDATE token SET drift = ? WHERE key = ?"
+_SPEND_WITHOUT_DRIFT = _SPEND.replace(" drift = ?2,", "")
+"""Where no drift of a batch changes: whenever the column is set, the index of drifted tokens is asked twice."""
 _RETRANSMIT = "UPDATE token SET last_at = last_at WHERE key = ? AND last_fingerprint = ?"
 _COUNT = """
 UPDATE customer SET failures = ?, failed_at = ?, failed_fingerprint = ?, locked_at = ?
@@ -227,8 +227,7 @@ def _apply(connection: driver.Connection, decision: Decision, insert: str) -> bo
     conditional = (
         (_CONSUME, [(state,) for state in decision.challenges_consumed]),
         (_RETRANSMIT, decision.retransmissions),
-        (_SPEND, decision.step_updates),
-        (_DRIFT, decision.drifts),
+        (_SPEND if decision.drifts else _SPEND_WITHOUT_DRIFT, decision.step_updates),
         (_COUNT, list(decision.failure_updates.values())),
     )
     for statement, rows in conditional:
