@@ -14,7 +14,7 @@ from otp_core.nodes.keeper import NodeKeeper, NodeTeller
 from otp_core.nodes.registration import Registration, join, leave
 from otp_core.sealing import KeyProblem
 from sekisho.settings import Settings
-from sekisho.wiring import Application, call_node, open_store
+from sekisho.wiring import BUSY_SECONDS, Application, call_node, open_store
 
 
 class Node(NamedTuple):
@@ -49,7 +49,8 @@ def enter(settings: Settings, processes: int) -> Node:
     try:
         entered = join(store, settings.node.called, version("sekisho"), processes)
         board = NodeBoard(entered.name, processes)
-        NodeTeller(store, board, entered).beat()  # before the first login: a clock that is wrong answers none
+        with suppress(StoreUnavailable):  # then the first process tries again
+            NodeTeller(store, board, entered).beat()  # before the first login: a clock that is wrong answers none
     finally:
         store.engine.dispose()  # nothing of it is to be shared by the processes
     name = board.read().name
@@ -59,9 +60,10 @@ def enter(settings: Settings, processes: int) -> Node:
 
 
 def take_out(settings: Settings, node: Node) -> None:
-    """It is stopped; without an answer of the store, its name is free when it has not been seen for some time."""
-    with suppress(StoreProblem, KeyProblem, StoreUnavailable):
-        store = open_store(settings)
+    """It is stopped. A store that does not answer keeps the end waiting for seconds at most: the name is free all the
+    same when the node has not been seen for some time."""
+    with suppress(StoreProblem, KeyProblem, StoreUnavailable, OSError):
+        store = open_store(settings, busy_seconds=BUSY_SECONDS)
         try:
             leave(store, node.entered)
         finally:
