@@ -40,6 +40,13 @@ MESSAGES: dict[str, Message] = {
     "sign-on-silent": Message(
         _("The provider of the single sign-on does not answer. Sign in with your passkey, or with password and code.")
     ),
+    "sign-on-endless": Message(
+        _("The provider of the single sign-on has no page to sign out. Do it where you see its own pages.")
+    ),
+    "left-here": Message(
+        _("You are signed out of the console. You may still be signed in at the provider."), error=False
+    ),
+    "left": Message(_("You are back from the provider of the single sign-on."), error=False),
     "sign-on-lost": Message(_("The single sign-on took too long, or began in another browser. Begin it once more.")),
     "sign-on-wrong": Message(
         _("The single sign-on was not accepted. Begin it once more; if it goes on, sign in with your passkey.")

@@ -63,7 +63,8 @@ class SignIn:
     async def show(self, request: web.Request) -> web.Response:
         """Who are you? The name that was given last in this browser is there already."""
         name = request.cookies.get(_NAME_COOKIE, "")[:_LONGEST_NAME]
-        return self._render(request, "sign_in.html", name=name)
+        left = request.query.get("why") == "left-here"
+        return self._render(request, "sign_in.html", name=name, left=left)
 
     async def submit(self, request: web.Request) -> web.Response:
         """The name: on to passkey, or to password and code."""
@@ -124,10 +125,11 @@ class SignIn:
             return await self._refuse(request, typed, str(cause), "/sign-in/code", "code-wrong")
 
     async def leave(self, call: Call) -> Outcome:
-        """End the session."""
-        principal = call.principal()
+        """End the session. Who has a single sign-on may still be signed in there."""
+        principal, record = call.principal(), call.session.staff
+        elsewhere = self._desk.sign_on.of(record) is not None
         await retry_while_busy(lambda: self._desk.staff_sessions.end(call.session.staff, call.session.key, principal))
-        return Outcome("/sign-in")
+        return Outcome("/sign-in?why=left-here" if elsewhere else "/sign-in")
 
     # The one-time link
 

@@ -24,7 +24,7 @@ def examine_sign_on(settings: Settings) -> Iterator[CheckResult]:
     if settings.console is None or settings.console.oidc is None:
         return
     from admin_web.console.oidc.provider import ProviderSilent
-    from admin_web.console.oidc.settings import RETURN_PATH
+    from admin_web.console.oidc.settings import AFTERWARDS_PATH, RETURN_PATH
 
     section = settings.console.oidc
     try:
@@ -34,6 +34,10 @@ def examine_sign_on(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult(CheckState.FAIL, _CHECK, text)
     else:
         yield CheckResult(CheckState.OK, _CHECK, f"{section.issuer} answers, with {keys} keys")
+        if metadata.end_session_endpoint is not None:
+            afterwards = f"{settings.console.public_origin}{AFTERWARDS_PATH}"
+            text = f"the post-logout redirect URI to register, to the letter: {afterwards}"
+            yield CheckResult(CheckState.OK, _CHECK, text)
         if not metadata.pkce:
             text = f"{section.issuer} does not say that it knows PKCE (S256): allow it for the client there"
             yield CheckResult(CheckState.WARN, _CHECK, text)

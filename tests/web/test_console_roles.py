@@ -47,6 +47,8 @@ OPEN = {
     ("GET", "/sign-in/oidc"),
     ("GET", "/sign-in/oidc/return"),
     ("GET", "/sign-in/oidc/finish"),
+    ("GET", "/sign-in/oidc/leave"),
+    ("GET", "/sign-in/oidc/left"),
     ("GET", "/welcome/{secret}"),
     ("POST", "/welcome/{secret}"),
 }

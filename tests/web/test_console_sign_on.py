@@ -393,6 +393,7 @@ def test_turning_back_at_the_provider_is_no_fault(bank: Console, at: RunningProv
     client = bank.client()
     back = at.sign_in(gone_to(client, "/sign-in/oidc"), "boss", "no")
     assert led_on(client, bank, back).wrong.startswith("You were not signed in at the provider.")
+    assert gone_to(bank.client(), "/sign-in/oidc/leave") == "/sign-in?why=sign-on-endless", "it has no page for that"
 
 
 def test_neither_secret_nor_code_nor_token_is_in_the_log_or_the_trail(bank: Console, at: RunningProvider) -> None:

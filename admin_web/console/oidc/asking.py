@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from admin_web.console.oidc.flow import Flow, address_to_ask
+from admin_web.console.oidc.flow import Flow, address_to_ask, address_to_leave
 from admin_web.console.oidc.provider import Metadata, Provider, ProviderSilent
-from admin_web.console.oidc.settings import RETURN_PATH, OidcSettings
+from admin_web.console.oidc.settings import AFTERWARDS_PATH, RETURN_PATH, OidcSettings
 from admin_web.console.oidc.tokens import Expected, Identity, UnknownKey, identity_in, role_in
 from admin_web.console.passkeys import WrongAnswer
 from admin_web.http.security import is_same_text
@@ -28,13 +28,18 @@ class Asking:
 
     def __init__(self, section: Callable[[], OidcSettings | None], origin: str, now: Callable[[], float]) -> None:
         self.section, self._now = section, now
-        self._redirect_uri = origin + RETURN_PATH
+        self._redirect_uri, self._afterwards = origin + RETURN_PATH, origin + AFTERWARDS_PATH
         self._provider: Provider | None = None
 
     async def address(self, flow: Flow) -> str:
         """Where the browser has to go. Raises ProviderSilent."""
         provider = await self._current()
         return address_to_ask(await provider.metadata(), provider.section, self._redirect_uri, flow)
+
+    async def address_to_leave(self) -> str | None:
+        """Where the browser ends the provider's session; None where that has no such page. Raises ProviderSilent."""
+        provider = await self._current()
+        return address_to_leave(await provider.metadata(), provider.section, self._afterwards)
 
     async def answer(self, fields: Mapping[str, str], flow: Flow) -> SignOnAnswer:
         """What the provider has answered, by what the browser brought back from it. The code is used up. Raises

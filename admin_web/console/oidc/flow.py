@@ -91,6 +91,19 @@ class FlowCookie:
         return flow if 0 <= now - flow.asked_at <= FLOW_SECONDS * 1000 else None
 
 
+def address_to_leave(metadata: Metadata, section: OidcSettings, afterwards: str) -> str | None:
+    """Where the browser ends the provider's session (OpenID Connect RP-Initiated Logout 1.0 section 2), to come back to
+    ``afterwards``; None where the provider has no such page.
+
+    No id_token_hint: the ID token would have to be kept as long as the session, and says more of somebody than anything
+    else here. The provider asks the person instead whether it is they who leave."""
+    if metadata.end_session_endpoint is None:
+        return None
+    fields = {"client_id": section.client_id, "post_logout_redirect_uri": afterwards}
+    joint = "&" if "?" in metadata.end_session_endpoint else "?"
+    return f"{metadata.end_session_endpoint}{joint}{urlencode(fields)}"
+
+
 def address_to_ask(metadata: Metadata, section: OidcSettings, redirect_uri: str, flow: Flow) -> str:
     """Where the browser asks for a code (OpenID Connect Core 1.0 section 3.1.2.1, RFC 7636 section 4.3)."""
     challenge = base64.urlsafe_b64encode(hashlib.sha256(flow.verifier.encode()).digest()).decode().rstrip("=")

@@ -17,7 +17,7 @@ from aiohttp import web
 from admin_web.console.oidc.asking import ANSWER_FIELDS, Asking, Denied
 from admin_web.console.oidc.flow import Flow, FlowCookie, Purpose
 from admin_web.console.oidc.provider import ProviderSilent
-from admin_web.console.oidc.settings import RETURN_PATH, OidcSettings
+from admin_web.console.oidc.settings import AFTERWARDS_PATH, RETURN_PATH, OidcSettings
 from admin_web.console.oidc.tokens import NoRole
 from admin_web.console.passkeys import WrongAnswer
 from admin_web.console.rendering import ConsoleRenderer
@@ -31,6 +31,7 @@ from otp_core.doors import Services
 from otp_core.store.retry import retry_while_busy
 
 START, FINISH = "/sign-in/oidc", "/sign-in/oidc/finish"
+LEAVE = "/sign-in/oidc/leave"
 CONFIRM, CONFIRM_FINISH = "/confirm/oidc", "/confirm/oidc/finish"
 LINK, LINK_FINISH, UNLINK = "/me/sign-on/new", "/me/sign-on/finish", "/me/sign-on/unlink"
 LONGEST_FIELD = 4096
@@ -64,6 +65,8 @@ class SignOnPages:
             Open("GET", START, self.start),
             Open("GET", RETURN_PATH, self.lead_on),
             Open("GET", FINISH, self.finish),
+            Open("GET", LEAVE, self.leave),
+            Open("GET", AFTERWARDS_PATH, self.left),
             Page(CONFIRM, look, self.start_confirmation),
             Page(CONFIRM_FINISH, look, self.show_answer),
             Form(CONFIRM_FINISH, look, self.confirm, longest=LONGEST_FIELD),
@@ -81,6 +84,24 @@ class SignOnPages:
         if not _is_ours(request):
             raise web.HTTPSeeOther(page)
         return await self._ask(Purpose.SIGN_IN, page_to_return_to(request), "", f"{page}&why=sign-on-silent")
+
+    async def leave(self, request: web.Request) -> web.StreamResponse:
+        """To end the provider's session, for who has left the console. A link of another site leads to the sign-in page
+        alone: nobody is to be signed out everywhere by a page that they look at."""
+        self._section()
+        if not _is_ours(request):
+            raise web.HTTPSeeOther("/sign-in")
+        try:
+            address = await self._asking.address_to_leave()
+        except ProviderSilent as cause:
+            self._log_silence(cause)
+            raise web.HTTPSeeOther("/sign-in?why=sign-on-silent") from None
+        raise web.HTTPSeeOther(address or "/sign-in?why=sign-on-endless")
+
+    async def left(self, _: web.Request) -> web.StreamResponse:
+        """Where the provider sends browsers back to afterwards. That it has ended its session, it does not prove."""
+        self._section()
+        raise web.HTTPSeeOther("/sign-in?why=left")
 
     async def start_confirmation(self, call: Call) -> web.StreamResponse:
         """To have the person sign in there anew."""

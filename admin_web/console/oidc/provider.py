@@ -51,6 +51,8 @@ class Metadata:
     says_issuer: bool
     secret_in_form: bool
     pkce: bool
+    end_session_endpoint: str | None = None
+    """Where people sign out there; None: the provider has no such page, or none that can be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ def read_metadata(found: Mapping[str, Any], issuer: str) -> Metadata:
     if isinstance(algorithms, list) and not KEY_OF_ALGORITHM.keys() & {str(one) for one in algorithms}:
         raise ProviderSilent(f"the provider signs by none of {', '.join(KEY_OF_ALGORITHM)}")
     methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-    challenges = found.get("code_challenge_methods_supported")
+    challenges, end_session = found.get("code_challenge_methods_supported"), found.get("end_session_endpoint")
     return Metadata(
         found["authorization_endpoint"],
         found["token_endpoint"],
@@ -192,6 +194,7 @@ def read_metadata(found: Mapping[str, Any], issuer: str) -> Metadata:
         found.get("authorization_response_iss_parameter_supported") is True,
         isinstance(methods, list) and "client_secret_basic" not in methods and "client_secret_post" in methods,
         isinstance(challenges, list) and "S256" in challenges,
+        end_session if isinstance(end_session, str) and is_safe_url(end_session, plain_here=plain_here) else None,
     )
 
 

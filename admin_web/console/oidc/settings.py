@@ -14,6 +14,9 @@ from otp_core.settings.section import ExistingPath, ExistingSecretPath, Section,
 RETURN_PATH = "/sign-in/oidc/return"
 """Where the provider sends browsers back to, below the console's public_origin."""
 
+AFTERWARDS_PATH = "/sign-in/oidc/left"
+"""The same after somebody has signed out there."""
+
 _HERE = ("localhost", "127.0.0.1", "::1")
 _LONGEST_VALUE = 200
 
