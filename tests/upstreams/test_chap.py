@@ -86,7 +86,7 @@ def test_elsewhere_it_is_refused_without_an_attempt_and_the_log_names_the_settin
     one = sekisho.customer()
     assert chap(sekisho, client, one, PASSWORD) == REJECT
     assert sekisho.audit(one.contract_id, "login.") == []
-    assert 'let the client use PAP, or set mode = "code"' in sekisho.log_text()
+    sekisho.wait_for_log('let the client use PAP, or set mode = "code"')
 
 
 def made(secret: bytes) -> Chap:
