@@ -116,7 +116,7 @@ def test_every_command_of_an_upgrade_without_a_stop_is_run_in_its_order(at: Comm
             systemctl(at.sekisho, words[1:])
         elif words[0] == "sekisho":
             said = at.run(*words[1:])
-            assert "nodes" not in words or "runs" in said.out
+            assert "nodes" not in words or "serving" in said.out
         else:
             assert line == "make install PREFIX=/opt/sekisho"
     assert "checked the store" in said.out
