@@ -46,6 +46,7 @@ class Hand:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
             "DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",  # or each look at a file reads the hand. No rule asks how old a file is
         }
 
     def move(self, seconds: int) -> None:
@@ -297,6 +298,7 @@ def test_a_start_days_ahead_retires_nothing(tmp_path: Path, days: int, monotonic
         sekisho.environment = {
             "LD_PRELOAD": str(FAKETIME),
             "FAKETIME": f"+{days}d",
+            "NO_FAKE_STAT": "1",
             "DONT_FAKE_MONOTONIC": "1" if monotonic else "0",
         }
         sekisho.start()
