@@ -100,8 +100,8 @@ def provider(port: int | None = None, *tls: str) -> Iterator[RunningProvider]:
         assert process.stdout is not None and process.stdout.readline()
         yield found
     finally:
-        process.terminate()
-        process.wait(10)
+        process.kill()  # it would wait for those to whom it gives a slow answer
+        process.wait(60)
         if process.stdout is not None:
             process.stdout.close()
 
