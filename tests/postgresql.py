@@ -92,6 +92,11 @@ class Server:
             self.process.wait(30)
             self.process = None
 
+    def reload(self) -> None:
+        """Have it read its files again."""
+        with self.connect("postgres") as connection:
+            connection.execute("SELECT pg_reload_conf()")
+
     def follow(self, primary: Server) -> Server:
         """Make the cluster of a standby of ``primary``, which it finds by its socket."""
         own_folder(self.folder)

@@ -25,7 +25,7 @@ class Pair:
     @property
     def url(self) -> str:
         folders = f"{self.primary.folder},{self.standby.folder}"
-        return f"postgresql://{USER}@/{DATABASE}?host={folders}&port=5432"
+        return f"postgresql://{USER}@/{DATABASE}?host={folders}&port={self.primary.port}"
 
     def fail_over(self) -> None:
         """The primary's machine is lost, and the standby takes over."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgresql import Server
+from tests.journeys.faults import as_root
+from tests.postgresql import QUICK, USER, Server
 from tests.postgresql_pair import DATABASE, Pair, pair_of_servers
-from tests.radius_peer import ACCEPT, REJECT, Peers, Where, access_request, names
-from tests.sekisho import SECRET, STAFF, Customer, Sekisho, client_table
+from tests.radius.tools import library
+from tests.radius_peer import ACCEPT, REJECT, Packet, Peers, Where, access_request, names
+from tests.sekisho import SECRET, STAFF, Customer, Sekisho, client_table, free_port, mounted
 
 CODE = "127.0.1.1"
 CLIENTS = "request_seconds = 3.0\n" + client_table("code", CODE, "code")
@@ -118,3 +121,77 @@ def test_no_code_twice_and_no_acknowledged_login_lost_when_the_primary_is_killed
         assert load.longest < 15, "seconds; the promotion included"
     finally:
         sekisho.close()
+
+
+def test_a_name_that_the_dns_gives_another_address_is_followed(tmp_path: Path) -> None:
+    """It is looked up anew for each connection. The old primary goes on, and is older than what was seen."""
+    hosts, port = tmp_path / "hosts", free_port(socket.SOCK_STREAM)
+    hosts.write_text("127.0.0.2 database.example\n")
+    looked_up = {"LD_PRELOAD": library("libnss_wrapper.so"), "NSS_WRAPPER_HOSTS": str(hosts)}
+    with pair_of_servers(*QUICK, synchronous=False, port=port, hosts=("127.0.0.2", "127.0.0.3")) as pair:
+        for server in (pair.primary, pair.standby):
+            with (server.data / "pg_hba.conf").open("a") as file:
+                file.write("host all all 127.0.0.0/8 trust\n")
+            server.reload()
+        own = pair.url
+        sekisho = Sekisho(tmp_path, CLIENTS, environment=looked_up, database_url=own)
+        url = f"postgresql://{USER}@database.example:{port}/{DATABASE}?sslmode=disable"
+        sekisho.config.write_text(sekisho.config.read_text().replace(own, url))
+        try:
+            before, after = sekisho.start().crowd(2)
+            pids = sekisho.children
+            with Peers(sekisho.where, 1, CODE) as peers:
+                assert names([peers.ask(access_request(before.contract_id, before.code(), secret=SECRET))]) == [ACCEPT]
+                pair.standby.promote()
+                hosts.write_text("127.0.0.3 database.example\n")
+                pair.primary.kill()
+                packet = access_request(after.contract_id, after.code(), secret=SECRET)
+                assert ask_until_answered(peers, packet) == ACCEPT
+            with pair.standby.connect(DATABASE) as new:
+                assert new.execute("SELECT count(*) FROM audit WHERE event = 'login.accepted'").fetchone() == (2,)
+            assert (sekisho.children, sekisho.traceback()) == (pids, "")
+        finally:
+            sekisho.close()
+
+
+@as_root
+def test_a_full_disk_of_the_database_is_silence_until_there_is_room(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="sekisho-pg-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        disk = stack.enter_context(mounted(folder / "disk", "-t", "tmpfs", "-o", "size=160m", "none"))
+        (disk / "server").mkdir()
+        server = Server(disk / "server", *QUICK).create().start()
+        stack.callback(server.stop, 3)
+        server.create_database(DATABASE)
+        sekisho = Sekisho(tmp_path, CLIENTS, database_url=server.url(DATABASE))
+        stack.callback(sekisho.close)
+        crowd = sekisho.start().crowd(400)
+        pids, filling = sekisho.children, disk / "filling"
+        told, verdict = [], ACCEPT
+        with Peers(sekisho.where, 1, CODE) as peers:
+            with contextlib.suppress(OSError), filling.open("wb", 0) as file:
+                while True:
+                    file.write(bytes(4096))
+            while verdict == ACCEPT:
+                customer = crowd.pop()
+                packet = access_request(customer.contract_id, customer.code(), secret=SECRET)
+                reply = peers.ask(packet, wait=4.0)
+                verdict = reply.name if reply else SILENT
+                told.append((customer.contract_id, verdict))
+            assert verdict == SILENT, "the database takes no row more"
+            filling.unlink()
+            assert ask_until_answered(peers, packet) == ACCEPT, "the same login, when there is room"
+        accepted = {row.customer for row in sekisho.audit(event="login.accepted")}
+        assert accepted == {name for name, _ in told}
+        assert (sekisho.children, sekisho.traceback()) == (pids, "")
+
+
+def ask_until_answered(peers: Peers, packet: Packet) -> str:
+    """The same octets, as a gateway sends them again."""
+    for _ in range(25):
+        reply = peers.ask(packet, wait=1.0)
+        if reply is not None:
+            return reply.name
+    return SILENT

@@ -19,6 +19,7 @@ _PACKAGES = {
     "pamtester": "pamtester",
     "eapol_test": "eapoltest",
     "libpam_wrapper.so": "libpam-wrapper",
+    "libnss_wrapper.so": "libnss-wrapper",
     "pam_radius_auth.so": "libpam-radius-auth",
 }
 
