@@ -3,7 +3,7 @@
 PYTHON ?= $(shell .ci/python)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := python3-venv python3-dev gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper \
+PACKAGES := python3-venv python3-dev gcc freeradius freeradius-utils oathtool libpam-radius-auth pamtester libpam-wrapper libnss-wrapper \
             chromium fonts-ipafont-gothic faketime sqlite3 procps iproute2 e2fsprogs \
             curl make libpam0g-dev libpam-runtime binutils valgrind mandoc openssh-server openssh-client sudo \
             libpam-google-authenticator systemd slapd ldap-utils prometheus \
@@ -110,9 +110,15 @@ lint: dev  ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: system dev  ## what takes longer than CI should wait, and Samba's Active Directory, which is 100 MB to install
-	@.ci/packages samba-ad-dc samba-ad-provision
+soak: system dev  ## what takes longer than CI should wait; Samba's Active Directory, Patroni and etcd, which are 150 MB to install
+	@.ci/packages samba-ad-dc samba-ad-provision etcd-server etcd-client iptables
+	$(MAKE) build/patroni/bin/patroni
 	$(BIN)/python -m pytest -m soak
+
+# With Debian's own Python, which the user postgres can read.
+build/patroni/bin/patroni:
+	@.ci/packages python3-venv
+	@/usr/bin/python3 -m venv build/patroni && build/patroni/bin/python -m pip install --quiet --disable-pip-version-check "patroni[etcd3,psycopg3]==4.1.5"
 
 browsers: system dev  ## the soft token in Firefox and WebKit, which are 120 MB to install
 	@.ci/packages firefox-esr gir1.2-webkit2-4.1 python3-gi xvfb xauth

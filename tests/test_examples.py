@@ -46,6 +46,7 @@ WHOLE_PAGES = {
     "docs/audit.md": "tests/journeys/test_audit_page.py",
     "docs/operations.md": "tests/journeys/test_operations_page.py",
     "docs/imports.md": "tests/core/test_imports_page.py",
+    "docs/postgresql.md": "tests/journeys/test_patroni_soak.py",
     "docs/syslog.md": "tests/syslog/test_syslog.py",
     "docs/webhooks.md": "tests/webhooks/test_webhooks.py",
 }

@@ -22,7 +22,7 @@ _ADVICE = {
     "28": "user or password are not accepted: check user, password_file and the server's pg_hba.conf",
     "3D": "create the database first: createdb --owner=USER DATABASE",
     "40003": "whether it was written is not known: that is settled where the primary is",
-    "42501": "this user lacks a right: see the roles in docs/operations.md",
+    "42501": "this user lacks a right: see the roles in docs/postgresql.md",
     "42P01": "the store is not complete: run `sekisho init`",
     "53100": "the database server's disk is full: make room there; work goes on by itself",
     "53300": "the database server takes no more connections: raise max_connections there",
