@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -18,14 +19,15 @@ from otp_core.accounts.api_keys import MOST_KEYS, ApiKeyService
 from otp_core.settings.values import AnyNetwork, read_network
 from otp_core.store.api_keys import ApiKeyRecord
 from otp_core.store.engine import KeyReader
+from otp_core.store.retry import aside
 
 RATE: web.RequestKey[Rate] = web.RequestKey("rate", Rate)
 """Where the key stands with its rate; every answer to it says so."""
 
 
 class Gate:
-    """``operations`` by name. ``settings`` is asked at every request. ``reader``: looks a key up; it is used in the
-    loop's thread alone."""
+    """``operations`` by name. ``settings`` is asked at every request. ``reader``: looks a key up, for one request
+    after another."""
 
     def __init__(
         self,
@@ -34,7 +36,7 @@ class Gate:
         operations: Mapping[str, Operation],
         settings: Callable[[], ApiSettings],
     ) -> None:
-        self._api_keys, self._reader = api_keys, reader
+        self._api_keys, self._reader, self._reading = api_keys, reader, asyncio.Lock()
         self._operations, self._settings = operations, settings
         self._rates = RateLimiter(2 * MOST_KEYS)
 
@@ -42,12 +44,12 @@ class Gate:
         """Which operation a request asks for; None: there is none."""
         return self._operations.get(request.match_info.route.name or "")
 
-    def check(self, request: web.Request) -> None:
+    async def check(self, request: web.Request) -> None:
         """Raises ProblemError for a request that is not admitted, StoreUnavailable."""
         operation = self.operation(request)
         if operation is not None and not operation.scopes:
             return
-        key = self._key_of(request)
+        key = await self._key_of(request)
         request[KEY] = key
         if key.networks and not is_in(request[SOURCE], _networks(key.networks)):
             raise ProblemError(ProblemType.NETWORK_REFUSED)
@@ -60,16 +62,19 @@ class Gate:
         if not key.scopes.intersection(operation.scopes):
             raise ProblemError(ProblemType.SCOPE_MISSING, f"needs {' or '.join(operation.scopes)}")
 
-    def check_again(self, request: web.Request) -> None:
+    async def check_again(self, request: web.Request) -> None:
         """Whether the key is one still, now that the body is here: whoever sends it slowly may have had it revoked
         meanwhile. Raises ProblemError, StoreUnavailable."""
-        self._key_of(request)
+        await self._key_of(request)
 
-    def _key_of(self, request: web.Request) -> ApiKeyRecord:
+    async def _key_of(self, request: web.Request) -> ApiKeyRecord:
         sent = request.headers.getall("Authorization", [])
         scheme, _, secret = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
         digest = self._api_keys.digest_of(secret.strip()) if scheme.lower() == "bearer" else None
-        found = None if digest is None else self._reader.api_key_of(digest)
+        if digest is None:
+            raise key_needed()
+        async with self._reading:
+            found = await aside(lambda: self._reader.api_key_of(digest))
         if found is None:
             raise key_needed()
         return found

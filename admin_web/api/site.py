@@ -107,7 +107,7 @@ class ApiSite:
     async def _admit(self, request: web.Request) -> web.Response | None:
         """The answer to a request that is not admitted, and whose body is not read; None: it is."""
         try:
-            self._gate.check(request)
+            await self._gate.check(request)
         except ProblemError as problem:
             return respond(request, answer_of(problem))
         except BackendSilent as cause:
@@ -119,7 +119,7 @@ class ApiSite:
             try:
                 asked = read_query(request, operation.query)
                 if operation.body is not None:
-                    self._gate.check_again(request)
+                    await self._gate.check_again(request)
                     asked = await read_body(request, operation.body)
                 answer = await operation.handler(Call(request, operation, asked))
             except ProblemError as problem:

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from admin_web.console.rendering import form_key
+from admin_web.console.rendering import WAITING, form_key
 from admin_web.console.routes import (
     CONFIRM_SECONDS,
     Call,
@@ -33,8 +33,8 @@ from admin_web.console.sessions import StaffSessions
 from admin_web.http.security import form_of, is_same_text
 from admin_web.http.upload import UPLOAD_SECONDS, FileTooLarge, upload_of
 from otp_core.accounts import Desk, StaffSession
-from otp_core.accounts.permissions import is_allowed
-from otp_core.store.retry import retry_while_busy
+from otp_core.accounts.permissions import Act, is_allowed
+from otp_core.store.retry import aside, retry_while_busy
 
 TOUCH_SECONDS = 30
 """A session that is only looked with is noted as in use this often: a look writes nothing else."""
@@ -78,15 +78,17 @@ class Gate:
 
     def _page(self, route: Page) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            session = _with_held(self._admitted(request, route), request.rel_url.raw_path)
+            session = _with_held(await self._admitted(request, route), request.rel_url.raw_path)
             now = int(time.time() * 1000)
             once = {name for name in ("notice", "kept", *route.once) if name in session.data}
             if once or now - session.seen_at > TOUCH_SECONDS * 1000:
                 async with self._sessions.lock(request):
-                    today = self._admitted(request, route)
+                    today = await self._admitted(request, route)
                     data = _with_held(today, request.rel_url.raw_path).data
                     data = {name: value for name, value in data.items() if name not in once}
                     await retry_while_busy(lambda: self._desk.staff_sessions.update(today, data))
+            if is_allowed(session.principal(""), Act.APPROVE, None):
+                request[WAITING] = await aside(self._desk.approvals.waiting)
             return await route.handler(Call(request, session, {}))
 
         return handle
@@ -95,7 +97,7 @@ class Gate:
         async def handle(request: web.Request) -> web.StreamResponse:
             form = await form_of(request, route.longest)
             async with self._sessions.lock(request):
-                session = self._known(request, route)
+                session = await self._known(request, route)
                 self._check_key(request, session, form)
                 if not _is_confirmed(session, route):
                     raise await self._to_confirm(request, session, form)
@@ -109,7 +111,7 @@ class Gate:
         pages go on; what has become of the session meanwhile is looked at again."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            most, sender, file = route.most(), self._admitted(request, route), None
+            most, sender, file = route.most(), await self._admitted(request, route), None
             form: dict[str, str] = {}
 
             def check(fields: Mapping[str, str]) -> None:
@@ -122,7 +124,7 @@ class Gate:
             except FileTooLarge:
                 pass
             async with self._sessions.lock(request):
-                session = self._admitted(request, route)
+                session = await self._admitted(request, route)
                 outcome = await self._once(session, Call(request, session, form, file), route.handler)
             raise web.HTTPSeeOther(outcome.location)
 
@@ -171,17 +173,17 @@ class Gate:
             return "/".join(parts[:3])
         return "/" if parts[1] == "leave" else f"/{parts[1]}"
 
-    def _admitted(self, request: web.Request, route: Page | Form | Upload) -> StaffSession:
+    async def _admitted(self, request: web.Request, route: Page | Form | Upload) -> StaffSession:
         """The session of somebody who may use the route now. Raises HTTPSeeOther to the sign-in or to the page that
         asks for a confirmation, HTTPForbidden for a role that may not."""
-        session = self._known(request, route)
+        session = await self._known(request, route)
         if not _is_confirmed(session, route):
             raise web.HTTPSeeOther(f"/confirm?to={quote(self._page_of(request))}")
         return session
 
-    def _known(self, request: web.Request, route: Page | Form | Upload) -> StaffSession:
+    async def _known(self, request: web.Request, route: Page | Form | Upload) -> StaffSession:
         """The same, however long ago a passkey or code was given."""
-        session = self._sessions.session(request)
+        session = await self._sessions.session(request)
         if session is None:
             message = f"&why={_EXPIRED}" if self._sessions.has_cookie(request) else ""
             raise web.HTTPSeeOther(f"/sign-in?to={quote(self._page_of(request))}{message}")

@@ -11,7 +11,7 @@ from admin_web.console.sign_in import handle_of, page_to_return_to
 from admin_web.console.verification import Verification
 from otp_core.accounts import PasskeyAnswer, Refusal, Refused, StaffSession
 from otp_core.doors import Services
-from otp_core.store.retry import retry_while_busy
+from otp_core.store.retry import aside, retry_while_busy
 
 
 class OwnPages:
@@ -26,16 +26,23 @@ class OwnPages:
     async def show(self, call: Call) -> web.Response:
         """Who one is, with passkeys and sessions."""
         record = call.session.staff
-        kept = self._desk.staff.named(record.name)
+        kept, passkeys, sign_on, sessions = await aside(
+            lambda: (
+                self._desk.staff.named(record.name),
+                self._desk.staff.passkeys(record),
+                self._desk.sign_on.of(record),
+                self._desk.staff_sessions.of(record),
+            )
+        )
         return self._renderer.render(
             call.request,
             "own.html",
             call.session,
             narrowed_from=kept.role if kept is not None and kept.role != record.role else None,
             message=call.request.query.get("why"),
-            passkeys=self._desk.staff.passkeys(record),
-            sign_on=self._desk.sign_on.of(record),
-            sessions=self._desk.staff_sessions.of(record),
+            passkeys=passkeys,
+            sign_on=sign_on,
+            sessions=sessions,
         )
 
     async def end_session(self, call: Call) -> Outcome:
@@ -47,7 +54,7 @@ class OwnPages:
     async def ask_new_passkey(self, call: Call) -> web.Response:
         """The question for one more passkey."""
         record = call.session.staff
-        known = self._desk.staff.passkeys(record)
+        known = await aside(lambda: self._desk.staff.passkeys(record))
         options = self._passkeys.registration(record.name, handle_of(record), _for_more(call.session), known)
         return self._renderer.render(call.request, "passkey.html", call.session, options=options)
 
@@ -66,7 +73,8 @@ class OwnPages:
     async def ask_confirmation(self, call: Call) -> web.Response:
         """Passkey or code once more."""
         record = call.session.staff
-        ids = [one.credential_id for one in self._desk.staff.passkeys(record)]
+        passkeys, sign_on = await aside(lambda: (self._desk.staff.passkeys(record), self._desk.sign_on.of(record)))
+        ids = [one.credential_id for one in passkeys]
         options = self._passkeys.question(ids, _for_confirmation(call.session)) if ids else None
         return self._renderer.render(
             call.request,
@@ -74,7 +82,7 @@ class OwnPages:
             call.session,
             message=call.request.query.get("why"),
             options=options,
-            sign_on=self._desk.sign_on.of(record),
+            sign_on=sign_on,
             account=record.account,
             back=page_to_return_to(call.request),
         )

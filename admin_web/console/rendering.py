@@ -34,18 +34,20 @@ MENU = (
 """The places of the menu, with their texts."""
 
 
+WAITING = "waiting for approval"
+"""Of a request by somebody who may approve: how many there are (gate.py)."""
+
+
 class ConsoleRenderer:
-    """Renders templates below templates/console. ``settings`` is asked for every page; ``fingerprint``: the store's;
-    ``waiting``: how many requests wait for approval, asked for each page of somebody who may approve."""
+    """Renders templates below templates/console. ``settings`` is asked for every page; ``fingerprint``: the store's."""
 
     def __init__(
         self,
         settings: Callable[[], ConsoleSettings],
         static: StaticFiles,
         fingerprint: Callable[..., int],
-        waiting: Callable[[], int],
     ) -> None:
-        self._settings, self._static, self._fingerprint, self._waiting = settings, static, fingerprint, waiting
+        self._settings, self._static, self._fingerprint = settings, static, fingerprint
         self._templates = templates()
 
     def render(
@@ -78,7 +80,7 @@ class ConsoleRenderer:
             words=Words(language, zone(bank.time_zone), time.time()),
             session=session,
             menu=MENU,
-            badges={"/approvals": self._waiting()} if may("APPROVE") else {},
+            badges={"/approvals": request[WAITING]} if WAITING in request else {},
             single_sign_on=settings.oidc is not None,
             key=lambda path: "" if session is None else self._key(session, path),
             may=may,

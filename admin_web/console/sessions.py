@@ -11,6 +11,7 @@ from aiohttp import web
 from admin_web.http.session_locks import SessionLocks
 from admin_web.http.sessions import decoded_id
 from otp_core.accounts import Desk, Proof, StaffSession, StaffSessionLimits
+from otp_core.store.retry import aside
 from otp_core.store.staff import StaffRecord
 
 _ID_BYTES = 32
@@ -33,10 +34,10 @@ class StaffSessions:
         """Whether the browser sends a session cookie, valid or not."""
         return self._name in request.cookies
 
-    def session(self, request: web.Request) -> StaffSession | None:
+    async def session(self, request: web.Request) -> StaffSession | None:
         """The browser's session; None if it has none or it has ended. Raises StoreUnavailable."""
         id_ = decoded_id(request.cookies.get(self._name, ""))
-        return None if id_ is None else self._desk.staff_sessions.find(id_, self.limits)
+        return None if id_ is None else await aside(lambda: self._desk.staff_sessions.find(id_, self.limits))
 
     def begin(self, record: StaffRecord, source: str, by: Proof) -> str:
         """A new session under a new id; the value of its cookie. Raises Refused, StoreUnavailable."""

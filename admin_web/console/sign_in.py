@@ -23,7 +23,7 @@ from admin_web.console.verification import Verification
 from admin_web.http.security import SOURCE, form_of
 from otp_core.accounts import Proof, Refused
 from otp_core.doors import Services
-from otp_core.store.retry import retry_while_busy
+from otp_core.store.retry import aside, retry_while_busy
 from otp_core.store.staff import Passkey, StaffRecord
 
 REFUSAL_SECONDS = 1.0
@@ -88,7 +88,9 @@ class SignIn:
     async def ask_passkey(self, request: web.Request) -> web.Response:
         """The question for the browser, filtered by the passkeys of the name."""
         name = self._name(request)
-        ids = [one.credential_id for one in self._known(name)[1]] or [self._passkeys.invented(name)]
+        ids = [one.credential_id for one in (await aside(lambda: self._known(name)))[1]] or [
+            self._passkeys.invented(name)
+        ]
         options = self._passkeys.question(ids, purpose_of_sign_in(name))
         return self._render(request, "sign_in_passkey.html", name=name, options=options)
 
@@ -96,7 +98,7 @@ class SignIn:
         """The passkey's answer."""
         typed = self._typed(request)
         form = await form_of(request, LONGEST_ANSWER)
-        record, known = self._known(typed.name)
+        record, known = await aside(lambda: self._known(typed.name))
         try:
             answer = await self._verification.by_passkey(
                 form.get("answer", ""), purpose_of_sign_in(typed.name), known, typed.source
@@ -113,7 +115,7 @@ class SignIn:
     async def take_code(self, request: web.Request) -> web.Response:
         """Password and code of the account that belongs to the name."""
         typed, form = self._typed(request), await form_of(request)
-        record, _ = self._known(typed.name)
+        record, _ = await aside(lambda: self._known(typed.name))
         account = None if record is None else record.account
         try:
             await self._verification.by_code(
@@ -168,7 +170,7 @@ class SignIn:
         ours to go to, where the request does not say. Raises Refused."""
         source = request[SOURCE]
         async with self._sessions.lock(request):
-            before = self._sessions.session(request)
+            before = await self._sessions.session(request)
             cookie = await retry_while_busy(lambda: self._sessions.begin(record, source, by))
             if before is not None:
                 principal = before.principal(source)

@@ -56,7 +56,7 @@ class ConsoleSite:
         self._static = StaticFiles("static", "console/static")
         limits = StaffSessionLimits(at_start.idle_seconds, at_start.session_seconds)
         self._sessions = StaffSessions(services.desk, limits, at_start.public_origin)
-        self._renderer = ConsoleRenderer(settings, self._static, fingerprint, services.desk.approvals.waiting)
+        self._renderer = ConsoleRenderer(settings, self._static, fingerprint)
         self._gate = Gate(services.desk, self._sessions, fingerprint)
         passkeys = Passkeys(at_start.public_origin, fingerprint, lambda: int(time.time() * 1000))
         verification = Verification(services, passkeys)

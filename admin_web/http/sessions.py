@@ -17,6 +17,7 @@ from aiohttp import web
 
 from admin_web.http.session_locks import SessionLocks
 from otp_core.accounts import Desk, Principal, Session, SessionLimits
+from otp_core.store.retry import aside
 
 _ID_BYTES = 32
 _ID_CHARACTERS = 43
@@ -45,10 +46,10 @@ class Sessions:
         """Whether the browser sends a session cookie, valid or not."""
         return self._name in request.cookies
 
-    def session(self, request: web.Request) -> Session | None:
+    async def session(self, request: web.Request) -> Session | None:
         """The browser's session; None if it has none or it has ended. Raises StoreUnavailable."""
         id_ = decoded_id(request.cookies.get(self._name, ""))
-        return None if id_ is None else self._desk.sessions.find(id_, self.limits)
+        return None if id_ is None else await aside(lambda: self._desk.sessions.find(id_, self.limits))
 
     def begin(self, contract_id: str, data: Mapping[str, Any], principal: Principal) -> tuple[Session, str]:
         """A new session under a new id, and the value of its cookie. ``contract_id``: the customer who has signed in.

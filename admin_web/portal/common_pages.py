@@ -40,7 +40,7 @@ class CommonPages:
 
     async def session(self, request: web.Request) -> web.Response:
         """The session is about to end: go on? Showing this page does not keep the session alive."""
-        session = self._sessions.session(request)
+        session = await self._sessions.session(request)
         if session is None:
             raise web.HTTPSeeOther("/expired")
         idle_until = session.seen_at + self._sessions.limits.idle * 1000
@@ -56,7 +56,7 @@ class CommonPages:
         """Keep the session alive, and go back to the page that it is at."""
         form = await form_of(request)
         async with self._sessions.lock(request):
-            session = self._sessions.session(request)
+            session = await self._sessions.session(request)
             if session is None:
                 raise web.HTTPSeeOther("/expired")
             if self._owners.is_anothers(form, session):
@@ -68,7 +68,7 @@ class CommonPages:
         """End the session, and retire a token that was issued in it and not confirmed."""
         form = await form_of(request)
         async with self._sessions.lock(request):
-            session = self._sessions.session(request)
+            session = await self._sessions.session(request)
             if session is not None:
                 if self._owners.is_anothers(form, session):
                     raise web.HTTPSeeOther(OTHER)
@@ -80,7 +80,7 @@ class CommonPages:
 
     async def other(self, request: web.Request) -> web.Response:
         """A form came from the page of a customer who is not the session's: who may go on, and how."""
-        session = self._sessions.session(request)
+        session = await self._sessions.session(request)
         if session is None:
             raise web.HTTPSeeOther("/expired")
         return self._renderer.render(

@@ -46,7 +46,7 @@ from otp_core.accounts import Desk, Refusal, Refused, Session, with_verifiers
 from otp_core.doors import Services
 from otp_core.model import LoginRecord, OtpUse
 from otp_core.reference import reference_of
-from otp_core.store.retry import retry_while_busy
+from otp_core.store.retry import aside, retry_while_busy
 
 _WITH_TOKENS = (TOKENS, NAME, REMOVE, OLD_CODE, RESYNC_CODES)
 """Pages that show the customer's tokens, or one of them."""
@@ -70,7 +70,7 @@ class Journey:
         """The page that the session is at. What is shown once (a message, a seed) leaves the session's data now.
         Raises HTTPSeeOther for any other page."""
         async with self._sessions.lock(request):
-            session = self._session(request)
+            session = await self._session(request)
             page = str(session.data["stage"])
             if request.path != page:
                 raise web.HTTPSeeOther(page)
@@ -90,7 +90,7 @@ class Journey:
         then."""
         form = await form_of(request)
         async with self._sessions.lock(request):
-            session = self._session(request)
+            session = await self._session(request)
             if self._owners.is_anothers(form, session):
                 raise web.HTTPSeeOther(OTHER)
             data = dict(session.data)
@@ -108,13 +108,13 @@ class Journey:
         self._sessions.forget_pages(redirect)
         raise redirect
 
-    def _session(self, request: web.Request) -> Session:
+    async def _session(self, request: web.Request) -> Session:
         """The session of a customer who has signed in. Raises HTTPSeeOther if there is none.
 
         If the server died after the old code was spent and before the session was written, the proof in the store shows
         that the step is done: the session goes on behind it.
         """
-        session = self._sessions.session(request)
+        session = await self._sessions.session(request)
         if session is None:
             raise self._signed_out(request)
         if session.data["stage"] in FORMER:
@@ -138,7 +138,8 @@ class Journey:
                 seconds = time.monotonic() - begun
                 self._tally.words("web", ACTOR, "rejected", refused.row.reason, seconds)
                 self._verdict_log.write_row("web", "rejected", refused.row, seconds)
-            return self._refused(submission, request.path, refused.refusal)
+            refusal = refused.refusal
+        return await aside(lambda: self._refused(submission, request.path, refusal))
 
     def _refused(self, submission: Submission, page: str, refusal: Refusal) -> Outcome:
         """The same page with a message; another page, if the customer's state no longer fits the page."""

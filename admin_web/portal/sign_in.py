@@ -28,7 +28,7 @@ from otp_core.login.policy import Delays
 from otp_core.model import Attempt, AuditRow, BackendSilent, Mode, Policy
 from otp_core.otp import normalise_contract_id
 from otp_core.station import station_of
-from otp_core.store.retry import retry_while_busy
+from otp_core.store.retry import aside, retry_while_busy
 
 PASSWORD_SECONDS = 10.0
 """For the check of a password, delays of the throttles included."""
@@ -128,9 +128,10 @@ class SignIn:
     ) -> web.Response:
         """A session under a new id, against session fixation; the browser's previous session ends."""
         async with self._sessions.lock(request):
-            before = self._sessions.session(request)
-            record = self._services.desk.customers.login_record(contract_id)
-            data = initial_data(journey, record, self._settings(), self._services.desk)
+            before = await self._sessions.session(request)
+            desk, settings = self._services.desk, self._settings()
+            record = await aside(lambda: desk.customers.login_record(contract_id))
+            data = await aside(lambda: initial_data(journey, record, settings, desk))
             principal = principal_of(request, record.contract_id)
             session, cookie = await retry_while_busy(lambda: self._sessions.begin(contract_id, data, principal))
             if before is not None:
