@@ -114,7 +114,7 @@ def test_long_lines_are_bounded_by_their_octets(pipe: tuple[int, int], monkeypat
 
 def test_many_lines_are_written_a_few_at_a_time_and_each_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one write as much as a pipe takes at once: another process writes into the same one."""
-    monkeypatch.setattr(log_queue, "REST_SECONDS", LONG)
+    monkeypatch.setattr(log_queue, "REST_SECONDS", 1.0)
     journal, into = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with journal, into:
         queue = LineQueue(into.fileno(), lambda counts: None)
