@@ -135,14 +135,14 @@ _SQL = ConfigText("""
 	}
 """)
 
-_FIND_KEY = """
+FIND_KEY = """
 		update control {
 			&TOTP-Key := "%{sql:SELECT key FROM token WHERE customer = '%{User-Name}'}"
 		}
 """
 
 # The number of changed rows is the answer: of two requests with one code, one gets 1.
-_SPEND = """
+SPEND = """
 			if (ok) {
 				update control {
 					&Tmp-Integer-0 := "%{expr:%l / 30}"
@@ -171,7 +171,7 @@ class FreeRadiusStripped:
         with (folder / "users").open("w") as users:
             for number in range(customers):
                 users.write(f"{tokens.contract_id(number)} TOTP-Key := 0x{tokens.seed(number).hex()}\n\n")
-        with _serve(folder, _FILES, "\t\tfiles", "") as running:
+        with serve(folder, _FILES, "\t\tfiles", "") as running:
             yield running
 
     def credential(self, number: int, step: int) -> Credential:
@@ -193,7 +193,7 @@ class FreeRadiusSqlite:
     @contextmanager
     def start(self, folder: Path, customers: int) -> Iterator[Running]:
         _fill_database(folder / "peer.db", customers)
-        with _serve(folder, _SQL, _FIND_KEY, _SPEND) as running:
+        with serve(folder, _SQL, FIND_KEY, SPEND) as running:
             yield running
 
     def credential(self, number: int, step: int) -> Credential:
@@ -224,11 +224,14 @@ def _fill_database(path: Path, customers: int) -> None:
 
 
 @contextmanager
-def _serve(folder: Path, modules: ConfigText, find_key: str, spend: str) -> Iterator[Running]:
+def serve(
+    folder: Path, modules: ConfigText, find_key: str, spend: str, *, threads: int | None = None
+) -> Iterator[Running]:
+    """Serves from ``folder``; ``threads``: as many as cores. ``modules`` may name @{folder} and @{threads}."""
     door = Door(free_port(), "127.0.0.2", secrets.token_hex(16).encode())
     facts = {
         "folder": str(folder),
-        "threads": str(max(2, os.cpu_count() or 2)),
+        "threads": str(threads or max(2, os.cpu_count() or 2)),
         "source": door.source,
         "secret": door.secret.decode(),
         "port": str(door.port),
