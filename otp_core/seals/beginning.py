@@ -2,6 +2,10 @@
 
 A drop leaves a seal that names what it takes away (``Dropped``), and takes it away afterwards, a little at a time. So
 seals may be there yet whose rows are gone, and what is gone is excused up to that seal's number alone.
+
+An export may name such a seal as what it begins behind. It was written when that drop had ended: so it begins with the
+very next seal, and nothing that it holds is excused. Otherwise whoever keeps a file could take out of it what a later
+drop has taken out of the store.
 """
 
 from __future__ import annotations
@@ -59,9 +63,10 @@ class Beginning:
         last = 0 if dropped is None else dropped.number
         if self._first is not None:
             found.append(self._cut_off(self._first, seal))
-        missing = [(number, one) for number, one in self._removed if number > last]
+        excused = 0 if self._newest is None else last
+        missing = [(number, one) for number, one in self._removed if number > excused]
         found += [one for _, one in missing]
-        more = self._more if self._newest_more > last else 0
+        more = self._more if self._newest_more > excused else 0
         begun = self._first is None or self._first.number <= last
         if dropped is not None and begun and (self._first is not None or len(self._removed) > len(missing)):
             found.append(
@@ -80,18 +85,19 @@ class Beginning:
 
     def _cut_off(self, first: Seal, seal: Seal | None) -> Finding:
         dropped = None if seal is None else seal.dropped
-        if seal is not None and dropped is not None and _joins(first, dropped):
+        if seal is not None and dropped is not None and self._joins(first, dropped):
             return Finding(Kind.NOTICE, _dropped_text(seal, dropped))
         what = "is" if first.number == 2 else f"to {first.number - 1} are"
         text = f"seal 1 {what} missing before seal {first.number}: the beginning of the trail was cut off"
-        if dropped is not None:
+        if dropped is not None and first.number > dropped.number:
             text += f" further than the drop that is sealed, which ends with seal {dropped.number}"
         return Finding(Kind.CHAIN, text)
 
-
-def _joins(first: Seal, dropped: Dropped) -> bool:
-    """Whether this seal stands where a drop left off, or before. Up to there the chain itself is verified."""
-    return first.number <= dropped.number or first.previous == dropped.body
+    def _joins(self, first: Seal, dropped: Dropped) -> bool:
+        """Whether this seal stands where a drop left off; or before, where the trail itself tells of a drop that may be
+        under way: up to there the chain is verified."""
+        under_way = self._newest is not None and first.number <= dropped.number
+        return under_way or first.previous == dropped.body
 
 
 def _dropped_text(seal: Seal, dropped: Dropped) -> str:

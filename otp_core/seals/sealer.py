@@ -104,7 +104,7 @@ class Sealer:
     def _seal(self, key: Ed25519PrivateKey) -> bool:
         newest = self._store.newest()
         self._refuse_if_succeeded(newest, public_name(key))
-        lost = self._missing(newest)
+        lost = self._missing(newest, public_name(key))
         after = 0 if newest is None else newest.until
         rows = self._store.sealable(after, self._now_ms(), self._most_rows)
         if not rows.ids:
@@ -175,8 +175,9 @@ class Sealer:
 
     # What is known of the seals from outside the store
 
-    def _missing(self, newest: SealRow | None) -> Lost | None:
-        """The newest seal that was there once and is not any more; None: all that are known are there."""
+    def _missing(self, newest: SealRow | None, key: str) -> Lost | None:
+        """The newest seal that was there once and is not any more; None: all that are known are there. ``key``: the
+        public name of the one that seals."""
         known = self._known if self._compared else self._read_copy()
         if known is None:
             return None
@@ -186,16 +187,19 @@ class Sealer:
             there = self._store.seal(known.number)
         if there is not None and there.body == known.body:
             return None
-        if there is None and self._is_dropped(known):
+        if there is None and self._is_dropped(known, key):
             return None
         return Lost(known.number, hash_of(known.body), "", 0)
 
-    def _is_dropped(self, known: CopiedSeal) -> bool:
-        """Whether a seal in the store says that this one was taken away. Whether that seal is genuine, the chain
-        tells."""
+    def _is_dropped(self, known: CopiedSeal, key: str) -> bool:
+        """Whether a seal in the store says that this one was taken away. It has to be made with a key that is known
+        here: whoever can write into the store alone could put a seal of their own there, and the chain would go on
+        behind it."""
         row = self._store.newest_drop()
-        seal = None if row is None else _read(row)
+        seal, before = None if row is None else _read(row), read_seal(known.body)
         if row is None or seal is None or seal.dropped is None or not is_signed(row, seal.key):
+            return False
+        if seal.key not in (key, before.key, before.successor):
             return False
         dropped = seal.dropped
         return known.number < dropped.number or (known.number == dropped.number and hash_of(known.body) == dropped.body)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from otp_core.model import StoreUnavailable
 from otp_core.seals.chain import Report, Verification
@@ -18,7 +18,8 @@ from otp_core.seals.drop import DropRefused, compare, sealed_pieces, unfinished
 from otp_core.seals.export import ExportProblem, export_lines, read_export
 from otp_core.seals.export_file import digest_of, opened, write_compressed
 from otp_core.seals.keys import create_seal_key, public_name, read_seal_key
-from otp_core.seals.seal import Dropped, read_seal
+from otp_core.seals.rows import stretch_of
+from otp_core.seals.seal import Dropped, Seal, hash_of, read_seal
 from otp_core.store import audit_drops
 from otp_core.store.audit_drops import DropRecord, Edge, edge_before, first_edge, newest_drop, note_drop, take_away
 from otp_core.store.audit_lookup import Stretch as LookupStretch
@@ -28,7 +29,7 @@ from otp_core.store.mark import Mark
 from otp_core.store.put_back import put_back
 from otp_core.store.queries import AuditFilter
 from otp_core.store.schema import seal
-from otp_core.store.trail import SealRow
+from otp_core.store.trail import SealRow, lines_of
 from tests.core.sealed_trail import SealedTrail, close_all
 
 LAST = 3
@@ -325,6 +326,83 @@ def test_a_seal_of_a_drop_by_another_key_is_found(trail: SealedTrail, tmp_path: 
     assert behind is not None
     report = verify_file(trail, export(trail, 7, "cut.jsonl.gz", behind))
     assert "the beginning of the trail was cut off" in report.findings[0]
+
+
+def forge_all(trail: SealedTrail) -> None:
+    """Nothing is left but a seal of a forger's own key, which names ours as its successor and says that all was
+    dropped."""
+    create_seal_key(trail.bank.folder / "forger.key")
+    key, nothing, until = (
+        read_seal_key(trail.bank.folder / "forger.key"),
+        stretch_of(lines_of([])),
+        edge(trail, 7).until,
+    )
+    dropped = Dropped(1, 8, until, 22, "0" * 64, "0" * 64, "hanako")
+    numbers, previous = (9, until, until, 0, 22), "0" * 64
+    made = Seal(
+        *numbers,
+        nothing.digest,
+        hash_of(nothing.marks),
+        previous,
+        public_name(key),
+        trail.now_ms(),
+        keys(trail)[0],
+        dropped=dropped,
+    ).signed(key, nothing.marks)
+    change(trail, "DELETE FROM audit", "DELETE FROM seal")
+    with trail.bank.store.derive() as connection:
+        values = {"until_id" if name == "until" else name: value for name, value in made._asdict().items()}
+        connection.execute(insert(seal).values(**values))
+        note_drop(connection, DropRecord(9, 8, until, 22, "0" * 64, "hanako", 1, 1))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_trail_that_was_emptied_is_missed_though_a_forged_seal_says_that_it_was_dropped(
+    trail: SealedTrail, restarted: bool
+) -> None:
+    """The sealer does not go on behind it in silence: it knows the seal that it made last, or that of the copy."""
+    forge_all(trail)
+    if restarted:
+        trail.sealer = trail.new_sealer()
+    trail.stretch()
+    assert "gone since seal 10, and nothing in the trail says why: they were removed" in found(trail)
+
+
+def test_a_drop_that_the_key_of_before_has_sealed_is_believed(trail: SealedTrail) -> None:
+    """A server that was off meanwhile, and is started with the new key."""
+    drop(trail, 7)
+    new = trail.bank.folder / "new.key"
+    create_seal_key(new)
+    sealer = trail.new_sealer()
+    sealer.hand_over(public_name(read_seal_key(new)))
+    trail.sealer._key_file = new
+    trail.stretch()
+    assert trail.verify([public_name(read_seal_key(new))]).holds
+
+
+def behind_a_later_drop(trail: SealedTrail, *gone: int, row: bool = False) -> Report:
+    """An archived file out of which somebody took seals, or a row, and which says that it begins behind the drop of
+    what it holds."""
+    file = export(trail, 5)
+    drop(trail, 5, file)
+    behind = trail.new_sealer()._store.newest_drop()
+    with file.path.open("rb") as raw, opened(raw) as lines:
+        pieces = [one for one in read_export(lines).pieces if one.seal is not None and one.seal.number not in gone]
+    if row:
+        del pieces[-1].rows[1]
+    return verify_file(
+        trail, File(file.path, write_compressed(file.path, export_lines(pieces, trail.now_ms(), behind), replace=True))
+    )
+
+
+def test_nothing_is_taken_out_of_a_file_by_the_seal_of_a_later_drop(trail: SealedTrail) -> None:
+    report = behind_a_later_drop(trail, row=True)
+    assert len(report.findings) == 1 and "was removed after seal 5 was made" in report.findings[0]
+
+
+def test_the_beginning_of_a_file_is_not_taken_away_by_the_seal_of_a_later_drop(trail: SealedTrail) -> None:
+    (finding,) = behind_a_later_drop(trail, 1, 2).findings
+    assert finding == "seal 1 to 2 are missing before seal 3: the beginning of the trail was cut off"
 
 
 def test_the_seal_of_another_drop_does_not_go_into_an_export_of_a_trail_that_was_cut_further(
