@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from otp_core.clock import GuardedClock
-from otp_core.model import StoreUnavailable
+from otp_core.model import StoreProblem, StoreUnavailable
 from otp_core.nodes.board import NodeBoard, Told
 from otp_core.nodes.clocks import Standing, standing_of, words_of
 from otp_core.nodes.offset import offset_ms
@@ -94,9 +95,11 @@ class NodeTeller:
             _log.warning("which clock is right, this one or the database's?", cause=words_of(offset, "the database's"))
 
     def _take_another_name(self, lost: str) -> None:
-        """Somebody has it: a copy of this machine, or this node was not seen for long."""
+        """Somebody has it: a copy of this machine, or this node was not seen for long. Or its row was tidied away."""
         self._entered = rejoin(self._store, self._entered)
         self._board.tell(self._board.read()._replace(name=self._entered.name))
+        if self._entered.name == lost:
+            return
         _log.warning(
             "another node has this one's name: give each machine a name of its own, by [node] name",
             name=lost,
@@ -142,7 +145,7 @@ class NodeKeeper:
     def _beat(self, teller: NodeTeller) -> None:
         try:
             teller.beat()
-        except StoreUnavailable as cause:
+        except (StoreUnavailable, StoreProblem, SQLAlchemyError) as cause:  # whatever it is, the next one is tried
             if not self._complained:
                 _log.warning("this node cannot show in the store that it is there", cause=str(cause))
             self._complained = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import SystemRandom
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, not_, select, update
 
 from otp_core.audit import LENT_TAGS
 from otp_core.store.schema import id_tag, node, node_clock
@@ -47,8 +47,9 @@ class NodeLine(NamedTuple):
     silent: str | None
 
     def seen_lately(self, now: int) -> bool:
-        """Whether it runs, as far as can be known at ``now`` (ms by the store's clock)."""
-        return self.left_at is None and now - self.seen_at <= (MISSED * self.beat + 1) * 1000
+        """Whether it runs, as far as can be known at ``now`` (ms by the store's clock). One that was seen in a time to
+        come was seen before that clock was set back, and shows life anew if it runs."""
+        return self.left_at is None and abs(now - self.seen_at) <= (MISSED * self.beat + 1) * 1000
 
 
 class Beat(NamedTuple):
@@ -70,7 +71,9 @@ def seen_below(connection: Connection, revision: str, now: int, within_ms: int =
     return [
         one
         for one in nodes(connection)
-        if one.newest < revision and one.left_at is None and (one.seen_lately(now) or now - one.seen_at <= within_ms)
+        if one.newest < revision
+        and one.left_at is None
+        and (one.seen_lately(now) or abs(now - one.seen_at) <= within_ms)
     ]
 
 
@@ -95,7 +98,7 @@ def leave(connection: Connection, run: int, now: int) -> None:
 def lend_tags(connection: Connection, run: int, wanted: int, now: int) -> list[int]:
     """Lend a node tags for its processes, whose row is there: each to nobody else. In a transaction that has its turn.
     Fewer than wanted, if no more are free. Those of nodes that left, or were not seen for LENT_MS, are free again."""
-    alive = select(node.c.run).where(node.c.left_at.is_(None), node.c.seen_at >= now - LENT_MS)
+    alive = select(node.c.run).where(node.c.left_at.is_(None), node.c.seen_at.between(now - LENT_MS, now + LENT_MS))
     connection.execute(delete(id_tag).where(id_tag.c.run.not_in(alive)))
     taken = set(connection.execute(select(id_tag.c.tag)).scalars())
     free = [tag for tag in range(LENT_TAGS) if tag not in taken]
@@ -107,5 +110,5 @@ def lend_tags(connection: Connection, run: int, wanted: int, now: int) -> list[i
 
 def tidy(connection: Connection, now: int) -> None:
     """Take away what is about nodes that are not seen any more."""
-    connection.execute(delete(node).where(node.c.seen_at < now - KEPT_MS))
+    connection.execute(delete(node).where(not_(node.c.seen_at.between(now - KEPT_MS, now + KEPT_MS))))
     connection.execute(delete(node_clock).where(node_clock.c.seen_at < now - KEPT_MS))

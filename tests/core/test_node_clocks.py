@@ -136,6 +136,17 @@ def test_a_node_that_is_not_seen_has_no_voice(web: Web) -> None:
     assert web.look().silent is None
 
 
+def test_a_database_whose_clock_was_set_back_silences_nobody(web: Web) -> None:
+    """The first node that asks it is off, and what the others have said was said by the clock of before."""
+    web.look()
+    web.others(0, 0)
+    with web.store.derive() as connection:
+        for one in nodes(connection):
+            put(connection, one._replace(seen_at=one.seen_at + 100_000))
+    web.ahead = 100.0
+    assert web.look().silent is None
+
+
 # What a start is measured by
 
 

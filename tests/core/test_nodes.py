@@ -60,6 +60,8 @@ def known(bank: Bank) -> list[NodeLine]:
         ([line("web1", left=NOW - 1)], (), "web1"),
         ([line("web1", seen=NOW - 16_000)], (), "web1-2"),
         ([line("web1", seen=NOW - 16_001)], (), "web1"),
+        ([line("web1", seen=NOW + 16_000)], (), "web1-2"),
+        ([line("web1", seen=NOW + 16_001)], (), "web1"),
         ([line("web1")], ("web1",), "web1"),
         ([line("web1"), line("web1-2")], ("web1-2",), "web1-2"),
         ([line("web2")], (), "web1"),
@@ -151,6 +153,17 @@ def test_a_node_whose_name_was_taken_goes_on_under_another(bank: Bank, capsys: p
     assert [(one.name, one.run == entered.run) for one in known(bank)] == [("web1", False), ("web1-2", True)]
 
 
+def test_a_node_whose_row_was_tidied_away_goes_on_under_its_name(
+    bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was cut off for a week, or the database's clock was ahead by one."""
+    teller = NodeTeller(bank.store, NodeBoard("web1", 1), join(bank.store, "web1", "1"))
+    with bank.store.derive() as connection:
+        tidy(connection, int(time.time() * 1000) + KEPT_MS + 60_000)
+    teller.beat()
+    assert [one.name for one in known(bank)] == ["web1"] and capsys.readouterr().out == ""
+
+
 def test_what_a_process_has_counted_goes_on_in_the_one_that_takes_its_place() -> None:
     board = NodeBoard("web1", 2)
     for logins in (5, 7):
@@ -180,6 +193,7 @@ def test_the_offset_is_the_median_of_answers_dated_at_half_of_their_way() -> Non
         (line("a"), False, NodeState.SERVING),
         (line("a", silent="its clock"), False, NodeState.SILENT),
         (line("a", seen=NOW - 16_001), False, NodeState.UNSEEN),
+        (line("a", seen=NOW + 3_600_000), False, NodeState.UNSEEN),
         (line("a", seen=NOW - 16_001, silent="its clock"), False, NodeState.UNSEEN),
         (line("a"), True, NodeState.ENDED),
         (line("a", left=NOW), True, NodeState.STOPPED),
@@ -195,6 +209,7 @@ def test_nodes_that_do_not_know_a_schema_are_found_while_they_run(bank: Bank) ->
         line("new", newest="0030"),
         line("old-left", left=NOW),
         line("old-gone", seen=NOW - 60_000),
+        line("old-ahead", seen=NOW + 60_001),
     ]
     with bank.store.derive() as connection:
         for row in rows:
@@ -206,8 +221,9 @@ def test_nodes_that_do_not_know_a_schema_are_found_while_they_run(bank: Bank) ->
 
 def test_rows_of_nodes_that_are_gone_are_kept_for_a_week(bank: Bank) -> None:
     with bank.store.derive() as connection:
-        for row in (line("young", seen=NOW - KEPT_MS), line("old", seen=NOW - KEPT_MS - 1)):
-            put(connection, row)
+        ages = {"young": -KEPT_MS, "old": -KEPT_MS - 1, "of a clock that was ahead": KEPT_MS + 1}
+        for name, age in ages.items():
+            put(connection, line(name, seen=NOW + age))
         tidy(connection, NOW)
     assert [one.name for one in known(bank)] == ["young"]
 
