@@ -46,6 +46,7 @@ from otp_core.store.engine import (
     Trail,
 )
 from otp_core.store.postgresql import connection as connections
+from otp_core.store.postgresql import partitions
 from otp_core.store.postgresql.address import lacks_ca, parse
 from otp_core.store.postgresql.connection import Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
@@ -151,12 +152,22 @@ class PostgresqlDatabase:
 
     def upgrade(self, *, contract: bool = False) -> Migrated:
         """See ``store.engine.Database``. A table's lock is waited for briefly, because every login waits behind who
-        waits for it; then again."""
+        waits for it; then again. And the audit trail has its parts for the next months, which take the same rights."""
         for _ in range(_MIGRATION_TRIES - 1):
             with suppress(StoreBusy):
-                return self._migrated(contract=contract)
+                done = self._migrated(contract=contract)
+                break
             time.sleep(_MIGRATION_PAUSE)
-        return self._migrated(contract=contract)
+        else:
+            done = self._migrated(contract=contract)
+        try:
+            with self.read() as connection:
+                partitions.make_ahead_patiently(_raw(connection))
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable):
+            pass  # the owner of the tables has to do it, or it is done later: `sekisho doctor` says so in time
+        except psycopg.Error as error:
+            raise unavailable(error) from error
+        return done
 
     def _migrated(self, *, contract: bool) -> Migrated:
         from otp_core.store.migrating import migrate

@@ -42,7 +42,7 @@ class PostgresqlMaintenance:
             return
         self._ahead_at = now + _LOOK_AHEAD_MS
         try:
-            partitions.make_ahead(connection, now)
+            partitions.make_ahead(connection)
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.DuplicateTable):
             pass  # `sekisho doctor` says what is missing; or another node has just made them
         except psycopg.errors.LockNotAvailable:

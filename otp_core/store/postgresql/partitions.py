@@ -7,8 +7,10 @@ table is made by itself and then attached, which no login waits for. What has no
 need the rights of the tables' owner; where a node has not got them, `sekisho init` makes them, and `doctor` says so.
 
 *Taking away.* A part with nothing but old rows is dropped as a whole. One that ends behind the last old row is replaced
-by a table with the others, which is filled before: they do not change any more. Only the exchange locks the trail, for
-milliseconds; it waits for nobody longer than LOCK_MS, so that no login waits longer for it, and is tried again.
+by a table with the others, which is filled before, a little at a time: they do not change any more, and while a
+transaction goes on nothing is sealed. Only the exchange locks the trail, for milliseconds; it waits for nobody longer
+than LOCK_MS, so that no login waits longer for it, and is tried again. One session at a time does this, by a lock of
+that very session: two would fill and exchange each other's tables, and rows would be lost.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -23,12 +26,20 @@ import psycopg
 from psycopg import sql
 
 from otp_core.audit import id_at, ms_of
+from otp_core.model import StoreBusy
 
 AHEAD = 3
 """Months that have their parts before they begin."""
 
 LOCK_MS = 150
 _TRIES, _PAUSE = 40, 0.25
+_MOST_MADE = 36
+"""Parts that are made at once: the database's clock may be wrong by decades."""
+
+_TAKING_AWAY = (0x53656B69, 16)
+"""The advisory lock of the session that takes parts away."""
+
+_FILLED_AT_ONCE = 20_000
 _MOST_MOVED = 50_000
 """Rows that are taken out of the default part for a month that was late."""
 
@@ -44,6 +55,11 @@ STATEMENTS = (
 _PARTS = """
 SELECT c.relname, pg_get_expr(c.relpartbound, c.oid), greatest(c.reltuples, 0)::bigint
   FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass('audit')
+"""
+_HAS_REST = "SELECT to_regclass('audit_rest') IS NOT NULL"
+_LEFT_OVER = r"""
+SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+   AND relname LIKE 'audit\_%\_rest' AND NOT relispartition
 """
 _BOUND = re.compile(r"FOR VALUES FROM \((?:MINVALUE|'(-?[0-9]+)')\) TO \('(-?[0-9]+)'\)")
 _NOW = "SELECT (extract(epoch FROM now()) * 1000)::bigint"
@@ -77,18 +93,33 @@ def month_behind(at_ms: int, months: int = 1) -> int:
     return int(datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 
-def make_ahead(connection: Connection, now_ms: int) -> None:
-    """Make the parts of the next months that are not there, on a connection that commits by itself. Raises
-    psycopg.Error; InsufficientPrivilege where the tables are another one's, LockNotAvailable if it may be tried
-    again."""
-    there = parts(connection)
-    if not there:
+def make_ahead(connection: Connection, now_ms: int | None = None) -> None:
+    """Make the parts of the next months that are not there, on a connection that commits by itself. ``now_ms``: None
+    for the database's time, because a node's clock may be wrong. Raises psycopg.Error; InsufficientPrivilege where the
+    tables are another one's, LockNotAvailable if it may be tried again, DuplicateTable if another one makes them."""
+    if not _one(connection, _HAS_REST):
         return
-    high, goal = max(one.high for one in there), month_behind(now_ms, AHEAD)
-    while ms_of(high) < goal:
+    now_ms = int(_one(connection, _NOW)) if now_ms is None else now_ms
+    there = parts(connection)
+    high, goal = max((one.high for one in there), default=id_at(month_behind(now_ms, 0))), month_behind(now_ms, AHEAD)
+    for _ in range(_MOST_MADE):
+        if ms_of(high) >= goal:
+            return
         end = id_at(month_behind(ms_of(high)))
         _make(connection, Part(f"audit_{datetime.fromtimestamp(ms_of(high) / 1000, UTC):%Y_%m_%d}", high, end, 0))
         high = end
+
+
+def make_ahead_patiently(connection: Connection) -> None:
+    """The same, tried again while others have the trail; of what another one makes, nothing is left to do. Raises
+    psycopg.Error."""
+    with suppress(psycopg.errors.DuplicateTable):
+        _tried(lambda: make_ahead(connection))
+
+
+def _one(connection: Connection, query: str) -> Any:
+    row = connection.execute(query).fetchone()
+    return row[0] if row else None
 
 
 def _make(connection: Connection, part: Part) -> None:
@@ -110,34 +141,60 @@ def _make(connection: Connection, part: Part) -> None:
 
 def drop_until(connection: Connection, until: int) -> int:
     """Drop the parts up to an id; about how many rows that were. Parts that rows may still be added to are left, and
-    those of which less than half is old. Raises psycopg.Error; the rights of the owner are needed."""
-    row = connection.execute(_NOW).fetchone()
-    now_ms = int(row[0]) if row else 0
-    gone = 0
+    those of which less than half is old. Raises StoreBusy while another session does it, and psycopg.Error; the rights
+    of the owner are needed."""
+    if not connection.execute("SELECT pg_try_advisory_lock(%s, %s)", _TAKING_AWAY).fetchone() == (True,):
+        raise StoreBusy("store: another session takes old parts of the audit trail away: wait until it has ended")
+    try:
+        for (name,) in connection.execute(_LEFT_OVER).fetchall():  # of a call that was killed
+            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+        return _drop_until(connection, until)
+    finally:
+        with suppress(psycopg.Error):  # it ends with the session
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", _TAKING_AWAY)
+
+
+def _drop_until(connection: Connection, until: int) -> int:
+    now_ms, gone = int(_one(connection, _NOW)), 0
     for part in parts(connection):
         if part.low > until or part.high > id_at(now_ms - _DAY_MS):
             continue
         if part.high - 1 <= until:
             _tried(lambda part=part: _exchange(connection, part, None))  # type: ignore[misc]
         elif part.low == _LOWEST or until - part.low > part.high - until:
-            rest = Part(f"{part.name}_rest", until + 1, part.high, 0)
-            _fill(connection, part, rest)
-            _tried(lambda part=part, rest=rest: _exchange(connection, part, rest))  # type: ignore[misc]
+            _replace(connection, part, Part(f"{part.name}_rest", until + 1, part.high, 0))
         else:
             continue
         gone += part.rows
     return gone
 
 
+def _replace(connection: Connection, part: Part, rest: Part) -> None:
+    """Have a table with what is left of a part take its place."""
+    try:
+        _fill(connection, part, rest)
+        _tried(lambda: _exchange(connection, part, rest))
+    except psycopg.errors.LockNotAvailable:
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(rest.name)))
+        raise
+
+
 def _fill(connection: Connection, part: Part, rest: Part) -> None:
     """A table with what is left of a part, and what PostgreSQL need not look for then."""
     name = sql.Identifier(rest.name)
-    connection.execute(
-        sql.SQL("DROP TABLE IF EXISTS {}").format(name)
-    )  # of a call that was killed: it was not attached
     connection.execute(sql.SQL("CREATE TABLE {} (LIKE audit INCLUDING ALL)").format(name))
-    left = "INSERT INTO {} SELECT * FROM {} WHERE id >= {}"
-    connection.execute(sql.SQL(left).format(name, sql.Identifier(part.name), rest.low))
+    step = sql.SQL(
+        "WITH filled AS (INSERT INTO {} SELECT * FROM {} WHERE id >= %s AND id < %s ORDER BY id LIMIT %s RETURNING id) "
+        "SELECT max(id) FROM filled"
+    ).format(name, sql.Identifier(part.name))
+    low = rest.low
+    while True:
+        begun = time.monotonic()
+        row = connection.execute(step, (low, rest.high, _FILLED_AT_ONCE)).fetchone()
+        if row is None or row[0] is None:
+            break
+        low = row[0] + 1
+        time.sleep(time.monotonic() - begun)  # the database is not this command's alone
     bounds = "ALTER TABLE {} ADD CONSTRAINT bounds CHECK (id IS NOT NULL AND id >= {} AND id < {})"
     connection.execute(sql.SQL(bounds).format(name, rest.low, rest.high))
 

@@ -12,6 +12,7 @@ import psycopg
 from sqlalchemy import Connection, text
 
 from otp_core.store.postgresql import partitions
+from otp_core.store.postgresql.errors import unavailable
 
 
 class PostgresqlShortWrites:
@@ -29,12 +30,14 @@ class PostgresqlShortWrites:
 
     def drop_partitions(self, until: int) -> int:
         """See ``store.engine.ShortWrites``. 0 too where the tables are another role's: rows are deleted then."""
-        with self._read() as connection:
-            raw: Any = connection.connection.driver_connection
-            try:
+        try:
+            with self._read() as connection:
+                raw: Any = connection.connection.driver_connection
                 return partitions.drop_until(raw, until)
-            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable):
-                return 0
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable):
+            return 0
+        except psycopg.Error as error:
+            raise unavailable(error) from error
 
     def flush(self) -> None:
         """See ``store.engine.ShortWrites``. Each commit was."""
