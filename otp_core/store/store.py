@@ -32,6 +32,7 @@ from otp_core.store.engines import open_database
 from otp_core.store.mark import beside, mark_path
 from otp_core.store.moved import refuse_moved
 from otp_core.store.queries import read_meta
+from otp_core.store.retry import wait_while_busy
 from otp_core.store.schema import KEY_CHECK
 from otp_core.store.time_records import ClockOfNode, OneClock, TimeRecord
 from otp_core.store.unit_of_work import Work
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from otp_core.store.migrating import Migrated
 
 _log = structlog.get_logger("store")
+
+_BUSY_SECONDS = 5.0
+"""How long one try of `sekisho init` waits for its turn."""
 
 
 class Store:
@@ -220,7 +224,7 @@ def initialise(
 ) -> None:
     """Create or upgrade store and key; safe to repeat, also after an interruption. ``contract``: see migrating.py.
     Raises StoreProblem or KeyProblem."""
-    database = open_database(url, busy_seconds=5.0)
+    database = open_database(url, busy_seconds=_BUSY_SECONDS)
     existed = database.exists()
     if existed and not master_key_file.exists() and _has_key_check(database):
         raise KeyProblem(
@@ -234,9 +238,7 @@ def initialise(
         if database.file is not None and not existed:
             _make_file(database.file)
         done = database.upgrade(contract=contract)
-        with database.write(stamp=ids.next) as connection:
-            if read_meta(connection, KEY_CHECK) is None:
-                Work(connection, ids).put_meta(KEY_CHECK, sealer.key_check())
+        wait_while_busy(lambda: _mark_with_key(database, sealer, ids))  # others may run it too, at once
     except OSError as error:
         raise StoreProblem(f"cannot create the store {database.place}: {error.strerror}") from None
     except StoreStopped:
@@ -246,10 +248,16 @@ def initialise(
     say(f"{'checked' if existed else 'created'} the store {database.place}")
     for line in _said_of(done):
         say(line)
-    store = Store(url, master_key_file, ids=ids, busy_seconds=5.0)
+    store = Store(url, master_key_file, ids=ids, busy_seconds=_BUSY_SECONDS)
     fill_search_terms(store, progress)
     store.engine.dispose()
     database.engine.dispose()
+
+
+def _mark_with_key(database: Database, sealer: Sealer, ids: Ids) -> None:
+    with database.write(stamp=ids.next) as connection:
+        if read_meta(connection, KEY_CHECK) is None:
+            Work(connection, ids).put_meta(KEY_CHECK, sealer.key_check())
 
 
 def _said_of(done: Migrated) -> Iterator[str]:
@@ -278,12 +286,16 @@ def fill_search_terms(store: Store, progress: Progress = unseen) -> None:
     with progress("making customers findable", waiting) as advance:
         done = 0
         while True:
-            with store.derive() as connection:
-                step = search_terms.fill(connection)
+            step = wait_while_busy(lambda: _fill_some(store))
             if step is None:
                 return
             done += step
             advance(done)
+
+
+def _fill_some(store: Store) -> int | None:
+    with store.derive() as connection:
+        return search_terms.fill(connection)
 
 
 def _has_key_check(database: Database) -> bool:

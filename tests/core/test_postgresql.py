@@ -101,6 +101,32 @@ def test_init_may_run_on_several_machines_at_once(tmp_path: Path) -> None:
     assert said[-1].startswith("checked the store")
 
 
+def test_init_waits_for_its_turn_behind_that_of_other_machines(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine each of them has the turn for seconds."""
+    monkeypatch.setattr("otp_core.store.store._BUSY_SECONDS", 0.02)
+    plain, had, tried = engine.PostgresqlDatabase.upgrade, threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with bank.store.derive():
+            had.set()
+            assert tried.wait(30)
+
+    holder = threading.Thread(target=hold)
+
+    def upgraded(database: engine.PostgresqlDatabase, *, contract: bool) -> object:
+        done = plain(database, contract=contract)
+        holder.start()
+        assert had.wait(30)
+        listen(database.engine, "handle_error", lambda _: tried.set())
+        return done
+
+    monkeypatch.setattr(engine.PostgresqlDatabase, "upgrade", upgraded)
+    said: list[str] = []
+    initialise(bank.url, bank.key_file, ids=Ids(), say=said.append)
+    holder.join()
+    assert tried.is_set() and said[-1].startswith("checked the store")
+
+
 def test_acts_take_turns_and_say_when_they_have_waited_long_enough(bank: Bank) -> None:
     with bank.store.work() as work:
         work.put_meta("a", b"1")
