@@ -27,6 +27,9 @@ MAX_LINE = 64 * 1024
 REST_SECONDS = 0.005
 """How long the thread collects lines after a write."""
 
+RESTS_BELOW = 16 * select.PIPE_BUF
+"""Octets that may wait while it rests. Beyond them more comes than it would write with a rest after each write."""
+
 _CUT = b" (cut)\n"
 
 
@@ -100,7 +103,7 @@ class LineQueue:
         return not self._lines and not self._writing
 
     def _is_hurried(self) -> bool:
-        return self._closed or self._flushing > 0 or self._octets > MAX_OCTETS // 2
+        return self._closed or self._flushing > 0 or self._octets > RESTS_BELOW
 
     def _run(self) -> None:
         while batch := self._next():

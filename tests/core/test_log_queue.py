@@ -134,6 +134,22 @@ def test_many_lines_are_written_a_few_at_a_time_and_each_whole(monkeypatch: pyte
         assert b"".join(found).split() == [word for n in range(1000) for word in (b"line", b"%04d" % n)]
 
 
+def test_the_thread_does_not_rest_while_more_waits_than_it_would_keep_up_with(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or short lines, of which there may be many before their octets are, would be dropped beside an idle reader."""
+    monkeypatch.setattr(log_queue, "REST_SECONDS", LONG)
+    queue = LineQueue(pipe[1], lambda counts: None)
+    for number in range(MAX_LINES - 1):
+        queue.put("info", f"{number:063}")
+    found = 0
+    while found < 64 * MAX_LINES - 3 * log_queue.RESTS_BELOW:
+        assert select.select([pipe[0]], [], [], LONG / 2)[0], "it rests"
+        found += len(os.read(pipe[0], 4096))
+    queue.close()
+    read_until(pipe[0], b"%063d" % (MAX_LINES - 2))
+
+
 @pytest.mark.parametrize("stream", ["closed", "no reader", "full disk"])
 def test_a_log_that_cannot_be_written_is_no_error(stream: str) -> None:
     out, into = os.pipe()
