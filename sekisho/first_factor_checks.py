@@ -58,9 +58,9 @@ def problems(settings: Settings) -> Iterator[Remark]:
             yield (*here, "service"), cycle
         elif section.upstream is not None and section.upstream not in upstreams:
             yield (*here, "upstream"), unknown(section.upstream, upstreams, "[[upstreams]]")
-        elif section.type == "ldap":
-            if section.name in upstreams:
-                yield (*here, "name"), f"{section.name} is the name of an upstream too, and metrics tell them by it"
+        elif section.type in ("ldap", "pam") and section.name in upstreams:
+            yield (*here, "name"), f"{section.name} is the name of an upstream too, and metrics tell them by it"
+        if section.type == "ldap":
             yield from (((*here, key), problem) for key, problem in problems_of_files(section))
     yield from _cycles(settings)
     yield from _problems_of_users(settings, upstreams)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from otp_core.first_factor import LOCAL_PASSWORD, FirstFactor
 from otp_core.first_factor.asked_once import AskedOnce, KeptAttributes
 from otp_core.first_factor.ldap.directory import Directory
+from otp_core.first_factor.pam.passwords import PamPasswords
 from otp_core.first_factor.shared_answers import SharedAnswers
 from otp_core.first_factor.unasked import Unasked
 from otp_core.radius.dictionary import CannotEncode, Dictionary
@@ -33,7 +34,7 @@ from sekisho.settings import Settings
 class Supplies:
     """What first factors and verifiers are made from. ``local``: the one that checks the hashes in the store.
     ``exits``: closed with the application; who is made puts there what it opens. ``upstreams``: those that were made,
-    by name. ``directories``: as well."""
+    by name. ``directories``, ``stacks`` (type pam): as well."""
 
     settings: Settings
     local: FirstFactor
@@ -41,6 +42,7 @@ class Supplies:
     exits: AsyncExitStack
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     directories: dict[str, Directory] = field(default_factory=dict)
+    stacks: dict[str, PamPasswords] = field(default_factory=dict)
     _answers: list[SharedAnswers] = field(default_factory=list)
 
     def answers(self) -> SharedAnswers:
@@ -98,6 +100,7 @@ def _directory(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
 def _by_pam(section: FirstFactorSettings, supplies: Supplies) -> FirstFactor:
     made = make_pam(section)
     supplies.exits.push_async_callback(made.close)
+    supplies.stacks[section.name] = made
     return made
 
 

@@ -26,6 +26,7 @@ from otp_core.first_factor.hash_pool import HashPool
 from otp_core.first_factor.hashes import Cost
 from otp_core.first_factor.ldap.directory import Directory
 from otp_core.first_factor.local import LocalPassword
+from otp_core.first_factor.pam.passwords import PamPasswords
 from otp_core.first_factor.throttle import (
     STATION_FIRST_DELAY,
     STATION_LONGEST_DELAY,
@@ -95,6 +96,7 @@ class Application:
     exits: AsyncExitStack
     upstreams: Mapping[str, Upstream]
     directories: Mapping[str, Directory]
+    stacks: Mapping[str, PamPasswords]
     teller: VerifierTeller | None
     vip: Mapping[str, VipClient]
 
@@ -234,6 +236,7 @@ def open_application(
         exits,
         supplies.upstreams,
         factors.directories,
+        supplies.stacks,
         verifiers.teller,
         verifiers.vip,
     )

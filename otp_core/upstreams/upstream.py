@@ -63,7 +63,8 @@ class Reply:
 
 class Upstream:
     """One for a process and an entry of ``[[upstreams]]``. Made in the running event loop, to which it belongs.
-    ``in_flight``: logins under way; ``seconds``: how long those took that were answered."""
+    ``in_flight``: logins under way; ``seconds``: how long those took that were answered; ``unanswered``: those that
+    were not."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -71,7 +72,7 @@ class Upstream:
         self._timers = Timers(self._loop)
         servers = [self._server(address) for address in plan.addresses]
         self.servers = Servers(plan.name, servers, plan.dead_seconds, plan.timeout + 1, self._loop.time)
-        self.in_flight, self.seconds = 0, Histogram(SECONDS)
+        self.in_flight, self.seconds, self.unanswered = 0, Histogram(SECONDS), 0
         self._watches = [self._loop.create_task(self._watch(server)) for server in servers if plan.status_server]
 
     def _server(self, address: Address) -> Server:
@@ -91,13 +92,13 @@ class Upstream:
         """The first valid reply. ``write``: makes the request for each server. ``deadline``: loop time. ``pinned``: the
         address of the only server that knows what is asked. Raises BackendSilent, CannotAsk."""
         if self.in_flight >= self.plan.most:
-            raise BackendSilent(f"{self.plan.name}: {self.in_flight} logins wait for it already")
+            raise self._silence(f"{self.plan.name}: {self.in_flight} logins wait for it already")
         if pinned is None:
             known = self.servers.in_order()
         else:
             asked = self.servers.at(pinned)
             if asked is None:
-                raise BackendSilent(
+                raise self._silence(
                     f"{self.plan.name}: {pinned}, which asked the question, is no server of it any more"
                 )
             known = [asked]
@@ -130,7 +131,11 @@ class Upstream:
             now = self._loop.time()
         for server in login.asked():
             server.counts["no-answer"] += 1
-        raise BackendSilent(f"upstream {self.plan.name} gives no valid answer: {login.causes() or 'no time was left'}")
+        raise self._silence(f"upstream {self.plan.name} gives no valid answer: {login.causes() or 'no time was left'}")
+
+    def _silence(self, why: str) -> BackendSilent:
+        self.unanswered += 1
+        return BackendSilent(why)
 
     async def close(self) -> None:
         """Close the sockets, and stop looking for signs of life."""

@@ -50,8 +50,9 @@ CHALLENGES, SESSIONS, LOCKED = "sekisho_challenges_open", "sekisho_sessions_open
 THROTTLED = "sekisho_customers_throttled"
 UPSTREAM_LOGINS, UPSTREAM_SECONDS = "sekisho_upstream_logins_total", "sekisho_upstream_seconds"
 UPSTREAM_IGNORED, UPSTREAM_DEAD = "sekisho_upstream_ignored_total", "sekisho_upstream_server_dead"
-UPSTREAM_IN_FLIGHT = "sekisho_upstream_in_flight"
+UPSTREAM_IN_FLIGHT, UPSTREAM_UNANSWERED = "sekisho_upstream_in_flight", "sekisho_upstream_unanswered_total"
 VIP_CALLS, VIP_SECONDS, VIP_IN_FLIGHT = "sekisho_vip_calls_total", "sekisho_vip_seconds", "sekisho_vip_in_flight"
+VIP_SILENT = "sekisho_vip_silent"
 CERTIFICATE = "sekisho_certificate_ends_seconds"
 WAITING, GIVEN_UP, BACKUP = "sekisho_notices_waiting", "sekisho_notices_failed", "sekisho_backup_age_seconds"
 
@@ -77,12 +78,14 @@ FAMILIES = (
     Family(FLUSH_SECONDS, _H, (), "Flushing the store's log to the disk, other processes' flushes included.", SECONDS),
     Family(UPSTREAM_LOGINS, _C, ("upstream", "server", "outcome"), "Logins that an upstream's server was asked about."),
     Family(UPSTREAM_SECONDS, _H, ("upstream",), "From the question to an upstream to its valid reply.", SECONDS),
+    Family(UPSTREAM_UNANSWERED, _C, ("upstream",), "Questions to an upstream that got no valid reply."),
     Family(UPSTREAM_IGNORED, _C, ("upstream", "server", "reason"), "Datagrams from there that answered no question."),
     Family(UPSTREAM_DEAD, _G, ("upstream", "server"), "Processes for which that server counts as dead."),
     Family(UPSTREAM_IN_FLIGHT, _G, ("upstream",), "Logins that wait for an upstream."),
     Family(VIP_CALLS, _C, ("verifier", "call", "outcome"), "Calls of VIP User Services, by what their status means."),
     Family(VIP_SECONDS, _H, ("verifier",), "From a call of VIP User Services to its reply.", SECONDS),
     Family(VIP_IN_FLIGHT, _G, ("verifier",), "Calls of VIP User Services without a reply yet."),
+    Family(VIP_SILENT, _G, ("verifier",), "Processes whose last call of VIP User Services got no reply."),
     Family(HASHING, _G, (), "Passwords that wait for a thread to be hashed."),
     Family(CLOCK, _G, (), "1 while every process believes the clock; otherwise no login is answered."),
     Family(SYNCHRONISED, _G, (), "1 while the kernel says that the clock is synchronised."),

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import structlog
 
 from otp_core.clock import ClockWrong
 from otp_core.doors import CountingDoor
+from otp_core.first_factor.ldap.directory import Directory
+from otp_core.first_factor.pam.passwords import PamPasswords
 from otp_core.store.engine import TimedFlushes
 from otp_core.tally import Histogram
 from sekisho.metrics import families as f
@@ -76,15 +78,17 @@ class Reporter:
             found[f.FLUSH_SECONDS,] = values_of(self._application.login_batch.flush_seconds)
         for name, upstream in self._application.upstreams.items():
             found[f.UPSTREAM_SECONDS, name] = values_of(upstream.seconds)
+            found[f.UPSTREAM_UNANSWERED, name] = [float(upstream.unanswered)]
             for server in upstream.servers:
                 at = str(server.address)
                 for outcome, number in server.counts.items():
                     found[f.UPSTREAM_LOGINS, name, at, outcome] = [float(number)]
                 for reason, number in server.channels.ignored.items():
                     found[f.UPSTREAM_IGNORED, name, at, reason] = [float(number)]
-        for name, directory in self._application.directories.items():
-            found[f.UPSTREAM_SECONDS, name] = values_of(directory.seconds)
-            for one, _ in directory.servers():
+        for name, asked in self._asked_directly():
+            found[f.UPSTREAM_SECONDS, name] = values_of(asked.seconds)
+            found[f.UPSTREAM_UNANSWERED, name] = [float(asked.unanswered)]
+            for one, _ in asked.servers():
                 for outcome, number in one.counts.items():
                     found[f.UPSTREAM_LOGINS, name, str(one.place), outcome] = [float(number)]
         for name, vip in self._application.vip.items():
@@ -102,6 +106,11 @@ class Reporter:
                     found[f.BY_SECRET, *key] = [float(number)]
         return found
 
+    def _asked_directly(self) -> Iterator[tuple[str, Directory | PamPasswords]]:
+        """First factors that are their own upstreams."""
+        yield from self._application.directories.items()
+        yield from self._application.stacks.items()
+
     def _gauges(self) -> dict[Key, float]:
         application = self._application
         found: dict[Key, float] = {
@@ -114,12 +123,13 @@ class Reporter:
             found[f.UPSTREAM_IN_FLIGHT, name] = upstream.in_flight
             for server in upstream.servers:
                 found[f.UPSTREAM_DEAD, name, str(server.address)] = bool(server.dead_because)
-        for name, directory in application.directories.items():
-            found[f.UPSTREAM_IN_FLIGHT, name] = directory.in_flight
-            for one, dead in directory.servers():
+        for name, asked in self._asked_directly():
+            found[f.UPSTREAM_IN_FLIGHT, name] = asked.in_flight
+            for one, dead in asked.servers():
                 found[f.UPSTREAM_DEAD, name, str(one.place)] = dead
         for name, vip in application.vip.items():
             found[f.VIP_IN_FLIGHT, name] = vip.under_way
+            found[f.VIP_SILENT, name] = vip.silent
         for name, door in self._doors.items():
             if isinstance(door, CountingDoor):
                 found[f.IN_FLIGHT, name] = door.figures().in_flight

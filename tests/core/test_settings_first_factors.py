@@ -19,6 +19,7 @@ type = "ldap"
 urls = ["ldaps://dc1.example"]
 base = "DC=bank,DC=example"
 """
+PAM_CORE = '[[first_factors]]\nname = "core"\ntype = "pam"\nservice = "ib"\n'
 
 
 def test_the_types_that_pass_are_those_that_can_be_made() -> None:
@@ -59,6 +60,7 @@ def test_the_types_that_pass_are_those_that_can_be_made() -> None:
         (LDAP + 'filter = "(uid={user}"\n', "does not parse: it has a bracket that is not closed, at character 6"),
         (LDAP + 'filter = "(uid={user})(x=y)"\n', "does not parse: it goes on behind its end, at character 13"),
         (UPSTREAM + LDAP.replace("directory", "core"), "first_factors[0].name: core is the name of an upstream too"),
+        (UPSTREAM + PAM_CORE, "first_factors[0].name: core is the name of an upstream too"),
         (LDAP + 'groups = ["Tellers"]\n', "'Tellers' is no DN"),
         (LDAP + 'group_base = "here"\n', "first_factors[0].group_base: is no DN"),
         (LDAP + 'customer_attribute = "a b"\n', "is not the name of an attribute"),

@@ -299,6 +299,8 @@ def test_whoever_wants_to_know_learns_that_it_answers_again_long_before_a_login_
                 while not directory.reachable:
                     assert asyncio.get_running_loop().time() < end
                     await asyncio.sleep(0.05)
+                assert (await ask(directory, "taro", PASSWORD)).right
+                assert (directory.unanswered, sum(directory.seconds.counts)) == (1, 1)
 
         run(scene)
 

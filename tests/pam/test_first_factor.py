@@ -37,7 +37,7 @@ _CHECK = """#!/bin/sh
 typed=$(tr -d '\\000')
 case "$PAM_USER:$typed" in
   "taro:{password}") exit 0 ;;
-  "crash:"*) kill -9 "$PPID" ;;
+  "crash"*) kill -9 "$PPID" ;;
 esac
 exit 1
 """
@@ -132,6 +132,32 @@ def test_what_is_no_answer_is_silence(service: str, said: str) -> None:
 
 
 @pytest.mark.usefixtures("services")
+def test_a_stack_without_an_answer_for_several_customers_counts_as_dead_until_it_has_one() -> None:
+    async def run() -> None:
+        factor = PamPasswords(Stack("host", "ib", 60.0), Children(1, 10))
+        ((service, _),) = factor.servers()
+
+        async def ask(user: str, password: str = PASSWORD) -> bool:
+            try:
+                return (await factor.check(Question(attempt(user), (password,)))).right
+            except BackendSilent:
+                return False
+
+        for user in ("crash", "crash", "crash", "crash-2"):
+            assert not await ask(user)
+        assert factor.reachable, "one name alone may be what a module cannot handle"
+        assert not await ask("crash-3")
+        assert not factor.reachable and factor.servers() == [(service, True)]
+        assert await ask("taro") and not await ask("taro", "wrong") and not await ask("taro", "x" * 512)
+        assert factor.reachable
+        assert (service.place, service.counts) == ("ib", {"no-answer": 5, "accept": 1, "reject": 1})
+        assert (factor.in_flight, sum(factor.seconds.counts), factor.unanswered) == (0, 2, 5)
+        await factor.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("services")
 def test_a_module_that_hangs_is_killed_and_delays_no_other_service() -> None:
     async def run() -> None:
         hangs = PamPasswords(Stack("a", "hangs", 600.0), Children(2, 1))
@@ -142,6 +168,7 @@ def test_a_module_that_hangs_is_killed_and_delays_no_other_service() -> None:
         assert hangs._children.waiting == 1
         with pytest.raises(Overloaded, match="1 logins wait"):  # two are asked, one waits, and no more may
             await hangs.check(Question(attempt("taro"), (PASSWORD,)))
+        assert (hangs.in_flight, hangs.unanswered) == (3, 1)
         for _ in range(3):
             assert (await other.check(Question(attempt("taro"), (PASSWORD,)))).right
         assert not any(one.done() for one in hanging)

@@ -180,7 +180,7 @@ async def test_a_deadline_ends_the_tries() -> None:
             with pytest.raises(BackendSilent):
                 await asked(upstream, seconds=0.5)
             assert time.monotonic() - begun < 0.7
-            assert upstream.in_flight == 0
+            assert (upstream.in_flight, upstream.unanswered, sum(upstream.seconds.counts)) == (0, 1, 0)
 
 
 @in_loop

@@ -213,6 +213,10 @@ def test_a_slow_answer_is_silence_within_the_time(server: Running, vip: Vip) -> 
         attempt = Attempt("taro", "", CODE, "gateway", "192.0.2.1", deadline=deadline)
         with pytest.raises(BackendSilent, match="no answer in time"):
             await one.verify(question("123456")._replace(attempt=attempt))
+        assert one.client.silent
+        vip.delay = 0.0
+        await one.verify(question("123456"))
+        assert not one.client.silent
 
     asked(server, soon, timeout=30.0)
 

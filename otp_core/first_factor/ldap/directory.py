@@ -89,7 +89,7 @@ class Account(NamedTuple):
 
 class Directory:
     """One ``[[first_factors]]`` of type ldap. Belongs to one event loop. ``in_flight``: logins that ask it or wait for
-    that; ``seconds``: how long those took that were answered."""
+    that; ``seconds``: how long those took that were answered; ``unanswered``: those that were not."""
 
     has_rounds = False
     one_reading = True
@@ -98,7 +98,7 @@ class Directory:
     def __init__(self, access: Access, accounts: Accounts, limits: Limits) -> None:
         self._access, self._accounts, self._limits = access, accounts, limits
         self._servers = Servers(access, limits.connections)
-        self.in_flight, self.seconds = 0, Histogram(SECONDS)
+        self.in_flight, self.seconds, self.unanswered = 0, Histogram(SECONDS), 0
         self._free, self._waiting = asyncio.Semaphore(limits.connections), 0
         # An account that nobody has. To bind as it takes as long as to bind as somebody.
         self._nobody = f"cn={secrets.token_hex(16)}" + (f",{accounts.base}" if accounts.base else "")
@@ -184,13 +184,13 @@ class Directory:
             await self._free.acquire()
             return
         if self._waiting >= self._limits.max_waiting:
-            raise Overloaded(f"more logins wait for {self._access.name} than max_waiting allows")
+            raise self._overload(f"more logins wait for {self._access.name} than max_waiting allows")
         self._waiting += 1
         try:
             async with asyncio.timeout_at(deadline):
                 await self._free.acquire()
         except TimeoutError:
-            raise Overloaded(f"a login waited longer for {self._access.name} than the gateway would") from None
+            raise self._overload(f"a login waited longer for {self._access.name} than the gateway would") from None
         finally:
             self._waiting -= 1
 
@@ -283,7 +283,12 @@ class Directory:
             _log.info("a directory refuses an account", directory=name, meaning=str(meaning), answer=detail)
         return meaning
 
+    def _overload(self, why: str) -> Overloaded:
+        self.unanswered += 1
+        return Overloaded(why)
+
     def _silence(self, trouble: list[str]) -> BackendSilent:
+        self.unanswered += 1
         why = "; ".join(trouble) or f"every server refused bind_dn less than {self._access.dead_seconds:g} s ago"
         return BackendSilent(f"the directory {self._access.name!r} gives no answer: {why}")
 

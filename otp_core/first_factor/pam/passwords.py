@@ -5,16 +5,24 @@ mean. Silence for everything that is no clear answer.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
 
 from otp_core.first_factor import FirstFinding, Question
 from otp_core.first_factor.pam.children import Children
 from otp_core.login.table import Finding
-from otp_core.model import BackendSilent
+from otp_core.model import Attempt, BackendSilent, Overloaded
 from otp_core.station import station_of
+from otp_core.tally import SECONDS, Histogram
 
 LONGEST_TEXT = 511
 """Octets of a name or a password (PAM_MAX_RESP_SIZE, with the NUL behind it)."""
+
+DEAD_AFTER, DEAD_SECONDS = 3, 30.0
+"""A stack that had no answer for so many different customers, one after another, counts as dead for so long: one name
+alone may be what a module cannot handle. Nobody can be asked in between: a password that was made up would be a failure
+of somebody's."""
 
 _CONV_ERR = 19
 _AT_BOTH = {
@@ -41,22 +49,74 @@ class Stack:
     timeout: float
 
 
+@dataclass(eq=False, slots=True)
+class Service:
+    """What became of the logins that a service was asked about. ``place``: its name; ``counts``: accept, reject,
+    no-answer; ``silent_for``: the customers, up to DEAD_AFTER, for whom it had no answer since its last one;
+    ``dead_until``: the loop's time."""
+
+    place: str
+    counts: Counter[str] = field(default_factory=Counter)
+    silent_for: set[str] = field(default_factory=set, repr=False)
+    dead_until: float = float("-inf")
+
+
 class PamPasswords:
-    """Asks one service. See ``FirstFactor``."""
+    """Asks one service. See ``FirstFactor``. ``in_flight``: logins that ask it or wait for that; ``seconds``: how long
+    those took that were answered; ``unanswered``: those that were not."""
 
     has_rounds = False
     one_reading = True
-    reachable = True
     relays = False
 
     def __init__(self, stack: Stack, children: Children) -> None:
-        self._stack, self._children = stack, children
+        self._stack, self._children, self._service = stack, children, Service(stack.service)
+        self.in_flight, self.seconds, self.unanswered = 0, Histogram(SECONDS), 0
+
+    @property
+    def reachable(self) -> bool:
+        """See ``FirstFactor``."""
+        return self._service.dead_until <= asyncio.get_running_loop().time()
+
+    def servers(self) -> list[tuple[Service, bool]]:
+        """The service, and whether it counts as dead; as those of a directory."""
+        return [(self._service, not self.reachable)]
 
     async def check(self, question: Question) -> FirstFinding:
         """See ``FirstFactor``. Raises BackendSilent."""
-        attempt, password = question.attempt, question.candidates[0]
-        if not (_fits(password) and _fits(attempt.customer)):
+        customer, password = question.attempt.customer, question.candidates[0]
+        if not (_fits(password) and _fits(customer)):
             return FirstFinding(right=False)
+        begun = asyncio.get_running_loop().time()
+        self.in_flight += 1
+        try:
+            finding = await self._asked(question.attempt, password)
+        except BackendSilent as error:
+            self._was_silent(customer, overloaded=isinstance(error, Overloaded))
+            raise
+        finally:
+            self.in_flight -= 1
+        self._answered()
+        self.seconds.observe(asyncio.get_running_loop().time() - begun)
+        self._service.counts["accept" if finding.right else "reject"] += 1
+        return finding
+
+    def _was_silent(self, customer: str, *, overloaded: bool) -> None:
+        self.unanswered += 1
+        if overloaded:
+            return  # nobody was asked
+        service = self._service
+        service.counts["no-answer"] += 1
+        if len(service.silent_for) < DEAD_AFTER:
+            service.silent_for.add(customer)
+        if len(service.silent_for) >= DEAD_AFTER:
+            service.dead_until = asyncio.get_running_loop().time() + DEAD_SECONDS
+
+    def _answered(self) -> None:
+        self._service.silent_for.clear()
+        self._service.dead_until = float("-inf")
+
+    async def _asked(self, attempt: Attempt, password: str) -> FirstFinding:
         asked = {
             "service": self._stack.service,
             "user": attempt.customer,
@@ -68,6 +128,10 @@ class PamPasswords:
             found = await self._children.ask(asked, end)
         except BackendSilent as error:
             raise type(error)(f"the PAM service {self._stack.service} does not answer: {error}") from None
+        return self._finding_of(found)
+
+    def _finding_of(self, found: dict[str, Any]) -> FirstFinding:
+        """What an answer means. Raises BackendSilent for one that is none."""
         if found["code"] == 0 and found.get("stage") == "acct":
             if not found.get("asked"):
                 raise BackendSilent(f"the PAM service {self._stack.service} lets in without asking for the password")

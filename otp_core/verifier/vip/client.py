@@ -63,14 +63,15 @@ class _NotThere(Exception):
 
 class VipClient:
     """One for a process. Made in the running event loop, to which it belongs. ``seconds``: how long answers took;
-    ``counts``: calls by their name and outcome; ``under_way``: those without an answer yet."""
+    ``counts``: calls by their name and outcome; ``under_way``: those without an answer yet; ``silent``: the last one
+    that ended got none."""
 
     def __init__(self, plan: Plan, context: ssl.SSLContext) -> None:
         self.plan = plan
         self.seconds, self.counts = Histogram(SECONDS), Counter[tuple[str, str]]()
         self._loop = asyncio.get_running_loop()
         self._version = dict.fromkeys(set(_SERVICES.values()), 0)
-        self.under_way = 0
+        self.under_way, self.silent = 0, False
         connector = aiohttp.TCPConnector(
             limit=plan.connections, ssl=context, keepalive_timeout=_KEPT_OPEN_SECONDS, loop=self._loop
         )
@@ -94,13 +95,14 @@ class VipClient:
             async with asyncio.timeout_at(min(deadline, begun + self.plan.timeout)):
                 reply = await self._newest(name, fields)
         except TimeoutError:
-            self.counts[name, NO_ANSWER] += 1
+            self._count_silence(name)
             raise self._silent(name, "no answer in time") from None
         except BackendSilent:
-            self.counts[name, NO_ANSWER] += 1
+            self._count_silence(name)
             raise
         finally:
             self.under_way -= 1
+        self.silent = False
         self.seconds.observe(self._loop.time() - begun)
         self.counts[name, reply.outcome.label] += 1
         return reply
@@ -172,6 +174,10 @@ class VipClient:
             if not response.content.at_eof():
                 response.close()
         return bytes(received[: MOST_OCTETS + 1])
+
+    def _count_silence(self, call: str) -> None:
+        self.silent = True
+        self.counts[call, NO_ANSWER] += 1
 
     def _silent(self, call: str, cause: str) -> BackendSilent:
         _log.warning("VIP gives no answer", verifier=self.plan.name, call=call, cause=cause)
