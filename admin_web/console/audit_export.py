@@ -24,7 +24,7 @@ MOST_LOOKS = 25
 """Stretches of ``find.LOOK_BACK`` rows that are looked through: half a million rows."""
 
 _PAGE = 1000
-_HEADINGS = ("id", "time", "event", "actor", "customer", "token", "source", "reason")
+_HEADINGS = ("id", "time", "event", "actor", "customer", "token", "source", "reason", "node")
 _TEXTS = tuple(heading in ("id", "customer", "token") for heading in _HEADINGS)
 
 

@@ -43,7 +43,7 @@ def recovered_command(
     --counter-reserve. Open sessions, reissue permits and tokens that nobody had confirmed are void. What staff did in
     the lost time is listed, as far as this node knows it. Safe to repeat.
 
-    \\b
+    \b
     Example:
       sekisho store recovered --reason "disk array failed, recovered to 9:14"
     """

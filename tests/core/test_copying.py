@@ -356,9 +356,9 @@ def test_a_store_that_is_served_or_open_is_not_copied(bank: Bank, target: str) -
 def test_a_store_that_somebody_has_open_is_not_copied_into(
     bank: Bank, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("otp_core.store.postgresql.copy_target._SECONDS_BETWEEN", 0.01)
+    monkeypatch.setattr("otp_core.store.postgresql.sessions._SECONDS_BETWEEN", 0.01)
     new = Bank(bank.folder.parent / "target", database_url=target)
-    with new.store.read(), pytest.raises(StoreProblem, match="in use by 1 connections of Sekisho: stop all"):
+    with new.store.read(), pytest.raises(StoreProblem, match=r"in use by 1 connections of Sekisho \(.*\): stop all"):
         copied(bank, target)
     new.store.engine.dispose()
 

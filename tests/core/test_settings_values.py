@@ -115,7 +115,7 @@ def test_a_wrong_client_gets_the_right_form(tmp_path: Path, line: str, expected:
          "write at least that"),
         ("[throttle]\npassword_first_delay = -1\n", "5: throttle.password_first_delay: is too small: 0.0 is the least"),
         ("radius = 5", "4: store.radius: unknown key; store has url, password_file, ca_file, "
-         "master_key_file"),
+         "master_key_file, state_dir"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_elsewhere_gets_the_right_form(tmp_path: Path, text: str, expected: str) -> None:

@@ -77,7 +77,7 @@ def test_a_bank_moves_and_a_used_code_stays_used(at: CommandLine, url: str) -> N
     assert ACCEPT in sekisho.login(taro.contract_id, taro.next_code(code))
     assert apart(at, "audit", "--event", "store.copied").out.count("ticket 9; ") == 1
     said = apart(at, "store", "copy", "--from", source, code=4)
-    assert "connections of Sekisho: stop all that use it first" in said.err
+    assert "connections of Sekisho" in said.err and "stop all that use it first" in said.err
     assert sekisho.stop() == 0
     assert "was copied before: nothing was left to do" in apart(at, "store", "copy", "--from", source).out
     sekisho.config.write_text(with_file)

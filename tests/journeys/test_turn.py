@@ -79,7 +79,8 @@ def test_a_worker_that_is_stopped_in_its_turn_is_ended_and_logins_go_on(tmp_path
                 time.sleep(0.001)
             victim = stop_in_turn(sekisho)
             stopped = time.monotonic()
-            sekisho.wait_for_log(f"it is ended, so that others go on pid={victim}")
+            ended = sekisho.wait_for_log("it is ended, so that others go on")
+            assert f" pid={victim}" in next(line for line in ended.splitlines() if "it is ended" in line)
             while not (later := [at for at in load.answered_at if at > stopped]) and time.monotonic() < stopped + 30:
                 time.sleep(0.01)
         assert later and later[0] - stopped < 5, "about a second on a machine that has nothing else to do"

@@ -74,7 +74,7 @@ def test_one_links_signs_in_confirms_and_signs_out(
         assert f"{subject}@bank.example" in page.content()
         sound(page, name.format("own-linked"))
         page.get_by_role("button", name=sign_out).click()
-        page.wait_for_url(f"{bank.origin}/sign-in")
+        page.wait_for_url(f"{bank.origin}/sign-in?why=left-here")
         sound(page, name.format("sign-in-oidc"))
         page.goto(f"{bank.origin}/me")
         page.get_by_role("link", name=by_it).click()

@@ -136,6 +136,8 @@ class Primary:
         if len(self._hosts) == 1 or time.monotonic() < self._looked_at + LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()
+        with self._searching:
+            self._search = _NONE  # the host that was found a moment ago may be one of before
         with suppress(psycopg.Error, OSError, ValueError, StoreProblem):
             self.connect(lock_timeout=1.0, notices=lambda _: None).close()
 
