@@ -13,6 +13,7 @@ from otp_core.accounts import Desk
 from otp_core.authentication.authenticator import Authenticator
 from otp_core.authentication.chap import ChapLogins
 from otp_core.authentication.comparison import Comparison
+from otp_core.back_ends import BackEnds
 from otp_core.first_factor.failures import FailureTable
 from otp_core.first_factor.shared_answers import SharedAnswers
 from otp_core.health import Health
@@ -46,7 +47,7 @@ class Services:
     ``attribute_check``: asks every door that sends a customer's reply attributes; slow, for a thread. ``import_rules``:
     what of the settings an import has to know.
     ``verifiers``: who knows codes that nobody here does, by name. ``shadow``: None where the settings
-    have no upstream."""
+    have no upstream. ``back_ends``: None where there are none, or nobody counts."""
 
     store: Store
     authenticator: Authenticator
@@ -61,6 +62,7 @@ class Services:
     verifiers: Mapping[str, Verifier] = field(default_factory=dict)
     import_rules: ImportRules = field(default_factory=ImportRules)
     shadow: ShadowParts | None = None
+    back_ends: BackEnds | None = None
 
 
 class Door(Protocol[Section]):

@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from sekisho.checkpointer import run_checkpointer
 from sekisho.doors import NAMES, Process, door_problems, make_doors, processes, reload_doors
 from sekisho.first_factors import relay_problems
 from sekisho.heartbeat import Heartbeat, heartbeats
+from sekisho.metrics.back_ends import BackEndWatch, back_ends
 from sekisho.metrics.report import Reporter
 from sekisho.metrics.roles import CheckpointCounts, Place, SealCounts, metrics_role, places
 from sekisho.node import Node, enter, take_out
@@ -110,7 +112,8 @@ def _run(
         door.bind()
     sealed = apart and settings.audit is not None
     relieved = apart and file is not None
-    given = places(settings, len(plan) + relieved + sealed)
+    shown = bool(back_ends(settings)) and any("console" in process.doors for process in plan)
+    given = places(settings, len(plan) + relieved + sealed, shown=shown)
     roles = [
         _role(configuration, settings, doors, process, failures, place, node, number)
         for number, (process, place) in enumerate(zip(plan, given, strict=False))
@@ -242,6 +245,10 @@ class ServerProcess:
         if self._place is not None:
             reporter = Reporter(self._place.board, self._place.slot, application, self._doors)
             chores.append(loop.create_task(reporter.run()))
+            if "console" in self._doors and (named := back_ends(self._settings)):
+                watch = BackEndWatch(self._place.board.slots, named)
+                chores.append(loop.create_task(watch.run()))
+                services = replace(services, back_ends=watch)
         if self._settings.audit is not None and one_process_only(self._settings.store.address) is not None:
             chores.append(loop.create_task(seal_beside(self._settings)))
         if self._doors.keys() & _ASKING and any(getattr(self._settings, name) is not None for name in _ASKING):
@@ -253,7 +260,7 @@ class ServerProcess:
             chores.append(loop.create_task(application.sender.run()))
         try:
             for door in self._doors.values():
-                await door.open(application.services, shared=self._name != "web")
+                await door.open(services, shared=self._name != "web")
             if reload_first:
                 self._reload()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

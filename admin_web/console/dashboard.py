@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from sqlalchemy import Connection
 
+from admin_web.console.back_ends import shown
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Page
 from admin_web.console.settings import ConsoleSettings
 from otp_core.accounts import Act
+from otp_core.back_ends import BackEnds
 from otp_core.certificates import SOON_DAYS, NamedCertificate, next_to_end
 from otp_core.nodes.state import state_of
 from otp_core.settings.values import zone
@@ -77,9 +79,11 @@ class DashboardPages:
         queries: AsyncQueries,
         renderer: ConsoleRenderer,
         settings: Callable[[], ConsoleSettings],
+        back_ends: BackEnds | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._queries, self._renderer, self._settings, self._clock = queries, renderer, settings, clock
+        self._back_ends = back_ends
 
     def routes(self) -> list[Page]:
         """The pages."""
@@ -100,6 +104,7 @@ class DashboardPages:
             at_risk=sum(not client.require_message_authenticator for client in settings.clients),
             clients=len(settings.clients),
             soon=SOON_DAYS,
+            back_ends=self._back_ends and shown(self._back_ends.report(), now),
             **found,
         )
 

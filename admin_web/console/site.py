@@ -72,7 +72,7 @@ class ConsoleSite:
         self._edit = EditPages(services, queries, self._renderer)
         self._approvals = ApprovalPages(services, queries, self._renderer)
         self._lists = ListPages(services, queries, self._renderer, settings)
-        self._dashboard = DashboardPages(queries, self._renderer, settings)
+        self._dashboard = DashboardPages(queries, self._renderer, settings, services.back_ends)
         self._token_search = TokenSearchPages(services, queries, self._renderer)
         self._tokens = TokenPages(services, queries, self._renderer)
         self._imports = ImportPages(services, queries, self._renderer, settings)

@@ -37,12 +37,13 @@ Key = tuple[str, ...]
 class Figures(NamedTuple):
     """``counts`` only grow: a number, or for a histogram its counts and then its sum. ``gauges``: as of now.
     ``probed_at``: when it was last tried whether a login could be answered (time.monotonic(), 0 for never);
-    ``cause``: what was in the way, empty for nothing."""
+    ``cause``: what was in the way, empty for nothing. ``written_at``: when (time.monotonic(); 0: not told)."""
 
     counts: dict[Key, list[float]]
     gauges: dict[Key, float]
     probed_at: float = 0.0
     cause: str = ""
+    written_at: float = 0.0
 
 
 NOTHING = Figures({}, {})
@@ -58,7 +59,7 @@ class Slot:
         """For others to read. False if there is no room for so much: then what was written before stays."""
         counts = [[*key, value] for key, value in figures.counts.items()]
         gauges = [[*key, value] for key, value in figures.gauges.items()]
-        whole = [counts, gauges, figures.probed_at, figures.cause]
+        whole = [counts, gauges, figures.probed_at, figures.cause, figures.written_at]
         octets = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
         if len(octets) > HALF - _HEADER.size:
             return False
@@ -73,9 +74,13 @@ class Slot:
         _, octets = max(self._half(0), self._half(1))
         if not octets:
             return NOTHING
-        counts, gauges, probed_at, cause = json.loads(octets)
+        counts, gauges, probed_at, cause, written_at = json.loads(octets)
         return Figures(
-            {tuple(row[:-1]): row[-1] for row in counts}, {tuple(row[:-1]): row[-1] for row in gauges}, probed_at, cause
+            {tuple(row[:-1]): row[-1] for row in counts},
+            {tuple(row[:-1]): row[-1] for row in gauges},
+            probed_at,
+            cause,
+            written_at,
         )
 
     def _half(self, half: int) -> tuple[int, bytes]:

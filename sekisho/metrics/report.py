@@ -60,7 +60,8 @@ class Reporter:
     def write(self) -> None:
         """Write the figures as they are now."""
         counts = added(self._before, self._counts())
-        written = self._slot.write(Figures(counts, self._gauges(), self._probed_at, self._cause))
+        figures = Figures(counts, self._gauges(), self._probed_at, self._cause, time.monotonic())
+        written = self._slot.write(figures)
         if not written and not self._told:
             self._told = True
             _log.error("the metrics of this process stand still: there are too many of them", figures=len(counts))

@@ -1,6 +1,7 @@
 """The metrics' part in the server's start: who has which place on the board, and the role of the process that serves.
 
-Without a section [metrics] there is neither, and what serves pages is not imported.
+Without a section [metrics] nobody serves figures, and what serves pages is not imported; there is a board where the
+console shows some.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ class Place(NamedTuple):
     slot: Slot
 
 
-def places(settings: Settings, processes: int) -> list[Place | None]:
-    """One for each process; None: nobody wants to know. Raises OSError if the address cannot be had."""
-    if settings.metrics is None:
-        return [None] * processes
-    from sekisho.metrics.server import try_to_bind
+def places(settings: Settings, processes: int, *, shown: bool = False) -> list[Place | None]:
+    """One for each process; None: nobody wants to know. ``shown``: a page of one of them shows figures. Raises OSError
+    if the address of [metrics] cannot be had."""
+    if settings.metrics is not None:
+        from sekisho.metrics.server import try_to_bind
 
-    try_to_bind(settings.metrics)
+        try_to_bind(settings.metrics)
+    elif not shown:
+        return [None] * processes
     board = Board(processes)
     return [Place(board, slot) for slot in board.slots]
 
@@ -49,7 +52,7 @@ def metrics_role(
     """The role of the process that serves the figures of these roles; one of ``beats`` is its own, the last. ``node``:
     what this server is called now."""
     first = next((place for place in given if place is not None), None)
-    if first is None:
+    if first is None or settings.metrics is None:
         return None
     from sekisho.metrics.server import NAME, Watched
 

@@ -292,6 +292,7 @@ def test_whoever_wants_to_know_learns_that_it_answers_again_long_before_a_login_
                 await asyncio.to_thread(server.stop)
                 with pytest.raises(BackendSilent):
                     await ask(directory, "taro", PASSWORD)
+                assert [dead for _, dead in directory.servers()] == [True]
                 assert not directory.reachable and len(asyncio.all_tasks()) == tasks + 1
                 assert not directory.reachable and len(asyncio.all_tasks()) == tasks + 1  # one look at a time
                 await asyncio.to_thread(server.start)
@@ -300,6 +301,7 @@ def test_whoever_wants_to_know_learns_that_it_answers_again_long_before_a_login_
                     assert asyncio.get_running_loop().time() < end
                     await asyncio.sleep(0.05)
                 assert (await ask(directory, "taro", PASSWORD)).right
+                assert [dead for _, dead in directory.servers()] == [False]
                 assert (directory.unanswered, sum(directory.seconds.counts)) == (1, 1)
 
         run(scene)

@@ -62,11 +62,12 @@ def multipart(fields: dict[str, str], content: bytes, name: str) -> bytes:
 
 
 @contextmanager
-def console(folder: Path, *, more: str = "", other: str = "") -> Iterator[Console]:
-    """``more``: lines of [console]; ``other``: other tables."""
+def console(folder: Path, *, more: str = "", other: str = "", workers: int = 1) -> Iterator[Console]:
+    """``more``: lines of [console]; ``other``: other tables; ``workers``: that answer RADIUS."""
     port = free_port(socket.SOCK_STREAM)
     lines = ["[console]", f'listen = "127.0.0.1:{port}"', f'public_origin = "http://localhost:{port}"', more, other]
-    sekisho = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "challenge"), more="\n".join(lines))
+    clients = client_table("gateway", "127.0.0.0/8", "challenge")
+    sekisho = Sekisho(folder, clients=clients, more="\n".join(lines), workers=workers)
     found = Console(sekisho, port)
     for role in Role:
         found.accounts[role] = account = sekisho.customer(f"{role}-no-aikotoba")

@@ -17,7 +17,9 @@ from otp_core.store.nodes import nodes, put
 from otp_core.store.schema import outbox
 from otp_core.store.shadow_logins import Compared, note
 from otp_core.store.unit_of_work import NewCustomer
-from tests.sekisho import SECRET, STAFF, Customer, client_table
+from tests.sekisho import SECRET, STAFF, Customer, client_table, free_port
+from tests.upstreams.raw import RawUpstream
+from tests.upstreams.test_trouble import tables
 from tests.web.browser import axe, browser_page, overflows, screenshot
 from tests.web.console import Console, console
 
@@ -26,8 +28,15 @@ from tests.web.console import Console, console
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     old = f'[[upstreams]]\nname = "old"\nservers = ["192.0.2.30:1812"]\nsecret = "{SECRET}"\nstatus_server = false\n'
     moved = client_table("ib-gateway", "192.0.2.9", "challenge", shadow='"old"')
-    with console(tmp_path_factory.mktemp("console"), other=old + moved) as running:
-        yield running
+    gone = '[[first_factors]]\nname = "directory"\ntype = "ldap"\nurls = ["ldap://127.0.0.1:1"]\nbase = "o=bank"\n'
+    with RawUpstream() as core:
+        asking = gone + tables(core.port, free_port(), name="core")
+        for name, factor in (("head-office", "core-passwords"), ("branch", "directory")):
+            asking += client_table(
+                name, "127.0.0.0/8", "challenge", nas_identifier=f'"{name}"', first_factor=f'"{factor}"'
+            )
+        with console(tmp_path_factory.mktemp("console"), other=old + asking + moved) as running:
+            yield running
 
 
 def with_authenticator(page: Page, *, verified: bool = True) -> tuple[CDPSession, str]:
@@ -163,6 +172,12 @@ def waits_for_permit_and_mail(bank: Console) -> None:
         work.connection.execute(outbox.insert().values(**row, state="failed", error="550 mailbox unknown"))
 
 
+def asks_back_ends(bank: Console) -> None:
+    """One that answers, and one that does not."""
+    for client in ("head-office", "branch"):
+        bank.sekisho.radclient(f'User-Name="x",User-Password="y",NAS-Identifier="{client}"', "-t", "1")
+
+
 def compared_with_an_old_server(bank: Console, one: Customer) -> None:
     """Logins of a client in shadow mode."""
     yes = Compared("ib-gateway", one.contract_id, int(time.time() * 1000), Old.ACCEPTED, Part.WHOLE, None, known=True)
@@ -190,6 +205,7 @@ def test_every_page_is_sound_in_both_languages_light_and_dark_at_desk_and_phone(
     desk.enrolment.report_lost(lost.contract_id, STAFF)
     waits_for_permit_and_mail(bank)
     with_other_nodes(bank)
+    asks_back_ends(bank)
     compared_with_an_old_server(bank, one)
     bank.sekisho.login(one.contract_id, "wrong")
     bank.sekisho.radclient("User-Name=x,User-Password=y", "-t", "1", secret="another-secret-0123")

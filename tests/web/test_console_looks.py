@@ -55,6 +55,7 @@ def test_who_looked_at_whom_is_one_row_a_minute_and_their_own_page_leads_there(
     assert (row.event, row.source, row.reason) == ("looked.at-customer", "127.0.0.1", "page")
     assert len(bank.sekisho.audit(one.contract_id, "looked.")) == 1
     assert '<a href="/audit?actor=operator">' in operator.get("/me").text
+    assert "Back ends" not in operator.get("/dashboard").text, "the settings name none"
     own = operator.get("/audit?actor=operator").text
     assert "looked at" in own and one.contract_id in own
     page = operator.get(f"/customers/{key}").text

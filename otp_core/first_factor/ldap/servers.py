@@ -88,9 +88,8 @@ class Servers:
         self._lookups.shutdown(wait=False, cancel_futures=True)
 
     def all_of_them(self) -> list[tuple[Server, bool]]:
-        """As in the settings, and whether each counts as dead."""
-        now = asyncio.get_running_loop().time()
-        return [(one, max(one.dead_until, one.refused_until) > now) for one in self._servers]
+        """As in the settings, and whether each counts as dead: until it answers, also when a login may try it again."""
+        return [(one, one.dead_until != float("-inf")) for one in self._servers]
 
     @property
     def reachable(self) -> bool:

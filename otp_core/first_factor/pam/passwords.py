@@ -79,8 +79,8 @@ class PamPasswords:
         return self._service.dead_until <= asyncio.get_running_loop().time()
 
     def servers(self) -> list[tuple[Service, bool]]:
-        """The service, and whether it counts as dead; as those of a directory."""
-        return [(self._service, not self.reachable)]
+        """The service, and whether it counts as dead, until it answers; as those of a directory."""
+        return [(self._service, self._service.dead_until != float("-inf"))]
 
     async def check(self, question: Question) -> FirstFinding:
         """See ``FirstFactor``. Raises BackendSilent."""
