@@ -81,6 +81,7 @@ def test_what_a_filter_finds_is_taken_away_as_excel_and_as_json_lines(bank: Cons
     rows = list(csv.DictReader(StringIO(told.text.lstrip("\ufeff"), newline="")))
     assert [row["customer"] for row in rows] == ['="0012345"', '="０７"']
     assert [row["reason"] for row in rows] == ["'" + FORMULA, '改行\n"引用"']
+    assert rows[0]["node"] == bank.sekisho.audit(event="login.rejected")[-2].node
     assert rows[0]["id"] == f'="{bank.sekisho.audit(event="login.rejected")[-2].id}"'
     told = operator.ask("GET", "/audit/file?form=jsonl&actor=strange", None)
     assert [json.loads(line)["reason"] for line in told.text.splitlines()] == [FORMULA, '改行\n"引用"']
