@@ -102,19 +102,17 @@ class Lists:
     async def customers(self, call: Call) -> Answer:
         """A page of customers."""
         asked = cast("CustomersAsked", call.asked)
-        rows = await self._queries.run(
+        page = await self._queries.run(
             customers,
             after=asked.after,
-            limit=asked.limit + 1,
+            limit=asked.limit,
             search=asked.search or "",
             use=asked.use,
             locked=asked.locked,
         )
-        page = rows[: asked.limit]
-        next_ = page[-1].contract_id if len(rows) > asked.limit else None
         who = call.principal(Scope.CUSTOMERS_READ)
-        self._looks.through(who, [one.contract_id for one in page], "search" if asked.search else "list")
-        return Answer(200, {"items": [json_shapes.customer(one) for one in page], "next": next_})
+        self._looks.through(who, [one.contract_id for one in page.rows], "search" if asked.search else "list")
+        return Answer(200, {"items": [json_shapes.customer(one) for one in page.rows], "next": page.next_after})
 
     async def customer(self, call: Call) -> Answer:
         """One customer, by the contract ID in any width."""

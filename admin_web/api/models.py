@@ -253,7 +253,10 @@ class AuditRow(Model):
 
 class CustomersPage(Model):
     items: list[Customer]
-    next: str | None = Field(description="Give it as `after` for the next page; null: this is the last.")
+    next: str | None = Field(
+        description="Give it as `after` for the next page; null: this is the last. A page of a search may be empty or "
+        "short before the last: where very many are found, a stretch of the customers is looked through for each."
+    )
 
 
 class TokensPage(Model):

@@ -14,7 +14,9 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, select
 from otp_core.audit import Event, ms_of
 from otp_core.model import Kind, OtpUse, TokenState
 from otp_core.otp import RESYNC_NEEDED, normalise_token_id
+from otp_core.store import customer_search
 from otp_core.store.bindings import HeldToken, held_tokens
+from otp_core.store.customer_search import Wanted
 from otp_core.store.schema import (
     DRIFTS,
     NOT_A_LOGIN,
@@ -27,7 +29,7 @@ from otp_core.store.schema import (
     token,
     unclaimed_token,
 )
-from otp_core.store.search_terms import begins, keys_matching, within
+from otp_core.store.search_terms import begins, within
 
 
 class CustomerLine(NamedTuple):
@@ -115,6 +117,13 @@ class AuditFilter:
     former: tuple[str, ...] = ()
 
 
+class CustomerPage(NamedTuple):
+    """A page of customers. ``next_after``: where the next one begins; None: this is the last."""
+
+    rows: list[CustomerLine]
+    next_after: str | None
+
+
 def customers(
     connection: Connection,
     *,
@@ -123,19 +132,18 @@ def customers(
     search: str = "",
     use: str | None = None,
     locked: bool = False,
-) -> list[CustomerLine]:
+) -> CustomerPage:
     """A page in the order of contract IDs, of those after ``after``. ``search``: how a contract ID, a token ID, a name,
-    its reading or an e-mail address begins, as it is typed (search_terms.py). ``use``: an OtpUse; ``locked``: only
-    these."""
-    query = _customer_lines().where(customer.c.contract_id > after)
+    its reading or an e-mail address begins, as it is typed; then a page may be short or empty before the last
+    (customer_search.py). ``use``: an OtpUse; ``locked``: only these."""
+    wanted = Wanted(use, locked)
     if search:
-        keys = keys_matching(search)
-        query = query.where(false() if keys is None else customer.c.key.in_(keys))
-    if use:
-        query = query.where(customer.c.otp_use == use)
-    if locked:
-        query = query.where(customer.c.locked_at.is_not(None))
-    return _with_tokens(connection, query.order_by(customer.c.contract_id).limit(limit))
+        found = customer_search.search(connection, search, wanted, after=after, limit=limit)
+        chosen = _customer_lines().where(customer.c.contract_id.in_(found.contract_ids))
+        return CustomerPage(_with_tokens(connection, chosen.order_by(customer.c.contract_id)), found.next_after)
+    query = _customer_lines().where(customer.c.contract_id > after, *wanted.conditions())
+    rows = _with_tokens(connection, query.order_by(customer.c.contract_id).limit(limit + 1))
+    return CustomerPage(rows[:limit], rows[limit - 1].contract_id if len(rows) > limit else None)
 
 
 def customer_line(connection: Connection, contract_id: str) -> CustomerLine | None:

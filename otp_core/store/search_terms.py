@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, delete, func, literal, select, text, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Text, delete, func, literal, select, text
 
 from otp_core.folding import LONGEST_TERM, folded, folded_words, name_terms
 from otp_core.otp import normalise_contract_id, normalise_token_id
@@ -19,8 +19,8 @@ _LAST = "\U0010ffff"
 """Sorts behind every character: what begins with a text lies between the text and the text with this behind it."""
 
 MOST_OF_A_WORD = 100_000
-"""Customers with one word of a search of several; further ones are not looked at, so that two common beginnings
-together take no longer than this. Whole words, and a beginning behind them, are found without that."""
+"""Customers with one word of a search of several, and tokens; the console looks at no further ones, so that two common
+beginnings together take no longer than this. Whole words, and a beginning behind them, are found without that."""
 
 UNFILLED = "search_terms"
 """The name in ``meta`` of which customers still have no terms, after an import or from before schema 0012: the key of
@@ -46,10 +46,22 @@ class Named(NamedTuple):
 
     def terms(self) -> set[str]:
         """All of them. May be empty."""
-        contract_id = folded(self.contract_id)
-        found = {folded(self.email or ""), contract_id if contract_id != self.contract_id else ""}
-        found |= name_terms(self.name or "") | name_terms(self.reading or "")
-        return found - {""}
+        return set(self._each())
+
+    def has_terms(self, beginnings: Sequence[str]) -> bool:
+        """Whether each of these folded texts begins a term."""
+        terms = self._each() if len(beginnings) == 1 else self.terms()
+        cut = [one[:LONGEST_TERM] for one in beginnings]
+        return all(any(term.startswith(one) for term in terms) for one in cut)
+
+    def _each(self) -> Iterator[str]:
+        """Those that are folded quickly come first: one may be enough."""
+        if email := folded(self.email or ""):
+            yield email
+        if (contract_id := folded(self.contract_id)) not in ("", self.contract_id):
+            yield contract_id
+        yield from name_terms(self.name or "")
+        yield from name_terms(self.reading or "")
 
 
 def begins(column: ColumnElement[Any], beginning: str) -> ColumnElement[bool]:
@@ -143,48 +155,46 @@ def fill(connection: Connection, limit: int = FILLED_AT_ONCE) -> int | None:
 # Asking
 
 
-def keys_matching(typed: str) -> Select[Any] | None:
-    """Those of whom a contract ID, the ID of a token, the name, its reading or the e-mail address begins with what was
-    typed, as ``customer.c.key`` values; None for a text that says nothing. Of a name each word counts, in any order."""
-    found = list(by_ids_and_terms(typed))
-    return select(union_all(*found).subquery()) if found else None
-
-
 def by_ids_and_terms(typed: str) -> Iterator[Select[Any]]:
-    """The questions that together say it, each about ``customer.c.key`` values, the likeliest first."""
-    yield from _by_contract_id(typed)
-    yield from _by_token_id(typed)
-    yield from _by_terms(typed)
-
-
-def _by_contract_id(typed: str) -> Sequence[Select[Any]]:
-    """Whose contract ID begins so, as it is typed or folded."""
-    forms = dict.fromkeys((normalise_contract_id(typed), folded(typed)))
-    return [select(customer.c.key).where(begins(customer.c.contract_id, form)) for form in forms if form]
-
-
-def _by_token_id(typed: str) -> Sequence[Select[Any]]:
-    """Who has a token whose ID begins so."""
+    """The questions that together say of whom a contract ID, the ID of a token, the name, its reading or the e-mail
+    address begins with what was typed; each about ``customer.c.key`` values, the likeliest first. Of a name each word
+    counts, in any order. All of them in order, a page at a time: customer_search.py."""
+    for form in contract_id_forms(typed):
+        yield select(customer.c.key).where(begins(customer.c.contract_id, form))
     token_id = normalise_token_id(typed)
-    if not token_id:
-        return []
-    held = binding.join(token, token.c.key == binding.c.token_key)
-    return [select(binding.c.customer_key).select_from(held).where(begins(token.c.token_id, token_id))]
-
-
-def _by_terms(typed: str) -> Sequence[Select[Any]]:
-    """Who has a term that begins so; and, for several words, who has one for each."""
+    if token_id:
+        yield holders(token_id, MOST_OF_A_WORD)
     words = folded_words(typed)
-    if not words:
-        return []
-    whole = _with_term("".join(words))
-    if len(words) == 1:
-        return [whole]
-    # Read through those of the shortest word, the most, until there are enough who have the others too.
-    first, *others = (_with_term(word).limit(MOST_OF_A_WORD).subquery() for word in sorted(words, key=len))
-    have = [first.c.customer_key.in_(select(other.c.customer_key)) for other in others]
-    return [whole, select(first.c.customer_key).where(*have)]
+    if words:
+        yield with_term("".join(words))
+    if len(words) > 1:
+        yield with_each(words, MOST_OF_A_WORD)
 
 
-def _with_term(beginning: str) -> Select[Any]:
+def contract_id_forms(typed: str) -> list[str]:
+    """How a contract ID begins as it is stored: as it is typed, and folded. May be empty."""
+    return [form for form in dict.fromkeys((normalise_contract_id(typed), folded(typed))) if form]
+
+
+def with_token_id(beginning: str) -> Select[Any]:
+    """The keys of the tokens whose ID begins so."""
+    return select(token.c.key).where(begins(token.c.token_id, beginning))
+
+
+def holders(token_id: str, most: int) -> Select[Any]:
+    """Who has one of the first ``most`` tokens whose ID begins so: nobody may have any of a million."""
+    tokens = with_token_id(token_id).limit(most).subquery()
+    return select(binding.c.customer_key).join(tokens, tokens.c.key == binding.c.token_key)
+
+
+def with_term(beginning: str) -> Select[Any]:
+    """Who has a term that begins so."""
     return select(search_term.c.customer_key).where(begins(search_term.c.term, beginning[:LONGEST_TERM]))
+
+
+def with_each(words: Iterable[str], most: int) -> Select[Any]:
+    """Who has a term for each of these words, among the first ``most`` of each."""
+    # Read through those of the shortest word, the most, until there are enough who have the others too.
+    first, *others = (with_term(word).limit(most).subquery() for word in sorted(words, key=len))
+    have = [first.c.customer_key.in_(select(other.c.customer_key)) for other in others]
+    return select(first.c.customer_key).where(*have)

@@ -242,11 +242,11 @@ def list_(
       sekisho customer list --use lost --limit 0 --json
     """
     from otp_core.store.queries import customers
-    from sekisho.cli.pages import pages
+    from sekisho.cli.pages import stretches
 
     one_form(as_json, as_csv, as_excel)
     context: CliContext = ctx.obj
-    lines = pages(
+    lines = stretches(
         context.store,
         lambda connection, after, count: customers(
             connection, after=after, limit=count, search=search, use=use, locked=locked

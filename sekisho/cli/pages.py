@@ -24,17 +24,34 @@ def pages(
     """At most ``limit`` lines (0: all) after the key ``after``. ``page(connection, after, count)`` reads at most
     ``count`` of them; a line's first field is its key. ``more(key)`` is called with the last line's key if there are
     further lines. Raises StoreUnavailable."""
+
+    def stretch(connection: Connection, after: str, count: int) -> tuple[Sequence[Line], str | None]:
+        lines = page(connection, after, count + 1)
+        return lines[:count], str(lines[count - 1][0]) if len(lines) > count else None
+
+    return stretches(store, stretch, after, limit, more)
+
+
+def stretches(
+    store: Store,
+    stretch: Callable[[Connection, str, int], tuple[Sequence[Line], str | None]],
+    after: str,
+    limit: int,
+    more: Callable[[object], None],
+) -> Iterator[Line]:
+    """The same of a list that says itself where to go on: ``stretch(connection, after, count)`` reads at most ``count``
+    lines, fewer also before the end, and says behind which key there may be further ones; None: there are none. Each
+    is a transaction of its own."""
     left = limit or None
-    while True:
-        count = _PAGE if left is None else min(_PAGE, left)
+    going_on: str | None = after
+    while going_on is not None:
         with store.read() as connection:
-            lines = page(connection, after, count + 1)
-        yield from lines[:count]
-        if len(lines) <= count:
+            lines, going_on = stretch(connection, going_on, _PAGE if left is None else min(_PAGE, left))
+        yield from lines
+        if left is None:
+            continue
+        left -= len(lines)
+        if not left:
+            if going_on is not None:
+                more(going_on)
             return
-        after = str(lines[count - 1][0])
-        if left is not None:
-            left -= count
-            if not left:
-                more(after)
-                return

@@ -65,7 +65,7 @@ async def test_a_query_gets_its_arguments_and_a_connection(tmp_path: Path) -> No
     bank.customer("jiro", "VSMT00000002")
     queries = AsyncQueries(bank.store)
     found = await queries.run(customers, search="ji", limit=5)
-    assert [line.contract_id for line in found] == ["jiro"]
+    assert [line.contract_id for line in found.rows] == ["jiro"]
     assert await queries.run(newest_audit_id) > 0
 
 

@@ -211,7 +211,7 @@ def test_everybody_has_the_token_that_they_had_and_all_else_that_was_known_of_th
     _migrate(tmp_path)
     bank = Bank(tmp_path)
     with bank.store.read() as connection:
-        lines = customers(connection)
+        lines = customers(connection).rows
     records = [bank.login_record(line.contract_id) for line in lines]
     assert [
         (

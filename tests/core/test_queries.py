@@ -49,11 +49,13 @@ def filled(folder: Path) -> Bank:
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_customers_come_page_by_page_and_none_is_left_out_or_comes_twice(tmp_path: Path, limit: int) -> None:
     with filled(tmp_path).store.read() as connection:
-        found, after = [], ""
-        while page := customers(connection, after=after, limit=limit):
-            assert len(page) <= limit
-            found += [line.contract_id for line in page]
-            after = page[-1].contract_id
+        found: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            page = customers(connection, after=after, limit=limit)
+            assert 0 < len(page.rows) <= limit
+            found += [line.contract_id for line in page.rows]
+            after = page.next_after
     assert found == [f"taro{number}" for number in range(7)]
 
 
@@ -117,7 +119,7 @@ def test_customers_are_found_by_the_beginning_of_what_they_are_called(tmp_path: 
 
     def search(words: str) -> list[str]:
         with bank.store.read() as connection:
-            return [line.contract_id for line in customers(connection, search=words)]
+            return [line.contract_id for line in customers(connection, search=words).rows]
 
     assert search("TARO3") == ["taro3"]
     assert search("aro3") == [], "a part in the middle has no index"
@@ -133,9 +135,13 @@ def test_customers_are_found_by_their_state(tmp_path: Path) -> None:
     bank.desk.enrolment.suspend("taro1", None, STAFF)
     bank.desk.customers.lock("taro5", STAFF)
     with bank.store.read() as connection:
-        assert [line.contract_id for line in customers(connection, use=OtpUse.SUSPENDED)] == ["taro1"]
-        assert [line.contract_id for line in customers(connection, locked=True)] == ["taro5"]
-        assert [line.contract_id for line in customers(connection, use=OtpUse.ACTIVE)] == ["taro0", "taro2", "taro3"]
+        suspended = customers(connection, use=OtpUse.SUSPENDED).rows
+        locked = customers(connection, locked=True).rows
+        active = customers(connection, use=OtpUse.ACTIVE).rows
+        assert customers(connection, use=OtpUse.NONE, locked=True).rows == locked
+    assert [line.contract_id for line in suspended] == ["taro1"]
+    assert [line.contract_id for line in locked] == ["taro5"]
+    assert [line.contract_id for line in active] == ["taro0", "taro2", "taro3"]
 
 
 def test_tokens_are_found_by_their_beginning_and_by_their_state(tmp_path: Path) -> None:

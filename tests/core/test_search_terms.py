@@ -67,7 +67,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
 )
 def test_a_customer_is_found_by_the_beginning_of_anything(bank: Bank, typed: str, wanted: list[str]) -> None:
     with bank.store.read() as connection:
-        assert [one.contract_id for one in customers(connection, search=typed)] == sorted(wanted)
+        assert [one.contract_id for one in customers(connection, search=typed).rows] == sorted(wanted)
         assert sorted(one.contract_id for one in find_customers(connection, typed)) == sorted(wanted)
 
 
@@ -93,8 +93,8 @@ def test_a_search_shows_so_many_and_no_more(tmp_path: Path) -> None:
         bank.desk.customers.add(f"{number:07}", STAFF, name=f"山田 {number}")
     with bank.store.read() as connection:
         assert len(find_customers(connection, "山田")) == MOST_FOUND
-        assert len(customers(connection, search="山田")) == MOST_FOUND + 5
-        page = customers(connection, search="山田", after="0000020")
+        assert len(customers(connection, search="山田").rows) == MOST_FOUND + 5
+        page = customers(connection, search="山田", after="0000020").rows
     assert [one.contract_id for one in page] == [f"{number:07}" for number in range(21, MOST_FOUND + 5)]
 
 
@@ -117,11 +117,11 @@ def test_customers_of_before_are_found_after_the_migration(tmp_path: Path) -> No
     _migrate(tmp_path)
     with Bank(tmp_path).store.read() as opened:
         assert read_meta(opened, UNFILLED) is None and count_unfilled(opened) is None
-        everybody = customers(opened)
+        everybody = customers(opened).rows
         assert len(everybody) == 4
         for line in everybody:
             assert [one.contract_id for one in find_customers(opened, line.name or "")] == [line.contract_id]
-        assert customers(opened, search="高田") == customers(opened, search="Ａ@") == everybody
+        assert customers(opened, search="高田").rows == customers(opened, search="Ａ@").rows == everybody
 
 
 def test_filling_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from pydantic import BaseModel
 
 from admin_web.api.models import AuditRow, Customer, Problem, Token
 from otp_core.model import Scope
+from otp_core.store.customer_search import MOST_COLLECTED, MOST_LOOKED_THROUGH
+from otp_core.store.schema import customer, profile, search_term
 from tests.journeys.command_line import CommandLine
 from tests.sekisho import STAFF
 from tests.web.api import Api, Told, api
@@ -150,6 +152,44 @@ def test_a_name_that_was_nobodys_is_found_by_what_was_typed(bank: Api, key: str)
     bank.sekisho.login("nobody-at-all", "wrong")
     (row,) = items(bank.get(f"{AUDIT}?customer=nobody-at-all", key))
     assert row["event"] == "login.rejected" and row["customer"].startswith("name:")
+
+
+@pytest.fixture
+def crowd(bank: Api) -> Iterator[list[str]]:
+    """More customers than are looked through for a page, and more terms than are collected, all of them the last
+    one's."""
+    keys = range(1, MOST_LOOKED_THROUGH + 1)
+    ids = [f"zz{key:05}" for key in keys]
+    terms = [f"zq{number}" for number in range(MOST_COLLECTED + 1)]
+    with bank.sekisho.store.work() as work:
+        add = work.connection.execute
+        add(
+            customer.insert(),
+            [{"key": key, "contract_id": id_, "otp_use": "none"} for key, id_ in zip(keys, ids, strict=True)],
+        )
+        add(profile.insert(), [{"customer_key": key, "email": "zq0" if key == keys[-1] else None} for key in keys])
+        add(search_term.insert(), [{"term": term, "customer_key": keys[-1]} for term in terms])
+    yield ids
+    with bank.sekisho.store.work() as work:
+        for column in (search_term.c.customer_key, profile.c.customer_key, customer.c.key):
+            work.connection.execute(column.table.delete().where(column <= keys[-1]))
+
+
+def test_a_search_that_finds_very_many_goes_on_behind_a_short_page(
+    bank: Api, key: str, line: CommandLine, crowd: list[str]
+) -> None:
+    found = pages(bank, key, f"{CUSTOMERS}?search=zq")
+    assert [[one["contract_id"] for one in page] for page in found] == [[], crowd[-1:]]
+    for limit in ("0", "1", "2"):
+        assert of_command(line, "customer", "list", "--search", "zq", "--limit", limit) == found[1]
+
+
+def test_the_command_says_where_a_search_goes_on(bank: Api, line: CommandLine) -> None:
+    said = line.run("customer", "list", "--search", "vsmt", "--limit", "2", "--json")
+    assert [json.loads(one)["contract_id"] for one in said.out.splitlines()] == ["taro1", "taro2"]
+    assert "there are more: --after taro2" in said.err
+    rest = of_command(line, "customer", "list", "--search", "vsmt", "--after", "taro2")
+    assert [one["contract_id"] for one in rest] == ["taro3"]
 
 
 @pytest.mark.parametrize("nobody", ["customer=%E2%80%8B", "customer=%20", "token=--", "token=%E2%80%8B-"])
