@@ -21,12 +21,20 @@ from otp_core.store.trail import Piece, RawRow, SealRow
 
 VERSION = 1
 _MOST_OF_A_LINE = 8_000_000
-_MOST_ROWS = 100_000
-"""Of one piece; a file that goes on behind it is none of ours."""
+_MOST_ROWS, _MOST_OCTETS = 100_000, 256_000_000
+"""Of one piece, and its lines: it is in memory as a whole. A file that goes on behind it is none of ours."""
 
 _ROW = {"id", "time", *AuditLine._fields[1:]}
 _NODE = "node"
 """Left out where no node is named, so that such a row is written as earlier versions have."""
+
+
+class _Line(NamedTuple):
+    """``number``: from 1 on; ``length``: in octets; ``found``: the object that it is."""
+
+    number: int
+    length: int
+    found: dict[str, Any]
 
 
 class ExportProblem(Exception):
@@ -64,7 +72,7 @@ def export_lines(pieces: Iterable[Piece], now_ms: int, behind: SealRow | None = 
 def read_export(file: BinaryIO) -> Export:
     """An export. Raises ExportProblem and OSError."""
     lines = _objects(file)
-    head: dict[str, Any] = next(lines, (0, {}))[1]
+    head: dict[str, Any] = next(lines, _Line(0, 0, {})).found
     at_ms = head.get("exported_at")
     if set(head) != {"sekisho_audit_export", "exported_at"} or head["sekisho_audit_export"] != VERSION:
         raise ExportProblem("line 1: this is no file that `sekisho audit export` wrote, or one of another version")
@@ -73,16 +81,16 @@ def read_export(file: BinaryIO) -> Export:
     second = next(lines, None)
     if second is None:
         return Export(at_ms, None, _pieces(iter(())))
-    number, found = second
+    number, _, found = second
     if set(found) != {"behind"}:
         return Export(at_ms, None, _pieces(chain([second], lines)))
     return Export(at_ms, _read_seal(found["behind"], number), _pieces(lines))
 
 
-def _pieces(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Piece]:
+def _pieces(lines: Iterator[_Line]) -> Iterator[Piece]:
     piece: Piece | None = None
-    seals = rows = 0
-    for number, found in lines:
+    seals = rows = octets = 0
+    for number, length, found in lines:
         if "end" in found:
             if found != {"end": {"seals": seals, "rows": rows}}:
                 raise ExportProblem(f"line {number}: {seals:,} seals and {rows:,} rows come before it, and it differs")
@@ -97,10 +105,12 @@ def _pieces(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Piece]:
             if len(found) > 1:
                 raise ExportProblem(f"line {number}: is no seal as `sekisho audit export` writes it")
             seal = _read_seal(found["seal"], number) if "seal" in found else None
-            piece, seals = Piece(seal, []), seals + (seal is not None)
+            piece, seals, octets = Piece(seal, []), seals + (seal is not None), 0
             continue
         if piece is None or len(piece.rows) >= _MOST_ROWS:
             raise ExportProblem(f"line {number}: a row where a seal has to come")
+        if (octets := octets + length) > _MOST_OCTETS:
+            raise ExportProblem(f"line {number}: the rows up to here, under one seal, are longer than any seal covers")
         piece.rows.append(_read_row(found, number))
         rows += 1
     raise ExportProblem("the file ends before its end: it was cut off")
@@ -146,7 +156,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _objects(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(file: BinaryIO) -> Iterator[_Line]:
     number = 0
     while line := file.readline(_MOST_OF_A_LINE):
         number += 1
@@ -158,7 +168,7 @@ def _objects(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
             found = None
         if not isinstance(found, dict):
             raise ExportProblem(f"line {number}: is no JSON object: the file was changed, or cut off")
-        yield number, found
+        yield _Line(number, len(line), found)
 
 
 def _read_seal(shape: Any, number: int) -> SealRow:

@@ -31,31 +31,47 @@ def write_compressed(path: Path, lines: Iterable[str], *, replace: bool) -> str:
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            digesting = _Digesting(file)
-            with (
-                gzip.GzipFile("", "wb", _LEVEL, cast(BinaryIO, digesting), mtime=0) as compressed,
-                io.BufferedWriter(cast(io.RawIOBase, compressed), _AT_ONCE) as buffered,
-            ):
-                for line in lines:
-                    buffered.write(line.encode("ascii"))
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            new.replace(path)
-        else:
-            os.link(new, path)  # which fails if somebody else has made it meanwhile
-            new.unlink()
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            digest = _write(file, lines)
+            if not _is_at(file, new):
+                raise FileExistsError(f"another export to {path} was begun meanwhile: name another file")
+            if replace:
+                new.replace(path)
+            else:
+                os.link(new, path)  # which fails if somebody else has made it meanwhile
+                new.unlink()
+        except BaseException:
+            if _is_at(file, new):
+                new.unlink(missing_ok=True)
+            raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+    return digest
+
+
+def _write(file: BinaryIO, lines: Iterable[str]) -> str:
+    digesting = _Digesting(file)
+    with (
+        gzip.GzipFile("", "wb", _LEVEL, cast(BinaryIO, digesting), mtime=0) as compressed,
+        io.BufferedWriter(cast(io.RawIOBase, compressed), _AT_ONCE) as buffered,
+    ):
+        for line in lines:
+            buffered.write(line.encode("ascii"))
+    file.flush()
+    os.fsync(file.fileno())
     return digesting.hexdigest()
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether it is still this file that lies there: another export to the same name takes away what is half done."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

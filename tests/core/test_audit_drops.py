@@ -523,6 +523,51 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     assert write_compressed(path, ["{}\n"], replace=True) == digest, "the same lines make the same file"
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_of_two_that_write_the_same_file_the_later_one_has_it(tmp_path: Path, replace: bool) -> None:
+    """The earlier one must not put what the other has half written in its place, and say that it is whole."""
+    path = tmp_path / "a.gz"
+
+    def overtaken() -> Iterator[str]:
+        yield "{}\n"
+        later.append(write_compressed(path, within(), replace=replace))
+
+    def within() -> Iterator[str]:
+        yield "{}\n" * 2
+
+    later: list[str] = []
+    with pytest.raises(FileExistsError, match="another export to"):
+        write_compressed(path, overtaken(), replace=replace)
+    with path.open("rb") as raw:
+        assert [digest_of(raw)] == later
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_another_export_has_begun_to_write_is_left_alone(tmp_path: Path) -> None:
+    new = tmp_path / ".a.gz.new"
+
+    def overtaken() -> Iterator[str]:
+        yield "{}\n"
+        new.unlink()
+        new.write_bytes(b"half")
+
+    with pytest.raises(FileExistsError, match="another export to"):
+        write_compressed(tmp_path / "a.gz", overtaken(), replace=True)
+    assert list(tmp_path.iterdir()) == [new] and new.read_bytes() == b"half"
+
+
+def test_a_file_that_grows_beyond_measure_when_it_is_decompressed_is_refused(
+    trail: SealedTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otp_core.seals.export._MOST_OCTETS", 2000)
+    file = export(trail, LAST)
+    assert verify_file(trail, file).holds
+    octets = gzip.decompress(file.path.read_bytes())
+    file.path.write_bytes(gzip.compress(octets.replace(b'"reason":""', b'"reason":"%s"' % (b"x" * 700))))
+    with pytest.raises(ExportProblem, match="longer than any seal covers"):
+        verify_file(trail, file)
+
+
 def test_an_edge_is_that_of_whole_seals(trail: SealedTrail) -> None:
     until = edge(trail, 4).until
     with trail.bank.store.read() as connection:
