@@ -185,6 +185,20 @@ class Recovered(NamedTuple):
     acts: list[KnownAct]
 
 
+def refuse_wrong_clock(store: Store, now_ms: int) -> None:
+    """What was used is void up to this machine's time: one whose clock is behind would leave good what was used last,
+    and need not know any entry by which that is noticed. ``now_ms``: ms since the epoch. Raises ClockSetBack where the
+    database's clock says something else, and StoreUnavailable."""
+    with store.read() as connection:
+        ahead = now_ms - store.database.time_ms(connection)
+    if abs(ahead) > TOLERANCE * 1000:
+        raise ClockSetBack(
+            f"this machine's clock stands {abs(ahead) / 1000:.0f} s {'ahead of' if ahead > 0 else 'behind'} the "
+            "database's: up to which moment codes are void goes by it. Check the time service of both; if this one is "
+            "right, add --trust-clock"
+        )
+
+
 def recover(store: Store, order: Order, *, advance: Callable[[int], None] = lambda done: None) -> Recovered:
     """Void what may have been used in the time that the store has lost, and record it. Safe to repeat. No node may
     serve. Raises ClockSetBack, and what ``Store.work`` raises: then nothing was done."""

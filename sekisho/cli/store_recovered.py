@@ -28,7 +28,11 @@ def recovered_command(
         ),
     ] = 20,
     trust_clock: Annotated[
-        bool, typer.Option("--trust-clock", help="The clock is right now, though it is behind the newest entry.")
+        bool,
+        typer.Option(
+            "--trust-clock",
+            help="The clock is right now, though it is behind the newest entry, or the database's is another.",
+        ),
     ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Do it even if it was done before and nothing has happened since.")
@@ -50,7 +54,7 @@ def recovered_command(
     from otp_core.model import StoreProblem
     from otp_core.store.postgresql.sessions import wait_until_unused
     from otp_core.store.queries import counts
-    from otp_core.store.recovered import Order, recover
+    from otp_core.store.recovered import Order, recover, refuse_wrong_clock
     from sekisho.wiring import rules_of
 
     context: CliContext = ctx.obj
@@ -58,6 +62,8 @@ def recovered_command(
     if store.database.file is not None:
         raise StoreProblem(f"the store is the file {store.database.file}: `sekisho restore` does this by itself")
     wait_until_unused(store.database)
+    if not trust_clock:
+        refuse_wrong_clock(store, int(time.time() * 1000))
     by = principal(reason)
     order = Order(
         int(time.time() * 1000),

@@ -4,6 +4,7 @@ base backup and archive: tests/journeys/test_recovery.py. Here entries are taken
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from otp_core.otp import RESYNC_NEEDED
 from otp_core.store.mark import Mark, read_mark
 from otp_core.store.put_back import lost_time, open_acts
 from otp_core.store.queries import newest_audit_id
-from otp_core.store.recovered import Order, RecoveryWatch, check_mark, missing_entry, recover
+from otp_core.store.recovered import Order, RecoveryWatch, check_mark, missing_entry, recover, refuse_wrong_clock
 from otp_core.store.schema import audit, session
 from tests import postgresql
 from tests.core.bank import NOON, STAFF, Bank
@@ -156,6 +157,15 @@ def test_a_clock_behind_what_is_known_is_refused(bank: Bank) -> None:
     with pytest.raises(ClockSetBack, match="--trust-clock"):
         recover(bank.store, order(NOW - 3_600_000))
     assert recover(bank.store, order(NOW - 3_600_000, trust_clock=True)).voided is not None
+
+
+def test_a_clock_that_the_database_contradicts_is_refused(bank: Bank) -> None:
+    """A machine that has no mark knows no entry of the lost time, by which it would be noticed."""
+    now = int(time.time() * 1000)
+    refuse_wrong_clock(bank.store, now - 25_000)
+    for off, words in ((-3_600_000, "s behind the database's"), (3_600_000, "s ahead of the database's")):
+        with pytest.raises(ClockSetBack, match=f"{words}.* add --trust-clock"):
+            refuse_wrong_clock(bank.store, now + off)
 
 
 def test_acts_that_were_entered_again_are_not_listed_any_more(bank: Bank) -> None:
