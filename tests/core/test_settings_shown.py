@@ -272,4 +272,7 @@ def test_the_unit_hands_over_the_key_that_the_example_names() -> None:
     agent = (CONFIG / "systemd" / "sekisho-pam-agent.service").read_text()
     for text in (unit, agent):
         assert "Type=notify\n" in text and "WatchdogSec=" in text and "RestartPreventExitStatus=2 3\n" in text
+        assert "\nStartLimitIntervalSec=0\n" in text.partition("[Service]")[0], (
+            "a database that comes up later is waited for"
+        )
     assert "ExecReload=/bin/kill -HUP $MAINPID\n" in unit
