@@ -227,6 +227,17 @@ def test_a_connection_that_breaks_meanwhile_is_told_as_any_other(store: Store, m
         take_away(store, 6, 0)
 
 
+def test_a_part_that_lies_elsewhere_is_named_when_the_trail_is_verified(store: Store) -> None:
+    """Triggers of another schema are not looked for, and may change rows before they are sealed."""
+    assert store.trail().strange() == []
+    with store.read() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA elsewhere")
+        low, high = id_at(ms(2040, 1, 1)), id_at(ms(2041, 1, 1))
+        values = f"FOR VALUES FROM ({low}) TO ({high})"
+        connection.exec_driver_sql(f"CREATE TABLE elsewhere.audit_2040 PARTITION OF audit {values}")
+    assert store.trail().strange() == ["partition 'audit_2040'"]
+
+
 def test_an_id_that_two_processes_have_drawn_is_a_conflict(store: Store) -> None:
     add(store, 5)
     with pytest.raises(Conflict, match="has drawn the same id"):

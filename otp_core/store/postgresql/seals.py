@@ -50,6 +50,9 @@ SELECT kind, name FROM (
    WHERE NOT tgisinternal AND c.relnamespace = current_schema()::regnamespace AND tgname <> ALL (:ours)
   UNION ALL SELECT 'view', relname::text FROM pg_class WHERE relkind IN ('v', 'm')
    AND relnamespace = current_schema()::regnamespace
+  UNION ALL SELECT 'partition', c.relname::text FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+   WHERE i.inhparent = to_regclass('audit')
+     AND (c.relkind <> 'r' OR c.relnamespace <> current_schema()::regnamespace)
   UNION ALL SELECT 'rule', rulename::text FROM pg_rules WHERE schemaname = current_schema()
 ) AS strange ORDER BY name LIMIT 20
 """
