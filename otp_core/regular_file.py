@@ -7,15 +7,23 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """The open file, for reading. Raises OSError, whose ``strerror`` says it for pipes and devices, too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # so a pipe without a writer is opened
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return file
 
 
 def read_regular(path: Path, most: int) -> bytes:
     """All of it, ``most`` octets or fewer. Raises OSError, whose ``strerror`` says it for pipes, devices and files that
     are too long, too."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # so a pipe without a writer is opened
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    with open_regular(path) as file:
         octets = file.read(most + 1)
     if len(octets) > most:
         raise OSError(errno.EFBIG, f"it is longer than {most:,} octets", str(path))

@@ -115,12 +115,13 @@ def _drop(context: CliContext, file: Path, until_ms: int, keys: list[str], by: P
 
 
 def _verified(store: Store, file: Path, last: Edge, keys: list[str], by: Principal) -> Dropped:
+    from otp_core.regular_file import open_regular
     from otp_core.seals.drop import DropRefused, compare
     from otp_core.seals.export import read_export
     from otp_core.seals.export_file import digest_of, opened
     from otp_core.store.audit_drops import export_with
 
-    with file.open("rb") as raw:
+    with open_regular(file) as raw:
         digest = digest_of(raw)
         with store.read() as connection:
             record = export_with(connection, digest)

@@ -163,13 +163,14 @@ def _verify_store(context: CliContext, keys: list[str], copies: Iterator[CopiedS
 
 
 def _verify_file(file: Path, keys: list[str], copies: Iterator[CopiedSeal] | None) -> Report:
+    from otp_core.regular_file import open_regular
     from otp_core.seals.chain import Verification
     from otp_core.seals.export import ExportProblem, read_export
     from otp_core.seals.export_file import opened
 
     try:
         with (
-            file.open("rb") as raw,
+            open_regular(file) as raw,
             opened(raw) as lines,
             progress("verifying the export", file.stat().st_size) as advance,
         ):

@@ -3,6 +3,7 @@ drop that is interrupted, the server behind it, and the file in the hands of an 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -136,6 +137,10 @@ def test_two_drops_do_not_come_in_each_others_way(at: CommandLine, tmp_path: Pat
     sealed_logins(at.sekisho, ago(60), 3)
     file = str(tmp_path / "all.jsonl.gz")
     at.run("audit", "export", "--until", day(40), file)
+    os.mkfifo(tmp_path / "pipe")  # nobody writes into it: whoever opens it would wait
+    for words in (("audit", "drop", "--until", day(40), "--yes"), ("audit", "verify")):
+        for path in (tmp_path / "pipe", Path("/dev/zero")):
+            assert "it is no regular file" in at.run(*words, "--export", str(path), code=4).err
     other = at.sekisho.store.task_lock(Task.DROP)
     assert other.take()
     command = at.command("audit", "drop", "--until", day(40), "--export", file, "--yes")
