@@ -16,10 +16,11 @@ from admin_web.api.settings import ApiSettings
 from admin_web.http.client_address import is_in
 from admin_web.http.security import SOURCE
 from otp_core.accounts.api_keys import MOST_KEYS, ApiKeyService
+from otp_core.model import StoreBusy
 from otp_core.settings.values import AnyNetwork, read_network
 from otp_core.store.api_keys import ApiKeyRecord
 from otp_core.store.engine import KeyReader
-from otp_core.store.retry import aside
+from otp_core.store.retry import BUSY_SECONDS, aside
 
 RATE: web.RequestKey[Rate] = web.RequestKey("rate", Rate)
 """Where the key stands with its rate; every answer to it says so."""
@@ -73,11 +74,23 @@ class Gate:
         digest = self._api_keys.digest_of(secret.strip()) if scheme.lower() == "bearer" else None
         if digest is None:
             raise key_needed()
-        async with self._reading:
-            found = await aside(lambda: self._reader.api_key_of(digest))
+        found = await self._found(digest)
         if found is None:
             raise key_needed()
         return found
+
+    async def _found(self, digest: bytes) -> ApiKeyRecord | None:
+        """Raises StoreUnavailable, also where those before it wait too long for a store that does not answer: one after
+        another they would be told so, each some seconds after the one before."""
+        try:
+            async with asyncio.timeout(BUSY_SECONDS):
+                await self._reading.acquire()
+        except TimeoutError:
+            raise StoreBusy("store: the keys of other requests are being looked up") from None
+        try:
+            return await aside(lambda: self._reader.api_key_of(digest))
+        finally:
+            self._reading.release()
 
 
 @lru_cache(maxsize=2 * MOST_KEYS)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar, TypeVar
 
 from otp_core.model import StoreBusy, StoreUnavailable
 
@@ -24,24 +25,32 @@ LONG_BUSY_SECONDS = 20.0
 RETRY_SECONDS = 0.05
 """The pause between two tries."""
 
+ACTS_AT_ONCE = 12
+"""Threads of acts. The loop's own are few on a small machine, and lists, imports and searches use them for seconds:
+there the key of a login through the API would wait in line behind those."""
+
 T = TypeVar("T")
 
 
 class _Aside:
-    """Whether the acts of this process run in threads, beside its event loop."""
+    """Where the acts of this process run beside its event loop; None: in it."""
 
-    on = False
+    threads: ClassVar[ThreadPoolExecutor | None] = None
 
 
 def run_acts_aside(on: bool) -> None:
     """For a process that serves, before it does: ``on`` where the store's answers may take as long as a network does
     (``Database.waits``). What is in the way of an act is then waited for beside the loop."""
-    _Aside.on = on
+    if _Aside.threads is not None:
+        _Aside.threads.shutdown(wait=False)
+    _Aside.threads = ThreadPoolExecutor(ACTS_AT_ONCE, thread_name_prefix="act") if on else None
 
 
 async def aside(act: Callable[[], T]) -> T:
     """Run what asks the store, for an event loop: in a thread if acts run in threads. Raises what it raises."""
-    return await asyncio.to_thread(act) if _Aside.on else act()
+    if _Aside.threads is None:
+        return act()
+    return await asyncio.get_running_loop().run_in_executor(_Aside.threads, act)
 
 
 def wait_while_busy(act: Callable[[], T], *, seconds: float = LONG_BUSY_SECONDS) -> T:
@@ -75,7 +84,7 @@ async def retry_while_busy(
     end = loop.time() + seconds
     while True:
         try:
-            return await asyncio.to_thread(act) if _Aside.on else act()
+            return act() if _Aside.threads is None else await aside(act)
         except retry_on:
             if loop.time() >= end:
                 raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from otp_core.model import StoreBusy, StoreUnavailable
-from otp_core.store.retry import retry_while_busy
+from otp_core.store.retry import aside, retry_while_busy, run_acts_aside
 
 
 class Act:
@@ -81,3 +83,26 @@ def test_the_event_loop_goes_on_while_an_act_waits() -> None:
         return [*seen, *act.steps[-1:]]
 
     assert asyncio.run(both()) == ["other work", "written"]
+
+
+def test_an_act_beside_the_loop_does_not_wait_for_slow_lists() -> None:
+    """Lists, imports and searches run in the loop's own threads, which are few on a small machine."""
+    shown = threading.Event()
+
+    async def scene() -> list[int]:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        slow = loop.run_in_executor(None, shown.wait)
+        try:
+            async with asyncio.timeout(20):
+                return [await aside(threading.get_ident), await retry_while_busy(threading.get_ident)]
+        finally:
+            shown.set()
+            await slow
+
+    run_acts_aside(True)
+    try:
+        found = asyncio.run(scene())
+    finally:
+        run_acts_aside(False)
+    assert threading.get_ident() not in found
