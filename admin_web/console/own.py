@@ -102,7 +102,7 @@ class OwnPages:
     async def _proof(self, call: Call) -> PasskeyAnswer | str:
         record = call.session.staff
         if "answer" in call.form:
-            known = list(self._desk.staff.passkeys(record))
+            known = list(await aside(lambda: self._desk.staff.passkeys(record)))
             purpose = _for_confirmation(call.session)
             return await self._verification.by_passkey(call.form["answer"], purpose, known, call.source)
         password, code = call.form.get("password", ""), call.form.get("code", "")

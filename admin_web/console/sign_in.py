@@ -129,7 +129,7 @@ class SignIn:
     async def leave(self, call: Call) -> Outcome:
         """End the session. Who has a single sign-on may still be signed in there."""
         principal, record = call.principal(), call.session.staff
-        elsewhere = self._desk.sign_on.of(record) is not None
+        elsewhere = await aside(lambda: self._desk.sign_on.of(record)) is not None
         await retry_while_busy(lambda: self._desk.staff_sessions.end(call.session.staff, call.session.key, principal))
         return Outcome("/sign-in?why=left-here" if elsewhere else "/sign-in")
 
@@ -138,7 +138,7 @@ class SignIn:
     async def welcome(self, request: web.Request) -> web.Response:
         """Whose link it is, and the question for a first passkey. Nothing is spent. Raises HTTPNotFound."""
         secret = request.match_info["secret"]
-        record = self._desk.staff.of_link(secret)
+        record = await aside(lambda: self._desk.staff.of_link(secret))
         if record is None:
             raise web.HTTPNotFound
         purpose = self._desk.staff.link_digest(secret)
@@ -149,7 +149,7 @@ class SignIn:
         """The first passkey: it spends the link, and signs in. Raises HTTPNotFound."""
         secret, source = request.match_info["secret"], request[SOURCE]
         form = await form_of(request, LONGEST_ANSWER)
-        if self._desk.staff.of_link(secret) is None:
+        if await aside(lambda: self._desk.staff.of_link(secret)) is None:
             raise web.HTTPNotFound
         try:
             new = self._passkeys.registered(form.get("answer", ""), self._desk.staff.link_digest(secret))

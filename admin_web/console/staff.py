@@ -22,7 +22,7 @@ from otp_core.doors import Services
 from otp_core.model import Role
 from otp_core.otp import normalise_contract_id
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.retry import retry_while_busy
+from otp_core.store.retry import aside, retry_while_busy
 from otp_core.store.staff import StaffRecord, staff_lines, staff_of_account
 
 PATH = "/staff/{name:[a-z0-9._-]{1,32}}"
@@ -97,16 +97,23 @@ class StaffPages:
 
     async def show(self, call: Call) -> web.Response:
         """One member of staff. Raises HTTPNotFound."""
-        record = self._record(call)
+        record = await self._record(call)
+        passkeys, sign_on, sessions = await aside(
+            lambda: (
+                self._desk.staff.passkeys(record),
+                self._desk.sign_on.of(record),
+                self._desk.staff_sessions.of(record),
+            )
+        )
         return self._renderer.render(
             call.request,
             "staff_member.html",
             call.session,
             record=record,
             acts={do: STAFF_ACTS[do] for do in _possible(record, call)},
-            passkeys=self._desk.staff.passkeys(record),
-            sign_on=self._desk.sign_on.of(record),
-            sessions=self._desk.staff_sessions.of(record),
+            passkeys=passkeys,
+            sign_on=sign_on,
+            sessions=sessions,
         )
 
     async def ask_new(self, call: Call) -> web.Response:
@@ -128,7 +135,7 @@ class StaffPages:
         """The name of the message about what is wrong in the form; None if the desk can be asked."""
         if not is_name(name):
             return "staff-name"
-        if self._desk.staff.named(name) is not None:
+        if await aside(lambda: self._desk.staff.named(name)) is not None:
             return "staff-known"
         if role not in ROLES:
             return "role-missing"
@@ -138,7 +145,7 @@ class StaffPages:
 
     async def ask(self, call: Call) -> web.Response:
         """What will happen, and why. Raises HTTPNotFound, HTTPSeeOther to the member where it is not possible now."""
-        record, do = self._record(call), _do(call)
+        record, do = await self._record(call), _do(call)
         if do not in _possible(record, call):
             raise web.HTTPSeeOther(f"/staff/{record.name}")
         return self._renderer.render(
@@ -154,7 +161,7 @@ class StaffPages:
 
     async def change(self, call: Call) -> Outcome:
         """Do it; or back to the form with the reason why not."""
-        record, do, role = self._record(call), _do(call), None
+        record, do, role = await self._record(call), _do(call), None
         page = f"/staff/{record.name}"
         if do not in _possible(record, call):
             return Outcome(page, Notice("not-permitted" if record.name == call.session.staff.name else "not-now"))
@@ -180,7 +187,7 @@ class StaffPages:
 
     async def unlink(self, call: Call) -> Outcome:
         """Unlink their single sign-on, and end their sessions."""
-        record = self._record(call)
+        record = await self._record(call)
         try:
             await retry_while_busy(lambda: self._desk.sign_on.unlink(record.name, call.principal()))
         except Refused:
@@ -189,7 +196,7 @@ class StaffPages:
 
     async def end_session(self, call: Call) -> Outcome:
         """End a session of theirs."""
-        record, key = self._record(call), call.number("session")
+        record, key = await self._record(call), call.number("session")
         ended = await retry_while_busy(lambda: self._desk.staff_sessions.end(record, key, call.principal()))
         return Outcome(f"/staff/{record.name}", Notice("session-ended" if ended else "session-gone"))
 
@@ -197,9 +204,9 @@ class StaffPages:
     def _needs_approval(self) -> bool:
         return _KIND in self._settings().approvals
 
-    def _record(self, call: Call) -> StaffRecord:
+    async def _record(self, call: Call) -> StaffRecord:
         """Raises HTTPNotFound."""
-        record = self._desk.staff.named(call.request.match_info["name"])
+        record = await aside(lambda: self._desk.staff.named(call.request.match_info["name"]))
         if record is None:
             raise web.HTTPNotFound
         return record

@@ -18,9 +18,11 @@ class SessionLocks:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def of(self, cookie: str) -> asyncio.Lock:
-        """The lock of the session that this cookie names; all requests without one share a lock."""
-        name = cookie if len(cookie) <= _LONGEST else ""
-        lock = self._locks.get(name)
+        """The lock of the session that this cookie names. Without a cookie there is none to be guarded: whoever signs
+        in must not wait for all others who do, each of whom may wait for the store."""
+        if not cookie or len(cookie) > _LONGEST:
+            return asyncio.Lock()
+        lock = self._locks.get(cookie)
         if lock is None:
-            lock = self._locks[name] = asyncio.Lock()
+            lock = self._locks[cookie] = asyncio.Lock()
         return lock

@@ -186,7 +186,7 @@ class Journey:
             "reference": reference_of(int(receipt["reference"])) if receipt else "",
             "issued": issued,
         }
-        values |= self._tokens(session)
+        values |= await self._tokens(session)
         if data["stage"] == TOKEN and self._settings().soft_token:
             values["ticket"] = self._desk.issuance.ticket(session.customer)
         if data["stage"] == TERMS:
@@ -195,11 +195,12 @@ class Journey:
             values["picture"] = await asyncio.to_thread(qr_code, issued["uri"])
         return values
 
-    def _tokens(self, session: Session) -> dict[str, Any]:
+    async def _tokens(self, session: Session) -> dict[str, Any]:
         """What the pages of several tokens show."""
         data, devices = session.data, self._desk.devices
         several = data.get("several", False)
-        tokens = devices.of(session.customer) if several and data["stage"] in _WITH_TOKENS else []
+        shown = several and data["stage"] in _WITH_TOKENS
+        tokens = await aside(lambda: devices.of(session.customer)) if shown else []
         chosen = next((one for one in tokens if one.token_id == data.get("token")), None)
         return {
             "tokens": [own_token(one, session) for one in tokens],

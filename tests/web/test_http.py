@@ -16,6 +16,7 @@ from admin_web.http.door import HttpDoor
 from admin_web.http.host import is_own_host
 from admin_web.http.rare_log import RareLog
 from admin_web.http.security import is_same_origin
+from admin_web.http.session_locks import SessionLocks
 from admin_web.softtoken.settings import SoftTokenSettings
 from otp_core.clock import ClockSetBack
 from otp_core.doors import Services
@@ -215,3 +216,12 @@ def test_what_no_name_server_can_lead_elsewhere_is_taken(host: str) -> None:
 
 def test_two_hosts_are_none() -> None:
     assert not is_own_host(["console.bank.example", "console.bank.example"], ORIGIN)
+
+
+def test_requests_of_one_session_wait_for_each_other_and_those_without_one_for_nobody() -> None:
+    locks = SessionLocks()
+    taros = locks.of("taros")
+    assert locks.of("taros") is taros is not locks.of("hanakos")
+    for none in ("", "x" * 65):
+        first = locks.of(none)
+        assert locks.of(none) is not first, "whoever signs in would wait for all others who do"

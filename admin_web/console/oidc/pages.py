@@ -28,7 +28,7 @@ from admin_web.http.rare_log import RareLog
 from admin_web.http.security import SOURCE
 from otp_core.accounts import Act, Refusal, Refused, SignOnAnswer
 from otp_core.doors import Services
-from otp_core.store.retry import retry_while_busy
+from otp_core.store.retry import aside, retry_while_busy
 
 START, FINISH = "/sign-in/oidc", "/sign-in/oidc/finish"
 LEAVE = "/sign-in/oidc/leave"
@@ -155,7 +155,7 @@ class SignOnPages:
         return response
 
     async def _enter(self, request: web.Request, answer: SignOnAnswer, flow: Flow) -> web.StreamResponse:
-        record = self._desk.sign_on.staff_of(answer)
+        record = await aside(lambda: self._desk.sign_on.staff_of(answer))
         if record is None:
             raise NotLinked(f"nobody who may sign in is linked to {answer.subject}")
         try:
