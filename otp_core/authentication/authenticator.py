@@ -136,6 +136,8 @@ class Authenticator:
             named = await self.with_contract_id(attempt)
         except BackendSilent as error:
             on_verdict(Silence(str(error), busy=isinstance(error, Overloaded)))
+        except Exception:
+            _failed("whose name this is could not be looked up", on_verdict)
         else:
             self._admit(named, on_verdict)
 
@@ -272,11 +274,14 @@ class Authenticator:
         try:
             challenge = await self._login_reader.open_challenge(state)
             is_asked = challenge is not None and await self._is_asked(challenge, attempt)
+            put = None if challenge is None else read_verifier_state(challenge.first_factor_state)
         except BackendSilent as error:
             on_verdict(Silence(str(error)))
             return
+        except Exception:
+            _failed("a challenge could not be looked up", on_verdict)
+            return
         policy = attempt.policy
-        put = None if challenge is None else read_verifier_state(challenge.first_factor_state)
         if put is not None:
             await self._answer_verifier(attempt, put, on_verdict, is_asked=is_asked)
             return
@@ -335,6 +340,9 @@ class Authenticator:
             return
         except _Ending:
             return
+        except Exception:
+            _failed("wrong passwords could not be counted", on_verdict)
+            return
         request: LoginRequest | None = None
         try:
             request = await self._checked(attempt, state)
@@ -344,8 +352,7 @@ class Authenticator:
         except _Ending:
             pass
         except Exception:
-            _log.exception("the first factor failed")
-            on_verdict(Silence("the first factor failed"))
+            _failed("the first factor failed", on_verdict)
         finally:
             if request is None:
                 throttle.leave(counted)
@@ -478,6 +485,13 @@ class Authenticator:
             return left_at is not None and self._now_ms() >= left_at
         except ClockWrong:
             return False
+
+
+def _failed(what: str, on_verdict: OnVerdict) -> None:
+    """A fault of ours, for the log with its traceback, and for who waits: a login without a verdict would be waited for
+    for ever, and keep its place at the door. Called where the fault was caught."""
+    _log.exception(what)
+    on_verdict(Silence(what))
 
 
 def _asked_to_change(on_verdict: OnVerdict, verdict: Verdict) -> None:

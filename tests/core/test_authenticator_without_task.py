@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from otp_core.first_factor import FirstFinding, Question
+from otp_core.first_factor.failures import FailureTable
 from otp_core.inline_task import Deferred
 from otp_core.login.policy import Delays
 from otp_core.model import Accept, Attempt, BackendSilent, Reject, Silence, Verdict
@@ -107,6 +108,20 @@ def test_who_has_to_wait_is_asked_about_afterwards(tmp_path: Path) -> None:
     run(scene)
     assert told[0] == Accept()
     assert isinstance(told[1], Reject)
+
+
+def test_a_login_whose_failures_cannot_be_counted_gets_a_verdict(tmp_path: Path) -> None:
+    bank, factor, table = Bank(tmp_path), Elsewhere(), FailureTable(10)
+    bank.customer()
+    told: list[Verdict] = []
+
+    async def scene() -> None:
+        async with entrance(bank, factor, failures=table) as door:
+            table.close()
+            door.authenticator.admit(Attempt("taro", PW, PASSWORD, "gateway"), told.append)
+
+    run(scene)
+    assert told == [Silence("wrong passwords could not be counted")] and factor.asked == []
 
 
 def test_closing_lets_go_of_those_that_wait_and_tells_nobody(tmp_path: Path) -> None:
