@@ -53,6 +53,10 @@ LONGEST_ADDRESS = 2048
 _NOT_HELD = frozenset({"key", "code", "first", "second", "password", "answer"})
 """Fields that nothing of is kept while their sender is asked who they are: keys, codes, proofs."""
 
+HELD_SECONDS = 600
+"""For which the others are. Who comes back to the form of a customer hours later, having turned away from the question,
+must not find ticked there how they made sure of somebody then."""
+
 
 class Gate:
     """Wraps the handlers of routes. ``fingerprint``: the store's keyed one."""
@@ -78,13 +82,13 @@ class Gate:
 
     def _page(self, route: Page) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            session = _with_held(await self._admitted(request, route), request.rel_url.raw_path)
+            session = with_held(await self._admitted(request, route), request.rel_url.raw_path, time.time())
             now = int(time.time() * 1000)
             once = {name for name in ("notice", "kept", *route.once) if name in session.data}
             if once or now - session.seen_at > TOUCH_SECONDS * 1000:
                 async with self._sessions.lock(request):
                     today = await self._admitted(request, route)
-                    data = _with_held(today, request.rel_url.raw_path).data
+                    data = with_held(today, request.rel_url.raw_path, now / 1000).data
                     data = {name: value for name, value in data.items() if name not in once}
                     await retry_while_busy(lambda: self._desk.staff_sessions.update(today, data))
             if is_allowed(session.principal(""), Act.APPROVE, None):
@@ -137,7 +141,8 @@ class Gate:
         but for codes."""
         page = self._page_of(request)
         fields = {name: value for name, value in form.items() if name not in _NOT_HELD}
-        data = {**session.data, "held": {"page": page.partition("?")[0], "fields": fields}}
+        held = {"page": page.partition("?")[0], "fields": fields, "at": time.time()}
+        data = {**session.data, "held": held}
         await retry_while_busy(lambda: self._desk.staff_sessions.update(session, data))
         return web.HTTPSeeOther(f"/confirm?to={quote(page)}")
 
@@ -209,11 +214,13 @@ def _is_confirmed(session: StaffSession, route: Page | Form | Upload) -> bool:
     return not needs_confirmation(route) or age <= CONFIRM_SECONDS * 1000
 
 
-def _with_held(session: StaffSession, path: str) -> StaffSession:
+def with_held(session: StaffSession, path: str, now: float) -> StaffSession:
     """The session with what was typed into the form of this page before its sender was asked who they are, as what the
-    page shows again."""
+    page shows again. ``now``: seconds since the epoch."""
     held = session.data.get("held")
     if held is None or held["page"] != path:
         return session
     data = {name: value for name, value in session.data.items() if name != "held"}
+    if not 0 <= now - held.get("at", 0) <= HELD_SECONDS:
+        return replace(session, data=data)
     return replace(session, data={**data, "kept": held["fields"]})

@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from admin_web.console.gate import HELD_SECONDS, with_held
+from otp_core.accounts import StaffSession
 from otp_core.accounts.retirements import MOST_TOKENS
 from otp_core.model import Role, TokenSpec
 from otp_core.store.file_imports import file_import_of
 from otp_core.store.schema import file_import, staff_session, token
+from otp_core.store.staff import StaffRecord
 from tests.sekisho import STAFF
 from tests.web.console import Console, ConsoleClient, console
 from tests.web.portal import Answer
@@ -201,6 +204,17 @@ def test_who_confirms_is_back_where_they_were_with_what_they_typed(
     to = sent_late(asker, page, "/tokens/retire", **{"from": "VSMT25", "to": "VSMT25"}, **WHY)
     back = confirmed(bank, asker, to)
     assert back.path == page and f'value="{WHY["reason"]}"' in back.text
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(1.0, True), (HELD_SECONDS + 1.0, False), (-1.0, False)])
+def test_what_was_typed_is_shown_again_for_some_minutes_and_on_its_own_page_alone(seconds: float, shown: bool) -> None:
+    """Hours later nobody must find ticked how they made sure of a customer before they turned away."""
+    taro = StaffRecord(1, "taro", Role.OPERATOR, None, None, False, 0)
+    data = {"used": ["a"], "held": {"page": "/customers/7/edit", "fields": {"identity": "phone"}, "at": 1000.0}}
+    session = StaffSession(1, b"", taro, "127.0.0.1", 0, 0, 0, data)
+    assert with_held(session, "/customers/8/edit", 1000.0 + seconds) is session
+    there = with_held(session, "/customers/7/edit", 1000.0 + seconds).data
+    assert there == {"used": ["a"], **({"kept": {"identity": "phone"}} if shown else {})}
 
 
 def confirmed(bank: Console, client: ConsoleClient, page: str) -> Answer:
