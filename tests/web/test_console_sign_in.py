@@ -139,6 +139,6 @@ def test_under_another_name_nothing_is_served_but_the_way_to_the_right_one(bank:
         ):
             assert answer.status == 421 and "The console has another address" in answer.text
             assert f'href="{bank.origin}/"' in answer.text and "evil" not in answer.text
-    assert "evil" not in bank.log() and "answered with 421: if this is your proxy" in bank.log()
+    assert "evil" not in bank.sekisho.wait_for_log("answered with 421: if this is your proxy")
     assert client.ask("GET", "/sign-in", None, Host="LOCALHOST:9443").status == 200  # a tunnel has another port
     assert client.ask("GET", "/sign-in", None, Host=f"127.0.0.1:{bank.port}").status == 200, "led elsewhere by nobody"
