@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ class RemarkWriter:
 
     def __init__(self, store: Store, remarks: deque[tuple[int, str]], now: Callable[[], int]) -> None:
         self._store, self._remarks, self._now = store, remarks, now
+        self._writing = threading.Lock()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -28,14 +30,16 @@ class RemarkWriter:
             await aside(self.write)
 
     def write(self) -> None:
-        """What cannot be written now is written the next time."""
-        taken = list(self._remarks)
-        if not taken:
-            return
-        try:
-            with self._store.work_aside() as work:
-                note_remarks(work.connection, self._now(), taken)
-        except (StoreUnavailable, ClockWrong):
-            return
-        for _ in taken:
-            self._remarks.popleft()
+        """What cannot be written now is written the next time. Any thread may call it: the last one at the end of the
+        process, while that of ``run`` may still wait for the store."""
+        with self._writing:
+            taken = list(self._remarks)
+            if not taken:
+                return
+            try:
+                with self._store.work_aside() as work:
+                    note_remarks(work.connection, self._now(), taken)
+            except (StoreUnavailable, ClockWrong):
+                return
+            for _ in taken:
+                self._remarks.popleft()

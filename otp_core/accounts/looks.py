@@ -9,6 +9,7 @@ is refused.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -52,6 +53,7 @@ class Looks:
         self._store, self._clock = store, clock
         self._seen: OrderedDict[tuple[Event, str, str], float] = OrderedDict()
         self._waiting: list[_Look] = []
+        self._writing = threading.Lock()
         self._said_at = float("-inf")
 
     def at(self, principal: Principal, contract_id: str, what: str = "") -> None:
@@ -81,22 +83,26 @@ class Looks:
         self._keep(_Look(Event.LOOKED_THROUGH, principal, None, what))
 
     def write(self) -> None:
-        """Write what waits. Raises StoreUnavailable; then it waits on."""
-        while self._waiting:
-            batch = self._waiting[:_AT_ONCE]
-            with self._store.work_aside() as work:
-                rows = [
-                    work.audit_row(
-                        one.event,
-                        actor=one.principal.name,
-                        source=one.principal.source,
-                        reason=one.reason,
-                        customer=one.customer,
-                    )
-                    for one in batch
-                ]
-                work.audit_all(rows)
-            del self._waiting[: len(batch)]
+        """Write what waits. Raises StoreUnavailable; then it waits on. Any thread may call it: the last one at the end
+        of the process, while that of ``run`` may still wait for the store."""
+        with self._writing:
+            while self._waiting:
+                self._write(self._waiting[:_AT_ONCE])
+
+    def _write(self, batch: list[_Look]) -> None:
+        with self._store.work_aside() as work:
+            rows = [
+                work.audit_row(
+                    one.event,
+                    actor=one.principal.name,
+                    source=one.principal.source,
+                    reason=one.reason,
+                    customer=one.customer,
+                )
+                for one in batch
+            ]
+            work.audit_all(rows)
+        del self._waiting[: len(batch)]
 
     async def run(self) -> None:
         """Write every second, until cancelled."""

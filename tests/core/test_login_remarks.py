@@ -10,6 +10,7 @@ from otp_core.model import StoreUnavailable
 from otp_core.store.login_remarks import KEPT_MS, note_remarks, remarks_of
 from sekisho.remark_writer import RemarkWriter
 from tests.core.bank import Bank
+from tests.core.written_twice import write_twice
 
 NOW = 1_800_000_000_000
 
@@ -47,3 +48,9 @@ def test_what_cannot_be_written_now_is_written_the_next_time(tmp_path: Path) -> 
     assert not remarks
     with bank.store.read() as connection:
         assert remarks_of(connection, [id_at(NOW)]) == {id_at(NOW): "late"}
+
+
+def test_the_last_write_may_come_while_another_waits_for_the_store(tmp_path: Path) -> None:
+    bank, remarks = Bank(tmp_path), deque([(id_at(NOW), "late")])
+    write_twice(bank.store, lambda store: RemarkWriter(store, remarks, lambda: NOW).write)
+    assert not remarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from otp_core.accounts.looks import MOST_WAITING, SAMPLE_SECONDS
 from otp_core.model import Accept, StoreUnavailable
 from otp_core.store.find import rows_of_customer
 from otp_core.store.queries import counts
+from otp_core.store.store import Store
 from tests.core.bank import Bank
 from tests.core.batches import code_request, login_batch_of, run_batch
+from tests.core.written_twice import write_twice
 from tests.fakes import HandClock
 
 HANAKO = Principal("hanako", PrincipalKind.STAFF, "192.0.2.7", role="operator")
@@ -109,3 +112,14 @@ def test_looks_are_no_acts_on_the_customers_page(bank: Bank) -> None:
     with bank.store.read() as connection:
         assert "looked.at-customer" not in [row.event for row in rows_of_customer(connection, "taro", 10)]
     assert len(rows(bank)) == 1
+
+
+def test_each_look_is_written_once_though_the_last_write_comes_while_another_waits(bank: Bank) -> None:
+    def writer(store: Store) -> Callable[[], None]:
+        looks = Looks(store)
+        for customer in ("taro", "jiro"):
+            looks.at(HANAKO, customer)
+        return looks.write
+
+    write_twice(bank.store, writer)
+    assert sorted(str(customer) for _, _, customer, *_ in rows(bank)) == ["jiro", "taro"]
