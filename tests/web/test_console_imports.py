@@ -35,8 +35,8 @@ def supervisor(alone: Console) -> ConsoleClient:
 
 
 def waited(client: ConsoleClient, answer: Answer) -> Answer:
-    """The page of a file, once nobody works on it."""
-    end = time.monotonic() + 60
+    """The page of a file, once nobody works on it. (Thousands of rows took a minute on a machine with other work.)"""
+    end = time.monotonic() + 240
     while "Refresh" in answer.headers and time.monotonic() < end:
         time.sleep(0.2)
         answer = client.get(answer.path)
