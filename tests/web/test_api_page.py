@@ -32,8 +32,8 @@ def bank(tmp_path: Path) -> Iterator[Api]:
 
 
 def shown(value: Any) -> Any:
-    """What an answer says, but for what differs from one time to the next: moments, numbers of audit rows, and the node that
-    wrote them (these tests act beside the server)."""
+    """What an answer says, but for what differs from one time to the next: moments, numbers of audit rows, and which
+    node wrote them (these tests act beside the server)."""
     if isinstance(value, dict):
         return {name: name if name == "node" else shown(inner) for name, inner in value.items()}
     if isinstance(value, list):
