@@ -52,8 +52,9 @@ class Counts(NamedTuple):
 
 
 class Now(NamedTuple):
-    """What the processes say at this moment. ``processes``: that may ask it; ``down``: for which nobody would answer
-    there; ``servers``: each by its address, and for how many processes it would not answer."""
+    """What the processes say at this moment. ``processes``: that have asked it, or know that it is down; ``down``: for
+    which nobody would answer there; ``servers``: each by its address, and for how many processes it would not
+    answer."""
 
     processes: int = 0
     down: int = 0

@@ -22,7 +22,6 @@ WINDOW_SECONDS = 300.0
 SAMPLE_SECONDS = 10.0
 
 _KINDS = {"ldap": Kind.LDAP, "pam": Kind.PAM}
-_IN_FLIGHT = {Kind.VIP: f.VIP_IN_FLIGHT}
 _TOOK = {Kind.VIP: f.VIP_SECONDS}
 
 
@@ -129,17 +128,24 @@ def _unanswered(one: BackEnd, process: Figures) -> Iterator[float]:
 
 
 def _now(one: BackEnd, processes: Iterable[Figures]) -> Now:
-    """``processes``: whose gauges are of this moment."""
+    """``processes``: whose gauges are of this moment. One that has never asked has nothing to say, unless it knows that
+    nobody would answer: a directory that no page asks is not well because of that."""
     number, down, servers = 0, 0, dict[str, int]()
     for process in processes:
-        if (_IN_FLIGHT.get(one.kind, f.UPSTREAM_IN_FLIGHT), one.name) not in process.gauges:
-            continue
-        number += 1
-        if one.kind is Kind.VIP:
-            down += bool(process.gauges[f.VIP_SILENT, one.name])
-            continue
-        dead = {key[2]: bool(value) for key, value in process.gauges.items() if key[:2] == (f.UPSTREAM_DEAD, one.name)}
-        down += all(dead.values())
-        for address, value in dead.items():
-            servers[address] = servers.get(address, 0) + value
+        dead = _dead(one, process)
+        is_down = bool(dead) and all(dead.values())
+        if is_down or _counts(one, [process]).asked:
+            number += 1
+            down += is_down
+        if one.kind is not Kind.VIP:
+            for address, value in dead.items():
+                servers[address] = servers.get(address, 0) + value
     return Now(number, down, tuple(servers.items()))
+
+
+def _dead(one: BackEnd, process: Figures) -> dict[str, bool]:
+    """Its servers, by their addresses, and whether each counts as dead there; VIP is one, without an address."""
+    if one.kind is Kind.VIP:
+        silent = process.gauges.get((f.VIP_SILENT, one.name))
+        return {} if silent is None else {"": bool(silent)}
+    return {key[2]: bool(value) for key, value in process.gauges.items() if key[:2] == (f.UPSTREAM_DEAD, one.name)}

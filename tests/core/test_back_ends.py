@@ -58,7 +58,6 @@ def test_the_last_minutes_are_those_of_all_processes_and_a_process_that_stands_s
     slots, time = Board(3).slots, 1000.0
     took_there, unanswered = (f.UPSTREAM_SECONDS, "core"), (f.UPSTREAM_UNANSWERED, "core")
     alive: dict[Key, float] = {
-        (f.UPSTREAM_IN_FLIGHT, "core"): 0.0,
         (f.UPSTREAM_DEAD, "core", "a:1"): 1.0,
         (f.UPSTREAM_DEAD, "core", "b:1"): 0.0,
     }
@@ -70,10 +69,11 @@ def test_the_last_minutes_are_those_of_all_processes_and_a_process_that_stands_s
     calls = (f.VIP_CALLS, "vip", "AuthenticateCredentials")
     vip: dict[Key, list[float]] = {(*calls, "done"): [2.0], (*calls, "no-answer"): [3.0], (*calls, "busy"): [1.0]}
     vip[f.VIP_SECONDS, "vip"] = took(ms_50=2)
-    write(slots[2], time, vip, {(f.VIP_IN_FLIGHT, "vip"): 0.0, (f.VIP_SILENT, "vip"): 1.0})
+    write(slots[2], time, vip, {(f.VIP_SILENT, "vip"): 1.0, **alive})
     core, other = watch.report().lines
     assert (core.lately.asked, core.lately.unanswered, core.ever.asked) == (8, 4, 16)
-    assert core.now == Now(2, 1, (("a:1", 2), ("b:1", 1))) and core.state is State.PARTLY
+    assert core.now == Now(2, 1, (("a:1", 3), ("b:1", 1))), "one of three has never asked it"
+    assert core.state is State.PARTLY
     assert (other.lately.asked, other.lately.unanswered, other.state) == (6, 4, State.SILENT)
 
     time = 1006.0
