@@ -14,6 +14,11 @@ from otp_core.seals.findings import MOST_KEPT, Finding, Kind, time_of
 from otp_core.seals.seal import Dropped, Seal, is_signed, read_seal
 from otp_core.store.trail import SealRow
 
+_OTHER_KEY = (
+    "seal {}, which tells of what was dropped, was made with the key {}, which is not the one that is trusted: if the "
+    "key was not changed since, it is forged, and all that came before it was taken away"
+)
+
 
 class Beginning:
     """What is missing, and the seals that say that it was taken away."""
@@ -55,14 +60,17 @@ class Beginning:
             self._more += 1
             self._newest_more = max(self._newest_more, seal.number)
 
-    def findings(self, signers: frozenset[str], until: int) -> tuple[list[Finding], int]:
+    def findings(self, signers: frozenset[str], until: int, named: frozenset[str]) -> tuple[list[Finding], int]:
         """What nothing excuses, and how many further rows that are missing; notices of what is excused. ``signers``:
-        the keys that are trusted here. ``until``: the number of the newest seal there is."""
+        the keys that are trusted here, of which ``named`` are by name. ``until``: the number of the newest seal there
+        is."""
         seal, found = self._authority(signers, until), list[Finding]()
         dropped = None if seal is None else seal.dropped
         last = 0 if dropped is None else dropped.number
         if self._first is not None:
             found.append(self._cut_off(self._first, seal))
+            if seal is not None and seal.key not in named:
+                found.append(Finding(Kind.NOTICE, _OTHER_KEY.format(seal.number, seal.key)))
         excused = 0 if self._newest is None else last
         missing = [(number, one) for number, one in self._removed if number > excused]
         found += [one for _, one in missing]

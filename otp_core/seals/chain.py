@@ -284,7 +284,8 @@ class Verification:
 
     def _tell_beginning(self) -> None:
         trusted = self._keys | (self._signers | self._named if self._is_trusted() else frozenset())
-        found, more = self._beginning.findings(frozenset(trusted), 0 if self._last is None else self._last.number)
+        until = 0 if self._last is None else self._last.number
+        found, more = self._beginning.findings(frozenset(trusted), until, self._keys)
         for one in found:
             self._keep(one)
         self._more += more

@@ -377,7 +377,19 @@ def test_a_drop_that_the_key_of_before_has_sealed_is_believed(trail: SealedTrail
     sealer.hand_over(public_name(read_seal_key(new)))
     trail.sealer._key_file = new
     trail.stretch()
-    assert trail.verify([public_name(read_seal_key(new))]).holds
+    ours = public_name(read_seal_key(new))
+    report = trail.verify([ours])
+    assert report.holds and "if the key was not changed since, it is forged" in report.notices[-1]
+    report = trail.verify([ours, *keys(trail)])
+    assert report.holds and len(report.notices) == 1
+
+
+def test_without_a_copy_a_server_that_was_restarted_cannot_know_and_the_other_key_is_told(tmp_path: Path) -> None:
+    trail = SealedTrail(tmp_path, stretches=7, copied=False)
+    forge_all(trail)
+    trail.sealer = trail.new_sealer()
+    trail.stretch()
+    assert "if the key was not changed since, it is forged" in "".join(trail.verify(copied=False).notices)
 
 
 def behind_a_later_drop(trail: SealedTrail, *gone: int, row: bool = False) -> Report:
