@@ -17,7 +17,7 @@ STEP_MS = 30_000
 """One time step of most tokens: a code of a clock that is off by more is the next one's or the last one's."""
 
 
-class Standing(Enum):
+class ClockState(Enum):
     """What a clock is."""
 
     RIGHT = "right"
@@ -25,13 +25,13 @@ class Standing(Enum):
     WRONG = "wrong"
 
 
-def standing_of(offset: int, others: Collection[int]) -> Standing:
+def state_of(offset: int, others: Collection[int]) -> ClockState:
     """``offset``: ms that this node's clock is ahead of the database's; ``others``: the same of the other nodes that
     were seen lately."""
     if abs(offset) <= STEP_MS:
-        return Standing.RIGHT
+        return ClockState.RIGHT
     off = sum(abs(offset - other) > STEP_MS for other in others)
-    return Standing.WRONG if 2 * off > len(others) else Standing.DOUBTED
+    return ClockState.WRONG if 2 * off > len(others) else ClockState.DOUBTED
 
 
 def words_of(offset: int, whose: str) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from otp_core.clock import GuardedClock
 from otp_core.model import StoreProblem, StoreUnavailable
 from otp_core.nodes.board import NodeBoard, Told
-from otp_core.nodes.clocks import Standing, standing_of, words_of
+from otp_core.nodes.clocks import ClockState, state_of, words_of
 from otp_core.nodes.offset import offset_ms
 from otp_core.nodes.registration import Registration, rejoin
 from otp_core.store import nodes
@@ -79,9 +79,9 @@ class NodeTeller:
             for one in known
             if one.run != self._entered.run and one.seen_lately(now) and one.clock_offset is not None
         ]
-        standing = Standing.RIGHT if offset is None else standing_of(offset, others)
-        if offset is None or standing is not Standing.WRONG:
-            if offset is not None and standing is Standing.DOUBTED:
+        state = ClockState.RIGHT if offset is None else state_of(offset, others)
+        if offset is None or state is not ClockState.WRONG:
+            if offset is not None and state is ClockState.DOUBTED:
                 self._warn(offset)
             return Told(told.name)
         if told.silent:

@@ -13,7 +13,7 @@ import pytest
 from otp_core.audit import Ids, id_at
 from otp_core.clock import Anchor, ClockOff, ClockWrong, GuardedClock
 from otp_core.nodes.board import NodeBoard
-from otp_core.nodes.clocks import STEP_MS, Standing, standing_of
+from otp_core.nodes.clocks import STEP_MS, ClockState, state_of
 from otp_core.nodes.keeper import NodeKeeper, NodeTeller
 from otp_core.nodes.registration import join
 from otp_core.store.nodes import NodeLine, nodes, put
@@ -27,27 +27,27 @@ OFF = STEP_MS + 1
 
 
 @pytest.mark.parametrize(
-    ("offset", "others", "standing"),
+    ("offset", "others", "state"),
     [
-        (0, [], Standing.RIGHT),
-        (STEP_MS, [0, 0], Standing.RIGHT),
-        (-STEP_MS, [0, 0], Standing.RIGHT),
-        (0, [OFF, OFF], Standing.RIGHT),
-        (OFF, [], Standing.DOUBTED),
-        (-OFF, [], Standing.DOUBTED),
-        (OFF, [0], Standing.WRONG),
-        (-OFF, [0], Standing.WRONG),
-        (OFF, [1], Standing.DOUBTED),
-        (OFF, [0, OFF], Standing.DOUBTED),
-        (OFF, [0, 0, OFF], Standing.WRONG),
-        (OFF, [-OFF, 0, OFF], Standing.WRONG),
-        (OFF, [OFF, OFF, 0], Standing.DOUBTED),
+        (0, [], ClockState.RIGHT),
+        (STEP_MS, [0, 0], ClockState.RIGHT),
+        (-STEP_MS, [0, 0], ClockState.RIGHT),
+        (0, [OFF, OFF], ClockState.RIGHT),
+        (OFF, [], ClockState.DOUBTED),
+        (-OFF, [], ClockState.DOUBTED),
+        (OFF, [0], ClockState.WRONG),
+        (-OFF, [0], ClockState.WRONG),
+        (OFF, [1], ClockState.DOUBTED),
+        (OFF, [0, OFF], ClockState.DOUBTED),
+        (OFF, [0, 0, OFF], ClockState.WRONG),
+        (OFF, [-OFF, 0, OFF], ClockState.WRONG),
+        (OFF, [OFF, OFF, 0], ClockState.DOUBTED),
     ],
 )
 def test_a_clock_is_wrong_where_the_database_and_most_other_nodes_say_so(
-    offset: int, others: Sequence[int], standing: Standing
+    offset: int, others: Sequence[int], state: ClockState
 ) -> None:
-    assert standing_of(offset, others) is standing
+    assert state_of(offset, others) is state
 
 
 class Web:
