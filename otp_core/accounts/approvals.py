@@ -14,7 +14,7 @@ from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.sign_on import least_role
-from otp_core.accounts.transactions import SWEPT_AT_ONCE, Transactions, rerun_on_conflict
+from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.model import LoginRecord, Role
 from otp_core.sealing import KeyProblem
@@ -166,15 +166,7 @@ class ApprovalService:
     def sweep(self) -> bool:
         """Delete some requests that are long over; whether there were any. None before the clock has settled. Raises
         StoreUnavailable, ClockWrong."""
-        store = self._transactions.store
-        if not self._transactions.settled():
-            return False
-        now = self._transactions.now()
-        with store.read() as connection:
-            if not statements.has_late_approvals(connection, now):
-                return False
-        with store.work_aside() as work:
-            return statements.forget_approvals(work.connection, now, SWEPT_AT_ONCE) > 0
+        return self._transactions.forget_late(statements.has_late_approvals, statements.forget_approvals)
 
     def waiting(self) -> int:
         """How many requests wait for a second person."""

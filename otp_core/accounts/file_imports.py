@@ -20,7 +20,7 @@ from otp_core.accounts.permissions import Act
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.staff import staff_principal
-from otp_core.accounts.transactions import SWEPT_AT_ONCE, SYSTEM, Transactions, rerun_on_conflict
+from otp_core.accounts.transactions import SYSTEM, Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.sealing import KeyProblem, Sealer
 from otp_core.store import file_imports as statements
@@ -254,15 +254,7 @@ class FileImportService:
 
     def _forget(self) -> bool:
         """Delete some files that are long over; whether there were any. None before the clock has settled."""
-        store = self._transactions.store
-        if not self._transactions.settled():
-            return False
-        now = self._transactions.now()
-        with store.read() as connection:
-            if not statements.has_late_file_imports(connection, now):
-                return False
-        with store.work_aside() as work:
-            return statements.forget_file_imports(work.connection, now, SWEPT_AT_ONCE) > 0
+        return self._transactions.forget_late(statements.has_late_file_imports, statements.forget_file_imports)
 
     def tidy(self) -> bool:
         """Delete some pieces of a file that is over; whether there were any. Raises StoreUnavailable."""

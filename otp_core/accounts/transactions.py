@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
+from sqlalchemy import Connection
+
 from otp_core.accounts.lifecycle import Move, NotAllowed, TokenMove, customer_after, token_after
 from otp_core.accounts.permissions import TABLE, Act, Table, is_allowed
 from otp_core.accounts.principal import Principal, PrincipalKind
@@ -204,6 +206,20 @@ class Transactions:
         if ended:
             self.record(work, Event.SESSION_ENDED, principal, record.contract_id, None)
         return ended
+
+    def forget_late(
+        self, has_late: Callable[[Connection, int], bool], forget: Callable[[Connection, int, int], int]
+    ) -> bool:
+        """Delete some rows that are long over, if there are any, which is looked at first without the write lock;
+        whether some were. None before the clock has settled. Raises StoreUnavailable, ClockWrong."""
+        if not self.settled():
+            return False
+        now = self.now()
+        with self.store.read() as connection:
+            if not has_late(connection, now):
+                return False
+        with self.store.work_aside() as work:
+            return forget(work.connection, now, SWEPT_AT_ONCE) > 0
 
     def retire_reserved(self, work: Work, session_keys: Sequence[int], before: int) -> None:
         """Retire the tokens that were issued in these sessions, or whose reservation ran out before ``before`` (ms),
