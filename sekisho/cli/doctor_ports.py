@@ -29,7 +29,7 @@ def examine_ports(settings: Settings, store: Path | None) -> Iterator[CheckResul
     if settings.radius.clients:
         for address in settings.radius.listen:
             yield from _port("udp", address, store, served=served)
-    for section in (settings.web, settings.soft_token, settings.metrics):
+    for section in (settings.web, settings.soft_token, settings.console, settings.api, settings.metrics):
         if section is not None:
             yield from _port("tcp", section.listen, store, served=served)
     if settings.pam is not None:

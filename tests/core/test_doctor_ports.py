@@ -67,6 +67,18 @@ def test_the_process_that_holds_a_port_is_found(
     assert holders(name, wanted, port, tmp_path / "s.db") == []
 
 
+def test_every_section_that_listens_is_examined(tmp_path: Path) -> None:
+    """One that is left out is not known to be taken by somebody else."""
+    ports = {name: free_port() for name in ("web", "soft_token", "console", "api", "metrics")}
+    sections = (
+        f'[{name}]\nlisten = "{HERE}:{port}"\n'
+        + ("" if name == "metrics" else f'public_origin = "http://localhost:{port}"\n')
+        for name, port in ports.items()
+    )
+    said = found(tmp_path, "".join(sections))
+    assert {f"port {HERE}:{port} tcp" for port in ports.values()} <= set(said)
+
+
 def test_a_port_that_somebody_else_holds_fails_and_names_them(tmp_path: Path) -> None:
     with bound(socket.SOCK_DGRAM) as radius, bound(socket.SOCK_STREAM) as web:
         said = found(tmp_path, f'[web]\nlisten = "{HERE}:{web}"', listen=f"{HERE}:{radius}")
