@@ -352,7 +352,10 @@ class Words:
 
     def ago(self, at_ms: int) -> str:
         """How long ago, or in how long, in the largest unit: ``3 min ago``."""
-        seconds = self._now - at_ms / 1000
+        return self.seconds_ago(self._now - at_ms / 1000)
+
+    def seconds_ago(self, seconds: float) -> str:
+        """The same of what lies so many seconds back; ahead, where there are fewer than none."""
         for size, many, one in _UNITS:
             number = int(abs(seconds) // size)
             if number:
