@@ -69,7 +69,7 @@ $(COMPILED)/bin/sekisho: $(VENV)/.dev $(shell find $(ROOMS) -type f -not -name '
 given = $(if $(filter command line,$(origin $1)),$2 $($1))
 
 demo: install  ## a bank in a folder, a server, and lines to try it with; PORT=9000 and RADIUS_PORT=9812 choose ports
-	@.ci/packages freeradius-utils oathtool || echo "going on without: codes by $(BIN)/sekisho demo code NAME" >&2
+	@.ci/packages freeradius-utils oathtool curl || echo "going on without: codes by $(BIN)/sekisho demo code NAME" >&2
 	@$(BIN)/sekisho demo $(call given,PORT,--port) $(call given,RADIUS_PORT,--radius-port)
 
 # What does not need another is done beside it: packages come over the network, and the compiler has one core for two

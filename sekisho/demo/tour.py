@@ -16,6 +16,9 @@ from sekisho.demo.addresses import DemoAddresses
 from sekisho.demo.people import Sample, SampleState
 from sekisho.demo.staff import role_of
 
+_PACKAGES = {"radclient": "freeradius-utils", "oathtool": "oathtool", "curl": "curl"}
+"""Programs for the printed lines, and Debian's packages of them."""
+
 _GOOD_FOR = {
     SampleState.ACTIVE: "login with a code; suspend; change of device",
     SampleState.NEVER: "login by password alone; enrol: get a token at the soft token's address first",
@@ -66,9 +69,12 @@ def print_staff(staff: list[Sample], links: dict[str, str], addresses: DemoAddre
 
 
 def show_logins(people: list[Sample], addresses: DemoAddresses) -> None:
-    """Log in as some of the customers by radclient and print each answer; without radclient, say how to install it."""
-    if shutil.which("radclient") is None:
-        typer.echo("For the tour, install radclient: sudo apt-get install freeradius-utils oathtool\n")
+    """Log in as some of the customers by radclient and print each answer; say which programs are not here."""
+    missing = {program: package for program, package in _PACKAGES.items() if shutil.which(program) is None}
+    if missing:
+        packages = " ".join(missing.values())
+        typer.echo(f"Not installed here: {', '.join(missing)}. As root: apt-get install {packages}\n")
+    if "radclient" in missing:
         return
     by_id = {one.contract_id: one for one in people}
     hanako, john, jiro = by_id["hanako"], by_id["john"], by_id["jiro"]

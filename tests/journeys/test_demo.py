@@ -89,6 +89,26 @@ def test_the_tour_shows_every_kind_of_answer(served: tuple[subprocess.Popen[str]
         assert (answer, text.startswith(title)) == (expected, True)
 
 
+def test_what_the_lines_need_and_is_not_here_is_named_with_its_packages(tmp_path: Path) -> None:
+    (tmp_path / "curl").symlink_to("/bin/true")
+    shows = """
+from sekisho.demo import tour
+from sekisho.demo.addresses import DemoAddresses
+tour.show_logins([], DemoAddresses(1, 2, 3, 4, 5, 6, 7, False, "secret"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", shows],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.strip() == (
+        "Not installed here: radclient, oathtool. As root: apt-get install freeradius-utils oathtool"
+    )
+
+
 def addresses(printed: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"http://localhost:[0-9]+/", printed)))
 
