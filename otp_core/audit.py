@@ -49,6 +49,7 @@ class Event(StrEnum):
     REPORTED_LOST = "otp.reported-lost"
     ONE_REPORTED_LOST = "otp.one-reported-lost"
     REISSUE_PERMITTED = "otp.reissue-permitted"
+    CHANGE_ASKED = "otp.change-asked"
     TERMS_ACCEPTED = "terms.accepted"
     OLD_CODE_GIVEN = "otp.old-code-given"
     PAGES_ENTERED = "pages.entered"
@@ -112,6 +113,7 @@ NOTICED = frozenset(
         Event.REPORTED_LOST,
         Event.ONE_REPORTED_LOST,
         Event.REISSUE_PERMITTED,
+        Event.CHANGE_ASKED,
     }
 )
 """Events that customers are notified of by e-mail, if notices are on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 
 from otp_core.model import Language
 
@@ -17,3 +17,8 @@ def moment_text(at: float, zone: tzinfo, language: Language) -> str:
     if language is Language.EN:
         return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}, {moment:%H:%M} {name}".rstrip()
     return f"{moment:%Y年%m月%d日 %H:%M}" + ("" if name == "JST" else f" ({name})")
+
+
+def day_text(day: date, language: Language) -> str:
+    """A day: ``2026年11月29日``, or ``29 Nov 2026``."""
+    return f"{day:%Y年%m月%d日}" if language is Language.JA else f"{day.day} {_MONTHS[day.month - 1]} {day.year}"

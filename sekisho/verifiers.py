@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime, time
+from datetime import date, datetime, time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from otp_core.accounts import Desk, with_verifiers
@@ -98,10 +98,14 @@ def make_verifiers(supplies: Supplies, store: Store, now: Callable[[], int]) -> 
     return Made(by_name, teller, clients, any(isinstance(one, UpstreamCodes) for one in made.values()))
 
 
+def leave_by(sections: Sequence[VerifierSettings]) -> dict[str, date]:
+    """By name, the day by which a verifier's tokens are to be changed."""
+    return {one.name: one.leave_by for one in sections if one.leave_by is not None}
+
+
 def left_at(sections: Sequence[VerifierSettings]) -> dict[str, int]:
     """By name, the beginning (ms) of the day from which customers are asked to give up a verifier's tokens."""
-    days = {one.name: one.leave_by for one in sections if one.leave_by is not None}
-    return {name: int(datetime.combine(day, time.min).timestamp() * 1000) for name, day in days.items()}
+    return {name: int(datetime.combine(day, time.min).timestamp() * 1000) for name, day in leave_by(sections).items()}
 
 
 def act_with_verifiers(settings: Settings, store: Store, desk: Desk, act: Callable[[Desk], T]) -> T:

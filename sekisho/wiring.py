@@ -56,7 +56,7 @@ from sekisho.directories import make_directory
 from sekisho.first_factors import Supplies, make_first_factors
 from sekisho.settings import Settings
 from sekisho.shadow import make_shadow
-from sekisho.verifiers import Patterns, left_at, make_verifiers
+from sekisho.verifiers import Patterns, leave_by, left_at, make_verifiers
 
 if TYPE_CHECKING:
     from otp_core.verifier.vip.client import VipClient
@@ -204,7 +204,8 @@ def open_application(
     )
     sender = None
     if settings.notices is not None:
-        sender = Sender(store, settings.notices, clock.now, settled=lambda: clock.settled)
+        days = leave_by(settings.verifiers)
+        sender = Sender(store, settings.notices, clock.now, settled=lambda: clock.settled, leave_by=days)
     health = Health(store.maintenance(), clock, queue, waits=store.database.waits)
     verdict_log = VerdictLog(settings.log.verdicts, store.sealer.name_fingerprint, store.ids.next)
     queue.on_remarks = verdict_log.remarks.extend

@@ -115,6 +115,7 @@ EVENTS = {
     "otp.one-reported-lost": _("one of several tokens reported lost"),
     "otp.reported-lost": _("token reported lost"),
     "otp.reissue-permitted": _("reissue permitted"),
+    "otp.change-asked": _("asked to change the token"),
     "otp.permit-voided": _("reissue permit void"),
     "otp.old-code-given": _("code of the old token given"),
     "terms.accepted": _("terms of use accepted"),

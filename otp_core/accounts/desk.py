@@ -20,6 +20,7 @@ from otp_core.accounts.enrolment import EnrolmentService
 from otp_core.accounts.file_imports import FileImportService
 from otp_core.accounts.issuance import IssuanceService
 from otp_core.accounts.kept_answers import KeptAnswerService
+from otp_core.accounts.leaving import LeavingService
 from otp_core.accounts.looks import Looks
 from otp_core.accounts.permissions import TABLE, Table
 from otp_core.accounts.principal import Principal
@@ -74,6 +75,7 @@ class Desk:
         "file_imports",
         "issuance",
         "kept_answers",
+        "leaving",
         "lock_after",
         "looks",
         "sessions",
@@ -166,4 +168,5 @@ class Desk:
         self.api_keys = ApiKeyService(transactions)
         self.kept_answers = KeptAnswerService(transactions)
         self.approvals = ApprovalService(transactions)
+        self.leaving = LeavingService(transactions)
         self.file_imports = FileImportService(transactions)

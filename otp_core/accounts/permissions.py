@@ -49,6 +49,7 @@ class Act(StrEnum):
     ISSUE_FOR_CUSTOMER = "issue a token for a customer"
     BEGIN_SESSION = "begin a session"
     END_SESSION = "end a session"
+    ASK_CHANGE = "ask for a change of the device"
     END_SESSIONS_OF = "end a customer's sessions"
     EXPIRE_SESSIONS = "expire sessions"
     RECORD_FAILED_SIGN_IN = "record a failed sign-in"
@@ -132,6 +133,7 @@ TABLE: Table = {
             Act.PERMIT_REISSUE,
             Act.RESYNCHRONISE,
             Act.RESYNCHRONISE_TOKEN,
+            Act.ASK_CHANGE,
             Act.END_SESSIONS_OF,
             Act.MANAGE_STAFF,
             Act.MANAGE_API_KEYS,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 
 import aiosmtplib
@@ -54,7 +55,8 @@ class TemporaryFailure(Exception):
 
 class Sender:
     """Sends the notices of one store; one in each process. ``now``: ms since the epoch, raises ClockWrong. ``settled``:
-    whether the clock has stood steady for so long that a notice may be given up because of its age."""
+    whether the clock has stood steady for so long that a notice may be given up because of its age. ``leave_by``: see
+    ``MailIdentity``."""
 
     def __init__(
         self,
@@ -62,11 +64,12 @@ class Sender:
         settings: NoticesSettings,
         now: Callable[[], int],
         settled: Callable[[], bool] = lambda: True,
+        leave_by: Mapping[str, date] | None = None,
     ) -> None:
         self._store, self._settings, self._now, self._settled = store, settings, now, settled
         reply_to = mail_address(settings.reply_to) if settings.reply_to else None
         sender = mail_address(settings.sender)
-        self._identity = MailIdentity(sender, reply_to, settings.contact, zone(settings.time_zone))
+        self._identity = MailIdentity(sender, reply_to, settings.contact, zone(settings.time_zone), leave_by or {})
         self._claim_ms = int((settings.timeout * 4 * BATCH + 60) * 1000)
         self._reminded = self._forgotten = float("-inf")
 

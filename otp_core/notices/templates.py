@@ -6,15 +6,16 @@ A mail never holds a code, password, permit or seed, and no link, so that custom
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, tzinfo
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
 from otp_core.audit import Event, ms_of
-from otp_core.dates import moment_text
+from otp_core.dates import day_text, moment_text
 from otp_core.model import Language
 from otp_core.reference import reference_of
 from otp_core.store.outbox import Waiting
@@ -100,7 +101,21 @@ _TEXTS: dict[tuple[Event, Language], tuple[str, str]] = {
         "Reissue permitted",
         "The reissue of your token was accepted. You can enrol a new token now.",
     ),
+    (Event.CHANGE_ASKED, Language.JA): (
+        "端末変更（トークン変更）のお願い",
+        "現在ご利用のトークンは、まもなくご利用いただけなくなります。{by}、新しいトークンへの端末変更をお願いいたします。\n"
+        "いつものログイン画面からお手続きください。このメールにリンクはありません。\n"
+        "お手続きには現在のトークンが必要です。完了するまで、削除や処分をなさらないでください。",
+    ),
+    (Event.CHANGE_ASKED, Language.EN): (
+        "Please change your token",
+        "Your present token will soon stop working. Please change to a new one {by}.\n"
+        "Begin at the login page that you always use; this mail has no link.\n"
+        "The change needs the present token: keep it until you are done.",
+    ),
 }
+_BY = {Language.JA: "{}までに", Language.EN: "by {}"}
+_SOON = {Language.JA: "お早めに", Language.EN: "soon"}
 _BODY = {
     Language.JA: """\
 お客さま
@@ -113,7 +128,7 @@ _BODY = {
 日時：{when}
 {token}受付番号：{reference}
 
-お心当たりのない場合は、ただちに下記までご連絡ください。
+{contact_if}
 {contact}
 
 このメールは送信専用の自動配信です。パスワードをお尋ねすることはありません。
@@ -127,11 +142,19 @@ Contract ID: {contract}
 Time: {when}
 {token}Reference: {reference}
 
-If this was not you, contact us at once:
+{contact_if}
 {contact}
 
 This mail was sent automatically. We never ask for passwords.
 """,
+}
+_NOT_YOU = {
+    Language.JA: "お心当たりのない場合は、ただちに下記までご連絡ください。",
+    Language.EN: "If this was not you, contact us at once:",
+}
+_QUESTIONS = {
+    Language.JA: "ご不明な点は、下記までお問い合わせください。",
+    Language.EN: "If you have questions, contact us:",
 }
 _ADDRESS = re.compile(r"[!#-'*+/-9=?A-Z^-~.-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 """An address by RFC 5321 without quoted local parts and address literals, which customers do not have."""
@@ -141,12 +164,14 @@ _TOKEN = {Language.JA: "トークンＩＤ：{}\n", Language.EN: "Token ID: {}\n
 
 @dataclass(frozen=True, slots=True)
 class MailIdentity:
-    """What is the same in every notice: sender, address for replies, contact of the bank, time zone of the times."""
+    """What is the same in every notice: sender, address for replies, contact of the bank, time zone of the times.
+    ``leave_by``: the day by which tokens of a verifier are to be changed, by its name."""
 
     sender: Address
     reply_to: Address | None
     contact: str
     zone: tzinfo
+    leave_by: Mapping[str, date] = field(default_factory=dict)
 
 
 def render(notice: Waiting, identity: MailIdentity) -> EmailMessage:
@@ -157,6 +182,9 @@ def render(notice: Waiting, identity: MailIdentity) -> EmailMessage:
     language = Language(notice.language or Language.JA)
     subject, what = _TEXTS[Event(notice.event), language]
     at = datetime.fromtimestamp(ms_of(notice.key) / 1000, identity.zone)
+    asks = notice.event == Event.CHANGE_ASKED
+    if asks:
+        what = what.format(by=_by(identity.leave_by.get(notice.verifier or ""), at.date(), language))
     message = EmailMessage(policy=SMTP)
     message["From"] = identity.sender
     message["To"] = Address(addr_spec=notice.email)
@@ -172,11 +200,18 @@ def render(notice: Waiting, identity: MailIdentity) -> EmailMessage:
         when=moment_text(ms_of(notice.key) / 1000, identity.zone, language),
         token=_TOKEN[language].format(masked(notice.token_id)) if notice.token_id else "",
         reference=reference_of(notice.key),
+        contact_if=(_QUESTIONS if asks else _NOT_YOU)[language],
         contact=identity.contact,
     )
     message.set_content(body, cte="base64" if language is Language.JA else None)
     message["Content-Language"] = language.value  # after set_content, which removes such headers
     return message
+
+
+def _by(day: date | None, today: date, language: Language) -> str:
+    """The end of the time in which a token is to be changed; of a day that is over, or not set, only that it is
+    near."""
+    return _SOON[language] if day is None or day <= today else _BY[language].format(day_text(day, language))
 
 
 def masked(text: str) -> str:

@@ -1,4 +1,5 @@
-"""Leaving a verifier: who still uses its tokens, and who has changed to others since a moment. It only reads."""
+"""Leaving a verifier: who still uses its tokens, who is to be asked to change, and who has changed to others since a
+moment. It only reads."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, exists, func, select
 
 from otp_core.audit import Event, id_at, ms_of
 from otp_core.model import OtpUse, TokenState
-from otp_core.store.schema import NOT_A_LOGIN, audit, binding, customer, token
+from otp_core.store.schema import NOT_A_LOGIN, audit, binding, customer, profile, token
 
 _AT_ONCE = 500
 _GIVEN_UP = re.compile(r"\bwas ([^;]*)$")
@@ -26,23 +27,60 @@ class Changed(NamedTuple):
 
 def still_there(connection: Connection, verifier: str) -> Iterator[str]:
     """The contract IDs of active customers who hold a token of this verifier and none of another, in their order."""
+    for row in connection.execute(_held(verifier)):
+        yield row.contract_id
+
+
+class ToBeAsked(NamedTuple):
+    """A customer who is asked to give up a token."""
+
+    contract_id: str
+    token_id: str
+
+
+def to_be_asked(connection: Connection, verifier: str, since: int, *, after: str, limit: int) -> list[ToBeAsked]:
+    """Of those who are still there: who has an e-mail address and was not asked since a moment (ms), behind a contract
+    ID, in their order."""
+    asked = exists().where(
+        NOT_A_LOGIN,
+        audit.c.customer == customer.c.contract_id,
+        audit.c.event == Event.CHANGE_ASKED,
+        audit.c.id >= id_at(since),
+    )
+    unasked = _held(verifier).where(customer.c.contract_id > after, ~asked).limit(limit)
+    return [ToBeAsked(row.contract_id, row.token_id) for row in connection.execute(_addressed(unasked))]
+
+
+def without_address(connection: Connection, verifier: str) -> int:
+    """How many of those who are still there no mail can reach."""
+    everybody, reached = _held(verifier), _addressed(_held(verifier))
+    numbers = [connection.execute(select(func.count()).select_from(one.subquery())) for one in (everybody, reached)]
+    return int(numbers[0].scalar_one()) - int(numbers[1].scalar_one())
+
+
+def _addressed(query: Select[tuple[str, str]]) -> Select[tuple[str, str]]:
+    return query.where(
+        exists().where(profile.c.customer_key == customer.c.key, profile.c.email.is_not(None)),
+    )
+
+
+def _held(verifier: str) -> Select[tuple[str, str]]:
+    """Active customers with a token of this verifier and none of another, in the order of their contract IDs."""
     others = (
         select(func.count())
         .select_from(binding.join(token, token.c.key == binding.c.token_key))
         .where(binding.c.customer_key == customer.c.key, token.c.verifier != verifier)
         .scalar_subquery()
     )
-    held = (
-        select(customer.c.contract_id)
+    return (
+        select(customer.c.contract_id, func.min(token.c.token_id).label("token_id"))
         .join(binding, binding.c.customer_key == customer.c.key)
         .join(token, token.c.key == binding.c.token_key)
         .where(token.c.verifier == verifier, token.c.state == TokenState.BOUND)
         .where(customer.c.otp_use == OtpUse.ACTIVE, others == 0)
-        .distinct()
+        .group_by(customer.c.key, customer.c.contract_id)
         .order_by(customer.c.contract_id)
     )
-    for row in connection.execute(held):
-        yield row.contract_id
 
 
 def changed_since(connection: Connection, verifier: str, since: int) -> Iterator[Changed]:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, text, up
 
 from otp_core.audit import id_at
 from otp_core.model import AuditRow, Conflict
-from otp_core.store.schema import customer, outbox
+from otp_core.store.schema import customer, outbox, token
 
 PENDING, FAILED = "pending", "failed"
 
@@ -24,7 +24,7 @@ address."""
 
 class Waiting(NamedTuple):
     """One notice. ``key``: the number of the audit row that it tells of, which also tells the time (audit.ms_of).
-    ``next_at``: when it is due; ``error``: why the last attempt failed."""
+    ``next_at``: when it is due; ``error``: why the last attempt failed; ``verifier``: of the token, if there is one."""
 
     key: int
     contract_id: str
@@ -36,6 +36,7 @@ class Waiting(NamedTuple):
     attempts: int
     next_at: int
     error: str | None
+    verifier: str | None = None
 
 
 _WAITING = select(
@@ -49,7 +50,12 @@ _WAITING = select(
     outbox.c.attempts,
     outbox.c.next_at,
     outbox.c.error,
-).select_from(outbox.join(customer, customer.c.key == outbox.c.customer_key))
+    token.c.verifier,
+).select_from(
+    outbox.join(customer, customer.c.key == outbox.c.customer_key).outerjoin(
+        token, token.c.token_id == outbox.c.token_id
+    )
+)
 
 
 PUT = """

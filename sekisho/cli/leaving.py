@@ -1,18 +1,23 @@
-"""``sekisho verifier progress``: how far customers have left a verifier, per week and per branch. It only reads."""
+"""``sekisho verifier progress``: how far customers have left a verifier, per week and per branch. ``sekisho verifier
+notify``: asks those who have not by e-mail. Neither changes a token."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sekisho.cli.context import CliContext
-from sekisho.cli.options import AsJson
-from sekisho.cli.output import say, say_facts, say_json, say_rows
+from sekisho.cli.context import CliContext, principal
+from sekisho.cli.options import AsJson, Limit, Reason
+from sekisho.cli.output import hint, say, say_facts, say_json, say_rows
+
+if TYPE_CHECKING:
+    from otp_core.settings import VerifierSettings
 
 _LONGEST_BRANCH = 40
 
@@ -44,10 +49,7 @@ def progress(
       sekisho verifier progress vip --branches branches.csv --json
     """
     context: CliContext = ctx.obj
-    section = next((one for one in context.settings.verifiers if one.name == name), None)
-    if section is None:
-        known = ", ".join(one.name for one in context.settings.verifiers) or "none"
-        raise typer.BadParameter(f"no [[verifiers]] has the name {name!r}; known: {known}")
+    section = _section(context, name)
     if branch_digits and branches is not None:
         raise typer.BadParameter("choose one of them", param_hint="--branch-digits and --branches")
     branch_of = _branch_of(branch_digits, None if branches is None else _branches_in(branches))
@@ -80,6 +82,60 @@ def progress(
     if branch_of is not None:
         say("")
         say_rows(("branch", "still there", "changed"), ((one.name or "unknown", *one[1:]) for one in found))
+
+
+def notify(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of [[verifiers]], with leave_by.")],
+    again_days: Annotated[
+        int, typer.Option(min=1, max=3650, metavar="N", help="Whoever was asked within so many days is left out.")
+    ] = 30,
+    limit: Limit = 1000,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Ask customers by e-mail to change from tokens of a verifier to others, before its leave_by.
+
+    Asked are active customers who have no token but its, and an e-mail address. The server sends the mail. Run it again
+    for the next ones; those who have changed, and those who were asked lately, are left out.
+
+    \b
+    Examples:
+      sekisho verifier notify vip --limit 500
+      sekisho verifier notify vip --again-days 14 --reason "second reminder"
+    """
+    context: CliContext = ctx.obj
+    section = _section(context, name)
+    if section.leave_by is None:
+        raise typer.BadParameter(f"{name} has no leave_by, which the mail names: set it first")
+    if context.settings.notices is None:
+        raise typer.BadParameter("there is no [notices] in the settings, so no mail would be sent")
+    from otp_core.accounts.leaving import ASKED_AT_ONCE
+    from otp_core.store.leaving import without_address
+
+    by, again_after, asked, after = principal(reason), timedelta(days=again_days), 0, ""
+    while asked < (limit or math.inf):
+        left = limit - asked if limit else ASKED_AT_ONCE
+        found = context.desk.leaving.ask(name, by, again_after=again_after, after=after, limit=left)
+        if not found:
+            break
+        asked, after = asked + len(found), found[-1].contract_id
+    with context.store.read() as connection:
+        unreachable = without_address(connection, name)
+    if as_json:
+        say_json({"verifier": name, "leave_by": str(section.leave_by), "asked": asked, "without_address": unreachable})
+        return
+    say_facts({"verifier": name, "to be left by": str(section.leave_by), "asked": asked, "no address": unreachable})
+    if asked and asked == limit:
+        hint("there may be more: run it again")
+
+
+def _section(context: CliContext, name: str) -> VerifierSettings:
+    section = next((one for one in context.settings.verifiers if one.name == name), None)
+    if section is None:
+        known = ", ".join(one.name for one in context.settings.verifiers) or "none"
+        raise typer.BadParameter(f"no [[verifiers]] has the name {name!r}; known: {known}")
+    return section
 
 
 def _monday(day: date) -> date:

@@ -1,5 +1,5 @@
 """``sekisho verifier``: lists who knows codes of tokens, and compares what VIP knows with what is bound here; how far
-customers have left it (leaving.py). It changes nothing, here or there.
+customers have left it, and asks them to (leaving.py). It changes no token, here or there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sekisho.cli.context import CliContext, ExitCode
-from sekisho.cli.leaving import progress
+from sekisho.cli.leaving import notify, progress
 from sekisho.cli.options import AsJson
 from sekisho.cli.output import hint, say, say_json, say_rows
 from sekisho.cli.silent_log import without_log
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Verifiers: who knows the codes of tokens.", no_args_is_help=True)
 app.command("progress")(progress)
+app.command("notify")(notify)
 _PAGE = 200
 _AT_ONCE = 4
 """Calls under way: a comparison is in no hurry, and logins go on beside it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta, timezone
+from dataclasses import replace
+from datetime import date, timedelta, timezone
 from email import message_from_bytes
 from email.headerregistry import Address
 from email.policy import SMTP, default
@@ -49,6 +50,21 @@ def test_a_notice_says_what_when_whose_and_whom_to_call() -> None:
     assert "コールセンター 0120-000-000" in text
     assert "taro1234" not in text
     assert "VSMT12345678" not in text
+
+
+@pytest.mark.parametrize(
+    ("day", "japanese", "english"),
+    [
+        (date(2027, 3, 31), "2027年03月31日までに、", "by 31 Mar 2027."),
+        (date(2027, 1, 15), "お早めに、", "soon."),
+        (None, "お早めに、", "soon."),
+    ],
+)
+def test_a_change_is_asked_for_by_the_day_unless_that_is_over(day: date | None, japanese: str, english: str) -> None:
+    head = replace(HEAD, leave_by={} if day is None else {"vip": day, "eg": date(2030, 1, 1)})
+    for language, text in (("ja", japanese), ("en", english)):
+        asked = notice("otp.change-asked", language)._replace(verifier="vip")
+        assert text in render(asked, head).get_content()
 
 
 def test_who_has_no_language_gets_the_banks() -> None:
