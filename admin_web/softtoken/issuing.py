@@ -75,15 +75,18 @@ class Issuing:
 def request_of(form: Mapping[str, str]) -> IssuanceRequest:
     """What the app asks for. Raises HTTPBadRequest for a key that is no Base64url, too short or too long."""
     text, ticket = form.get("key", ""), form.get("ticket", "")
-    if not text:
-        return IssuanceRequest(None, ticket)
+    return IssuanceRequest(key_of(text) if text else None, ticket)
+
+
+def key_of(text: str) -> bytes:
+    """The key of a request, which gets the same token again. Raises HTTPBadRequest as ``request_of`` does."""
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not LEAST_KEY_OCTETS <= len(key) <= MOST_KEY_OCTETS:
         raise web.HTTPBadRequest
-    return IssuanceRequest(key, ticket)
+    return key
 
 
 def json_answer(values: dict[str, object]) -> web.Response:

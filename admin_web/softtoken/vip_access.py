@@ -1,6 +1,9 @@
 """The provisioning protocol of the open tool ``vipaccess`` (PyPI python-vipaccess): POST /prov makes a token of ours
 for it, POST /otpCheck answers its self-check. Off unless ``soft_token.vip_access`` is set.
 
+The tool sends no key that would make its request known again. One that is written into its address, as a password
+(``https://provision:KEY@…/prov``), comes as Basic authentication: in a header, and so in no log of a proxy.
+
 The tool's keys are in its source, so what it calls encryption hides nothing: TLS does. Its self-check spends no code,
 and is answered only until the token is enrolled, so many times an hour: nobody can try codes of a customer's token.
 """
@@ -16,14 +19,16 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 import structlog
-from aiohttp import web
+from aiohttp import BasicAuth, web
+from aiohttp.hdrs import AUTHORIZATION
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from admin_web.http.security import SOURCE, form_of
+from admin_web.softtoken.issuing import key_of
 from admin_web.softtoken.settings import SoftTokenSettings
-from otp_core.accounts import Desk, IssuanceRequest, Principal, PrincipalKind, Quota, Refused
+from otp_core.accounts import Desk, IssuanceRequest, Principal, PrincipalKind, Quota, Refusal, Refused
 from otp_core.clock import ClockWrong
 from otp_core.model import StoreUnavailable, TokenSpec
 from otp_core.otp import normalise_token_id
@@ -81,8 +86,8 @@ class VipAccess:
         """By token ID: when its hour began, and how often it was looked at since."""
 
     async def provision(self, request: web.Request) -> web.Response:
-        """A new token, so many an hour. Two people who ask in one second send the same octets, so that no request can
-        be known again: each gets a token of its own."""
+        """A new token, so many an hour; the same key gets the same one again. Without a key, two people who ask in one
+        second send the same octets, from one address perhaps: each gets a token of its own."""
         self._must_be_on()
         asked = await request.read()
         if len(asked) > MOST_OCTETS or not (_REQUEST.search(asked) and _MODEL.search(asked)):
@@ -91,10 +96,15 @@ class VipAccess:
             return _refused("4E0D", "Unsupported token model", HTTPStatus.OK)
         settings, source = self._settings(), request[SOURCE]
         quota = Quota(settings.tokens_per_address, settings.tokens_per_hour)
-        principal, none = Principal(ACTOR, PrincipalKind.ANONYMOUS, source), IssuanceRequest()
+        principal = Principal(ACTOR, PrincipalKind.ANONYMOUS, source)
         try:
-            issued = await retry_while_busy(lambda: self._desk.issuance.issue_unclaimed(principal, quota, none))
-        except Refused:
+            wanted = IssuanceRequest(_key(request))
+            issued = await retry_while_busy(lambda: self._desk.issuance.issue_unclaimed(principal, quota, wanted))
+        except web.HTTPBadRequest:
+            return _refused("4E00", "Malformed key", HTTPStatus.BAD_REQUEST)
+        except Refused as refused:
+            if refused.refusal is Refusal.REQUEST_USED_UP:
+                return _refused("4E0F", "This key has had its token", HTTPStatus.GONE)
             return _refused("4E0F", "Too many tokens: try again in an hour", HTTPStatus.TOO_MANY_REQUESTS)
         except (StoreUnavailable, ClockWrong) as cause:
             _log.error("no new token", source=source, cause=str(cause))
@@ -132,6 +142,17 @@ class VipAccess:
         if len(self._checked) > _MOST_CHECKED:
             self._checked.popitem(last=False)
         return looks < CHECKS_PER_HOUR
+
+
+def _key(request: web.Request) -> bytes | None:
+    """Raises HTTPBadRequest for one that is none."""
+    header = request.headers.get(AUTHORIZATION)
+    if header is None:
+        return None
+    try:
+        return key_of(BasicAuth.decode(header).password)
+    except ValueError:
+        raise web.HTTPBadRequest from None
 
 
 def _reply(token_id: str, seed: bytes, now: int) -> str:

@@ -4,19 +4,21 @@ portal, logged in over RADIUS. Only its two addresses are set from outside: it h
 
 from __future__ import annotations
 
+import base64
 import re
+import secrets
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.sekisho import Sekisho, client_table, free_port
+from tests.sekisho import STAFF, Sekisho, client_table, free_port
 from tests.web.portal import Portal, PortalClient
 
 _TOOL = """
@@ -122,6 +124,29 @@ def test_what_is_no_request_of_the_tool_gets_no_token(both: Both) -> None:
     assert both.post("/token", "")[0] == 403, "the app's own address goes on asking where a page comes from"
     answer = both.post("/prov", REQUEST)
     assert answer[0] == 200 and "Success" in answer[1]
+
+
+def test_a_repeated_request_with_a_key_uses_up_no_second_token(both: Both, tmp_path: Path) -> None:
+    key, file = secrets.token_urlsafe(24), tmp_path / "first"
+    keyed = replace(both, token=both.token.replace("//", f"//provision:{key}@"))
+    keyed.tool("provision", "-o", str(file))
+    again = tmp_path / "again"
+    keyed.tool("provision", "-o", str(again))
+    kept, repeated = (dict(line.split(None, 1) for line in one.read_text().splitlines()) for one in (file, again))
+    assert (kept["id"], kept["secret"]) == (repeated["id"], repeated["secret"])
+    basic = [base64.b64encode(f"provision:{text}".encode()).decode() for text in (key, secrets.token_urlsafe(24))]
+    assert kept["id"].strip() in both.post("/prov", REQUEST, Authorization=f"Basic {basic[0]}")[1]
+    for header in (f"Basic {basic[1]}", None):
+        status, text = both.post("/prov", REQUEST, **({"Authorization": header} if header else {}))
+        assert status == 200 and kept["id"].strip() not in text
+    short = base64.b64encode(b"provision:short").decode()
+    for header in (f"Basic {short}", "Basic %", f"Bearer {key}"):
+        assert both.post("/prov", REQUEST, Authorization=header)[0] == 400
+    sekisho, one = both.portal.sekisho, both.portal.sekisho.customer(enrolled=False)
+    code = both.tool("show", "-f", str(file)).strip()
+    sekisho.desk.enrolment.enrol(one.contract_id, kept["id"].strip(), code, STAFF)
+    assert both.post("/prov", REQUEST, Authorization=f"Basic {basic[0]}")[0] == 410, "it is a customer's now"
+    assert key not in sekisho.log_text()
 
 
 def test_tokens_for_the_tool_count_as_the_apps_do(tmp_path: Path) -> None:
