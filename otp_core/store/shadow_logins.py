@@ -21,6 +21,9 @@ MOST = 1_000_000
 KEPT_MS = 400 * 86_400_000
 """How long a customer is kept who does not log in any more."""
 
+FORGOTTEN_AT_ONCE = 500
+"""Rows that one transaction deletes at most: no login waits for more."""
+
 
 class Compared(NamedTuple):
     """One request that both have answered. ``at``: ms. ``obstacle`` None: they agree. ``known``: here."""
@@ -127,15 +130,37 @@ def _write(connection: Connection, rows: Iterable[Seen]) -> None:
     connection.execute(insert(shadow_login), values)
 
 
-def forget(connection: Connection, now: int) -> int:
-    """Take out whom nobody has seen for long (``now``: ms). Returns the room that is left."""
-    connection.execute(delete(shadow_login).where(shadow_login.c.last_at < now - KEPT_MS))
-    return MOST - (connection.scalar(select(func.count()).select_from(shadow_login)) or 0)
+class Room(NamedTuple):
+    """``room``: rows that may be added. ``late``: some (client, customer) whom nobody has seen for long."""
+
+    room: int
+    late: list[tuple[str, str]]
+
+
+def room_of(connection: Connection, now: int) -> Room:
+    """Reads the whole table, so not in an event loop. ``now``: ms."""
+    columns, late = shadow_login.c, shadow_login.c.last_at < now - KEPT_MS
+    rows = connection.execute(select(columns.client, columns.customer).where(late).limit(FORGOTTEN_AT_ONCE))
+    number = connection.scalar(select(func.count()).select_from(shadow_login)) or 0
+    return Room(MOST - number, [(row.client, row.customer) for row in rows])
+
+
+def forget(connection: Connection, late: Sequence[tuple[str, str]], now: int) -> None:
+    """Take out those whom ``room_of`` has found, but for who was seen meanwhile."""
+    here = (shadow_login.c.client == bindparam("of")) & (shadow_login.c.customer == bindparam("whom"))
+    still = delete(shadow_login).where(here, shadow_login.c.last_at < now - KEPT_MS)
+    if late:
+        connection.execute(still, [{"of": client, "whom": customer} for client, customer in late])
 
 
 def forget_client(connection: Connection, client: str) -> int:
-    """Take out everything of one client. Returns how many customers."""
-    return connection.execute(delete(shadow_login).where(shadow_login.c.client == client)).rowcount
+    """Take out some customers of one client. Returns how many; 0: there are none left."""
+    here = shadow_login.c.client == client
+    first = select(shadow_login.c.customer).where(here).order_by(shadow_login.c.customer).limit(FORGOTTEN_AT_ONCE)
+    names = list(connection.execute(first).scalars())
+    if not names:
+        return 0
+    return connection.execute(delete(shadow_login).where(here, shadow_login.c.customer <= names[-1])).rowcount
 
 
 def customers_seen(connection: Connection, client: str, limit: int, after_customer: str = "") -> list[Seen]:

@@ -84,8 +84,11 @@ def forget(ctx: typer.Context, client: ClientName) -> None:
     context: CliContext = ctx.obj
     from otp_core.store.shadow_logins import forget_client
 
-    with context.store.work_aside() as work:
-        number = forget_client(work.connection, client)
+    number, gone = 0, -1
+    while gone:
+        with context.store.work_aside() as work:
+            gone = forget_client(work.connection, client)
+        number += gone
     say(f"{client}: {number} customers forgotten")
 
 

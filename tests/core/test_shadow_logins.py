@@ -11,13 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from otp_core.authentication.comparison import MOST_NOTED, Comparison, Waiting
 from otp_core.login.obstacles import OBSTACLE_OF, OBSTACLE_TEXT, Obstacle, Old, Ours, Part, obstacle, standing
 from otp_core.login.table import Action, Finding, Stage, action_for
 from otp_core.model import Accept, Challenge, Language, Mode, OtpUse, Reject, StoreUnavailable, Verdict
 from otp_core.store.retry import run_acts_aside
-from otp_core.store.shadow_logins import Compared, Seen, after, customers_seen, forget, forget_client, note, report
+from otp_core.store.shadow_logins import (
+    FORGOTTEN_AT_ONCE,
+    Compared,
+    Seen,
+    after,
+    customers_seen,
+    forget,
+    forget_client,
+    note,
+    report,
+    room_of,
+)
 from otp_core.store.unit_of_work import Work
 from sekisho.shadow import ShadowWriter
 from tests.core.bank import Bank
@@ -143,11 +155,43 @@ def test_strangers_names_take_no_room_and_room_ends(bank: Bank) -> None:
         customers = [compared(Old.ACCEPTED, name=f"customer{at}") for at in range(5)]
         assert note(work.connection, customers, 3) == (3, 2)
         assert note(work.connection, customers[:3], 0) == (0, 0), "those who are known are counted on"
-        room = forget(work.connection, 1000)
-        assert room == 1_000_000 - 3
-        assert forget(work.connection, 1000 + 401 * 86_400_000) == 1_000_000
+        assert room_of(work.connection, 1000) == (1_000_000 - 3, [])
+        later = 1000 + 401 * 86_400_000
+        late = room_of(work.connection, later).late
+        assert late == [("vpn", f"customer{at}") for at in range(3)]
+        note(work.connection, [customers[1]._replace(at=later)], 0)
+        forget(work.connection, late, later)
+        assert room_of(work.connection, later) == (1_000_000 - 1, []), "who was seen meanwhile stays"
         note(work.connection, customers, 10)
-        assert forget_client(work.connection, "vpn") == 5
+        assert [forget_client(work.connection, "vpn") for _ in range(2)] == [5, 0]
+
+
+def test_a_big_table_is_counted_beside_the_loop_and_emptied_in_bounded_pieces(bank: Bank) -> None:
+    day = 86_400_000
+    rows = [compared(Old.ACCEPTED, name=f"customer{at:05d}")._replace(at=day) for at in range(1200)]
+    with bank.store.work_aside() as work:
+        note(work.connection, rows, 2000)
+        assert len(room_of(work.connection, 500 * day).late) == FORGOTTEN_AT_ONCE
+        assert [forget_client(work.connection, "vpn") for _ in range(4)] == [500, 500, 200, 0]
+        note(work.connection, rows, 2000)
+    threads = set[int]()
+
+    class Looked:
+        def read(self) -> AbstractContextManager[Connection]:
+            threads.add(threading.get_ident())
+            return bank.store.read()
+
+        def work_aside(self) -> AbstractContextManager[Work]:
+            return bank.store.work_aside()
+
+    async def scene(comparison: Comparison) -> None:
+        comparison.noted.append(compared(Old.ACCEPTED, name="hanako"))
+        assert await ShadowWriter(Looked(), comparison).write() == 1  # type: ignore[arg-type]
+
+    asyncio.run(with_comparison(scene))
+    assert threads and threading.get_ident() not in threads
+    with bank.store.read() as connection:
+        assert report(connection, "vpn").total == 1200 - FORGOTTEN_AT_ONCE + 1
 
 
 def nobody(_: object) -> Any:
@@ -190,6 +234,8 @@ def test_a_store_that_lets_one_wait_is_written_to_beside_the_loop_and_nothing_is
     threads, troubles = set[int](), [StoreUnavailable("the server stops")]
 
     class Noting:
+        read = bank.store.read
+
         def work_aside(self) -> AbstractContextManager[Work]:
             threads.add(threading.get_ident())
             if troubles:
