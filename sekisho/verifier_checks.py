@@ -61,7 +61,7 @@ def problems_of_files(section: VerifierSettings) -> Iterator[tuple[str, str]]:
 def risks(settings: Settings) -> Iterator[Remark]:
     """What works, but not for long, or less well than it looks."""
     now = datetime.now(UTC)
-    timeouts = {one.name: (index, one) for index, one in enumerate(settings.upstreams)}
+    upstreams = {one.name: (index, one) for index, one in enumerate(settings.upstreams)}
     for index, section in enumerate(settings.verifiers):
         if (files := credentials_of(section)) is not None:
             validity = examine(files)
@@ -77,10 +77,14 @@ def risks(settings: Settings) -> Iterator[Remark]:
                     f"{settings.radius.request_seconds:g}; write less"
                 )
                 yield ("verifiers", index, "timeout"), text
-        if section.upstream in timeouts and timeouts[section.upstream][1].challenges == "relay":
-            at, upstream = timeouts[section.upstream]
-            text = f"a question of {upstream.name} about a code is refused, not relayed: nobody else knows the token"
-            yield ("upstreams", at, "challenges"), text
+        if section.upstream in upstreams:
+            at, upstream = upstreams[section.upstream]
+            if upstream.timeout >= settings.radius.request_seconds:
+                text = (
+                    f"{upstream.name} has {upstream.timeout:g} s for a code, and radius.request_seconds gives up after "
+                    f"{settings.radius.request_seconds:g}; write less"
+                )
+                yield ("upstreams", at, "timeout"), text
 
 
 def credentials_of(section: VerifierSettings) -> Credentials | None:
