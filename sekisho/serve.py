@@ -20,12 +20,13 @@ from typing import Any
 import structlog
 
 from otp_core import logs
-from otp_core.doors import Door
+from otp_core.doors import Door, Services
 from otp_core.first_factor.failures import FailureTable
 from otp_core.model import BackendSilent, StoreUnavailable
 from otp_core.settings import ConfigProblems, Loaded, Problem
 from otp_core.store.engines import one_process_only, store_file
 from otp_core.store.lookup_task import LookupTask
+from otp_core.store.loop_guard import loops_guarded
 from otp_core.store.sqlite.outside import ended_in_turn
 from sekisho.checkpointer import NAME as CHECKPOINTS
 from sekisho.checkpointer import run_checkpointer
@@ -259,6 +260,22 @@ class ServerProcess:
         if application.sender is not None:
             chores.append(loop.create_task(application.sender.run()))
         try:
+            with loops_guarded(services.store.database.waits):
+                await self._answer(services, chores, stop, reload_first=reload_first)
+        finally:
+            remarks.write()
+            with contextlib.suppress(BackendSilent):
+                services.desk.looks.write()
+            code = STORE_STOPPED if application.services.store.has_to_stop() else 0
+            await application.close()
+        _log.info("stopped", role=self._name)
+        return code
+
+    async def _answer(
+        self, services: Services, chores: list[asyncio.Task[None]], stop: asyncio.Event, *, reload_first: bool
+    ) -> None:
+        """From the opening of the doors until they are closed, and the ``chores`` have ended."""
+        try:
             for door in self._doors.values():
                 await door.open(services, shared=self._name != "web")
             if reload_first:
@@ -275,13 +292,6 @@ class ServerProcess:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
-            remarks.write()
-            with contextlib.suppress(BackendSilent):
-                services.desk.looks.write()
-            code = STORE_STOPPED if application.services.store.has_to_stop() else 0
-            await application.close()
-        _log.info("stopped", role=self._name)
-        return code
 
     def _reload(self) -> None:
         try:

@@ -28,6 +28,7 @@ from otp_core.accounts import Desk, Principal, PrincipalKind
 from otp_core.audit import Ids
 from otp_core.first_factor.hashes import hash_password
 from otp_core.model import TokenSpec
+from otp_core.store.loop_guard import COMPLAINT
 from otp_core.store.mark import mark_path
 from otp_core.store.queries import AuditFilter, AuditLine, audit_rows
 from otp_core.store.sqlite.database import open_engine, upgrade
@@ -318,6 +319,7 @@ workers = {self.workers}
         if self.process is not None:
             self.kill()
         self.store.engine.dispose()
+        assert COMPLAINT not in self.log_text(), self.log_text()
 
     # Peers
 

@@ -45,6 +45,7 @@ from otp_core.store.engine import (
     TaskLock,
     Trail,
 )
+from otp_core.store.loop_guard import before_a_wait
 from otp_core.store.postgresql import connection as connections
 from otp_core.store.postgresql import partitions
 from otp_core.store.postgresql.address import lacks_ca, parse
@@ -336,6 +337,7 @@ class PostgresqlDatabase:
     def _first_statement(self, statement: str) -> Connection:
         """A connection that takes this statement. One that lay idle in the pool may be of no use any more: then nothing
         was done over it, and none of the others is believed."""
+        before_a_wait()
         while True:
             try:
                 connection = self.engine.connect()

@@ -37,6 +37,7 @@ import psycopg
 from psycopg.errors import Diagnostic
 
 from otp_core.model import StoreProblem
+from otp_core.store.loop_guard import before_a_wait
 from otp_core.store.postgresql import connection as connections
 from otp_core.store.postgresql.address import CONNECT_SECONDS, Address
 from otp_core.store.postgresql.connection import LOGIN_ANSWER_SECONDS, Connection, LoopConnection, Timeline
@@ -80,6 +81,7 @@ class Primary:
         def connect(host: Address) -> Connection:
             return connections.connect(host, lock_timeout=lock_timeout, notices=notices, answer_seconds=answer_seconds)
 
+        before_a_wait()
         found = connect(self._hosts[0]) if len(self._hosts) == 1 else self._searched(connect)
         self.note(found.timeline)
         if not self.is_current(found):

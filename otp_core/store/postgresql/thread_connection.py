@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from otp_core.model import StoreProblem, StoreUnavailable
+from otp_core.store.loop_guard import before_a_wait
 from otp_core.store.postgresql.connection import Connection, Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
 from otp_core.store.postgresql.primary import Primary
@@ -26,6 +27,7 @@ class ThreadConnection:
     @contextmanager
     def guarded(self) -> Iterator[Connection]:
         """Whatever is raised inside, an open transaction is rolled back. Raises StoreUnavailable."""
+        before_a_wait()
         try:
             yield self._opened()
         except psycopg.Error as error:
