@@ -152,7 +152,7 @@ def _store(context: CliContext, settings: Settings, file: Path | None, deep: boo
     except KeyProblem as problem:
         yield CheckResult(CheckState.FAIL, "key", str(problem))
     except (StoreProblem, StoreUnavailable) as problem:
-        yield CheckResult(CheckState.FAIL, "store", str(problem))
+        yield CheckResult(CheckState.FAIL, "store", str(problem).removeprefix("store: "))
     except OSError as error:
         yield CheckResult(CheckState.FAIL, "store", f"{error}: run this as the user that the server runs as")
 

@@ -10,7 +10,7 @@ import typer
 
 from sekisho.cli.context import CliContext
 from sekisho.cli.contract_ids import fold_contract_ids
-from sekisho.cli.output import complain, say
+from sekisho.cli.output import complain, hint, say
 from sekisho.cli.progress import progress
 
 
@@ -40,6 +40,9 @@ def init(
 
     context: CliContext = ctx.obj
     store = context.settings.store
+    for warning in context.loaded.warnings:
+        if warning.key.startswith("store."):
+            hint(f"warning: {warning}")
     initialise(store.address, store.master_key_file, ids=Ids(), say=say, progress=progress, contract=contract)
     if context.settings.audit is not None:
         _make_seal_key(context, context.settings.audit.seal_key_file)

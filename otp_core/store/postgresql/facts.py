@@ -12,9 +12,14 @@ from otp_core.audit import ms_of
 from otp_core.checks import CheckResult, CheckState
 from otp_core.store.postgresql import partitions
 from otp_core.store.postgresql.address import Address, weakness
+from otp_core.store.revisions import OLDEST_TABLE, REACHED_TABLE
+from otp_core.store.schema import metadata
 
 _CLOCK_WARN, _CLOCK_FAIL = 5.0, 30.0
 """Seconds between this machine's clock and the server's; the second is a time step."""
+
+_SHOWN = 3
+"""Tables that a line names."""
 
 _SETTINGS = text(
     "SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes'), "
@@ -27,6 +32,13 @@ _ARCHIVE = text(
     "CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity') THEN last_failed_wal END, "
     "extract(epoch FROM clock_timestamp() - last_archived_time)::float FROM pg_stat_archiver"
 )
+_LACKING = text(
+    "SELECT c.relname, string_agg(r.name, ', ' ORDER BY r.name) FROM pg_class AS c, unnest(CAST(:rights AS text[])) "
+    "AS r(name) WHERE c.oid = to_regclass(c.relname::text) AND c.relname = ANY (:tables) "
+    "AND NOT has_table_privilege(c.oid, r.name) GROUP BY 1 ORDER BY 1"
+)
+"""The rights that docs/postgresql.md grants to the role that serves."""
+
 _STANDBYS = text("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')")
 
 
@@ -45,8 +57,22 @@ def facts(connection: Connection, address: Address) -> Iterator[CheckResult]:
     yield archive(connection)
     if (weak := weakness(address)) is not None:
         yield CheckResult(CheckState.WARN, "database TLS", weak)
+    yield _rights(connection)
     yield _clock(off)
     yield _parts(connection)
+
+
+def _rights(connection: Connection) -> CheckResult:
+    tables = [OLDEST_TABLE, REACHED_TABLE, *metadata.tables]
+    asked = {"rights": ["SELECT", "INSERT", "UPDATE", "DELETE"], "tables": tables}
+    lacking = [f"{rights} on {table}" for table, rights in connection.execute(_LACKING, asked)]
+    if not lacking:
+        return CheckResult(CheckState.OK, "database rights", "this user reads and writes every table")
+    more = f", and {len(lacking) - _SHOWN} tables more" if len(lacking) > _SHOWN else ""
+    advice = "grant them as docs/postgresql.md does for the role that serves"
+    return CheckResult(
+        CheckState.FAIL, "database rights", f"this user lacks {'; '.join(lacking[:_SHOWN])}{more}: {advice}"
+    )
 
 
 def _standbys(connection: Connection, names: str) -> CheckResult:
