@@ -23,6 +23,7 @@ from otp_core.settings import Problem
 from otp_core.store.engine import LoginReader
 from otp_core.store.store import Store
 from otp_core.tally import Tally
+from otp_core.upstreams.own_mark import OwnMark
 from otp_core.upstreams.upstream import Upstream
 from otp_core.verdict_log import VerdictLog
 from otp_core.verifier import Verifier
@@ -47,7 +48,8 @@ class Services:
     ``attribute_check``: asks every door that sends a customer's reply attributes; slow, for a thread. ``import_rules``:
     what of the settings an import has to know.
     ``verifiers``: who knows codes that nobody here does, by name. ``shadow``: None where the settings
-    have no upstream. ``back_ends``: None where there are none, or nobody counts."""
+    have no upstream. ``back_ends``: None where there are none, or nobody counts. ``own_mark``: of what goes to
+    upstreams; None where there are none."""
 
     store: Store
     authenticator: Authenticator
@@ -63,6 +65,7 @@ class Services:
     import_rules: ImportRules = field(default_factory=ImportRules)
     shadow: ShadowParts | None = None
     back_ends: BackEnds | None = None
+    own_mark: OwnMark | None = None
 
 
 class Door(Protocol[Section]):

@@ -32,6 +32,10 @@ TOO_MANY = "too many requests in flight"
 OWN_ERROR = "an error of our own"
 STATUS_RATE = "more Status-Server than status_rate"
 UNHEALTHY = "Status-Server while logins cannot be answered"
+CAME_BACK = (
+    "a request that this server has sent to an upstream has come back: that upstream leads here, so nobody checks the "
+    "password; name the server that knows it"
+)
 UNREACHABLE = "Status-Server while nobody can check the client's passwords: its upstream does not answer"
 DROP_CODES: dict[str, str] = {
     NO_CLIENT: "unknown-client",
@@ -42,6 +46,7 @@ DROP_CODES: dict[str, str] = {
     STATUS_RATE: "status-rate",
     UNHEALTHY: "unhealthy",
     UNREACHABLE: "upstream-unreachable",
+    CAME_BACK: "came-back",
     **{reason.value: reason.name.lower().replace("_", "-") for reason in DropReason},
 }
 """Of the causes that are known beforehand, for the metrics."""

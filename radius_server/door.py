@@ -128,6 +128,7 @@ class RadiusDoor:
             services.store.sealer.unseal_value,
             services.chap,
             self._shadow_server(services, dictionary),
+            None if services.own_mark is None else services.own_mark.is_ours,
         )
         loop = asyncio.get_running_loop()
         if not self._listeners:

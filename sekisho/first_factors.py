@@ -23,6 +23,7 @@ from otp_core.radius.relayed import AllowList
 from otp_core.sealing import Sealer
 from otp_core.settings import FirstFactorSettings, Problem, UpstreamSettings
 from otp_core.store.engines import store_file
+from otp_core.upstreams.own_mark import OwnMark, own_mark
 from otp_core.upstreams.passwords import UpstreamPasswords
 from otp_core.upstreams.upstream import Plan, Upstream
 from sekisho.directories import make_directory
@@ -34,7 +35,8 @@ from sekisho.settings import Settings
 class Supplies:
     """What first factors and verifiers are made from. ``local``: the one that checks the hashes in the store.
     ``exits``: closed with the application; who is made puts there what it opens. ``upstreams``: those that were made,
-    by name. ``directories``, ``stacks`` (type pam): as well."""
+    by name. ``directories``, ``stacks`` (type pam): as well. ``own_mark``: of what goes
+    to any upstream."""
 
     settings: Settings
     local: FirstFactor
@@ -43,6 +45,7 @@ class Supplies:
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     directories: dict[str, Directory] = field(default_factory=dict)
     stacks: dict[str, PamPasswords] = field(default_factory=dict)
+    own_mark: OwnMark = field(default_factory=own_mark)
     _answers: list[SharedAnswers] = field(default_factory=list)
 
     def answers(self) -> SharedAnswers:
@@ -57,7 +60,7 @@ class Supplies:
         have."""
         if name not in self.upstreams:
             section = {one.name: one for one in self.settings.upstreams}[name]
-            self.upstreams[name] = Upstream(plan_of(section))
+            self.upstreams[name] = Upstream(plan_of(section), self.own_mark)
             self.exits.push_async_callback(self.upstreams[name].close)
         return self.upstreams[name]
 

@@ -223,6 +223,7 @@ def open_application(
         verifiers.by_name,
         import_rules(settings),
         make_shadow(supplies, store, evaluator, authenticator, cost_of(settings)) if settings.upstreams else None,
+        own_mark=supplies.own_mark if settings.upstreams else None,
     )
     return Application(
         settings,

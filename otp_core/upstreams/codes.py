@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 
 import structlog
 
@@ -49,7 +48,8 @@ class UpstreamCodes:
                 return CodeFinding(question.token_id, Fit.WRONG, None, Finding.CHALLENGE_GONE)
             told = in_later_round(before.first, told)
         text = question.code.encode(told.charset, "replace")
-        asked = Asked(told, text, plan.secret, os.urandom(8), None if before is None else before.state)
+        state = None if before is None else before.state
+        asked = Asked(told, text, plan.secret, self._upstream.own_mark.draw(), state)
         server = str(self._upstream.servers.in_order()[0].address) if before is None else before.server
         try:
             reply = await self._upstream.ask(asked.write, deadline, server)

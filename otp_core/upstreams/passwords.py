@@ -6,7 +6,6 @@ refused; anything else, and no answer at all, is silence.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import structlog
@@ -63,7 +62,7 @@ class UpstreamPasswords:
             told = in_later_round(before.first, told)
         password, secret = question.candidates[0].encode(told.charset, "replace"), self._upstream.plan.secret
         state, server, number = (None, None, 0) if before is None else (before.state, before.server, before.number)
-        asked = Asked(told, password, secret, os.urandom(8), state)
+        asked = Asked(told, password, secret, self._upstream.own_mark.draw(), state)
         try:
             reply = await self._upstream.ask(asked.write, attempt.deadline, server)
         except CannotCarry:

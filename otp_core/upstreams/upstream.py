@@ -21,6 +21,8 @@ from otp_core.settings.values import Address
 from otp_core.tally import SECONDS, Histogram
 from otp_core.timers import Timer, Timers
 from otp_core.upstreams.channels import Call, CannotReach, Channels, NoRoom, Write
+from otp_core.upstreams.own_mark import OwnMark
+from otp_core.upstreams.own_mark import own_mark as new_own_mark
 from otp_core.upstreams.servers import Server, Servers
 
 IDLE_SECONDS = 30.0
@@ -64,10 +66,10 @@ class Reply:
 class Upstream:
     """One for a process and an entry of ``[[upstreams]]``. Made in the running event loop, to which it belongs.
     ``in_flight``: logins under way; ``seconds``: how long those took that were answered; ``unanswered``: those that
-    were not."""
+    were not. ``own_mark``: draws the Proxy-States that its requests carry."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, own_mark: OwnMark | None = None) -> None:
+        self.plan, self.own_mark = plan, own_mark or new_own_mark()
         self._loop = asyncio.get_running_loop()
         self._timers = Timers(self._loop)
         servers = [self._server(address) for address in plan.addresses]

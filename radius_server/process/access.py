@@ -15,14 +15,23 @@ import structlog
 
 from otp_core.authentication.queue import OnVerdict
 from otp_core.model import Accept, Attempt, Challenge, Chap, Mode, Policy, Reject, Silence, Verdict
-from otp_core.radius.codec import AttributeType, ChapAsked, MsChapAsked, PacketCode, Unreadable, Unservable
+from otp_core.radius.codec import AttributeType, ChapAsked, MsChapAsked, Packet, PacketCode, Unreadable, Unservable
 from otp_core.radius.dictionary import Dictionary
 from otp_core.radius.requests import forwarded, read_chap, read_credentials, read_request, verify_request
 from otp_core.station import readable
 from otp_core.tally import Tally
 from otp_core.verdict_log import VerdictLog
 from radius_server.clients import Clients
-from radius_server.counters import NO_CLIENT, NO_IDENTIFIER, OWN_ERROR, TOO_MANY, WAITED, WRONG_SECRET, Counters
+from radius_server.counters import (
+    CAME_BACK,
+    NO_CLIENT,
+    NO_IDENTIFIER,
+    OWN_ERROR,
+    TOO_MANY,
+    WAITED,
+    WRONG_SECRET,
+    Counters,
+)
 from radius_server.duplicates import Admission, Duplicates
 from radius_server.listen.udp import Peer
 from radius_server.process.exchange import Exchange, Transport
@@ -39,6 +48,7 @@ _DELAYED_PER_PLACE = 10
 """Delayed Access-Rejects allowed for each request that may be in flight."""
 
 _STATUS_SERVER: Final = int(PacketCode.STATUS_SERVER)
+_PROXY_STATE: Final = int(AttributeType.PROXY_STATE)
 _NEW: Final = Admission.NEW
 """Each login is compared with them, and Python 3.11 takes its time for a member of an enum."""
 
@@ -98,7 +108,8 @@ class RadiusServer:
     ``fingerprint``: the store's keyed hash over several byte strings. ``healthy``: whether logins can be answered now.
     ``challenges_full``: whether no further challenge may be opened. ``reachable``: whether a first factor would answer,
     by its name. ``unseal``: opens what a first factor has sealed for the reply. ``chap``: None where it is not served.
-    ``shadow``: who answers clients in shadow mode.
+    ``shadow``: who answers clients in shadow mode. ``came_back``: whether a Proxy-State is one that this process has
+    sent to an upstream; None where there are none.
     """
 
     def __init__(
@@ -117,10 +128,11 @@ class RadiusServer:
         unseal: Callable[[bytes], bytes] | None = None,
         chap: ChapLogins | None = None,
         shadow: Shadow | None = None,
+        came_back: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.clients = clients
         self._authenticator, self._duplicates, self._limits = authenticator, duplicates, limits
-        self._chap, self._shadow = chap, shadow
+        self._chap, self._shadow, self._came_back = chap, shadow, came_back
         self._fingerprint, self._challenges_full = fingerprint, challenges_full
         self._loop = asyncio.get_running_loop()
         self.counters = Counters(self._loop.time)
@@ -177,6 +189,9 @@ class RadiusServer:
             required=client.require_message_authenticator,
             limit_proxy_state=client.limit_proxy_state,
         )
+        if self._came_back is not None and _PROXY_STATE in request.found and self._has_come_back(request):
+            self.counters.dropped(CAME_BACK, source=peer[0], client=client.name)
+            return
         self.counters.verified(client.name, protected=request.message_authenticator_at is not None)
         if following is not None:
             self.counters.by_secret[client.name, "next" if client is following else "present"] += 1
@@ -187,6 +202,10 @@ class RadiusServer:
             self._status.answer(exchange)
         else:
             self._access_request(exchange, now)
+
+    def _has_come_back(self, request: Packet) -> bool:
+        """Whether this process has sent it to an upstream itself: a cycle, which only silence ends."""
+        return self._came_back is not None and any(map(self._came_back, request.values(_PROXY_STATE)))
 
     def _access_request(self, exchange: Exchange, now: float) -> None:
         """Admit a new request; answer or drop a duplicate (RFC 5080 section 2.2.2)."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -121,7 +120,7 @@ class ShadowServer:
             state, server = unmark(state)
         known = server is not None and server < len(plan.addresses)
         pinned = str(plan.addresses[server]) if known and server is not None else None
-        handed = Handed(request, exchange.client.secret, plan.secret, os.urandom(8), state)
+        handed = Handed(request, exchange.client.secret, plan.secret, upstream.own_mark.draw(), state)
         try:
             reply = await upstream.ask(handed.write, deadline, pinned)
             return Passed(PacketCode(reply.packet.code), self._returned(exchange, reply, upstream))
