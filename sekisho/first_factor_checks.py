@@ -152,6 +152,11 @@ def risks(settings: Settings) -> Iterator[Remark]:
                 f"{upstream.name} is at risk: its replies can be forged (CVE-2024-3596), an Access-Accept too; turn "
                 "Message-Authenticator on there and write true",
             )
+        if upstream.source is not None and not _is_of_this_machine(upstream.source):
+            yield (
+                ("upstreams", index, "source"),
+                f"{upstream.source} is no address of this machine: nothing can be sent from it here",
+            )
         asked = {one.upstream for one in settings.first_factors} | {one.upstream for one in settings.verifiers}
         asked |= {one.shadow for one in settings.radius.clients}
         if upstream.name not in asked:
@@ -188,6 +193,8 @@ def _risks_of_user(
         return
     index, upstream = upstreams[section.upstream]
     key, seconds = user.seconds
+    if user.relay and not upstream.relay_attributes:
+        yield (*user.location, "relay"), f"brings nothing: {upstream.name} has no relay_attributes"
     if upstream.timeout < seconds < upstream.timeout * upstream.tries:
         yield (
             ("upstreams", index, "tries"),

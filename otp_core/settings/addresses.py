@@ -70,6 +70,21 @@ def read_address(value: object) -> Address:
     return Address(_host(found), int(match[3]))
 
 
+def read_server_address(value: object) -> Address:
+    """The same of a server that is asked. Raises ValueError."""
+    try:
+        found = read_address(value)
+    except ValueError as error:
+        raise ValueError(str(error).replace('"0.0.0.0:1812" or "[::]:1812"', _ASKED)) from None
+    if not found.port or found.host in _EVERYWHERE:
+        raise ValueError(f"{found} cannot be asked: write {_ASKED}")
+    return found
+
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  refused here
+_ASKED = '"192.0.2.10:1812" or "[2001:db8::10]:1812", the address of one server: names are not looked up'
+
+
 def _host(found: IPv4Address | IPv6Address) -> str:
     """An address that a socket can have, in its shortest form. Raises ValueError."""
     if isinstance(found, IPv6Address):

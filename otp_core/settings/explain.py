@@ -30,6 +30,8 @@ _WORDS = {
     "less_than_equal": "is too large: {le} is the most",
     "string_too_short": "is too short: {min_length} is the least",
     "string_too_long": "is too long: {max_length} characters are the most",
+    "too_short": "has too few entries: {min_length} is the least",
+    "too_long": "has too many entries: {max_length} are the most",
     "literal_error": "is not known; write {expected}",
     "enum": "is not known; write {expected}",
     "value_error": "{error}",
@@ -42,8 +44,11 @@ def explain(error: ValidationError, read_in: frozenset[Location], schema: type[B
     be read and that is reported already. ``schema``: the class that was being validated.
     """
     messages: dict[Location, str] = {}
-    for found in error.errors(include_url=False, include_input=False):
+    errors = error.errors(include_url=False, include_input=False)
+    for found in errors:
         location, kind = _location(found["loc"]), found["type"]
+        if kind == "too_short" and any(one["loc"][:-1] == found["loc"] for one in errors):
+            continue  # of a list whose entries are reported
         if kind == "default_factory_not_called":
             continue  # a default that depends on other keys, one of which is reported
         if location in read_in:

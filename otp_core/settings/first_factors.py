@@ -25,14 +25,13 @@ from otp_core.settings.section import (
     seconds,
     yes_or_no,
 )
-from otp_core.settings.values import AttributeName, ClientName, Listen, Secret
+from otp_core.settings.values import AskedServer, AttributeName, ClientName, Secret
 
 LOCAL = "local"
 """The first factor that needs no section: the hashes kept in the store."""
 
 FactorType = Literal["local", "radius", "ldap", "pam", "none"]
 FirstFactorName = Annotated[str, Field(min_length=1, max_length=64)]
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  refused here
 
 
 def first_factor_key(who: str) -> Any:
@@ -65,7 +64,7 @@ class UpstreamSettings(Section):
     )
 
     name: ClientName = Field(description="Its name in [[first_factors]], logs and metrics.")
-    servers: tuple[Listen, ...] = Field(
+    servers: tuple[AskedServer, ...] = Field(
         min_length=1,
         max_length=16,
         description="Its servers in order of preference, as IP address and port; IPv6 in brackets.",
@@ -114,10 +113,7 @@ class UpstreamSettings(Section):
 
     @field_validator("servers")
     @classmethod
-    def _can_be_asked(cls, servers: tuple[Address, ...]) -> tuple[Address, ...]:
-        for server in servers:
-            if not server.port or server.host in _EVERYWHERE:
-                raise ValueError(f'{server} cannot be asked: name one host and its port, "192.0.2.10:1812"')
+    def _each_server_once(cls, servers: tuple[Address, ...]) -> tuple[Address, ...]:
         if len(set(servers)) != len(servers):
             raise ValueError("names a server twice")
         return servers

@@ -91,11 +91,15 @@ def read_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
 def read_filter(text: str) -> str:
     """A filter that is one, and says where the name goes. Raises ValueError."""
     try:
-        names_user = parse(text).names_user
+        found = parse(text)
     except BadFilter as error:
         raise ValueError(f"does not parse: it {error}") from None
-    if not names_user:
+    if not found.names_user:
         raise ValueError('does not say where the name goes: "(uid={user})"')
+    if not found.ties_to_user:
+        raise ValueError(
+            "fits accounts of others than {user}: the name has to stand in each branch of |, and not behind !"
+        )
     return text
 
 

@@ -13,7 +13,15 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, SecretBytes, WithJsonSchema
 
-from otp_core.settings.addresses import Address, AnyNetwork, page_url, read_address, read_network, web_origin
+from otp_core.settings.addresses import (
+    Address,
+    AnyNetwork,
+    page_url,
+    read_address,
+    read_network,
+    read_server_address,
+    web_origin,
+)
 from otp_core.store.postgresql.address import EXAMPLE, is_postgresql, parse
 
 __all__ = ["Address", "AnyNetwork", "read_address", "read_network"]
@@ -141,6 +149,9 @@ def _text_schema(*examples: str) -> Any:
 
 Listen = Annotated[
     Address, PlainValidator(read_address), PlainSerializer(str), _text_schema("0.0.0.0:1812", "[::]:1812")
+]
+AskedServer = Annotated[
+    Address, PlainValidator(read_server_address), PlainSerializer(str), _text_schema("192.0.2.10:1812")
 ]
 Network = Annotated[
     AnyNetwork,

@@ -57,6 +57,7 @@ def test_the_types_that_pass_are_those_that_can_be_made() -> None:
         (LDAP + 'bind_dn = "CN=a"\n', "bind_dn and bind_password_file go together"),
         (LDAP + 'bind_password_file = "nowhere"\n', "nowhere is not a file"),
         (LDAP + 'filter = "(uid=taro)"\n', "does not say where the name goes"),
+        (LDAP + 'filter = "(|(uid={user})(cn=x))"\n', "first_factors[0].filter: fits accounts of others than {user}"),
         (LDAP + 'filter = "(uid={user}"\n', "does not parse: it has a bracket that is not closed, at character 6"),
         (LDAP + 'filter = "(uid={user})(x=y)"\n', "does not parse: it goes on behind its end, at character 13"),
         (UPSTREAM + LDAP.replace("directory", "core"), "first_factors[0].name: core is the name of an upstream too"),
@@ -114,6 +115,28 @@ def test_ms_chap_is_said_loudly(tmp_path: Path) -> None:
     text = UPSTREAM + "tries = 2\n" + factor + CLIENT + 'first_factor = "a"\nms_chap = true\n'
     (line,) = warnings(good(tmp_path, STORE + text), tmp_path)
     assert "radius.clients[0].ms_chap: MS-CHAPv2 of vpn is WEAK outside TLS" in line
+
+
+@pytest.mark.parametrize("server", ["192.0.2.10", "dc1.example:1812", "::1:1812", "0.0.0.0:1812"])
+def test_a_server_that_cannot_be_asked_is_said_once_and_with_the_right_form(tmp_path: Path, server: str) -> None:
+    (line,) = report(tmp_path, STORE + UPSTREAM.replace("192.0.2.10:1812", server))
+    assert "upstreams[0].servers[0]: " in line and ":1812" in line
+    assert 'write "0.0.0.0' not in line and 'or "[::]' not in line
+
+
+def test_a_list_without_entries_is_said_in_words(tmp_path: Path) -> None:
+    (line,) = report(tmp_path, STORE + UPSTREAM.replace('"192.0.2.10:1812"', ""))
+    assert line.endswith("upstreams[0].servers: has too few entries: 1 is the least")
+
+
+def test_what_an_upstream_cannot_do_here_is_said(tmp_path: Path) -> None:
+    factor = '[[first_factors]]\nname = "a"\ntype = "radius"\nupstream = "core"\n'
+    text = UPSTREAM + 'tries = 2\nsource = "192.0.2.77"\n' + factor + CLIENT + 'first_factor = "a"\nrelay = true\n'
+    lines = warnings(good(tmp_path, STORE + text), tmp_path)
+    assert any("upstreams[0].source: 192.0.2.77 is no address of this machine" in line for line in lines), lines
+    assert any("clients[0].relay: brings nothing: core has no relay_attributes" in line for line in lines), lines
+    text = text.replace("192.0.2.77", "127.0.0.1").replace("tries = 2", 'tries = 2\nrelay_attributes = ["Class"]')
+    assert warnings(good(tmp_path, STORE + text), tmp_path) == []
 
 
 def test_what_nobody_names_is_said(tmp_path: Path) -> None:

@@ -83,6 +83,26 @@ def test_filters_of_our_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "ties"),
+    [
+        ("(uid={user})", True),
+        ("(|(uid={user})(mail={user}@bank.example))", True),
+        ("(&(objectClass=person)(uid={user})(!(memberOf=cn=gone)))", True),
+        ("(&(|(uid={user})(&(cn={user})(ou=x)))(objectClass=person))", True),
+        ("(cn:caseExactMatch:={user})", True),
+        ("(|(uid={user})(objectClass=person))", False),
+        ("(!(uid={user}))", False),
+        ("(&(objectClass=person)(!(uid={user})))", False),
+        ("(uid>={user})", False),
+        ("(&(uid=x)(cn<={user}))", False),
+        ("(|(&(uid={user})(ou=x))(ou=y))", False),
+    ],
+)
+def test_whether_whatever_a_filter_fits_has_the_name(text: str, ties: bool) -> None:
+    assert parse(text).ties_to_user is ties
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("", r"lacks a \("),

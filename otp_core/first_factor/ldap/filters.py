@@ -52,10 +52,16 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class SearchFilter:
-    """A parsed filter. ``names_user``: ``{user}`` stands in it."""
+    """A parsed filter. ``names_user``: ``{user}`` stands in it. ``ties_to_user``: and whatever it fits has the name, so
+    that nobody finds another one's account."""
 
     _root: _Node | _Text
     names_user: bool
+
+    @property
+    def ties_to_user(self) -> bool:
+        """See above."""
+        return _ties(self._root)
 
     def octets(self, user: str = "") -> bytes:
         """For a request, with ``user`` where ``{user}`` stands."""
@@ -104,6 +110,21 @@ def _octets(part: _Node | _Text | bytes, user: bytes) -> bytes:
     if isinstance(part, _Text):
         return tlv(part.tag, user.join(part.pieces))
     return tlv(part.tag, *(_octets(one, user) for one in part.inside))
+
+
+def _ties(part: _Node | _Text | bytes) -> bool:
+    if isinstance(part, bytes):
+        return False
+    if isinstance(part, _Text):
+        return len(part.pieces) > 1
+    if part.tag in _LOOSE:
+        return False
+    found = map(_ties, part.inside)
+    return all(found) if part.tag == _OR else any(found)
+
+
+_LOOSE = frozenset((_NOT, _ORDERED[">"], _ORDERED["<"]))
+"""What fits others than those who are named."""
 
 
 class _Parser:
