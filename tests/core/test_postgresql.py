@@ -27,7 +27,7 @@ from otp_core.store.store import Store, initialise
 from otp_core.store.trail import SealRow
 from tests import postgresql
 from tests.core.bank import Bank
-from tests.core.batches import code_request
+from tests.core.batches import code_request, maintenance_of
 
 
 @pytest.fixture
@@ -310,6 +310,27 @@ def test_an_error_repeats_no_value_of_a_row(bank: Bank) -> None:
     with pytest.raises(IntegrityError) as raised:
         twice()
     assert "himitsu" not in str(unavailable(raised.value.orig))
+
+
+@pytest.mark.parametrize(
+    ("action", "table"), [("UPDATE", "token"), ("UPDATE", "customer"), ("INSERT", "challenge"), ("INSERT", "audit")]
+)
+def test_a_write_probe_does_all_that_a_login_does(bank: Bank, action: str, table: str) -> None:
+    """If any of it is refused, logins cannot be answered."""
+    bank.customer()
+    before, trail = bank.rows(), bank.audit()
+    with maintenance_of(bank) as maintenance:
+        maintenance.write_probe(["taro"])
+        with bank.store.database.write() as connection:
+            connection.exec_driver_sql(
+                "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END'"
+            )
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER a_no BEFORE {action} ON {table} FOR EACH ROW EXECUTE FUNCTION no()"
+            )
+        with pytest.raises(StoreUnavailable):
+            maintenance.write_probe(["taro"])
+    assert (bank.rows(), bank.audit()) == (before, trail)
 
 
 def test_doctor_says_what_a_verdict_rests_on(bank: Bank) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 import psycopg
 
+from otp_core.audit import id_at
+from otp_core.store.login_record import AUDIT_COLUMNS, CHALLENGE_COLUMNS, COLUMNS
 from otp_core.store.postgresql import partitions
 from otp_core.store.postgresql.connection import Connection
 from otp_core.store.postgresql.login_batch import RECORDS, TOKEN_KEY
@@ -18,7 +21,11 @@ DELETE FROM challenge WHERE state IN
 """
 _EXPIRED = "SELECT 1 FROM challenge WHERE expires_at < %s LIMIT 1"
 _PROBE = "INSERT INTO meta (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-_TOUCH = "UPDATE token SET last_at = last_at WHERE key = ANY (%s)"
+_TOUCH_TOKENS = "UPDATE token SET last_at = last_at WHERE key = ANY (%s)"
+_TOUCH_CUSTOMERS = "UPDATE customer SET failed_at = failed_at WHERE key = ANY (%s)"
+_CHALLENGE = f"INSERT INTO challenge ({CHALLENGE_COLUMNS}) VALUES ('write probe', 0, '', 0, 0, NULL, NULL, NULL)"  # noqa: S608
+_AUDIT = f"INSERT INTO audit (node, {AUDIT_COLUMNS}) VALUES ('', %s, 'write probe', '', NULL, NULL, '', '')"  # noqa: S608
+_CUSTOMER_KEY = COLUMNS.split(", ").index("c.key")
 
 
 class PostgresqlMaintenance:
@@ -67,7 +74,10 @@ class PostgresqlMaintenance:
             names = [name for name in customers if "\0" not in name]
             connection.execute("BEGIN")
             rows = connection.execute(RECORDS, (names,)).fetchall()
-            connection.execute(_TOUCH, ([row[TOKEN_KEY] for row in rows if row[-1] is not None],))
+            connection.execute(_TOUCH_CUSTOMERS, ([row[_CUSTOMER_KEY] for row in rows],))
+            connection.execute(_TOUCH_TOKENS, ([row[TOKEN_KEY] for row in rows if row[-1] is not None],))
+            connection.execute(_CHALLENGE)
+            connection.execute(_AUDIT, (id_at(int(time.time() * 1000)),))
             connection.execute("ROLLBACK")
 
     def close(self) -> None:
