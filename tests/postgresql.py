@@ -160,6 +160,26 @@ class Server:
             )
 
 
+@contextlib.contextmanager
+def shut(database: str) -> Iterator[None]:
+    """Of this worker's server: nobody is connected to a database meanwhile, or can connect to it."""
+
+    def let_in(yes: bool) -> None:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(sql.Identifier(database), sql.Literal(yes))
+        )
+
+    with server().connect("postgres") as connection:
+        let_in(False)
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (database,)
+        )
+        try:
+            yield
+        finally:
+            let_in(True)
+
+
 def own_folder(folder: Path) -> None:
     """Give a folder to the server's user."""
     if os.geteuid() == 0:

@@ -10,6 +10,8 @@ import itertools
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,18 @@ class Bank:
             self.rules, store.sealer.unseal, lambda: secrets.token_bytes(16), store.sealer.name_fingerprint
         )
         return evaluator, Desk(store, evaluator, self.guarded.now)
+
+    @contextmanager
+    def store_away(self) -> Iterator[None]:
+        """Meanwhile nobody can read or write the store."""
+        if self.store.database.file is None:
+            with postgresql.shut(self.store.database.name):
+                yield
+            return
+        away = self.database.with_name("away")
+        self.database.rename(away)
+        yield
+        away.rename(self.database)
 
     # Who and what there is
 

@@ -26,7 +26,7 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def journal(bank: Bank) -> ActsJournal:
-    return ActsJournal(bank.database)
+    return ActsJournal(bank.store.beside)
 
 
 def row(number: int, event: str = "otp.reported-lost", **more: str) -> AuditRow:
@@ -129,7 +129,7 @@ def test_two_files_of_a_megabyte_are_the_most_there_is(bank: Bank, monkeypatch: 
     kept = journal(bank)
     for number in range(1, 500):
         kept.add([row(number, reason="x" * 5000)])
-    sizes = [path.stat().st_size for path in sorted(bank.folder.glob("bank.db.acts*"))]
+    sizes = [path.stat().st_size for path in sorted(bank.folder.glob(f"{bank.store.beside.name}.acts*"))]
     assert len(sizes) == 2 and all(size < 11_000 for size in sizes)
     ids = [one.id for one in kept.known()]
     assert ids == list(range(500 - len(ids), 500)) and len(ids) > 20, "the newest, without a gap"

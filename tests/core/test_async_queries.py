@@ -96,11 +96,10 @@ async def test_only_a_few_queries_run_at_once_and_the_others_wait_their_turn(tmp
 async def test_a_store_that_cannot_be_read_comes_through_and_costs_no_place(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     queries = AsyncQueries(bank.store, at_once=1)
-    bank.database.rename(tmp_path / "away.db")
-    for _ in range(3):
-        with pytest.raises(StoreUnavailable):
-            await queries.run(newest_audit_id)
-    (tmp_path / "away.db").rename(bank.database)
+    with bank.store_away():
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await queries.run(newest_audit_id)
     assert await queries.run(newest_audit_id) == 0
 
 

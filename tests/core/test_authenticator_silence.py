@@ -60,8 +60,8 @@ def test_a_store_that_cannot_be_read_is_silence(tmp_path: Path) -> None:
 
     async def scene() -> None:
         async with entrance(bank, knows()) as door:
-            bank.database.unlink()
-            silence = await door.says(taro, PW, CHALLENGE)
+            with bank.store_away():
+                silence = await door.says(taro, PW, CHALLENGE)
             assert isinstance(silence, Silence)
             assert silence.reason.startswith("store: ")
             assert not silence.busy, "strangers cannot bring that about"

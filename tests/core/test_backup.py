@@ -25,6 +25,8 @@ from tests.core.at_the_desk import login
 from tests.core.bank import Bank
 from tests.sekisho import mounted
 
+pytestmark = pytest.mark.sqlite_files
+
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Bank:

@@ -14,7 +14,10 @@ from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.checkpoints import Checkpointer, SharedStatus, status_of
 from tests.core.bank import Bank
 
-pytestmark = pytest.mark.skipif(not driver.resets_safely(), reason="never with a SQLite that has the WAL-reset fault")
+pytestmark = [
+    pytest.mark.sqlite_files,
+    pytest.mark.skipif(not driver.resets_safely(), reason="never with a SQLite that has the WAL-reset fault"),
+]
 
 
 @contextlib.contextmanager

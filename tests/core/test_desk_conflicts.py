@@ -152,6 +152,7 @@ def interrupted(bank: Bank, meanwhile: Callable[[Desk], object]) -> tuple[Optimi
     return store, on(store, bank)
 
 
+@pytest.mark.sqlite_files
 def test_no_wrong_code_is_lost(tmp_path: Path) -> None:
     bank = Bank(tmp_path, rules(lock_after=100))
     taro = bank.customer()
@@ -167,6 +168,7 @@ def test_no_wrong_code_is_lost(tmp_path: Path) -> None:
     assert len(bank.audit(event=Event.REFUSED)) == 2
 
 
+@pytest.mark.sqlite_files
 def test_a_second_run_decides_on_what_it_finds(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.customer()
@@ -177,6 +179,7 @@ def test_a_second_run_decides_on_what_it_finds(tmp_path: Path) -> None:
     assert [row.event for row in bank.audit()][-2:] == [Event.CUSTOMER_LOCKED, Event.REFUSED]
 
 
+@pytest.mark.sqlite_files
 def test_of_two_acts_with_one_code_the_second_run_finds_it_used(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()
@@ -189,6 +192,7 @@ def test_of_two_acts_with_one_code_the_second_run_finds_it_used(tmp_path: Path) 
     assert (bank.login_record().otp_use, bank.login_record().failures) == (OtpUse.ACTIVE, 0)
 
 
+@pytest.mark.sqlite_files
 def test_of_two_permits_made_at_once_the_later_one_is_good(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     bank.in_state(OtpUse.LOST)
@@ -204,6 +208,7 @@ def test_of_two_permits_made_at_once_the_later_one_is_good(tmp_path: Path) -> No
     bank.desk.enrolment.change_by_permit("taro", second.text, NEW, new.code(), TARO)
 
 
+@pytest.mark.sqlite_files
 def test_of_two_changes_of_the_device_one_binds_its_token(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro, new, other_new = bank.customer(), bank.token(NEW), bank.token("VSMT00000098")
@@ -216,6 +221,7 @@ def test_of_two_changes_of_the_device_one_binds_its_token(tmp_path: Path) -> Non
     assert bank.token_line(other_new.token_id).state == "available"
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize("most", [2, 3])
 def test_two_tokens_added_at_once_never_are_more_than_there_is_room_for(tmp_path: Path, most: int) -> None:
     bank = Bank(tmp_path, rules(tokens_per_customer=most))
@@ -228,6 +234,7 @@ def test_two_tokens_added_at_once_never_are_more_than_there_is_room_for(tmp_path
     assert bank.token_line(other.token_id).state == ("bound" if most == 3 else "available")
 
 
+@pytest.mark.sqlite_files
 def test_of_two_removals_at_once_one_token_is_left(tmp_path: Path) -> None:
     bank = Bank(tmp_path, rules(tokens_per_customer=2))
     taro = bank.customer()

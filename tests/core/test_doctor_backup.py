@@ -29,6 +29,7 @@ def found(bank: Bank, check: str) -> list[tuple[CheckState, str]]:
     return [(one.state, one.text) for one in examine_backups(bank.store) if one.check == check]
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize(("hours", "state"), [(0, CheckState.OK), (25.9, CheckState.OK), (26.1, CheckState.WARN)])
 def test_the_newest_backups_age(bank: Bank, tmp_path: Path, hours: float, state: CheckState) -> None:
     ((never, text),) = found(bank, "backup")
@@ -41,6 +42,7 @@ def test_the_newest_backups_age(bank: Bank, tmp_path: Path, hours: float, state:
     assert now is state and f"made {hours:.1f} hours ago: {file}" in text
 
 
+@pytest.mark.sqlite_files
 def test_a_backup_that_is_gone_or_empty_is_not_called_well(bank: Bank, tmp_path: Path) -> None:
     file = tmp_path / "one.db"
     note(bank.store, file, actor="root", source="cli", reason="")
@@ -51,6 +53,7 @@ def test_a_backup_that_is_gone_or_empty_is_not_called_well(bank: Bank, tmp_path:
     assert state is CheckState.FAIL and "is empty: make another" in text
 
 
+@pytest.mark.sqlite_files
 def test_a_store_that_was_put_back_fails_until_it_was_treated(bank: Bank) -> None:
     assert found(bank, "put back") == [], "never served"
     bank.customer()
@@ -70,6 +73,7 @@ def test_a_store_that_was_put_back_fails_until_it_was_treated(bank: Bank) -> Non
     assert found(bank, "put back")[0][0] is CheckState.OK
 
 
+@pytest.mark.sqlite_files
 def test_a_lost_act_is_listed_until_it_was_entered_again(bank: Bank) -> None:
     bank.customer()
     serve(bank)
@@ -89,13 +93,14 @@ def test_a_lost_act_is_listed_until_it_was_entered_again(bank: Bank) -> None:
 def test_a_journal_that_cannot_be_written_fails(bank: Bank) -> None:
     bank.customer()
     assert found(bank, "journal of acts") == []
-    journal = bank.folder / "bank.db.acts"
+    journal = bank.store.beside.with_name(f"{bank.store.beside.name}.acts")
     journal.unlink()
     journal.mkdir()
     ((state, text),) = found(bank, "journal of acts")
     assert state is CheckState.FAIL and "cannot be written" in text
 
 
+@pytest.mark.sqlite_files
 def test_counter_tokens_that_wait_are_counted(bank: Bank) -> None:
     taro = bank.customer(spec=TokenSpec(Kind.HOTP))
     serve(bank)
@@ -112,6 +117,7 @@ def test_counter_tokens_that_wait_are_counted(bank: Bank) -> None:
     assert found(bank, "counter tokens") == []
 
 
+@pytest.mark.sqlite_files
 def test_of_several_counter_tokens_that_wait_the_command_names_one(bank: Bank) -> None:
     bank.customer()
     mine, spare = bank.another_token("VSMT00000003", spec=TokenSpec(Kind.HOTP)), "VSMT00000002"

@@ -16,7 +16,6 @@ from otp_core.health import BUSY_FOR, PROBE_SECONDS, SWEEP_SECONDS, Health
 from otp_core.login.requests import Decision, LoginRequest
 from otp_core.login.table import Stage
 from otp_core.model import Accept, Attempt, Mode, OpenChallenge, Policy, Silence, Verdict
-from otp_core.store.sqlite import driver
 from tests.core.bank import NOON, Bank
 from tests.core.batches import completed
 from tests.fakes import SwiftLoop
@@ -56,16 +55,14 @@ def run(loop: SwiftLoop, scene: Callable[[], Coroutine[Any, Any, None]]) -> None
 
 def test_a_store_that_takes_a_write_is_healthy_and_the_answer_is_remembered_for_a_second(tmp_path: Path) -> None:
     bank, loop = Bank(tmp_path), SwiftLoop()
-    away = bank.database.with_name("away")
 
     async def scene() -> None:
         async with health_of(bank) as health:
             assert health.healthy()
-            bank.database.rename(away)
-            assert health.healthy(), "asked again at once, it does not touch the store"
-            loop.ahead += PROBE_SECONDS
-            assert not health.healthy(), "no other trouble than a lock is waited out"
-            away.rename(bank.database)
+            with bank.store_away():
+                assert health.healthy(), "asked again at once, it does not touch the store"
+                loop.ahead += PROBE_SECONDS
+                assert not health.healthy(), "no other trouble than a lock is waited out"
             assert not health.healthy(), "nor does a bad answer change at once"
             loop.ahead += PROBE_SECONDS
             assert health.healthy()
@@ -73,6 +70,7 @@ def test_a_store_that_takes_a_write_is_healthy_and_the_answer_is_remembered_for_
     run(loop, scene)
 
 
+@pytest.mark.sqlite_files
 def test_somebody_elses_lock_is_no_trouble_for_a_few_seconds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +96,7 @@ def test_somebody_elses_lock_is_no_trouble_for_a_few_seconds(
     assert "write lock" in capsys.readouterr().out
 
 
+@pytest.mark.sqlite_files
 def test_the_first_answer_is_not_a_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bank = Bank(tmp_path, busy_seconds=0.01)
 
@@ -160,13 +159,17 @@ def test_while_logins_fail_it_is_not_healthy_and_finds_out_by_itself_that_they_w
 @contextlib.contextmanager
 def hidden(bank: Bank, table: str) -> Iterator[None]:
     """For the statements of a login it is not there."""
-    with contextlib.closing(driver.connect(bank.database, isolation_level=None)) as other:
-        other.execute("PRAGMA legacy_alter_table = ON")
-        other.execute(f"ALTER TABLE {table} RENAME TO away")
+    other = bank.open_store()
+    with other.engine.connect() as connection:
+        if other.database.file is not None:
+            connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
+        connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO away")
         yield
-        other.execute(f"ALTER TABLE away RENAME TO {table}")
+        connection.exec_driver_sql(f"ALTER TABLE away RENAME TO {table}")
+    other.engine.dispose()
 
 
+@pytest.mark.sqlite_files
 def test_it_keeps_sekisho_whatever_happens(tmp_path: Path) -> None:
     """Challenges that nobody answered are forgotten; a locked store only puts it off."""
     bank = Bank(tmp_path, busy_seconds=0.01)

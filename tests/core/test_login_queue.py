@@ -84,6 +84,7 @@ def test_what_arrives_at_once_is_one_sitting_and_nobody_sits_for_nothing(
     run(scene)
 
 
+@pytest.mark.sqlite_files
 def test_a_closed_queue_lets_go_of_the_file(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()

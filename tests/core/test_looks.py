@@ -82,10 +82,8 @@ def test_looks_that_cannot_be_written_wait_and_with_too_many_nobody_is_shown_any
         looks.at(HANAKO, f"taro{number}")
     with pytest.raises(StoreUnavailable, match="cannot be recorded"):
         looks.at(HANAKO, "one more")
-    bank.database.rename(bank.folder / "away.db")
-    with pytest.raises(StoreUnavailable):
+    with bank.store_away(), pytest.raises(StoreUnavailable):
         looks.write()
-    (bank.folder / "away.db").rename(bank.database)
     looks.write()
     with bank.store.read() as connection:
         assert counts(connection)["audit"] == MOST_WAITING

@@ -21,6 +21,8 @@ from otp_core.store.store import initialise
 from tests.core.at_the_desk import login, reason
 from tests.core.bank import NOON, STAFF, Bank
 
+pytestmark = pytest.mark.sqlite_files
+
 PUT_BACK = "the store was put back without `sekisho restore`: every code that may have been used since is void"
 
 

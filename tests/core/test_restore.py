@@ -30,6 +30,8 @@ from tests.core.bank import NOON, STAFF, Bank, rules
 from tests.core.batches import code_request, login_batch_of, run_batch
 from tests.sekisho import mounted
 
+pytestmark = pytest.mark.sqlite_files
+
 HOTP = TokenSpec(Kind.HOTP)
 OLD_STORE = Path(__file__).parent / "store_0_1_0"
 

@@ -25,6 +25,8 @@ from otp_core.store.store import Store
 from tests.core.bank import STAFF, Bank
 from tests.core.batches import code_request, completed, login_batch_of, reader_of, run_batch
 
+pytestmark = pytest.mark.sqlite_files
+
 # One name
 
 

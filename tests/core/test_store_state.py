@@ -22,6 +22,8 @@ from otp_core.store.store import initialise
 from tests.core.bank import STAFF, Bank
 from tests.core.batches import code_request, login_batch_of, maintenance_of, run_batch
 
+pytestmark = pytest.mark.sqlite_files
+
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Bank:

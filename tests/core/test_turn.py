@@ -21,6 +21,8 @@ from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.turn import OVERDUE, Turn, ended_in
 from tests.core.bank import Bank
 
+pytestmark = pytest.mark.sqlite_files
+
 _HOLD = """
 import sys, time
 from otp_core.store.sqlite.turn import Turn
