@@ -19,7 +19,10 @@ from tests.journeys.faults import ask, sekisho_and_peers
 from tests.radius_peer import ACCEPT, Peers, names
 from tests.sekisho import Sekisho
 
-pytestmark = pytest.mark.skipif(not driver.resets_safely(), reason="never with a SQLite that has the WAL-reset fault")
+pytestmark = [
+    pytest.mark.sqlite_files,
+    pytest.mark.skipif(not driver.resets_safely(), reason="never with a SQLite that has the WAL-reset fault"),
+]
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> None:

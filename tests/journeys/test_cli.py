@@ -273,6 +273,11 @@ def test_a_store_that_cannot_be_opened_ends_with_exit_code_4(at: CommandLine) ->
     assert "master key" in at.run("customer", "list", code=4).err
     assert "restore the key" in at.run("init", code=4).err
     (at.folder / "lost.key").rename(at.folder / "master.key")
+    at.run("customer", "list")
+
+
+@pytest.mark.sqlite_files
+def test_a_store_whose_file_is_gone_ends_with_exit_code_4(at: CommandLine) -> None:
     at.sekisho.database.unlink()
     assert "sekisho init" in at.run("customer", "list", code=4).err
 
@@ -370,6 +375,7 @@ def test_the_doctor_finds_a_sound_sekisho_sound(at: CommandLine) -> None:
     assert not [one for one in told if one["state"] == "fail"]
 
 
+@pytest.mark.sqlite_files
 def test_the_doctor_says_what_is_wrong_and_what_to_do(at: CommandLine) -> None:
     key = at.folder / "master.key"
     key.chmod(0o644)
@@ -379,6 +385,7 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(at: CommandLine) -> None:
     assert f"chmod 600 {at.sekisho.database}" in at.run("doctor").out
 
 
+@pytest.mark.sqlite_files
 def test_the_doctor_finds_damage_when_it_looks_deep(at: CommandLine) -> None:
     at.sekisho.crowd(400)
     with at.sekisho.database.open("r+b") as file:

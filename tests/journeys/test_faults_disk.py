@@ -36,6 +36,8 @@ from tests.journeys.faults import (
 from tests.radius_peer import ACCEPT, REJECT, Peers, names
 from tests.sekisho import STAFF, mounted
 
+pytestmark = pytest.mark.sqlite_files
+
 EXT4_IOC_SHUTDOWN = 0x8004587D
 
 

@@ -12,6 +12,8 @@ from tests.journeys.faults import SILENT, command
 from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, names
 from tests.sekisho import SECRET, Customer, Sekisho, client_table, free_port
 
+pytestmark = pytest.mark.sqlite_files
+
 CLIENTS = "request_seconds = 2.0\n" + client_table("gateway", "127.0.0.0/8", "code")
 STOPPED = 5
 

@@ -22,6 +22,8 @@ from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, names
 from tests.sekisho import SECRET, Sekisho, client_table, free_port
 from tests.web.portal import Portal, PortalClient
 
+pytestmark = pytest.mark.sqlite_files
+
 SOURCE = Path(__file__).with_name("failing_disk.c")
 CLIENTS = "request_seconds = 30.0\n" + client_table("gateway", "127.0.0.0/8", "code")
 OURS = "-of-the-command"

@@ -14,6 +14,8 @@ from tests.journeys.faults import CODE, as_root, ask, refuses_to_start, running_
 from tests.radius_peer import ACCEPT, Peers, names
 from tests.sekisho import mounted
 
+pytestmark = pytest.mark.sqlite_files
+
 NOBODY = 65534
 READ = "+dac_read_search"
 AS_NOBODY = (

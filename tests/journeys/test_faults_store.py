@@ -32,6 +32,8 @@ from tests.journeys.faults import (
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Peers, names
 from tests.sekisho import PASSWORD, STAFF, Customer, Sekisho
 
+pytestmark = pytest.mark.sqlite_files
+
 # Locked
 
 

@@ -18,6 +18,8 @@ from tests.journeys.faults import SILENT, as_root, refuses_to_start
 from tests.radius_peer import ACCEPT, REJECT, Peers, access_request, names
 from tests.sekisho import SECRET, Customer, Sekisho, client_table, free_port, mounted
 
+pytestmark = pytest.mark.sqlite_files
+
 CLIENTS = "request_seconds = 2.0\n" + client_table("gateway", "127.0.0.0/8", "code")
 EXT4_IOC_SHUTDOWN, WITHOUT_FLUSHING = 0x8004587D, 2
 

@@ -180,6 +180,7 @@ def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watcher]:
         yield watcher
 
 
+@pytest.mark.sqlite_files
 def test_ready_while_logins_are_answered_and_not_while_the_store_takes_no_write(tmp_path: Path) -> None:
     with watched(tmp_path, workers=2) as (sekisho, watcher):
         assert watcher.readiness() == (200, {"ready": True, "reasons": [], "remarks": []})

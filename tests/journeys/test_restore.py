@@ -22,6 +22,8 @@ from otp_core.store.put_back import SECONDS
 from tests.journeys.command_line import CommandLine
 from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
 
+pytestmark = pytest.mark.sqlite_files
+
 ACCEPT, REJECT = "Access-Accept", "Access-Reject"
 PUT_BACK = "the store was put back without `sekisho restore`"
 HOTP = TokenSpec(Kind.HOTP)

@@ -13,6 +13,8 @@ from otp_core.store.sqlite import backup as files
 from tests.journeys.command_line import CommandLine
 from tests.sekisho import Sekisho, client_table
 
+pytestmark = pytest.mark.sqlite_files
+
 
 @pytest.mark.parametrize("part", [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
 def test_kill_9_in_the_middle_of_a_restore(tmp_path: Path, part: float) -> None:

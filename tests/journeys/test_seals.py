@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from otp_core.seals.chain import Report, Verification
 from otp_core.seals.copies import SealCopy
@@ -147,9 +148,8 @@ def test_a_row_that_was_changed_is_named_by_the_command_and_its_exit_code_says_s
     wait_until_sealed(sekisho, 10)
     sekisho.stop()
     row = sekisho.audit()[1].id
-    with driver.connect(str(sekisho.database)) as connection:
-        connection.execute("UPDATE audit SET actor = 'nobody' WHERE id = ?", (row,))
-    connection.close()
+    with sekisho.store.database.write() as connection:
+        connection.execute(text("UPDATE audit SET actor = 'nobody' WHERE id = :id"), {"id": row})
     said = at.run("audit", "verify", code=1)
     assert f"FOUND: row {row} of " in said.out and "was changed after seal 1 was made" in said.out
     assert "is not what was sealed" in said.err

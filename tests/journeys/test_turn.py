@@ -13,11 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from otp_core.store.queries import read_meta
 from otp_core.store.sqlite.turn import Turn
 from tests.journeys.test_faults_crash import Login, check_books, running_sekisho, send
 from tests.radius_peer import ACCEPT, Peers
 from tests.sekisho import Sekisho
+
+pytestmark = pytest.mark.sqlite_files
 
 _CROWD, _WAVE = 1500, 32
 
