@@ -247,6 +247,6 @@ def serve(
 
 def program() -> str:
     for name in ("freeradius", "radiusd"):
-        if found := shutil.which(name):
+        if found := shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin"):  # which only root's PATH has on Debian
             return found
     raise Unusable("FreeRADIUS is not installed (Debian: apt install freeradius freeradius-utils)")

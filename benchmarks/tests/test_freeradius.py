@@ -1,7 +1,6 @@
 """Debian's configuration is measured as it was shipped or not at all; and FreeRADIUS demands the code either way."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ from benchmarks.processes import Unusable
 
 CUSTOMERS = 20
 
-needs_freeradius = pytest.mark.skipif(
-    not (shutil.which("freeradius") and shutil.which("radclient") and os.access("/etc/freeradius/3.0", os.X_OK)),
-    reason="needs Debian's freeradius and freeradius-utils, and the right to read /etc/freeradius",
+needs_shipped = pytest.mark.skipif(
+    not os.access("/etc/freeradius/3.0", os.X_OK),
+    reason="needs the right to read /etc/freeradius, which Debian keeps to root",
 )
 
 
@@ -35,7 +34,7 @@ def test_a_file_that_is_not_as_expected_is_not_measured(tmp_path: Path, shipped:
         freeradius_debian.apply([Change("site", "port = 0", ("port = 1", "port = 2"))], tmp_path, {})
 
 
-@needs_freeradius
+@needs_shipped
 def test_the_copy_differs_from_the_package_in_the_changes_alone(tmp_path: Path) -> None:
     freeradius_debian.copy_shipped(tmp_path / "raddb")
     copies = {path.relative_to(tmp_path / "raddb") for path in (tmp_path / "raddb").rglob("*") if path.is_file()}
@@ -47,8 +46,11 @@ def test_the_copy_differs_from_the_package_in_the_changes_alone(tmp_path: Path) 
         assert (tmp_path / "raddb" / path).read_bytes() == (Path("/etc/freeradius/3.0") / path).read_bytes()
 
 
-@needs_freeradius
-@pytest.mark.parametrize("contender", [FreeRadiusDebian(), FreeRadiusStripped()], ids=lambda one: str(one.name))
+@pytest.mark.parametrize(
+    "contender",
+    [pytest.param(FreeRadiusDebian(), marks=needs_shipped), FreeRadiusStripped()],
+    ids=lambda one: str(one.name),
+)
 def test_the_right_code_and_nothing_else_gets_in(tmp_path: Path, contender: Contender) -> None:
     with contender.start(tmp_path, CUSTOMERS) as running:
         assert probes.answers(contender, running.door, CUSTOMERS) == dict(contender.answers)

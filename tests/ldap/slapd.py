@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.ldap.certificates import Authority
+from tests.radius.tools import program
 from tests.sekisho import free_port
 
 BASE = "dc=bank,dc=example"
@@ -182,7 +182,7 @@ class Slapd:
 
     def start(self) -> None:
         urls = f"ldap://127.0.0.1:{self.port}/ ldaps://127.0.0.1:{self.tls_port}/"
-        command = ["slapd", "-f", str(self.folder / "slapd.conf"), "-h", urls, "-d", "stats"]
+        command = [program("slapd"), "-f", str(self.folder / "slapd.conf"), "-h", urls, "-d", "stats"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         end = time.monotonic() + 10
@@ -205,7 +205,6 @@ def slapd(
 ) -> Iterator[Slapd]:
     """A server with everybody in it. ``certificate``: and key; left out: a right one for localhost and 127.0.0.1.
     ``more``: of its configuration; ``people``: further entries, as LDIF."""
-    program = shutil.which("slapd") or "/usr/sbin/slapd"
     (folder / "data").mkdir()
     authority = Authority(folder)
     pem, key = certificate or authority.issue("server", "localhost", "127.0.0.1")
@@ -221,7 +220,7 @@ def slapd(
         )
     )
     ldif = _LDIF.format(base=BASE, service_password=SERVICE_PASSWORD) + _people() + _groups() + people
-    command = [program, "-T", "add", "-q", "-f", str(folder / "slapd.conf")]
+    command = [program("slapd"), "-T", "add", "-q", "-f", str(folder / "slapd.conf")]
     added = subprocess.run(command, input=ldif.encode(), capture_output=True, timeout=60)
     assert added.returncode == 0, added.stderr.decode()
     server = Slapd(folder, authority, free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM))

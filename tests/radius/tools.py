@@ -16,6 +16,8 @@ _PACKAGES = {
     "radclient": "freeradius-utils",
     "freeradius": "freeradius",
     "oathtool": "oathtool",
+    "slapd": "slapd",
+    "rsyslogd": "rsyslog",
     "pamtester": "pamtester",
     "eapol_test": "eapoltest",
     "libpam_wrapper.so": "libpam-wrapper",

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ import pytest
 from otp_core.seals.keys import create_seal_key
 from otp_core.store.queries import AuditFilter, audit_rows
 from tests.ldap.certificates import Authority
+from tests.radius.tools import program
 from tests.sekisho import Sekisho, client_table, free_port
 from tests.syslog import PAGE
 
@@ -40,8 +40,6 @@ class Rsyslog:
     """rsyslogd with the document's configuration, in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("rsyslogd") or "/usr/sbin/rsyslogd"
-        assert Path(program).exists(), "Debian's rsyslog is not installed: make system"
         self.folder, self.port, self.file = folder, free_port(), folder / "audit"
         self.authority = Authority(folder)
         certificate, key = self.authority.issue("logs", "127.0.0.1", "localhost")
@@ -49,7 +47,14 @@ class Rsyslog:
         for name, file in (("ca.pem", self.authority.file), ("logs.pem", certificate), ("logs.key", key)):
             text = text.replace(f"/etc/rsyslog.d/{name}", str(file))
         (folder / "rsyslog.conf").write_text(text)
-        self._command = [program, "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "rsyslog.pid")]
+        self._command = [
+            program("rsyslogd"),
+            "-n",
+            "-f",
+            str(folder / "rsyslog.conf"),
+            "-i",
+            str(folder / "rsyslog.pid"),
+        ]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
