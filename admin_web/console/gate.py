@@ -1,7 +1,9 @@
 """The gate in front of every page behind the sign-in: session, role, confirmation, and the key of a form.
 
 A form's key is made for one session and one path, and good once: a forged form has none, a double click or a reload
-sends a used one, and nothing is done twice.
+sends a used one, and nothing is done twice. It is used up in the store before the act begins, so that of two processes
+that are sent the same form one acts. One that dies in between has used it up for nothing: who sends the form again is
+shown what it is about, and sees that nothing was done.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
@@ -34,6 +38,7 @@ from admin_web.http.security import form_of, is_same_text
 from admin_web.http.upload import UPLOAD_SECONDS, FileTooLarge, upload_of
 from otp_core.accounts import Desk, StaffSession
 from otp_core.accounts.permissions import Act, is_allowed
+from otp_core.model import BackendSilent, StoreBusy, StoreUnavailable
 from otp_core.store.retry import aside, retry_while_busy
 
 TOUCH_SECONDS = 30
@@ -83,19 +88,27 @@ class Gate:
     def _page(self, route: Page) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             session = with_held(await self._admitted(request, route), request.rel_url.raw_path, time.time())
-            now = int(time.time() * 1000)
-            once = {name for name in ("notice", "kept", *route.once) if name in session.data}
-            if once or now - session.seen_at > TOUCH_SECONDS * 1000:
+            once = {"notice", "kept", *route.once}
+            if once & session.data.keys() or time.time() * 1000 - session.seen_at > TOUCH_SECONDS * 1000:
                 async with self._sessions.lock(request):
-                    today = await self._admitted(request, route)
-                    data = with_held(today, request.rel_url.raw_path, now / 1000).data
-                    data = {name: value for name, value in data.items() if name not in once}
-                    await retry_while_busy(lambda: self._desk.staff_sessions.update(today, data))
+                    session = await self._shown(request, await self._admitted(request, route), once)
             if is_allowed(session.principal(""), Act.APPROVE, None):
                 request[WAITING] = await aside(self._desk.approvals.waiting)
             return await route.handler(Call(request, session, {}))
 
         return handle
+
+    async def _shown(self, request: web.Request, session: StaffSession, once: Collection[str]) -> StaffSession:
+        """The session as a page shows it, which forgets what is shown once: of two processes, one shows it."""
+        shown = session
+
+        def forget(data: dict[str, Any]) -> dict[str, Any]:
+            nonlocal shown
+            shown = with_held(replace(session, data=data), request.rel_url.raw_path, time.time())
+            return {name: value for name, value in shown.data.items() if name not in once}
+
+        await retry_while_busy(lambda: self._desk.staff_sessions.update(session, forget))
+        return shown
 
     def _form(self, route: Form) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -142,8 +155,7 @@ class Gate:
         page = self._page_of(request)
         fields = {name: value for name, value in form.items() if name not in _NOT_HELD}
         held = {"page": page.partition("?")[0], "fields": fields, "at": time.time()}
-        data = {**session.data, "held": held}
-        await retry_while_busy(lambda: self._desk.staff_sessions.update(session, data))
+        await self._remember(session, {"held": held})
         return web.HTTPSeeOther(f"/confirm?to={quote(page)}")
 
     def _check_key(self, request: web.Request, session: StaffSession, form: Mapping[str, str]) -> None:
@@ -153,22 +165,28 @@ class Gate:
             raise web.HTTPForbidden
 
     async def _once(self, session: StaffSession, call: Call, handler: Submit) -> Outcome:
-        """What a form comes to, the first time that its key is used."""
-        key, used = call.form["key"], [str(one) for one in session.data.get("used", [])]
-        if key in used:
-            outcome = Outcome(self._back(call.request), data={"notice": ["already", {}]})
-        else:
+        """What a form comes to, the first time that its key is used. Where the act was not begun, or was taken back as
+        a whole, the key can be used again."""
+        update, key = self._desk.staff_sessions.update, call.form["key"]
+        if not await retry_while_busy(lambda: update(session, lambda data: _with_used(data, key))):
+            await self._remember(session, {"notice": ["already", {}]})
+            return Outcome(self._back(call.request))
+        try:
             outcome = await handler(call)
-        await self._remember(session, outcome, [*used, key][-_USED_KEYS:])
+        except (web.HTTPException, StoreBusy, BackendSilent):
+            with suppress(StoreUnavailable):
+                await retry_while_busy(lambda: update(session, lambda data: _without_used(data, key)))
+            raise
+        new = dict(outcome.data)
+        if outcome.notice is not None:
+            new["notice"] = [outcome.notice.name, dict(outcome.notice.values)]
+        if outcome.kept:
+            new["kept"] = dict(outcome.kept)
+        await self._remember(session, new)
         return outcome
 
-    async def _remember(self, session: StaffSession, outcome: Outcome, used: list[str]) -> None:
-        data = {**session.data, **outcome.data, "used": used}
-        if outcome.notice is not None:
-            data["notice"] = [outcome.notice.name, dict(outcome.notice.values)]
-        if outcome.kept:
-            data["kept"] = dict(outcome.kept)
-        await retry_while_busy(lambda: self._desk.staff_sessions.update(session, data))
+    async def _remember(self, session: StaffSession, new: Mapping[str, Any]) -> None:
+        await retry_while_busy(lambda: self._desk.staff_sessions.update(session, lambda data: {**data, **new}))
 
     @staticmethod
     def _back(request: web.Request) -> str:
@@ -206,6 +224,16 @@ class Gate:
             path = path.rpartition("/")[0]
         came_from = urlsplit(request.headers.get("Referer", "")[:LONGEST_ADDRESS])
         return f"{path}?{came_from.query}" if came_from.query and came_from.path == path else path or "/"
+
+
+def _with_used(data: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
+    """What a session remembers once a form's key is used; None: it was used before."""
+    used = data.get("used", [])
+    return None if key in used else {**data, "used": [*used, key][-_USED_KEYS:]}
+
+
+def _without_used(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    return {**data, "used": [one for one in data.get("used", []) if one != key]}
 
 
 def _is_confirmed(session: StaffSession, route: Page | Form | Upload) -> bool:

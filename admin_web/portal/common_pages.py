@@ -61,7 +61,8 @@ class CommonPages:
                 raise web.HTTPSeeOther("/expired")
             if self._owners.is_anothers(form, session):
                 raise web.HTTPSeeOther(OTHER)
-            await retry_while_busy(lambda: self._desk.sessions.update(session, {**session.data, "notice": "extended"}))
+            extended = {"notice": "extended"}
+            await retry_while_busy(lambda: self._desk.sessions.update(session, lambda data: {**data, **extended}))
         raise web.HTTPSeeOther(str(session.data["stage"]))
 
     async def leave(self, request: web.Request) -> web.Response:

@@ -1,7 +1,8 @@
 """The pages behind the sign-in: show the page that the session is at, run its act, redirect (303) to the next.
 
-Each page carries a key that is good for one submission. A double click, a page reached by Back and a second tab send a
-key that has been used; they are redirected to the page that the session is at, and nothing is done twice.
+Each page carries a key that is good for one submission, to whichever process it comes. A double click, a page reached
+by Back and a second tab send a key that has been used; they are redirected to the page that the session is at, and
+nothing is done twice.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +46,7 @@ from admin_web.rendering import Renderer, qr_code, request_language
 from admin_web.settings import WebSettings
 from otp_core.accounts import Desk, Refusal, Refused, Session, with_verifiers
 from otp_core.doors import Services
-from otp_core.model import LoginRecord, OtpUse
+from otp_core.model import BackendSilent, LoginRecord, OtpUse, StoreBusy, StoreUnavailable
 from otp_core.reference import reference_of
 from otp_core.store.retry import aside, retry_while_busy
 
@@ -74,10 +76,15 @@ class Journey:
             page = str(session.data["stage"])
             if request.path != page:
                 raise web.HTTPSeeOther(page)
-            data = dict(session.data)
-            message, issued = data.pop("notice", None), data.pop("issued", None)
+            message, issued = None, None
+
+            def forget(data: dict[str, Any]) -> dict[str, Any]:
+                nonlocal message, issued
+                message, issued = data.pop("notice", None), data.pop("issued", None)
+                return data
+
             # Written even if nothing has changed: it keeps the session alive.
-            await retry_while_busy(lambda: self._desk.sessions.update(session, data))
+            await retry_while_busy(lambda: self._desk.sessions.update(session, forget))
         values = await self._values(request, session, issued)
         response = self._renderer.render(request, PAGES[page], message=MESSAGES.get(message or ""), **values)
         if page not in ENDS:
@@ -93,20 +100,37 @@ class Journey:
             session = await self._session(request)
             if self._owners.is_anothers(form, session):
                 raise web.HTTPSeeOther(OTHER)
-            data = dict(session.data)
-            if request.path != data["stage"] or not is_same_text(form.get("key", ""), data["key"]):
-                if data["stage"] not in ENDS:
-                    data["notice"] = "already"
-                    await retry_while_busy(lambda: self._desk.sessions.update(session, data))
-                raise web.HTTPSeeOther(data["stage"])
-            outcome = await self._outcome(request, session, form)
-            after = {**data, "kept": {}, **outcome.data, "stage": outcome.page, "key": secrets.token_hex(8)}
+            stage, key = session.data["stage"], session.data["key"]
+            is_page = request.path == stage and is_same_text(form.get("key", ""), key)
+            if not is_page or not await self._use_key(session, key):
+                if stage not in ENDS:
+                    await self._remember(session, {"notice": "already"})
+                raise web.HTTPSeeOther(stage)
+            try:
+                outcome = await self._outcome(request, session, form)
+            except (web.HTTPException, StoreBusy, BackendSilent):
+                with suppress(StoreUnavailable):
+                    await self._remember(session, {"key": key})
+                raise
+            after = {"kept": {}, **outcome.data, "stage": outcome.page, "key": secrets.token_hex(8)}
             if outcome.message:
                 after["notice"] = outcome.message
-            await retry_while_busy(lambda: self._desk.sessions.update(session, after))
+            await self._remember(session, after)
         redirect = web.HTTPSeeOther(outcome.page)
         self._sessions.forget_pages(redirect)
         raise redirect
+
+    async def _use_key(self, session: Session, key: str) -> bool:
+        """Use up the key of the page, in the store and before the act begins: of two processes that are sent the same
+        form, one gets True. One that dies in between leaves the page as it was, with another key."""
+
+        def use(data: dict[str, Any]) -> dict[str, Any] | None:
+            return {**data, "key": secrets.token_hex(8)} if data["key"] == key else None
+
+        return await retry_while_busy(lambda: self._desk.sessions.update(session, use))
+
+    async def _remember(self, session: Session, new: Mapping[str, Any]) -> None:
+        await retry_while_busy(lambda: self._desk.sessions.update(session, lambda data: {**data, **new}))
 
     async def _session(self, request: web.Request) -> Session:
         """The session of a customer who has signed in. Raises HTTPSeeOther if there is none.

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 from otp_core.accounts.approval_kinds import KINDS, MOST_PAYLOAD, About, ApprovalKind, Payload, Subject
 from otp_core.accounts.lifecycle import Move
-from otp_core.accounts.permissions import Act
+from otp_core.accounts.permissions import Act, least_role
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
-from otp_core.accounts.sign_on import least_role
 from otp_core.accounts.transactions import Transactions, rerun_on_conflict
 from otp_core.audit import Event
 from otp_core.model import LoginRecord, Role
@@ -55,7 +54,7 @@ class ApprovalService:
         kind = KINDS[act]
         customer = subject if kind.subject is Subject.CUSTOMER else None
         with self._transactions.act(Act.ASK_APPROVAL, principal, customer=customer) as work:
-            self._transactions.check_may(principal, kind.act, customer)
+            self._transactions.check_may(work, principal, kind.act, customer)
             asked = self._asked(work, kind, About(subject, payload or {}, principal.name))
             if kind.is_alone and self._open_for(work, asked, principal):
                 raise Refused(Refusal.NOT_NOW, "it was asked for already, and waits")
@@ -69,7 +68,7 @@ class ApprovalService:
         request waits."""
         kind = KINDS[act]
         with self._transactions.act(Act.ASK_APPROVAL, principal, customer=contract_id) as work:
-            self._transactions.check_may(principal, kind.act, contract_id)
+            self._transactions.check_may(work, principal, kind.act, contract_id)
             record = self._transactions.allowed(work, contract_id, move)
             asked = self._asked(work, kind, About(record.contract_id, {}, principal.name), record)
             found = self._open_for(work, asked, principal)
@@ -151,7 +150,7 @@ class ApprovalService:
             found = self._waiting(work, key, ApprovalState.APPROVED)
             self._check_own(found, principal)
             kind, about = KINDS[found.act], self.about(found)
-            self._transactions.check_may(principal, kind.act, found.customer)
+            self._transactions.check_may(work, principal, kind.act, found.customer)
             self._staff(work, principal)
             self._check_account(work, found, principal)
             self._check_decider(work, found)
@@ -241,7 +240,8 @@ class ApprovalService:
         """Whoever has approved may approve today."""
         record = staff_record(work.connection, found.decided_by or "")
         if record is not None and record.disabled_at is None:
-            self._transactions.check_may(Principal(record.name, PrincipalKind.STAFF, role=record.role), Act.APPROVE)
+            decider = Principal(record.name, PrincipalKind.STAFF, role=record.role)
+            self._transactions.check_may(work, decider, Act.APPROVE)
             return
         raise Refused(Refusal.NOT_PERMITTED, f"{found.decided_by}, who approved it, is no member of staff any more")
 

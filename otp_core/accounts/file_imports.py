@@ -200,7 +200,7 @@ class FileImportService:
             raise Refused(Refusal.NOT_NOW, "it is not waiting to be decided, or was asked for already")
         if found.asked_by != principal.name:
             raise Refused(Refusal.NOT_PERMITTED, "only whoever has brought the file may do this")
-        self._transactions.check_may(principal, ACTS[found.what])
+        self._transactions.check_may(work, principal, ACTS[found.what])
         return found
 
     def _begin(self, work: Work, found: FileImport, principal: Principal, approved_by: str | None) -> None:
@@ -289,14 +289,15 @@ class FileImportService:
 
     def importing(self, found: FileImport) -> Principal:
         """Whoever has brought the file, as they are now. Raises Refused if they may not import it any more."""
-        with self._transactions.store.read() as connection:
+        store = self._transactions.store
+        with store.read() as connection:
             record = staff_record(connection, found.asked_by)
-        if record is None or record.disabled_at is not None:
-            raise Refused(Refusal.NOT_PERMITTED, f"{found.asked_by} is no member of staff any more")
-        approved = f"; approved by {found.approved_by}" if found.approved_by else ""
-        reason = f"{_steps(found).of} {found.file_name}: {found.reason}{approved}"
-        principal = staff_principal(record, found.source, reason)
-        self._transactions.check_may(principal, ACTS[found.what])
+            if record is None:
+                raise Refused(Refusal.NOT_PERMITTED, f"{found.asked_by} is no member of staff any more")
+            approved = f"; approved by {found.approved_by}" if found.approved_by else ""
+            reason = f"{_steps(found).of} {found.file_name}: {found.reason}{approved}"
+            principal = staff_principal(record, found.source, reason)
+            self._transactions.check_may(Work(connection, store.ids), principal, ACTS[found.what])
         return principal
 
     def end(

@@ -164,6 +164,15 @@ TABLE: Table = {
     (PrincipalKind.ANONYMOUS, ""): frozenset({Act.RECORD_FAILED_SIGN_IN, Act.ISSUE_UNCLAIMED}),
 }
 
+_ROLES = tuple(Role)
+"""The least first."""
+
+
+def least_role(one: str, other: str | None) -> Role:
+    """The role that may do less; ``other`` None sets no limit."""
+    return min((Role(one), Role(other or one)), key=_ROLES.index)
+
+
 _ON_THEMSELVES_ONLY = (PrincipalKind.CUSTOMER, PrincipalKind.ANONYMOUS)
 
 

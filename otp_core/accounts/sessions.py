@@ -4,7 +4,7 @@ admin_web/http/sessions.py. Only who has signed in has a session, so strangers c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,6 +35,11 @@ class Session:
     data: Mapping[str, Any] = field(repr=False)
     proof_until: int | None
     entered: Receipt | None = field(default=None, compare=False)
+
+
+Change = Callable[[dict[str, Any]], Mapping[str, Any] | None]
+"""What a session remembers, made from what it remembers at that moment, whichever process has written that; None:
+nothing is changed. It may be called again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +109,14 @@ class SessionService:
         return Session(row.key, digest, row.contract_id, row.seen_at, row.expires_at, data, proof_until)
 
     @rerun_on_conflict
-    def update(self, session: Session, data: Mapping[str, Any]) -> bool:
-        """Replace what the session remembers, and note that it is in use. False if it has ended. No audit row, and no
-        permission: holding the session is the permission."""
-        sealed, now = self._sealed(session.digest, data), self._transactions.now()
-        with self._transactions.store.work() as work:
-            return work.write_session(session.key, sealed, now)
+    def update(self, session: Session, change: Change) -> bool:
+        """Change what the session remembers, and note that it is in use. False if it has ended, or ``change`` finds
+        nothing to be done. No audit row, and no permission: holding the session is the permission."""
+        store, now = self._transactions.store, self._transactions.now()
+        with store.work_aside() as work:
+            row = work.session(session.digest)
+            data = None if row is None else change(json.loads(store.sealer.unseal_data(row.data, session.digest)))
+            return data is not None and work.write_session(session.key, self._sealed(session.digest, data), now)
 
     @rerun_on_conflict
     def end(self, session: Session, principal: Principal) -> int:

@@ -22,9 +22,6 @@ from otp_core.store.unit_of_work import Work
 
 NOT_FRESH = "the person has not signed in at the provider for this request"
 
-_ROLES = tuple(Role)
-"""The least first."""
-
 
 @dataclass(frozen=True, slots=True)
 class SignOnAnswer:
@@ -38,11 +35,6 @@ class SignOnAnswer:
     fresh: bool
     called: str = ""
     role: Role | None = None
-
-
-def least_role(one: str, other: str | None) -> Role:
-    """The role that may do less; ``other`` None sets no limit."""
-    return min((Role(one), Role(other or one)), key=_ROLES.index)
 
 
 def refuse_if_narrowed(work: Work, record: StaffRecord) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from otp_core.accounts.permissions import Act
+from otp_core.accounts.permissions import Act, least_role
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
-from otp_core.accounts.sign_on import NOT_FRESH, SignOnAnswer, least_role
+from otp_core.accounts.sessions import Change
+from otp_core.accounts.sign_on import NOT_FRESH, SignOnAnswer
 from otp_core.accounts.staff import staff_principal
 from otp_core.accounts.transactions import SWEPT_AT_ONCE, SYSTEM, Transactions, rerun_on_conflict
 from otp_core.audit import Event
@@ -165,12 +166,16 @@ class StaffSessionService:
         return StaffSession(row.key, digest, record, row.source, row.seen_at, row.expires_at, row.confirmed_at, data)
 
     @rerun_on_conflict
-    def update(self, session: StaffSession, data: Mapping[str, Any]) -> bool:
-        """Replace what the session remembers, and note that it is in use. False if it has ended. No audit row, and no
-        permission: holding the session is the permission."""
-        sealed, now = self._sealed(session.digest, data), self._transactions.now()
-        with self._transactions.store.work() as work:
-            return statements.write_staff_session(work.connection, session.key, sealed, now)
+    def update(self, session: StaffSession, change: Change) -> bool:
+        """Change what the session remembers, and note that it is in use. False if it has ended, or ``change`` finds
+        nothing to be done. No audit row, and no permission: holding the session is the permission."""
+        store, now = self._transactions.store, self._transactions.now()
+        with store.work_aside() as work:
+            row = statements.staff_session_of(work.connection, session.digest)
+            data = None if row is None else change(json.loads(store.sealer.unseal_data(row.data, session.digest)))
+            if data is None:
+                return False
+            return statements.write_staff_session(work.connection, session.key, self._sealed(session.digest, data), now)
 
     def of(self, record: StaffRecord) -> Sequence[StaffSessionRow]:
         """Somebody's sessions, the oldest first."""

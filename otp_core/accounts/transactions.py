@@ -5,18 +5,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from otp_core.accounts.lifecycle import Move, NotAllowed, TokenMove, customer_after, token_after
-from otp_core.accounts.permissions import TABLE, Act, Table, is_allowed
+from otp_core.accounts.permissions import TABLE, Act, Table, is_allowed, least_role
 from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Receipt, Refusal, Refused
 from otp_core.accounts.typed_names import refusal_to_keep
 from otp_core.audit import NOTICED, Event, ms_of
 from otp_core.model import Conflict, LoginRecord, OtpUse, StoreBusy, TokenState
 from otp_core.otp import normalise_contract_id
+from otp_core.store.staff import staff_record
 from otp_core.store.store import Store
 from otp_core.store.unit_of_work import TokenRecord, Work
 
@@ -49,6 +51,17 @@ def rerun_on_conflict(act: Callable[P, R]) -> Callable[P, R]:
         return act(*args, **kwargs)
 
     return run
+
+
+def _as_of_now(work: Work, principal: Principal) -> Principal:
+    """A member of staff with the least of the role that their session has and the one that they have now. Raises
+    Refused for who is disabled, or is not there."""
+    if principal.kind is not PrincipalKind.STAFF:
+        return principal
+    record = staff_record(work.connection, principal.name)
+    if record is None or record.disabled_at is not None:
+        raise Refused(Refusal.NOT_PERMITTED, f"{principal.name} is {'disabled' if record else 'no member of staff'}")
+    return replace(principal, role=least_role(principal.role, record.role))
 
 
 class Transactions:
@@ -85,7 +98,8 @@ class Transactions:
         token: str | None = None,
         record_refusal: bool = True,
     ) -> Iterator[Work]:
-        """One transaction for one act. Raises Refused (NOT_PERMITTED) before anything is read.
+        """One transaction for one act. Raises Refused (NOT_PERMITTED) before anything of it is read. Of staff the role
+        counts that they have now: whose role was taken away while they waited for the store does nothing with it.
 
         A refusal keeps what was counted and leaves an ``act.refused`` row that names the act; any other exception
         leaves nothing. So an act writes nothing but counts before its last check. ``record_refusal`` False: a refusal
@@ -94,8 +108,10 @@ class Transactions:
         contract_id = None if customer is None else normalise_contract_id(customer)
         refused: Refused | None = None
         with self._work() as work:
-            if not is_allowed(principal, act, contract_id, self._permissions):
-                refused = Refused(Refusal.NOT_PERMITTED, f"{principal.role or principal.kind} may not {act}")
+            try:
+                self.check_may(work, principal, act, contract_id)
+            except Refused as error:
+                refused = error
             else:
                 try:
                     yield work
@@ -113,9 +129,11 @@ class Transactions:
         if refused is not None:
             raise refused
 
-    def check_may(self, principal: Principal, act: Act, customer: str | None = None) -> None:
+    def check_may(self, work: Work, principal: Principal, act: Act, customer: str | None = None) -> None:
         """Raises Refused (NOT_PERMITTED) for a principal who may not do this to this customer, inside another act."""
         contract_id = None if customer is None else normalise_contract_id(customer)
+        if is_allowed(principal, act, contract_id, self._permissions):
+            principal = _as_of_now(work, principal)
         if not is_allowed(principal, act, contract_id, self._permissions):
             raise Refused(Refusal.NOT_PERMITTED, f"{principal.role or principal.kind} may not {act}")
 

@@ -88,8 +88,7 @@ class SessionStatements:
         return self._connection.execute(select(func.count()).select_from(session)).scalar_one()
 
     def write_session(self, key: int, data: bytes, seen_at: int) -> bool:
-        """Replace what a session remembers (sealed). False if it was ended meanwhile. The last write wins: the pages
-        hold a lock between reading and writing, and a session is used by one browser."""
+        """Replace what a session remembers (sealed). False if it was ended meanwhile."""
         change = update(session).where(session.c.key == key).values(data=data, seen_at=seen_at)
         return self._connection.execute(change).rowcount == 1
 

@@ -50,6 +50,8 @@ def scene(folder: Path, act: Act) -> Scene:
     taro = bank.customer(password_hash="old") if use is OtpUse.ACTIVE else bank.in_state(use)
     new, sessions, devices = bank.token(NEW), bank.desk.sessions, bank.desk.devices
     session = sessions.begin(b"t" * 32, "taro", {}, LIMITS, TARO)
+    for role in Role:
+        bank.desk.staff.add(f"{role}-1", role, STAFF)
     if act is Act.UNLOCK:
         bank.desk.customers.lock("taro", STAFF)
     if act in (Act.REMOVE_TOKEN, Act.REMOVE_TOKEN_WITHOUT_CODE):
@@ -66,9 +68,7 @@ def scene(folder: Path, act: Act) -> Scene:
 
 
 def _request(bank: Bank) -> int:
-    """A request of somebody else's, about another customer; and everybody who acts is in the store."""
-    for role in Role:
-        bank.desk.staff.add(f"{role}-1", role, STAFF)
+    """A request of somebody else's, about another customer."""
     bank.desk.staff.add("asker", Role.OPERATOR, STAFF)
     bank.customer("jiro", None)
     return bank.desk.approvals.ask(

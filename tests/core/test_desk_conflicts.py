@@ -123,7 +123,7 @@ def test_an_act_that_meets_conflicts_only_raises_the_last_and_leaves_nothing(tmp
 def test_a_session_is_updated_in_a_second_run(tmp_path: Path) -> None:
     at = scene(tmp_path, Act.END_SESSION)
     store = failing(at.bank, conflicts=1)
-    assert on(store, at.bank).sessions.update(at.session, {"stage": "/x"})
+    assert on(store, at.bank).sessions.update(at.session, lambda data: {**data, "stage": "/x"})
     assert store.runs == 2
 
 

@@ -167,12 +167,15 @@ def test_a_role_is_one_more_row_of_the_table(tmp_path: Path, kind: PrincipalKind
     at = scene(tmp_path, act)
     desk = Desk(at.bank.store, at.bank.evaluator, at.bank.guarded.now, permissions=WITH_ROLES)
     principal = Principal("hanako", kind, "192.0.2.1", role=role)
+    if kind is PrincipalKind.STAFF:
+        at.bank.desk.staff.add("hanako", Role(role), COMMAND)
     assert carried_out(at, desk, act, principal) == (act in WITH_ROLES[kind, role])
 
 
 def test_an_operator_locks_and_permits_no_reissue(tmp_path: Path) -> None:
     at = scene(tmp_path, Act.PERMIT_REISSUE)
     desk = Desk(at.bank.store, at.bank.evaluator, at.bank.guarded.now, permissions=WITH_ROLES)
+    at.bank.desk.staff.add("hanako", Role.OPERATOR, COMMAND)
     operator = Principal("hanako", PrincipalKind.STAFF, "192.0.2.1", "ticket 8", role="operator")
     with pytest.raises(Refused, match="operator may not permit a reissue"):
         desk.enrolment.permit_reissue("taro", operator)
@@ -180,3 +183,29 @@ def test_an_operator_locks_and_permits_no_reissue(tmp_path: Path) -> None:
     assert at.bank.login_record().locked_at is not None
     row = at.bank.audit(event="customer.locked")[0]
     assert (row.actor, row.source, row.reason) == ("hanako", "192.0.2.1", "ticket 8")
+
+
+# A role is the one of now, not the one that a session began with.
+
+
+def test_a_role_that_was_taken_away_in_the_middle_of_an_act_does_nothing(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.customer("taro")
+    for name in ("lowered", "disabled", "unknown", "raised"):
+        if name != "unknown":
+            bank.desk.staff.add(name, Role.AUDITOR if name == "raised" else Role.OPERATOR, COMMAND)
+        principal = Principal(
+            name, PrincipalKind.STAFF, "192.0.2.1", role=Role.AUDITOR if name == "raised" else Role.OPERATOR
+        )
+        if name == "lowered":
+            bank.desk.staff.set_role(name, Role.AUDITOR, COMMAND)
+        elif name == "disabled":
+            bank.desk.staff.disable(name, COMMAND)
+        elif name == "raised":  # what their session may do is what it began with, as by single sign-on
+            bank.desk.staff.set_role(name, Role.ADMINISTRATOR, COMMAND)
+        before = bank.rows()["customer"]
+        with pytest.raises(Refused) as caught:
+            bank.desk.customers.unlock("taro", principal)
+        assert caught.value.refusal is Refusal.NOT_PERMITTED
+        assert (bank.audit()[-1].event, bank.audit()[-1].actor) == (Event.REFUSED, name)
+        assert bank.rows()["customer"] == before

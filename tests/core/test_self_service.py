@@ -51,7 +51,7 @@ def test_a_session_ends_when_nobody_clicks_and_at_the_latest_in_any_request(bank
     for _ in range(3):
         bank.clock.now += 590
         assert bank.desk.sessions.find(ID, BOUNDS) is not None
-        bank.desk.sessions.update(session, {})
+        bank.desk.sessions.update(session, lambda data: data)
     bank.clock.now += 40
     assert bank.desk.sessions.find(ID, BOUNDS) is None  # half an hour in all
     begun(bank, id_=b"k" * 32)

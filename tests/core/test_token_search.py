@@ -17,6 +17,12 @@ CLERK = Principal("sato", PrincipalKind.STAFF, "192.0.2.9", "found in a drawer",
 SEED = bytes(range(20))
 
 
+def with_clerk(folder: Path) -> Bank:
+    bank = Bank(folder)
+    bank.desk.staff.add("sato", Role.OPERATOR, STAFF)
+    return bank
+
+
 def imported(bank: Bank, token_id: str, seed: bytes = SEED, spec: TokenSpec | None = None) -> None:
     bank.desk.tokens.import_rows([(token_id, seed, spec or TokenSpec())], STAFF)
 
@@ -31,7 +37,7 @@ def codes(bank: Bank, away: int = 0, spec: TokenSpec | None = None) -> tuple[str
 
 
 def test_the_token_that_shows_both_is_found_however_late_it_is_and_nothing_is_spent(tmp_path: Path) -> None:
-    bank = Bank(tmp_path)
+    bank = with_clerk(tmp_path)
     for number in range(600):
         imported(bank, f"VSMT{number:08d}", number.to_bytes(20, "big"))
     imported(bank, "VSMT00000300X")
@@ -47,7 +53,7 @@ def test_the_token_that_shows_both_is_found_however_late_it_is_and_nothing_is_sp
 
 
 def test_what_was_looked_for_is_recorded_without_the_codes(tmp_path: Path) -> None:
-    bank = Bank(tmp_path)
+    bank = with_clerk(tmp_path)
     imported(bank, "VSMT00000001")
     first, second = codes(bank)
     bank.desk.token_search.find((first, second), "", to_the_end, CLERK)
@@ -61,7 +67,7 @@ def test_what_was_looked_for_is_recorded_without_the_codes(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("spec", [TokenSpec(digits=8), TokenSpec(period=60), TokenSpec(algorithm=Algorithm.SHA256)])
 def test_every_kind_of_token_is_found(tmp_path: Path, spec: TokenSpec) -> None:
-    bank = Bank(tmp_path)
+    bank = with_clerk(tmp_path)
     imported(bank, "VSMT00000001", SEED, spec)
     step = int(bank.clock.now // spec.period)
     shown = code_at(SEED, step, spec), code_at(SEED, step + 1, spec)
@@ -69,7 +75,7 @@ def test_every_kind_of_token_is_found(tmp_path: Path, spec: TokenSpec) -> None:
 
 
 def test_a_counter_token_is_found_near_its_counter(tmp_path: Path) -> None:
-    bank, spec = Bank(tmp_path), TokenSpec(kind=Kind.HOTP)
+    bank, spec = with_clerk(tmp_path), TokenSpec(kind=Kind.HOTP)
     bank.desk.tokens.import_rows([("VSMH1", SEED, spec)], STAFF, last_steps={"VSMH1": 99})
     near, far = [(code_at(SEED, at, spec), code_at(SEED, at + 1, spec)) for at in (110, 130)]
     assert bank.desk.token_search.find(near, "", to_the_end, CLERK).token_ids == ("VSMH1",)
@@ -77,7 +83,7 @@ def test_a_counter_token_is_found_near_its_counter(tmp_path: Path) -> None:
 
 
 def test_tokens_that_somebody_holds_or_held_are_never_found(tmp_path: Path) -> None:
-    bank = Bank(tmp_path)
+    bank = with_clerk(tmp_path)
     taro = bank.in_state(OtpUse.ACTIVE)
     shown = taro.code(), taro.code(1)
     found = bank.desk.token_search.find(shown, "", to_the_end, CLERK)
@@ -87,7 +93,7 @@ def test_tokens_that_somebody_holds_or_held_are_never_found(tmp_path: Path) -> N
 
 
 def test_it_ends_when_it_is_told_to_and_says_how_far_it_has_come(tmp_path: Path) -> None:
-    bank = Bank(tmp_path)
+    bank = with_clerk(tmp_path)
     for number in range(200):
         imported(bank, f"VSMT{number:08d}", number.to_bytes(20, "big"))
     answers = iter((True, True, False))
@@ -98,5 +104,5 @@ def test_it_ends_when_it_is_told_to_and_says_how_far_it_has_come(tmp_path: Path)
 
 @pytest.mark.parametrize("shown", [("", ""), ("12345", "12345"), ("123456", "1234567"), ("abcdef", "123456")])
 def test_what_is_no_pair_of_codes_is_not_looked_for(tmp_path: Path, shown: tuple[str, str]) -> None:
-    bank = Bank(tmp_path)
+    bank = with_clerk(tmp_path)
     assert refused(lambda: bank.desk.token_search.find(shown, "", to_the_end, CLERK)).refusal is Refusal.NOT_A_CODE
