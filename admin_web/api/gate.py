@@ -57,6 +57,7 @@ class Gate:
         rate = self._rates.take(key.key, self._settings().requests_per_second, time.monotonic())
         request[RATE] = rate
         if rate.is_over:
+            await asyncio.sleep(rate.wait)
             raise ProblemError(ProblemType.RATE_LIMITED, f"{rate.limit} requests a second")
         if operation is None:
             return  # the router says whether it is the path or the method

@@ -218,6 +218,16 @@ def test_a_key_over_its_rate_is_told_so_and_no_other_is(tmp_path_factory: pytest
         assert "RateLimit-Limit" not in bank.get("/api/v1/tokens").headers
 
 
+def test_a_key_far_over_its_rate_is_told_so_no_faster_than_its_rate(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with api(tmp_path_factory.mktemp("far"), more="requests_per_second = 10") as bank, ThreadPoolExecutor(8) as pool:
+        greedy = bank.key("greedy")
+        begun = time.monotonic()
+        told = list(pool.map(lambda _: bank.get("/api/v1/tokens", greedy).status, range(60)))
+        took = time.monotonic() - begun
+        assert told.count(429) <= 1 + 10 * took, (told.count(429), took)
+        assert told.count(200) <= 10 + 10 * took
+
+
 def test_every_problem_has_a_status_of_its_own_kind() -> None:
     assert set(MEANINGS) == set(ProblemType)
     for status in (400, 404, 405, 408, 413, 500):

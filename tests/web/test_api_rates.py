@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_web.api.rates import RateLimiter
+from admin_web.api.rates import LONGEST_WAIT, RateLimiter
 
 
 def test_a_second_brings_a_seconds_worth_and_no_more() -> None:
@@ -38,6 +38,21 @@ def test_no_key_ever_gets_more_than_its_rate(asked: list[tuple[int, float]]) -> 
         passed[key] += not rate.is_over
         assert passed[key] <= 5 + 5 * now + 1e-6
         assert 0 <= rate.remaining <= 5 and 0 <= rate.reset <= 1
+
+
+def test_a_key_gets_no_more_refusals_a_second_than_answers() -> None:
+    limiter, now, told = RateLimiter(10), 0.0, list[float]()
+    for _ in range(10):
+        assert limiter.take(1, 10, now).wait == 0.0
+    for _ in range(1000):  # ten times as much as it may, in ten seconds
+        rate = limiter.take(1, 10, now)
+        if rate.is_over:
+            assert 0.0 <= rate.wait <= LONGEST_WAIT
+            told.append(now + rate.wait)
+        now += 0.01
+    assert max(told) <= 10.0 + LONGEST_WAIT and told[0] == 0.0
+    assert sum(at < LONGEST_WAIT for at in told) <= 11
+    assert limiter.take(2, 10, now).wait == 0.0 and not limiter.take(2, 10, now).is_over
 
 
 def test_only_so_many_keys_are_remembered() -> None:
