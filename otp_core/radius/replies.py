@@ -29,6 +29,7 @@ from otp_core.radius.codec import (
 )
 from otp_core.radius.requests import SignedRequest
 
+NO_MESSAGE_AUTHENTICATOR: Final = "a reply without Message-Authenticator: is the server up to date?"
 _PROXY_STATE: Final = int(AttributeType.PROXY_STATE)
 _HEADER: Final = HEADER
 _ROOM: Final = MAX_PACKET - SIGNED_HEADER
@@ -62,12 +63,12 @@ def read_reply(request: SignedRequest, datagram: bytes, *, required: bool = True
     if reply.identifier != request.identifier:
         raise NotAReply("a reply to another request")
     at = reply.message_authenticator_at
-    if at is None and required:
-        raise NotAReply("a reply without Message-Authenticator: is the server up to date?", "no-message-authenticator")
     signed = reply.octets[:4] + request.authenticator + reply.octets[HEADER:]
     right = response_authenticator(signed, request.secret)
     if not hmac.compare_digest(right, reply.authenticator) or not (at is None or is_signed(signed, at, request.secret)):
         raise NotAReply("a reply with a wrong signature: is the shared secret right?", "wrong-signature")
+    if at is None and required:  # behind the other one, which tells whether the secret is right
+        raise NotAReply(NO_MESSAGE_AUTHENTICATOR, "no-message-authenticator")
     if not _answers(request, reply, needs_state):
         raise NotAReply(f"an {PacketCode(reply.code).title} that does not answer the request")
     return reply

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from otp_core.model import Chap, Forwarded, MsChap
 from otp_core.radius.codec import (
+    HEADER,
     MAX_PASSWORD,
     Attribute,
     AttributeType,
@@ -272,6 +273,20 @@ def write_access_request(
         attributes.append((AttributeType.STATE, state))
     octets = sign(PacketCode.ACCESS_REQUEST, identifier, authenticator, encode_attributes(attributes), secret)
     return SignedRequest(octets, secret)
+
+
+def write_unsigned_request(password: bytes, secret: bytes, *, identifier: int, authenticator: bytes) -> SignedRequest:
+    """An Access-Request for nobody, without Message-Authenticator: a server with another secret cannot know that, and
+    its reply tells. ``password``: one that nobody has."""
+    attributes = [
+        (_USER_NAME, b"sekisho-upstream-test"),
+        (_USER_PASSWORD, hide_password(password, secret, authenticator)),
+        (int(AttributeType.NAS_IDENTIFIER), b"sekisho-upstream-test"),
+    ]
+    encoded = encode_attributes(attributes)
+    length = HEADER + len(encoded)
+    header = bytes((int(PacketCode.ACCESS_REQUEST), identifier, length >> 8, length & 0xFF)) + authenticator
+    return SignedRequest(header + encoded, secret)
 
 
 def write_status_server(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -16,7 +17,8 @@ import structlog
 from otp_core.inline_task import Deferred
 from otp_core.model import BackendSilent
 from otp_core.radius.codec import Packet, PacketCode
-from otp_core.radius.requests import SignedRequest, write_status_server
+from otp_core.radius.replies import NO_MESSAGE_AUTHENTICATOR
+from otp_core.radius.requests import SignedRequest, write_status_server, write_unsigned_request
 from otp_core.settings.values import Address
 from otp_core.tally import SECONDS, Histogram
 from otp_core.timers import Timer, Timers
@@ -34,6 +36,7 @@ REVIVAL_SECONDS = 2.0
 STATUS_TRIES = 3
 """Status-Server that may be lost before a server counts as dead."""
 
+NO_REPLY = "no reply"
 _log = structlog.get_logger("upstream")
 
 
@@ -170,6 +173,32 @@ class Upstream:
         finally:
             login.close()
 
+    async def examine(self, server: Server) -> str:
+        """The same for a person who looks at it. Many servers drop what is signed with another secret, so that it looks
+        as if nobody were there: one that gives no reply is asked about nobody, unsigned, too."""
+        cause = await self.probe(server)
+        return (await self.why_silent(server) or cause) if cause == NO_REPLY else cause
+
+    async def why_silent(self, server: Server) -> str:
+        """Why a server that is there drops what is signed, by its reply to a login of nobody that is not; empty if it
+        has none for that either."""
+        secret, password = self.plan.secret, os.urandom(16)
+
+        def write(identifier: int, authenticator: bytes) -> SignedRequest:
+            return write_unsigned_request(password, secret, identifier=identifier, authenticator=authenticator)
+
+        login, now = _Login(self._timers, write), self._loop.time()
+        try:
+            step = login.send(server, now, now + self.plan.timeout, wait_if_refused=False)
+            if step is not None:
+                await step
+            cause = login.cause(server)
+        finally:
+            login.close()
+        if login.reply is not None or cause == NO_MESSAGE_AUTHENTICATOR:
+            return "it answers an Access-Request, but no Status-Server: write status_server = false"
+        return "" if cause == NO_REPLY else cause
+
     async def _watch(self, server: Server) -> None:
         """Without end: at the start, when nothing was heard for a while, and often while it is dead."""
         while True:
@@ -292,7 +321,7 @@ class _Login:
         call = self._calls.get(server)
         if call is not None and call.ignored:
             return call.ignored
-        return self._unreachable.get(server, "no reply")
+        return self._unreachable.get(server, NO_REPLY)
 
     def causes(self) -> str:
         """Of all that were asked."""

@@ -1,4 +1,5 @@
-"""``sekisho doctor``: whether the RADIUS servers that check passwords answer. No login is tried."""
+"""``sekisho doctor``: whether the RADIUS servers that check passwords answer. No login is tried, but that of
+nobody at a server that is silent (``Upstream.examine``)."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ async def _causes(section: UpstreamSettings) -> dict[str, str]:
     upstream = Upstream(replace(plan_of(section), status_server=False))
     try:
         servers = list(upstream.servers)
-        causes = await asyncio.gather(*(upstream.probe(server) for server in servers))
+        causes = await asyncio.gather(*(upstream.examine(server) for server in servers))
         return {str(server.address): cause for server, cause in zip(servers, causes, strict=True)}
     finally:
         await upstream.close()
@@ -50,6 +51,6 @@ def _results(section: UpstreamSettings, causes: dict[str, str]) -> Iterator[Chec
             yield CheckResult(CheckState.OK, f"upstream {section.name}", f"{address} answers")
             continue
         state = CheckState.FAIL if all_fail else CheckState.WARN
-        hint = "does it know this host as a client?" if cause == "no reply" else "look at its side"
+        hint = "does it know this host as a client, and by this secret?" if cause == "no reply" else "look at its side"
         text = f"{address} does not answer Status-Server: {cause}; {hint}"
         yield CheckResult(state, f"upstream {section.name}", text)

@@ -83,7 +83,8 @@ def try_(
     """Ask each server of an upstream or directory for a sign of life and, with --user, for a login. Exit code 1: one is
     silent.
 
-    A reply that is signed with another secret is told apart from silence. The login is asked for at every server, and
+    A reply that is signed with another secret is told apart from silence; a server that gives none is asked about
+    nobody, unsigned, because many drop what is signed with another secret. The login is asked for at every server, and
     counts there like any other; what is wrong with the password is no failure of this command.
 
     \b
@@ -148,7 +149,7 @@ async def _tried(section: UpstreamSettings, user: str | None, password: str) -> 
 
 async def _sign_of_life(upstream: Upstream, server: Server) -> dict[str, Any]:
     begun = time.monotonic()
-    cause = await upstream.probe(server)
+    cause = await upstream.examine(server)
     return _found(server, "Status-Server", cause == "", cause or _answered("Access-Accept", begun))
 
 
@@ -158,6 +159,7 @@ async def _login(upstream: Upstream, server: Server, user: str, password: str) -
     from otp_core.model import BackendSilent, Forwarded
     from otp_core.radius.codec import AttributeType, CannotAsk, PacketCode
     from otp_core.upstreams.forwarding import Asked
+    from otp_core.upstreams.upstream import NO_REPLY
 
     plan, begun = upstream.plan, time.monotonic()
     told = Forwarded(user.encode(), "utf-8", ((int(AttributeType.NAS_IDENTIFIER), b"sekisho-upstream-test"),))
@@ -165,8 +167,11 @@ async def _login(upstream: Upstream, server: Server, user: str, password: str) -
     deadline = asyncio.get_running_loop().time() + plan.timeout * plan.tries
     try:
         reply = await upstream.ask(asked.write, deadline, str(server.address))
-    except (BackendSilent, CannotAsk) as error:
+    except CannotAsk as error:
         return _found(server, "login", False, str(error))
+    except BackendSilent as error:
+        why = await upstream.why_silent(server) if str(error).endswith(NO_REPLY) else ""
+        return _found(server, "login", False, f"{error}: {why}" if why else str(error))
     return _found(server, "login", True, _answered(PacketCode(reply.packet.code).title, begun))
 
 

@@ -201,6 +201,35 @@ def test_389_directory_server_lets_in_who_has_to_change_the_password_first() -> 
     assert _finding_of({}, {b"secret": tlv(0xA0, tlv(0x30, tlv(4, b"1.2.3"), tlv(1, b"\0")))}) is None
 
 
+_RESET = tlv(0xA0, tlv(0x30, tlv(4, b"2.16.840.1.113730.3.4.4"), tlv(4, b"0")))
+
+
+@pytest.mark.parametrize(
+    ("answer", "controls", "words"),
+    [
+        ((49, "80090308: LdapErr: DSID-0C09, comment: AcceptSecurityContext error, data 532"), b"", "has expired"),
+        ((49, "80090308: LdapErr: DSID-0C09, comment: AcceptSecurityContext error, data 775"), b"", "is locked"),
+        ((49, "password expired!"), b"", "its password has expired"),
+        ((0, ""), _RESET, "its password has to be changed first: 0"),
+        ((49, ""), b"", "49 .invalidCredentials."),
+    ],
+)
+def test_what_the_account_that_searches_suffers_from_is_said_in_words_and_no_customers_password_is_wrong(
+    answer: tuple[int, str], controls: bytes, words: str
+) -> None:
+    async def scene() -> None:
+        known = OneAccount(DN, {b"service": answer}, {b"service": controls})
+        async with peer(known) as one:
+            with opened(Setup([place_of(one)], bind_password="service")) as directory:
+                with pytest.raises(BackendSilent, match=f"refuses bind_dn, the account that searches: .*{words}"):
+                    await ask(directory, "taro", "secret")
+                with pytest.raises(BackendSilent):
+                    await ask(directory, "taro", "secret")
+        assert known.binds == [b"service"], "tried once, or it would lock"
+
+    run(scene)
+
+
 def _finding_of(answers: dict[bytes, tuple[int, str]], controls: dict[bytes, bytes] | None = None) -> Finding | None:
     async def scene() -> Finding | None:
         async with peer(OneAccount(DN, answers, controls or {})) as one:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import md5
+
 import pytest
 
 from otp_core.radius.codec import Attribute, AttributeType, CannotAsk, NotAReply, PacketCode
@@ -22,6 +24,11 @@ def status() -> SignedRequest:
 
 def reply_to(request: SignedRequest, code: PacketCode, *attributes: Attribute, secret: bytes = SECRET) -> bytes:
     return write_reply(read_request(request.octets), code, attributes, secret)
+
+
+_HEAD = b"\x02\x07\x00\x14"
+UNSIGNED = _HEAD + md5(_HEAD + AUTHENTICATOR + SECRET).digest()  # noqa: S324
+"""An acceptance with no attribute, and a right Response Authenticator."""
 
 
 def test_what_was_not_given_is_not_sent() -> None:
@@ -48,7 +55,8 @@ def test_what_radius_cannot_carry_is_said_before_anything_is_sent(name: int, pas
         (b"\x02\x07\x00", "a packet that cannot be read: "),
         (reply_to(asked(), PacketCode.ACCESS_ACCEPT)[:1] + b"\x08" + bytes(18), "a packet that cannot be read: "),
         (b"\x02\x08\x00\x14" + bytes(16), "a reply to another request"),
-        (b"\x02\x07\x00\x14" + bytes(16), "a reply without Message-Authenticator: is the server up to date?"),
+        (b"\x02\x07\x00\x14" + bytes(16), "a reply with a wrong signature: is the shared secret right?"),
+        (UNSIGNED, "a reply without Message-Authenticator: is the server up to date?"),
         (
             reply_to(asked(), PacketCode.ACCESS_ACCEPT, secret=b"another secret!!"),
             "a reply with a wrong signature: is the shared secret right?",

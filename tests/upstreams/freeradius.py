@@ -159,17 +159,24 @@ QUESTIONS = """
 
 
 class FreeRadius:
-    """A running FreeRADIUS. ``port`` is where we ask, with SECRET."""
+    """A running FreeRADIUS. ``port`` is where we ask, with SECRET. ``strict``: as the page has it."""
 
     def __init__(
-        self, folder: Path, *, port: int = 0, attributes: str = "", questions: str = "", reject_delay: int = 0
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        attributes: str = "",
+        questions: str = "",
+        reject_delay: int = 0,
+        strict: bool = True,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.port, self.log = port or free_port(), folder / "freeradius.log"
         text = _CONFIG.substitute(
             folder=folder,
             port=self.port,
-            client=_client(),
+            client=_client() if strict else _client().replace("authenticator = yes", "authenticator = no"),
             post_auth=block_of_page("update reply {"),
             password=PASSWORD,
             attributes=attributes,

@@ -187,7 +187,8 @@ def test_the_command_and_the_doctor_tell_a_wrong_secret_from_silence(tmp_path: P
             assert code == 1
             assert lines[0].startswith(f"ok    127.0.0.1:{well.port}: Status-Server: Access-Accept after ")
             assert lines[1].startswith(f"ok    127.0.0.1:{well.port}: login: Access-Accept after ")
-            assert lines[2] == f"FAIL  127.0.0.1:{lying.port}: Status-Server: no reply"
+            told = "a reply with a wrong signature: is the shared secret right?"
+            assert lines[2] == f"FAIL  127.0.0.1:{lying.port}: Status-Server: {told}"
             assert "is the shared secret right?" in lines[3]
             assert lines[4] == f"FAIL  127.0.0.1:{nobody}: Status-Server: nobody listens there"
             assert well.logins[0].password == b"himitsu"

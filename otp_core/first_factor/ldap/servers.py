@@ -20,7 +20,7 @@ import structlog
 from otp_core.first_factor.ldap.connection import Connection, NoAnswer, Place, Security, ServerTrouble, connect
 from otp_core.first_factor.ldap.filters import present
 from otp_core.first_factor.ldap.messages import Result, Scope, Search
-from otp_core.first_factor.ldap.outcome import INVALID_CREDENTIALS, SUCCESS, TROUBLE, described
+from otp_core.first_factor.ldap.outcome import INVALID_CREDENTIALS, SUCCESS, TROUBLE, Meaning, described, outcome_of
 
 IDLE_SECONDS = 60.0
 """For which an unused connection is kept: less than servers and firewalls do."""
@@ -29,6 +29,16 @@ REVIVAL_SECONDS = 2.0
 _LOOKUP_THREADS, _MOST_ADDRESSES = 2, 4
 ACTIVE_DIRECTORY = b"1.2.840.113556.1.4.800"
 """Of supportedCapabilities: the server knows matching rules for members of members (MS-ADTS §3.1.1.3.4.3)."""
+
+_OF_ITSELF: dict[Meaning | None, str] = {
+    Meaning.EXPIRED: "its password has expired",
+    Meaning.MUST_CHANGE: "its password has to be changed first",
+    Meaning.ACCOUNT_EXPIRED: "it has expired there",
+    Meaning.DISABLED: "it is disabled there",
+    Meaning.LOCKED: "it is locked there",
+    Meaning.NOT_PERMITTED: "it may not log in from here, or not now",
+}
+"""What the account that searches suffers from."""
 
 _log = structlog.get_logger("ldap")
 
@@ -193,13 +203,15 @@ class Servers:
         except BaseException:
             connection.abort()
             raise
-        if result.code == SUCCESS:
+        outcome = outcome_of(result)
+        if outcome.meaning is Meaning.RIGHT:
             return
         connection.close()
-        if result.code == INVALID_CREDENTIALS:
+        if result.code in (INVALID_CREDENTIALS, SUCCESS):
             # Active Directory locks accounts: one try in dead_seconds, however many customers come.
             server.refused_until = asyncio.get_running_loop().time() + self._access.dead_seconds
-        raise ServerTrouble(f"refuses bind_dn, the account that searches: {described(result)}")
+        why = f"{_OF_ITSELF[outcome.meaning]}: " if outcome.meaning in _OF_ITSELF else ""
+        raise ServerTrouble(f"refuses bind_dn, the account that searches: {why}{described(result)}")
 
     async def _addresses(self, host: str) -> list[str]:
         """Of a host, in threads of its own: a resolver that hangs holds up nothing else."""
