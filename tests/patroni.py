@@ -131,6 +131,12 @@ class Machine:
         )
         self._start("etcd", *shlex.split(command.replace("\\\n", " ")))
 
+    def stop_etcd(self) -> None:
+        """At once."""
+        etcd = self._processes.pop("etcd")
+        etcd.kill()  # nsenter and setpriv have become it
+        etcd.wait(20)
+
     def start_patroni(self) -> None:
         """As the page says."""
         self._start("patroni", str(PROGRAMS / "patroni"), str(self.folder / "patroni.yml"))
