@@ -16,6 +16,7 @@ from otp_core.seals.seal import MOST_ROWS
 from otp_core.seals.sealer import Sealer
 from otp_core.store.engine import SealStore
 from otp_core.store.sqlite import driver
+from tests import postgresql
 from tests.core.bank import Bank
 
 _OPEN: list[SealStore] = []
@@ -82,6 +83,9 @@ class SealedTrail:
 
     def tamper(self, *statements: str) -> int:
         """Change the store as who has its file can; how many rows it changed."""
+        if self.bank.store.database.file is None:
+            with postgresql.server().connect(self.bank.store.database.name) as server:
+                return sum(max(0, server.execute(one.encode()).rowcount) for one in statements)
         connection = driver.connect(str(self.bank.database), isolation_level=None)
         try:
             before = connection.total_changes

@@ -158,6 +158,7 @@ def test_what_was_taken_in_while_the_clock_was_wrong_is_taken_in_anew(tmp_path: 
         )
 
 
+@pytest.mark.sqlite_files
 def test_logins_do_not_notice(bank: Bank) -> None:
     """Their batch looks at a mark that every other transaction writes; this one leaves it, and notes no act."""
     with bank.store.read() as connection:
@@ -171,6 +172,7 @@ def test_logins_do_not_notice(bank: Bank) -> None:
         assert read_meta(connection, CHANGED) == before
 
 
+@pytest.mark.sqlite_files
 def test_few_rows_are_looked_at(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     _written(bank, 200 * _ROWS)

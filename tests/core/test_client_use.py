@@ -84,6 +84,7 @@ def test_old_figures_and_the_strangers_beyond_the_bound_are_forgotten(bank: Bank
     assert found[0].last_at == NOW + 2
 
 
+@pytest.mark.sqlite_files
 def test_a_batch_under_way_reads_nothing_anew_for_it(bank: Bank) -> None:
     def changed() -> object:
         with bank.store.read() as connection:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from otp_core.authentication.dry_run import Asked
 from otp_core.authentication.explanation import Explanation
@@ -17,6 +18,7 @@ from otp_core.login.policy import Delays
 from otp_core.login.table import Finding
 from otp_core.model import Accept, Challenge, Kind, OtpUse, Policy, Reject, Silence, TokenSpec
 from otp_core.otp import Fit
+from otp_core.store.schema import profile, token
 from tests.core.bank import APPEND, AUTO, CHALLENGE, CODE, PASSWORD, STAFF, Bank, rules
 from tests.core.entrance import PW
 from tests.core.explaining import HASH, MOMENT, answered, explained, explainer
@@ -144,7 +146,7 @@ def test_whoever_has_no_active_token_is_told_of_without_any_code(
     bank = Bank(tmp_path)
     bank.in_state(use)
     with bank.store.work() as work:
-        work.connection.exec_driver_sql("UPDATE profile SET password_hash = ?", (HASH,))
+        work.connection.execute(update(profile).values(password_hash=HASH))
     found = explained(bank, "taro", policy)
     assert (found.last.finding, found.next_steps, found.code_missing) == (finding, steps, False)
     assert isinstance(found.last.verdict, Accept if finding is Finding.WITHOUT_TOKEN else Reject)
@@ -228,7 +230,7 @@ def test_a_seed_that_does_not_open_is_silence_where_it_is_looked_at(tmp_path: Pa
     bank = Bank(tmp_path)
     taro = bank.customer(password_hash=HASH)
     with bank.store.work() as work:
-        work.connection.exec_driver_sql("UPDATE token SET seed = zeroblob(60)")
+        work.connection.execute(update(token).values(seed=bytes(60)))
     found = explained(bank, taro, CODE, code="123456")
     assert isinstance(found.last.verdict, Silence)
     assert found.next_steps == (NextStep.DOCTOR,)

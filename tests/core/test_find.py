@@ -65,6 +65,7 @@ def asked(bank: Bank, question: str) -> list[str]:
         "find.audit_stretch(connection, AuditFilter(customer='taro-1'), limit=50)",
     ],
 )
+@pytest.mark.sqlite_files
 def test_nothing_that_staff_asks_for_reads_a_table_from_end_to_end(bank: Bank, question: str) -> None:
     plans = asked(bank, question)
     assert plans
@@ -80,6 +81,7 @@ def test_nothing_that_staff_asks_for_reads_a_table_from_end_to_end(bank: Bank, q
     assert [plan for plan in scans if not plan.startswith(allowed)] == []
 
 
+@pytest.mark.sqlite_files
 @pytest.mark.parametrize("use", ["suspended", "locked"])
 def test_the_list_of_a_state_reads_that_state_alone(bank: Bank, use: str) -> None:
     plans = asked(bank, f"find.customer_page(connection, after='taro-1', use='{use}')")
@@ -100,6 +102,7 @@ def test_what_waits_is_counted_up_to_a_bound(bank: Bank, monkeypatch: pytest.Mon
         assert find.waiting_permits(connection).number == 3
 
 
+@pytest.mark.sqlite_files
 def test_an_old_act_is_found_by_its_index_and_logins_write_nothing_into_it(bank: Bank) -> None:
     plans = asked(bank, "find.rows_of_customer(connection, 'taro-1', 10)")
     assert any("ix_audit_customer" in plan for plan in plans)
@@ -153,6 +156,7 @@ def test_a_stretch_of_the_trail_goes_on_where_the_last_one_has_looked_to(
             assert looks > 2
 
 
+@pytest.mark.sqlite_files
 def test_a_former_contract_id_is_found_by_the_index(bank: Bank) -> None:
     plans = asked(bank, "find.audit_stretch(connection, AuditFilter(customer='taro-1'), limit=50)")
     assert any("ix_audit_customer" in plan for plan in plans)

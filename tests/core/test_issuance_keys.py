@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from otp_core.audit import Ids
 from otp_core.model import TokenSpec
 from otp_core.otp import code_at, step_at
 from otp_core.sealing import Sealer
-from otp_core.store.sqlite import driver
 from tests.core.bank import STAFF, Bank
 
 PLENTY = Quota(1000, 1000)
@@ -93,9 +91,9 @@ def test_the_store_has_neither_a_key_nor_a_ticket(bank: Bank, tmp_path: Path) ->
     bank.desk.customers.add("taro", STAFF)
     ticket = bank.desk.issuance.ticket("taro")
     ask(bank, KEY, ticket)
-    with closing(driver.connect(next(tmp_path.glob("*.db")))) as connection:
-        rows = connection.execute("SELECT digest FROM issuance_key").fetchall()
-        origin = connection.execute("SELECT origin FROM unclaimed_token").fetchone()[0]
+    with bank.store.read() as connection:
+        rows = connection.exec_driver_sql("SELECT digest FROM issuance_key").fetchall()
+        origin = connection.exec_driver_sql("SELECT origin FROM unclaimed_token").scalar_one()
     assert len(rows) == 2 and all(KEY not in row[0] and len(row[0]) == 32 for row in rows)
     assert origin.startswith("customer ") and "taro" not in origin
 

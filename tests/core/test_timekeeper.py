@@ -160,10 +160,10 @@ def test_an_empty_store_has_no_past_to_be_far_from(tmp_path: Path, capsys: pytes
 
 def test_a_store_that_is_gone_is_not_the_timekeepers_to_report(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
-    machine.bank.database.rename(tmp_path / "away")
-    machine.look(KEEP_MS)
-    machine.kernel.step(3600)
-    machine.look()
+    with machine.bank.store_away():
+        machine.look(KEEP_MS)
+        machine.kernel.step(3600)
+        machine.look()
 
 
 def test_the_kernels_own_clock_is_read_as_it_is() -> None:

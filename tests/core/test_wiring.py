@@ -206,6 +206,7 @@ def test_a_sekisho_without_a_store_or_with_another_key_is_a_problem(bank: Sekish
         open_store(bank.settings)
 
 
+@pytest.mark.sqlite_files
 def test_a_store_that_is_missing_is_a_problem(bank: Sekisho) -> None:
     bank.database.unlink()
     with pytest.raises(StoreProblem, match="sekisho init"):

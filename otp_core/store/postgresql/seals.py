@@ -29,7 +29,7 @@ _SEALS_AT_ONCE = 200
 _MOST_OF_A_SEAL = 100_000
 
 _ROWS = text(
-    "SELECT id, event, actor, customer, token, source, reason, node FROM audit WHERE id > :after AND id <= :until "
+    "SELECT id, event, actor, customer, token, source, reason, node FROM audit WHERE id >= :first AND id <= :until "
     "ORDER BY id LIMIT :limit"
 )
 _SEALS = text(
@@ -135,7 +135,7 @@ class PostgresqlTrail:
 
     def pieces(self, newest: int) -> Iterator[Piece]:
         """See ``store.engine.Trail``. PostgreSQL keeps to its columns' types: no row is foreign."""
-        number, reached = LOWEST, LOWEST
+        number, reached = LOWEST, LOWEST - 1
         while True:
             with self._read() as connection:
                 pieces = _pieces(connection, number, newest, reached)
@@ -183,7 +183,7 @@ def _begin_of(body: str, otherwise: int) -> int:
 def _rows(connection: Connection, after: int, until: int, limit: int) -> list[RawRow]:
     if after >= until:
         return []
-    found = connection.execute(_ROWS, {"after": after, "until": until, "limit": limit}).all()
+    found = connection.execute(_ROWS, {"first": after + 1, "until": until, "limit": limit}).all()
     return [(row[0], *(None if value is None else value.encode() for value in row[1:])) for row in found]
 
 
