@@ -35,6 +35,7 @@ the token's last one, and then the same acceptance is written once more, or the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from time import monotonic
 from typing import Any
@@ -46,10 +47,11 @@ from otp_core.login.requests import Decision, Facts, StepUpdate
 from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge, StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store import outbox
 from otp_core.store.login_record import AUDIT_COLUMNS, CHALLENGE_COLUMNS, COLUMNS, JOIN_TOKENS, records_of
-from otp_core.store.postgresql.connection import LoopConnection, Notices
+from otp_core.store.postgresql.connection import Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
 from otp_core.store.postgresql.horizon import CLOSED_UNTIL, LOOK
 from otp_core.store.postgresql.primary import Primary
+from otp_core.store.postgresql.round_trip import RoundTrips, Rows, Statement
 from otp_core.tally import SECONDS, Histogram
 
 CONNECTIONS = 4
@@ -107,15 +109,14 @@ INSERT INTO audit (node, {AUDIT_COLUMNS})
 SELECT %s::text, rows.* FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
   %s::text[]) AS rows
 """  # noqa: S608  constants
-_NOTICE = outbox.PUT.replace(":id", "%(id)s").replace(":event", "%(event)s").replace(":token", "%(token)s")
-_NOTICE = _NOTICE.replace(":customer", "%(customer)s")
+_NOTICE = re.sub(r":(id|event|token|customer)\b", "%s", outbox.PUT)
 
 _ACCEPTED = frozenset({Event.LOGIN_ACCEPTED.value, Event.LOGIN_REPEATED.value})
 
 _NO_VERSION = "0"
 """Of a row that was not read: none has it."""
 
-Statement = tuple[str, Sequence[Any] | dict[str, Any]]
+_BEGIN, _COMMIT, _ROLLBACK = Statement("BEGIN"), Statement("COMMIT"), Statement("ROLLBACK")
 
 
 class PostgresqlLoginBatch:
@@ -179,21 +180,21 @@ class PostgresqlLoginBatch:
     async def _run(
         self, link: _Link, customers: Collection[str], states: Collection[bytes], evaluate: Callable[[Facts], Decision]
     ) -> Decision:
-        connection = await link.opened()
+        server = await link.opened()
         if self._overtaken:
             self._overtaken = False
-            self._closed = await _closed(connection)
-        rows, challenges = await _read(connection, customers, states)
+            self._closed = await _closed(server)
+        rows, challenges = await _read(server, customers, states)
         records, versions = _known(rows)
         decision = evaluate(Facts(records, challenges, self._closed))
         statements = list(_statements(decision, records, versions, self._node.value))
         if decision.locked and self._notices:
-            statements += [(_NOTICE, row._asdict()) for row in decision.locked]
+            statements += [Statement(_NOTICE, (row.id, row.event, row.token, row.customer)) for row in decision.locked]
         if decision.audit:
-            statements.append((LOOK, (decision.audit[0].id.to_bytes(8, "big"),)))
+            statements.append(Statement(LOOK, (decision.audit[0].id.to_bytes(8, "big"),)))
         if statements:
             begun = monotonic()
-            await link.write(connection, statements)
+            await link.write(server, statements)
             self.flush_seconds.observe(monotonic() - begun)
         return decision
 
@@ -204,65 +205,66 @@ class _Link:
     def __init__(self, primary: Primary) -> None:
         self._primary = primary
         self._notices = Notices()
-        self._connection: LoopConnection | None = None
+        self._server: RoundTrips | None = None
 
-    async def opened(self) -> LoopConnection:
-        if self._connection is None or self._connection.closed or not self._primary.is_current(self._connection):
-            self.close()
-            self._connection = await self._primary.connect_on_loop(lock_timeout=LOCK_SECONDS, notices=self._notices)
-        return self._connection
+    async def opened(self) -> RoundTrips:
+        if self._server is not None:
+            connection = self._server.connection
+            if connection.closed or not self._primary.is_current(connection):
+                self.close()
+        if self._server is None:
+            connection = await self._primary.connect_on_loop(lock_timeout=LOCK_SECONDS, notices=self._notices)
+            self._server = RoundTrips(connection)
+        return self._server
 
-    async def write(self, connection: LoopConnection, statements: Sequence[Statement]) -> None:
+    async def write(self, server: RoundTrips, statements: Sequence[Statement]) -> None:
         """One transaction, in one round trip. Raises psycopg.Error, and StoreUnavailable if it may be on this server
         alone."""
         self._notices.unreplicated = ""
-        async with connection.pipeline():
-            await connection.execute("BEGIN")
-            for statement, values in statements:
-                await connection.execute(statement, values, prepare=True)
-            end = await connection.execute("COMMIT")
+        outcomes = await server.run([_BEGIN, *statements, _COMMIT])
         if self._notices.unreplicated:
             raise StoreUnavailable(f"store: {self._notices.unreplicated}")
-        if end.statusmessage != "COMMIT":
+        if outcomes[-1].tag != "COMMIT":
             raise Conflict("store: a batch was rolled back")
 
     async def failed(self, error: BaseException) -> None:
         """Nothing of the transaction is left."""
-        connection = self._connection
-        if connection is None:
+        if self._server is None:
             return
+        connection = self._server.connection
         if connection.closed or is_lost(error) or not isinstance(error, psycopg.Error | StoreUnavailable):
             self.close()
             return
         if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             try:
-                await connection.execute("ROLLBACK")
+                await self._server.run([_ROLLBACK])
             except psycopg.Error:
                 self.close()
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.pgconn.finish()
-            self._connection = None
+        if self._server is not None:
+            self._server.connection.pgconn.finish()
+            self._server = None
 
 
-async def _closed(connection: LoopConnection) -> int:
-    row = await (await connection.execute(CLOSED_UNTIL)).fetchone()
-    return max(int.from_bytes(row[0] or b"", "big"), row[1]) if row else 0
+async def _closed(server: RoundTrips) -> int:
+    (outcome,) = await server.run([Statement(CLOSED_UNTIL)])
+    closed, sealed = outcome.rows[0]
+    return max(int.from_bytes(closed or b"", "big"), int(sealed))
 
 
 async def _read(
-    connection: LoopConnection, customers: Collection[str], states: Collection[bytes]
-) -> tuple[list[tuple[Any, ...]], dict[bytes, OpenChallenge]]:
-    asked = [name for name in set(customers) if "\0" not in name]  # no customer has one, and PostgreSQL refuses it
-    rows = await (await connection.execute(RECORDS, (asked,), prepare=True)).fetchall()
-    if not states:
-        return rows, {}
-    found = await (await connection.execute(CHALLENGES, ([*states],), prepare=True)).fetchall()
-    return rows, {row[0]: OpenChallenge(*row) for row in found}
+    server: RoundTrips, customers: Collection[str], states: Collection[bytes]
+) -> tuple[Rows, dict[bytes, OpenChallenge]]:
+    asked = [name for name in set(customers) if "\0" not in name]  # no customer has one, and none is found by U+FFFD
+    statements = [Statement(RECORDS, (asked,))]
+    if states:
+        statements.append(Statement(CHALLENGES, ([*states],)))
+    records, *challenges = await server.run(statements)
+    return records.rows, {row[0]: OpenChallenge(*row) for found in challenges for row in found.rows}
 
 
-def _known(rows: list[tuple[Any, ...]]) -> tuple[dict[str, LoginRecord], dict[int, str]]:
+def _known(rows: Rows) -> tuple[dict[str, LoginRecord], dict[int, str]]:
     """The login records, and the versions of the rows they came from, by key (no customer has a token's)."""
     versions: dict[int, str] = {}
     for row in rows:
@@ -279,34 +281,26 @@ def _statements(
     repeated = {one.token_key for one in decision.retransmissions} - spent.keys()
     tokens, customers = _rest_of_acceptances(decision, records, spent.keys() | repeated)
     if decision.challenges_consumed:
-        yield _CONSUME, ([*decision.challenges_consumed], len(decision.challenges_consumed))
+        yield Statement(_CONSUME, ([*decision.challenges_consumed], len(decision.challenges_consumed)))
     if decision.failure_updates:
         counted = sorted(decision.failure_updates.values(), key=lambda one: one.customer_key)
         columns = zip(*(one[:5] for one in counted), strict=True)
-        yield (
-            _COUNT,
-            (*map(list, columns), [versions.get(one.customer_key, _NO_VERSION) for one in counted], len(counted)),
-        )
+        found = [versions.get(one.customer_key, _NO_VERSION) for one in counted]
+        yield Statement(_COUNT, (*map(list, columns), found, len(counted)))
     if customers:
-        yield _TOUCH_CUSTOMER, _versions(customers, versions)
+        yield Statement(_TOUCH_CUSTOMER, _versions(customers, versions))
     if spent:
         updates = [spent[key] for key in sorted(spent)]
         columns = zip(*updates, strict=True)
-        yield _SPEND, (*map(list, columns), [versions.get(one.token_key, _NO_VERSION) for one in updates], len(updates))
+        found = [versions.get(one.token_key, _NO_VERSION) for one in updates]
+        yield Statement(_SPEND, (*map(list, columns), found, len(updates)))
     if repeated | tokens:
-        yield _TOUCH_TOKEN, _versions(repeated | tokens, versions)
+        yield Statement(_TOUCH_TOKEN, _versions(repeated | tokens, versions))
     if decision.challenges_created:
-        yield _CREATE, [list(column) for column in zip(*decision.challenges_created, strict=True)]
-        yield _CROWD_OUT, ([*{one.customer_key for one in decision.challenges_created}],)
+        yield Statement(_CREATE, [[*column] for column in zip(*decision.challenges_created, strict=True)])
+        yield Statement(_CROWD_OUT, ([*{one.customer_key for one in decision.challenges_created}],))
     if decision.audit:
-        yield _AUDIT, [node, *(_without_nul(column) for column in zip(*decision.audit, strict=True))]
-
-
-def _without_nul(column: tuple[Any, ...]) -> list[Any]:
-    """PostgreSQL's text holds no U+0000, and a name that somebody typed may."""
-    if any(type(value) is str and "\0" in value for value in column):
-        return [value.replace("\0", "\ufffd") if type(value) is str else value for value in column]
-    return [*column]
+        yield Statement(_AUDIT, (node, *map(list, zip(*decision.audit, strict=True))))
 
 
 def _versions(keys: Collection[int], versions: dict[int, str]) -> Sequence[Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import psycopg
 
 from otp_core.model import LoginRecord, OpenChallenge, StoreProblem, StoreUnavailable
 from otp_core.store.api_keys import ApiKeyRecord
 from otp_core.store.login_record import records_of
-from otp_core.store.postgresql.connection import LoopConnection, Notices
+from otp_core.store.postgresql.connection import Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
 from otp_core.store.postgresql.login_batch import CHALLENGES, RECORDS
 from otp_core.store.postgresql.primary import Primary
+from otp_core.store.postgresql.round_trip import RoundTrips, Rows, Statement
 from otp_core.store.postgresql.thread_connection import ThreadConnection
 
 _PASSWORD_HASH = """
@@ -22,15 +21,13 @@ _KEY = "SELECT key, name, scopes, networks FROM api_key WHERE digest = %s"
 _WAIT_SECONDS = 2.0
 _MOST_IDLE = 4
 
-Rows = list[tuple[Any, ...]]
-
 
 class PostgresqlLoginReader:
     """On connections of its own: one for each question that is under way. Belongs to one event loop."""
 
     def __init__(self, primary: Primary) -> None:
         self._primary = primary
-        self._idle: list[LoopConnection] = []
+        self._idle: list[RoundTrips] = []
 
     async def login_record(self, contract_id: str) -> LoginRecord | None:
         """See ``store.engine.LoginReader``."""
@@ -51,7 +48,7 @@ class PostgresqlLoginReader:
     def close(self) -> None:
         """Let go of the connections."""
         while self._idle:
-            self._idle.pop().pgconn.finish()
+            self._idle.pop().connection.pgconn.finish()
 
     async def _ask(self, statement: str, value: object) -> Rows:
         for again in (True, False):
@@ -69,22 +66,22 @@ class PostgresqlLoginReader:
         raise StoreUnavailable(f"store: {trouble}") from trouble
 
     async def _ask_once(self, statement: str, value: object) -> Rows:
-        while self._idle and not self._primary.is_current(self._idle[-1]):
-            self._idle.pop().pgconn.finish()
+        while self._idle and not self._primary.is_current(self._idle[-1].connection):
+            self._idle.pop().connection.pgconn.finish()
         if self._idle:
-            connection = self._idle.pop()
+            server = self._idle.pop()
         else:
-            connection = await self._primary.connect_on_loop(lock_timeout=_WAIT_SECONDS, notices=Notices())
+            server = RoundTrips(await self._primary.connect_on_loop(lock_timeout=_WAIT_SECONDS, notices=Notices()))
         try:
-            rows = await (await connection.execute(statement, (value,), prepare=True)).fetchall()
+            (outcome,) = await server.run([Statement(statement, (value,))])
         except BaseException:
-            connection.pgconn.finish()
+            server.connection.pgconn.finish()
             raise
         if len(self._idle) < _MOST_IDLE:
-            self._idle.append(connection)
+            self._idle.append(server)
         else:
-            connection.pgconn.finish()
-        return rows
+            server.connection.pgconn.finish()
+        return outcome.rows
 
 
 class PostgresqlKeyReader:
