@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Playwright, expect
+from playwright.sync_api import Browser, Page, Playwright, Route, expect
 
 from tests.sekisho import STAFF, Sekisho
-from tests.web.browser import SLOW_MS, screenshot
+from tests.web.browser import SLOW_MS, browser_page, screenshot
 from tests.web.cutting_proxy import CuttingProxy, Spoil, cutting_proxy
 from tests.web.phone import Phone, phone
 from tests.web.softtoken import PIN, SoftTokenServer, free_port, module, set_up_by_pin, shown_token_id
@@ -224,3 +224,19 @@ def test_the_ticket_leaves_the_address_and_survives_a_reload(own: Phone, served:
         set_up_by_pin(own.page)
     assert f"ticket={ticket}" in (asked.value.post_data or "")
     assert own.page.evaluate("sessionStorage.length") == 0
+
+
+def test_ticket_and_language_survive_starts_that_fail(chromium: Browser, served: Served) -> None:
+    """Of a file that does not arrive: the watchdog starts the page again before the app has read its address."""
+    ticket, failed = served.server.desk.issuance.ticket("jiro"), []
+
+    def fail_twice(route: Route) -> None:
+        failed.append(route.request.url)
+        route.abort() if len(failed) <= 2 else route.continue_()
+
+    with browser_page(chromium) as page:
+        page.route("**/main.js", fail_twice)
+        page.goto(f"{served.server.origin}/?lang=en#ticket={ticket}")
+        page.get_by_role("heading", name="Set up your token").wait_for(timeout=SLOW_MS)
+        assert len(failed) > 2 and page.url == f"{served.server.origin}/"
+        assert page.evaluate("sessionStorage.getItem('ticket')") == ticket

@@ -55,6 +55,17 @@ def test_unused_it_locks_itself_and_used_it_does_not(own: Phone) -> None:
     expect(own.page.locator("#token")).to_be_visible(timeout=SLOW_MS)
 
 
+def test_pins_that_were_typed_for_a_change_are_gone_when_it_locks(own: Phone) -> None:
+    set_up_by_pin(own.page)
+    own.page.locator("#change-lock").click()
+    fields = ("#pin-current", "#pin-new", "#pin-again")
+    for field in fields:
+        own.page.locator(field).fill("81472536")
+    own.page.clock.fast_forward(6 * MINUTE)
+    expect(own.page.locator("#locked")).to_be_visible()
+    assert [own.page.locator(field).input_value() for field in fields] == ["", "", ""]
+
+
 def test_sleep_in_which_no_time_seems_to_pass_locks_too(own: Phone) -> None:
     set_up_by_pin(own.page)
     own.page.clock.set_system_time(own.page.evaluate("Date.now()") / 1000 + 3600)

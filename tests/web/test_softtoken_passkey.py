@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Playwright, expect
 
 from tests.web.browser import SLOW_MS, axe, overflows, screenshot
 from tests.web.phone import Phone, phone
-from tests.web.softtoken import SoftTokenServer, module, set_up_by_pin, shown_code, shown_token_id
+from tests.web.softtoken import PIN, SoftTokenServer, module, set_up_by_pin, shown_code, shown_token_id
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,44 @@ def test_a_refused_passkey_opens_nothing_and_loses_nothing(own: Phone) -> None:
     own.page.reload()
     own.page.locator("#locked").wait_for()
     expect(own.page.locator("#open-passkey")).to_be_visible()
+
+
+def test_a_passkey_that_gives_nothing_is_never_to_be_deleted(own: Phone) -> None:
+    """Of a browser without the extension, or a phone's passkey through another computer: the token needs it still."""
+    own.passkeys()
+    own.page.locator("#make-passkey").click()
+    token_id = shown_token_id(own.page)
+    own.page.evaluate("PublicKeyCredential.prototype.getClientExtensionResults = () => ({ prf: {} })")
+    own.page.locator("#change-lock").click()
+    set_up_by_pin_anew(own.page)
+    said = expect(own.page.locator("#error"))
+    said.to_contain_text("パスキーもトークンも消さないでください", timeout=SLOW_MS)
+    own.page.locator("#change-cancel").click()
+    own.page.locator("#lock").click()
+    own.page.locator("#open-passkey").click()
+    said.to_contain_text("パスキーもトークンも消さないでください", timeout=SLOW_MS)
+    own.page.reload()
+    own.page.locator("#open-passkey").click()
+    assert shown_token_id(own.page) == token_id
+
+
+def set_up_by_pin_anew(page: Page) -> None:
+    for field in ("#pin-new", "#pin-again"):
+        page.locator(field).fill(PIN)
+    page.locator("#make-pin button").click()
+
+
+def test_the_second_passkey_of_a_token_has_another_name(own: Phone) -> None:
+    """Both may be listed in the device's settings: whoever deletes one of them has to know which."""
+    passkeys = own.passkeys()
+    own.page.evaluate("delete PublicKeyCredential.signalUnknownCredential")
+    own.page.locator("#make-passkey").click()
+    token_id = shown_token_id(own.page)
+    own.page.locator("#change-lock").click()
+    own.page.locator("#make-passkey").click()
+    assert shown_token_id(own.page) == token_id
+    first, second = sorted((str(one["userName"]) for one in credentials(passkeys)), key=len)
+    assert second.startswith(first + " (") and str(time.localtime().tm_year) in second
 
 
 def test_a_passkey_that_was_created_and_refused_is_used_at_the_next_try(own: Phone, server: SoftTokenServer) -> None:

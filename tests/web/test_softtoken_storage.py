@@ -97,6 +97,48 @@ def test_a_tab_on_apples_phones_leads_to_the_home_screen_before_anything_is_set_
     expect(own.page.locator("#kept")).to_contain_text("７日間使わないと", timeout=SLOW_MS)
 
 
+LINE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
+MAIL = "Mozilla/5.0 (Linux; Android 15; Pixel 9; wv) AppleWebKit/537.36 Version/4.0 Chrome/137.0 Safari/537.36"
+SAFARI = LINE.replace("Mobile", "Version/18.5 Mobile") + " Safari/604.1"
+CHROME = MAIL.replace("; wv", "").replace("Version/4.0 ", "")
+
+
+@pytest.mark.parametrize(
+    ("agent", "is_apples", "inside"),
+    [
+        (LINE, True, True),
+        (LINE + " Safari Line/15.8.0", True, True),
+        (SAFARI + " YJApp-IOS jp.co.yahoo.ipn.appli/4.150", True, True),
+        (MAIL, False, True),
+        (MAIL + " Line/15.8.0/IAB", False, True),
+        (SAFARI, True, False),
+        (CHROME, False, False),
+    ],
+)
+def test_inside_another_app_the_way_to_a_browser_is_told_before_the_set_up(
+    own: Phone, server: SoftTokenServer, agent: str, is_apples: bool, inside: bool
+) -> None:
+    """A token that is set up there is not found again from the browser, or from the bank's page in it."""
+    own.page.add_init_script(f"Object.defineProperty(navigator, 'userAgent', {{ get: () => {agent!r} }})")
+    if is_apples:
+        apple(own.page, in_app=False)
+    own.page.goto(server.origin)
+    own.page.locator("#home" if is_apples else "#setup").wait_for()
+    hint = own.page.locator("[data-inside-app]").filter(visible=True)
+    assert hint.count() == inside
+    if inside:
+        expect(hint).to_contain_text("Safari や Chrome などのブラウザーで開き直してください")
+
+
+@pytest.mark.parametrize(("answer", "said"), [(True, "自動では消しません"), (False, "７日間使わないと")])
+def test_a_mac_says_what_its_browser_does(own: Phone, server: SoftTokenServer, answer: bool, said: str) -> None:
+    own.page.add_init_script("Object.defineProperty(navigator, 'vendor', { get: () => 'Apple Computer, Inc.' })")
+    own.page.goto(server.origin)
+    own.page.evaluate(ANSWER, answer)
+    set_up_by_pin(own.page)
+    expect(own.page.locator("#kept")).to_contain_text(said, timeout=SLOW_MS)
+
+
 def test_the_app_on_apples_home_screen_starts_with_the_set_up(own: Phone, server: SoftTokenServer) -> None:
     apple(own.page, in_app=True)
     own.page.goto(server.origin)

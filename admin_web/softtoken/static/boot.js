@@ -42,13 +42,16 @@
       // the next try may help all the same
     }
     await pause(PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)]);
-    location.replace("/");
+    location.reload(); // with the ticket and the language that the address may still have
   }
 
   function onFailure() {
     if (settled) return;
     settled = true;
-    const show = () => document.getElementById("stuck")?.classList.remove("late");
+    const show = () => {
+      document.getElementById("stuck")?.classList.remove("late");
+      for (const link of document.querySelectorAll("#stuck a")) link.hash = location.hash;
+    };
     document.getElementById("stuck") ? show() : addEventListener("DOMContentLoaded", show);
     recover().catch(() => {});
   }

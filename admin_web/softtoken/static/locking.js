@@ -32,6 +32,7 @@ export function lock() {
   element("pin").inputMode = record.lock.form === "phrase" ? "text" : "numeric";
   showText(element("passkey-where"), record.lock.kind === "passkey" ? whereText(record.lock) : null);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  for (const field of document.querySelectorAll("#setup input[type=password]")) field.value = "";
   showScreen("locked");
 }
 

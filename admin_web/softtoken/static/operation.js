@@ -1,7 +1,7 @@
 // One operation of the customer at a time, and what is said when it fails.
 
 import { element, showError, text } from "./page.js";
-import { NoPrf } from "./passkey.js";
+import { NoOutput, NoPrf } from "./passkey.js";
 import { CannotStore } from "./pending.js";
 import { WrongKey } from "./sealing.js";
 import { BadAnswer, KeyUsedUp, NotNow, TooManyRequests, TooSlow, Unreachable } from "./server.js";
@@ -11,6 +11,7 @@ import { TooSoon } from "./tries.js";
 
 const ERROR_TEXTS = [
   [NoPrf, "noPrf"],
+  [NoOutput, "noOutput"],
   [TooManyRequests, "tooMany"],
   [Unreachable, "unreachable"],
   [TooSlow, "tooSlow"],

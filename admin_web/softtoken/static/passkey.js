@@ -7,6 +7,9 @@ import { randomBytes } from "./sealing.js";
 /** This device's passkeys have no PRF extension. */
 export class NoPrf extends Error {}
 
+/** The passkey was confirmed, but no PRF output came with it: an older browser, or the passkey of another device. */
+export class NoOutput extends Error {}
+
 const BACKUP_ELIGIBLE = 0x08; // in the flags of the authenticator data (WebAuthn level 3, section 6.1)
 const FLAGS_AT = 32;
 
@@ -56,7 +59,7 @@ export async function createPasskey(user, names) {
   return { lock, output, prf: Boolean(output || prf?.enabled) };
 }
 
-/** Resolves to the PRF output (32 bytes) of a lock of kind "passkey". Throws NoPrf or the browser's DOMException. */
+/** Resolves to the PRF output (32 bytes) of a lock of kind "passkey". Throws NoOutput or the browser's DOMException. */
 export async function passkeyOutput(lock) {
   const credential = await navigator.credentials.get({
     publicKey: {
@@ -67,7 +70,7 @@ export async function passkeyOutput(lock) {
     },
   });
   const first = credential.getClientExtensionResults().prf?.results?.first;
-  if (!first) throw new NoPrf();
+  if (!first) throw new NoOutput();
   return new Uint8Array(first);
 }
 

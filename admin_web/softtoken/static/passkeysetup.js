@@ -2,9 +2,10 @@
 // second one.
 
 import { bankName, inGroups, text } from "./page.js";
-import { createPasskey, NoPrf, passkeyOutput } from "./passkey.js";
+import { createPasskey, NoOutput, NoPrf, passkeyOutput } from "./passkey.js";
 import { keepPasskey, pendingPasskey } from "./pending.js";
 import { randomBytes } from "./sealing.js";
+import { record } from "./session.js";
 
 /**
  * Resolves to { lock, output } of this token's passkey: of the one that an earlier try created, else of a new one.
@@ -25,8 +26,9 @@ export async function passkeyFor(tokenId) {
   try {
     return { lock: pending.lock, output: output ?? (await passkeyOutput(pending.lock)) };
   } catch (error) {
-    if (error instanceof NoPrf) await keepPasskey({ ...pending, noPrf: true });
-    throw error;
+    if (!(error instanceof NoOutput)) throw error;
+    await keepPasskey({ ...pending, noPrf: true });
+    throw new NoPrf();
   }
 }
 
@@ -43,7 +45,9 @@ export async function pendingText() {
   return pending.noPrf ? "noPrf" : "passkeyMade";
 }
 
+/** A second passkey of the same token has the time in its name: whoever deletes the first must not take the wrong one. */
 function names(tokenId) {
-  const user = inGroups(tokenId);
+  const made = record && new Date().toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const user = inGroups(tokenId) + (made ? ` (${made})` : "");
   return { rp: [text("title"), bankName()].filter(Boolean).join(" - "), user, display: `${text("title")} ${user}` };
 }

@@ -13,12 +13,22 @@ export function isAppleTab() {
   return navigator.standalone === false && navigator.maxTouchPoints > 0;
 }
 
+/**
+ * Whether another app shows this page in a browser inside it, from which alone its tokens can be reached. Android's says
+ * so ("wv"), Apple's leaves "Safari/" out; two that are common in Japan name themselves.
+ */
+export function isInsideApp() {
+  const { userAgent } = navigator;
+  return /; wv\)|\bLine\/|\bYJApp/.test(userAgent) || (isAppleTab() && !userAgent.includes(" Safari/"));
+}
+
 async function answer() {
   if (isAppleTab()) return "keptInTab";
-  const { storage } = navigator;
+  const { storage, vendor } = navigator;
   if (!storage?.persist) return "keptUnknown";
+  const refused = vendor?.startsWith("Apple") ? "keptWhileUsed" : "keptNo"; // WebKit, also on a Mac
   try {
-    return (await storage.persisted()) || (await storage.persist()) ? "keptYes" : "keptNo";
+    return (await storage.persisted()) || (await storage.persist()) ? "keptYes" : refused;
   } catch {
     return "keptUnknown";
   }

@@ -5,7 +5,7 @@ import { element, showCode, showError, showScreen, showText } from "./page.js";
 import { disownPasskey, passkeyAbility } from "./passkey.js";
 import { passkeyFor, pendingText, startAnotherPasskey } from "./passkeysetup.js";
 import { dropRequestKey, CannotStore, requestKey } from "./pending.js";
-import { isAppleTab } from "./persistence.js";
+import { isAppleTab, isInsideApp } from "./persistence.js";
 import { normalisePin, pinProblem } from "./pin.js";
 import { keyFromPasskey, keyFromPin, newPinLock, seal, wipe } from "./sealing.js";
 import { KeyUsedUp, requestToken } from "./server.js";
@@ -17,6 +17,7 @@ import { openSeed, unlock } from "./unlocking.js";
 
 /** Where an app on the home screen has a storage of its own, the way there comes first. */
 export function showFirstSetup() {
+  for (const hint of document.querySelectorAll("[data-inside-app]")) hint.hidden = !isInsideApp();
   if (isAppleTab()) showScreen("home");
   else return showSetup();
 }

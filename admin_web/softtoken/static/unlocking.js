@@ -10,7 +10,7 @@ import { keyFromPasskey, keyFromPin, unseal, wipe, WrongKey } from "./sealing.js
 import { keepKey, record } from "./session.js";
 import { clearTries, takeTry } from "./tries.js";
 
-/** Asks for the passkey. Throws WrongKey if the record is damaged, NoPrf, or the browser's DOMException. */
+/** Asks for the passkey. Throws WrongKey if the record is damaged, NoOutput, or the browser's DOMException. */
 export async function unlockWithPasskey() {
   await show(await openSeed(record, null));
 }
@@ -31,8 +31,8 @@ async function show(seed) {
 
 /**
  * Resolves to the seed of a stored record (Uint8Array; wipe it after use), by its passkey, or by the PIN in this input,
- * which is emptied. Null after a wrong PIN, which is explained and counted. Throws TooSoon, WrongKey if the record is
- * damaged, NoPrf, or a DOMException.
+ * which is emptied. Null after a wrong PIN, which is explained and counted, or none. Throws TooSoon, WrongKey if the
+ * record is damaged, NoOutput, or a DOMException.
  */
 export async function openSeed(stored, field) {
   if (stored.lock.kind === "passkey") {
@@ -40,6 +40,10 @@ export async function openSeed(stored, field) {
   }
   const pin = normalisePin(field.value);
   field.value = "";
+  if (!pin) {
+    showError("pinMissing", field);
+    return null;
+  }
   const wait = await takeTry();
   try {
     const seed = await unseal(stored, await keyFromPin(pin, stored.lock));
