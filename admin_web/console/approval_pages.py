@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from admin_web.console.routes import Notice, Outcome
 from admin_web.console.words import ROLES, SCOPES
 from admin_web.languages import gettext_noop as _
+from admin_web.rendering import grouped
 from otp_core.accounts import NewApiKey, ReissuePermit, StaffLink
 from otp_core.accounts.api_key_changes import ApiKeyChange
 from otp_core.accounts.approval_kinds import About
@@ -127,11 +128,11 @@ def _retirement_facts(about: About) -> list[Fact]:
     facts = [
         Fact(_("Available tokens"), f"{asked['number']:,}"),
         Fact(_("Tokens, from - to"), str(asked["name"])),
-        Fact(_("First ones"), ", ".join(asked["names"])),
+        Fact(_("First ones"), ", ".join(map(grouped, asked["names"]))),
     ]
     asked_from = [
-        Fact(_("Token IDs from"), str(asked["first"])),
-        Fact(_("to, with all that begin so"), str(asked["last"])),
+        Fact(_("Token IDs from"), grouped(str(asked["first"]))),
+        Fact(_("to, with all that begin so"), grouped(str(asked["last"]))),
         Fact(_("Verifier"), str(asked["verifier"])),
     ]
     return facts + [fact for fact in asked_from if fact.value]
