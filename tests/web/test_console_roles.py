@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -63,6 +64,10 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
         yield running
 
 
+NO_PAGES = {"/audit/file", "/confirm/oidc", "/me/sign-on/new"}
+"""A file, and what leads on to the provider."""
+
+
 @pytest.fixture(scope="module")
 def site(bank: Console) -> ConsoleSite:
     """The same site once more, for its table."""
@@ -101,6 +106,14 @@ def test_what_is_open_is_written_out_and_nothing_else_is(site: ConsoleSite) -> N
         if not isinstance(route, Open):
             assert isinstance(route.act, Act)
             assert any(kind is PrincipalKind.STAFF and route.act in acts for (kind, _), acts in TABLE.items())
+
+
+def test_every_page_is_in_the_tour(site: ConsoleSite) -> None:
+    tour = (Path(__file__).parents[2] / "docs" / "tour.md").read_text(encoding="utf-8")
+    pages = {
+        re.sub(r"\{(\w+):[^/]+\}(?=/|$)", r"{\1}", route.path) for route in site.routes() if isinstance(route, Page)
+    }
+    assert sorted(path for path in pages - NO_PAGES if f"`{path}`" not in tour) == []
 
 
 def test_every_form_that_changes_a_customer_belongs_to_the_act_that_it_calls(site: ConsoleSite) -> None:
