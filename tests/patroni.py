@@ -262,12 +262,21 @@ class Machines:
 
     def start(self) -> None:
         """Ready when the leader has two standbys of its quorum."""
-        for one in self.all:
-            one.start_etcd()
+        self.start_etcd()
         for one in self.all:
             one.start_patroni()
         self.wait_until_whole(90)
         self._make_roles()
+
+    def start_etcd(self) -> None:
+        """On each machine."""
+        for one in self.all:
+            one.start_etcd()
+
+    def stop_etcd(self) -> None:
+        """On each machine, at once."""
+        for one in self.all:
+            one.stop_etcd()
 
     def _make_roles(self) -> None:
         as_superuser, as_owner = block("CREATE ROLE sekisho_owner"), block("GRANT USAGE ON SCHEMA")

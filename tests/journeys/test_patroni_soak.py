@@ -294,9 +294,8 @@ def test_no_fault_of_three_machines_has_a_code_accepted_twice_or_a_login_lost(so
     second.start_patroni()
 
     leader = at.wait_until_whole()
-    with soak.fault("etcd gone for a minute", primary_fails=False, heal=lambda: [one.start_etcd() for one in at.all]):
-        for one in at.all:
-            one.stop_etcd()
+    with soak.fault("etcd gone for a minute", primary_fails=False, heal=at.start_etcd):
+        at.stop_etcd()
         time.sleep(WITHOUT_ETCD)
         assert leader.role == "primary", "failsafe_mode: it reaches both standbys"
     assert soak.silences[-1] < WITHIN
