@@ -4,11 +4,15 @@ testers share them."""
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.postgresql import BY_ENVIRONMENT
+
+# A job that a script starts with & ignores ^C, and so would every program that a test starts, and ends by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 LONGEST = (

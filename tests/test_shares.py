@@ -1,7 +1,10 @@
-"""The order of the tests, where several testers share them."""
+"""The order of the tests, where several testers share them, and what a run begins with."""
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -33,3 +36,11 @@ def test_the_longest_files_are_there_and_of_few_tests_none_is_lost() -> None:
     assert [name for name in LONGEST if not Path(ROOT, f"tests/{name}.py").exists()] == []
     few = items_of("core/test_1", LONGEST[0])
     assert sorted(map(id, in_shares(few, 4))) == sorted(map(id, few))
+
+
+def test_what_a_test_starts_hears_control_c_also_where_the_run_is_a_scripts_background_job() -> None:
+    child = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    run = f"import subprocess, sys, tests.conftest; subprocess.run([sys.executable, '-c', {child!r}])"
+    script = f"trap '' INT; exec {shlex.quote(sys.executable)} -c {shlex.quote(run)}"
+    done = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
