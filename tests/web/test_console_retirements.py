@@ -104,7 +104,7 @@ def test_two_people_retire_what_a_filter_shows_and_nothing_else(
     assert states(bank, "VSMT11") == {"available": 30}
     assert asker.post(f"{request}/approve", key="", reason="mine").status == 403
     shown = text_of(decider.get(request))
-    assert "Retire 30 tokens" in shown and "VSMT11000000-VSMT11000029" in shown and "VSMT11000009" in shown
+    assert "Retire 30 tokens" in shown and "VSMT11000000-VSMT11000029" in shown and "VSMT 1100 0009" in shown
     decider.post(f"{request}/approve", reason="seen the recall")
     asker.get(request)
     page = waited(asker, asker.post(f"{request}/carry-out"))
