@@ -223,7 +223,7 @@ def _with_names(
     query = select(audit_stretch).where(audit_stretch.c.first <= high, audit_stretch.c.last >= low)
     if wanted.event is not None:
         name = f"e{wanted.event.lower()}"  # SQLite's LIKE, which the rows are compared by, knows no case
-        begins = audit_name.c.name.between(name, f"{name}\U0010ffff")
+        begins = (audit_name.c.name >= name) & (audit_name.c.name <= f"{name}\U0010ffff")  # BETWEEN takes no COLLATE
         query = query.where(audit_stretch.c.first.in_(_occurs(begins)))
     if wanted.actor is not None:
         query = query.where(audit_stretch.c.first.in_(_occurs(audit_name.c.name == f"a{wanted.actor}")))
