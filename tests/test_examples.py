@@ -23,6 +23,7 @@ PAGES = [
 FED_BY = {
     r"home_server sekisho \{|Post-Proxy-Type ": "tests/journeys/test_radius_freeradius.py",
     r"make (demo|install|dev|compiled)": "tests/test_readme.py",
+    r"PROVISIONING_URL = ": "tests/web/test_vip_access.py",
     r"make -C pam_module": "tests/pam/test_module.py",
     r"\$ echo |Received Access-Reject|\.venv/bin/sekisho --config demo": "tests/journeys/test_demo.py",
     r"sekisho pam-offline": "tests/pam/test_offline.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from otp_core.accounts import Act, Desk, Principal, PrincipalKind, Quota, Session, SessionLimits
@@ -128,6 +129,7 @@ CALLS: dict[Act, Call] = {
     Act.RESYNCHRONISE_TOKEN: lambda desk, at, who: desk.enrolment.resynchronise_free(
         NEW, at.new.code(50), at.new.code(51), who
     ),
+    Act.ASK_CHANGE: lambda desk, at, who: desk.leaving.ask("local", who, again_after=timedelta(days=1), limit=10),
     Act.ISSUE_FOR_CUSTOMER: lambda desk, at, who: desk.enrolment.issue_for("taro", at.session, "Bank", who),
     Act.BEGIN_SESSION: lambda desk, at, who: desk.sessions.begin(b"n" * 32, "taro", {}, LIMITS, who),
     Act.END_SESSION: lambda desk, at, who: desk.sessions.end(at.session, who),

@@ -57,6 +57,7 @@ EXPECTED: dict[Act, str] = {
     Act.PERMIT_REISSUE: f"command {COUNTER} {PROGRAM}",
     Act.RESYNCHRONISE: f"customer command {COUNTER} {PROGRAM}",
     Act.RESYNCHRONISE_TOKEN: "command",
+    Act.ASK_CHANGE: "command",
     Act.ISSUE_FOR_CUSTOMER: f"customer {COUNTER}",
     Act.BEGIN_SESSION: "customer",
     Act.END_SESSION: "customer",
