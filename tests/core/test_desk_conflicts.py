@@ -33,8 +33,8 @@ class FailingCommits(Store):
     runs = 0
 
     @contextmanager
-    def work(self) -> Iterator[Work]:
-        with super().work() as work:
+    def _transaction(self, stamp: Callable[[], int] | None) -> Iterator[Work]:
+        with super()._transaction(stamp) as work:
             yield work
             self.runs += 1
             if self.conflicts:
