@@ -93,6 +93,13 @@ def test_rows_and_words_of_each_statement_come_in_their_order() -> None:
     assert again[1:] == [Outcome("SELECT 6", [(3,), (4,), (5,)] * 2), Outcome("COMMIT", [])]
 
 
+def test_a_statement_that_stands_twice_in_its_first_round_trip_is_prepared_once() -> None:
+    async def work(trips: RoundTrips) -> list[Outcome]:
+        return await trips.run([Statement("SELECT %s::int", (number,)) for number in (1, 2)])
+
+    assert [one.rows for one in with_server(work)] == [[(1,)], [(2,)]]
+
+
 def test_the_first_error_is_raised_when_all_has_been_read_and_nothing_behind_it_was_done() -> None:
     async def work(trips: RoundTrips) -> tuple[object, Rows]:
         await trips.run([Statement("CREATE TEMPORARY TABLE kept (n int)")])

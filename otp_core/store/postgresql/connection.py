@@ -166,11 +166,14 @@ def _ready(future: asyncio.Future[int], state: int) -> None:
         future.set_result(state)
 
 
-class _WithoutNul(psycopg.types.string.StrDumper):
+def without_nul(text: str) -> str:
     """PostgreSQL's text holds no U+0000. What somebody typed may: it is found nowhere, and shown as U+FFFD."""
+    return text.replace("\0", "\ufffd") if "\0" in text else text
 
+
+class _WithoutNul(psycopg.types.string.StrDumper):
     def dump(self, obj: str) -> Any:
-        return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)
+        return super().dump(without_nul(obj))
 
 
 class Notices:
@@ -240,7 +243,6 @@ async def connect_on_loop(opened: Callable[[], Connection], notices: Callable[[D
     pgconn, timeline = await asyncio.get_running_loop().run_in_executor(_OPENERS, moved)
     made = LoopConnection(pgconn)
     made.timeline = timeline
-    made.prepare_threshold = 0
     made.add_notice_handler(notices)
     await made.set_autocommit(True)
     return made

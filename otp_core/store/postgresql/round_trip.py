@@ -28,7 +28,7 @@ from psycopg.abc import PQGen
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 
-from otp_core.store.postgresql.connection import LoopConnection
+from otp_core.store.postgresql.connection import LoopConnection, without_nul
 
 Rows = list[tuple[Any, ...]]
 
@@ -64,7 +64,15 @@ class RoundTrips:
 
     def _exchange(self, statements: Sequence[Statement]) -> PQGen[list[Outcome]]:
         self._pgconn.enter_pipeline_mode()
-        sent = [text for statement in statements for text in self._send(statement)]
+        sent: list[str | None] = []
+        """For each result to come, the text that was prepared, or None: of the statement itself."""
+        for statement in statements:
+            name, text = _named(statement.text)
+            if statement.text not in self._prepared and statement.text not in sent:
+                self._pgconn.send_prepare(name, text)
+                sent.append(statement.text)
+            self._pgconn.send_query_prepared(name, [_encoded(value) for value in statement.values])
+            sent.append(None)
         self._pgconn.pipeline_sync()
         yield from self._flushed()
         results = yield from self._received()
@@ -80,15 +88,6 @@ class RoundTrips:
         if trouble is not None:
             raise trouble
         return outcomes
-
-    def _send(self, statement: Statement) -> Sequence[str | None]:
-        """For each result to come, the text that was prepared, or None: of the statement itself."""
-        name, text = _named(statement.text)
-        is_new = statement.text not in self._prepared
-        if is_new:
-            self._pgconn.send_prepare(name, text)
-        self._pgconn.send_query_prepared(name, [_encoded(value) for value in statement.values])
-        return (statement.text, None) if is_new else (None,)
 
     def _flushed(self) -> PQGen[None]:
         while self._pgconn.flush():
@@ -133,7 +132,7 @@ def _encoded(value: object) -> bytes | None:
     if isinstance(value, list):
         return ("{" + ",".join(map(_element, value)) + "}").encode()
     if isinstance(value, str):
-        return _without_nul(value).encode()
+        return without_nul(value).encode()
     if isinstance(value, bytes):
         return b"\\x" + value.hex().encode()
     return None if value is None else str(value).encode()
@@ -147,10 +146,5 @@ def _element(value: object) -> str:
         return "NULL"
     if isinstance(value, bytes):
         return f'"\\\\x{value.hex()}"'
-    text = _without_nul(str(value)).replace("\\", "\\\\").replace('"', '\\"')
+    text = without_nul(str(value)).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'
-
-
-def _without_nul(text: str) -> str:
-    """PostgreSQL's text holds no U+0000. What somebody typed may: it is found nowhere, and shown as U+FFFD."""
-    return text.replace("\0", "\ufffd") if "\0" in text else text
