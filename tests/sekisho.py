@@ -144,11 +144,18 @@ workers = {self.workers}
         )
         self.config.chmod(0o600)
 
-    def customer(self, password: str = PASSWORD, *, enrolled: bool = True, spec: TokenSpec | None = None) -> Customer:
+    def customer(
+        self,
+        password: str = PASSWORD,
+        *,
+        enrolled: bool = True,
+        spec: TokenSpec | None = None,
+        seed: bytes | None = None,
+    ) -> Customer:
         """A new customer with a token; ``enrolled``: bound and active, its last code is long ago."""
         spec = spec or TokenSpec()
         number = next(self._numbers)
-        one = Customer(f"taro{number}", password, f"VSMT{number:08d}", os.urandom(20), spec.digits)
+        one = Customer(f"taro{number}", password, f"VSMT{number:08d}", seed or os.urandom(20), spec.digits)
         self.desk.tokens.import_rows([(one.token_id, one.seed, spec)], STAFF)
         hash_ = hash_password(password.encode(), cost_of(self.settings)) if password else None
         self.desk.customers.add(one.contract_id, STAFF, password_hash=hash_)

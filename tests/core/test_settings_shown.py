@@ -232,8 +232,9 @@ def test_the_example_of_first_factors_is_whole_and_good_where_their_types_are_ma
         for number, name in enumerate(wanted)
     )
     if len(wanted) == 4:
-        (warning,) = good(tmp_path, f"{STORE}{text}\n{clients}").warnings
-        assert "there is no /etc/pam.d/sekisho-passwords" in str(warning)
+        elsewhere, missing = good(tmp_path, f"{STORE}{text}\n{clients}").warnings
+        assert f"{upstream['source']} is no address of this machine" in str(elsewhere)
+        assert "there is no /etc/pam.d/sekisho-passwords" in str(missing)
     else:
         assert any("comes later" in line for line in report(tmp_path, f"{STORE}{text}\n{clients}"))
 

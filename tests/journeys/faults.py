@@ -42,7 +42,7 @@ def sekisho_and_peers(folder: Path, **options: object) -> Iterator[tuple[Sekisho
     with running_sekisho(folder, **options) as sekisho, Peers(sekisho.start().where, 4, CODE) as peers:
         (first,) = sekisho.crowd(1)
         assert names([peers.ask(ask(first, first.code()))]) == [ACCEPT]
-        assert answers_status(peers)
+        assert comes_back(peers)
         yield sekisho, peers
         assert sekisho.process is None or sekisho.stop() == 0
 

@@ -133,7 +133,7 @@ def test_a_small_step_back_goes_unnoticed_and_opens_no_code_again(tmp_path: Path
         )
         hand.move(-20)
         time.sleep(1.1)
-        assert answers_status(peers)
+        assert comes_back(peers)
         assert (
             names(peers.ask_all([ask(one, code) for one, code in zip(customers, codes, strict=True)])) == [REJECT] * 4
         )

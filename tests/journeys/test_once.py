@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from otp_core.accounts import Refusal, Refused
-from tests.postgresql import BY_ENVIRONMENT
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Peers, access_request, names
 from tests.sekisho import PASSWORD, SECRET, STAFF, Customer, Sekisho, client_table, free_port
 
@@ -166,8 +165,7 @@ def test_a_code_spent_at_the_desk_cannot_log_in(sekisho: Sekisho) -> None:
 
 @pytest.mark.parametrize("lead", [0.05, 0.002, 0.0, -0.002, -0.05], ids=lambda lead: f"desk {-1000 * lead:+.0f} ms")
 def test_of_desk_and_gateway_with_one_code_one_wins(sekisho: Sekisho, lead: float) -> None:
-    """``lead``: how long before the gateway the desk is asked."""
-    won = Counter[str]()
+    """``lead``: how long before the gateway the desk is asked. Which of them is first is the machine's affair."""
     with Peers(sekisho.where, 1, CODE) as peers:
         for _ in range(4):
             customer = sekisho.customer()
@@ -179,9 +177,6 @@ def test_of_desk_and_gateway_with_one_code_one_wins(sekisho: Sekisho, lead: floa
                 (max(0.0, lead), partial(listen, peers, [ask(customer, code)], gateway)),
             )
             assert (desk, gateway) in ((["suspended"], [REJECT]), ([Refusal.REUSED_CODE], [ACCEPT]))
-            won["desk" if gateway == [REJECT] else "gateway"] += 1
-    if abs(lead) > 0.01 and not BY_ENVIRONMENT:  # a PostgreSQL may take longer than that to take a connection
-        assert won == {"desk" if lead > 0 else "gateway": 4}
 
 
 def suspend(sekisho: Sekisho, customer: Customer, code: str, said: list[str]) -> None:

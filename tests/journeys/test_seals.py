@@ -89,7 +89,7 @@ def test_two_workers_under_load_raise_no_alarm_and_every_row_is_sealed_within_th
     verdicts = [json.loads(line)["verdict"] for line in said]
     assert verdicts.count("Access-Accept") > len(crowd) / 2
     report = wait_until_sealed(sekisho, 3.0)
-    assert looks > 10 and report.seals >= 3
+    assert looks >= 3 and report.seals >= 3
     assert report.rows == len(sekisho.audit())
 
 

@@ -110,7 +110,9 @@ def test_a_hung_directory_has_a_bound_of_its_own_and_delays_no_other() -> None:
                 opened(Setup([place_of(hung)], timeout=1.0, limits=limits)) as first,
                 opened(Setup([place_of(well)])) as second,
             ):
-                waiting = [asyncio.ensure_future(ask(first, "taro", "secret", seconds=0.6)) for _ in range(10)]
+                # Who waits gives up before those do who have a connection: none takes their place.
+                patience = [0.9] * limits.connections + [0.5] * 8
+                waiting = [asyncio.ensure_future(ask(first, "taro", "secret", seconds=one)) for one in patience]
                 await asyncio.sleep(0.05)
                 begun = time.monotonic()
                 assert (await ask(second, "taro", "secret")).right
