@@ -76,6 +76,28 @@ def test_a_batch_writes_what_was_decided_and_nothing_else(tmp_path: Path) -> Non
     ]
 
 
+def test_one_batch_accepts_a_customer_and_locks_them(tmp_path: Path) -> None:
+    """A lock touches the customer's tokens (PostgreSQL: by a trigger); the code was accepted on the token as read."""
+    bank = Bank(tmp_path, rules(lock_after=2))
+    taro = bank.customer()
+    requests = [code_request(taro, code, number) for number, code in enumerate([taro.code(), "000000", "000001"])]
+    evaluations = 0
+
+    def evaluate(facts: Facts) -> Decision:
+        nonlocal evaluations
+        evaluations += 1
+        return bank.evaluator.evaluate(requests, facts, bank.guarded.now(), bank.store.ids)
+
+    with login_batch_of(bank) as login_batch:
+        decision = completed(login_batch.run(["taro"], [], evaluate))
+    assert [type(verdict) for verdict in decision.verdicts] == [Accept, Reject, Reject]
+    assert evaluations == 1
+    record = bank.login_record("taro")
+    (own,) = record.tokens
+    assert (own.last_step, record.failures) == (taro.step(), 2)
+    assert record.locked_at is not None
+
+
 def test_a_challenge_is_taken_out_by_its_answer(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
     taro = bank.customer()

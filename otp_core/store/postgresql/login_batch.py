@@ -23,8 +23,10 @@ READ COMMITTED, PostgreSQL looks again at the row that it changes, and not at th
 customer (lock, loss, suspension, another contract ID) touches the tokens of the customer in the same transaction: a
 trigger of the database does it (schema.py), whichever statement it was.
 
-*Order of locks.* Customers before tokens, each in the order of their keys. Two batches that stand in each other's way
-all the same wait for LOCK_SECONDS, not for PostgreSQL's second until it looks for deadlocks.
+*Order of locks.* Customers before tokens, each in the order of their keys. A lock's trigger touches the customer's
+tokens: where a batch accepts a code of a customer whom it locks, the customers' rows are held, the tokens are written
+on the versions that were read, and the customers after them. Two batches that stand in each other's way all the same
+wait for LOCK_SECONDS, not for PostgreSQL's second until it looks for deadlocks.
 
 *When it is durable.* ``COMMIT`` returns when the synchronous standbys have it (connection.py). If its answer is lost,
 the batch is evaluated anew at whichever server is the primary by then, and the fingerprint of the login decides: it is
@@ -54,8 +56,9 @@ from otp_core.store.postgresql.primary import Primary
 from otp_core.store.postgresql.round_trip import RoundTrips, Rows, Statement
 from otp_core.tally import SECONDS, Histogram
 
-CONNECTIONS = 4
-"""Batches under way in one process."""
+CONNECTIONS = 2
+"""Batches under way in one process: one is decided while the other waits for the disk. More of them are smaller ones,
+and a small batch costs nearly as much as a large one (docs/performance.md)."""
 
 LOCK_SECONDS = 0.3
 """How long a batch waits for a row that somebody else has."""
@@ -85,6 +88,7 @@ UPDATE customer AS c SET failures = v.failures, failed_at = v.at, failed_fingerp
 _TOUCH_CUSTOMER = _counted("""
 UPDATE customer AS c SET failed_at = failed_at FROM unnest(%s::bigint[], %s::text[]) AS v(key, version)
  WHERE c.key = v.key AND c.xmin = v.version::xid""")
+_HOLD = "SELECT 1 FROM customer WHERE key = ANY (%s) ORDER BY key FOR NO KEY UPDATE"
 _SPEND = _counted("""
 UPDATE token AS t SET last_step = v.step, drift = v.drift, last_fingerprint = v.fingerprint, last_at = v.at
   FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[])
@@ -282,25 +286,44 @@ def _statements(
     tokens, customers = _rest_of_acceptances(decision, records, spent.keys() | repeated)
     if decision.challenges_consumed:
         yield Statement(_CONSUME, ([*decision.challenges_consumed], len(decision.challenges_consumed)))
-    if decision.failure_updates:
-        counted = sorted(decision.failure_updates.values(), key=lambda one: one.customer_key)
-        columns = zip(*(one[:5] for one in counted), strict=True)
-        found = [versions.get(one.customer_key, _NO_VERSION) for one in counted]
-        yield Statement(_COUNT, (*map(list, columns), found, len(counted)))
-    if customers:
-        yield Statement(_TOUCH_CUSTOMER, _versions(customers, versions))
-    if spent:
-        updates = [spent[key] for key in sorted(spent)]
-        columns = zip(*updates, strict=True)
-        found = [versions.get(one.token_key, _NO_VERSION) for one in updates]
-        yield Statement(_SPEND, (*map(list, columns), found, len(updates)))
-    if repeated | tokens:
-        yield Statement(_TOUCH_TOKEN, _versions(repeated | tokens, versions))
+    of_customers = _of_customers(decision, customers, versions)
+    of_tokens = _of_tokens(spent, repeated | tokens, versions)
+    if decision.locked and of_tokens:
+        yield Statement(_HOLD, ([*decision.failure_updates, *customers],))
+        yield from of_tokens
+        yield from of_customers
+    else:
+        yield from of_customers
+        yield from of_tokens
     if decision.challenges_created:
         yield Statement(_CREATE, [[*column] for column in zip(*decision.challenges_created, strict=True)])
         yield Statement(_CROWD_OUT, ([*{one.customer_key for one in decision.challenges_created}],))
     if decision.audit:
         yield Statement(_AUDIT, (node, *map(list, zip(*decision.audit, strict=True))))
+
+
+def _of_customers(decision: Decision, touched: Collection[int], versions: dict[int, str]) -> list[Statement]:
+    statements = []
+    if decision.failure_updates:
+        counted = sorted(decision.failure_updates.values(), key=lambda one: one.customer_key)
+        columns = zip(*(one[:5] for one in counted), strict=True)
+        found = [versions.get(one.customer_key, _NO_VERSION) for one in counted]
+        statements.append(Statement(_COUNT, (*map(list, columns), found, len(counted))))
+    if touched:
+        statements.append(Statement(_TOUCH_CUSTOMER, _versions(touched, versions)))
+    return statements
+
+
+def _of_tokens(spent: dict[int, StepUpdate], touched: Collection[int], versions: dict[int, str]) -> list[Statement]:
+    statements = []
+    if spent:
+        updates = [spent[key] for key in sorted(spent)]
+        columns = zip(*updates, strict=True)
+        found = [versions.get(one.token_key, _NO_VERSION) for one in updates]
+        statements.append(Statement(_SPEND, (*map(list, columns), found, len(updates))))
+    if touched:
+        statements.append(Statement(_TOUCH_TOKEN, _versions(touched, versions)))
+    return statements
 
 
 def _versions(keys: Collection[int], versions: dict[int, str]) -> Sequence[Any]:
