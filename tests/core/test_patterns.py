@@ -130,7 +130,12 @@ def is_slow(pattern: re.Pattern[str], text: str, *, searched: bool) -> bool:
     looks: list[Callable[[str], object]] = [pattern.fullmatch]
     if searched:
         looks.append(lambda hostile: pattern.sub("", hostile))
-    return any(grows_too_fast(look, pump) for look in looks for pump in pumps(text))
+    return any(always_grows_too_fast(look, pump) for look in looks for pump in pumps(text))
+
+
+def always_grows_too_fast(look: Callable[[str], object], pump: Callable[[int], str]) -> bool:
+    """Measured five times: what another machine on the same processor takes counts as this thread's time."""
+    return all(grows_too_fast(look, pump) for _ in range(5))
 
 
 CALM = settings(
