@@ -36,11 +36,12 @@ from otp_core.store.store import Store, initialise
 from otp_core.store.unit_of_work import NewCustomer
 from sekisho.settings import Settings, load
 from sekisho.wiring import cost_of, open_desk, open_store
-from tests import postgresql
+from tests import postgresql, preloaded
 
 SECRET = "correct-horse-battery-1"
 PASSWORD = "himitsu-no-aikotoba"
 STAFF = Principal("staff", PrincipalKind.COMMAND)
+_PROGRAM = [sys.executable, "-m", "sekisho"]
 _CHECKPOINTS = "sekisho checkpo"
 """The kernel keeps 15 letters of a name."""
 _SEALS = "sekisho seals"
@@ -200,20 +201,23 @@ workers = {self.workers}
 
     def spawn(self, *arguments: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
         """Start the server without waiting, in a process group of its own. ``stderr``: a handle in place of the log."""
-        command = [*self.prefix, *self._serve, *arguments]
+        words = ["--config", str(self.config), "serve", *arguments]
+        environment = {**os.environ, **self.environment}
+        for_python = any(not name.startswith("SEKISHO_") for name in self.environment)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=stderr or log,
-                env={**os.environ, **self.environment},
-                start_new_session=True,
-            )
+            out, err = log.fileno(), stderr or log.fileno()
+            if self._program == _PROGRAM and not self.prefix and not for_python:
+                self.process = preloaded.start(words, environment, stdout=out, stderr=err)
+            else:
+                command = [*self.prefix, *self._program, *words]
+                self.process = subprocess.Popen(
+                    command, stdout=out, stderr=err, env=environment, start_new_session=True
+                )
         return self.process
 
     @property
-    def _serve(self) -> list[str]:
-        return [sys.executable, "-m", "sekisho", "--config", str(self.config), "serve"]
+    def _program(self) -> list[str]:
+        return _PROGRAM
 
     def kill(self) -> None:
         """kill -9 of everything: supervisor and workers, also those that a dead supervisor left behind."""

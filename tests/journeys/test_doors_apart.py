@@ -33,8 +33,8 @@ class Slow(Sekisho):
         super().__init__(folder, CLIENTS, web, **options)  # type: ignore[arg-type]
 
     @property
-    def _serve(self) -> list[str]:
-        return [sys.executable, slow_door.__file__, "--config", str(self.config), "serve"]
+    def _program(self) -> list[str]:
+        return [sys.executable, slow_door.__file__]
 
     def get(self) -> socket.socket:
         """One request to the web door."""
