@@ -1,5 +1,5 @@
-"""Which tests run: on PostgreSQL, all but those that are about SQLite's files alone. And in which order, where several
-testers share them."""
+"""Which tests run: on PostgreSQL, all but those that are about SQLite's files alone. In which order, where several
+testers share them. And that no property is a matter of time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as properties
 
 from tests.postgresql import BY_ENVIRONMENT
 
 # A job that a script starts with & ignores ^C, and so would every program that a test starts, and ends by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine takes any time over an example.
+properties.register_profile("sekisho", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+properties.load_profile("sekisho")
 
 ROOT = Path(__file__).parents[1]
 LONGEST = (
