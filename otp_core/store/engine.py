@@ -220,6 +220,9 @@ class Database(Protocol):
     def revisions(self) -> Revisions:
         """How far the store's schema is. Raises StoreProblem if there is no store, and StoreUnavailable."""
 
+    def refuse_read_only(self) -> None:
+        """Raises StoreUnavailable, with what to do, if this user may not write the store. It writes nothing."""
+
     def upgrade(self, *, contract: bool = False) -> Migrated:
         """Create the store's tables, or bring them to a newer schema (migrating.py). Safe to repeat, and from several
         processes at once. Raises StoreProblem, StoreUnavailable and OSError."""

@@ -18,7 +18,7 @@ app = typer.Typer(help="The settings.", no_args_is_help=True)
 @app.command("check")
 def check(ctx: typer.Context) -> None:
     """Read the settings as the server would, and report every problem and risk. Exit code 3 for a problem; 4 if the
-    store cannot be used: it does not answer, or this version is too old or too new for it.
+    store cannot be used: it does not answer, this user may not write it, or this version is too old or too new for it.
 
     \b
     Example:
@@ -45,6 +45,7 @@ def _check_store(settings: StoreSettings) -> None:
             return
         found = database.revisions()
         refuse_unfit(found, database.place)
+        database.refuse_read_only()
         say(f"the store {database.place} can be used: its schema is {found.text}")
     finally:
         database.engine.dispose()

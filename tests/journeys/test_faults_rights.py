@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,12 @@ def test_a_store_that_belongs_to_somebody_else(folder_for_all: Path) -> None:
         os.chown(sekisho.database, 0, 0)
         sekisho.database.chmod(0o644)
         refuses_to_start(sekisho, "the file or its folder cannot be written: check owner, rights and mount options")
+        checked = [*AS_NOBODY, sys.executable, "-m", "sekisho", "--config", str(sekisho.config), "config", "check"]
+        done = subprocess.run(checked, capture_output=True, text=True, timeout=60, check=False)
+        said = f"{sekisho.database} cannot be written by this user: check owner, rights and mount options"
+        assert done.returncode == 4 and said in done.stderr, done
         os.chown(sekisho.database, NOBODY, NOBODY)
+        assert subprocess.run(checked, capture_output=True, timeout=60, check=False).returncode == 0
         with Peers(sekisho.start().where, 4, CODE) as peers:
             assert names(peers.ask_all([ask(one, one.code()) for one in customers])) == [ACCEPT] * len(customers)
         assert sekisho.stop() == 0

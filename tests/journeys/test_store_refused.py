@@ -134,9 +134,52 @@ def test_a_database_that_is_not_there(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_role_that_may_only_read(place: Place, tmp_path: Path) -> None:
-    """`config check` opens the store, and reads alone."""
+    """`config check` writes nothing, and asks for the rights; the statement that it and `doctor` print helps."""
     file = place.settings(tmp_path, place.url("whole", "reading"))
-    check(file, "this user lacks", commands=("init", "doctor", "serve"))
+    check(file, "this user lacks")
+    grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO reading"
+    for command in ("config check", "doctor"):
+        text = told(file, command)[1]
+        assert "DELETE, INSERT, UPDATE on alembic_reached; " in text and f": {grant};" in text, text
+    with place.server.connect("whole") as connection:
+        connection.execute(grant)
+    try:
+        assert told(file, "config check")[0] == 0
+    finally:
+        with place.server.connect("whole") as connection:
+            connection.execute("REVOKE INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public FROM reading")
+
+
+def test_a_role_that_may_not_use_the_schema(place: Place, tmp_path: Path) -> None:
+    """Not "there is no store": `sekisho init` could not make one either."""
+    file = place.settings(tmp_path, place.url("whole", "reading"))
+    with place.server.connect("whole") as connection:
+        connection.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    try:
+        check(file, "run as its owner: GRANT USAGE ON SCHEMA public TO reading")
+    finally:
+        with place.server.connect("whole") as connection:
+            connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+
+
+def test_a_role_whose_sessions_only_read(place: Place, tmp_path: Path) -> None:
+    file = place.settings(tmp_path, place.url("whole", "reading"))
+    with place.server.connect("postgres") as connection:
+        connection.execute("ALTER ROLE reading SET default_transaction_read_only = on")
+    try:
+        check(file, "or default_transaction_read_only is on for this user or database")
+    finally:
+        with place.server.connect("postgres") as connection:
+            connection.execute("ALTER ROLE reading RESET ALL")
+
+
+def test_a_role_without_any_schema_makes_no_store(place: Place, tmp_path: Path) -> None:
+    file = place.settings(tmp_path, place.url("empty", "reading"))
+    with place.server.connect("postgres") as connection:
+        connection.execute(f"CREATE DATABASE empty OWNER {USER}")
+    with place.server.connect("empty") as connection:
+        connection.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    check(file, "there is no schema that this user may use", commands=("init",))
 
 
 def test_a_store_of_a_newer_version(place: Place, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ from otp_core.store.postgresql import partitions
 from otp_core.store.postgresql.address import lacks_ca, parse
 from otp_core.store.postgresql.connection import Notices
 from otp_core.store.postgresql.errors import is_lost, unavailable
-from otp_core.store.postgresql.facts import facts
+from otp_core.store.postgresql.facts import facts, hidden_store, lacking_rights
 from otp_core.store.postgresql.horizon import sealed_until
 from otp_core.store.postgresql.login_batch import PostgresqlLoginBatch
 from otp_core.store.postgresql.maintenance import PostgresqlMaintenance
@@ -133,9 +133,14 @@ class PostgresqlDatabase:
         """See ``store.engine.Database``."""
         try:
             with self.read() as connection:
-                return connection.exec_driver_sql(f"SELECT to_regclass('{OLDEST_TABLE}')").scalar() is not None
+                if connection.exec_driver_sql(f"SELECT to_regclass('{OLDEST_TABLE}')").scalar() is not None:
+                    return True
+                hidden = hidden_store(connection)
         except StoreUnavailable as error:
             raise StoreProblem(str(error)) from None
+        if hidden is not None:
+            raise StoreProblem(f"store: {self.place}: {hidden}")
+        return False
 
     def check(self) -> None:
         """See ``store.engine.Database``."""
@@ -148,8 +153,16 @@ class PostgresqlDatabase:
                 return read_revisions(connection)
         except StoreUnavailable as error:
             if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == "42P01":
+                self.exists()  # raises if there is one that this user does not see
                 raise StoreProblem(f"there is no store in {self.place}: run `sekisho init` first") from None
             raise
+
+    def refuse_read_only(self) -> None:
+        """See ``store.engine.Database``."""
+        with self.read() as connection:
+            lacking = lacking_rights(connection)
+        if lacking is not None:
+            raise StoreUnavailable(f"store: {self.place}: {lacking}")
 
     def upgrade(self, *, contract: bool = False) -> Migrated:
         """See ``store.engine.Database``. A table's lock is waited for briefly, because every login waits behind who
@@ -427,5 +440,5 @@ def _is_drawn_twice(error: object) -> bool:
 def _is_mistake(error: BaseException | None) -> bool:
     """An error that the caller knows, or of the program itself: it is raised as it is."""
     return isinstance(error, psycopg.IntegrityError | psycopg.DataError | psycopg.ProgrammingError) and (
-        getattr(error, "sqlstate", None) not in ("22012", "42501", "42P01", "42P07")
+        getattr(error, "sqlstate", None) not in ("22012", "3F000", "42501", "42P01", "42P07")
     )

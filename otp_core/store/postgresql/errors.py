@@ -21,6 +21,7 @@ _ADVICE = {
     "25P03": "the transaction stood still for too long",
     "28": "user or password are not accepted: check user, password_file and the server's pg_hba.conf",
     "3D": "create the database first: createdb --owner=USER DATABASE",
+    "3F": "there is no schema that this user may use: see the roles in docs/postgresql.md",
     "40003": "whether it was written is not known: that is settled where the primary is",
     "42501": "this user lacks a right: see the roles in docs/postgresql.md",
     "42P01": "the store is not complete: run `sekisho init`",
@@ -43,7 +44,11 @@ _WORDS = (
     ("does not match host name", "the server's certificate is for another name: write that name in store.url"),
     ("root certificate file", "store.ca_file holds no certificate, or cannot be read: check its path and rights"),
     ("does not support SSL", "the server has no TLS: switch it on there (ssl = on), or write sslmode=disable"),
-    ("session is read-only", "every server of store.url is a standby: is a fail-over under way?"),
+    (
+        "session is read-only",
+        "every server of store.url is a standby (is a fail-over under way?), or default_transaction_read_only is on for "
+        "this user or database",
+    ),
     ("server is in hot standby mode", "every server of store.url is a standby: is a fail-over under way?"),
     ("remaining connection slots", _ADVICE["53300"]),
     ("too many clients", _ADVICE["53300"]),

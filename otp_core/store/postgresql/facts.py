@@ -18,6 +18,7 @@ from otp_core.store.schema import metadata
 _CLOCK_WARN, _CLOCK_FAIL = 5.0, 30.0
 """Seconds between this machine's clock and the server's; the second is a time step."""
 
+_RIGHTS = ["SELECT", "INSERT", "UPDATE", "DELETE"]
 _SHOWN = 3
 """Tables that a line names."""
 
@@ -33,11 +34,19 @@ _ARCHIVE = text(
     "extract(epoch FROM clock_timestamp() - last_archived_time)::float FROM pg_stat_archiver"
 )
 _LACKING = text(
-    "SELECT c.relname, string_agg(r.name, ', ' ORDER BY r.name) FROM pg_class AS c, unnest(CAST(:rights AS text[])) "
-    "AS r(name) WHERE c.oid = to_regclass(c.relname::text) AND c.relname = ANY (:tables) "
-    "AND NOT has_table_privilege(c.oid, r.name) GROUP BY 1 ORDER BY 1"
+    "SELECT c.relname, string_agg(r.name, ', ' ORDER BY r.name), quote_ident(n.nspname), quote_ident(current_user) "
+    "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace, unnest(CAST(:rights AS text[])) AS r(name) "
+    "WHERE c.oid = to_regclass(quote_ident(c.relname)) AND c.relname = ANY (:tables) "
+    "AND NOT has_table_privilege(c.oid, r.name) GROUP BY 1, 3 ORDER BY 1"
 )
 """The rights that docs/postgresql.md grants to the role that serves."""
+
+_HIDDEN = text(
+    "SELECT quote_ident(n.nspname), quote_ident(current_user) FROM pg_class AS c JOIN pg_namespace AS n "
+    "ON n.oid = c.relnamespace WHERE current_schema() IS NULL AND c.relname = :table "
+    "AND NOT has_schema_privilege(n.oid, 'USAGE') LIMIT 1"
+)
+"""A store that is in a schema that this user may not use, where it may use no other: that could be another store's."""
 
 _STANDBYS = text("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')")
 
@@ -62,17 +71,34 @@ def facts(connection: Connection, address: Address) -> Iterator[CheckResult]:
     yield _parts(connection)
 
 
-def _rights(connection: Connection) -> CheckResult:
+def lacking_rights(connection: Connection) -> str | None:
+    """What this user may not do in which tables of the store, and the statement that helps; None: it has every right of
+    the role that serves. Raises StoreUnavailable."""
     tables = [OLDEST_TABLE, REACHED_TABLE, *metadata.tables]
-    asked = {"rights": ["SELECT", "INSERT", "UPDATE", "DELETE"], "tables": tables}
-    lacking = [f"{rights} on {table}" for table, rights in connection.execute(_LACKING, asked)]
-    if not lacking:
-        return CheckResult(CheckState.OK, "database rights", "this user reads and writes every table")
-    more = f", and {len(lacking) - _SHOWN} tables more" if len(lacking) > _SHOWN else ""
-    advice = "grant them as docs/postgresql.md does for the role that serves"
-    return CheckResult(
-        CheckState.FAIL, "database rights", f"this user lacks {'; '.join(lacking[:_SHOWN])}{more}: {advice}"
-    )
+    rows = connection.execute(_LACKING, {"rights": _RIGHTS, "tables": tables}).all()
+    if not rows:
+        return None
+    more = f", and {len(rows) - _SHOWN} tables more" if len(rows) > _SHOWN else ""
+    shown = "; ".join(f"{rights} on {table}" for table, rights, _, _ in rows[:_SHOWN])
+    schema, user = rows[0][2:]
+    grant = f"GRANT {', '.join(_RIGHTS)} ON ALL TABLES IN SCHEMA {schema} TO {user}"
+    return f"this user lacks {shown}{more}: run as the owner of the tables: {grant}; see the roles in docs/postgresql.md"
+
+
+def hidden_store(connection: Connection) -> str | None:
+    """Why a store that there is cannot be seen by this user, with the statement that helps; None: there is none. Raises
+    StoreUnavailable."""
+    row = connection.execute(_HIDDEN, {"table": REACHED_TABLE}).first()
+    if row is None:
+        return None
+    schema, user = row
+    return f"this user may not use the schema {schema}: run as its owner: GRANT USAGE ON SCHEMA {schema} TO {user}"
+
+
+def _rights(connection: Connection) -> CheckResult:
+    if (lacking := lacking_rights(connection)) is not None:
+        return CheckResult(CheckState.FAIL, "database rights", lacking)
+    return CheckResult(CheckState.OK, "database rights", "this user reads and writes every table")
 
 
 def _standbys(connection: Connection, names: str) -> CheckResult:

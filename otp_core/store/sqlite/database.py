@@ -148,12 +148,14 @@ def use_write_ahead_log(connection: Connection) -> None:
     connection.exec_driver_sql(_JOURNAL_MODE)
 
 
+NOT_WRITABLE = "check owner, rights and mount options"
+
 _ADVICE = {
     driver.SQLITE_ERROR: "the file is no complete store: is a restore under way? Otherwise restore the newest backup",
     driver.SQLITE_BUSY: "another process holds its write lock: is a backup, an import or a second server running?",
     driver.SQLITE_LOCKED: "another process holds its write lock: is a backup, an import or a second server running?",
     driver.SQLITE_FULL: "the disk is full: make room; work goes on by itself",
-    driver.SQLITE_READONLY: "the file or its folder cannot be written: check owner, rights and mount options",
+    driver.SQLITE_READONLY: f"the file or its folder cannot be written: {NOT_WRITABLE}",
     driver.SQLITE_IOERR: "the disk reports errors: check the kernel log and free space",
     driver.SQLITE_CORRUPT: "the file is damaged: stop the server and restore the newest backup",
     driver.SQLITE_NOTADB: "the file is no SQLite database: restore the newest backup",

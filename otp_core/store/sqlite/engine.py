@@ -3,6 +3,7 @@ files beside it."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from otp_core.audit import NodeName
 from otp_core.checks import CheckResult
-from otp_core.model import AuditRow, StoreProblem
+from otp_core.model import AuditRow, StoreProblem, StoreUnavailable
 from otp_core.store.engine import (
     KeyReader,
     LoginBatch,
@@ -85,6 +86,13 @@ class SqliteDatabase:
         """See ``store.engine.Database``."""
         with self.read() as connection:
             return database.revisions(connection)
+
+    def refuse_read_only(self) -> None:
+        """See ``store.engine.Database``."""
+        beside = (Path(f"{self._path}{end}") for end in ("-wal", "-shm"))
+        for path in (self._path, self._path.parent, *(one for one in beside if one.exists())):
+            if not os.access(path, os.W_OK, effective_ids=True):
+                raise StoreUnavailable(f"store: {path} cannot be written by this user: {database.NOT_WRITABLE}")
 
     def upgrade(self, *, contract: bool = False) -> Migrated:
         """See ``store.engine.Database``. A server may be at work meanwhile: if this COMMIT cannot be flushed, it has to
