@@ -20,7 +20,7 @@ from otp_core.otp import Fit
 from otp_core.radius.codec import AttributeType, CannotAsk, CannotCarry, PacketCode
 from otp_core.sealing import KeyProblem
 from otp_core.upstreams.forwarding import Asked, forwarded_of, in_later_round
-from otp_core.upstreams.rounds import MOST_ROUNDS, Round, Seal, prompt_of, read_round, write_round
+from otp_core.upstreams.rounds import Round, Seal, prompt_of, read_round, state_of, write_round
 from otp_core.upstreams.upstream import Reply, Upstream
 from otp_core.verifier import CodeQuestion
 
@@ -66,11 +66,11 @@ class UpstreamCodes:
 
     def _asks(self, question: CodeQuestion, reply: Reply, told: Forwarded, rounds: int) -> CodeFinding:
         """Its own question, to be passed on; refused where nobody can be asked it."""
-        state, server = reply.packet.found.get(AttributeType.STATE), str(reply.server.address)
-        why = "it has no State" if not state else "too many rounds" if rounds >= MOST_ROUNDS else ""
+        server = str(reply.server.address)
+        state, why = state_of(reply.packet, rounds)
         why = why if self._relays_questions else 'challenges = "refuse"'
         why = why if question.attempt is not None else "an act of the desk asks nobody"
-        if why or state is None:
+        if why:
             _log.warning(
                 "a question of an upstream about a code is refused",
                 upstream=self._upstream.plan.name,

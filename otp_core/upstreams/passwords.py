@@ -14,12 +14,12 @@ from otp_core.first_factor import FirstFinding, NextRound, Question
 from otp_core.login.table import Finding
 from otp_core.model import BackendSilent, Forwarded, InClear
 from otp_core.radius import ms_chap
-from otp_core.radius.codec import AttributeType, CannotAsk, CannotCarry, PacketCode
+from otp_core.radius.codec import CannotAsk, CannotCarry, PacketCode
 from otp_core.radius.relayed import MS_CHAP_ANSWER, RELAYED, AllowList
 from otp_core.radius.salted import NotHidden
 from otp_core.sealing import KeyProblem
 from otp_core.upstreams.forwarding import Asked, forwarded_of, in_later_round
-from otp_core.upstreams.rounds import MOST_ROUNDS, Round, Seal, prompt_of, read_round, write_round
+from otp_core.upstreams.rounds import Round, Seal, prompt_of, read_round, state_of, write_round
 from otp_core.upstreams.upstream import Reply, Upstream
 
 _log = structlog.get_logger("upstream")
@@ -79,11 +79,10 @@ class UpstreamPasswords:
             return FirstFinding(right=True, attributes=self._brought(reply, self._lists))
         if code == PacketCode.ACCESS_REJECT:
             return FirstFinding(right=False, reason=ms_chap.finding_in(reply.packet))
-        state = reply.packet.found.get(AttributeType.STATE)
-        why = "it has no State" if not state else "too many rounds" if rounds >= MOST_ROUNDS else ""
+        state, why = state_of(reply.packet, rounds)
         if not self._relays_questions:
             why = 'challenges = "refuse"'
-        if why or state is None:
+        if why:
             name, server = self._upstream.plan.name, str(reply.server.address)
             _log.warning("a question of an upstream is refused", upstream=name, server=server, cause=why)
             return FirstFinding(right=False, reason=Finding.QUESTION_REFUSED)

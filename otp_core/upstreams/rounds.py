@@ -59,6 +59,17 @@ def read_round(sealed: bytes, sealer: Seal) -> Round:
     return Round(value["number"], value["server"], _octets(value["state"]), first)
 
 
+def state_of(question: Packet, rounds: int) -> tuple[bytes, str]:
+    """The State that the answer to a question brings back, and why the question cannot be passed on; empty if it can.
+    ``rounds``: how many questions there were before."""
+    states = question.values(AttributeType.STATE)
+    if len(states) > 1:  # which of them belongs to it, nobody knows
+        return b"", "it has more than one State (RFC 2865 section 5.24)"
+    if not states or not states[0]:
+        return b"", "it has no State"
+    return states[0], "too many rounds" if rounds >= MOST_ROUNDS else ""
+
+
 def prompt_of(reply: Packet) -> str:
     """The text of a question, in one line that can be shown."""
     text = b"".join(reply.values(AttributeType.REPLY_MESSAGE)).decode(errors="replace")

@@ -46,13 +46,13 @@ def unmark(state: bytes) -> tuple[bytes, int | None]:
 @dataclass(frozen=True, slots=True)
 class Handed:
     """A verified request, ready to be written for any server of an upstream. ``here``: the gateway's secret;
-    ``there``: the upstream's; ``state``: in the place of that of the request."""
+    ``there``: the upstream's; ``marked``: its State is one of ``mark``'s."""
 
     request: Packet
     here: bytes = field(repr=False)
     there: bytes = field(repr=False)
     proxy_state: bytes
-    state: bytes | None = None
+    marked: bool = False
 
     def write(self, identifier: int, authenticator: bytes) -> SignedRequest:
         """The Access-Request. Raises CannotAsk."""
@@ -62,8 +62,8 @@ class Handed:
                 continue
             if type_ == _USER_PASSWORD:
                 value = self._hidden_anew(value, authenticator)
-            elif type_ == _STATE and self.state is not None:
-                value = self.state
+            elif type_ == _STATE and self.marked:
+                value, _ = unmark(value)
             attributes.append((type_, value))
         found = self.request.found
         if _CHAP_PASSWORD in found and _CHAP_CHALLENGE not in found:

@@ -49,6 +49,7 @@ _DELAYED_PER_PLACE = 10
 
 _STATUS_SERVER: Final = int(PacketCode.STATUS_SERVER)
 _PROXY_STATE: Final = int(AttributeType.PROXY_STATE)
+_STATE: Final = int(AttributeType.STATE)
 _NEW: Final = Admission.NEW
 """Each login is compared with them, and Python 3.11 takes its time for a member of an enum."""
 
@@ -228,9 +229,9 @@ class RadiusServer:
 
     def _keeps_place(self, exchange: Exchange) -> bool:
         """Over the bound, answers to challenges are still admitted, up to twice the bound: those customers are in the
-        middle of a login."""
-        answers = exchange.client.challenges and AttributeType.STATE in exchange.request.found
-        return answers and self.in_flight < 2 * self._limits.max_in_flight
+        middle of a login. Any client may have been asked something: by us, by its upstream, by the old server of shadow
+        mode (EAP)."""
+        return _STATE in exchange.request.found and self.in_flight < 2 * self._limits.max_in_flight
 
     def _begin(self, exchange: Exchange) -> None:
         if exchange.client.shadow is not None:

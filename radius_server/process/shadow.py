@@ -116,11 +116,12 @@ class ShadowServer:
             raise BackendSilent(f"upstream {name} was not there at the start: restart") from None
         plan, request = upstream.plan, exchange.request
         state, server = request.found.get(_STATE), None
-        if state is not None and len(plan.addresses) > 1:
-            state, server = unmark(state)
+        marked = state is not None and len(plan.addresses) > 1
+        if state is not None and marked:
+            _, server = unmark(state)
         known = server is not None and server < len(plan.addresses)
         pinned = str(plan.addresses[server]) if known and server is not None else None
-        handed = Handed(request, exchange.client.secret, plan.secret, upstream.own_mark.draw(), state)
+        handed = Handed(request, exchange.client.secret, plan.secret, upstream.own_mark.draw(), marked)
         try:
             reply = await upstream.ask(handed.write, deadline, pinned)
             return Passed(PacketCode(reply.packet.code), self._returned(exchange, reply, upstream))

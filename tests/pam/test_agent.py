@@ -235,6 +235,7 @@ def without_authenticator(octets: bytes) -> bytes:
     return head + md5(head + octets[4:20] + SECRET.encode()).digest()  # noqa: S324
 
 
+STATE = int(AttributeType.STATE)
 LIES: dict[str, Answerer] = {
     "another secret": lambda octets: [right(octets, secret=b"another-secret-1")],
     "no Message-Authenticator": lambda octets: [without_authenticator(octets)],
@@ -246,6 +247,11 @@ LIES: dict[str, Answerer] = {
     "nothing much": lambda octets: [b"", b"\x02", bytes(4096), b"\xff" * 20],
     "a challenge without State": lambda octets: [
         write_reply(read_request(octets), PacketCode.ACCESS_CHALLENGE, [], SECRET.encode())
+    ],
+    "a challenge with two States": lambda octets: [
+        write_reply(
+            read_request(octets), PacketCode.ACCESS_CHALLENGE, [(STATE, b"one"), (STATE, b"two")], SECRET.encode()
+        )
     ],
 }
 

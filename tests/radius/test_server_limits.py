@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 
+import pytest
 from structlog.testing import capture_logs
 
 from otp_core.model import Accept
@@ -19,9 +20,11 @@ from tests.sekisho import SECRET as SECRET_TEXT
 # Overload.
 
 
+@pytest.mark.parametrize("mode", ["challenge", "append", "code", "password"])
 @in_loop
-async def test_over_the_bound_new_first_packets_are_dropped_and_second_rounds_keep_their_place() -> None:
-    async with open_door({}, limits=FEW) as door:
+async def test_over_the_bound_new_first_packets_are_dropped_and_second_rounds_keep_their_place(mode: str) -> None:
+    """In every mode: an upstream may have asked, too."""
+    async with open_door({}, settings_of({"mode": mode}), limits=FEW) as door:
         firsts = [door.gateway() for _ in range(3)]
         for peer in firsts:
             assert await door.silent(peer, ask_as("first").octets, wait=0.02)

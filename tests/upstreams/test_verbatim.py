@@ -15,10 +15,10 @@ from tests.radius_peer import access_request
 HERE, THERE = b"between-gateway-and-us", b"between-us-and-the-old-server"
 
 
-def handed(more: list[tuple[int, bytes]], state: bytes | None = None) -> list[tuple[int, bytes]]:
+def handed(more: list[tuple[int, bytes]], *, marked: bool = False) -> list[tuple[int, bytes]]:
     packet = access_request("taro", "geheim", secret=HERE.decode(), more=more)
     request = read_request(packet.octets)
-    signed = Handed(request, HERE, THERE, b"our-own.", state).write(7, os.urandom(16))
+    signed = Handed(request, HERE, THERE, b"our-own.", marked).write(7, os.urandom(16))
     verify_request(read_request(signed.octets), THERE, required=True, limit_proxy_state=True)
     return attributes_of(signed.octets)
 
@@ -37,8 +37,14 @@ def test_chap_gets_the_challenge_that_was_in_the_header() -> None:
 
 
 def test_a_state_is_put_in_its_place() -> None:
-    found = handed([(24, b"marked"), (32, b"vpn")], state=b"the old one's")
+    found = handed([(24, mark(b"the old one's", 1)), (32, b"vpn")], marked=True)
     assert [one for one in found if one[0] in (24, 32)] == [(24, b"the old one's"), (32, b"vpn")]
+
+
+def test_two_states_stay_two() -> None:
+    """The old server may refuse them; it is asked what the gateway has asked."""
+    two = [(24, b"one"), (24, b"two")]
+    assert [one for one in handed(two) if one[0] == 24] == two
 
 
 def test_a_password_of_no_whole_blocks_cannot_be_handed_on() -> None:

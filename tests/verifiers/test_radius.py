@@ -79,7 +79,8 @@ def sekisho(
     gateway: FreeRadius, odd: tuple[RawUpstream, RawUpstream], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Sekisho]:
     more = settings("eg", gateway.port) + settings("odd", *(one.port for one in odd))
-    more += settings("asks", gateway.port).replace('challenges = "refuse"', 'challenges = "relay"')
+    asking = settings("asks", gateway.port) + settings("raw", odd[0].port)
+    more += asking.replace('challenges = "refuse"', 'challenges = "relay"')
     with running(tmp_path_factory.mktemp("bank"), "code", more=more) as one:
         yield one
 
@@ -142,6 +143,17 @@ def test_a_question_is_refused_and_said_in_the_log(sekisho: Sekisho, odd: tuple[
     text = sekisho.log_text()
     assert "a question of an upstream about a code is refused" in text and "112233" not in text
     assert SECRET not in text
+
+
+def test_a_question_that_nobody_can_answer_is_refused_and_no_failure(
+    sekisho: Sekisho, odd: tuple[RawUpstream, RawUpstream]
+) -> None:
+    """Two States: RFC 2865 section 5.24 allows one at most."""
+    odd[0].answer = lambda asked: [asked.reply(CHALLENGE, (STATE, b"x"), (STATE, b"y"))]
+    goro = holder(sekisho, "goro", "VSMT80000007", "raw")
+    assert sekisho.login(goro, "445566") == "Access-Reject"
+    assert failures(sekisho, goro) == 0
+    assert "it has more than one State" in sekisho.log_text()
 
 
 def test_its_questions_are_passed_on_and_answered_once(sekisho: Sekisho, gateway: FreeRadius) -> None:

@@ -46,8 +46,8 @@ _WORDS = (
     ("does not support SSL", "the server has no TLS: switch it on there (ssl = on), or write sslmode=disable"),
     (
         "session is read-only",
-        "every server of store.url is a standby (is a fail-over under way?), or default_transaction_read_only is on for "
-        "this user or database",
+        "every server of store.url is a standby (is a fail-over under way?), or default_transaction_read_only is on "
+        "for this user or database",
     ),
     ("server is in hot standby mode", "every server of store.url is a standby: is a fail-over under way?"),
     ("remaining connection slots", _ADVICE["53300"]),

@@ -82,7 +82,9 @@ def lacking_rights(connection: Connection) -> str | None:
     shown = "; ".join(f"{rights} on {table}" for table, rights, _, _ in rows[:_SHOWN])
     schema, user = rows[0][2:]
     grant = f"GRANT {', '.join(_RIGHTS)} ON ALL TABLES IN SCHEMA {schema} TO {user}"
-    return f"this user lacks {shown}{more}: run as the owner of the tables: {grant}; see the roles in docs/postgresql.md"
+    return (
+        f"this user lacks {shown}{more}: run as the owner of the tables: {grant}; see the roles in docs/postgresql.md"
+    )
 
 
 def hidden_store(connection: Connection) -> str | None:
