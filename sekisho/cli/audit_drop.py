@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from otp_core.store.store import Store
 
 _DAY_MS = 86_400_000
+_SECTION = {"syslog": "[syslog]", "webhook": "its [[webhooks]]"}
 
 
 def drop(
@@ -148,8 +149,8 @@ def _refuse_unsent(context: CliContext, last: Edge) -> None:
         sent = outlet.position.read()
         if sent is not None and sent < last.until:
             raise DropRefused(
-                f"{outlet.label} has sent rows up to {_moment(sent)} only: `sekisho doctor` says why, and what is not "
-                "to be sent any more can be given up"
+                f"{outlet.label} has sent rows up to {_moment(sent)} only: `sekisho doctor` says why; if they are not "
+                f"to be sent at all, take {_SECTION[outlet.label.partition(':')[0]]} out of the settings"
             )
 
 

@@ -16,11 +16,11 @@ import pytest
 from sqlalchemy.event import listen
 from sqlalchemy.exc import IntegrityError
 
-from otp_core.audit import Event, Ids, id_at
+from otp_core.audit import Event, Ids, id_at, ms_of
 from otp_core.checks import CheckState
 from otp_core.login.requests import Decision, Facts
 from otp_core.model import Accept, AuditRow, Conflict, LoginRecord, StoreBusy, StoreProblem, StoreUnavailable
-from otp_core.store.postgresql import engine, horizon
+from otp_core.store.postgresql import engine, horizon, partitions
 from otp_core.store.postgresql.errors import unavailable
 from otp_core.store.queries import AuditFilter, audit_rows
 from otp_core.store.store import Store, initialise
@@ -340,6 +340,21 @@ def test_doctor_says_what_a_verdict_rests_on(bank: Bank) -> None:
     standbys = found["database standbys"]
     assert standbys.state is CheckState.WARN and "none is synchronous" in standbys.text
     assert found["database clock"].state is CheckState.OK
+    parts = found["database audit"]
+    assert parts.state is CheckState.OK and "the next months' included" in parts.text
+
+
+def test_doctor_says_that_the_next_months_part_of_the_trail_is_missing(bank: Bank) -> None:
+    """As where the role that serves may not make it, and `init` was not run as the owner."""
+    with bank.store.database.read() as connection:
+        raw: Any = connection.connection.driver_connection
+        behind = [one for one in partitions.parts(raw) if ms_of(one.low) > time.time() * 1000]
+        assert behind, "of the months to come"
+        for one in behind:
+            connection.exec_driver_sql(f"DROP TABLE {one.name}")
+    (parts,) = [one for one in bank.store.database.facts() if one.check == "database audit"]
+    assert parts.state is CheckState.WARN
+    assert "no part for the next month" in parts.text and "run `sekisho init` as the owner" in parts.text
 
 
 def test_a_seal_covers_what_lies_there_and_no_row_comes_below_it_any_more(bank: Bank) -> None:

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.audit import Event
+from otp_core.outwards.position import position_of
 from otp_core.seals.keys import create_seal_key
 from otp_core.store import audit_drops
 from otp_core.store.engine import Task
@@ -112,6 +114,38 @@ def test_three_months_are_exported_dropped_and_verified(
     assert at.sekisho.login(taro.contract_id, taro.code()) == "Access-Accept"
     at.sekisho.stop()
     assert at.run("audit", "verify").out.endswith("the audit trail is what was sealed\n")
+
+
+OUTLETS = """
+[syslog]
+address = "127.0.0.1:9"
+transport = "tcp"
+[[webhooks]]
+name = "siem"
+url = "http://127.0.0.1:9/"
+secret_file = "hook.key"
+"""
+
+
+def test_what_syslog_or_a_webhook_has_not_sent_yet_is_not_dropped(at: CommandLine, tmp_path: Path) -> None:
+    """One that has sent nothing at all is sent only what comes from its first start on."""
+    (tmp_path / "hook.key").write_text("whsec_" + b64encode(bytes(32)).decode())
+    (tmp_path / "hook.key").chmod(0o600)
+    with at.sekisho.config.open("a") as file:
+        file.write(OUTLETS)
+    sealed_logins(at.sekisho, ago(100), 10)
+    last = at.sekisho.audit(event="login.accepted")[-1].id
+    file_ = str(tmp_path / "old.gz")
+    at.run("audit", "export", "--until", day(85), file_)
+    words = ("audit", "drop", "--until", day(85), "--export", file_, "--yes")
+    syslog, webhook = (position_of(at.sekisho.store, name) for name in ("syslog", "webhook-siem"))
+    for behind, told, remedy in ((syslog, "syslog", "[syslog]"), (webhook, "webhook:siem", "its [[webhooks]]")):
+        behind.write(last - 1)
+        said = at.run(*words, code=1).err
+        assert f"nothing was dropped: {told} has sent rows up to 20" in said
+        assert f"take {remedy} out of the settings" in said and rows(at) == 10
+        behind.write(last)
+    assert "10 rows up to " in at.run(*words).out and rows(at) == 0
 
 
 def test_the_monthly_unit_does_it_once_and_has_nothing_to_do_then(at: CommandLine, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def archive(connection: Connection) -> CheckResult:
 def _parts(connection: Connection) -> CheckResult:
     raw: Any = connection.connection.driver_connection
     there = partitions.parts(raw)
-    if not there or ms_of(there[-1].high) < partitions.month_behind(int(time.time() * 1000)):
+    if not there or ms_of(there[-1].high) < partitions.month_behind(int(time.time() * 1000), 2):
         advice = "rows go into the default one, and are dropped slowly: run `sekisho init` as the owner of the tables"
         return CheckResult(
             CheckState.WARN, "database audit", f"the audit trail has no part for the next month: {advice}"
