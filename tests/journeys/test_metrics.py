@@ -85,8 +85,9 @@ def until(true: Callable[[], bool], seconds: float = 40.0) -> None:
 def log_in(sekisho: Sekisho, crowd: list[Customer]) -> None:
     """One after another, each from a new socket, so that both workers get some; each code twice."""
     for one in crowd:
-        assert sekisho.login(one.contract_id, one.code()) == "Access-Accept"
-        assert sekisho.login(one.contract_id, one.code()) == "Access-Reject"
+        code = one.code()
+        assert sekisho.login(one.contract_id, code) == "Access-Accept"
+        assert sekisho.login(one.contract_id, code) == "Access-Reject"
 
 
 def test_the_figures_are_those_of_all_processes_and_outlive_each_of_them(tmp_path: Path) -> None:

@@ -55,6 +55,14 @@ def newest(bank: Console) -> FileImport:
 
 
 def kept_pieces(bank: Console) -> int:
+    """How many there are when the server has tidied up, or has had the time for it."""
+    end = time.monotonic() + 60
+    while (pieces := _pieces(bank)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return pieces
+
+
+def _pieces(bank: Console) -> int:
     with bank.sekisho.store.read() as connection:
         return connection.execute(select(func.count()).select_from(file_piece)).scalar_one()
 
