@@ -92,8 +92,9 @@ test-source: lint
 coverage: system dev  ## all tests once more, and which lines none of them runs; half as long again as without
 	.ci/tests build/failed-coverage $(BIN)/python -n $(TESTERS) --dist worksteal --cov --cov-report=term
 
-# What stands beside the core and takes long: regular expressions, the table of who may do what, the first process, ports.
-NOTHING_COMPILED := patterns.py permissions.py supervisor.py doctor_ports.py
+# What stands beside the core and takes long: regular expressions, the table of who may do what, the first process, ports,
+# forecasts by day, acts that stand in each other's way.
+NOTHING_COMPILED := patterns.py permissions.py supervisor.py doctor_ports.py explanation_days.py desk_conflicts.py
 
 # All of it: SEKISHO_ENGINE=postgresql .venv/bin/pytest tests/core tests/radius tests/pam tests/web tests/journeys
 test-postgresql: system dev  ## the races, the doors and the journeys of logins once more, on a PostgreSQL of each worker's own
@@ -164,7 +165,8 @@ bench: system compiled  ## speed and memory beside FreeRADIUS and the other PAM 
 		$(BIN)/python -m benchmarks.proxy --sekisho $(COMPILED)/bin/sekisho; proxy=$$?; \
 		$(BIN)/python -m benchmarks.hung --sekisho $(COMPILED)/bin/sekisho; hung=$$?; \
 		$(BIN)/python -m benchmarks.api --sekisho $(COMPILED)/bin/sekisho; api=$$?; \
-		$(BIN)/python -m benchmarks.pam --sekisho $(COMPILED)/bin/sekisho && exit $$((radius | proxy | hung | api))
+		$(BIN)/python -m benchmarks.staff --sekisho $(COMPILED)/bin/sekisho; staff=$$?; \
+		$(BIN)/python -m benchmarks.pam --sekisho $(COMPILED)/bin/sekisho && exit $$((radius | proxy | hung | api | staff))
 
 docs: install  ## docs/settings.md's table, from the settings' own schema
 	@sed -i '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' docs/settings.md

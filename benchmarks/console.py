@@ -5,7 +5,6 @@ it, and asks over HTTP, one request at a time, with other customers each time. T
 """
 
 import argparse
-import base64
 import http.client
 import json
 import random
@@ -19,18 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from benchmarks import large_bank, tokens
+from benchmarks import large_bank, signed_in, tokens
 from benchmarks.large_bank import BUSY, Size, contract_id, named
 from benchmarks.processes import Process, workplace
 from benchmarks.sekisho import Product
-from otp_core.accounts import Principal, PrincipalKind, StaffSessionLimits
 from otp_core.audit import Event
 from otp_core.model import Role
 from otp_core.reference import reference_of
 from otp_core.store.sqlite import driver
-from otp_core.store.staff import staff_record
 from sekisho.settings import Settings, load
-from sekisho.wiring import open_desk, open_store
 
 PAGE = 50
 """Rows of a list's page in the console."""
@@ -65,7 +61,7 @@ def main() -> None:
         if not (place / "s.db").exists():
             for said in large_bank.fill(settings.store.address, settings.store.master_key_file, size):
                 print(f"# {said}", flush=True)
-        cookies = _sessions(settings)
+        cookies = signed_in.cookies(settings)
         questions = list(_questions(place / "s.db", size))
         program = [str(Product.installed()), "--config", str(place / "sekisho.toml"), "serve", "--doors", "console"]
         with Process(program, place / "sekisho.log") as process:
@@ -85,25 +81,6 @@ def _settings(folder: Path) -> tuple[Settings, int]:
     )
     config.chmod(0o600)
     return load(config, environment={}).settings, port
-
-
-def _sessions(settings: Settings) -> dict[Role, str]:
-    """The cookie of a session of each role, as a sign-in leaves it."""
-    store = open_store(settings)
-    desk, principal = open_desk(settings, store), Principal("benchmark", PrincipalKind.COMMAND)
-    cookies = {}
-    for role in Role:
-        with store.read() as connection:
-            record = staff_record(connection, str(role))
-        if record is None:
-            desk.staff.add(str(role), role, principal)
-            with store.read() as connection:
-                record = staff_record(connection, str(role))
-        assert record is not None
-        id_ = secrets.token_bytes(32)
-        desk.staff_sessions.begin(id_, record, "127.0.0.1", StaffSessionLimits(3600, 3600), "benchmark")
-        cookies[role] = "console=" + base64.urlsafe_b64encode(id_).decode().rstrip("=")
-    return cookies
 
 
 def _questions(database: Path, size: Size) -> Iterator[Question]:
