@@ -159,14 +159,15 @@ mutants: dev  ## the pure rooms changed in every small way: which change does no
 	@$(BIN)/python -m tests.mutants.summary $(MUTANTS)
 
 bench: system compiled  ## speed and memory beside FreeRADIUS and the other PAM modules
-	@.ci/packages freeradius-ldap
+	@.ci/packages freeradius-ldap freeradius-postgresql
 	@$(BIN)/python -m benchmarks.directory --sekisho $(COMPILED)/bin/sekisho
 	@$(BIN)/python -m benchmarks.run --sekisho $(COMPILED)/bin/sekisho; radius=$$?; \
+		$(BIN)/python -m benchmarks.databases --sekisho $(COMPILED)/bin/sekisho; databases=$$?; \
 		$(BIN)/python -m benchmarks.proxy --sekisho $(COMPILED)/bin/sekisho; proxy=$$?; \
 		$(BIN)/python -m benchmarks.hung --sekisho $(COMPILED)/bin/sekisho; hung=$$?; \
 		$(BIN)/python -m benchmarks.api --sekisho $(COMPILED)/bin/sekisho; api=$$?; \
 		$(BIN)/python -m benchmarks.staff --sekisho $(COMPILED)/bin/sekisho; staff=$$?; \
-		$(BIN)/python -m benchmarks.pam --sekisho $(COMPILED)/bin/sekisho && exit $$((radius | proxy | hung | api | staff))
+		$(BIN)/python -m benchmarks.pam --sekisho $(COMPILED)/bin/sekisho && exit $$((radius | databases | proxy | hung | api | staff))
 
 docs: install  ## docs/settings.md's table, from the settings' own schema
 	@sed -i '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' docs/settings.md
