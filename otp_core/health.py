@@ -101,5 +101,7 @@ class Health:
             _log.error("not healthy", cause=str(cause))
             self.cause = str(cause)
             return False
+        if self.cause:
+            _log.warning("healthy again", after=self.cause)
         self._well_at, self.cause = now, ""
         return True

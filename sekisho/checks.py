@@ -5,6 +5,7 @@ It changes no setting. What is wrong within one value or section is checked wher
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 _OWASP_MINIMUM = ((47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5))
 """Equally strong pairs (KiB, passes) for argon2id, from OWASP's Password Storage Cheat Sheet."""
 
+
+_HELPS = {
+    errno.EISDIR: "; name a file in it",
+    errno.EACCES: "; give its folder to the user that the server runs as",
+    errno.EPERM: "; give its folder to the user that the server runs as",
+    errno.ENOENT: "; make its folder, for the user that the server runs as",
+}
+"""What to do about a copy of the seals that cannot be written."""
 
 _CALLED = {"console": "console", "api": "API"}
 
@@ -61,6 +70,7 @@ def problems(settings: Settings) -> Iterator[Remark]:
     if settings.syslog is not None and settings.audit is None:
         text = "needs [audit]: only rows that are sealed are sent, because behind them none comes late"
         yield ("syslog",), text
+    yield from _one_file_for_two(settings)
     if settings.pam is not None and (reason := _no_place_for_a_socket(settings.pam.socket, settings)):
         yield (
             ("pam", "socket"),
@@ -83,6 +93,19 @@ def _shared_origins(settings: Settings) -> Iterator[Remark]:
                     f"is [{other}]'s too: the {called} needs an origin of its own, that customers' browsers never ask"
                 )
                 yield (name, "public_origin"), text
+
+
+def _one_file_for_two(settings: Settings) -> Iterator[Remark]:
+    """What is written for one purpose must not be what is kept for another: lines in the master key are its end."""
+    audit = settings.audit
+    if audit is None:
+        return
+    taken = {settings.store.master_key_file.resolve(): "store.master_key_file"}
+    if not is_postgresql(settings.store.url):
+        taken[Path(settings.store.url.removeprefix("sqlite:///")).resolve()] = "store.url"
+    for name, path in (("seal_key_file", audit.seal_key_file), ("seal_copy", audit.seal_copy)):
+        if path is not None and (other := taken.setdefault(path.resolve(), f"audit.{name}")) != f"audit.{name}":
+            yield ("audit", name), f"is the file of {other} too: name one of its own"
 
 
 def _no_place_for_a_socket(path: Path, settings: Settings) -> str | None:
@@ -189,7 +212,7 @@ def _risks_of_audit(settings: Settings) -> Iterator[Remark]:
         SealCopy(audit.seal_copy).check()
     except OSError as error:
         text = f"{audit.seal_copy} cannot be written, so no seal is copied: {error.strerror}"
-        yield ("audit", "seal_copy"), f"{text}; give its folder to the user that the server runs as"
+        yield ("audit", "seal_copy"), text + _HELPS.get(error.errno or 0, "")
 
 
 def _hashes_well(password: PasswordSettings) -> bool:

@@ -25,6 +25,8 @@ MOST_OCTETS = 4_000_000
 """Of one of the two files."""
 
 _MOST_OF_A_LINE = 2 * MOST_OF_A_BODY
+_BEGINNING = b'{"number":'
+"""Of each line, and of the file: even of a line that a killed writer has begun."""
 
 
 class CopiedSeal(NamedTuple):
@@ -69,7 +71,7 @@ class SealCopy:
 
     def check(self) -> None:
         """Open it for appending as ``add`` does, and leave it as it is; one that is not there yet is looked for in its
-        folder. Raises OSError."""
+        folder. Raises OSError, also for a file that holds something else: a key, the store."""
         if not os.path.lexists(self.path):
             if not os.access(self.path.parent, os.W_OK | os.X_OK):
                 code = errno.EACCES if self.path.parent.is_dir() else errno.ENOENT
@@ -96,10 +98,14 @@ class SealCopy:
         return next(iter(deque(self.seals(), maxlen=1)), None)
 
     def _opened(self, *, create: bool = True) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(self.path, flags | (os.O_CREAT if create else 0), 0o640)
         try:
             _check_regular(descriptor, self.path)
+            if not _BEGINNING.startswith(os.pread(descriptor, len(_BEGINNING), 0)):
+                raise OSError(
+                    errno.EINVAL, "it holds something else than seals: name a file of its own", str(self.path)
+                )
         except OSError:
             os.close(descriptor)
             raise

@@ -60,11 +60,11 @@ def read_address(value: object) -> Address:
         return value
     text = _text(value, '"0.0.0.0:1812"')
     if "[" not in text and text.count(":") > 1:
-        raise ValueError(f'{_shown(text)} needs brackets around the IPv6 address, and a port: "[2001:db8::1]:1812"')
+        raise ValueError(f'{shown(text)} needs brackets around the IPv6 address, and a port: "[2001:db8::1]:1812"')
     match = _ADDRESS.fullmatch(text)
     found = match and _ip(match[1] or match[2])
     if not match or found is None or (found.version == 6) != bool(match[1]):
-        raise ValueError(f'{_shown(text)} is not an IP address and port: write "0.0.0.0:1812" or "[::]:1812"')
+        raise ValueError(f'{shown(text)} is not an IP address and port: write "0.0.0.0:1812" or "[::]:1812"')
     if int(match[3]) > 65535:
         raise ValueError(f"{text}: a port is 1 to 65535 (0: any free one)")
     return Address(_host(found), int(match[3]))
@@ -107,12 +107,12 @@ def read_network(value: object) -> AnyNetwork:
         return value
     text = _text(value, '"10.1.0.0/16"')
     if "%" in text:
-        raise ValueError(f'{_shown(text)} names an interface, which no network has: write "{text.partition("%")[0]}"')
+        raise ValueError(f'{shown(text)} names an interface, which no network has: write "{text.partition("%")[0]}"')
     try:
         found = ip_network(text, strict=False)
     except ValueError:
         raise ValueError(
-            f'{_shown(text)} is not a network: write "10.1.0.0/16", "2001:db8::/32" or one address, "10.1.2.3"'
+            f'{shown(text)} is not a network: write "10.1.0.0/16", "2001:db8::/32" or one address, "10.1.2.3"'
         ) from None
     address = ip_address(text.partition("/")[0])
     if address != found.network_address:
@@ -130,7 +130,7 @@ def web_origin(origin: str) -> str:
     host = _web_host(match[2]) if match else None
     if match is None or host is None or not _is_port(match[3]):
         raise ValueError(
-            f"{_shown(origin)} is not an origin: write https://HOST or https://HOST:PORT, with nothing after it"
+            f"{shown(origin)} is not an origin: write https://HOST or https://HOST:PORT, with nothing after it"
         )
     scheme = match[1].lower()
     if scheme == "http" and host not in _HERE:
@@ -143,7 +143,7 @@ def page_url(url: str) -> str:
     """Check the address of a page that ours link to: https, or a path of our own origin. Raises ValueError."""
     right = 'write "https://www.example.jp/login", or a path of this origin, "/login"'
     if len(url) > LONGEST_URL or not url.isprintable() or any(one in url for one in " \"'<>\\`"):
-        raise ValueError(f"{_shown(url)} is not an address that a page can link to: {right}")
+        raise ValueError(f"{shown(url)} is not an address that a page can link to: {right}")
     if url.startswith("/") and not url.startswith("//"):
         return url
     try:
@@ -152,9 +152,9 @@ def page_url(url: str) -> str:
     except ValueError:
         host = None
     if host is None or parts.port == 0 or parts.scheme not in _DEFAULT_PORTS:
-        raise ValueError(f"{_shown(url)} is not an address that a page can link to: {right}")
+        raise ValueError(f"{shown(url)} is not an address that a page can link to: {right}")
     if parts.scheme == "http" and host not in _HERE:
-        raise ValueError(f"{_shown(url)} is open to eavesdroppers: {right} (http is for localhost only)")
+        raise ValueError(f"{shown(url)} is open to eavesdroppers: {right} (http is for localhost only)")
     return url
 
 
@@ -201,6 +201,10 @@ def _text(value: object, example: str) -> str:
     return value
 
 
-def _shown(text: str) -> str:
-    """A wrong value in a message: its beginning, in one line."""
+def shown(text: str) -> str:
+    """A wrong value in a message: its beginning, in one line, without a user's password in it."""
+    before, at, behind = text.rpartition("@")
+    if at:
+        scheme, colon, _ = before.rpartition("://")
+        text = f"{scheme}{colon}…@{behind}"
     return "".join(one if one.isprintable() else "?" for one in text[:80]) + ("…" if len(text) > 80 else "")

@@ -13,7 +13,7 @@ from typing import Protocol
 from otp_core.first_factor.ldap.connection import Place, Security
 from otp_core.first_factor.ldap.filters import BadFilter, parse
 from otp_core.first_factor.ldap.names import comparable_dn, fits_a_bind_name
-from otp_core.settings.addresses import can_be_looked_up
+from otp_core.settings.addresses import can_be_looked_up, shown
 
 USER = "{user}"
 _URL = re.compile(
@@ -74,7 +74,7 @@ def read_url(url: str, *, start_tls: bool = False) -> Place:
     match = _URL.fullmatch(url) if len(url) <= 300 else None
     port = int(match["port"] or _PORTS[match["scheme"]]) if match else 0
     if match is None or not 1 <= port <= 65535 or not can_be_looked_up(match["host"]):
-        raise ValueError(f'{url[:80]!r} is not a directory\'s address: write "ldaps://dc1.example"')
+        raise ValueError(f'{shown(url)} is not a directory\'s address: write "ldaps://dc1.example"')
     security = Security.TLS if match["scheme"] == "ldaps" else Security.START_TLS if start_tls else Security.NONE
     return Place(match["host"].strip("[]"), port, security)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from otp_core.settings.addresses import can_be_looked_up
+from otp_core.settings.addresses import can_be_looked_up, shown
 from otp_core.settings.section import ExistingPath, ExistingSecretPath, KeysOfType, Section, count, fit_type, seconds
 from otp_core.settings.values import ClientName, Day
 
@@ -46,7 +46,7 @@ def read_url(text: str) -> str:
         or not can_be_looked_up(parts.hostname)
     ):
         raise ValueError(
-            f'{text[:80]!r} is no address of VIP: write "https://userservices-auth.vip.symantec.com/vipuserservices"'
+            f'{shown(text)} is no address of VIP: write "https://userservices-auth.vip.symantec.com/vipuserservices"'
         )
     return text.rstrip("/")
 

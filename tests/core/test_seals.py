@@ -495,6 +495,19 @@ def test_a_line_that_was_forged_into_the_copy_accuses_the_copy_and_not_the_trail
         assert said(trail) == f"seal {number} of the copy has a wrong signature: the copy was changed"
 
 
+def test_a_copy_is_not_written_into_a_file_that_holds_something_else(trail: SealedTrail) -> None:
+    """Such as the master key, which it would be the end of."""
+    for held in (bytes(range(100, 132)), b"-----BEGIN PRIVATE KEY-----\n", b"[store]\n", b"{}\n", b"\n"):
+        trail.copy.path.write_bytes(held)
+        with pytest.raises(OSError, match="something else than seals"):
+            trail.copy.check()
+        trail.stretch()
+        assert trail.copy.path.read_bytes() == held
+    for begun in (b"", b"{", b'{"number":'):
+        trail.copy.path.write_bytes(begun)
+        trail.copy.check()
+
+
 def test_a_copy_that_cannot_be_written_is_made_up_for(trail: SealedTrail) -> None:
     path = trail.copy.path
     path.unlink()

@@ -69,6 +69,7 @@ def test_the_types_that_pass_are_those_that_can_be_made() -> None:
         (LDAP + 'dn_template = "uid={user},DC=x"\n', "base is for searches, and with dn_template nobody is searched"),
         (LDAP.replace('base = "DC=bank,DC=example"', 'dn_template = "uid=,DC=x"'), "once where the name goes"),
         (LDAP.replace('base = "DC=bank,DC=example"', 'dn_template = "a{user} b/c"'), "is neither a DN nor a name"),
+        (LDAP.replace("dc1.example", f"u:{SECRET}@dc1.example"), "ldaps://…@dc1.example is not a directory's address"),
         (LDAP.replace("dc1.example", "[::1]x"), "is not a directory's address"),
         (LDAP.replace("dc1.example", "dc1.example:0"), "is not a directory's address"),
         (LDAP.replace("ldaps://", "ldap://") + "start_tls = true\ntimeout = 0\n", "first_factors[0].timeout: "),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sekisho.settings import load
-from tests.core.settings_files import BY_FILE, CLIENT, STORE, good, private, warnings, written
+from tests.core.settings_files import BY_FILE, CLIENT, STORE, good, private, report, warnings, written
 
 
 def test_risks_are_warnings_with_their_places(tmp_path: Path) -> None:
@@ -25,6 +27,24 @@ def test_risks_are_warnings_with_their_places(tmp_path: Path) -> None:
         "sekisho.toml:10: radius.clients[0].network: 10.0.0.0/8 is very wide: every address in it may guess at the "
         "secret of vpn",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "other"),
+    [
+        ("seal_key_file", "master.key", "store.master_key_file"),
+        ("seal_copy", "master.key", "store.master_key_file"),
+        ("seal_copy", "s.db", "store.url"),
+        ("seal_copy", "folder/../audit.key", "audit.seal_key_file"),
+    ],
+)
+def test_what_is_written_for_one_purpose_is_not_kept_for_another(
+    tmp_path: Path, name: str, held: str, other: str
+) -> None:
+    keys = {"seal_key_file": "audit.key", "seal_copy": "seals", name: held}
+    lines = "".join(f'{key} = "{tmp_path}/{value}"\n' for key, value in keys.items())
+    store = f'[store]\nurl = "sqlite:///{tmp_path}/s.db"\nmaster_key_file = "{tmp_path}/master.key"\n'
+    assert f"audit.{name}: is the file of {other} too" in "".join(report(tmp_path, f"{store}[audit]\n{lines}"))
 
 
 def test_memory_for_fewer_passes_is_no_risk(tmp_path: Path) -> None:

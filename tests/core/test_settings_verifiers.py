@@ -43,7 +43,7 @@ def test_settings_that_are_right(bank: Path) -> None:
     ("text", "said"),
     [
         (VIP + VIP, "verifiers[1].name: vip is given twice"),
-        (VIP.replace("https:", "http:"), "verifiers[0].url: 'http://userservices-auth"),
+        (VIP.replace("https:", "http:"), "verifiers[0].url: http://userservices-auth"),
         (VIP.replace("https://", "https://taro@"), "is no address of VIP"),
         (VIP.replace("https://", "https://a..b."), "is no address of VIP"),
         (VIP.replace("vipuserservices", "vipuserservices?x=1"), "is no address of VIP"),

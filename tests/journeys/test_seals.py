@@ -133,7 +133,7 @@ def test_without_its_key_the_server_answers_and_says_so_and_seals_when_the_key_i
 def test_a_copy_that_cannot_be_written_is_said_by_every_command_and_the_log(sekisho: Sekisho) -> None:
     at = CommandLine(sekisho)
     (sekisho.folder / "seals").mkdir()
-    assert "cannot be written, so no seal is copied: Is a directory" in at.run("config", "check").err
+    assert "cannot be written, so no seal is copied: Is a directory; name a file in it" in at.run("config", "check").err
     sekisho.crowd(1)
     sekisho.start()
     sekisho.wait_for_log("the newest seal cannot be copied")
