@@ -38,13 +38,24 @@ _AS_TEXT = worded(
     "make the column text (Format Cells, Text) before anything is typed or pasted into it, and write it anew"
 )
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
-_TIME = "(?:[ T][0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: ?[ap]m)?)?"
+_CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?: ?[ap]m)?"
+_TIME = f"(?:[ T]{_CLOCK}(?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})?)?"
+_ERA = "(?:明治|大正|昭和|平成|令和)?(?:[0-9]{1,4}|元)年"
 _DATES = (
     *(f"[0-9]{{4}}{by}[0-9]{{1,2}}{by}[0-9]{{1,2}}{_TIME}" for by in ("-", "/", "[.]")),
     *(f"[0-9]{{1,2}}{by}[0-9]{{1,2}}{by}(?:[0-9]{{4}}|[0-9]{{2}}){_TIME}" for by in ("/", "[.]")),
-    f"[0-9]{{1,2}}[- ]{_MONTH}(?:[- ][0-9]{{2,4}})?",
+    f"[0-9]{{1,2}}[- ]{_MONTH}(?:[- ][0-9]{{2,4}}{_TIME})?",
     f"{_MONTH}[- ][0-9]{{1,4}}",
-    "(?:[0-9]{2,4}年)?[0-9]{1,2}月(?:[0-9]{1,2}日)?",
+    f"(?:{_ERA})?[0-9]{{1,2}}月(?:[0-9]{{1,2}}日{_TIME})?",
+    *(f"[MTSHR][0-9]{{1,2}}{by}[0-9]{{1,2}}{by}[0-9]{{1,2}}" for by in ("/", "[.]")),
+    _CLOCK,
+)
+_AMOUNTS = (
+    r"[0-9]+[.,]0{1,4}",
+    r"[(+▲△-]?[0-9]{1,3}(?:,[0-9]{2,3})+(?:\.[0-9]{1,4})?[)円]?",
+    r"[0-9]{1,3}(?:'[0-9]{3})+(?:\.[0-9]{1,4})?",
+    r"[(▲△-]?[¥\\$€£] ?-?[0-9][0-9,]*(?:\.[0-9]{1,4})?\)?",
+    r"[0-9]+(?:\.[0-9]+)?%",
 )
 
 
@@ -54,7 +65,7 @@ def _damage(pattern: str, message: Worded, cells: frozenset[Cell] = _EVERYWHERE)
 
 _KINDS = (
     _damage(
-        "[+-]?[0-9](?:[.,][0-9]{1,17})?E[+-][0-9]{2,3}",
+        "[+-]?[0-9]{1,3}(?:[.,][0-9]{1,17})?E[+-][0-9]{1,3}",
         worded(
             "is a number that a spreadsheet has rounded (1.2E+11): its last digits are lost. Get it anew; %(remedy)s",
             remedy=_AS_TEXT,
@@ -79,6 +90,19 @@ _KINDS = (
         worded("begins with an apostrophe, which a spreadsheet puts before text: take it away"),
     ),
     _damage(
+        "[‘’“”„`´].*",
+        worded("begins with a typographic quotation mark, which a text program has put there: take it away"),
+        _IDS,
+    ),
+    _damage(
+        r".*[\ufffd〓].*|\?{2,}",
+        worded("holds a mark for a letter that was lost between two encodings: get the file anew, in UTF-8"),
+    ),
+    _damage(
+        ".*&(?:[a-z]{2,8}|#[0-9]{1,5}|#x[0-9a-f]{1,5});.*",
+        worded("is written for a web page (&amp; for &): write what stands there on the page"),
+    ),
+    _damage(
         "TRUE|FALSE|WAHR|FALSCH|真|偽",
         worded("is a truth value that a spreadsheet has made of something: %(remedy)s", remedy=_AS_TEXT),
         _NOT_IN_TEXT,
@@ -89,12 +113,22 @@ _KINDS = (
         _NOT_IN_TEXT,
     ),
     _damage(
+        r"-+|N\.A\.|なし|無し|該当なし|\(空白\)|\(blank\)",
+        worded("stands for an empty cell: leave the cell empty if nothing belongs there"),
+        _IDS,
+    ),
+    _damage(
+        "合計|総計|小計|(?:grand |sub)?total",
+        worded("is the sum of a table, and no customer: take the line out"),
+        _IDS,
+    ),
+    _damage(
         "|".join(_DATES),
         worded("is a date that a spreadsheet has made of something: %(remedy)s", remedy=_AS_TEXT),
         _NOT_IN_TEXT,
     ),
     _damage(
-        r"[0-9]+[.,]0{1,4}|[0-9]{1,3}(?:,[0-9]{3})+(?:\.0+)?",
+        "|".join(_AMOUNTS),
         worded("is an amount (a decimal point or commas between thousands), not an ID: %(remedy)s", remedy=_AS_TEXT),
         _IDS,
     ),

@@ -45,12 +45,21 @@ IN_IDS_AND_PASSWORDS = [
     "#DIV/0!", "#NAME?", "Err:502", '="00000012353"', "'00000012354", "TRUE", "FALSE", "True", "NULL", "\\N", "(null)",
     "nan", "None", "2026/11/29", "11/29/2026", "29.11.2026", "2026-11-29", "2026-11-29 00:00:00", "29-Nov", "Nov-29",
     "29-Nov-2026", "11月29日", "2026年11月29日", "2/1/26", "11/29/2026 9:05 AM",
+    "123.457E+9", "12E+10", "R8.12.1", "H30/1/2", "令和8年12月1日", "平成元年2月3日", "8年12月1日",
+    "2026年12月1日 0:00", "2026-12-01T00:00:00Z", "2026-12-01T00:00:00+09:00", "2026-12-01 00:00:00.000",
+    "01-Dec-2026 00:00:00", "12:34", "1:05:00 PM", "\ufffd12345", "山田\ufffd", "〓野", "????", "？？",
 ]  # fmt: skip
-IN_IDS = ["1234567.0", "1234567.00", "1,234,567", "=A1", "=SUM(A1:A2)"]
+IN_IDS = [
+    "1234567.0", "1234567.00", "1,234,567", "=A1", "=SUM(A1:A2)", "1,234,567.50", "12,34,567", "1'234'567", "(1,234)",
+    "▲1,234", "-1,234", "1,234円", "¥1,234,567", "￥1234", "\\1,234", "$1,234.50", "10%", "“12345”", "’12345",
+    "`12345", "合計", "Grand Total", "該当なし", "(空白)",
+]  # fmt: skip
+OF_WEB_PAGES = ["&quot;1&quot;", "a&amp;b", "&#39;12", "&#x27;1"]
 IN_PASSWORDS = [" front", "back ", "\tx", "\u3000x", "x\u00a0", "\ufeffx", "x\u200b", " "]
 SOUND = [
     "1234567", "00000012353", "123-4567", "VSMT12345678", "vsmt 1234-5678", "1E5", "12E45678", "taro", "O'Brien", "a=b",
-    "#", "#1", "12/34", "1.2.3.4", "123-45-6789", "may", "Marchand", "nullo", "truely",
+    "#", "#1", "12/34", "1.2.3.4", "123-45-6789", "may", "Marchand", "nullo", "truely", "R8-12-1", "H30", "A&B",
+    "a&b;c", "why?", "1?2", "月", "8年目", "totals", "1:2345", "¥en", "E+1", "-1",
 ]  # fmt: skip
 
 
@@ -70,6 +79,13 @@ def test_damaged_passwords_are_named_and_taken_only_if_that_is_said(cell: str) -
     if cell != "\tx":
         assert customers(*lines, as_typed=True)[0][0].password == cell
     assert customers(*lines) == ([], [(2, "password")])
+
+
+@pytest.mark.parametrize("cell", OF_WEB_PAGES)
+@pytest.mark.parametrize("column", ["contract_id", "password", "name"])
+def test_what_is_written_for_a_web_page_is_named(cell: str, column: str) -> None:
+    lines = ("contract_id,name,password", f'"{cell}",n,p' if column == "contract_id" else f'c1,"{cell}","{cell}"')
+    assert (2, column) in customers(*lines)[1]
 
 
 @pytest.mark.parametrize("cell", SOUND)

@@ -117,7 +117,7 @@ def test_an_empty_file_has_no_rows_and_no_faults() -> None:
     ("line", "column", "form"),
     [
         (f",{SEED},totp,6,30", "token_id", "VSMT12345678"),
-        (f" - ,{SEED},totp,6,30", "token_id", "VSMT12345678"),
+        (f" _ ,{SEED},totp,6,30", "token_id", "VSMT12345678"),
         (f"A\x00B,{SEED},totp,6,30", "token_id", "letters and digits"),
         (f"{'A' * 65},{SEED},totp,6,30", "token_id", "at most 64"),
         ("A1,,totp,6,30", "hexkey", "at least 128"),

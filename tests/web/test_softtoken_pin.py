@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,8 @@ TAKEN = ["81472536", "60392817", "4790361528", "93017462", "58203917"]
 GUESSED_PHRASES = [
     *("passwordpassword", "Password12345678", "P@ssw0rd2026!", "qwertyuiopasdf", "abcdefghijklmnop", "aaaaaaaaaaaaaa"),
     *("sakurasakura1990", "arigatoukonnichiwa", "1qaz2wsx3edc4rfv", "correcthorsebatterystaple", "iloveyou20261129"),
-    *("abcabcabcabcabc", "himitsu-himitsu-himitsu"),
+    *("abcabcabcabcabc", "himitsu-himitsu-himitsu", "あいうえおかきくけこさし", "いろはにほへとちりぬるを"),
+    *("パスワードひみつ12345", "ﾜﾝﾀｲﾑﾊﾟｽﾜｰﾄﾞ1234", "暗証番号は誕生日です2026", "わたしのあんしょうばんごう"),
 ]
 TAKEN_PHRASES = [PHRASE, "yuki.ga.furu.asa", "four grey herons wade", "むらさきの雨傘をさした狐"]
 
@@ -270,3 +272,89 @@ def test_a_change_that_is_given_up_changes_nothing(own: Phone) -> None:
     page.reload()
     open_by_pin(page)
     assert shown_token_id(page) == token_id
+
+
+def test_the_token_id_which_the_locked_page_shows_is_no_pin(own: Phone) -> None:
+    page = own.page
+    token_id = set_up_by_pin(page)
+    for form, new in (("digits", token_id[4:]), ("phrase", f"my token {token_id}")):
+        change(page)
+        page.locator(f"input[value={form}]").check()
+        page.locator("#pin-current").fill(PIN)
+        set_new_pin(page, new)
+        expect(page.locator("#error")).to_contain_text("使えません", timeout=SLOW_MS)
+        page.locator("#change-cancel").click()
+
+
+# The browser's data is cleared while the page is open
+
+
+def clear_data(one: Phone) -> None:
+    origin = one.page.evaluate("location.origin")
+    session = one.context.new_cdp_session(one.page)
+    session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+
+
+def test_a_change_after_the_data_was_cleared_says_so_and_still_shows_the_code(own: Phone) -> None:
+    """It used to load the page again without a word, and the token was gone before it could be changed for another."""
+    page = own.page
+    token_id = set_up_by_pin(page)
+    clear_data(own)
+    change(page)
+    page.locator("#pin-current").fill(PIN)
+    set_new_pin(page, "60392817")
+    expect(page.locator("#error")).to_contain_text("このページを閉じると使えなくなります", timeout=SLOW_MS)
+    screenshot(page, "token-erased-ja")
+    assert shown_token_id(page) == token_id
+    assert shown_code(page)
+
+
+def test_an_unlocking_after_the_data_was_cleared_says_so(own: Phone) -> None:
+    page = own.page
+    token_id = set_up_by_pin(page)
+    page.locator("#lock").click()
+    clear_data(own)
+    open_by_pin(page)
+    expect(page.locator("#error")).to_contain_text("このページを閉じると使えなくなります", timeout=SLOW_MS)
+    assert shown_token_id(page) == token_id
+
+
+@pytest.mark.parametrize("act", ["erase", "unlock"])
+def test_a_page_that_missed_another_tabs_change_erases_no_other_token(own: Phone, act: str) -> None:
+    page = own.page
+    set_up_by_pin(page)
+    if act == "unlock":
+        page.locator("#lock").click()
+    page.evaluate(
+        f"""async () => {{
+            const {{ inTransaction, readToken }} = await {module("storage.js")};
+            const other = {{ ...(await readToken()), tokenId: "SKSO00000001", iv: new Uint8Array(12) }};
+            await inTransaction("readwrite", (store) => store.put(other, "current"));
+        }}"""
+    )
+    if act == "erase":
+        page.locator("#token [data-new-token]").click()
+        page.locator("#new-confirm").click()
+    else:
+        open_by_pin(page)
+    expect(page.locator("#locked .token-id")).to_have_text("SKSO 0000 0001", timeout=SLOW_MS)
+
+
+def test_a_change_that_was_locked_while_the_browser_asked_stays_locked(own: Phone) -> None:
+    page = own.page
+    set_up_by_pin(page)
+    own.passkeys()
+    change(page)
+    page.evaluate("() => { navigator.credentials.create = () => new Promise((_, no) => { globalThis.refuse = no; }); }")
+    page.locator("#pin-current").fill(PIN)
+    page.locator("#make-passkey").click()
+    while not page.evaluate("'refuse' in globalThis"):
+        time.sleep(0.1)
+    other = own.context.new_page()
+    other.goto(page.url)
+    open_by_pin(other)
+    other.locator("#lock").click()
+    page.locator("#locked").wait_for()
+    page.evaluate("refuse(new DOMException('', 'NotAllowedError'))")
+    expect(page.locator("#error")).to_be_visible(timeout=SLOW_MS)
+    expect(page.locator("#locked")).to_be_visible()

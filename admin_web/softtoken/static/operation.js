@@ -5,7 +5,7 @@ import { NoOutput, NoPrf } from "./passkey.js";
 import { CannotStore } from "./pending.js";
 import { WrongKey } from "./sealing.js";
 import { BadAnswer, KeyUsedUp, NotNow, TooManyRequests, TooSlow, Unreachable } from "./server.js";
-import { AlreadyStored } from "./storage.js";
+import { AlreadyStored, Erased } from "./storage.js";
 import { OtherTab } from "./tabs.js";
 import { TooSoon } from "./tries.js";
 
@@ -21,6 +21,7 @@ const ERROR_TEXTS = [
   [CannotStore, "cannotStore"],
   [OtherTab, "otherTab"],
   [WrongKey, "damaged"],
+  [Erased, "erased"],
 ];
 // Names of the DOMExceptions of navigator.credentials: cancelled, timed out, or not possible on this device.
 const PASSKEY_REFUSED = ["NotAllowedError", "AbortError", "InvalidStateError", "NotSupportedError", "SecurityError"];

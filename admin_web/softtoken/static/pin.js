@@ -15,19 +15,20 @@ export function normalisePin(input) {
 }
 
 /**
- * The name of the text (texts.js) that says what is wrong with a new PIN, or null. `form`: "digits" or "phrase"; the
- * others are normalised.
+ * The name of the text (texts.js) that says what is wrong with a new PIN, or null. `form`: "digits" or "phrase"; `pin` and
+ * `again` are normalised; `tokenId`: the one that the lock's page will show, if it is known yet.
  */
-export function pinProblem(form, pin, again) {
+export function pinProblem(form, pin, again, tokenId = "") {
   if (form === "digits" && (!/^[0-9]+$/.test(pin) || pin.length < MIN_DIGITS)) return "pinTooShort";
   if (form === "phrase" && [...pin].length < MIN_PHRASE) return "phraseTooShort";
-  if (isEasy(pin)) return form === "digits" ? "pinTooEasy" : "phraseTooEasy";
+  const shown = tokenId.replace(/\D/g, "");
+  if (isEasy(pin) || (shown && pin.includes(shown))) return form === "digits" ? "pinTooEasy" : "phraseTooEasy";
   return pin === again ? null : "pinsDiffer";
 }
 
 /** Whether a PIN (digits only) or a phrase is one of those that are guessed first. */
 export function isEasy(pin) {
-  return /^[0-9]+$/.test(pin) ? isEasyNumber(pin) : isEasyPhrase(pin.toLowerCase());
+  return /^[0-9]+$/.test(pin) ? isEasyNumber(pin) : isEasyPhrase(hiragana(pin.toLowerCase()));
 }
 
 function isEasyNumber(digits) {
@@ -92,6 +93,11 @@ function isMostlyDate(digits) {
   const year = "(?:19[0-9]{2}|20[0-4][0-9])";
   const date = new RegExp(`${year}${month}${day}|${year}${day}${month}|${day}${month}${year}|${month}${day}${year}`);
   return date.test(digits) && digits.length < 12;
+}
+
+/** Katakana as hiragana, so that each word stands once in the lists. */
+function hiragana(text) {
+  return text.replace(/[\u30a1-\u30f6]/g, (kana) => String.fromCharCode(kana.charCodeAt(0) - 0x60));
 }
 
 function isEasyPhrase(phrase) {

@@ -9,8 +9,8 @@ import { isAppleTab, isInsideApp } from "./persistence.js";
 import { normalisePin, pinProblem } from "./pin.js";
 import { keyFromPasskey, keyFromPin, newPinLock, seal, wipe } from "./sealing.js";
 import { KeyUsedUp, requestToken } from "./server.js";
-import { record, useRecord } from "./session.js";
-import { AlreadyStored, deleteToken, readToken, replaceToken, storeToken } from "./storage.js";
+import { record, unlocked, useRecord } from "./session.js";
+import { AlreadyStored, deleteToken, Erased, readToken, replaceToken, storeToken } from "./storage.js";
 import { alone, tellTabs } from "./tabs.js";
 import { dropTicket, ticket } from "./ticket.js";
 import { openSeed, unlock } from "./unlocking.js";
@@ -65,7 +65,7 @@ export function setUpWithPasskey() {
         const { lock, output } = await passkeyFor(tokenId);
         return { lock, key: await keyFromPasskey(output, lock) };
       } catch (error) {
-        await showSetup();
+        if (!record || unlocked) await showSetup(); // else it was locked while the browser asked
         throw error;
       }
     }),
@@ -83,7 +83,7 @@ export async function setUpWithPin() {
   const [field, again] = [element("pin-new"), element("pin-again")];
   const form = chosenForm();
   const pin = normalisePin(field.value);
-  const problem = pinProblem(form, pin, normalisePin(again.value));
+  const problem = pinProblem(form, pin, normalisePin(again.value), record?.tokenId);
   if (problem) return showError(problem, problem === "pinsDiffer" ? again : field);
   const lock = newPinLock(form);
   const key = await keyFromPin(pin, lock);
@@ -124,14 +124,15 @@ async function newToken() {
 }
 
 function explainStorage(error) {
-  throw error instanceof AlreadyStored ? error : new CannotStore(error?.name);
+  if (error instanceof Erased) showScreen(unlocked ? "token" : "locked"); // for a last act: a change to another token
+  throw error instanceof AlreadyStored || error instanceof Erased ? error : new CannotStore(error?.name);
 }
 
 /** Erases this device's token. */
 export function eraseToken() {
   return alone(async () => {
     const { lock } = record;
-    await deleteToken();
+    await deleteToken(record);
     element("new-token").close();
     useRecord(null);
     showCode("");

@@ -7,6 +7,9 @@ const SETUP = ["request", "passkey", "tries"];
 /** Another tab has stored a token since this one looked. */
 export class AlreadyStored extends Error {}
 
+/** The token is not stored any more: the browser's data was cleared while the page was open. */
+export class Erased extends Error {}
+
 function openDatabase() {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(NAME, 1);
@@ -57,24 +60,40 @@ export async function storeToken(record) {
 
 /**
  * Puts another record of the same token in the place of `before`.
- * Throws AlreadyStored if another tab has done so meanwhile, or DOMException.
+ * Throws Erased or AlreadyStored as checkStored() does, or DOMException.
  */
-export async function replaceToken(before, record) {
-  let same = true;
-  await inTransaction("readwrite", (store) => {
-    const found = store.get("current");
-    found.onsuccess = () => {
-      same = found.result !== undefined && String(found.result.iv) === String(before.iv);
-      if (!same) return;
-      store.put(record, "current");
-      for (const left of SETUP) store.delete(left);
-    };
-    return found;
+export function replaceToken(before, record) {
+  return ifStored(before, "readwrite", (store) => {
+    store.put(record, "current");
+    for (const left of SETUP) store.delete(left);
   });
-  if (!same) throw new AlreadyStored();
 }
 
-/** Deletes the record, if there is one. Throws DOMException. */
-export function deleteToken() {
-  return inTransaction("readwrite", (store) => store.delete("current"));
+/** Deletes this record. Throws AlreadyStored if another tab has stored another one meanwhile, or DOMException. */
+export async function deleteToken(record) {
+  try {
+    await ifStored(record, "readwrite", (store) => store.delete("current"));
+  } catch (error) {
+    if (!(error instanceof Erased)) throw error;
+  }
+}
+
+/** Throws Erased if no record is stored, AlreadyStored if it is another one than this, or DOMException. */
+export function checkStored(record) {
+  return ifStored(record, "readonly", () => {});
+}
+
+async function ifStored(record, mode, operation) {
+  const found = await inTransaction(mode, (store) => {
+    const request = store.get("current");
+    request.onsuccess = () => isSame(request.result, record) && operation(store);
+    return request;
+  });
+  if (found === undefined) throw new Erased();
+  if (!isSame(found, record)) throw new AlreadyStored();
+}
+
+/** Each sealing has an initialisation vector of its own. */
+function isSame(stored, record) {
+  return String(stored?.iv) === String(record.iv);
 }

@@ -68,7 +68,7 @@ export const TEXTS = {
     language: "言語",
     errorPrefix: "エラー：",
     pinTooShort: "暗証番号は、８桁以上の数字で入力してください。",
-    pinTooEasy: "推測されやすい暗証番号（同じ数字、続きの数字、繰り返し、日付、キーの並びなど）は使えません。別の数字を入力してください。",
+    pinTooEasy: "推測されやすい暗証番号（同じ数字、続きの数字、繰り返し、日付、キーの並び、トークンＩＤなど）は使えません。別の数字を入力してください。",
     pinsDiffer: "２つの暗証番号が違います。もう一度入力してください。",
     pinMissing: "暗証番号を入力してください。",
     wrongPin: "暗証番号が違います。もう一度入力してください。",
@@ -104,6 +104,7 @@ export const TEXTS = {
     cannotStore: "このブラウザーには、トークンを保存できません。シークレットモードを終わるか、端末の空き容量を増やすか、別のブラウザーでお試しください。トークンは余分に使われていません。",
     otherTab: "別のタブで、トークンの準備や変更をしています。そのタブで続けるか、そのタブを閉じてから、もう一度お試しください。",
     broken: "うまく動きませんでした。ページを読み込み直してください。それでも動かないときは、ブラウザーを更新するか、シークレットモードを終わってください。ブラウザーのデータは消さないでください。",
+    erased: "ブラウザーのデータが消されたため、このトークンは、このページを閉じると使えなくなります。利用登録をしている場合は、このページを開いたまま、別の端末か別のブラウザーで新しいトークンを作り、このワンタイムパスワードで端末変更をしてください。",
     damaged: "トークンのデータが読めません。もう一度お試しください。それでも開けないときは端末変更になります。お取引店にご連絡ください。",
   },
   en: {
@@ -171,7 +172,7 @@ export const TEXTS = {
     language: "Language",
     errorPrefix: "Error: ",
     pinTooShort: "Enter a PIN of eight digits or more.",
-    pinTooEasy: "A PIN that is easily guessed cannot be used (equal or consecutive digits, repetitions, dates, rows of keys). Enter other digits.",
+    pinTooEasy: "A PIN that is easily guessed cannot be used (equal or consecutive digits, repetitions, dates, rows of keys, the token ID). Enter other digits.",
     pinsDiffer: "The two PINs differ. Enter them again.",
     pinMissing: "Enter the PIN.",
     wrongPin: "This PIN is wrong. Enter it again.",
@@ -207,6 +208,7 @@ export const TEXTS = {
     cannotStore: "This browser cannot store a token. Leave private mode, free some space on the device, or try another browser. No token was used up.",
     otherTab: "Another tab is setting up or changing the token. Go on there, or close that tab and try again here.",
     broken: "Something went wrong. Load the page again. If that does not help, update the browser, or leave private mode. Do not clear the browser's data.",
+    erased: "The browser's data was cleared, so this token ends when this page is closed. If it is enrolled, leave this page open, make a new token on another device or in another browser, and change to that one with the code shown here.",
     damaged: "The token's data cannot be read. Try again. If it still cannot be opened, a device change is needed: call your branch.",
   },
 };

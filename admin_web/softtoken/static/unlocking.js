@@ -8,14 +8,18 @@ import { askToKeep } from "./persistence.js";
 import { normalisePin } from "./pin.js";
 import { keyFromPasskey, keyFromPin, unseal, wipe, WrongKey } from "./sealing.js";
 import { keepKey, record } from "./session.js";
+import { checkStored } from "./storage.js";
 import { clearTries, takeTry } from "./tries.js";
 
-/** Asks for the passkey. Throws WrongKey if the record is damaged, NoOutput, or the browser's DOMException. */
+/**
+ * Asks for the passkey. Throws WrongKey if the record is damaged, NoOutput, the browser's DOMException; once the code is
+ * shown, Erased or AlreadyStored if the record is not the stored one.
+ */
 export async function unlockWithPasskey() {
   await show(await openSeed(record, null));
 }
 
-/** Takes the PIN from its input. A wrong one is explained. */
+/** Takes the PIN from its input. A wrong one is explained. Throws as unlockWithPasskey(), and TooSoon. */
 export async function unlockWithPin() {
   await show(await openSeed(record, element("pin")));
 }
@@ -27,6 +31,7 @@ async function show(seed) {
   } finally {
     wipe(seed);
   }
+  await checkStored(record);
 }
 
 /**
