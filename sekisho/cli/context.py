@@ -175,10 +175,17 @@ def _code_of(error: Exception) -> ExitCode | None:
     return ExitCode.UNUSABLE if isinstance(error, StoreProblem | KeyProblem | BackendSilent | ClockWrong) else None
 
 
+def _words_of(error: Exception) -> str:
+    """For people: of a file its name and what is wrong with it, without the number of the error."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if isinstance(error.filename, str) else error.strerror
+    return str(error)
+
+
 def _report(error: Exception, code: ExitCode, context: CliContext) -> None:
     from sekisho.cli.output import complain
 
-    complain(str(error))
+    complain(_words_of(error))
     if code is ExitCode.CONFIGURATION and context.config is None:
         complain(f"there is no {_USUAL_CONFIG}: say where the settings are with --config FILE or SEKISHO_CONFIG")
     if isinstance(error, PermissionError):

@@ -140,6 +140,18 @@ def test_a_copy_that_cannot_be_written_is_said_by_every_command_and_the_log(seki
     assert "fail  seals: no seal is copied: audit.seal_copy" in at.run("doctor", code=1).out
 
 
+def test_a_file_that_cannot_be_read_or_written_is_named_with_what_is_wrong(sekisho: Sekisho, tmp_path: Path) -> None:
+    at = CommandLine(sekisho)
+    (tmp_path / "kept").write_text("kept")
+    for words, said in (
+        (("verify", "--export", str(tmp_path)), f"sekisho: {tmp_path}: Is a directory\n"),
+        (("verify", "--export", "/dev/null"), "sekisho: /dev/null: it is no regular file\n"),
+        (("verify", "--export", "nowhere"), "sekisho: nowhere: No such file or directory\n"),
+        (("export", f"{tmp_path}/kept"), f"sekisho: {tmp_path}/kept: File exists\n"),
+    ):
+        assert at.run("audit", *words, code=4).err == said
+
+
 def test_a_row_that_was_changed_is_named_by_the_command_and_its_exit_code_says_so(sekisho: Sekisho) -> None:
     at = CommandLine(sekisho)
     assert "nothing is sealed yet" in at.run("audit", "verify", code=1).err
