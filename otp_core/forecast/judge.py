@@ -67,7 +67,12 @@ class Judge:
 
     def code(self, record: LoginRecord, token: LoginToken, found: Finding, step: int, now: int) -> Judged:
         """A code alone. Changes ``record``, as a login does. ``step``: the code's; ``now``: ms."""
-        return self._evaluate(self._with_code(CODE_ALONE, Stage.CODE, GATEWAY_CHECKED, token, found, step), record, now)
+        request = self._with_code(CODE_ALONE, Stage.CODE, GATEWAY_CHECKED, token, found, step)
+        # It was not the code of any other: of the device before, or of one whose ID somebody has mistyped.
+        request.code_findings += tuple(
+            CodeFinding(one.token_id, Fit.WRONG) for one in record.tokens if one is not token
+        )
+        return self._evaluate(request, record, now)
 
     def login(
         self, policy: Policy, first: FirstFinding, stages: tuple[Stage, ...], record: LoginRecord, code: Finding | None

@@ -199,3 +199,19 @@ def test_names_are_bounded_and_logins_are_counted_beyond() -> None:
     affected.add("c7", 9)
     assert (affected.customers, affected.more, affected.logins) == (MOST_CUSTOMERS, True, MOST_CUSTOMERS + 3)
     assert affected.named(1)[0][:2] == ("c7", 2)
+
+
+def test_wrong_codes_of_a_customer_whose_token_changes_are_counted_on() -> None:
+    """The device of before, the one of now, and a token ID that was mistyped: whichever, the customer's count."""
+    named = ("VSMT00000001", "VSMT00000002", "name:17ef218c5c6d112e", None, "VSMT00000001")
+    rows = [
+        Happened(id_at(NOON + 60_000 * at), Event.LOGIN_REJECTED, "gateway", "taro", token, "wrong code")
+        for at, token in enumerate(named)
+    ]
+    desk = Happened(
+        id_at(NOON + 400_000), Event.REFUSED, "desk", "taro", "VSMT00000002", "enrol: the token ID or its c"
+    )
+    forecast = forecast_of(Rules(), Rules(lock_after=6), [*rows, desk])
+    assert numbers(forecast.changes[Change.LOCKED]) == {"taro": 1}
+    forecast = forecast_of(Rules(), Rules(lock_after=7), [*rows, desk])
+    assert not numbers(forecast.changes[Change.LOCKED])
