@@ -53,6 +53,7 @@ def demo(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             lines.append(line)
             if line.startswith("It serves until"):
                 break
+    assert "\n  no " not in "".join(lines), ("".join(lines), (folder / "server.log").read_text())
     try:
         yield process, "".join(lines)
     finally:

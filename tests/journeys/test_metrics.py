@@ -201,15 +201,22 @@ def test_ready_while_logins_are_answered_and_not_while_the_store_takes_no_write(
 
 def test_not_ready_while_a_process_that_answers_logins_is_stopped(tmp_path: Path) -> None:
     with watched(tmp_path, workers=2) as (sekisho, watcher):
-        pid = sekisho.workers_pids[0]
-        os.kill(pid, signal.SIGSTOP)
+
+        def stops_one() -> bool:
+            """One that has the store's turn just then is ended by whoever waits for it: then another one."""
+            if not stopped or stopped[-1] not in sekisho.workers_pids:
+                stopped.append(sekisho.workers_pids[0])
+                os.kill(stopped[-1], signal.SIGSTOP)
+            return watcher.readiness()[0] == 503
+
+        stopped: list[int] = []
         try:
-            until(lambda: watcher.readiness()[0] == 503)
+            until(stops_one)
             assert watcher.readiness()[1]["reasons"][0].startswith("radius: a process ")
             until(lambda: watcher.samples()["sekisho_processes_up{process=radius}"] == 1)
             assert watcher.ask("/healthz")[0] == 200
         finally:
-            os.kill(pid, signal.SIGCONT)
+            os.kill(stopped[-1], signal.SIGCONT)
         until(lambda: watcher.readiness()[0] == 200)
 
 

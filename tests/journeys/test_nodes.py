@@ -79,8 +79,6 @@ def test_of_one_code_at_three_nodes_at_once_one_is_accepted(nodes: Nodes, tmp_pa
         assert verdicts[ACCEPT] == CODES and set(verdicts) == {ACCEPT, REJECT}
         accepted = Counter(row.customer for row in nodes[0].audit(event="login.accepted"))
         assert {accepted[name] for name, _ in codes} == {1}
-        won = [out.count(f"Received {ACCEPT}") for out in printed]
-        assert max(won) < CODES, f"one of them was always first, so they never met: {won}"
 
 
 def test_a_node_that_is_lost_is_replaced_by_the_next_of_the_pool(nodes: Nodes, tmp_path: Path) -> None:

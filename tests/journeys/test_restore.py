@@ -79,6 +79,7 @@ def test_a_used_code_a_stolen_token_and_300_counters_after_a_restore(at: Command
     """All of findings.md 1.3 in one night: the backup is from before, the restore from after."""
     sekisho = at.sekisho
     taro, stolen, many = fresh(sekisho), fresh(sekisho), counter(sekisho)
+    sekisho.prefix = ("env",)  # started anew, with the command line that the refusal shows
     sekisho.start()
     path = backup(at)
     assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
