@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
@@ -11,6 +12,7 @@ from pydantic import ConfigDict, Field, SecretBytes, ValidationInfo, field_valid
 
 from otp_core.login.policy import password_only
 from otp_core.model import Language, Mode, Policy
+from otp_core.otp import compatibility_form
 from otp_core.settings.first_factors import first_factor_key
 from otp_core.settings.renamed import FormerName
 from otp_core.settings.repeated import Remark, entries, repeated, tables
@@ -33,6 +35,7 @@ from otp_core.settings.values import (
     Listen,
     Network,
     Secret,
+    pasted,
     read_address,
     read_network,
 )
@@ -406,6 +409,14 @@ def _realm_risks(radius: RadiusSettings) -> Iterator[Remark]:
             )
 
 
+def _can_send(separator: str, charset: str) -> bool:
+    """Whether the separator, or what counts as the same one, exists in the charset."""
+    for form in (separator, compatibility_form(separator) or separator):
+        with suppress(UnicodeEncodeError):
+            return bool(form.encode(charset))
+    return False
+
+
 def _client_risks(client: ClientSettings) -> Iterator[tuple[str, str]]:
     if not client.require_message_authenticator:
         yield (
@@ -426,6 +437,11 @@ def _client_risks(client: ClientSettings) -> Iterator[tuple[str, str]]:
                     key,
                     f"changes nothing in mode {client.mode}: only append and auto split a text",
                 )
+    if client.separator and not _can_send(client.separator, client.charset):
+        yield "separator", f"is nothing that {client.name} can send in {client.charset}, so no code is ever found"
+    for key, secret in (("secret", client.secret), ("next_secret", client.next_secret)):
+        if secret is not None and (wrong := pasted(secret)):
+            yield key, f"of {client.name} {wrong}; the gateway's is another one otherwise"
     if client.ms_chap:
         yield (
             "ms_chap",

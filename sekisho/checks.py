@@ -41,6 +41,9 @@ _HELPS = {
 }
 """What to do about a copy of the seals that cannot be written."""
 
+_MANY_PROXIES = 7
+"""A network of proxies with a shorter prefix than this is a risk: shorter than that of private networks."""
+
 _CALLED = {"console": "console", "api": "API"}
 
 
@@ -155,6 +158,7 @@ def risks(settings: Settings) -> Iterator[Remark]:
             ("web", "issuer"),
             f"is {DEFAULT_ISSUER}, and that is what customers' authenticator apps call the bank; write its name",
         )
+    yield from _risks_of_proxies(settings)
     yield from _risks_of_console(settings)
     yield from sign_on_checks.risks(settings)
     api = settings.api
@@ -174,6 +178,18 @@ def risks(settings: Settings) -> Iterator[Remark]:
     yield from verifier_checks.risks(settings)
     if settings.pam:
         yield from pam_module.settings.risks(settings.pam)
+
+
+def _risks_of_proxies(settings: Settings) -> Iterator[Remark]:
+    for name in ("web", "soft_token", "console", "api"):
+        section = getattr(settings, name)
+        for index, network in enumerate(section.trusted_proxies if section is not None else ()):
+            if network.prefixlen < _MANY_PROXIES:
+                yield (
+                    (name, "trusted_proxies", index),
+                    f"{network} is very wide: every address in it is believed, whatever address it names as the "
+                    "browser's, and so has no failures of its own; write the proxy's address",
+                )
 
 
 def _risks_of_console(settings: Settings) -> Iterator[Remark]:

@@ -15,6 +15,7 @@ from otp_core.settings.first_factors import LOCAL
 from otp_core.settings.repeated import Remark, repeated, tables
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
+from otp_core.settings.values import pasted
 from radius_server.realms import RealmSettings, same_realm
 from radius_server.settings import ClientSettings
 from sekisho.directories import in_clear, problems_of_files
@@ -152,6 +153,8 @@ def risks(settings: Settings) -> Iterator[Remark]:
                 f"{upstream.name} is at risk: its replies can be forged (CVE-2024-3596), an Access-Accept too; turn "
                 "Message-Authenticator on there and write true",
             )
+        if wrong := pasted(upstream.secret):
+            yield ("upstreams", index, "secret"), f"of {upstream.name} {wrong}; its server's is another one otherwise"
         if upstream.source is not None and not _is_of_this_machine(upstream.source):
             yield (
                 ("upstreams", index, "source"),

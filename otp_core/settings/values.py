@@ -38,6 +38,7 @@ _WELL_KNOWN = frozenset(
     b"testing123 secret radius radsec password changeme replace-me sharedsecret shared-secret radiussecret "
     b"radius-secret mysecret s3cr3t cisco admin default test testing 123456 12345678 1234567890".split()
 )
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _WRITTEN_BY_THE_SERVER = frozenset(
     ("message-authenticator", "proxy-state", "state", "reply-message", "eap-message", "prompt")
 )
@@ -55,6 +56,18 @@ def strong_secret(secret: SecretBytes) -> SecretBytes:
     if octets in (octets + octets)[1:-1]:
         raise ValueError(f"is the same piece again and again; {HOW_TO_MAKE_A_SECRET}")
     return secret
+
+
+def pasted(secret: SecretBytes) -> str | None:
+    """What an editor or a pipe may have put into a shared secret that the other side does not have; None: nothing."""
+    octets = secret.get_secret_value()
+    if octets.startswith(_BYTE_ORDER_MARKS):
+        return "begins with a byte order mark: save the file without one (ASCII, or UTF-8 without BOM)"
+    if octets != octets.strip():
+        return "begins or ends in a blank or a line end (one line end behind it is dropped): take it away"
+    if any(one in octets for one in (b"\n", b"\r", b"\0")):
+        return "holds a line end or a NUL: is it one line of ASCII, with nothing below it?"
+    return None
 
 
 def store_url(url: str) -> str:

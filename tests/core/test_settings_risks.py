@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.settings import load
-from tests.core.settings_files import BY_FILE, CLIENT, STORE, good, private, report, warnings, written
+from tests.core.settings_files import BY_FILE, CLIENT, SECRET, STORE, good, private, report, warnings, written
 
 
 def test_risks_are_warnings_with_their_places(tmp_path: Path) -> None:
@@ -83,3 +83,41 @@ def test_a_portal_that_does_not_name_the_bank_to_apps_is_a_warning(tmp_path: Pat
     assert "web.issuer: is Sekisho, and that is what customers' authenticator apps call the bank" in said
     assert good(tmp_path, text + 'issuer = "Example Bank"\n').warnings == ()
     assert good(tmp_path, STORE + "[web]\n").warnings == (), "a trial on this machine"
+
+
+@pytest.mark.parametrize(
+    ("octets", "said"),
+    [
+        (b"\xef\xbb\xbf" + SECRET.encode(), "begins with a byte order mark"),
+        (SECRET.encode("utf-16"), "begins with a byte order mark"),
+        (SECRET.encode() + b"\nanother line\n", "holds a line end or a NUL"),
+        (SECRET.encode("utf-16-le"), "or a NUL"),
+        (SECRET.encode() + b" \n", "begins or ends in a blank"),
+        (SECRET.encode() + b"\n\n", "begins or ends in a blank or a line end"),
+    ],
+)
+def test_what_an_editor_put_into_a_secret_is_a_warning_and_not_told(tmp_path: Path, octets: bytes, said: str) -> None:
+    """Otherwise nobody finds out why the gateway's requests are dropped."""
+    private(tmp_path / "vpn", octets)
+    for key in ("secret_file", "next_secret_file"):
+        client = BY_FILE if key == "secret_file" else CLIENT.replace(SECRET, "another-Secret-9x") + f'{key} = "vpn"\n'
+        (warning,) = warnings(good(tmp_path, STORE + client), tmp_path)
+        assert said in warning and SECRET not in warning and "radius.clients[0]." in warning
+    upstream = f'[[upstreams]]\nname = "old"\nservers = ["192.0.2.1:1812"]\nsecret_file = "{tmp_path}/vpn"\n'
+    assert any(said in one for one in warnings(good(tmp_path, STORE + upstream), tmp_path))
+
+
+@pytest.mark.parametrize(
+    "octets", [SECRET.encode() + b"\r\n", SECRET.encode(), b"\x01\x02\x1b" + b"\xe9" * 2 + SECRET.encode()]
+)
+def test_a_secret_of_any_other_octets_is_none(tmp_path: Path, octets: bytes) -> None:
+    private(tmp_path / "vpn", octets)
+    assert good(tmp_path, STORE + BY_FILE).warnings == ()
+
+
+@pytest.mark.parametrize("section", ["web", "soft_token", "console", "api"])
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "128.0.0.0/1"])
+def test_proxies_that_are_everybody_are_a_warning(tmp_path: Path, section: str, network: str) -> None:
+    text = STORE + f'[{section}]\ntrusted_proxies = ["10.0.0.0/8", "fc00::/7", "{network}"]\n'
+    said = [one for one in warnings(good(tmp_path, text), tmp_path) if "trusted_proxies" in one]
+    assert len(said) == 1 and f"{section}.trusted_proxies[2]: {network} is very wide" in said[0]

@@ -73,3 +73,14 @@ def test_what_changes_nothing_in_a_mode_is_a_warning(tmp_path: Path, line: str) 
         assert said.endswith(f"changes nothing in mode {mode}: only append and auto split a text")
     for mode in ("append", "auto"):
         assert good(tmp_path, STORE + CLIENT + f'mode = "{mode}"\n{line}\n').warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("separator", "charset", "never"), [("、", "latin-1", True), ("，", "latin-1", False), ("、", "cp932", False)]
+)
+def test_a_separator_that_the_charset_has_not_is_a_warning(
+    tmp_path: Path, separator: str, charset: str, never: bool
+) -> None:
+    lines = f'mode = "append"\nseparator = "{separator}"\ncharset = "{charset}"\n'
+    said = warnings(good(tmp_path, STORE + CLIENT + lines), tmp_path)
+    assert [one for one in said if "no code is ever found" in one] == said and bool(said) is never
