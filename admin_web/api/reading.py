@@ -74,14 +74,20 @@ def _checked(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise _ill_formed(
-            [FieldError(_place(one["loc"], model), str(one["msg"])) for one in found[:MOST_ERRORS]]
+            [
+                FieldError(_place(one["loc"], model), str(one["msg"]).removeprefix("Value error, "))
+                for one in found[:MOST_ERRORS]
+            ]
         ) from None
 
 
 def _place(parts: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """Where an error is. A name that the model has not got may be anything, a secret too: it is left out."""
+    """Where an error is; "body" for one of several members at once. A name that the model has not got may be anything,
+    a secret too: it is left out."""
+    if not parts:
+        return "body"
     names = [str(part) for part in parts if str(part) in model.model_fields]
-    return ".".join(names) if names or not parts else "a name that is not known here"
+    return ".".join(names) if names else "a name that is not known here"
 
 
 def _is_ours(name: str, model: type[BaseModel] | None) -> bool:

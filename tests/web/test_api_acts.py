@@ -156,6 +156,12 @@ def test_wrong_codes_are_slowed_down_and_lock_as_at_every_door(bank: Api, key: s
     assert act(bank, key, one, "suspend").status == 200, "staff suspends without a code"
 
 
+def test_what_concerns_several_members_is_said_of_the_body_in_our_own_words(bank: Api, key: str) -> None:
+    told = bank.post(f"{CUSTOMERS}/nobody/change-device", {"token_id": "VSMT00000002", "code": "123456"}, key)
+    assert told.problem == (422, "ill-formed")
+    assert told.json["errors"] == [{"field": "body", "detail": "needs either old_code or permit"}]
+
+
 def test_which_of_several_tokens_is_asked(bank: Api, key: str) -> None:
     one, second, new = bank.sekisho.customer(), *(bank.sekisho.customer(enrolled=False) for _ in range(2))
     bank.sekisho.desk.devices.add(one.contract_id, one.code(), second.token_id, second.code(), STAFF)
