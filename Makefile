@@ -101,7 +101,7 @@ test-postgresql: system dev  ## the races, the doors and the journeys of logins 
 	SEKISHO_ENGINE=postgresql .ci/tests build/failed-postgresql $(BIN)/python -n $(TESTERS) --dist worksteal \
 		tests/core/test_login_batch.py tests/core/test_overtaken.py tests/core/test_reader_and_maintenance.py tests/core/test_enrolment.py \
 		tests/core/test_several_tokens.py tests/core/test_staff.py tests/core/test_issuance.py tests/core/test_lost_time.py \
-		tests/core/test_search_terms.py tests/journeys/test_once.py tests/journeys/test_radius_radclient.py \
+		tests/core/test_search_terms.py tests/core/test_wiring.py tests/journeys/test_once.py tests/journeys/test_radius_radclient.py \
 		tests/radius/test_server.py tests/pam/test_door.py tests/web/test_portal.py tests/web/test_api_acts.py tests/web/test_api_once.py \
 		tests/web/test_console_acts.py tests/webhooks/test_given_up.py tests/webhooks/test_webhooks.py tests/syslog/test_follower.py
 
