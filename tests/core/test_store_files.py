@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -151,6 +151,30 @@ def test_a_file_that_is_lost_while_logins_are_answered_is_noticed_by_everybody(
             completed(login_reader.login_record("taro"))
         with noticed:
             command.customers.lock("taro", STAFF)
+
+
+@pytest.mark.parametrize("octets", [b"", b"Sekisho1", b"\xff" * SIZE], ids=["zeros", "new", "ones"])
+def test_a_state_that_is_overwritten_while_logins_are_answered_stops_everybody_and_loses_nothing(
+    tmp_path: Path, octets: bytes
+) -> None:
+    """A folder of a backup is copied over a live one."""
+    bank = Bank(tmp_path)
+    taro = bank.customer()
+    command = bank.open_desk(bank.open_store())[1]
+    with login_batch_of(bank) as login_batch:
+        assert run_batch(bank, login_batch, [code_request(taro, taro.code(-1))]) == [Accept()]
+        with bank.database.with_name("bank.db.state").open("r+b") as state:
+            state.write(octets.ljust(SIZE, b"\0"))
+        with pytest.raises(StoreUnavailable, match="was overwritten"):
+            command.customers.lock("taro", STAFF)
+        with suppress(StoreUnavailable):
+            run_batch(bank, login_batch, [code_request(taro, taro.code())])
+        bank.store.has_to_stop()
+        time.sleep(LOST_SECONDS + 0.05)
+        assert bank.store.has_to_stop()
+    with closing(driver.connect(bank.database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT last_step FROM token").fetchone()[0] >= taro.step(-1)
 
 
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm"])

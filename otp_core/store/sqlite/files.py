@@ -21,8 +21,9 @@ is told; and before each use of a connection that is not one for login batches (
 
 *What happens.* The store's file is missing: it was deleted or moved, and may come back: StoreUnavailable, as long as it
 lasts. It is another file: StoreUnavailable until a restart. The log, its index or the shared state is missing or
-another: StoreUnavailable, and if that lasts (``has_to_stop``, which is asked several times a second), everybody has to
-stop. The process that noticed it copies what it still sees (``rescue``); the next start puts the copy in place.
+another, or the state was overwritten: StoreUnavailable, and if that lasts (``has_to_stop``, which is asked several
+times a second), everybody has to stop. The process that noticed it copies what it still sees (``rescue``); the next
+start puts the copy in place.
 """
 
 from __future__ import annotations
@@ -202,11 +203,12 @@ class StoreFiles:
         found = self._found()
         if found[0] != self._files[0]:
             return None  # it may come back, or was replaced: those who ask are told
-        if found == self._files:
-            changed = None if _identity(str(self._state_path)) == state.identity else str(self._state_path)
-        else:
+        if found != self._files:
             changed = self._names[1] if found[1] != self._files[1] else self._names[2]
-        return changed and f"{changed} was deleted or replaced while the server ran"
+            return f"{changed} was deleted or replaced while the server ran"
+        if _identity(str(self._state_path)) != state.identity:
+            return f"{self._state_path} was deleted or replaced while the server ran"
+        return f"{self._state_path} was overwritten while the server ran" if state.files != self._files else None
 
     # Opening and closing
 
@@ -287,6 +289,11 @@ class StoreFiles:
         while state.others(SERVING):
             wanted = state.files
             try:
+                if wanted == _NO_FILES:
+                    raise StoreUnavailable(
+                        f"store: {self._state_path} was overwritten while the server runs: it is part of the store; "
+                        "restart the server"
+                    )
                 self._compare(wanted)
             except StoreUnavailable:
                 if state.files == wanted and state.others(SERVING):

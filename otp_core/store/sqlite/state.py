@@ -61,6 +61,7 @@ _STOP = struct.Struct("<IIQ16s")
 _LENGTH = struct.Struct("<I")
 _STOP_AT, _TEXT_AT, _LOST_AT, _TEXT = 16, 256, 2048, 1024
 _COMMITS = struct.Struct("<QQ")
+_LARGEST = (1 << 64) - 1
 """Number of a commit, ID of an audit row of it (0: of none yet)."""
 _COMMITTED_AT, _FLUSHED_AT = 64, 80
 _UNDER_WAY = struct.Struct("<QQ16s")
@@ -220,8 +221,10 @@ class StoreState:
         if self._memory[_STOP_AT] == Stop.NO:
             return None
         why, length, at_ms, boot = _STOP.unpack_from(self._memory, _STOP_AT)
+        if why not in (Stop.FLUSH_FAILED, Stop.FILES_LOST):
+            return Stopped(Stop.FLUSH_FAILED, f"{self.path} was overwritten", 0, False)
         text = bytes(self._memory[_TEXT_AT : _TEXT_AT + min(length, _TEXT)]).decode(errors="replace")
-        return Stopped(Stop(why) if why in (1, 2) else Stop.FLUSH_FAILED, text, at_ms, boot != _BOOT_ID)
+        return Stopped(Stop(why), text, at_ms, boot != _BOOT_ID)
 
     def raise_if_stopped(self) -> None:
         """Raises StoreStopped if everybody has to stop."""
@@ -274,8 +277,9 @@ class StoreState:
         """Number a commit of a login batch, in the order of the log: in the writers' turn. ``audit_id``: of one of its
         rows, 0 for none."""
         number, before = _COMMITS.unpack_from(self._memory, _COMMITTED_AT)
-        _COMMITS.pack_into(self._memory, _COMMITTED_AT, number + 1, audit_id or before)
-        return int(number) + 1
+        number = (int(number) + 1) & _LARGEST  # where somebody has overwritten the file
+        _COMMITS.pack_into(self._memory, _COMMITTED_AT, number, audit_id or before)
+        return number
 
     @property
     def commits(self) -> int:
