@@ -6,7 +6,6 @@ times what a key may. Each login is another customer's; latencies of the API cou
 programs and the gateway take their share of the same cores. The bars: p99 under 50 ms, none lost, none refused.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -18,11 +17,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import machine, tokens
+from benchmarks import experiment, machine, tokens
 from benchmarks.http_load import Heard, Stream, run
 from benchmarks.load import Aim, Credential, Load, LoadGenerator, build
 from benchmarks.meter import Customers, Progress
-from benchmarks.processes import Unusable, free_port, workplace
+from benchmarks.processes import Unusable, free_port
 from benchmarks.sekisho import Product, Serving
 
 P99_MS = 50
@@ -55,21 +54,12 @@ class Found(NamedTuple):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.api", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="runs of each kind (5)")
-    parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of each run (5)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("out"), metavar="DIR", help="for results")
-    parser.add_argument("--sekisho", type=Path, metavar="FILE", help="the product's command (default: this Python's)")
-    options = parser.parse_args(words)
-    options.out.mkdir(parents=True, exist_ok=True)
-    try:
-        with workplace(options.out) as folder:
-            results = _measure(folder, Product(folder, options.sekisho), options.rounds, options.seconds)
-    except Unusable as problem:
-        print(f"api: {problem}", file=sys.stderr)
-        return 2
-    (options.out / "api.json").write_text(json.dumps(results, indent=1))
-    return 0 if results["met"] else 1
+    options = experiment.parser("api", __doc__, rounds=5, seconds=5.0).parse_args(words)
+    return experiment.exit_code(
+        experiment.carry_out(
+            "api", options, lambda folder, product: _measure(folder, product, options.rounds, options.seconds)
+        )
+    )
 
 
 def _measure(folder: Path, product: Product, rounds: int, seconds: float) -> dict[str, object]:

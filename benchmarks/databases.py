@@ -6,8 +6,6 @@ processor does is counted for the processes of the contender and of the database
 login. No contender is measured before radclient has seen it refuse what it must.
 """
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -16,12 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import machine, packets, probes
+from benchmarks import experiment, machine, packets, probes
 from benchmarks.contender import Contender, Running
 from benchmarks.freeradius_postgresql import FreeRadiusPostgresql
 from benchmarks.load import Aim, LoadGenerator, build
 from benchmarks.meter import LOOKED_AT, Customers, Progress, check_replies
-from benchmarks.processes import Unusable, workplace
+from benchmarks.processes import Unusable
 from benchmarks.sekisho import Product, Sekisho
 from tests.postgresql import Server
 
@@ -60,28 +58,23 @@ class Lane(NamedTuple):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.databases", description=__doc__)
-    parser.add_argument("--sekisho", type=Path, metavar="FILE", help="the product's command (default: this Python's)")
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs of each kind (5)")
-    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of each run (2)")
+    parser = experiment.parser("databases", __doc__, rounds=5, seconds=2.0)
     parser.add_argument("--customers", type=int, default=100_000, metavar="N", help="customers and tokens (100000)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("out"), metavar="DIR", help="for results")
-    given = parser.parse_args(words)
-    given.out.mkdir(parents=True, exist_ok=True)
-    try:
-        with workplace(given.out) as folder, ExitStack() as stack:
+    options = parser.parse_args(words)
+
+    def measured(folder: Path, product: Product) -> dict[str, Any]:
+        with ExitStack() as stack:
             facts = machine.facts(folder)
-            lanes = _started(stack, folder, given.sekisho, given.customers)
-            results = _results(facts, _measure(LoadGenerator(folder), lanes, given.runs, given.seconds))
-    except Unusable as problem:
-        print(f"databases: {problem}", file=sys.stderr)
-        return 2
-    (given.out / "databases.json").write_text(json.dumps(results, indent=1))
-    _print(results)
-    return 0 if results["met"] else 1
+            lanes = _started(stack, folder, product.program, options.customers)
+            return _results(facts, _measure(LoadGenerator(folder), lanes, options.rounds, options.seconds))
+
+    results = experiment.carry_out("databases", options, measured)
+    if results is not None:
+        _print(results)
+    return experiment.exit_code(results)
 
 
-def _started(stack: ExitStack, folder: Path, program: Path | None, customers: int) -> list[Lane]:
+def _started(stack: ExitStack, folder: Path, program: Path, customers: int) -> list[Lane]:
     for place in (folder, folder.parent):
         place.chmod(0o755)  # the database runs as a user of its own
     (folder / "pg").mkdir()
@@ -103,7 +96,7 @@ def _started(stack: ExitStack, folder: Path, program: Path | None, customers: in
     return lanes
 
 
-def _product(folder: Path, program: Path | None, url: str | None = None) -> Product:
+def _product(folder: Path, program: Path, url: str | None = None) -> Product:
     folder.mkdir()
     return Product(folder, program, url)
 

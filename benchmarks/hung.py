@@ -12,9 +12,7 @@ told by drawing the rounds anew (bootstrap, 90 %): if the bar lies between the e
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import random
 import secrets
 import signal
@@ -25,9 +23,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import machine, tokens
+from benchmarks import experiment, machine, tokens
 from benchmarks.load import Aim, Credential, Door, Load, LoadGenerator, build
-from benchmarks.processes import Process, Unusable, free_port, workplace
+from benchmarks.processes import Process, free_port
 from benchmarks.proxy import BEHIND, PASSWORD, running
 from benchmarks.sekisho import Product
 
@@ -87,21 +85,17 @@ class Arrangement(NamedTuple):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hung", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40, metavar="N", help="rounds (40)")
-    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="of each run (1)")
+    parser = experiment.parser("hung", __doc__, rounds=40, seconds=1.0)
     parser.add_argument("--rate", type=float, default=200.0, metavar="R", help="logins a second at each door (200)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("out"), metavar="DIR", help="for results")
-    parser.add_argument("--sekisho", type=Path, metavar="FILE", help="the product's command (default: this Python's)")
     options = parser.parse_args(words)
-    options.out.mkdir(parents=True, exist_ok=True)
-    try:
-        with workplace(options.out) as folder, _arranged(folder, Product(folder, options.sekisho)) as arranged:
-            results = _measure(folder, arranged, options.rounds, options.seconds, options.rate)
-    except Unusable as problem:
-        print(f"not measured: {problem}", file=sys.stderr)
+
+    def measured(folder: Path, product: Product) -> dict[str, Any]:
+        with _arranged(folder, product) as arranged:
+            return _measure(folder, arranged, options.rounds, options.seconds, options.rate)
+
+    results = experiment.carry_out("hung", options, measured)
+    if results is None:
         return 2
-    (options.out / "hung.json").write_text(json.dumps(results, indent=1) + "\n")
     _print(results)
     return {MET: 0, MISSED: 1}.get(results["outcome"], 2)
 

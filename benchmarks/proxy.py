@@ -8,8 +8,6 @@ server behind, FreeRADIUS too, and the load generator share the machine with all
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import secrets
 import statistics
@@ -19,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import machine, tokens
+from benchmarks import experiment, machine, tokens
 from benchmarks.freeradius import ConfigText, program
 from benchmarks.load import Aim, Credential, Door, LoadGenerator
 from benchmarks.meter import Customers, Sample, measure
-from benchmarks.processes import Process, Unusable, free_port, workplace
+from benchmarks.processes import Process, free_port
 from benchmarks.sekisho import Product
 
 PEER, RELAY, WITH_CODE = "FreeRADIUS as a proxy, no code", "Sekisho, bare relay", "Sekisho, with the code"
@@ -165,28 +163,19 @@ class Contender(NamedTuple):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.proxy", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds (5)")
-    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of each run (2)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("out"), metavar="DIR", help="for results")
-    parser.add_argument("--sekisho", type=Path, metavar="FILE", help="the product's command (default: this Python's)")
-    options = parser.parse_args(words)
-    options.out.mkdir(parents=True, exist_ok=True)
-    try:
-        with workplace(options.out) as folder:
-            results = _measure(folder, options.sekisho, options.rounds, options.seconds)
-    except Unusable as problem:
-        print(f"not measured: {problem}", file=sys.stderr)
-        return 2
-    (options.out / "proxy.json").write_text(json.dumps(results, indent=1) + "\n")
-    _print(results)
-    return 0 if results["met"] else 1
+    options = experiment.parser("proxy", __doc__, rounds=5, seconds=2.0).parse_args(words)
+    results = experiment.carry_out(
+        "proxy", options, lambda folder, product: _measure(folder, product, options.rounds, options.seconds)
+    )
+    if results is not None:
+        _print(results)
+    return experiment.exit_code(results)
 
 
-def _measure(folder: Path, sekisho: Path | None, rounds: int, seconds: float) -> dict[str, Any]:
+def _measure(folder: Path, product: Product, rounds: int, seconds: float) -> dict[str, Any]:
     facts, generator = machine.facts(folder), LoadGenerator(folder)
     samples: dict[tuple[str, int], list[Sample]] = {}
-    with _contenders(folder, Product(folder, sekisho)) as contenders:
+    with _contenders(folder, product) as contenders:
         for level in (1, 64, LEVEL):
             for _ in range(rounds):
                 for one in contenders:

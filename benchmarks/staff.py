@@ -5,8 +5,6 @@ role in turn, open a page of the console every two seconds each: a search, a cus
 clients. As many logins as the server takes, in pairs of runs. The bar: five logins of a hundred fewer at the most.
 """
 
-import argparse
-import json
 import random
 import statistics
 import sys
@@ -18,11 +16,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import machine, signed_in, tokens
+from benchmarks import experiment, machine, signed_in, tokens
 from benchmarks.http_load import Heard, Stream, run
 from benchmarks.load import Aim, Credential, LoadGenerator
 from benchmarks.meter import Customers, Progress, Sample, measure
-from benchmarks.processes import Unusable, free_port, workplace
+from benchmarks.processes import Unusable, free_port
 from benchmarks.sekisho import Product, Serving
 from otp_core.model import Role
 from otp_core.store.sqlite import driver
@@ -54,21 +52,12 @@ class Pair(NamedTuple):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.staff", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="pairs of runs with each load (7)")
-    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="of each run (4)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("out"), metavar="DIR", help="for results")
-    parser.add_argument("--sekisho", type=Path, metavar="FILE", help="the product's command (default: this Python's)")
-    options = parser.parse_args(words)
-    options.out.mkdir(parents=True, exist_ok=True)
-    try:
-        with workplace(options.out) as folder:
-            results = _measure(folder, Product(folder, options.sekisho), options.rounds, options.seconds)
-    except Unusable as problem:
-        print(f"staff: {problem}", file=sys.stderr)
-        return 2
-    (options.out / "staff.json").write_text(json.dumps(results, indent=1))
-    return 0 if results["met"] else 1
+    options = experiment.parser("staff", __doc__, rounds=7, seconds=4.0).parse_args(words)
+    return experiment.exit_code(
+        experiment.carry_out(
+            "staff", options, lambda folder, product: _measure(folder, product, options.rounds, options.seconds)
+        )
+    )
 
 
 def _measure(folder: Path, product: Product, rounds: int, seconds: float) -> dict[str, object]:
