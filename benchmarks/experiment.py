@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,16 @@ def parser(name: str, description: str | None, *, rounds: int, seconds: float) -
     made.add_argument("--rounds", type=int, default=rounds, metavar="N", help=f"rounds ({rounds})")
     made.add_argument("--seconds", type=float, default=seconds, metavar="S", help=f"of each run ({seconds:g})")
     made.add_argument("--out", type=Path, default=Path(__file__).with_name("out"), metavar="DIR", help="for results")
-    made.add_argument("--sekisho", type=Path, metavar="FILE", help="the product's command (default: this Python's)")
+    made.add_argument("--sekisho", type=_program, metavar="FILE", help="the product's command (default: this Python's)")
     return made
+
+
+def _program(text: str) -> Path:
+    if shutil.which(text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no program; `make compiled` leaves one in build/compiled/bin/sekisho"
+        )
+    return Path(text)
 
 
 def carry_out(name: str, options: argparse.Namespace, measure: Callable[[Path, Product], Results]) -> Results | None:
