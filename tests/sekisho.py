@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -45,6 +46,8 @@ _PROGRAM = [sys.executable, "-m", "sekisho"]
 _CHECKPOINTS = "sekisho checkpo"
 """The kernel keeps 15 letters of a name."""
 _SEALS = "sekisho seals"
+_LOWEST_PORT = 20_000
+"""Of those that ``free_port`` gives: above the ones that programs have by default."""
 _LISTENING = re.compile(r"listening.*?address=(\S+).*door=radius")
 
 
@@ -396,11 +399,23 @@ def _comm(pid: int) -> str:
     return ""
 
 
-def free_port(kind: int = socket.SOCK_DGRAM) -> int:
-    """A port that nobody has now."""
+def free_port() -> int:
+    """A port that nobody has now, of UDP or of TCP, and that the kernel gives no connection before it is used."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    end = given if given > _LOWEST_PORT + 1000 else 60_000
+    while True:
+        port = _LOWEST_PORT + secrets.randbelow(end - _LOWEST_PORT)
+        if all(_is_free(port, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
+            return port
+
+
+def _is_free(port: int, kind: int) -> bool:
     with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @contextlib.contextmanager

@@ -104,7 +104,7 @@ def test_without_clients_no_port_is_tried(tmp_path: Path) -> None:
 
 
 def test_a_running_server_is_known_by_its_store(tmp_path: Path) -> None:
-    ports = [free_port(), *(free_port(socket.SOCK_STREAM) for _ in range(2))]
+    ports = [free_port(), *(free_port() for _ in range(2))]
     radius, web, metrics = (f"{HERE}:{port}" for port in ports)
     more = f'[web]\nlisten = "{web}"\n[metrics]\nlisten = "{metrics}"\n[pam]\nsocket = "{tmp_path}/pam.sock"\n'
     sekisho = Sekisho(tmp_path, CLIENTS, more=more, listen=(radius,))

@@ -258,7 +258,7 @@ def test_an_address_for_a_socket_names_its_interface() -> None:
 
 def test_what_is_mapped_into_ipv6_is_served_from_end_to_end(tmp_path: Path) -> None:
     clients = client_table("gateway", "::ffff:127.0.0.0/104", "password")
-    web = f'[web]\nlisten = "[::]:{(port := free_port(socket.SOCK_STREAM))}"\ntrusted_proxies = ["::ffff:127.0.0.1"]\n'
+    web = f'[web]\nlisten = "[::]:{(port := free_port())}"\ntrusted_proxies = ["::ffff:127.0.0.1"]\n'
     sekisho = Sekisho(tmp_path, clients=clients, listen=("[::ffff:127.0.0.1]:0",), more=web)
     try:
         one = sekisho.start().customer()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import threading
 from collections import Counter
@@ -23,7 +22,7 @@ class Bank(Sekisho):
     """Two workers, pages, soft token over TLS, PAM; hashes as expensive as the default; its log goes through a pipe."""
 
     def __init__(self, folder: Path) -> None:
-        self.portal, self.soft_token = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+        self.portal, self.soft_token = free_port(), free_port()
         self.socket = folder / "pam.sock"
         self.reading = threading.Event()
         self.reading.set()

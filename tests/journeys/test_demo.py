@@ -255,7 +255,7 @@ def test_the_ports_can_be_chosen_and_one_that_is_taken_is_named(tmp_path: Path) 
 def six_free_ports() -> int:
     """The first of six ports in a row that nobody has now."""
     for _ in range(50):
-        port = free_port(socket.SOCK_STREAM)
+        port = free_port()
         with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as held:
             for more in range(6):
                 probe = held.enter_context(socket.socket())

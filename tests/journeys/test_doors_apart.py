@@ -26,7 +26,7 @@ class Slow(Sekisho):
     """A server whose web door can be kept busy."""
 
     def __init__(self, folder: Path, **options: object) -> None:
-        self.web = ("127.0.0.1", free_port(socket.SOCK_STREAM))
+        self.web = ("127.0.0.1", free_port())
         (folder / "terms.txt").write_text("version: 1\nTerms.\n")
         self.busy = folder / "busy"
         web = f'[web]\nlisten = "127.0.0.1:{self.web[1]}"\nterms_file = "terms.txt"\n'

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -125,7 +124,7 @@ def test_no_code_twice_and_no_acknowledged_login_lost_when_the_primary_is_killed
 
 def test_a_name_that_the_dns_gives_another_address_is_followed(tmp_path: Path) -> None:
     """It is looked up anew for each connection. The old primary goes on, and is older than what was seen."""
-    hosts, port = tmp_path / "hosts", free_port(socket.SOCK_STREAM)
+    hosts, port = tmp_path / "hosts", free_port()
     hosts.write_text("127.0.0.2 database.example\n")
     looked_up = {"LD_PRELOAD": library("libnss_wrapper.so"), "NSS_WRAPPER_HOSTS": str(hosts)}
     with pair_of_servers(*QUICK, synchronous=False, port=port, hosts=("127.0.0.2", "127.0.0.3")) as pair:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -290,7 +289,7 @@ def test_logins_that_waited_while_the_server_stood_still_are_silence(tmp_path: P
 @pytest.mark.parametrize(("days", "monotonic"), [(15, True), (15, False), (400, True), (400, False)])
 def test_a_start_days_ahead_retires_nothing(tmp_path: Path, days: int, monotonic: bool) -> None:
     """The sweep runs at the start. Nothing can be compared: the store has no anchor, or all clocks are wrong alike."""
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     section = f'[soft_token]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
     with running_sekisho(tmp_path, more=section) as sekisho:
         app = Principal("soft token", PrincipalKind.ANONYMOUS, "192.0.2.7")

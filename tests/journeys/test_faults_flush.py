@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -253,7 +252,7 @@ def test_a_command_whose_flush_fails_stops_the_server_too(scene: Scene) -> None:
 
 
 def test_a_page_whose_flush_fails_confirms_nothing_and_stops_the_server_too(tmp_path: Path, disk: Disk) -> None:
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     more = f'[web]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
     scene = Scene(tmp_path, disk, 1, more)
     sekisho = scene.sekisho

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -68,8 +67,8 @@ def sekisho(tmp_path_factory: pytest.TempPathFactory, server: Slapd) -> Iterator
     clients = "".join(client_table(mode, f"127.0.0.{MODES[mode]}", mode, **usual) for mode in list(MODES)[:4])
     clients += client_table("explains", "127.0.0.5", "password", **usual, explain_password_problems="true")
     clients += client_table("by attribute", "127.0.0.6", "challenge", **by_attribute)
-    port, socket_path = free_port(socket.SOCK_STREAM), Path(tempfile.mkdtemp(prefix="sk")) / "s"
-    doors = f'[metrics]\nlisten = "127.0.0.1:{free_port(socket.SOCK_STREAM)}"\n'
+    port, socket_path = free_port(), Path(tempfile.mkdtemp(prefix="sk")) / "s"
+    doors = f'[metrics]\nlisten = "127.0.0.1:{free_port()}"\n'
     doors += (
         f'[web]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
         f'first_factor = "by attribute"\n[pam]\nsocket = "{socket_path}"\n'

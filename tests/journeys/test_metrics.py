@@ -233,7 +233,7 @@ def test_the_customers_pages_take_no_gateways_server_out_of_use(tmp_path: Path) 
 
 
 def test_logins_go_on_without_the_metrics_process_and_another_takes_its_place(tmp_path: Path) -> None:
-    more = METRICS.replace(":0", f":{free_port(socket.SOCK_STREAM)}")
+    more = METRICS.replace(":0", f":{free_port()}")
     with watched(tmp_path, more) as (sekisho, watcher):
         log_in(sekisho, sekisho.crowd(1))
         until(lambda: watcher.logins() == {"right-code": 1.0, "reused-code": 1.0})

@@ -55,7 +55,7 @@ class Place:
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     folder = Path(tempfile.mkdtemp(prefix="sekisho-pg-"))
-    server = Server(folder, *QUICK, "listen_addresses=127.0.0.1", port=free_port(socket.SOCK_STREAM)).create()
+    server = Server(folder, *QUICK, "listen_addresses=127.0.0.1", port=free_port()).create()
     (server.data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
     server.start()
     try:

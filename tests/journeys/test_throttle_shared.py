@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 from tests.radius_peer import ACCEPT, REJECT, Packet, Peers, access_request, names
@@ -26,7 +25,7 @@ def reasons(sekisho: Sekisho, customer: Customer) -> list[str]:
 
 
 def test_workers_and_pages_count_one_customers_wrong_passwords_together(tmp_path: Path) -> None:
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     web = f'[web]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
     sekisho = Sekisho(tmp_path, CLIENTS, web + SLOW, listen=(f"127.0.0.1:{free_port()}",), workers=2)
     try:

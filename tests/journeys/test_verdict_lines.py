@@ -4,7 +4,6 @@ password."""
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +23,7 @@ UNSIGNED, CHALLENGE, CODE = "127.0.0.7", "127.0.0.8", "127.0.0.9"
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Portal, Path]]:
     folder = tmp_path_factory.mktemp("lines")
-    port, pam = free_port(socket.SOCK_STREAM), folder / "pam.sock"
+    port, pam = free_port(), folder / "pam.sock"
     more = f'[web]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n[pam]\nsocket = "{pam}"\n'
     clients = client_table("challenge", CHALLENGE, "challenge") + client_table("code", CODE, "code")
     clients += client_table("unsigned", UNSIGNED, "append", require_message_authenticator="false", charset='"latin-1"')

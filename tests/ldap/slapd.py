@@ -223,7 +223,7 @@ def slapd(
     command = [program("slapd"), "-T", "add", "-q", "-f", str(folder / "slapd.conf")]
     added = subprocess.run(command, input=ldif.encode(), capture_output=True, timeout=60)
     assert added.returncode == 0, added.stderr.decode()
-    server = Slapd(folder, authority, free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM))
+    server = Slapd(folder, authority, free_port(), free_port())
     server.start()
     try:
         yield server

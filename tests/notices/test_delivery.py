@@ -117,7 +117,7 @@ def running_sekisho(folder: Path, more: str, **options: object) -> Iterator[Seki
 
 
 def test_a_customer_is_told_in_their_language_and_the_trail_says_so(tmp_path: Path) -> None:
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     box = tmp_path / "box"
     with mail_server(box, port), running_sekisho(tmp_path, section(port)) as sekisho:
         taro, john, nobody = (
@@ -141,7 +141,7 @@ def test_a_customer_is_told_in_their_language_and_the_trail_says_so(tmp_path: Pa
 
 
 def test_a_lock_by_radius_is_told_once(tmp_path: Path) -> None:
-    port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
+    port, box = free_port(), tmp_path / "box"
     more = section(port) + "\n[login]\nlock_after = 3\n[throttle]\nfree_failures = 100"
     with mail_server(box, port), running_sekisho(tmp_path, more) as sekisho:
         taro = addressed(sekisho, "taro@a.jp")
@@ -155,7 +155,7 @@ def test_a_lock_by_radius_is_told_once(tmp_path: Path) -> None:
 
 
 def test_what_is_refused_is_not_told(tmp_path: Path) -> None:
-    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
+    with running_sekisho(tmp_path, section(free_port(), NEVER_SOON)) as sekisho:
         taro = addressed(sekisho, "taro@a.jp")
         with pytest.raises(Refused):
             sekisho.desk.enrolment.suspend(taro.contract_id, "000000x", STAFF)
@@ -166,7 +166,7 @@ def test_what_is_refused_is_not_told(tmp_path: Path) -> None:
 
 
 def test_every_act_that_concerns_a_customer_is_told(tmp_path: Path) -> None:
-    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
+    with running_sekisho(tmp_path, section(free_port(), NEVER_SOON)) as sekisho:
         taro, desk = addressed(sekisho, "taro@a.jp"), sekisho.desk
         jiro = addressed(sekisho, "jiro@a.jp", enrolled=False)
         desk.enrolment.enrol(jiro.contract_id, jiro.token_id, jiro.code(), STAFF)
@@ -199,7 +199,7 @@ def test_without_the_section_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_what_waits_while_the_mail_server_is_down_is_sent_when_it_is_back(tmp_path: Path) -> None:
-    port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
+    port, box = free_port(), tmp_path / "box"
     with running_sekisho(tmp_path, section(port)) as sekisho:
         taro = addressed(sekisho, "taro@a.jp")
         sekisho.start()
@@ -214,7 +214,7 @@ def test_what_waits_while_the_mail_server_is_down_is_sent_when_it_is_back(tmp_pa
 
 
 def test_a_recipient_that_is_refused_for_now_is_tried_again_and_one_for_good_given_up(tmp_path: Path) -> None:
-    port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
+    port, box = free_port(), tmp_path / "box"
     with mail_server(box, port), running_sekisho(tmp_path, section(port)) as sekisho:
         later, never, fine = (addressed(sekisho, f"{name}@a.jp") for name in ("later", "never", "fine"))
         sekisho.start()
@@ -234,7 +234,7 @@ def test_a_recipient_that_is_refused_for_now_is_tried_again_and_one_for_good_giv
 
 
 def test_a_notice_that_stays_undeliverable_is_given_up_in_the_end(tmp_path: Path) -> None:
-    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM))) as sekisho:
+    with running_sekisho(tmp_path, section(free_port())) as sekisho:
         taro = addressed(sekisho, "taro@a.jp")
         sekisho.desk.enrolment.suspend(taro.contract_id, None, STAFF)
         days = 73 * 3600 * 1_000_000 << 10
@@ -246,7 +246,7 @@ def test_a_notice_that_stays_undeliverable_is_given_up_in_the_end(tmp_path: Path
 
 
 def test_kill_9_between_sending_and_noting_it_loses_nothing_and_the_second_is_known_by_its_name(tmp_path: Path) -> None:
-    port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
+    port, box = free_port(), tmp_path / "box"
     with mail_server(box, port), running_sekisho(tmp_path, section(port)) as sekisho:
         taro = addressed(sekisho, "slow@a.jp")
         sekisho.start()
@@ -263,7 +263,7 @@ def test_kill_9_between_sending_and_noting_it_loses_nothing_and_the_second_is_kn
 
 
 def test_two_workers_send_each_notice_once(tmp_path: Path) -> None:
-    port, box = free_port(socket.SOCK_STREAM), tmp_path / "box"
+    port, box = free_port(), tmp_path / "box"
     listen = (f"127.0.0.1:{free_port()}",)
     with mail_server(box, port), running_sekisho(tmp_path, section(port), workers=2, listen=listen) as sekisho:
         people = [addressed(sekisho, f"p{number}@a.jp") for number in range(30)]
@@ -275,7 +275,7 @@ def test_two_workers_send_each_notice_once(tmp_path: Path) -> None:
 
 
 def test_a_claim_is_one_senders_until_it_runs_out(tmp_path: Path) -> None:
-    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
+    with running_sekisho(tmp_path, section(free_port(), NEVER_SOON)) as sekisho:
         sekisho.desk.enrolment.suspend(addressed(sekisho, "taro@a.jp").contract_id, None, STAFF)
         now = int(time.time() * 1000) + 1000
         with sekisho.store.work() as work:
@@ -286,7 +286,7 @@ def test_a_claim_is_one_senders_until_it_runs_out(tmp_path: Path) -> None:
 
 
 def test_what_was_given_up_a_quarter_ago_is_deleted_and_its_row_of_the_trail_stays(tmp_path: Path) -> None:
-    with running_sekisho(tmp_path, section(free_port(socket.SOCK_STREAM), NEVER_SOON)) as sekisho:
+    with running_sekisho(tmp_path, section(free_port(), NEVER_SOON)) as sekisho:
         for name in ("old", "failed", "pending"):
             sekisho.desk.enrolment.suspend(addressed(sekisho, f"{name}@a.jp").contract_id, None, STAFF)
         assert sekisho.settings.notices is not None
@@ -308,7 +308,7 @@ def test_what_was_given_up_a_quarter_ago_is_deleted_and_its_row_of_the_trail_sta
 
 @pytest.mark.parametrize("trusted", [True, False])
 def test_starttls_with_a_login_and_never_to_a_server_that_is_not_trusted(tmp_path: Path, trusted: bool) -> None:
-    port, box, secret = free_port(socket.SOCK_STREAM), tmp_path / "box", "the-mail-servers-password"
+    port, box, secret = free_port(), tmp_path / "box", "the-mail-servers-password"
     certificate, key = issued_to_localhost(tmp_path)
     (tmp_path / "mail.password").write_text(secret + "\n")
     (tmp_path / "mail.password").chmod(0o600)

@@ -101,7 +101,7 @@ def site(workshop: Workshop) -> Iterator[Site]:
                 sekisho,
                 host,
                 f"{workshop.module} socket={path} timeout=30",
-                free_port(socket.SOCK_STREAM),
+                free_port(),
                 folder / "sshd.log",
             )
             _set_up(one, folder)

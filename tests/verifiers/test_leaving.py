@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -120,7 +119,7 @@ def notify(sekisho: Sekisho, *more: str) -> dict[str, object]:
 
 
 def test_a_mail_asks_each_customer_of_vip_once_and_nobody_else(vip: Running, tmp_path: Path) -> None:
-    day, port, box = _DAY + timedelta(days=90), free_port(socket.SOCK_STREAM), tmp_path / "box"
+    day, port, box = _DAY + timedelta(days=90), free_port(), tmp_path / "box"
     more = vip.section(leave_by=str(day), timeout="1.5") + section(port)
     with mail_server(box, port), running(tmp_path, "append", more=more) as one:
         bound(one, vip, "0011", "VSMT83000001", "hanako@a.jp")
@@ -143,7 +142,7 @@ def test_a_mail_asks_each_customer_of_vip_once_and_nobody_else(vip: Running, tmp
 
 
 def test_whoever_was_asked_long_ago_is_asked_again(vip: Running, tmp_path: Path) -> None:
-    mail = section(free_port(socket.SOCK_STREAM), NEVER_SOON)
+    mail = section(free_port(), NEVER_SOON)
     with running(tmp_path, "append", more=vip.section(leave_by="2099-03-31", timeout="1.5") + mail) as one:
         bound(one, vip, "0021", "VSMT84000001", "hanako@a.jp")
         assert [notify(one)["asked"] for _ in range(2)] == [1, 0]
@@ -161,7 +160,7 @@ def test_nobody_is_asked_without_a_day_or_a_mail_server(
     vip: Running, tmp_path: Path, day: date | None, mail: bool, told: str
 ) -> None:
     keys = {} if day is None else {"leave_by": str(day)}
-    more = vip.section(timeout="1.5", **keys) + (section(free_port(socket.SOCK_STREAM)) if mail else "")
+    more = vip.section(timeout="1.5", **keys) + (section(free_port()) if mail else "")
     with running(tmp_path, "append", more=more) as one:
         done = run(["--config", str(one.config), "verifier", "notify", "vip"])
         assert done.code == 2 and told in done.err

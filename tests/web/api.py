@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +109,7 @@ def table_of(bank: Api) -> list[Operation]:
 @contextmanager
 def api(folder: Path, *, more: str = "", other: str = "") -> Iterator[Api]:
     """``more``: lines of [api]; ``other``: other tables."""
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     lines = ["[api]", f'listen = "127.0.0.1:{port}"', f'public_origin = "http://localhost:{port}"', more, other]
     sekisho = Sekisho(folder, clients=client_table("gateway", "127.0.0.0/8", "challenge"), more="\n".join(lines))
     try:

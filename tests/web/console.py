@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ def multipart(fields: dict[str, str], content: bytes, name: str) -> bytes:
 @contextmanager
 def console(folder: Path, *, more: str = "", other: str = "", workers: int = 1) -> Iterator[Console]:
     """``more``: lines of [console]; ``other``: other tables; ``workers``: that answer RADIUS."""
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     lines = ["[console]", f'listen = "127.0.0.1:{port}"', f'public_origin = "http://localhost:{port}"', more, other]
     clients = client_table("gateway", "127.0.0.0/8", "challenge")
     sekisho = Sekisho(folder, clients=clients, more="\n".join(lines), workers=workers)

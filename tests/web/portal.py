@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import http.client
 import re
-import socket
 import ssl
 import time
 import urllib.parse
@@ -50,7 +49,7 @@ def portal(
     prefix: tuple[str, ...] = (),
 ) -> Iterator[Portal]:
     """``more``: lines of [web]; ``login``: lines of other tables; ``prefix``: see Sekisho."""
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     lines = [f'listen = "127.0.0.1:{port}"', f'public_origin = "{scheme}://localhost:{port}"', more]
     if terms:
         (folder / "terms.txt").write_text(TERMS, encoding="utf-8")

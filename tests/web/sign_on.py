@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -93,7 +92,7 @@ class RunningProvider:
 @contextmanager
 def provider(port: int | None = None, *tls: str) -> Iterator[RunningProvider]:
     """A provider of its own. ``tls``: the files of certificate and key."""
-    found = RunningProvider(port or free_port(socket.SOCK_STREAM), "https" if tls else "http")
+    found = RunningProvider(port or free_port(), "https" if tls else "http")
     command = [sys.executable, "-m", "tests.web.oidc_provider", str(found.port), *tls]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pyotp
@@ -11,16 +10,10 @@ from sqlalchemy import func, select
 
 from otp_core.store.queries import TokenLine, tokens
 from otp_core.store.schema import token
-from tests.sekisho import Sekisho
+from tests.sekisho import Sekisho, free_port
 from tests.web.browser import SLOW_MS
 
 PIN = "81472536"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class SoftTokenServer(Sekisho):

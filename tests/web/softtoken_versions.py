@@ -16,8 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import admin_web
-from tests.sekisho import Sekisho
-from tests.web.softtoken import free_port
+from tests.sekisho import Sekisho, free_port
 
 HTML = b"<!doctype html><title>Wi-Fi</title><p>Please log in to this network."
 

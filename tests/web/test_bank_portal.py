@@ -5,7 +5,6 @@ password is enough. In a real browser, on every kind of device.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -27,7 +26,7 @@ DEVICES = [
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sekisho, str]]:
     """A server with the customers' pages, and the address of a bank that links to them as they link to it."""
     folder = tmp_path_factory.mktemp("both")
-    radius, bank, portal = free_port(), free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    radius, bank, portal = free_port(), free_port(), free_port()
     origin = f"http://localhost:{portal}"
     web = f'[web]\nlisten = "127.0.0.1:{portal}"\npublic_origin = "{origin}"\nlogin_url = "http://localhost:{bank}/"\n'
     clients = client_table("bank", "127.0.0.0/8", "challenge") + BOTH

@@ -52,7 +52,7 @@ def test_each_has_its_figures_of_all_processes_and_whether_it_answers(tmp_path: 
     (tmp_path / "slapd").mkdir()
     with RawUpstream() as quick, RawUpstream(slowly) as slow, slapd(tmp_path / "slapd") as directory:
         ldap = '[[first_factors]]\nname = "{0}"\ntype = "ldap"\nurls = ["{1}"]\ndn_template = "{2}"\n'
-        template, nowhere = dn_of("{user}"), f"ldap://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+        template, nowhere = dn_of("{user}"), f"ldap://127.0.0.1:{free_port()}"
         other = tables(quick.port, name="quick") + tables(slow.port, name="slow", timeout=4.0, tries=1)
         other += tables(free_port(), name="down", timeout=0.2)
         other += ldap.format("people", directory.plain_url, template) + ldap.format("gone", nowhere, template)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -59,7 +58,7 @@ OPEN = {
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """With an OpenID provider that nobody runs."""
-    folder, nobody = tmp_path_factory.mktemp("console"), RunningProvider(free_port(socket.SOCK_STREAM))
+    folder, nobody = tmp_path_factory.mktemp("console"), RunningProvider(free_port())
     with console(folder, more="approvals = []", other=nobody.tables(folder)) as running:
         yield running
 

@@ -4,7 +4,6 @@ at, the link opened by the new member, the key used by its program."""
 from __future__ import annotations
 
 import json
-import socket
 import urllib.request
 from collections.abc import Iterator
 
@@ -21,7 +20,7 @@ from tests.web.test_console_browser import sign_in, with_authenticator
 
 @pytest.fixture(scope="module")
 def api_port() -> int:
-    return free_port(socket.SOCK_STREAM)
+    return free_port()
 
 
 @pytest.fixture(scope="module")

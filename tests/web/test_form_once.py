@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import shutil
-import socket
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ def two(folder: Path, url: str) -> Iterator[Two]:
     for name in ("one", "other"):
         (folder / name).mkdir()
         shutil.copy(folder / "master.key", folder / name / "master.key")
-        console, portal = (free_port(socket.SOCK_STREAM) for _ in range(2))
+        console, portal = (free_port() for _ in range(2))
         more = f'[console]\nlisten = "127.0.0.1:{console}"\npublic_origin = "http://localhost:{console}"\n'
         more += f'approvals = []\n[web]\nlisten = "127.0.0.1:{portal}"\npublic_origin = "http://localhost:{portal}"\n'
         clients = client_table("gateway", "127.0.0.0/8", "challenge")

@@ -4,7 +4,6 @@ customer without any token to the login that needs a code, on the phone alone.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
 
 
 def served(folder: Path, more: str = "") -> Iterator[Both]:
-    pages, token = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    pages, token = free_port(), free_port()
     sections = (
         f'[web]\nlisten = "127.0.0.1:{pages}"\npublic_origin = "http://localhost:{pages}"\n'
         f'bank_name = "見本信用金庫"\nbank_name_en = "Example Shinkin Bank"\n{more}'

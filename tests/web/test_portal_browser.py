@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -31,7 +30,7 @@ DONE = {"ja": "受付番号", "en": "Reference number"}
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     folder = tmp_path_factory.mktemp("pages")
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     soft_token = f'[soft_token]\nlisten = "127.0.0.1:{port}"\npublic_origin = "http://localhost:{port}"\n'
     with portal(folder, terms=True, more=CONTACT, login=FREE + soft_token) as opened:
         yield opened

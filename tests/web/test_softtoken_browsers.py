@@ -18,8 +18,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.sekisho import free_port
 from tests.web.browser import SLOW_MS
-from tests.web.softtoken import PIN, SoftTokenServer, free_port
+from tests.web.softtoken import PIN, SoftTokenServer
 
 pytestmark = pytest.mark.browsers
 WINDOW = Path(__file__).with_name("webkit_window.py")

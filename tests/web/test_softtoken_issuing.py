@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, Route, expect
 
-from tests.sekisho import STAFF, Sekisho
+from tests.sekisho import STAFF, Sekisho, free_port
 from tests.web.browser import SLOW_MS, browser_page, screenshot
 from tests.web.cutting_proxy import CuttingProxy, Spoil, cutting_proxy
 from tests.web.phone import Phone, phone
-from tests.web.softtoken import PIN, SoftTokenServer, free_port, module, set_up_by_pin, shown_token_id
+from tests.web.softtoken import PIN, SoftTokenServer, module, set_up_by_pin, shown_token_id
 
 
 def reply(status: str, *headers: str, body: bytes = b"") -> bytes:

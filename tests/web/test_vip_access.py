@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -58,7 +57,7 @@ class Both:
 
 
 def served(folder: Path, more: str) -> Iterator[Both]:
-    pages, token = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    pages, token = free_port(), free_port()
     sections = (
         f'[web]\nlisten = "127.0.0.1:{pages}"\npublic_origin = "http://localhost:{pages}"\n'
         f'[soft_token]\nlisten = "127.0.0.1:{token}"\npublic_origin = "http://localhost:{token}"\n{more}\n'
