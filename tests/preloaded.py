@@ -84,7 +84,7 @@ def _preloaded() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """The process that forks for this tester, and the wire to it. It ends when the tester has."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        command = [sys.executable, "-m", "tests.preloaded", str(theirs.fileno())]
+        command = [sys.executable, "-P", __file__, str(theirs.fileno())]  # where tests/ is not looked for modules
         return ours, subprocess.Popen(command, pass_fds=[theirs.fileno()])
 
 
