@@ -49,8 +49,6 @@ system:
 	@.ci/packages chromium-headless-shell || echo "going on: pages in the whole Chromium, which takes three times as long"
 
 COMPILED := build/compiled
-# The C compiler's -O. With 3 it takes more than twice as long as with 1.
-OPTIMISE := 3
 ROOMS := admin_web config examples otp_core pam_module radius_server sekisho
 
 compiled: $(COMPILED)/bin/sekisho  ## build/compiled/bin/sekisho: the hot rooms as machine code, 13 to 21 % more logins a second
@@ -59,7 +57,6 @@ compiled: $(COMPILED)/bin/sekisho  ## build/compiled/bin/sekisho: the hot rooms 
 $(COMPILED)/bin/sekisho: $(VENV)/.dev $(shell find $(ROOMS) -type f -not -name '*.so' -not -name '*.pyc') pyproject.toml
 	@.ci/packages gcc python3-dev
 	@rm -rf $(COMPILED) && mkdir -p $(COMPILED)/source && cp -r $(ROOMS) pyproject.toml README.md $(COMPILED)/source
-	@sed -i 's/^opt_level = .*/opt_level = "$(OPTIMISE)"/' $(COMPILED)/source/pyproject.toml
 	@echo "compiling (about a minute)"
 	@cd $(COMPILED)/source && HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(abspath $(BIN))/python -m pip wheel --quiet \
 		--disable-pip-version-check --no-deps --no-build-isolation --wheel-dir .. .
@@ -75,16 +72,14 @@ demo: install  ## a bank in a folder, a server, and lines to try it with; PORT=9
 	@.ci/packages freeradius-utils oathtool curl || echo "going on without: codes by $(BIN)/sekisho demo code NAME" >&2
 	@$(BIN)/sekisho demo $(call given,PORT,--port) $(call given,RADIUS_PORT,--radius-port)
 
-FOR_TESTS := COMPILED=build/compiled-for-tests OPTIMISE=1
-
 # What does not need another is done beside it: packages come over the network, and the compiler has one core for two
 # minutes. On a Debian without Python the packages come first.
 test:  ## everything: style, types, layers, and all tests
 	@test -n "$(PYTHON)" || $(MAKE) system
 	$(MAKE) -j2 --output-sync=line system dev
-	$(MAKE) -j2 $(FOR_TESTS) compiled test-source
+	$(MAKE) -j2 compiled test-source
 	$(MAKE) test-postgresql
-	$(MAKE) $(FOR_TESTS) test-compiled
+	$(MAKE) test-compiled
 
 test-source: lint
 	.ci/tests build/failed $(BIN)/python -n $(TESTERS) --dist worksteal --durations=10
