@@ -84,7 +84,7 @@ test:  ## everything: style, types, layers, and all tests
 test-source: lint
 	.ci/tests build/failed $(BIN)/python -n $(TESTERS) --dist worksteal --durations=10
 
-coverage: system dev  ## all tests once more, and which lines none of them runs; half as long again as without
+coverage: system dev  ## all tests once more, and which lines none of them runs
 	.ci/tests build/failed-coverage $(BIN)/python -n $(TESTERS) --dist worksteal --cov --cov-report=term
 
 # What stands beside the core and takes long: regular expressions, the table of who may do what, the first process, ports,

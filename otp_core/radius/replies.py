@@ -51,10 +51,10 @@ def write_reply(request: Packet, code: PacketCode, attributes: Iterable[Attribut
 
 
 def read_reply(request: SignedRequest, datagram: bytes, *, required: bool = True, needs_state: bool = True) -> Packet:
-    """Client side: the reply to ``request``, both signatures verified. An Access-Challenge has one
-    State; a Status-Server is answered by an Access-Accept only. ``required`` False: a reply may be without
-    Message-Authenticator (at risk: CVE-2024-3596); a wrong one never counts. ``needs_state`` False: a challenge without
-    State, or with two, is a reply, which nobody can answer. Raises NotAReply."""
+    """Client side: the reply to ``request``, both signatures verified. An Access-Challenge has one State; a
+    Status-Server is answered by an Access-Accept only. ``required`` False: a reply may be without Message-Authenticator
+    (at risk: CVE-2024-3596); a wrong one never counts. ``needs_state`` False: a challenge without State, or with two,
+    is a reply, which nobody can answer. Raises NotAReply."""
     try:
         reply = read_packet(datagram, _REPLY_CODES)
     except Unreadable as error:
