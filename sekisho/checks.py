@@ -23,6 +23,7 @@ from otp_core.settings import Checks, PasswordSettings
 from otp_core.settings.repeated import Remark
 from otp_core.settings.sources import SourceMap
 from otp_core.settings.toml_lines import Location
+from otp_core.store.engines import store_file
 from otp_core.store.postgresql.address import is_postgresql, parse, weakness
 from sekisho import first_factor_checks, sign_on_checks, verifier_checks, webhook_checks
 
@@ -104,8 +105,8 @@ def _one_file_for_two(settings: Settings) -> Iterator[Remark]:
     if audit is None:
         return
     taken = {settings.store.master_key_file.resolve(): "store.master_key_file"}
-    if not is_postgresql(settings.store.url):
-        taken[Path(settings.store.url.removeprefix("sqlite:///")).resolve()] = "store.url"
+    if (store := store_file(settings.store.url)) is not None:
+        taken[store] = "store.url"
     for name, path in (("seal_key_file", audit.seal_key_file), ("seal_copy", audit.seal_copy)):
         if path is not None and (other := taken.setdefault(path.resolve(), f"audit.{name}")) != f"audit.{name}":
             yield ("audit", name), f"is the file of {other} too: name one of its own"
