@@ -1,9 +1,10 @@
 """Which tests run: on PostgreSQL, all but those that are about SQLite's files alone. In which order, where several
-testers share them. And that no property is a matter of time."""
+testers share them. Where they keep their files. And that no property is a matter of time."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as properties
 
+from tests import temporary
 from tests.postgresql import BY_ENVIRONMENT
 
 # A job that a script starts with & ignores ^C, and so would every program that a test starts, and ends by it.
@@ -54,6 +56,14 @@ LONGEST = (
     "web/test_portal_back",
 )
 """Files of tests by the seconds that they take, the longest first."""
+
+
+FILES = temporary.begin()
+
+
+def pytest_unconfigure() -> None:
+    if FILES is not None:
+        shutil.rmtree(FILES, ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)  # behind what leaves out the tests of make soak

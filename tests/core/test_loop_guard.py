@@ -4,9 +4,7 @@ such a wait goes through. The servers of all tests on PostgreSQL are watched by 
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import structlog
@@ -17,8 +15,8 @@ from tests.core.bank import Bank
 
 
 @pytest.fixture(scope="module")
-def bank() -> Iterator[Bank]:
-    folder = Path(tempfile.mkdtemp())
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
+    folder = tmp_path_factory.mktemp("bank")
     bank = Bank(folder, database_url=postgresql.store_in(folder))
     yield bank
     bank.store.engine.dispose()

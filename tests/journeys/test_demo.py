@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +21,7 @@ import pytest
 
 from tests.journeys.command_line import run
 from tests.sekisho import free_port
+from tests.temporary import usual
 
 SHOWN = [
     ("Access-Accept", "hanako: password and code in one"),
@@ -36,7 +36,7 @@ SHOWN = [
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """One demo after another: two that start at once would choose the same free ports."""
-    with (Path(tempfile.gettempdir()) / "sekisho-demo-tests.lock").open("w") as lock:
+    with (usual() / "sekisho-demo-tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
