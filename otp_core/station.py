@@ -31,6 +31,8 @@ _MAC = re.compile(
     r"|[0-9a-f]{6}[:. -]?[0-9a-f]{6})(?:[:;,/ ].*)?",
     re.ASCII | re.DOTALL,
 )
+_TELEPHONE = re.compile(r"\+?[0-9(][0-9 ().-]*", re.ASCII)
+_LEAST_DIGITS = 7  # of a telephone number: 1-23 and 12-3 are two rooms
 
 
 def station_of(text: str) -> str:
@@ -38,13 +40,14 @@ def station_of(text: str) -> str:
 
     An IPv4 address, without its port. An IPv6 address as its /64, which one customer has to themselves; one that stands
     for an IPv4 address (RFC 4291 §2.5.5.2, RFC 6052 §2.1) as that. A MAC address as 12 digits behind "mac ", without
-    the network's name behind it. Anything else in small letters, with single blanks, at most MAX_TEXT characters.
+    the network's name behind it. A telephone number of seven digits or more as its digits. Anything else in small
+    letters, with single blanks, at most MAX_TEXT characters.
     """
     bounded = text[:MAX_OCTETS].strip(_PADDING)
     folded = (compatibility_form(bounded) or bounded).casefold().strip(_PADDING)
     if not folded:
         return ""
-    return _v4(folded) or _v6(folded) or _mac(folded) or _other(folded)
+    return _v4(folded) or _v6(folded) or _mac(folded) or _telephone(folded) or _other(folded)
 
 
 def counted_station(attempt: Attempt) -> str:
@@ -87,6 +90,11 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
 def _mac(text: str) -> str:
     found = _MAC.fullmatch(text)
     return "mac " + re.sub(r"[^0-9a-f]", "", found[1]) if found else ""
+
+
+def _telephone(text: str) -> str:
+    digits = re.sub(r"[^0-9]", "", text) if _TELEPHONE.fullmatch(text) else ""
+    return (_mac(digits) or digits[:MAX_TEXT]) if len(digits) >= _LEAST_DIGITS else ""
 
 
 def _other(text: str) -> str:

@@ -32,12 +32,20 @@ SAME = {
         "aabbccddeeff", "aa.bb.cc.dd.ee.ff", "aa bb cc dd ee ff", "aabb:ccdd:eeff", "aabb-ccdd-eeff",
         "AA-BB-CC-DD-EE-FF:Lobby", "aa:bb:cc:dd:ee:ff:Lobby WLAN", "aabbccddeeff:x", " AA-BB-CC-DD-EE-FF\0",
     ],
+    "0901234567": [
+        "0901234567", "090-123-4567", "090 123 4567", "(090) 123-4567", "090.123.4567", "090-1234567",
+        "０９０－１２３－４５６７",
+    ],
+    "81901234567": ["+81901234567", "+81 90 123 4567", "+81-90-123-4567", "81901234567", "+81 (90) 1234567"],
+    "mac 090123456789": ["0901-2345-6789", "0901 23456789", "090123456789"],
+    "1-2-3": ["1-2-3", " 1-2-3 "],
     "a desk in osaka": ["A desk in Osaka", " a  desk\tin Osaka ", "A DESK IN OSAKA\0\0", "Ａ desk in Osaka"],
     "": ["", " ", "\0", " \0\t ", "\u3000"],
 }  # fmt: skip
 APART = [
     "198.51.100.7", "198.51.100.8", "198.51.10.07", "256.1.1.1", "2001:db8::1", "2001:db8:0:1::1", "::1", "fe80::1",
-    "aa:bb:cc:dd:ee:ff", "aa:bb:cc:dd:ee:fe", "0312345678", "0312345679", "taro's phone", "198.51.100.7x",
+    "aa:bb:cc:dd:ee:ff", "aa:bb:cc:dd:ee:fe", "0312345678", "0312345679", "03-1234-567", "12-3", "1-23",
+    "1/23", "taro's phone", "198.51.100.7x",
 ]  # fmt: skip
 
 
@@ -102,6 +110,13 @@ def test_no_port_and_no_other_host_makes_another_ipv6_station(address: IPv6Addre
     other = IPv6Address(int(network.network_address) | host)
     for text in (f"{other}", f"[{other}]:{port}", other.exploded, f"{other}%1", f"{other}".upper()):
         assert station_of(text) == str(network)
+
+
+@given(st.text(string.digits, min_size=7, max_size=15), st.lists(st.sampled_from(["", "-", " ", "."]), min_size=15))
+def test_no_spelling_makes_another_telephone(number: str, between: list[str]) -> None:
+    spelled = "".join(digit + mark for digit, mark in zip(number, between, strict=False))
+    if station_of(spelled) != station_of(number):  # four groups of three digits may be an address
+        assert spelled.rstrip("-. ").count(".") == 3
 
 
 @given(st.binary(min_size=6, max_size=6), st.sampled_from(":-."), st.text(string.ascii_letters, max_size=20))
