@@ -7,12 +7,14 @@ Nothing of the file is read before whoever asks has looked at the fields.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from aiohttp import BodyPartReader, web
+from aiohttp.helpers import parse_mimetype
 from aiohttp.http_exceptions import HttpProcessingError
 
 from admin_web.http.security import MAX_BODY_BYTES, MAX_FIELD, MAX_FIELDS
@@ -51,6 +53,7 @@ async def upload_of(
         check(fields)
         raise web.HTTPBadRequest
     try:
+        await _begins_with_its_boundary(request)
         reader = await request.multipart()
         for _ in range(MAX_FIELDS):
             part = await reader.next()
@@ -69,6 +72,18 @@ async def upload_of(
         raise web.HTTPBadRequest from None
     check(fields)
     return fields, UploadedFile("", io.BytesIO())
+
+
+async def _begins_with_its_boundary(request: web.Request) -> None:
+    """aiohttp looks for the first boundary line by line, however much stands in front of it: 19 MB of short lines took
+    the process 40 s. No browser sends any (RFC 2046 section 5.1.1 has it ignored). Raises HTTPBadRequest."""
+    first = await request.content.readline()
+    boundary = parse_mimetype(request.headers["Content-Type"]).parameters.get("boundary", "")
+    if first.rstrip() != b"--" + boundary.encode():
+        raise web.HTTPBadRequest
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        request.content.unread_data(first)  # as aiohttp's own reader does
 
 
 async def _field(part: BodyPartReader) -> str:

@@ -191,6 +191,14 @@ def test_a_file_is_not_read_for_who_may_not_bring_it_or_without_a_key(
     assert newest(alone).key == before
 
 
+def test_what_stands_in_front_of_a_form_is_not_read_line_by_line(supervisor: ConsoleClient) -> None:
+    supervisor.get("/imports/tokens")
+    form = multipart({"key": supervisor.key("/imports/tokens"), **REASON}, b"x", "f.csv")
+    assert supervisor.ask("POST", "/imports/tokens", b"a\r\n" * 3 + form, Content_Type=MULTIPART).status == 400
+    other = b"--other\r\n" + b"a\r\n" * 3
+    assert supervisor.ask("POST", "/imports/tokens", other + form, Content_Type=MULTIPART).status == 400
+
+
 @pytest.mark.parametrize("body", [b"", b"--limit", b"--limit\r\n\r\nx", b"--other\r\n", b"--limit\r\n" + b"x" * 20_000])
 def test_a_malformed_form_is_an_error_of_the_browser(supervisor: ConsoleClient, body: bytes) -> None:
     assert supervisor.ask("POST", "/imports/tokens", body, Content_Type=MULTIPART).status in (400, 403)
