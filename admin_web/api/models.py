@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from admin_web.api.problems import ProblemType
+from otp_core.accounts.written import written
 from otp_core.model import Algorithm, Kind, Language, OtpUse, Scope, TokenState
 
 LARGEST_ID = 2**63 - 1
@@ -128,8 +129,8 @@ class Reasoned(Model):
     @property
     def words(self) -> str:
         """For the audit trail: one line."""
-        parts = [self.reason, f"ticket {self.ticket}" if self.ticket.strip() else ""]
-        return "; ".join(words for part in parts if (words := " ".join(part.split())))
+        ticket = written(self.ticket)
+        return "; ".join(part for part in (written(self.reason), f"ticket {ticket}" if ticket else "") if part)
 
 
 class Act(Reasoned):

@@ -14,6 +14,7 @@ from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from admin_web.languages import gettext_noop as _
 from otp_core.accounts import Act, Refused
+from otp_core.accounts.written import says_something, written
 from otp_core.doors import Services
 from otp_core.store.approvals import Approval, approval_lines, approval_of
 from otp_core.store.async_queries import AsyncQueries
@@ -113,9 +114,9 @@ class ApprovalPages:
     async def _decide(self, call: Call, *, approve: bool) -> Outcome:
         field = "reason" if approve else "refusal"
         key, page, reason = _key_of(call), _page_of(call), call.form.get(field, "").strip()[:_LONGEST_REASON]
-        if not reason:
+        if not says_something(reason):
             return Outcome(page, Notice("reason-missing"))
-        principal = call.principal(" ".join(reason.split()))
+        principal = call.principal(written(reason))
         try:
             await retry_while_busy(lambda: self._desk.approvals.decide(key, principal, approve=approve))
         except Refused as refused:

@@ -12,6 +12,7 @@ from admin_web.console.routes import Call, Notice, Outcome
 from otp_core.accounts import Desk, Refused
 from otp_core.accounts.approval_kinds import KINDS, About, Payload
 from otp_core.accounts.desk import CarriedOut
+from otp_core.accounts.written import says_something, written
 from otp_core.store.retry import retry_while_busy
 
 _LONGEST = {"reason": 200, "ticket": 64}
@@ -29,8 +30,8 @@ def typed(form: Mapping[str, str]) -> dict[str, str]:
 
 def why(kept: Mapping[str, str]) -> str:
     """What the audit trail says why: the reason, and the ticket if there is one."""
-    ticket = kept["ticket"].strip()
-    return " ".join(f"{kept['reason'].strip()}{f'; ticket {ticket}' if ticket else ''}".split())
+    ticket = written(kept["ticket"])
+    return f"{written(kept['reason'])}{f'; ticket {ticket}' if ticket else ''}"
 
 
 async def ask_or_carry_out(
@@ -40,7 +41,7 @@ async def ask_or_carry_out(
     back to with what was typed, if it is refused or no reason was given."""
     kept = kept_why(call.form)
     back = typed(call.form) | kept
-    if not kept["reason"].strip():
+    if not says_something(kept["reason"]):
         return Outcome(form, Notice("reason-missing"), back)
     principal = call.principal(why(kept))
     try:

@@ -29,6 +29,7 @@ from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from admin_web.console.settings import ConsoleSettings
 from otp_core.accounts import Act, Desk, Looks, Principal, Refused, with_verifiers
 from otp_core.accounts.permissions import is_allowed
+from otp_core.accounts.written import says_something
 from otp_core.doors import Services
 from otp_core.model import OtpUse, Role
 from otp_core.store.async_queries import AsyncQueries
@@ -223,7 +224,7 @@ def missing(call: Call, found: Found) -> str | None:
     me = call.session.staff
     if found.staff is not None and (me.role != Role.ADMINISTRATOR or found.staff.name == me.name):
         return "staff-account"
-    if not call.form.get("reason", "").strip():
+    if not says_something(call.form.get("reason", "")):
         return "reason-missing"
     return None if call.form.get("identity") in IDENTITY else "identity-missing"
 

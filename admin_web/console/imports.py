@@ -24,6 +24,7 @@ from admin_web.rendering import request_language
 from otp_core.accounts import Act, Refused
 from otp_core.accounts.file_imports import UPLOADED, FileChoices, ask_for_import
 from otp_core.accounts.retirements import ask_for_retirement, span_of
+from otp_core.accounts.written import says_something
 from otp_core.doors import Services
 from otp_core.imports.task import ImportTask
 from otp_core.model import Encoding, SeedForm
@@ -112,7 +113,7 @@ class ImportPages:
             return Outcome(page, Notice("file-too-large", {"most": str(self._settings().import_megabytes)}), kept)
         if not call.file.name:
             return Outcome(page, Notice("file-missing"), kept)
-        if not kept["reason"].strip():
+        if not says_something(kept["reason"]):
             return Outcome(page, Notice("reason-missing"), kept)
         principal, name = call.principal(why(kept)), with_numbers(call.file.name)
         keep = partial(self._desk.file_imports.keep, kind, name, self._choices(call), call.file.content, principal)

@@ -24,6 +24,7 @@ from otp_core.accounts.retirements import (
     keep_list,
     token_list,
 )
+from otp_core.accounts.written import says_something
 from otp_core.doors import Services
 from otp_core.otp import normalise_token_id
 from otp_core.store.async_queries import AsyncQueries
@@ -94,7 +95,7 @@ class RetirementPages:
         page = f"{PATH}?{span_query(span)}"
         if span == TokenSpan() or span.verifier not in ("", LOCAL_VERIFIER, *self._verifiers):
             return Outcome("/tokens", Notice("list-unbounded"))
-        if not kept["reason"].strip():
+        if not says_something(kept["reason"]):
             return Outcome(page, Notice("reason-missing"), kept)
         tokens = await self._queries.run(token_list, span)
         if not tokens.token_ids:

@@ -16,6 +16,7 @@ from admin_web.console.messages import MESSAGE_OF_REFUSAL
 from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from otp_core.accounts import Act, Refusal, Refused, TokenSearch
+from otp_core.accounts.written import says_something, written
 from otp_core.doors import Services
 from otp_core.store.async_queries import AsyncQueries
 from otp_core.store.find import keys_of_tokens
@@ -90,7 +91,7 @@ class TokenSearchPages:
         """Begin to look, unless somebody else's search is running."""
         kept = {name: call.form.get(name, "")[:most] for name, most in (("reason", _LONGEST_REASON), ("beginning", 64))}
         now = self._monotonic()
-        if not kept["reason"].strip():
+        if not says_something(kept["reason"]):
             return Outcome(PATH, Notice("reason-missing"), kept)
         self._searches = {name: one for name, one in self._searches.items() if now - one.begun < KEPT_SECONDS}
         if any(not one.task.done() for one in self._searches.values()):
@@ -105,7 +106,7 @@ class TokenSearchPages:
     async def _look(self, call: Call, kept: dict[str, str]) -> TokenSearch | str:
         """What was found, or the name of the message why nothing was looked for."""
         codes = call.form.get("first", ""), call.form.get("second", "")
-        principal = call.principal(" ".join(kept["reason"].split()))
+        principal = call.principal(written(kept["reason"]))
         find, until = self._desk.token_search.find, self._monotonic() + SEARCH_SECONDS
 
         def go_on() -> bool:

@@ -21,6 +21,7 @@ from otp_core.accounts.principal import Principal, PrincipalKind
 from otp_core.accounts.results import Refusal, Refused
 from otp_core.accounts.staff import staff_principal
 from otp_core.accounts.transactions import SYSTEM, Transactions, rerun_on_conflict
+from otp_core.accounts.written import written
 from otp_core.audit import Event
 from otp_core.sealing import KeyProblem, Sealer
 from otp_core.store import file_imports as statements
@@ -151,7 +152,7 @@ class FileImportService:
                 work.connection,
                 key=key,
                 kind=kind,
-                file_name=name,
+                file_name=written(name),
                 choices=choices.text,
                 size=0,
                 digest=b"",

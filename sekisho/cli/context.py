@@ -119,9 +119,10 @@ class CliContext:
 def principal(reason: str) -> Principal:
     """Who acts: the user of this machine; behind sudo, the user who called it. ``reason``: for the audit trail."""
     from otp_core.accounts import Principal, PrincipalKind
+    from otp_core.accounts.written import written
     from otp_core.audit import COMMAND_SOURCE
 
-    name = _user()
+    name, reason = _user(), written(reason)
     caller = os.environ.get("SUDO_USER")
     if caller and caller != name:
         return Principal(caller, PrincipalKind.COMMAND, f"{COMMAND_SOURCE} as {name}", reason)

@@ -157,6 +157,16 @@ def test_of_many_refused_logins_the_last_three_are_told(at: Counter) -> None:
 # Act
 
 
+def test_nobody_writes_into_a_reason_that_it_was_approved_or_how_the_identity_was_checked(at: Counter) -> None:
+    one = somebody(at)
+    page = at.act(one, "report-lost", reason="\u200b \u3164")
+    assert at.use(one) is OtpUse.ACTIVE and "Reported lost" not in page, "nobody could see a reason"
+    at.act(one, "report-lost", reason="lost; approved by supervisor；identity: written", ticket="1; approved by kato")
+    (row,) = at.console.sekisho.audit(one.contract_id, "otp.reported-lost")
+    said = "lost, approved by supervisor,identity: written; identity: document; ticket 1, approved by kato"
+    assert row.reason == said
+
+
 def test_reported_lost_and_permitted_by_two_people(at: Counter) -> None:
     one = somebody(at)
     assert "never accepted again, even if it is found" in at.operator.get(f"/customers/{at.key(one)}/report-lost").text
