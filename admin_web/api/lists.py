@@ -25,7 +25,7 @@ from otp_core.audit import id_at
 from otp_core.model import Scope
 from otp_core.otp import normalise_contract_id, normalise_token_id
 from otp_core.store.async_queries import AsyncQueries
-from otp_core.store.find import AuditStretch, audit_stretch
+from otp_core.store.find import AuditStretch, audit_stretch, keys_of
 from otp_core.store.queries import (
     AuditFilter,
     customer_line,
@@ -150,9 +150,12 @@ class Lists:
         if "" in (wanted.customer, wanted.token):
             return Answer(200, {"items": [], "next": None})
         found = await self._queries.run(_audit, wanted, asked.limit)
-        known = {row.customer for row in found.rows}
+        known = {row.customer for row in found.rows if row.customer}
         if wanted.customer in known:
             self._looks.at(call.principal(Scope.AUDIT_READ), wanted.customer or "", "audit")
+        elif wanted.token is not None:
+            keys = await self._queries.run(keys_of, known)
+            self._looks.at_all(call.principal(Scope.AUDIT_READ), keys, "audit of a token")
         return Answer(200, {"items": [json_shapes.audit_row(one) for one in found.rows], "next": found.next_after})
 
     def _filter(self, asked: AuditAsked) -> AuditFilter:

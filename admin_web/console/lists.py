@@ -70,6 +70,8 @@ class ListPages:
         keys = await self._queries.run(keys_of, {row.customer for row in found.rows if row.customer})
         if wanted.customer in keys:
             self._looks.at(call.principal(), wanted.customer or "", "audit")
+        elif wanted.token:
+            self._looks.at_all(call.principal(), keys, "audit of a token")
         remarks = await self._queries.run(remarks_of, [row.id for row in found.rows])
         return self._renderer.render(
             call.request,
@@ -127,6 +129,8 @@ class ListPages:
         start, limit = normalise_token_id(query["after"]), PAGE_ROWS + 1
         rows = await self._queries.run(tokens, after=start, limit=limit, state=state, drifting=drifting, span=span)
         keys = await self._queries.run(keys_of, {one.contract_id for one in rows if one.contract_id})
+        holders = [one.contract_id for one in rows[:PAGE_ROWS] if one.contract_id]
+        self._looks.through(call.principal(), holders, "tokens")
         return self._renderer.render(
             call.request,
             "tokens.html",

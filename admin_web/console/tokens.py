@@ -14,6 +14,7 @@ from admin_web.console.rendering import ConsoleRenderer
 from admin_web.console.routes import Call, Form, Notice, Outcome, Page
 from otp_core.accounts import Act, Refused
 from otp_core.accounts.lifecycle import TOKEN, TokenMove
+from otp_core.accounts.written import says_something
 from otp_core.doors import Services
 from otp_core.model import TokenState
 from otp_core.store.async_queries import AsyncQueries
@@ -28,12 +29,13 @@ LAST_EVENTS = 10
 
 @dataclass(frozen=True, slots=True)
 class FoundToken:
-    """All that the page of one token shows. ``holder``: the key of the customer who holds it; ``remarks``: how codes
-    missed, by row."""
+    """All that the page of one token shows. ``holder``: the key of the customer who holds it; ``customers``: whom its
+    events name, and who holds it; ``remarks``: how codes missed, by row."""
 
     key: int
     line: TokenLine
     holder: int | None
+    customers: list[str]
     rows: list[AuditLine]
     remarks: dict[int, str]
 
@@ -73,7 +75,7 @@ class TokenPages:
         """Never accept it again, and say so on its page."""
         found = await self._found(call)
         page, kept = f"/tokens/{found.key}", kept_why(call.form)
-        if not kept["reason"].strip():
+        if not says_something(kept["reason"]):
             return Outcome(f"{page}/retire", Notice("reason-missing"), kept)
         principal, token_id = call.principal(why(kept)), found.line.token_id
         try:
@@ -87,6 +89,7 @@ class TokenPages:
         found = await self._queries.run(_read, call.number("token"))
         if found is None:
             raise web.HTTPNotFound
+        self._desk.looks.at_all(call.principal(), found.customers, "token")
         return found
 
 
@@ -95,7 +98,7 @@ def _read(connection: Connection, key: int) -> FoundToken | None:
     line = None if token_id is None else token_line(connection, token_id)
     if line is None:
         return None
-    holder = keys_of(connection, [line.contract_id]) if line.contract_id else {}
     rows = audit_page(connection, AuditFilter(token=line.token_id), limit=LAST_EVENTS).rows
     remarks = remarks_of(connection, [row.id for row in rows])
-    return FoundToken(key, line, holder.get(line.contract_id or ""), rows, remarks)
+    known = keys_of(connection, {one for one in (line.contract_id, *(row.customer for row in rows)) if one})
+    return FoundToken(key, line, known.get(line.contract_id or ""), sorted(known), rows, remarks)

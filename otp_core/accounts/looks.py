@@ -12,7 +12,7 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -62,6 +62,11 @@ class Looks:
         if self._is_new(Event.LOOKED_AT, principal, contract_id):
             self._keep(_Look(Event.LOOKED_AT, principal, contract_id, what))
             self._remember(Event.LOOKED_AT, principal, contract_id)
+
+    def at_all(self, principal: Principal, contract_ids: Iterable[str], what: str) -> None:
+        """Somebody is shown what belongs to these few, as ``at`` says."""
+        for contract_id in contract_ids:
+            self.at(principal, contract_id, what)
 
     def through(self, principal: Principal, contract_ids: Sequence[str], what: str) -> None:
         """Somebody is shown a list of customers; nothing, if it is empty. A row for those whom no list of the last

@@ -256,10 +256,11 @@ def test_a_problem_is_as_the_document_says(bank: Api, key: str) -> None:
 
 
 def test_whom_a_program_looked_at_is_recorded(bank: Api) -> None:
-    key = bank.key("watcher", Scope.CUSTOMERS_READ, Scope.TOKENS_READ)
-    for path in (f"{CUSTOMERS}/hanako", f"{CUSTOMERS}/HANAKO", f"{TOKENS}/VSMT00000001", f"{CUSTOMERS}?limit=2"):
+    key = bank.key("watcher", Scope.CUSTOMERS_READ, Scope.TOKENS_READ, Scope.AUDIT_READ)
+    looks = (f"{CUSTOMERS}/hanako", f"{CUSTOMERS}/HANAKO", f"{TOKENS}/VSMT00000001", f"{CUSTOMERS}?limit=2")
+    for path in (*looks, AUDIT, f"{AUDIT}?token=VSMT00000002"):
         bank.get(path, key)
-    expected = {("hanako", "customer"), ("taro1", "token")}
+    expected = {("hanako", "customer"), ("taro1", "token"), ("taro2", "audit of a token")}
     end = time.monotonic() + 10
     while True:
         rows = [row for row in bank.sekisho.audit(event="looked.") if row.actor == "api:watcher"]
@@ -268,5 +269,6 @@ def test_whom_a_program_looked_at_is_recorded(bank: Api) -> None:
         assert time.monotonic() < end, rows
         time.sleep(0.05)
     assert sum(row.customer == "hanako" for row in rows) == 1
+    assert "" not in {row.customer for row in rows}, "rows of the trail that are about nobody are a look at nobody"
     lists = [row.reason for row in rows if row.event == "looked.through-customers"]
     assert lists and "customers: " in lists[0]

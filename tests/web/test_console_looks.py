@@ -12,7 +12,7 @@ import pytest
 
 from otp_core.audit import Event
 from otp_core.model import Role
-from otp_core.store.find import keys_of
+from otp_core.store.find import keys_of, keys_of_tokens
 from otp_core.store.queries import AuditLine
 from tests.web.console import Console, ConsoleClient, console
 
@@ -67,6 +67,18 @@ def test_a_list_names_whom_it_showed(bank: Console, operator: ConsoleClient) -> 
     operator.get("/customers")
     row = look(bank, "list: ")
     assert row.event == "looked.through-customers" and "taro1" in row.reason
+
+
+def test_a_customers_token_and_its_trail_are_looks_too(bank: Console, operator: ConsoleClient) -> None:
+    one, other, third = (bank.sekisho.customer() for _ in range(3))
+    with bank.sekisho.store.read() as connection:
+        key = keys_of_tokens(connection, [one.token_id])[one.token_id]
+    assert one.contract_id in operator.get(f"/tokens/{key}").text
+    assert look(bank, "token", one.contract_id).event == "looked.at-customer"
+    assert other.contract_id in operator.get(f"/audit?token={other.token_id}").text
+    assert look(bank, "audit of a token", other.contract_id).event == "looked.at-customer"
+    assert third.contract_id in operator.get(f"/tokens?from={third.token_id}&to={third.token_id}").text
+    assert third.contract_id in look(bank, "tokens: ").reason
 
 
 def test_what_a_filter_finds_is_taken_away_as_excel_and_as_json_lines(bank: Console, operator: ConsoleClient) -> None:
