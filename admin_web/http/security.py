@@ -263,7 +263,10 @@ async def _refused(policy: SitePolicy, request: web.Request) -> web.Response | N
 
 
 async def _read_body(request: web.Request) -> None:
-    """Read the whole body; the request keeps it. Raises HTTPBadRequest if it breaks off or its chunks are malformed."""
+    """Read the whole body; the request keeps it. Raises HTTPBadRequest if it breaks off or its chunks are malformed;
+    HTTPRequestEntityTooLarge, before any of it has come where its length is announced."""
+    if (request.content_length or 0) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
     try:
         await request.read()
     except (web.RequestPayloadError, ConnectionError):

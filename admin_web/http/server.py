@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from admin_web.http.acceptor import Acceptor, bind_tcp
 from admin_web.http.client_address import is_in
@@ -49,7 +49,7 @@ class Listener:
         await self._runner.setup()
         manager = self._runner.server
         assert manager is not None
-        manager.request_handler = _known_expectations(manager.request_handler)
+        manager.request_handler = _known_requests(manager.request_handler)
         loop = asyncio.get_running_loop()
         options: dict[str, Any] = {
             "access_log": None,
@@ -135,11 +135,14 @@ def _bare(status: int, text: str) -> web.Response:
     return response
 
 
-def _known_expectations(handler: _Handle) -> _Handle:
-    """Answers 417 to what a request expects and is not 100-continue (RFC 9110 section 10.1.1). aiohttp repeats the
-    header in its own answer, before any middleware, and fails where it is not UTF-8."""
+def _known_requests(handler: _Handle) -> _Handle:
+    """Answers 400 to a request of a version that is not spoken here: aiohttp takes HTTP/0.9 and 2.0 for one of ours.
+    Answers 417 to what a request expects and is not 100-continue (RFC 9110 section 10.1.1): aiohttp repeats the header
+    in its own answer, before any middleware, and fails where it is not UTF-8."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.version not in (HttpVersion10, HttpVersion11):
+            return _bare(400, "Bad Request")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             return _bare(417, "Expectation Failed")
         return await handler(request)

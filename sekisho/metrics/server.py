@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from admin_web.http.acceptor import bind_tcp
 from admin_web.http.connection_limits import connection_of
@@ -121,9 +122,13 @@ class MetricsServer:
 
     def application(self) -> web.Application:
         """The three pages; anything else is 404, any other method 405."""
-        app = web.Application(client_max_size=1024)
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        return app
+
+        @web.middleware
+        async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._answer(request)
+
+        # No route: aiohttp answers by itself, under its own name, to what no route can match (OPTIONS *, CONNECT).
+        return web.Application(client_max_size=1024, middlewares=[answer])
 
     async def _answer(self, request: web.Request) -> web.Response:
         connection = connection_of(request)

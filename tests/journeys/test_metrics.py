@@ -163,6 +163,14 @@ def test_head_has_no_body_and_nothing_else_is_there(one_server: Watcher) -> None
     assert one_server.ask("/healthz?verbose")[:2] == (200, b"ok\n")
 
 
+@pytest.mark.parametrize("target", [b"OPTIONS *", b"CONNECT evil.example:443"])
+def test_what_no_route_matches_is_answered_as_everything_else(one_server: Watcher, target: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", one_server.port), timeout=60) as connection:
+        connection.sendall(target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(1000), b""))
+    assert answer.startswith(b"HTTP/1.1 405 ") and b"nosniff" in answer and b"aiohttp" not in answer
+
+
 def test_connections_that_ask_for_nothing_keep_nobody_out(one_server: Watcher) -> None:
     held = [socket.create_connection(("127.0.0.1", one_server.port)) for _ in range(150)]
     try:

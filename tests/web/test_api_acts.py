@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -223,6 +224,21 @@ def test_a_body_is_json_or_nothing(
     one = bank.sekisho.customer()
     told = bank.ask("POST", f"{CUSTOMERS}/{one.contract_id}/resume", raw=raw, key=key, Content_Type=content_type)
     assert told.problem == problem
+
+
+def test_a_program_does_not_write_that_somebody_approved_it(bank: Api, key: str) -> None:
+    one = bank.sekisho.customer()
+    body = {"reason": "asked; approved by kato", "ticket": "1; identity: document"}
+    assert bank.post(f"{CUSTOMERS}/{one.contract_id}/suspend", body, key).status == 200
+    (row,) = bank.sekisho.audit(one.contract_id, "otp.suspended")
+    assert row.reason == "asked, approved by kato; ticket 1, identity: document"
+
+
+def test_a_body_that_is_announced_too_large_is_not_waited_for(bank: Api, key: str) -> None:
+    head = f"POST {CUSTOMERS}/nobody/resume HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+    with socket.create_connection(("127.0.0.1", bank.port), timeout=60) as connection:
+        connection.sendall(f"{head}Content-Length: 1000000000\r\n\r\n".encode())
+        assert b" 413 " in connection.recv(1000), "after ten seconds it would be 408"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "\xff"])
