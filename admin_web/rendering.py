@@ -26,6 +26,7 @@ from otp_core.settings.values import zone
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _CACHE_A_YEAR = "public, max-age=31536000, immutable"
 _CACHE_A_DAY = "public, max-age=86400"
+_NO_CACHE = "no-cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,11 @@ class StaticFiles:
 
     async def serve(self, request: web.Request) -> web.Response:
         """GET /static/VERSION/NAME. Any version gets the present file, so that a page from before an update still looks
-        right. Raises HTTPNotFound."""
+        right; nobody keeps it under the name of another, which may be that of the next update. Raises HTTPNotFound."""
         file = self._files.get(request.match_info["name"])
         if file is None:
             raise web.HTTPNotFound
-        return _response(file, _CACHE_A_YEAR)
+        return _response(file, _kept(request.match_info["version"], self.version))
 
     async def favicon(self, _: web.Request) -> web.Response:
         """GET /favicon.ico, which browsers ask for by themselves."""
@@ -72,19 +73,21 @@ class BrandFiles:
             "colours": None if colour is None else f"/bank/{colour[1:]}/colours.css",
         }
 
-    async def serve_logo(self, _: web.Request) -> web.Response:
-        """GET /bank/VERSION/logo; any version gets the present one. Raises HTTPNotFound."""
+    async def serve_logo(self, request: web.Request) -> web.Response:
+        """GET /bank/VERSION/logo; any version gets the present one, as of the static files. Raises HTTPNotFound."""
         picture = logo(self._settings().logo)
         if picture is None:
             raise web.HTTPNotFound
-        response = _response(_File(picture.content, picture.content_type), _CACHE_A_YEAR)
+        file = _File(picture.content, picture.content_type)
+        response = _response(file, _kept(request.match_info["version"], picture.version))
         response.headers["Content-Security-Policy"] = LOGO_POLICY
         return response
 
-    async def serve_colours(self, _: web.Request) -> web.Response:
-        """GET /bank/COLOUR/colours.css; any colour gets the present one."""
-        content = portal_css(self._settings().colour).encode()
-        return _response(_File(content, _TYPES["css"]), _CACHE_A_YEAR)
+    async def serve_colours(self, request: web.Request) -> web.Response:
+        """GET /bank/COLOUR/colours.css; any colour gets the present one, as of the static files."""
+        colour = self._settings().colour
+        file = _File(portal_css(colour).encode(), _TYPES["css"])
+        return _response(file, _kept(request.match_info["version"], (colour or "")[1:]))
 
 
 class Renderer:
@@ -164,6 +167,11 @@ def grouped(text: str) -> str:
 def qr_code(text: str) -> str:
     """A QR code as a data URI. About 8 ms: call it in a thread."""
     return segno.make(text, error="m").svg_data_uri(scale=4, border=4, light="#fff")
+
+
+def _kept(asked: str, present: str) -> str:
+    """How long what was asked for by a version is kept."""
+    return _CACHE_A_YEAR if asked == present else _NO_CACHE
 
 
 def _response(file: _File, cache_control: str) -> web.Response:

@@ -160,6 +160,19 @@ def test_what_is_not_http_is_answered_and_logged_without_its_content(bank: Porta
     assert "unmistakable-cookie-7" not in bank.log() and "Traceback" not in bank.log()
 
 
+@pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/0.9", b"HTTP/1.2", b""])
+def test_a_version_that_is_not_spoken_here_is_answered_with_400(bank: Portal, version: bytes) -> None:
+    assert send(bank, b"GET /enrol " + version + b"\r\nHost: localhost\r\n\r\n").split()[1] == b"400"
+
+
+def test_a_file_is_kept_under_its_own_version_alone(bank: Portal) -> None:
+    client = PortalClient(bank)
+    (path,) = set(re.findall(r'href="(/static/[^"]+\.css)"', client.get("/enrol").text))
+    assert "immutable" in client.get(path).headers["Cache-Control"]
+    other = path.replace(path.split("/")[2], "0123456789ab")
+    assert client.get(other).headers["Cache-Control"] == "no-cache", "it may be that of the next update"
+
+
 def test_a_form_that_breaks_off_leaves_no_traceback(bank: Portal) -> None:
     with socket.create_connection(("127.0.0.1", bank.port), timeout=60) as connection:
         head = f"POST /resync HTTP/1.1\r\nHost: localhost\r\nOrigin: {bank.origin}\r\nContent-Length: 100\r\n\r\na="
