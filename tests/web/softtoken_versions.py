@@ -73,11 +73,12 @@ def _replace(file: Path, text: str, other: str) -> None:
     file.write_text(before.replace(text, other))
 
 
-Route = Callable[[str], "VersionServer | bytes"]
+Route = Callable[[str], "VersionServer | bytes | int"]
 
 
 class Balancer(ThreadingHTTPServer):
-    """The origin. ``route`` gives the server that answers a path, or the body of an HTML page with status 200."""
+    """The origin. ``route`` gives the server that answers a path, or the body of an HTML page with status 200, or the
+    status of one; it may take its time."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -104,6 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
         chosen = self.server.route(self.path.partition("?")[0])
         if isinstance(chosen, bytes):
             self._send(200, [("Content-Type", "text/html")], chosen)
+        elif isinstance(chosen, int):
+            self._send(chosen, [("Content-Type", "text/html"), ("Location", "/login")], HTML)
         else:
             self._pass_on(chosen)
 

@@ -6,6 +6,7 @@ Real servers of several versions behind one origin, in a real browser. A page th
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ class Bank:
     old: VersionServer
     new: VersionServer
     broken: VersionServer
+    slow: VersionServer
 
     def serve(self, one: VersionServer) -> None:
         self.balancer.route = lambda path: one
@@ -48,6 +50,8 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
         servers.append(VersionServer(folder / "new", balancer.origin, "new"))
         cannot_start = {"main.js": ("async function start() {", "async function start() { none();")}
         servers.append(VersionServer(folder / "broken", balancer.origin, "broken", cannot_start))
+        takes_long = {"sw.js": ("await self.skipWaiting()", "await new Promise(() => {})")}
+        servers.append(VersionServer(folder / "slow", balancer.origin, "slow", takes_long))
         yield Bank(balancer, *servers)
     finally:
         balancer.close()
@@ -255,6 +259,106 @@ def test_a_page_of_a_network_that_wants_a_login_is_never_kept(chromium: Browser,
         opens(page, token_id)
 
 
+@pytest.mark.parametrize("status", [404, 410, 500, 502, 302])
+def test_a_server_that_answers_anything_else_for_a_while_costs_neither_the_app_nor_its_next_update(
+    chromium: Browser, bank: Bank, status: int
+) -> None:
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        bank.balancer.route = lambda path: status
+        for _ in range(2):
+            load_and_fail_to_install(page, bank, "/sw.js")
+            opens(page, token_id)
+        bank.serve(bank.new)
+        page.locator("#lock").click()
+        load(page, bank)
+        works(page, "new", "locked")
+        opens(page, token_id)
+
+
+def test_a_server_that_accepts_and_never_answers_stops_nothing(chromium: Browser, bank: Bank) -> None:
+    """As while it is replaced. A start that asks for all anew gives up after 20 s."""
+    answers = threading.Event()
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+
+        def wait(path: str) -> int:
+            answers.wait(4 * SLOW_MS / 1000)
+            return 503
+
+        bank.balancer.route = wait
+        try:
+            for _ in range(2):
+                page.reload()
+                opens(page, token_id)
+            page.goto(f"{bank.balancer.origin}/?fresh")
+            opens(page, token_id)
+        finally:
+            answers.set()
+
+
+def test_a_new_version_without_room_for_it_leaves_the_old_one_at_work_until_there_is(
+    chromium: Browser, bank: Bank
+) -> None:
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        page.locator("#lock").click()
+        browser = page.context.new_cdp_session(page)
+        browser.send("Storage.overrideQuotaForOrigin", {"origin": bank.balancer.origin, "quotaSize": 1})
+        bank.serve(bank.new)
+        last = bank.new.paths()[-2]
+        bank.balancer.asked.clear()
+        load(page, bank)
+        while last not in bank.balancer.asked:
+            page.wait_for_timeout(50)
+        page.wait_for_timeout(QUIET_SECONDS * 1000)
+        works(page, None, "locked")
+        assert page.locator("html").get_attribute("data-release") is None
+        browser.send("Storage.overrideQuotaForOrigin", {"origin": bank.balancer.origin})
+        load(page, bank)
+        works(page, "new", "locked")
+        opens(page, token_id)
+
+
+def test_a_version_whose_files_are_lost_is_kept_anew_though_its_worker_stays_the_same(
+    chromium: Browser, bank: Bank
+) -> None:
+    """Lost by the browser, or by the worker of before, while another page started: the old version stayed for good."""
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        (old,) = kept_versions(page)
+        bank.serve(bank.new)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        wait_until(page, "caches.keys().then((names) => names.length === 2)")
+        wait_until(page, "navigator.serviceWorker.getRegistration().then((one) => !one.installing && !one.waiting)")
+        (new,) = set(kept_versions(page)) - {old}
+        page.evaluate("(name) => caches.delete(name)", new)
+        load(page, bank)
+        works(page, None, "locked")
+        wait_until(page, f"caches.has('{new}')")
+        page.evaluate(RESTARTED)
+        load(page, bank)
+        works(page, "new", "locked")
+        page.context.set_offline(True)
+        load(page, bank)
+        opens(page, token_id)
+
+
+def test_a_page_that_starts_while_a_version_is_being_installed_deletes_none_of_its_files(
+    chromium: Browser, bank: Bank
+) -> None:
+    with browser_of(chromium) as page:
+        has_token(page, bank)
+        bank.serve(bank.slow)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        wait_until(page, "caches.keys().then((names) => names.length === 2)")
+        other = page.context.new_page()
+        load(other, bank)
+        works(other, None, "locked")
+        other.wait_for_timeout(500)
+        assert len(kept_versions(other)) == 2
+
+
 # The watchdog
 
 
@@ -315,6 +419,19 @@ def test_without_the_network_a_damaged_cache_is_left_alone_and_the_page_says_wha
         assert kept_versions(page)
         page.context.set_offline(False)
         page.locator("#stuck a").first.click()
+        opens(page, token_id)
+
+
+def test_a_damaged_cache_is_not_removed_for_the_login_page_of_a_network(chromium: Browser, bank: Bank) -> None:
+    with browser_of(chromium) as page:
+        token_id = has_token(page, bank)
+        page.evaluate(SPOIL, "not JavaScript")
+        bank.balancer.route = lambda path: HTML
+        load(page, bank)
+        wait_until(page, "Number(sessionStorage.getItem('failed-starts')) >= 4")
+        assert kept_versions(page)
+        expect(page.locator("#stuck")).to_contain_text("この端末のトークンは消えていません")
+        bank.serve(bank.old)
         opens(page, token_id)
 
 

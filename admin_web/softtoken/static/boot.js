@@ -7,6 +7,7 @@
   const PATIENCE_MS = 20_000; // with all files in the cache of the worker
   const PAUSES_MS = [500, 500, 500, 5_000, 30_000]; // before each new try, the last one before all further ones
   const REPLY_MS = 3_000;
+  const SERVER_MS = 10_000;
   const version = document.currentScript.dataset.version;
   const workers = navigator.serviceWorker;
   let settled = false; // it has started or failed
@@ -25,9 +26,16 @@
     await Promise.race([noted, pause(REPLY_MS)]);
   }
 
+  /** Whether our own server answers in time, and not, for instance, the login page of a network. Throws TypeError. */
+  async function isServerThere() {
+    const asked = fetch("/sw.js", { cache: "no-store", redirect: "error" });
+    const response = await Promise.race([asked, pause(SERVER_MS)]);
+    return Boolean(response?.ok && response.headers.get("Content-Type")?.startsWith("text/javascript"));
+  }
+
   /** Removes worker and caches, but only while the server can be reached: without it they are all there is. */
   async function removeWorker() {
-    if (!(await fetch("/sw.js", { cache: "no-store" })).ok) return;
+    if (!(await isServerThere())) return;
     for (const registration of await workers.getRegistrations()) await registration.unregister();
     for (const name of await caches.keys()) await caches.delete(name);
   }

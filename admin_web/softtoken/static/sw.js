@@ -34,13 +34,27 @@ async function fetchGenuine(path) {
   throw new Error(`${path} is not that of version ${VERSION}`);
 }
 
-/** Throws, so that the former version stays, unless every file is there. The browser tries again at the next check. */
-async function install() {
+/** Throws Error unless every file is there, or DOMException if the browser cannot store them. */
+async function keepFiles() {
   const paths = Object.keys(DIGESTS);
   const responses = await Promise.all(paths.map(fetchGenuine));
   const cache = await caches.open(VERSION);
   await Promise.all(paths.map((path, at) => cache.put(path, responses[at])));
+}
+
+/** Throws, so that the former version stays, unless all is kept. The browser tries again at the next check. */
+async function install() {
+  await keepFiles();
   await self.skipWaiting(); // a page that is open has all its files already
+}
+
+/**
+ * Keeps the files again if some are gone: deleted by a worker of before or by the browser. The worker itself would not be
+ * installed again, because its own file stays the same.
+ */
+async function keepWhole() {
+  const kept = (await (await caches.open(VERSION)).keys()).map(({ url }) => new URL(url).pathname);
+  if (Object.keys(DIGESTS).some((path) => !kept.includes(path))) await keepFiles().catch(() => {});
 }
 
 // Serving
@@ -63,7 +77,7 @@ async function serve(request, pathname) {
 
 async function serveFresh(request, pathname) {
   try {
-    return await fetch(request, { cache: "reload" });
+    return await fetch(request, { cache: "reload", signal: AbortSignal.timeout(TIMEOUT_MS) });
   } catch {
     return serve(request, pathname);
   }
@@ -72,9 +86,11 @@ async function serveFresh(request, pathname) {
 // What pages tell
 
 async function onStarted(version, client) {
+  await keepWhole();
   const served = await servedVersion();
   client?.postMessage({ serves: served });
   if (version !== VERSION || served !== VERSION) return;
+  if (self.registration.installing || self.registration.waiting) return; // whose files may be there already
   const others = (await caches.keys()).filter((name) => name !== VERSION);
   await Promise.all(others.map((name) => caches.delete(name)));
 }
