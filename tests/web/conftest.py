@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Playwright
 
-from tests.web.browser import chromium_of, playwright_of_worker
+from tests.web.browser import ARGUMENTS, CHROMIUM, SLOW_MS, chromium_of, playwright_of_worker
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +23,16 @@ def playwright() -> Iterator[Playwright]:
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     with chromium_of(playwright) as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def remembering(playwright: Playwright) -> Iterator[Browser]:
+    """Chromium as customers have it: Playwright switches the back-forward cache off."""
+    browser = playwright.chromium.launch(
+        executable_path=CHROMIUM,
+        args=list(ARGUMENTS),
+        ignore_default_args=["--disable-back-forward-cache"],
+        timeout=SLOW_MS,
+    )
+    yield browser
+    browser.close()

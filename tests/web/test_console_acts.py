@@ -189,7 +189,7 @@ def test_reported_lost_and_permitted_by_two_people(at: Counter) -> None:
     assert f"{request}/refuse" not in at.operator.get(request).text
     at.operator.get(request)
     permit = at.operator.post(f"{request}/carry-out")
-    (text,) = re.findall(r'<p class="id permit">([^<]+)</p>', permit.text)
+    (text,) = re.findall(r'<p class="id permit" data-once>([^<]+)</p>', permit.text)
     assert text not in at.operator.get(permit.path).text, "a permit is shown once"
     assert at.use(one) is OtpUse.REISSUE_PERMITTED
     (row,) = at.console.sekisho.audit(one.contract_id, "otp.reissue-permitted")

@@ -49,7 +49,7 @@ class Two:
         return self.administrator.post(f"{request}/carry-out")
 
     def secret(self, answer: Answer) -> str:
-        (found,) = re.findall(r'<p class="id secret">([^<]+)</p>', answer.text)
+        (found,) = re.findall(r'<p class="id secret" data-once>([^<]+)</p>', answer.text)
         assert isinstance(found, str)
         return found
 

@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.web.browser import ARGUMENTS, CHROMIUM, SLOW_MS, browser_page, screenshot
+from tests.web.browser import SLOW_MS, browser_page, screenshot
 from tests.web.portal import Portal, portal
-
-
-@pytest.fixture(scope="module")
-def remembering(playwright: Playwright) -> Iterator[Browser]:
-    """Chromium as customers have it: Playwright switches the back-forward cache off."""
-    browser = playwright.chromium.launch(
-        executable_path=CHROMIUM,
-        args=list(ARGUMENTS),
-        ignore_default_args=["--disable-back-forward-cache"],
-        timeout=SLOW_MS,
-    )
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +65,12 @@ def test_back_from_the_next_page_brings_no_qr_code_even_without_scripts(
         expect(page).to_have_url(f"{bank.origin}/enrol/token")
         page.go_back()
         shows_no_secret(page)
+
+
+def test_paper_shows_no_qr_code_and_no_key(remembering: Browser, bank: Portal) -> None:
+    with browser_page(remembering) as page:
+        at_the_qr_code(page, bank)
+        secret = page.locator("#secret").inner_text()
+        page.emulate_media(media="print")
+        expect(page.locator("img.qr")).to_be_hidden()
+        assert secret not in page.locator("body").inner_text()
