@@ -132,7 +132,8 @@ tour: system dev  ## the pictures of docs/tour.md anew, from the tests that exam
 	SEKISHO_SCREENSHOTS=build/tour $(BIN)/python -m pytest -p no:cacheprovider \
 		tests/web/test_portal_browser.py tests/web/test_portal_tokens.py tests/web/test_bank_login.py tests/web/test_softtoken_page.py \
 		tests/web/test_softtoken_clock.py tests/web/test_softtoken_storage.py tests/web/test_softtoken_update.py \
-		tests/web/test_softtoken_pin.py tests/web/test_softtoken_passkey.py tests/web/test_portal_and_soft_token.py \
+		tests/web/test_softtoken_pin.py tests/web/test_softtoken_passkey.py tests/web/test_softtoken_screen_reader.py \
+		tests/web/test_portal_and_soft_token.py \
 		tests/web/test_brand.py tests/web/test_console_*browser.py tests/web/test_console_forecast.py
 	$(BIN)/python -m tests.web.pictures build/tour
 

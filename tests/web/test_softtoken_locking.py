@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Playwright, expect
+from playwright.sync_api import Browser, Page, Playwright, expect
 
-from tests.web.browser import SLOW_MS
+from tests.web.browser import SLOW_MS, browser_page
 from tests.web.phone import Phone, phone
 from tests.web.softtoken import SoftTokenServer, open_by_pin, set_up_by_pin, shown_code
 
 MINUTE = 60_000
+WATCH_SHOWN = """globalThis.seen = [];
+new MutationObserver(() => seen.push(document.querySelector('#code').textContent))
+    .observe(document.querySelector('#code'), { childList: true })"""
+"""What is shown as a code from now on, in ``seen``."""
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +85,7 @@ def test_out_of_sight_there_is_no_code_and_after_a_while_it_is_locked_before_it_
     hide(own.page, False)
     expect(own.page.locator("#code")).not_to_have_text("")
     hide(own.page, True)
-    own.page.evaluate("globalThis.seen = []")
-    own.page.evaluate(
-        "new MutationObserver(() => seen.push(document.querySelector('#code').textContent))"
-        ".observe(document.querySelector('#code'), { childList: true })"
-    )
+    own.page.evaluate(WATCH_SHOWN)
     own.page.clock.fast_forward(20 * MINUTE)
     hide(own.page, False)
     expect(own.page.locator("#locked")).to_be_visible()
@@ -172,6 +172,46 @@ def test_a_copied_token_id_stays(own: Phone, server: SoftTokenServer) -> None:
     expect(own.page.locator("#status")).to_have_text("コピーしました。")
     own.page.clock.run_for(70_000)
     assert clipboard(own.page) == token_id
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "navigator.clipboard.writeText = () => Promise.reject(new DOMException('no', 'NotAllowedError'))",
+        "Object.defineProperty(navigator, 'clipboard', { value: undefined })",
+    ],
+)
+def test_a_browser_that_copies_nothing_says_so_and_the_code_stays(own: Phone, broken: str) -> None:
+    set_up_by_pin(own.page)
+    own.page.evaluate(f"{broken}; null")
+    for button in ("#copy-code", "#copy-id"):
+        own.page.locator(button).click()
+        own.page.clock.run_for(100)
+        expect(own.page.locator("#status")).to_have_text("コピーできません。画面を見て入力してください。")
+        own.page.clock.run_for(61_000)
+    expect(own.page.locator("#code")).not_to_have_text("")
+
+
+# The browser's memory of pages
+
+
+def test_back_to_a_page_that_was_locked_elsewhere_meanwhile_shows_no_code(
+    remembering: Browser, server: SoftTokenServer
+) -> None:
+    """The browser may bring back the page as it was."""
+    with browser_page(remembering) as page:
+        page.goto(server.origin)
+        set_up_by_pin(page)
+        page.evaluate(WATCH_SHOWN)
+        page.goto(f"{server.origin}/icon.svg")
+        other = page.context.new_page()
+        other.goto(server.origin)
+        open_by_pin(other)
+        expect(other.locator("#token")).to_be_visible(timeout=SLOW_MS)
+        other.locator("#lock").click()
+        page.go_back(wait_until="commit")
+        expect(page.locator("#locked")).to_be_visible(timeout=SLOW_MS)
+        assert not any(page.evaluate("globalThis.seen ?? []"))
 
 
 # Paper, and screen readers

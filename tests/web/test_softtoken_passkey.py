@@ -159,11 +159,11 @@ def test_a_passkey_that_was_created_and_refused_is_used_at_the_next_try(own: Pho
         page.locator("#make-passkey").click()
         expect(page.locator("#error")).to_contain_text("パスキーを確認できませんでした", timeout=SLOW_MS)
     assert len(credentials(passkeys)) == 1
-    expect(page.locator("#passkey-pending-text")).to_contain_text("前に作ったパスキーがあります")
+    expect(page.locator("#passkey-pending")).to_contain_text("前に作ったパスキーがあります")
     assert axe(page) == [] and not overflows(page)
     screenshot(page, "token-passkey-pending-ja")
     page.reload()
-    expect(page.locator("#passkey-pending-text")).to_contain_text("前に作ったパスキーがあります")
+    expect(page.locator("#passkey-pending")).to_contain_text("前に作ったパスキーがあります")
     page.locator("#make-passkey").click()
     shown_token_id(page)
     assert len(credentials(passkeys)) == 1
@@ -191,7 +191,7 @@ def test_a_passkey_without_prf_leads_to_a_pin_and_no_retry_makes_another(own: Ph
     expect(page.locator("#error")).to_contain_text("暗証番号をお使いください", timeout=SLOW_MS)
     expect(page.locator("#make-passkey")).to_be_hidden()
     page.reload()
-    expect(page.locator("#passkey-pending-text")).to_contain_text("暗証番号をお使いください")
+    expect(page.locator("#passkey-pending")).to_contain_text("暗証番号をお使いください")
     expect(page.locator("#make-passkey")).to_be_hidden()
     assert len(credentials(passkeys)) == 1
     set_up_by_pin(page)

@@ -152,6 +152,25 @@ def test_a_wrong_pin_opens_nothing_and_the_right_one_does(own: Phone) -> None:
     own.page.locator("#token").wait_for()
 
 
+def test_without_room_to_count_a_try_none_is_made_and_the_page_says_what_to_do(
+    own: Phone, server: SoftTokenServer
+) -> None:
+    """It said to load the page again, to update the browser, or to leave private mode."""
+    token_id = set_up_by_pin(own.page)
+    own.page.locator("#lock").click()
+    session = own.context.new_cdp_session(own.page)
+    session.send("Storage.overrideQuotaForOrigin", {"origin": server.origin, "quotaSize": 1})
+    end = time.monotonic() + SLOW_MS / 1000
+    while "空き容量が足りない" not in tries(own.page, [PIN])[0]:  # Chromium looks at the room every half minute
+        assert time.monotonic() < end
+        own.page.locator("#lock").click()
+        own.page.wait_for_timeout(1000)
+    expect(own.page.locator("#error")).to_be_focused()
+    session.send("Storage.overrideQuotaForOrigin", {"origin": server.origin})
+    open_by_pin(own.page)
+    assert shown_token_id(own.page) == token_id
+
+
 def test_an_empty_field_is_no_try(own: Phone) -> None:
     set_up_by_pin(own.page)
     own.page.locator("#lock").click()

@@ -130,8 +130,10 @@ def test_inside_another_app_the_way_to_a_browser_is_told_before_the_set_up(
         expect(hint).to_contain_text("Safari や Chrome などのブラウザーで開き直してください")
 
 
-@pytest.mark.parametrize(("answer", "said"), [(True, "自動では消しません"), (False, "７日間使わないと")])
-def test_a_mac_says_what_its_browser_does(own: Phone, server: SoftTokenServer, answer: bool, said: str) -> None:
+@pytest.mark.parametrize(
+    ("answer", "said"), [(True, "自動では消しません"), (False, "７日間使わないと"), (None, "７日間使わないと")]
+)
+def test_a_mac_says_what_its_browser_does(own: Phone, server: SoftTokenServer, answer: bool | None, said: str) -> None:
     own.page.add_init_script("Object.defineProperty(navigator, 'vendor', { get: () => 'Apple Computer, Inc.' })")
     own.page.goto(server.origin)
     own.page.evaluate(ANSWER, answer)

@@ -5,7 +5,7 @@ import { now, tickClock, watchClock } from "./clock.js";
 import { readCodeAloud, refreshCode } from "./code.js";
 import { lock, lockEverywhere, lockIfOpen, lockIfUnused, watchUse } from "./locking.js";
 import { runExclusive } from "./operation.js";
-import { element, initLanguage, showCode, showError, showScreen } from "./page.js";
+import { announce, element, initLanguage, showCode, showError, showScreen } from "./page.js";
 import { record, unlocked, useRecord } from "./session.js";
 import {
   eraseToken,
@@ -45,7 +45,7 @@ function addListeners() {
   onClick("stay-in-tab", showSetup);
   onClick("lock", lockEverywhere);
   onClick("copy-id", () => copyTokenId(record.tokenId));
-  onClick("copy-code", () => unlocked.code && copyCode(unlocked.code));
+  onClick("copy-code", () => (unlocked.code ? copyCode(unlocked.code) : announce("checkingTime")));
   onClick("read-code", readCodeAloud);
   onClick("new-cancel", () => element("new-token").close());
   onClick("new-confirm", (button) => runExclusive(button, eraseToken));
@@ -76,9 +76,16 @@ async function showFirstScreen() {
   tick();
 }
 
+/** What a change of the language does not show again by itself. */
+function showAgain() {
+  if (!unlocked) return;
+  showCode(unlocked.code);
+  refreshCode();
+}
+
 async function start() {
   takeTicket();
-  initLanguage(() => unlocked && showCode(unlocked.code));
+  initLanguage(showAgain);
   addListeners();
   watchUse();
   watchClipboard();

@@ -30,7 +30,13 @@ function showFailure(error) {
   if (error instanceof AlreadyStored) return location.reload(); // shows the token that the other tab has stored
   if (error instanceof TooSoon) return showError("tooSoon", null, error.ms);
   const known = ERROR_TEXTS.find(([type]) => error instanceof type);
-  return showError(known ? known[1] : PASSKEY_REFUSED.includes(error?.name) ? "passkeyNo" : "broken");
+  return showError(known ? known[1] : exceptionText(error?.name));
+}
+
+/** The name of the text for a DOMException of this name. */
+function exceptionText(name) {
+  if (name === "QuotaExceededError") return "noRoom"; // a wrong PIN cannot be counted, so none is tried
+  return PASSKEY_REFUSED.includes(name) ? "passkeyNo" : "broken";
 }
 
 /** Whether an operation is running. */

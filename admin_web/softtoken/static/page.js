@@ -48,10 +48,14 @@ export function showEnrolBy(ms, open = true) {
   element("enrol-by").textContent = text(open ? "enrolBy" : "enrolByPast", { date });
 }
 
-/** Shows a token ID (letters, then eight digits) wherever the page has one. An empty string hides it. */
+/**
+ * Shows a token ID (letters, then eight digits) wherever the page has one: in groups, and one by one for screen readers,
+ * which would read each group as a number. An empty string hides it.
+ */
 export function showTokenId(id) {
   tokenId = id;
   for (const place of document.querySelectorAll("[data-token-id]")) place.textContent = inGroups(id);
+  for (const place of document.querySelectorAll("[data-token-id-spelt]")) place.textContent = [...id].join(" ");
   element("new-lead").textContent = text("newLead", { tokenId: inGroups(id) });
 }
 
@@ -119,10 +123,11 @@ export function showCode(code) {
   element("code-aloud").textContent = "";
 }
 
-/** Has screen readers read this code out, once. */
+/** Has screen readers read this code out, once; if it is empty, that the time is being found out. */
 export function readAloud(code) {
+  const said = code ? `${text("code")} ${[...code].join(" ")}` : text("checkingTime");
   element("code-aloud").textContent = "";
-  setTimeout(() => { element("code-aloud").textContent = code && `${text("code")} ${[...code].join(" ")}`; }, 50);
+  setTimeout(() => { element("code-aloud").textContent = said; }, 50);
 }
 
 /** Shows how many seconds are left of a period, as text and as a ring. Null: that the time is being found out. */
@@ -170,7 +175,7 @@ function showBank() {
   for (const place of document.querySelectorAll("[data-bank]")) place.textContent = BANK[language];
   if (BANK.logo) for (const place of document.querySelectorAll("[data-bank-logo]")) place.src = BANK.logo;
   for (const link of document.querySelectorAll("[data-portal]")) {
-    link.hidden = !BANK.portal;
+    link.parentElement.hidden = !BANK.portal;
     if (BANK.portal) link.href = `${BANK.portal}${link.dataset.portal}?lang=${language}`;
   }
 }

@@ -25,12 +25,12 @@ export function isInsideApp() {
 async function answer() {
   if (isAppleTab()) return "keptInTab";
   const { storage, vendor } = navigator;
-  if (!storage?.persist) return "keptUnknown";
-  const refused = vendor?.startsWith("Apple") ? "keptWhileUsed" : "keptNo"; // WebKit, also on a Mac
+  const isWebKit = vendor?.startsWith("Apple"); // also on a Mac; its rule of seven days needs no answer
   try {
-    return (await storage.persisted()) || (await storage.persist()) ? "keptYes" : refused;
+    if ((await storage.persisted()) || (await storage.persist())) return "keptYes";
+    return isWebKit ? "keptWhileUsed" : "keptNo";
   } catch {
-    return "keptUnknown";
+    return isWebKit ? "keptWhileUsed" : "keptUnknown"; // it does not say, or cannot be asked
   }
 }
 

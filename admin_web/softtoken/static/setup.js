@@ -28,8 +28,8 @@ export async function showSetup() {
   element("passkey-way").hidden = !ability.possible;
   element("passkey-away").hidden = ability.here;
   showText(element("make-passkey"), goOnText(pending));
-  element("passkey-pending").hidden = pending === null;
-  showText(element("passkey-pending-text"), pending);
+  showText(element("passkey-pending"), pending);
+  element("another-passkey").hidden = pending === null;
   element("setup-lead").hidden = record !== null;
   element("current-way").hidden = record === null;
   element("current-pin").hidden = record?.lock.kind !== "pin";
@@ -44,11 +44,16 @@ function goOnText(pending) {
   return pending === "passkeyMade" ? "passkeyGoOn" : null;
 }
 
-/** The new PIN's two inputs fit what is chosen, digits or a phrase. */
+/** The form of the new PIN fits what is chosen, digits or a phrase. */
 export function showForm() {
   const form = chosenForm();
-  showText(element("pin-new").labels[0], form === "digits" ? "pinNew" : "phraseNew");
-  showText(element("pin-hint"), form === "digits" ? "byPinHint" : "byPhraseHint");
+  const [fresh, again, button, hint] = form === "digits"
+    ? ["pinNew", "pinAgain", "pinButton", "byPinHint"]
+    : ["phraseNew", "phraseAgain", "phraseButton", "byPhraseHint"];
+  showText(element("pin-new").labels[0], fresh);
+  showText(element("pin-again").labels[0], again);
+  showText(element("pin-button"), button);
+  showText(element("pin-hint"), hint);
   for (const field of [element("pin-new"), element("pin-again")]) {
     field.inputMode = form === "digits" ? "numeric" : "text";
   }
