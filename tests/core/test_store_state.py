@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from otp_core.model import Accept, StoreProblem, StoreStopped
+from otp_core.model import Accept, StoreProblem, StoreStopped, StoreUnavailable
 from otp_core.store.sqlite import driver, repair
 from otp_core.store.sqlite.files import files_of
 from otp_core.store.sqlite.state import Stop, StoreState
+from otp_core.store.sqlite.turn import Turn
 from otp_core.store.store import initialise
 from tests.core.bank import STAFF, Bank
 from tests.core.batches import code_request, login_batch_of, maintenance_of, run_batch
@@ -124,6 +125,103 @@ def test_a_flush_that_failed_counts_for_nobody(bank: Bank, state: StoreState) ->
     assert not state.is_flushed(number) and state.flushed_id == 0 and state.left_behind is None
 
 
+@pytest.fixture
+def holding(bank: Bank) -> Iterator[None]:
+    """This process answers logins."""
+    files = files_of(bank.store.engine)
+    files.hold()
+    yield
+    files.release()
+
+
+@pytest.mark.usefixtures("holding")
+def test_an_act_that_waits_for_the_disk_keeps_no_writer_waiting(
+    bank: Bank, state: StoreState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its flush was within its turn: each look of staff and each sign-in cost all logins one wait for the disk."""
+    bank.customer()
+    at_the_disk, disk = threading.Event(), threading.Event()
+
+    def slow(descriptor: int) -> None:
+        at_the_disk.set()
+        assert disk.wait(20)
+
+    told: list[str] = []
+    act = threading.Thread(target=lambda: told.append(str(bank.desk.customers.lock("taro", STAFF))))
+    monkeypatch.setattr("os.fdatasync", slow)
+    act.start()
+    assert at_the_disk.wait(20)
+    turn = Turn(str(bank.database), seconds=0.5)
+    with turn:
+        assert bank.audit(event="customer.locked") and told == []
+    turn.close()
+    disk.set()
+    act.join(20)
+    assert len(told) == 1
+    assert state.is_flushed(state.commits)
+
+
+@pytest.mark.usefixtures("holding")
+def test_an_act_whose_flush_fails_is_not_told_and_stops_everybody(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    bank.customer()
+    monkeypatch.setattr("os.fdatasync", fail)
+    with pytest.raises(StoreStopped, match=STOPPED):
+        bank.desk.customers.lock("taro", STAFF)
+    assert bank.store.has_to_stop()
+
+
+@pytest.mark.usefixtures("holding")
+def test_an_act_that_is_committed_is_told_however_long_the_disk_takes(bank: Bank, state: StoreState) -> None:
+    """A login is asked again by its gateway; who has locked a customer, and hears "busy", would do it again."""
+    bank.customer()
+    told: list[str] = []
+    act = threading.Thread(target=lambda: told.append(str(bank.desk.customers.lock("taro", STAFF))))
+    with state.exclusive():
+        act.start()
+        _wait_until(lambda: bool(bank.audit(event="customer.locked")))
+        time.sleep(1.5)  # longer than anybody waits for a flush of somebody else's
+        assert told == []
+    act.join(20)
+    assert len(told) == 1
+
+
+@pytest.mark.usefixtures("holding")
+def test_a_disk_that_never_answers_leaves_it_open_whether_an_act_is_done(
+    bank: Bank, state: StoreState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otp_core.store.sqlite.files.PATIENCE_SECONDS", 0.0)
+    bank.customer()
+    heard: list[str] = []
+
+    def lock() -> None:
+        try:
+            bank.desk.customers.lock("taro", STAFF)
+        except StoreUnavailable as error:
+            heard.append(str(error))
+
+    act = threading.Thread(target=lock)
+    with state.exclusive():
+        act.start()
+        act.join(20)
+    assert heard == ["store: the disk does not answer, and what was asked for may be done: look before you ask again"]
+
+
+@pytest.mark.usefixtures("holding")
+def test_a_transaction_that_changes_nothing_tells_only_what_is_on_the_disk(bank: Bank, state: StoreState) -> None:
+    """It may have seen what somebody else has committed just now; but it costs no flush of its own."""
+    state.committed(7)
+    with bank.store.work():
+        pass
+    assert state.is_flushed(state.commits)
+    before = state.commits
+    with bank.store.work():
+        pass
+    assert state.commits == before
+
+
 def test_the_newest_row_that_is_on_disk_is_known_outside_the_store(bank: Bank) -> None:
     taro = bank.customer()
     with login_batch_of(bank) as login_batch:
@@ -181,6 +279,7 @@ import os, sys
 from pathlib import Path
 sys.path.append(os.getcwd())  # behind what is installed, which may be compiled
 from otp_core.store.sqlite.state import Stop, StoreState
+from otp_core.store.sqlite.turn import Turn
 from tests.core.bank import Bank
 from tests.core.batches import code_request, run_batch
 

@@ -124,6 +124,11 @@ def _locked(connection: Connection, committing: Committing) -> Iterator[Connecti
         raise
 
 
+def leave_flush_to_caller(connection: Connection) -> None:
+    """A COMMIT on this connection writes the log, and does not flush it."""
+    connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+
+
 def changes(connection: Connection) -> int:
     """How many rows were changed over this connection since it was opened."""
     opened: Any = connection.connection.driver_connection

@@ -34,6 +34,7 @@ from otp_core.store.sqlite import checkpoints, database, driver
 from otp_core.store.sqlite.connection import DriverConnection, SharedCommits
 from otp_core.store.sqlite.files import check_names, files_of
 from otp_core.store.sqlite.key_reader import SqliteKeyReader
+from otp_core.store.sqlite.log_flush import Numbered
 from otp_core.store.sqlite.login_batch import CHANGED, SqliteLoginBatch
 from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.reader import SqliteLoginReader
@@ -116,21 +117,38 @@ class SqliteDatabase:
     def write(
         self, recorded: Sequence[AuditRow] = (), *, stamp: Callable[[], int] | None = None
     ) -> Iterator[Connection]:
-        """See ``store.engine.Database``."""
-        with (
-            self._connect() as (connection, state),
-            database.transaction(connection, self._committing(state, recorded)),
-        ):
-            before = database.changes(connection)
-            yield connection
-            if stamp is not None and database.changes(connection) != before:
-                connection.exec_driver_sql(_STAMP, (CHANGED, stamp().to_bytes(8, "big")))
+        """See ``store.engine.Database``. Who holds the files keeps no other writer waiting for the disk."""
+        with self._connect() as (connection, state):
+            numbered = self._files.numbered(state, _newest(recorded))
+            with self._written(connection, numbered, state, recorded, stamp):
+                yield connection
+            if numbered is not None:
+                self._files.flush_patiently(numbered.number)
 
     @contextmanager
     def aside(self) -> Iterator[Connection]:
-        """See ``store.engine.Database``. It has its turn as all that is written."""
-        with self.write() as connection:
+        """See ``store.engine.Database``. It has its turn as all that is written; what comes next flushes it."""
+        with self._connect() as (connection, state), self._written(connection, self._files.numbered(state), state):
             yield connection
+
+    @contextmanager
+    def _written(
+        self,
+        connection: Connection,
+        numbered: Numbered | None,
+        state: StoreState | None,
+        recorded: Sequence[AuditRow] = (),
+        stamp: Callable[[], int] | None = None,
+    ) -> Iterator[None]:
+        """One transaction; flushed within its turn unless it is ``numbered``."""
+        if numbered is not None:
+            database.leave_flush_to_caller(connection)
+        committing = self._committing(state, recorded) if numbered is None else numbered.committing
+        with database.transaction(connection, committing):
+            before = database.changes(connection)
+            yield
+            if stamp is not None and database.changes(connection) != before:
+                connection.exec_driver_sql(_STAMP, (CHANGED, stamp().to_bytes(8, "big")))
 
     def time_ms(self, connection: Connection) -> int:
         """See ``store.engine.Database``. The machine's clock."""
@@ -225,4 +243,9 @@ class SqliteDatabase:
     def _flushed(
         self, state: StoreState, recorded: Sequence[AuditRow], connection: driver.Connection
     ) -> AbstractContextManager[None]:
-        return self._files.committing(connection, state, lambda: recorded[-1].id if recorded else 0)
+        return self._files.committing(connection, state, _newest(recorded))
+
+
+def _newest(recorded: Sequence[AuditRow]) -> Callable[[], int]:
+    """Asked at the COMMIT: the ID of the last of these rows, 0 for none."""
+    return lambda: recorded[-1].id if recorded else 0

@@ -42,12 +42,15 @@ from sqlalchemy import Engine
 from otp_core.model import StoreBusy, StoreProblem, StoreUnavailable
 from otp_core.store.sqlite import driver
 from otp_core.store.sqlite.database import CONFIGURED
-from otp_core.store.sqlite.log_flush import Log, committing, settle, stop
+from otp_core.store.sqlite.log_flush import Log, Numbered, committing, settle, stop
 from otp_core.store.sqlite.repair import rescue
 from otp_core.store.sqlite.state import OPEN, SERVING, Identities, Identity, Stop, StoreState
 
 LOST_SECONDS = 0.25
 """How long a part of the store may be missing before it counts as lost: a folder is moved file by file."""
+
+PATIENCE_SECONDS = 60.0
+"""How long an act that is committed waits for the disk, before nobody knows whether it is done."""
 
 _log = structlog.get_logger("store")
 _NONE: Identity = (0, 0)
@@ -137,6 +140,26 @@ class StoreFiles:
         """See ``Log.flush``. Inside ``hold``, of a store that has a log."""
         assert self._state is not None and self._log is not None
         self._log.flush(self._state, number)
+
+    def numbered(self, visited: StoreState | None, audit_id: Callable[[], int] = lambda: 0) -> Numbered | None:
+        """For a transaction of this process that is flushed behind its turn, as login batches are; None, where it has
+        to flush within: the files are not held, or there is no log. ``visited``: what ``visit`` gave."""
+        if visited is None or visited is not self._state or self._log is None:
+            return None
+        return Numbered(visited, audit_id)
+
+    def flush_patiently(self, number: int) -> None:
+        """``flush``, for what was committed and cannot be asked again as a login can: it waits longer for a disk that
+        takes its time. Inside ``hold``. Raises StoreStopped and StoreUnavailable."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return self.flush(number)
+            except StoreBusy:
+                if time.monotonic() > end:
+                    raise StoreUnavailable(
+                        "store: the disk does not answer, and what was asked for may be done: look before you ask again"
+                    ) from None
 
     def committing(
         self,

@@ -144,9 +144,7 @@ def committing(
             try:
                 yield
             except Exception as error:
-                cause = getattr(error, "orig", error)
-                if isinstance(cause, driver.Error) and driver.is_failed_flush(connection, cause):
-                    stop(state, cause)
+                _stop_if_not_flushed(state, error, connection)
                 raise
             if isinstance(log, str):
                 use_again(log, state)
@@ -154,6 +152,33 @@ def committing(
                 log.look(state)
             if number := audit_id():
                 state.flushed_too(number)
+
+
+class Numbered:
+    """A COMMIT that does not flush, of a connection that no other transaction has used. ``number``: of the commit that
+    has to be flushed before anybody is told what the transaction has done or seen; known behind it."""
+
+    def __init__(self, state: StoreState, audit_id: Callable[[], int] = lambda: 0) -> None:
+        """``audit_id``: as for ``committing``."""
+        self._state, self._audit_id = state, audit_id
+        self.number = 0
+
+    @contextmanager
+    def committing(self, connection: driver.Connection) -> Iterator[None]:
+        """Around the COMMIT, in the writers' turn. Raises StoreStopped: the beginning of a new log, and what a
+        checkpoint writes, are flushed within."""
+        try:
+            yield
+        except Exception as error:
+            _stop_if_not_flushed(self._state, error, connection)
+            raise
+        self.number = self._state.committed(self._audit_id()) if connection.total_changes else self._state.commits
+
+
+def _stop_if_not_flushed(state: StoreState, error: Exception, connection: driver.Connection) -> None:
+    cause = getattr(error, "orig", error)
+    if isinstance(cause, driver.Error) and driver.is_failed_flush(connection, cause):
+        stop(state, cause)
 
 
 def stop(state: StoreState, error: driver.Error) -> None:

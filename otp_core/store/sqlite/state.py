@@ -6,8 +6,8 @@ Theory of operation
 what one process writes there every other one sees at once, and the next start too. It is never replaced.
 
 *What is in it.* Which three files the serving processes have open (device and inode of the store, its log ``-wal`` and
-the log's index ``-shm``); how many commits of login batches there were, and how many of them are flushed; and whether
-everybody has to stop, and why.
+the log's index ``-shm``); how many commits there were that are flushed behind the writers' turn, and how many of them
+are flushed; and whether everybody has to stop, and why.
 
 *After one failed flush* nothing that is written into that log can be trusted: Linux counts the pages that it could not
 write as clean, so the next flush succeeds over the hole (https://wiki.postgresql.org/wiki/Fsync_Errors). So ``stop``
@@ -274,8 +274,8 @@ class StoreState:
         os.utime(self._descriptor)
 
     def committed(self, audit_id: int) -> int:
-        """Number a commit of a login batch, in the order of the log: in the writers' turn. ``audit_id``: of one of its
-        rows, 0 for none."""
+        """Number a commit that did not flush, in the order of the log: in the writers' turn. ``audit_id``: of one of
+        its rows, 0 for none."""
         number, before = _COMMITS.unpack_from(self._memory, _COMMITTED_AT)
         number = (int(number) + 1) & _LARGEST  # where somebody has overwritten the file
         _COMMITS.pack_into(self._memory, _COMMITTED_AT, number, audit_id or before)
@@ -283,7 +283,7 @@ class StoreState:
 
     @property
     def commits(self) -> int:
-        """How many commits of login batches were numbered so far."""
+        """How many commits were numbered so far."""
         return int(_COMMITS.unpack_from(self._memory, _COMMITTED_AT)[0])
 
     @property
