@@ -118,6 +118,8 @@ async def _serve(
         await frontend.close()
         await servers.close()
         offline.close()
+        # asyncio closes its own pipe before it lets go of the signals.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     _log.info("stopped")
     return 0
 

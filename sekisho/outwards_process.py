@@ -23,7 +23,7 @@ from otp_core.store.store import Store
 from sekisho.heartbeat import Heartbeat
 from sekisho.outlets import Outlet
 from sekisho.settings import Settings
-from sekisho.supervisor import SIGNALS
+from sekisho.supervisor import SIGNALS, take_no_more_signals
 from sekisho.wiring import best_time, open_store
 
 INTERVAL = 0.5
@@ -140,4 +140,5 @@ async def _serve(
         for one in sendings:
             await one.close()
         lock.close()
+        take_no_more_signals()
     return 0

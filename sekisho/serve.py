@@ -44,7 +44,7 @@ from sekisho.sealing_process import run_sealer, seal_beside
 from sekisho.settings import Settings, load
 from sekisho.shadow import ShadowWriter
 from sekisho.store_watch import STORE_STOPPED, end_with_store, put_store_right
-from sekisho.supervisor import SIGNALS, WAITS, Role, supervise
+from sekisho.supervisor import SIGNALS, WAITS, Role, supervise, take_no_more_signals
 from sekisho.syslog_process import NAME as SYSLOG
 from sekisho.syslog_process import run_syslog
 from sekisho.wiring import open_application, open_failures
@@ -268,6 +268,7 @@ class ServerProcess:
                 services.desk.looks.write()
             code = STORE_STOPPED if application.services.store.has_to_stop() else 0
             await application.close()
+            take_no_more_signals()
         _log.info("stopped", role=self._name)
         return code
 

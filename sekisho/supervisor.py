@@ -48,6 +48,12 @@ _RELOAD_SECONDS = 10.0
 """The longest that systemd is kept waiting for a reload to be over."""
 
 
+def take_no_more_signals() -> None:
+    """At the end of a process's loop: asyncio closes its own pipe before it lets go of the signals, and one that comes
+    in between leaves a traceback."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
 class Role(NamedTuple):
     """What one process does. ``name``: in the log and the list of processes; several may have the same one. ``work``:
     its whole life, called in the new process with SIGNALS blocked; it gets its heartbeat, and whether SIGHUP came

@@ -37,7 +37,7 @@ from sekisho.metrics.store_look import StoreLook
 from sekisho.outlets import outlets
 from sekisho.settings import Settings
 from sekisho.standstill import STANDS_STILL
-from sekisho.supervisor import SIGNALS
+from sekisho.supervisor import SIGNALS, take_no_more_signals
 from sekisho.wiring import open_store
 
 NAME = "metrics"
@@ -118,6 +118,7 @@ class MetricsServer:
             beating.cancel()
             await listener.close()
             self._look.close()
+            take_no_more_signals()
         return 0
 
     def application(self) -> web.Application:

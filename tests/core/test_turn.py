@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from otp_core.model import StoreBusy
-from otp_core.store.sqlite.connection import DriverConnection
+from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.store.sqlite.maintenance import SqliteMaintenance
 from otp_core.store.sqlite.turn import OVERDUE, Turn, ended_in
 from tests.core.bank import Bank
@@ -202,7 +202,7 @@ def test_a_transaction_waits_for_its_turn_and_has_it_until_it_is_committed(tmp_p
 
 def test_probes_and_sweeps_take_turns_too(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
-    maintenance = SqliteMaintenance(DriverConnection(bank.store.engine))
+    maintenance = SqliteMaintenance(SharedCommits(bank.store.engine, trusting=False))
     with holder(str(bank.database)):
         with pytest.raises(StoreBusy):
             maintenance.probe(1)

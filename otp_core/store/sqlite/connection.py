@@ -105,11 +105,6 @@ class DriverConnection:
         around whatever writes. Raises StoreBusy."""
         return self._turn
 
-    def commit(self, connection: driver.Connection) -> None:
-        """COMMIT with ``synchronous=FULL``: it is on the disk when this returns. Inside ``guarded`` and the turn."""
-        with self._files.committing(connection):
-            connection.execute("COMMIT")
-
     def close(self) -> None:
         """Let go of the connection and of the files; the next use opens another."""
         self._let_go()
@@ -155,9 +150,10 @@ class SharedCommits(DriverConnection):
     that.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, trusting: bool = True) -> None:
+        """``trusting``: for login batches, whose files are looked at behind each flush; otherwise before each use."""
         super().__init__(engine)
-        self._trusting = True
+        self._trusting = trusting
         self._number = 0
         """Of the commit that was made last."""
 

@@ -172,7 +172,7 @@ class SqliteDatabase:
 
     def maintenance(self) -> Maintenance:
         """See ``store.engine.Database``."""
-        return SqliteMaintenance(DriverConnection(self.engine))
+        return SqliteMaintenance(SharedCommits(self.engine, trusting=False))
 
     def seals(self) -> SealStore:
         """See ``store.engine.Database``."""

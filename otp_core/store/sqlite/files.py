@@ -162,15 +162,10 @@ class StoreFiles:
                     ) from None
 
     def committing(
-        self,
-        connection: driver.Connection,
-        visited: StoreState | None = None,
-        audit_id: Callable[[], int] = lambda: 0,
+        self, connection: driver.Connection, visited: StoreState, audit_id: Callable[[], int]
     ) -> AbstractContextManager[None]:
-        """See ``log_flush.committing``. ``visited``: what ``visit`` gave, otherwise inside ``hold``."""
-        state = visited or self._state
-        assert state is not None
-        return committing(state, self._log or self._names[1], connection, audit_id)
+        """See ``log_flush.committing``. ``visited``: what ``visit`` gave."""
+        return committing(visited, self._names[1], connection, audit_id)
 
     def stop(self, error: driver.Error) -> None:
         """SQLite could not flush a file: everybody has to stop. Inside ``hold``. Raises StoreStopped."""

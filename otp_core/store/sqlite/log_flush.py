@@ -133,12 +133,12 @@ def settle(state: StoreState, log: Log | None) -> None:
 
 @contextmanager
 def committing(
-    state: StoreState, log: Log | str, connection: driver.Connection, audit_id: Callable[[], int] = lambda: 0
+    state: StoreState, log: str, connection: driver.Connection, audit_id: Callable[[], int]
 ) -> Iterator[None]:
-    """Around a COMMIT that flushes by itself; nobody goes on if that flush fails. ``log``: its name, where this process
-    has not opened it. ``audit_id``: gives that of an audit row of the transaction, or 0. Raises StoreStopped."""
+    """Around a COMMIT that flushes by itself, of a process that has not opened the ``log`` (its name); nobody goes on
+    if that flush fails. ``audit_id``: gives that of an audit row of the transaction, or 0. Raises StoreStopped."""
     with state.exclusive():
-        settle(state, None if isinstance(log, str) else log)
+        settle(state, None)
         state.raise_if_stopped()
         with state.flushing():
             try:
@@ -146,10 +146,7 @@ def committing(
             except Exception as error:
                 _stop_if_not_flushed(state, error, connection)
                 raise
-            if isinstance(log, str):
-                use_again(log, state)
-            else:
-                log.look(state)
+            use_again(log, state)
             if number := audit_id():
                 state.flushed_too(number)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from otp_core.model import OpenChallenge
-from otp_core.store.sqlite.connection import DriverConnection
+from otp_core.store.sqlite.connection import SharedCommits
 from otp_core.store.sqlite.login_batch import CREATE_CHALLENGE, INSERT_AUDIT, load
 
 _PROBE = "INSERT INTO meta (name, value) VALUES ('probe', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -21,7 +21,7 @@ _WRITE_PROBE = b"write probe"
 class SqliteMaintenance:
     """On a connection of its own. One thread at a time may use it."""
 
-    def __init__(self, connection: DriverConnection) -> None:
+    def __init__(self, connection: SharedCommits) -> None:
         self._connection = connection
 
     def expire_challenges(self, now: int) -> int:
@@ -33,7 +33,8 @@ class SqliteMaintenance:
             with self._connection.turn():
                 connection.execute("BEGIN IMMEDIATE")
                 expired = connection.execute(_EXPIRE, (now,)).rowcount
-                self._connection.commit(connection)
+                connection.execute("COMMIT")  # what a crash takes back expires again
+                self._connection.committed(0)
                 return expired
 
     def count_challenges(self) -> int:
@@ -44,10 +45,13 @@ class SqliteMaintenance:
 
     def probe(self, now: int) -> None:
         """See ``store.engine.Maintenance``."""
-        with self._connection.guarded() as connection, self._connection.turn():
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_PROBE, (now.to_bytes(8, "big"),))
-            self._connection.commit(connection)
+        with self._connection.guarded() as connection:
+            with self._connection.turn():
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(_PROBE, (now.to_bytes(8, "big"),))
+                connection.execute("COMMIT")
+                self._connection.committed(0)
+            self._connection.flush()
 
     def write_probe(self, customers: Iterable[str]) -> None:
         """See ``store.engine.Maintenance``."""
