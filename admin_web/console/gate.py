@@ -119,7 +119,10 @@ class Gate:
                 if not _is_confirmed(session, route):
                     raise await self._to_confirm(request, session, form)
                 outcome = await self._once(session, Call(request, session, form), route.handler)
-            raise web.HTTPSeeOther(outcome.location)
+            redirect = web.HTTPSeeOther(outcome.location)
+            if outcome.ended:  # a cookie that changes also has Chromium drop the pages that it keeps in memory
+                self._sessions.delete_cookie(redirect)
+            raise redirect
 
         return handle
 

@@ -77,13 +77,14 @@ class Notice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What follows a POST: the page to go to, what it says, fields that its form shows again, and what the session
-    remembers besides."""
+    """What follows a POST: the page to go to, what it says, fields that its form shows again, what the session
+    remembers besides, and whether the session has ended with it."""
 
     location: str
     notice: Notice | None = None
     kept: Mapping[str, str] = field(default_factory=dict, repr=False)
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    ended: bool = False
 
 
 Show = Callable[[Call], Awaitable[web.StreamResponse]]

@@ -131,7 +131,7 @@ class SignIn:
         principal, record = call.principal(), call.session.staff
         elsewhere = await aside(lambda: self._desk.sign_on.of(record)) is not None
         await retry_while_busy(lambda: self._desk.staff_sessions.end(call.session.staff, call.session.key, principal))
-        return Outcome("/sign-in?why=left-here" if elsewhere else "/sign-in")
+        return Outcome("/sign-in?why=left-here" if elsewhere else "/sign-in", ended=True)
 
     # The one-time link
 

@@ -43,6 +43,20 @@ def ask_for_a_link(page: Page, bank: Console) -> None:
     page.locator("#role-operator").check()
 
 
+def test_back_after_signing_out_shows_no_customer(remembering: Browser, bank: Console) -> None:
+    """Nobody else at this desk."""
+    one = bank.sekisho.customer()
+    with browser_page(remembering, phone=False) as page:
+        sign_in(page, bank, Role.OPERATOR)
+        page.goto(f"{bank.origin}/customers/{key_of(bank, one)}")
+        expect(page.locator("main")).to_contain_text(one.contract_id)
+        page.locator("form[action='/leave'] button").click()
+        page.wait_for_url(f"{bank.origin}/sign-in")
+        page.go_back(wait_until="commit")
+        expect(page.locator("#name")).to_be_visible(timeout=SLOW_MS)
+        assert one.contract_id not in page.content()
+
+
 SHOWN_ONCE = [(ask_for_a_permit, ".permit"), (ask_for_a_key, ".secret"), (ask_for_a_link, ".secret")]
 
 
