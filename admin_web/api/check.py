@@ -32,6 +32,9 @@ from otp_core.model import (
 )
 from otp_core.otp import is_code, normalise_code, normalise_contract_id
 
+CHECK = "check"
+"""The operation's name."""
+
 CHECK_SECONDS = 10.0
 """For a verdict, the delays after wrong passwords included."""
 
@@ -56,7 +59,7 @@ class Checks:
         """The one."""
         return [
             Operation(
-                "check",
+                CHECK,
                 "POST",
                 "/api/v1/check",
                 "A login: password, code or both",

@@ -14,7 +14,7 @@ from admin_web.api.problems import ProblemError, ProblemType, key_needed
 from admin_web.api.rates import Rate, RateLimiter
 from admin_web.api.settings import ApiSettings
 from admin_web.http.client_address import is_in
-from admin_web.http.security import SOURCE
+from admin_web.http.security import SOURCE, is_whole
 from otp_core.accounts.api_keys import MOST_KEYS, ApiKeyService
 from otp_core.model import StoreBusy
 from otp_core.settings.values import AnyNetwork, read_network
@@ -24,6 +24,9 @@ from otp_core.store.retry import BUSY_SECONDS, aside
 
 RATE: web.RequestKey[Rate] = web.RequestKey("rate", Rate)
 """Where the key stands with its rate; every answer to it says so."""
+
+_WAS_WHOLE: web.RequestKey[bool] = web.RequestKey("was_whole", bool)
+"""Whether the body was here before the key was looked up."""
 
 
 class Gate:
@@ -50,6 +53,7 @@ class Gate:
         operation = self.operation(request)
         if operation is not None and not operation.scopes:
             return
+        request[_WAS_WHOLE] = is_whole(request)
         key = await self._key_of(request)
         request[KEY] = key
         if key.networks and not is_in(request[SOURCE], _networks(key.networks)):
@@ -67,7 +71,8 @@ class Gate:
     async def check_again(self, request: web.Request) -> None:
         """Whether the key is one still, now that the body is here: whoever sends it slowly may have had it revoked
         meanwhile. Raises ProblemError, StoreUnavailable."""
-        await self._key_of(request)
+        if not request[_WAS_WHOLE]:
+            await self._key_of(request)
 
     async def _key_of(self, request: web.Request) -> ApiKeyRecord:
         sent = request.headers.getall("Authorization", [])

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from admin_web.api.acts import Acts
-from admin_web.api.check import Checks
+from admin_web.api.check import CHECK, Checks
 from admin_web.api.gate import RATE, Gate
 from admin_web.api.lists import Lists
 from admin_web.api.models import OpenApi
@@ -78,6 +78,7 @@ class ApiSite:
             names=Names.ANY,  # each request brings its key: a page under another name gains nothing
             admit=self._admit,
             path_for_log=self._path_for_log,
+            is_told_elsewhere=self._is_accepted_login,
         )
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[security_middleware(policy)])
         app.on_cleanup.append(self._close)
@@ -138,6 +139,11 @@ class ApiSite:
         """The path without what it names: somebody may have typed a password where a contract ID belongs."""
         operation = self._gate.operation(request)
         return logged_path(request) if operation is None else operation.path
+
+    def _is_accepted_login(self, request: web.Request, response: web.StreamResponse) -> bool:
+        """``log.verdicts`` says which logins the log has a line about, whatever the door."""
+        operation = self._gate.operation(request)
+        return operation is not None and operation.name == CHECK and response.status == 200
 
     @staticmethod
     async def _error(request: web.Request, status: int) -> web.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
@@ -79,8 +80,12 @@ def is_in(text: str, networks: Sequence[AnyNetwork]) -> bool:
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     """The address of an entry, as proxies write it: with a port, with brackets, in quotes. A zone belongs to the proxy
     and is dropped; an IPv4 address that is mapped into IPv6 is itself (RFC 4291 section 2.5.5.2)."""
-    if len(text) > _LONGEST:
-        return None
+    return None if len(text) > _LONGEST else _parsed(text)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """Each request asks twice, and mostly somebody who has asked before."""
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1].strip()

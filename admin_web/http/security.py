@@ -95,8 +95,9 @@ class SitePolicy:
     ``origin``: scheme, host and port as browsers see them, from the settings. ``trusted_proxies``: asked at every
     request, so that a reload takes effect. ``content_security_policy``: the header, unless an answer brings its own.
     ``names``: under which it is served. ``admit``: who may ask, in the place of the same-origin check, for a site that
-    no cookie opens. ``path_for_log``: what the log has of a path. ``reads_itself``: whether the handler of this request
-    reads the body, within limits and a time of its own.
+    no cookie opens. ``path_for_log``: what the log has of a path. ``is_told_elsewhere``: whether another line of the
+    log tells of what was answered, if anybody wants one. ``reads_itself``: whether the handler of this request reads
+    the body, within limits and a time of its own.
     """
 
     origin: str
@@ -106,6 +107,7 @@ class SitePolicy:
     names: Names = Names.OWN
     admit: Admit | None = None
     path_for_log: Callable[[web.Request], str] = lambda request: logged_path(request)
+    is_told_elsewhere: Callable[[web.Request, web.StreamResponse], bool] = lambda request, response: False
     reads_itself: Callable[[web.Request], bool] = lambda request: False
 
     def headers(self) -> dict[str, str]:
@@ -133,7 +135,7 @@ def security_middleware(policy: SitePolicy) -> Middleware:
             response = await policy.error_page(request, 421)
             response.force_close()  # its body is not read
         _add_headers(policy, response)
-        say = _log.debug if _is_file(request, response) else _log.info
+        say = _log.debug if _is_file(request, response) or policy.is_told_elsewhere(request, response) else _log.info
         say(
             "request",
             method=request.method,
@@ -231,8 +233,11 @@ async def _answer(
         if (refused := await _refused(policy, request)) is not None:
             return refused
         if request.method not in SAFE_METHODS and not policy.reads_itself(request):
-            async with asyncio.timeout(BODY_SECONDS):
+            if is_whole(request):
                 await _read_body(request)
+            else:
+                async with asyncio.timeout(BODY_SECONDS):
+                    await _read_body(request)
         if connection is not None:
             connection.request_complete()
         return await handler(request)
@@ -260,6 +265,11 @@ async def _refused(policy: SitePolicy, request: web.Request) -> web.Response | N
     if request.method in SAFE_METHODS or is_same_origin(request.headers, policy.origin):
         return None
     return await policy.error_page(request, 403)
+
+
+def is_whole(request: web.Request) -> bool:
+    """Whether the body is here already: to read it takes no time."""
+    return request.content.is_eof()
 
 
 async def _read_body(request: web.Request) -> None:

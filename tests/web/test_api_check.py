@@ -140,3 +140,14 @@ def test_neither_password_nor_code_is_in_log_or_trail(bank: Api, key: str) -> No
     said = bank.sekisho.log_text() + repr(bank.sekisho.audit(one.contract_id))
     for secret in ("kuchinashi", "hirugao", code):
         assert secret not in said
+
+
+def test_the_log_has_a_line_of_each_login_and_one_more_of_what_was_refused(bank: Api, key: str) -> None:
+    """Once two of each login, a thousand times a second: `log.verdicts` says which ones it tells of."""
+    one, since = bank.sekisho.customer(), len(bank.sekisho.log_text())
+    code = one.code()
+    assert check(bank, key, one, code=code).status == 200
+    assert check(bank, key, one, code=code).status == 422
+    said = bank.sekisho.wait_for_log("status=422", since=since)[since:]
+    assert [" verdict " in line or "request" in line for line in said.splitlines()].count(True) == 3
+    assert said.count("door=api") == 2 and "status=200" not in said
