@@ -63,6 +63,12 @@ class Health:
                 self._looking.add_done_callback(self._looked)
         return self._answer and (self._thread is None or now < self._well_at + STALE_SECONDS)
 
+    async def look(self) -> None:
+        """Before anybody asks: then ``healthy`` has an answer from the first moment."""
+        self.healthy()
+        if self._looking is not None:
+            await asyncio.wait([self._looking], timeout=STALE_SECONDS)
+
     async def sweep(self) -> None:
         """Every second, without end: delete expired challenges, count the open ones."""
         while True:

@@ -71,8 +71,9 @@ def take_out(settings: Settings, node: Node) -> None:
 
 
 def _believed(clock: GuardedClock) -> int | None:
+    """None too before the clock has settled: a process that opens the store later compares its own with this."""
     try:
-        return clock.now()
+        return clock.now() if clock.settled else None
     except ClockWrong:
         return None
 

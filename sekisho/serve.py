@@ -277,6 +277,7 @@ class ServerProcess:
     ) -> None:
         """From the opening of the doors until they are closed, and the ``chores`` have ended."""
         try:
+            await services.health.look()
             for door in self._doors.values():
                 await door.open(services, shared=self._name != "web")
             if reload_first:

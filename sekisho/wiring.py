@@ -43,7 +43,8 @@ from otp_core.model import AttributeCheck
 from otp_core.nodes.holder import machine
 from otp_core.notices.sender import Sender
 from otp_core.store.engine import LoginBatch
-from otp_core.store.engines import one_process_only, store_file
+from otp_core.store.engines import one_process_only, store_file, store_name
+from otp_core.store.mark import beside
 from otp_core.store.put_back import PutBackWatch
 from otp_core.store.recovered import RecoveryWatch
 from otp_core.store.retry import run_acts_aside
@@ -141,15 +142,16 @@ def open_desk(settings: Settings, store: Store) -> Desk:
 
 
 def open_failures(settings: Settings) -> FailureTable:
-    """Where wrong passwords are counted: a file beside the store, or memory of this machine where the store is no file;
+    """Where wrong passwords are counted: a file beside the store, or in ``store.state_dir`` where the store is no file;
     shared by all processes that serve it here. Open it before they are forked. Raises StoreProblem for a URL that is
     none."""
     return FailureTable(settings.throttle.password_max_tracked, _failures_file(settings))
 
 
-def _failures_file(settings: Settings) -> Path | None:
-    file = store_file(settings.store.address)
-    return file and file.with_name(f"{file.name}-failures")
+def _failures_file(settings: Settings) -> Path:
+    address = settings.store.address
+    here = beside(store_file(address), store_name(address), settings.store.state_dir)
+    return here.with_name(f"{here.name}-failures")
 
 
 def open_application(
@@ -275,8 +277,7 @@ def explaining(settings: Settings, store: Store) -> Iterator[Explainer]:
     at, fingerprint = open_clock(store).now(), store.sealer.fingerprint
     reader, pool = store.login_reader(), HashPool(1, settings.password.max_waiting)
     table = FailureTable(settings.throttle.password_max_tracked)
-    if (file := _failures_file(settings)) is not None:
-        table.copy(file)
+    table.copy(_failures_file(settings))
     throttles = Throttles(
         PasswordThrottle(_password_delays(settings), time.monotonic, table, fingerprint),
         StationThrottle(_station_delays(settings), time.monotonic, table, fingerprint),

@@ -28,6 +28,7 @@ This file decides nothing, and knows no SQL.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -52,7 +53,8 @@ RETRY_SECONDS = 0.05
 LATE_SECONDS = 1.0
 """How long after its deadline a request may still be evaluated."""
 REMIND_SECONDS = 10.0
-"""How often the log says again that no login can be answered, while the cause is the same."""
+"""How often the log says again that no login can be answered, for each cause."""
+_MOST_CAUSES = 16
 CONFLICT_RUNS = 10
 """How often a batch is run while others are faster."""
 _log = structlog.get_logger("login queue")
@@ -78,7 +80,8 @@ class LoginQueue:
         self._scheduled = False
         self._under_way = 0
         self._cause = ""
-        self._reminded, self._reminded_of = float("-inf"), ""
+        self._reminded: dict[str, float] = {}
+        """When the log said a cause last. A database that goes and comes has several, one behind the other."""
         self.failing: frozenset[str] = frozenset()
         """Customers of the batch that failed last; cleared by the next success."""
         self.batch_sizes, self.batch_seconds = Histogram(SIZES), Histogram(SECONDS)
@@ -199,8 +202,10 @@ class LoginQueue:
         where nobody can be told anything before the next start."""
         loop_time = asyncio.get_running_loop().time()
         cause, in_vain = str(trouble), isinstance(trouble, StoreStopped)
-        if cause != self._reminded_of or loop_time > self._reminded + REMIND_SECONDS:
-            self._reminded, self._reminded_of = loop_time, cause
+        if loop_time > self._reminded.get(cause, -math.inf) + REMIND_SECONDS:
+            if len(self._reminded) == _MOST_CAUSES:
+                self._reminded.clear()
+            self._reminded[cause] = loop_time
             _log.error("no login can be answered", cause=cause, waiting=len(batch) + len(self._waiting))
         self._cause = cause
         self.failing = frozenset(request.attempt.customer for request, _ in batch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -26,6 +27,7 @@ from otp_core.first_factor.password_forms import canonical, forms
 from otp_core.login.table import Finding
 from otp_core.model import Attempt, BackendSilent, Overloaded, StoreUnavailable
 from otp_core.store.engine import LoginReader
+from otp_core.store.retry import aside
 
 _log = structlog.get_logger("first factor")
 
@@ -110,6 +112,7 @@ class LocalPassword:
     async def _renew_hash(self, customer: str, before: str, password: bytes) -> None:
         """If it fails it is tried again at the next login: it keeps nobody out."""
         try:
-            self._renew(customer, before, await self._pool.run(hash_password, password, self._cost))
+            new = await self._pool.run(hash_password, password, self._cost)
+            await aside(partial(self._renew, customer, before, new))
         except (PoolFull, TooLate, CannotHash, StoreUnavailable) as error:
             _log.warning("a password hash was not renewed", customer=customer, cause=str(error))

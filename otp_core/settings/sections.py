@@ -45,7 +45,8 @@ class StoreSettings(Section):
     state_dir: OwnPath = Field(
         Path("/var/lib/sekisho"),
         description="PostgreSQL: the folder in which this node keeps how far it knows the store, and what was done "
-        "here: by it a recovery to an earlier moment is noticed. Of a store in a file both lie beside that.",
+        "here: by it a recovery to an earlier moment is noticed; and its counts of wrong passwords. Of a store in a "
+        "file all of it lies beside that.",
     )
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from otp_core.store.engine import Database
-from otp_core.store.postgresql.address import is_postgresql
+from otp_core.store.postgresql.address import is_postgresql, parse
 
 
 def open_database(url: str, *, busy_seconds: float, relieved: bool = False) -> Database:
@@ -27,6 +27,12 @@ def one_process_only(url: str) -> str | None:
     from otp_core.store.sqlite import driver
 
     return None if driver.resets_safely() else driver.FAULT
+
+
+def store_name(url: str) -> str:
+    """The name of its database, or of its file, for a URL that the settings hold. Raises StoreProblem."""
+    file = store_file(url)
+    return parse(url).database if file is None else file.name
 
 
 def store_file(url: str) -> Path | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from otp_core.authentication.queue import LoginQueue
 from otp_core.login.requests import LoginRequest
 from otp_core.login.table import Finding, Stage
-from otp_core.model import Accept, Attempt, Challenge, LoginRecord, Reject, Silence, Verdict
+from otp_core.model import Accept, Attempt, Challenge, Language, LoginRecord, OtpUse, Reject, Silence, Verdict
 from otp_core.store.engine import LoginBatch
 from tests import postgresql
 from tests.core.bank import CHALLENGE, CODE, Bank, Holder, rules
@@ -39,6 +40,10 @@ class Engine:
 
     def events(self) -> list[str]:
         raise NotImplementedError
+
+    def in_state(self, use: OtpUse) -> Holder:
+        """One more customer."""
+        return self.bank.in_state(use, "hana", "VSMT00000003")
 
     def break_down(self, *, broken: bool) -> None:
         """From now on nothing can be written; or it can be again."""
@@ -107,11 +112,16 @@ class Memory(Engine):
     def events(self) -> list[str]:
         return [row.event for row in self.engine.audit]
 
+    def in_state(self, use: OtpUse) -> Holder:
+        holder = super().in_state(use)
+        self.engine.records["hana"] = self.bank.login_record("hana")
+        return holder
+
     def break_down(self, *, broken: bool) -> None:
         self.engine.unavailable = broken
 
 
-ENGINES: list[Callable[[Path], Engine]] = [Sqlite, Postgresql, Memory]
+ENGINES = [pytest.param(Sqlite, marks=pytest.mark.sqlite_files), Postgresql, Memory]
 
 
 @pytest.fixture(params=ENGINES, ids=["sqlite", "postgresql", "memory"])
@@ -223,6 +233,35 @@ def test_nothing_is_accepted_while_nothing_can_be_written_and_work_goes_on_after
     run(scene)
     assert engine.record("taro").tokens[0].last_step < engine.taro.step()
     assert engine.events() == ["login.accepted"]
+
+
+@pytest.mark.parametrize("use", [one for one in OtpUse if one is not OtpUse.ACTIVE])
+def test_who_may_log_in_without_a_token_does_whatever_became_of_it(engine: Engine, use: OtpUse) -> None:
+    """Nothing but the customer's own row stands behind it."""
+    hana = engine.in_state(use)
+
+    async def scene() -> None:
+        queue = engine.queue()
+        without = replace(CHALLENGE, password_only=frozenset(OtpUse))
+        first = LoginRequest(Attempt(hana.contract_id, "(a password)", without, "gateway"), Stage.FIRST_ROUND)
+        assert await ask(queue, first) == Accept()
+        queue.close()
+
+    run(scene)
+    assert engine.events() == ["login.accepted"]
+
+
+def test_a_name_that_no_database_can_hold_is_a_strangers_and_keeps_nobody_waiting(engine: Engine) -> None:
+    async def scene() -> None:
+        queue = engine.queue()
+        unknown = Reject(Finding.UNKNOWN_CUSTOMER, Language.JA)
+        for name in ("\ud800", "a\0", "\ud800\0"):
+            stranger = Holder(name, "", engine.taro.seed, engine.taro.spec, engine.taro.clock)
+            told = [ask(queue, by_code(one, engine.taro.code())) for one in (stranger, engine.jiro)]
+            assert (await asyncio.gather(*told))[0] == unknown
+        queue.close()
+
+    run(scene)
 
 
 def test_requests_of_different_customers_do_not_hold_one_another_up(engine: Engine) -> None:

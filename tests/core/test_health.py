@@ -75,6 +75,21 @@ def test_a_store_that_takes_a_write_is_healthy_and_the_answer_is_remembered_for_
     assert capsys.readouterr().out.count("healthy again") == 1, "so that a log does not end with the trouble"
 
 
+def test_a_store_that_is_asked_in_a_thread_is_healthy_from_the_first_question_on(tmp_path: Path) -> None:
+    """Otherwise the first Status-Server behind a start gets no answer, and a gateway goes elsewhere."""
+    bank = Bank(tmp_path)
+
+    async def scene() -> None:
+        queue = LoginQueue(bank.store.login_batch(), bank.evaluator, bank.guarded, bank.store.ids)
+        health = Health(bank.store.maintenance(), bank.guarded, queue, waits=True)
+        await health.look()
+        assert health.healthy()
+        queue.close()
+        health.close()
+
+    asyncio.run(scene())
+
+
 @pytest.mark.sqlite_files
 def test_somebody_elses_lock_is_no_trouble_for_a_few_seconds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -166,6 +166,17 @@ def _ready(future: asyncio.Future[int], state: int) -> None:
         future.set_result(state)
 
 
+def can_be_held(text: str) -> bool:
+    """Whether PostgreSQL's text can hold it: not U+0000, and not half of a character. No stored name has either."""
+    if text.isascii():
+        return "\0" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 def without_nul(text: str) -> str:
     """PostgreSQL's text holds no U+0000. What somebody typed may: it is found nowhere, and shown as U+FFFD."""
     return text.replace("\0", "\ufffd") if "\0" in text else text

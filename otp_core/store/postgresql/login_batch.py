@@ -16,7 +16,7 @@ evaluated anew (Conflict).
 - a challenge is deleted only where it still is;
 - a code is spent only on the version of the token that was read; a retransmission touches that version;
 - a wrong code is counted on the version of the customer that was read;
-- an acceptance that spends no code touches the token that it was accepted for, or else the customer.
+- an acceptance that spends no code touches the active token that it was accepted for, or else the customer.
 
 So every acceptance rests on a write to one row, by its version. A condition on a joined row would not be enough: at
 READ COMMITTED, PostgreSQL looks again at the row that it changes, and not at the others. Therefore whatever changes a
@@ -46,10 +46,19 @@ import psycopg
 
 from otp_core.audit import Event, NodeName
 from otp_core.login.requests import Decision, Facts, StepUpdate
-from otp_core.model import AuditRow, Conflict, LoginRecord, OpenChallenge, StoreBusy, StoreProblem, StoreUnavailable
+from otp_core.model import (
+    AuditRow,
+    Conflict,
+    LoginRecord,
+    OpenChallenge,
+    OtpUse,
+    StoreBusy,
+    StoreProblem,
+    StoreUnavailable,
+)
 from otp_core.store import outbox
 from otp_core.store.login_record import AUDIT_COLUMNS, CHALLENGE_COLUMNS, COLUMNS, JOIN_TOKENS, records_of
-from otp_core.store.postgresql.connection import Notices
+from otp_core.store.postgresql.connection import Notices, can_be_held
 from otp_core.store.postgresql.errors import is_lost, unavailable
 from otp_core.store.postgresql.horizon import CLOSED_UNTIL, LOOK
 from otp_core.store.postgresql.primary import Primary
@@ -260,7 +269,7 @@ async def _closed(server: RoundTrips) -> int:
 async def _read(
     server: RoundTrips, customers: Collection[str], states: Collection[bytes]
 ) -> tuple[Rows, dict[bytes, OpenChallenge]]:
-    asked = [name for name in set(customers) if "\0" not in name]  # no customer has one, and none is found by U+FFFD
+    asked = [name for name in set(customers) if can_be_held(name)]
     statements = [Statement(RECORDS, (asked,))]
     if states:
         statements.append(Statement(CHALLENGES, ([*states],)))
@@ -354,7 +363,8 @@ def _rest_of_acceptances(
         record = records.get(row.customer)
         if record is None:
             continue
-        key = next((one.key for one in record.tokens if one.token_id == row.token), None)
+        active = record.tokens if record.otp_use == OtpUse.ACTIVE else []  # another's may be lost or retired
+        key = next((one.key for one in active if one.token_id == row.token), None)
         if key is not None:
             if key not in written:
                 tokens.add(key)

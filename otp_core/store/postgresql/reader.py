@@ -7,7 +7,7 @@ import psycopg
 from otp_core.model import LoginRecord, OpenChallenge, StoreProblem, StoreUnavailable
 from otp_core.store.api_keys import ApiKeyRecord
 from otp_core.store.login_record import records_of
-from otp_core.store.postgresql.connection import Notices
+from otp_core.store.postgresql.connection import Notices, can_be_held
 from otp_core.store.postgresql.errors import is_lost, unavailable
 from otp_core.store.postgresql.login_batch import CHALLENGES, RECORDS
 from otp_core.store.postgresql.primary import Primary
@@ -31,13 +31,13 @@ class PostgresqlLoginReader:
 
     async def login_record(self, contract_id: str) -> LoginRecord | None:
         """See ``store.engine.LoginReader``."""
-        if "\0" in contract_id:
+        if not can_be_held(contract_id):
             return None
         return records_of(row[:-2] for row in await self._ask(RECORDS, [contract_id])).get(contract_id)
 
     async def password_hash(self, contract_id: str) -> tuple[bool, str | None]:
         """See ``store.engine.LoginReader``."""
-        rows = [] if "\0" in contract_id else await self._ask(_PASSWORD_HASH, contract_id)
+        rows = await self._ask(_PASSWORD_HASH, contract_id) if can_be_held(contract_id) else []
         return bool(rows), rows[0][0] if rows else None
 
     async def open_challenge(self, state: bytes) -> OpenChallenge | None:
