@@ -180,6 +180,28 @@ def shut(database: str) -> Iterator[None]:
             let_in(True)
 
 
+@contextlib.contextmanager
+def read_only(database: str) -> Iterator[None]:
+    """Of this worker's server: as ``shut``, but who connects may read."""
+
+    def allow(writes: bool) -> None:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}").format(
+                sql.Identifier(database), sql.Literal(not writes)
+            )
+        )
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (database,)
+        )
+
+    with server().connect("postgres") as connection:
+        allow(False)
+        try:
+            yield
+        finally:
+            allow(True)
+
+
 def own_folder(folder: Path) -> None:
     """Give a folder to the server's user."""
     if os.geteuid() == 0:

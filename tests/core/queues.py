@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+
+from sqlalchemy import event, update
 
 from otp_core.authentication.queue import BatchEvaluator, LoginQueue
 from otp_core.login.evaluate import Evaluator
 from otp_core.login.requests import LoginRequest
 from otp_core.login.table import Stage
 from otp_core.model import Attempt, Verdict
+from otp_core.store.schema import token
 from otp_core.store.sqlite import driver
+from tests import postgresql
 from tests.core.bank import CODE, Bank, Holder
+from tests.core.faulty import read_only
 
 
 @asynccontextmanager
@@ -53,7 +57,11 @@ def later() -> float:
 
 @contextmanager
 def locked(bank: Bank) -> Iterator[None]:
-    """Another process holds the write lock."""
+    """Another process holds the write lock; in PostgreSQL, which has none, nobody is let in to the database."""
+    if bank.store.database.file is None:
+        with postgresql.shut(bank.store.database.name):
+            yield
+        return
     connection = driver.connect(bank.database, isolation_level=None, check_same_thread=False)
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -62,10 +70,27 @@ def locked(bank: Bank) -> Iterator[None]:
         connection.close()
 
 
+def cause_of_lock(bank: Bank) -> str:
+    """What is said of it."""
+    return "not currently accepting connections" if bank.store.database.file is None else "holds its write lock"
+
+
+@contextmanager
+def unwritable(bank: Bank) -> Iterator[str]:
+    """The store can be read, but not written; what is said of it."""
+    if bank.store.database.file is None:
+        with postgresql.read_only(bank.store.database.name):
+            yield "is a standby"
+        return
+    event.listen(bank.store.engine, "connect", read_only)
+    yield "cannot be written"
+    event.remove(bank.store.engine, "connect", read_only)
+
+
 def seal_breaks(bank: Bank, token_id: str) -> None:
     """Nothing opens this token's seed any more."""
-    with contextlib.closing(driver.connect(bank.database)) as connection, connection:
-        connection.execute("UPDATE token SET seed = x'0100' WHERE token_id = ?", (token_id,))
+    with bank.store.work() as work:
+        work.connection.execute(update(token).where(token.c.token_id == token_id).values(seed=b"\1\0"))
 
 
 class CountingEvaluator:

@@ -31,6 +31,7 @@ def test_the_locked_driver_is_the_one_in_use_where_it_has_a_wheel() -> None:
         assert driver.NAME.endswith("by pysqlite3") and driver.resets_safely()
 
 
+@pytest.mark.sqlite_files
 def test_an_open_store_has_loaded_one_sqlite_alone(tmp_path: Path) -> None:
     """The whole program, with a store that was made, migrated and read."""
     sekisho = Sekisho(tmp_path, clients=CLIENTS)
@@ -62,6 +63,7 @@ def system_sqlite(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(away)}
 
 
+@pytest.mark.sqlite_files
 def test_a_sqlite_with_the_fault_gets_one_worker_and_says_so(tmp_path: Path, system_sqlite: dict[str, str]) -> None:
     sekisho = Sekisho(tmp_path, clients=CLIENTS, workers=2, environment=system_sqlite)
     taro = sekisho.customer()
@@ -75,6 +77,7 @@ def test_a_sqlite_with_the_fault_gets_one_worker_and_says_so(tmp_path: Path, sys
         sekisho.close()
 
 
+@pytest.mark.sqlite_files
 def test_the_doctor_names_the_version_and_its_fault(tmp_path: Path, system_sqlite: dict[str, str]) -> None:
     sekisho = Sekisho(tmp_path, clients=CLIENTS)
     command = (sys.executable, "-m", "sekisho", "--config", str(sekisho.config), "doctor")

@@ -302,7 +302,7 @@ def test_permits_challenges_sessions_and_notices_of_the_future_are_good_for_no_l
         assert connection.execute(select(challenge.c.state)).scalars().all() == [b"now"]
         assert connection.execute(select(session.c.key)).scalars().all() == [early.key]
         assert connection.execute(select(reservation.c.expires_at)).scalars().all() == [now]
-        times = connection.execute(select(outbox.c.next_at, outbox.c.claimed_until)).all()
+        times = connection.execute(select(outbox.c.next_at, outbox.c.claimed_until).order_by(outbox.c.key)).all()
     assert [(one, until) for one, until in times] == [(0, 0), (now, 0)]
     bank.clock.now += 601
     bank.desk.sessions.expire(LIMITS)

@@ -48,16 +48,23 @@ def test_whatever_has_arrived_is_one_batch_and_all_of_it_is_durable_before_any_i
     async def scene() -> None:
         async with queue_of(bank) as queue:
             done = asyncio.Event()
+
+            def hear(_: Verdict) -> None:
+                rows.append(len(bank.audit(actor="gateway")))
+                if len(rows) == BATCH + 11:
+                    done.set()
+
             for number in range(BATCH + 10):
-                queue.submit(
-                    request(taro, "000000", number + 1), lambda _: rows.append(len(bank.audit(actor="gateway")))
-                )
+                queue.submit(request(taro, "000000", number + 1), hear)
             assert len(queue) == BATCH + 10
-            queue.submit(request(taro, "000000"), lambda _: done.set())
+            queue.submit(request(taro, "000000"), hear)
             await done.wait()
 
     run(scene)
-    assert rows == [BATCH] * BATCH + [BATCH + 11] * 10
+    first, rest = [BATCH] * BATCH, [BATCH + 11] * 11
+    if bank.store.database.waits and rows[0] != BATCH:  # both were under way at once, and the smaller one was faster
+        first, rest = [11] * 11, [BATCH + 11] * BATCH
+    assert rows == first + rest
 
 
 def test_what_arrives_at_once_is_one_sitting_and_nobody_sits_for_nothing(
@@ -214,18 +221,24 @@ def test_a_request_long_past_its_deadline_is_silence_and_counts_nothing(tmp_path
         loop = asyncio.get_running_loop()
         queue = LoginQueue(bank.store.login_batch(), bank.evaluator, bank.guarded, bank.store.ids)
         verdicts: dict[str, Verdict] = {}
+        both = asyncio.Event()
+
+        def hear(name: str, verdict: Verdict) -> None:
+            verdicts[name] = verdict
+            if len(verdicts) == 2:
+                both.set()
+
         bank.clock.now += 62
         for holder, code, deadline in ((taro, sent, loop.time() - 59), (hana, hana.code(), loop.time() + 3)):
             attempt = Attempt(holder.contract_id, code, CODE, "gateway", deadline=deadline)
             request = LoginRequest(attempt, Stage.CODE, code=code)
-            queue.submit(request, functools.partial(verdicts.__setitem__, holder.contract_id))
-        for _ in range(10):
-            await asyncio.sleep(0)
+            queue.submit(request, functools.partial(hear, holder.contract_id))
+        await both.wait()
         late.append(verdicts["taro"])
         assert verdicts["hana"] == Accept()
         queue.close()
 
-    asyncio.run(scene())
+    run(scene)
     (verdict,) = late
     assert isinstance(verdict, Silence) and "stood still" in verdict.reason
     assert bank.login_record().failures == 0

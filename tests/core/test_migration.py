@@ -33,6 +33,8 @@ from otp_core.store.store import Store, initialise
 from tests.core.bank import CODE, NOON, Bank, Holder, rules
 from tests.core.batches import login_batch_of, run_batch, second_round
 
+pytestmark = pytest.mark.sqlite_files
+
 _OLD = Path(__file__).parent / "store_0_1_0"
 _STATE = bytes.fromhex("a4d55b70ae8b3e1b6c2f7cdfa67d352c")
 _PERMIT = "TDWQ-82XR-JGWP"
