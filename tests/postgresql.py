@@ -235,6 +235,12 @@ def server() -> Server:
     return made
 
 
+def lacks_fsync_alone(said: str) -> bool:
+    """Of `sekisho doctor`, as lines or as JSON: nothing fails but what QUICK has switched off."""
+    failed = [line for line in said.splitlines() if line.startswith(("fail ", '{"state": "fail"'))]
+    return BY_ENVIRONMENT and len(failed) == 1 and "fsync or full_page_writes is off" in failed[0]
+
+
 _MADE: dict[Path, str] = {}
 _GONE_AT_ONCE = 50
 """A database that is dropped costs a checkpoint."""

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,6 +116,20 @@ class Sekisho:
             shutil.copy(_without_key(), self.database)
             self.database.chmod(0o600)
         initialise(self.settings.store.address, key_file, ids=Ids(), say=lambda _: None)
+
+    @contextmanager
+    def store_away(self) -> Iterator[None]:
+        """Meanwhile nobody can read or write the store."""
+        if self.store.database.file is None:
+            with postgresql.shut(self.store.database.name):
+                yield
+            return
+        away = self.database.with_name("away.db")
+        self.database.rename(away)
+        try:
+            yield
+        finally:
+            away.rename(self.database)
 
     @property
     def database(self) -> Path:

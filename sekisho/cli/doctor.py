@@ -94,11 +94,28 @@ def examine(context: CliContext, *, deep: bool) -> Iterator[CheckResult]:
     if file is not None:
         yield _sqlite()
     yield from _store(context, settings, file, deep)
-    yield from examine_ports(settings, file)
+    yield from examine_ports(settings, file, node_runs=file is None and _node_runs(context))
     yield from examine_directories(settings)
     yield from examine_upstreams(settings)
     yield from examine_verifiers(settings)
     yield from examine_sign_on(settings)
+
+
+def _node_runs(context: CliContext) -> bool:
+    """Whether the store says that a server of this machine serves it."""
+    from otp_core.model import StoreProblem, StoreUnavailable
+    from otp_core.nodes.holder import has_ended, machine
+    from otp_core.sealing import KeyProblem
+    from otp_core.store.nodes import nodes
+
+    try:
+        database = context.store.database
+        with database.read() as connection:
+            now, known = database.time_ms(connection), nodes(connection)
+    except (KeyProblem, StoreProblem, StoreUnavailable, OSError):
+        return False
+    here = [one for one in known if one.holder.split(" ")[0] == machine()]
+    return any(one.seen_lately(now) and not has_ended(one.holder) for one in here)
 
 
 def _doors(settings: Settings) -> Iterator[CheckResult]:

@@ -23,9 +23,10 @@ _ANSWER_SECONDS = 8.0
 _MOST_OCTETS = 64 * 1024
 
 
-def examine_ports(settings: Settings, store: Path | None) -> Iterator[CheckResult]:
-    """Every address of the settings. ``store``: the store's file, if it is one."""
-    served = _is_served(store)
+def examine_ports(settings: Settings, store: Path | None, *, node_runs: bool = False) -> Iterator[CheckResult]:
+    """Every address of the settings. ``store``: the store's file, if it is one. ``node_runs``: a store that is none is
+    served by a server of this machine."""
+    served = node_runs or _is_served(store)
     if settings.radius.clients:
         for address in settings.radius.listen:
             yield from _port("udp", address, store, served=served)

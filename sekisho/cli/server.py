@@ -53,14 +53,17 @@ def _make_seal_key(context: CliContext, path: Path) -> None:
     from otp_core.seals.keys import create_seal_key, read_seal_key
     from otp_core.store.queries import newest_seal
 
+    is_sealed = False
+    if not path.exists():  # asked before: a server that runs seals with the new key at once
+        with context.store.read() as connection:
+            is_sealed = newest_seal(connection) is not None
     if create_seal_key(path):
         say(f"created the key of the seals {path} (mode 0600): back it up, apart from the store")
-        with context.store.read() as connection:
-            if newest_seal(connection) is not None:
-                complain(
-                    "the seals of before were made with another key: if you have that, put it back in the new one's "
-                    "place before you serve; otherwise `sekisho audit verify` needs both public keys (docs/audit.md)"
-                )
+        if is_sealed:
+            complain(
+                "the seals of before were made with another key: if you have that, put it back in the new one's "
+                "place before you serve; otherwise `sekisho audit verify` needs both public keys (docs/audit.md)"
+            )
     read_seal_key(path)
 
 

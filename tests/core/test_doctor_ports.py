@@ -13,6 +13,8 @@ from threading import Thread
 import pytest
 
 from otp_core.checks import CheckResult, CheckState
+from sekisho.cli.context import CliContext
+from sekisho.cli.doctor import examine
 from sekisho.cli.doctor_ports import examine_ports
 from sekisho.cli.port_holders import holders
 from sekisho.settings import load
@@ -103,6 +105,15 @@ def test_without_clients_no_port_is_tried(tmp_path: Path) -> None:
     assert [check for check in found(tmp_path, clients="") if check.startswith("port")] == []
 
 
+def checked(sekisho: Sekisho) -> dict[str, CheckResult]:
+    """What the doctor says of a server's ports, whichever engine its store has."""
+    settings = load(sekisho.config, environment={}).settings
+    if sekisho.store.database.file is not None:
+        return {one.check: one for one in examine_ports(settings, sekisho.database)}
+    context = CliContext(sekisho.config, None)
+    return {one.check: one for one in examine(context, deep=False)}
+
+
 def test_a_running_server_is_known_by_its_store(tmp_path: Path) -> None:
     ports = [free_port(), *(free_port() for _ in range(2))]
     radius, web, metrics = (f"{HERE}:{port}" for port in ports)
@@ -110,7 +121,7 @@ def test_a_running_server_is_known_by_its_store(tmp_path: Path) -> None:
     sekisho = Sekisho(tmp_path, CLIENTS, more=more, listen=(radius,))
     try:
         sekisho.start()
-        said = {one.check: one for one in examine_ports(sekisho.settings, sekisho.database)}
+        said = checked(sekisho)
         for check, role in ((f"port {radius} udp", "radius"), (f"port {web} tcp", "web")):
             assert said[check].state is CheckState.OK
             assert said[check].text.startswith("is held by this store's server: ")
@@ -142,8 +153,7 @@ def test_metrics_that_are_somebody_elses_are_not_called_ours(tmp_path: Path) -> 
         sekisho.start()
         sekisho.more = f'[metrics]\nlisten = "{HERE}:{other.server_port}"\n'
         sekisho.write_config()
-        settings = load(sekisho.config, environment={}).settings
-        said = {one.check: one for one in examine_ports(settings, sekisho.database)}
+        said = checked(sekisho)
         assert said[f"port {HERE}:{other.server_port} tcp"].state is CheckState.FAIL
         assert said["metrics"].state is CheckState.FAIL and "does not answer as ours does" in said["metrics"].text
     finally:

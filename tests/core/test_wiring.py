@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from otp_core.audit import Event, Ids
 from otp_core.clock import ClockSetBack
 from otp_core.first_factor.hashes import Cost
 from otp_core.login.policy import Delays, Rules
 from otp_core.model import Accept, Attempt, Challenge, Mode, Policy, Silence, StoreProblem, Verdict
 from otp_core.sealing import KeyProblem
-from otp_core.store.store import Store
-from otp_core.store.time_records import ClockOfNode
 from sekisho.doors import DOORS
 from sekisho.settings import Settings
 from sekisho.wiring import Application, cost_of, open_application, open_desk, open_store, rules_of
+from tests.ahead import ahead
 from tests.core.bank import verdict_on
 from tests.sekisho import PASSWORD, STAFF, Sekisho
 
@@ -123,20 +120,6 @@ def test_every_state_is_a_new_one_that_nobody_can_guess(bank: Sekisho) -> None:
         assert all(len(state) == 16 for state in states)
 
     asyncio.run(scene())
-
-
-def ahead(settings: Settings, seconds: float) -> None:
-    """Leave what a clock that ran ahead does: a row of the future in the audit trail; where several machines share a
-    store, each of which has its own record of the time, the node's too."""
-    at = time.time() + seconds
-    store = Store(settings.store.address, settings.store.master_key_file, ids=Ids(lambda: at), busy_seconds=1)
-    with store.work() as work:
-        work.audit(Event.CLOCK_TRUSTED, actor="a clock that ran ahead")
-    own = open_store(settings)
-    if isinstance(own.time, ClockOfNode):
-        with own.work() as work:
-            own.time.enter(work.connection)
-            own.time.show_life(work.connection, int(at * 1000))
 
 
 async def becomes_healthy(application: Application) -> bool:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from otp_core.model import TokenSpec
 from sekisho.cli import app
+from tests.postgresql import lacks_fsync_alone
 from tests.sekisho import Customer, Sekisho
 
 EIGHT_DIGITS = TokenSpec(digits=8)
@@ -60,11 +61,13 @@ class CommandLine:
         return self.sekisho.folder
 
     def run(self, *words: str, user_password: str = "", code: int = 0) -> Said:
-        """The command's words; ``user_password`` is its standard input. It has to end with this exit code."""
+        """The command's words; ``user_password`` is its standard input. It has to end with this exit code. The doctor
+        finds the tests' PostgreSQL too quick, and that counts as sound."""
         environment = {"SEKISHO_CONFIG": str(self.sekisho.config), "SEKISHO_SECRETS_DIR": None, "SUDO_USER": None}
         said = run(words, given=user_password, environment=environment)
         self.said.append(said)
-        assert said.code == code, said
+        too_quick = words[0] == "doctor" and said.code == 1 and lacks_fsync_alone(said.out)
+        assert said.code == code or (too_quick and code == 0), said
         return said
 
     def command(self, *words: str) -> list[str]:

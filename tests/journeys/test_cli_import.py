@@ -220,6 +220,7 @@ def test_an_interrupted_import_says_how_to_go_on_and_can_be_finished(tmp_path: P
     sekisho.close()
 
 
+@pytest.mark.sqlite_files
 def test_an_import_that_meets_a_full_disk_says_how_far_it_got(at: CommandLine) -> None:
     name = at.file("t.csv", *(f"A{one},{os.urandom(20).hex()},totp,6,30" for one in range(20_000)))
     limit = os.stat(at.sekisho.database).st_size + 1_000_000

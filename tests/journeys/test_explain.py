@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
-from otp_core.audit import Ids
 from otp_core.first_factor.hashes import hash_password
 from otp_core.login.table import FINDING_TEXT, Finding
 from otp_core.model import TokenSpec
-from otp_core.store.schema import metadata
+from otp_core.store.schema import challenge, metadata, token
 from otp_core.store.unit_of_work import NewCustomer
 from sekisho.wiring import cost_of
+from tests.ahead import ahead
 from tests.journeys.command_line import CommandLine
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Peers, Reply, access_request
 from tests.sekisho import PASSWORD, SECRET, STAFF, Customer, Sekisho, client_table
@@ -171,7 +171,8 @@ def everything(sekisho: Sekisho, *, meta: bool = True) -> dict[str, Any]:
             for table in metadata.sorted_tables
             if (meta or table.name != "meta") and not table.name.startswith(_WRITTEN_LATER)
         }
-    failures = sekisho.database.with_name(f"{sekisho.database.name}-failures")
+    beside = sekisho.store.beside
+    failures = beside.with_name(f"{beside.name}-failures")
     return {**rows, "failures": failures.read_bytes() if failures.exists() else b""}
 
 
@@ -325,9 +326,7 @@ def test_at_a_terminal_they_are_asked_for_without_echo(quiet: CommandLine) -> No
 
 def test_a_clock_that_was_set_back_is_silence(quiet: CommandLine) -> None:
     one = customer(quiet.sekisho, "active", 1)
-    with quiet.sekisho.store.work() as work:
-        ahead = Ids(lambda: time.time() + 9000).next()
-        work.connection.exec_driver_sql("UPDATE audit SET id = ? WHERE id = (SELECT max(id) FROM audit)", (ahead,))
+    ahead(quiet.sekisho.settings, 9000)
     found = explained(quiet, one.contract_id, "code", "--code", "-", user_password=f"{one.code()}\n")
     assert (found["answer"], found["finding"]) == ("silence", None)
     assert "the clock was set back" in found["why"]
@@ -337,7 +336,7 @@ def test_a_clock_that_was_set_back_is_silence(quiet: CommandLine) -> None:
 def test_a_seed_that_does_not_open_is_silence_and_no_log_line_spoils_the_json(quiet: CommandLine) -> None:
     one = customer(quiet.sekisho, "active", 1)
     with quiet.sekisho.store.work() as work:
-        work.connection.exec_driver_sql("UPDATE token SET seed = zeroblob(60)")
+        work.connection.execute(update(token).values(seed=bytes(60)))
     for client in ("code", "append", "challenge"):
         found = explained(quiet, one.contract_id, client, "--code", "-", user_password=f"{one.code()}\n")
         assert (found["answer"], found["commands"]) == ("silence", ["sekisho doctor"])
@@ -350,10 +349,9 @@ def test_too_many_open_challenges_are_silence_where_one_may_be_needed(tmp_path: 
     at, one = CommandLine(sekisho), customer(sekisho, "active", 1)
     assert explained(at, one.contract_id, "challenge")["answer"] == CHALLENGE
     with sekisho.store.work() as work:
-        work.connection.exec_driver_sql(
-            "INSERT INTO challenge VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (os.urandom(16), 1, "challenge", int(time.time() * 1000) + 60_000, 3, None, None, None),
-        )
+        until = int(time.time() * 1000) + 60_000
+        another = {"customer_key": 1, "client": "challenge", "expires_at": until, "tries_left": 3}
+        work.connection.execute(insert(challenge).values(state=os.urandom(16), **another))
     found = explained(at, one.contract_id, "challenge")
     assert (found["answer"], found["why"]) == ("silence", "too many open challenges")
     sekisho.close()

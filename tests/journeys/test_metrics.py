@@ -104,7 +104,8 @@ def test_the_figures_are_those_of_all_processes_and_outlive_each_of_them(tmp_pat
         assert samples["sekisho_flush_seconds_count{}"] == samples["sekisho_batch_logins_count{}"]
         assert samples["sekisho_datagrams_dropped_total{cause=wrong-message-authenticator}"] >= 1
         assert samples["sekisho_processes_up{process=radius}"] == 2
-        assert samples["sekisho_store_readable{}"] == 1 and samples["sekisho_store_bytes{}"] > 4096
+        assert samples["sekisho_store_readable{}"] == 1
+        assert sekisho.store.database.file is None or samples["sekisho_store_bytes{}"] > 4096
 
         for pid in sekisho.workers_pids:
             os.kill(pid, signal.SIGKILL)

@@ -45,6 +45,7 @@ def commands_under(*headings: str) -> list[str]:
     return found
 
 
+@pytest.mark.sqlite_files
 def test_every_command_about_backups_is_run_in_its_order(at: CommandLine, tmp_path: Path) -> None:
     at.sekisho.crowd(2)
     for contract_id in ("1234567", "1234568"):
@@ -148,6 +149,7 @@ def value(unit: str, key: str) -> str:
     return found[1]
 
 
+@pytest.mark.sqlite_files
 def test_the_nightly_backup_is_the_day_of_the_weeks_and_replaced(at: CommandLine, tmp_path: Path) -> None:
     """The very line of the unit, with a test's paths; twice, as in the week after."""
     program = " ".join(map(shlex.quote, at.command()[:3]))

@@ -178,6 +178,7 @@ def test_a_row_that_was_changed_is_named_by_the_command_and_its_exit_code_says_s
     assert offline.returncode == 1 and f"FOUND: row {row} of " in offline.stdout
 
 
+@pytest.mark.sqlite_files
 def test_a_restored_store_is_sealed_on_and_verification_says_what_happened(sekisho: Sekisho) -> None:
     at = CommandLine(sekisho)
     sekisho.crowd(2)
@@ -197,6 +198,7 @@ def test_a_restored_store_is_sealed_on_and_verification_says_what_happened(sekis
     assert "note: seal" in said and "because the store is an older one since then" in said and "FOUND" not in said
 
 
+@pytest.mark.sqlite_files
 def test_the_backup_writes_over_no_key(sekisho: Sekisho) -> None:
     key = sekisho.folder / "audit.key"
     kept = key.read_bytes()

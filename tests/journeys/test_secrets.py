@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from psycopg import sql
 
 from otp_core.model import TokenSpec
+from otp_core.store.schema import metadata
 from otp_core.store.sqlite import driver
+from tests import postgresql
 from tests.journeys.command_line import CommandLine
 from tests.radius_peer import ACCEPT, CHALLENGE, REJECT, Packet, Peers, access_request, names, status_server
 from tests.sekisho import STAFF, Customer, Sekisho, client_table, free_port
@@ -101,10 +104,22 @@ class Day:
         return str(path)
 
     def written(self) -> dict[str, bytes]:
-        """Everything in the core's folder that nobody but Sekisho has written."""
+        """Everything in the core's folder, and in the database, that nobody but Sekisho has written."""
         given = {self.sekisho.config, self.sekisho.folder / "master.key", *self.inputs}
         files = [path for path in self.sekisho.folder.rglob("*") if path.is_file() and path not in given]
-        return {path.name: path.read_bytes() for path in files}
+        return {path.name: path.read_bytes() for path in files} | self._tables()
+
+    def _tables(self) -> dict[str, bytes]:
+        """Of a store that is no file of this machine: its tables, as the server holds their values."""
+        if self.sekisho.store.database.file is not None:
+            return {}
+        found = {}
+        with postgresql.server().connect(self.sekisho.store.database.name) as other:
+            for name in metadata.tables:
+                query = sql.SQL("COPY (SELECT * FROM {}) TO STDOUT (FORMAT binary)").format(sql.Identifier(name))
+                with other.cursor().copy(query) as copied:
+                    found[f"table {name}"] = b"".join(map(bytes, copied))
+        return found
 
 
 @contextmanager
@@ -217,7 +232,9 @@ def test_nothing_secret_gets_out_of_the_server(tmp_path: Path, log: str) -> None
 
 def check_nothing_got_out(day: Day) -> None:
     written = day.written()
-    assert {"server.log", "s.db", "s.db-wal", "s.db-shm"} <= written.keys()
+    is_file = day.sekisho.store.database.file is not None
+    of_store = {"s.db", "s.db-wal", "s.db-shm"} if is_file else {"table customer", "table audit", "table challenge"}
+    assert {"server.log"} | of_store <= written.keys()
     assert {name: found for name, octets in written.items() if (found := day.secrets.found_in(octets))} == {}
 
 
@@ -305,7 +322,7 @@ def spoilt(day: Day) -> list[str]:
 
 
 DAMAGE = (
-    "token SET seed = zeroblob(49) WHERE token_id = :token",
+    "token SET seed = :zeros WHERE token_id = :token",
     "token SET algorithm = 'md5' WHERE token_id = :token",
     "customer SET attributes = '{broken' WHERE contract_id = :contract",
     "customer SET language = 'xx' WHERE contract_id = :contract",
@@ -314,21 +331,34 @@ DAMAGE = (
 )
 
 
+LOCKING = (["BEGIN EXCLUSIVE"], ["BEGIN", "LOCK TABLE customer, token"])
+"""In SQLite, in PostgreSQL."""
+
+
+@contextmanager
+def stranger_to(sekisho: Sekisho) -> Iterator[Callable[[str, dict[str, object]], object]]:
+    """Runs statements that the store does not know of; values are named as ``:name``."""
+    if sekisho.store.database.file is not None:
+        with contextlib.closing(driver.connect(sekisho.database, isolation_level=None)) as store:
+            yield store.execute
+        return
+    with postgresql.server().connect(sekisho.store.database.name) as other:
+        yield lambda statement, values: other.execute(re.sub(r":(\w+)", r"%(\1)s", statement).encode(), values)
+
+
 def break_things(day: Day) -> None:
     """What the store holds is damaged row by row, and each is met by a right login; then the store is locked."""
     sekisho = day.sekisho
     *victims, unharmed = [day.customer() for _ in range(len(DAMAGE) + 1)]
-    with (
-        contextlib.closing(driver.connect(sekisho.database, isolation_level=None)) as store,
-        Peers(sekisho.where, 1, MODES["append"]) as peers,
-    ):
+    with stranger_to(sekisho) as execute, Peers(sekisho.where, 1, MODES["append"]) as peers:
         for one, damage in zip(victims, DAMAGE, strict=True):
-            store.execute(f"UPDATE {damage}", {"token": one.token_id, "contract": one.contract_id})
+            execute(f"UPDATE {damage}", {"token": one.token_id, "contract": one.contract_id, "zeros": bytes(49)})
             peers.ask(day.ask("append", one.contract_id, one.password + day.code(one)), wait=0.3)
-        store.execute("BEGIN EXCLUSIVE")
+        for statement in LOCKING[sekisho.store.database.file is None]:
+            execute(statement, {})
         locked = day.ask("append", unharmed.contract_id, unharmed.password + day.code(unharmed))
         assert peers.ask(locked, wait=0.5) is None
-        store.execute("ROLLBACK")
+        execute("ROLLBACK", {})
         assert names([peers.ask(locked)]) == [ACCEPT]
 
 

@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
+from otp_core.store.schema import audit
 from otp_core.store.sqlite import driver
 from tests.journeys import login_stream, strangers
 from tests.journeys.attacked_bank import CODE, Bank
 from tests.journeys.faults import command
+from tests.postgresql import lacks_fsync_alone
 from tests.radius_peer import ACCEPT, REJECT
 from tests.sekisho import PASSWORD, SECRET, Customer
 
@@ -91,15 +94,17 @@ class Troubles:
             number += 1
             customers = self.bank.folder / f"new{number}.csv"
             customers.write_text("contract_id\n" + "".join(f"new{number}-{one}\n" for one in range(200)))
+            copy = ["backup", str(self.bank.folder / f"backup{number}.db")]
+            is_file = self.bank.store.database.file is not None
             for words in (
-                ["backup", str(self.bank.folder / f"backup{number}.db")],
+                copy if is_file else ["doctor", "--json"],
                 ["customer", "list"],
                 ["customer", "import", str(customers)],
             ):
                 begun = time.time()
                 done = command(self.bank, *words)
                 self.commands.append((" ".join(words[: 1 if words[0] == "backup" else 2]), begun, time.time()))
-                if done.returncode:
+                if done.returncode and not lacks_fsync_alone(done.stdout):
                     self.failed.append(f"{words}: {done.stdout[-500:]}{done.stderr[-500:]}")
 
     def flush_some(self) -> None:
@@ -287,10 +292,13 @@ def left_open(bank: Bank, quiet: Counter[str]) -> Counter[str]:
 def check_books(bank: Bank, crowd: list[Customer], report: Report) -> None:
     """The audit trail has one accepted login for each that the gateway was told of, and the store is whole."""
     told = Counter(one["customer"] for one in report.logins if one["verdict"] == ACCEPT)
-    with contextlib.closing(driver.connect(bank.database)) as store:
-        rows = store.execute("SELECT customer, count(*) FROM audit WHERE event = 'login.accepted' GROUP BY 1")
-        written = Counter(dict(rows))
-        assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with bank.store.read() as connection:
+        accepted = select(audit.c.customer, func.count()).where(audit.c.event == "login.accepted")
+        rows = connection.execute(accepted.group_by(audit.c.customer))
+        written = Counter({name: int(times) for name, times in rows})
+    if bank.store.database.file is not None:
+        with contextlib.closing(driver.connect(bank.database)) as store:
+            assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     ours = {one.contract_id for one in crowd}
     assert {one: times for one, times in written.items() if one in ours} == told
 

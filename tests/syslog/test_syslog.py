@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from otp_core.outwards.position import position_of
 from otp_core.seals.keys import create_seal_key
 from otp_core.store.queries import AuditFilter, audit_rows
 from tests.ldap.certificates import Authority
@@ -91,8 +92,8 @@ def rows_of(sekisho: Sekisho, first: int, beginnings: tuple[str, ...] = ("",)) -
 
 
 def position(sekisho: Sekisho) -> int:
-    file = next(sekisho.folder.glob("*-syslog"), None)
-    return int(file.read_text().splitlines()[1]) if file else -1
+    kept = position_of(sekisho.store, "syslog").read()
+    return -1 if kept is None else kept
 
 
 def test_an_rsyslog_has_each_row_once_whoever_was_restarted(tmp_path: Path) -> None:

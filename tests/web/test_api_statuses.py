@@ -248,16 +248,11 @@ def over_the_rate(counter: Counter) -> None:
 
 
 def store_is_gone(counter: Counter) -> None:
-    """503: the store's file is not there."""
-    file = counter.bank.sekisho.database
-    away = file.with_name("away.db")
-    file.rename(away)
-    try:
+    """503: the store's file is not there, or nobody is let in to the database."""
+    with counter.bank.sekisho.store_away():
         for name in counter.operations:
             if 503 in counter.statuses(name):
                 assert counter.ask(name, ("1", {})).status_code == 503, name
-    finally:
-        away.rename(file)
 
 
 def write_table(counter: Counter) -> None:
