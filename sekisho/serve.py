@@ -53,6 +53,9 @@ _log = structlog.get_logger("sekisho")
 _ASKING = frozenset({"console", "api"})
 """Doors that ask the audit trail about customers and tokens; one process has them."""
 
+_NICENESS = 5
+"""Of the pages: a third of the processor where a gateway's logins want it too."""
+
 _RESTART_SECTIONS = (
     "store", "node", "login", "password", "throttle", "upstreams", "first_factors", "verifiers", "notices", "audit",
     "syslog", "webhooks", "metrics", "log",
@@ -194,10 +197,19 @@ def _role(
     own = {name: doors[name] for name in process.doors}
 
     def work(heartbeat: Heartbeat, reload_first: bool) -> int:
+        if not process.essential:
+            _give_way()
         server = ServerProcess(process.name, configuration, settings, own, heartbeat, failures, node, number, place)
         return asyncio.run(server.serve(reload_first=reload_first))
 
     return Role(process.name, work, process.essential)
+
+
+def _give_way() -> None:
+    """The pages have a lower priority than gateways, where there are some; so has each thread that is begun later.
+    Where it may not be changed, it stays."""
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
 
 
 class ServerProcess:

@@ -105,6 +105,16 @@ def test_a_process_that_stands_still_is_replaced_and_the_gateways_notice_nothing
         assert sekisho.stop() == 0
 
 
+def test_the_pages_give_way_to_the_gateways(tmp_path: Path) -> None:
+    """Strangers at the pages kept both cores busy, and the 99th percentile of logins was twice as long."""
+    with slow(tmp_path, workers=2) as sekisho:
+        mine = os.getpriority(os.PRIO_PROCESS, 0)
+        (web,) = sekisho.pids("web")
+        threads = [int(one.name) for one in Path(f"/proc/{web}/task").iterdir()]
+        assert {os.getpriority(os.PRIO_PROCESS, one) - mine for one in threads} == {5}
+        assert {os.getpriority(os.PRIO_PROCESS, one) - mine for one in sekisho.workers_pids} == {0}
+
+
 def test_sigterm_ends_a_process_that_stands_still(tmp_path: Path) -> None:
     with slow(tmp_path) as sekisho:
         sekisho.block().close()
