@@ -91,14 +91,17 @@ coverage: system dev  ## all tests once more, and which lines none of them runs
 # forecasts by day, acts that stand in each other's way.
 NOTHING_COMPILED := patterns.py permissions.py supervisor.py doctor_ports.py explanation_days.py desk_conflicts.py
 
-# All of it: SEKISHO_ENGINE=postgresql .venv/bin/pytest tests/core tests/radius tests/pam tests/web tests/journeys
+# All of it: SEKISHO_ENGINE=postgresql .venv/bin/pytest tests/core tests/radius tests/pam tests/web tests/journeys tests/webhooks tests/syslog
 test-postgresql: system dev  ## the races, the doors and the journeys of logins once more, on a PostgreSQL of each worker's own
 	SEKISHO_ENGINE=postgresql .ci/tests build/failed-postgresql $(BIN)/python -n $(TESTERS) --dist worksteal \
 		tests/core/test_login_batch.py tests/core/test_overtaken.py tests/core/test_reader_and_maintenance.py tests/core/test_enrolment.py \
 		tests/core/test_several_tokens.py tests/core/test_staff.py tests/core/test_issuance.py tests/core/test_lost_time.py \
 		tests/core/test_search_terms.py tests/core/test_wiring.py tests/journeys/test_once.py tests/journeys/test_radius_radclient.py \
 		tests/radius/test_server.py tests/pam/test_door.py tests/web/test_portal.py tests/web/test_api_acts.py tests/web/test_api_once.py \
-		tests/web/test_console_acts.py tests/webhooks/test_given_up.py tests/webhooks/test_webhooks.py tests/syslog/test_follower.py
+		tests/web/test_console_acts.py tests/webhooks/test_given_up.py tests/webhooks/test_webhooks.py tests/syslog/test_follower.py \
+		tests/core/test_desk.py tests/core/test_desk_races.py tests/core/test_login_queue.py tests/core/test_login_queue_poisoned.py \
+		tests/core/test_login_queue_trouble.py tests/core/test_engine_contract.py tests/core/test_doctor_ports.py tests/core/test_health.py \
+		tests/journeys/test_throttle_shared.py tests/journeys/test_radius_hostile.py
 
 # Safe path and append: the installed, compiled package is tested, and not the source that the tests lie beside.
 test-compiled: compiled  ## the core's, the door's and the hardest journeys' tests once more, on the compiled rooms
