@@ -192,3 +192,20 @@ def test_a_clock_that_was_set_back_while_the_page_was_closed_is_noticed_without_
     set_clock(own.page, -3600)
     own.page.reload()
     expect(own.page.locator(HINT)).to_contain_text("使えないことがあります", timeout=SLOW_MS)
+
+
+def test_behind_the_last_day_to_enrol_the_page_says_so_and_codes_go_on(own: Phone) -> None:
+    """The line was gone then: who had not enrolled typed codes of a token that the bank had retired."""
+    set_up_by_pin(own.page)
+    line = own.page.locator("#enrol-by")
+    expect(line).to_contain_text("までに済ませてください")
+    days = 400 * 24 * 3600
+    answer_time(own.page, f'{{"now": {int((time.time() + days) * 1000)}}}')
+    set_clock(own.page, days)
+    own.page.reload()
+    open_by_pin(own.page)
+    expect(line).to_contain_text("利用登録の期限は", timeout=SLOW_MS)
+    expect(line).to_contain_text("新しいトークンを作ってください")
+    expect(own.page.locator("#code")).not_to_have_text("", timeout=SLOW_MS)
+    own.page.get_by_role("button", name="English").click()
+    expect(line).to_contain_text("The last day to enrol was")
