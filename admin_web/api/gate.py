@@ -71,7 +71,7 @@ class Gate:
     async def check_again(self, request: web.Request) -> None:
         """Whether the key is one still, now that the body is here: whoever sends it slowly may have had it revoked
         meanwhile. Raises ProblemError, StoreUnavailable."""
-        if not request[_WAS_WHOLE]:
+        if not request.get(_WAS_WHOLE):
             await self._key_of(request)
 
     async def _key_of(self, request: web.Request) -> ApiKeyRecord:

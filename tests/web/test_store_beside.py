@@ -8,7 +8,14 @@ from pathlib import Path
 
 import admin_web
 
-_WITHOUT_STORE = {"looks.through", "link_digest", "ticket", "seconds_to_wait", "login_reader.login_record"}
+_WITHOUT_STORE = {
+    "looks.at_all",
+    "looks.through",
+    "link_digest",
+    "ticket",
+    "seconds_to_wait",
+    "login_reader.login_record",
+}
 """Names at the desk that read and write nothing, or wait in the loop by themselves."""
 
 
