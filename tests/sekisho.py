@@ -39,6 +39,7 @@ from otp_core.store.unit_of_work import NewCustomer
 from sekisho.settings import Settings, load
 from sekisho.wiring import cost_of, open_desk, open_store
 from tests import postgresql, preloaded
+from tests.store_away import away
 
 SECRET = "correct-horse-battery-1"
 PASSWORD = "himitsu-no-aikotoba"
@@ -120,16 +121,8 @@ class Sekisho:
     @contextmanager
     def store_away(self) -> Iterator[None]:
         """Meanwhile nobody can read or write the store."""
-        if self.store.database.file is None:
-            with postgresql.shut(self.store.database.name):
-                yield
-            return
-        away = self.database.with_name("away.db")
-        self.database.rename(away)
-        try:
+        with away(self.store):
             yield
-        finally:
-            away.rename(self.database)
 
     @property
     def database(self) -> Path:

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from admin_web.api.problems import ProblemType
-from otp_core.accounts.written import written
+from otp_core.accounts.written import reason_text
 from otp_core.model import Algorithm, Kind, Language, OtpUse, Scope, TokenState
 
 LARGEST_ID = 2**63 - 1
@@ -129,8 +129,7 @@ class Reasoned(Model):
     @property
     def words(self) -> str:
         """For the audit trail: one line."""
-        ticket = written(self.ticket)
-        return "; ".join(part for part in (written(self.reason), f"ticket {ticket}" if ticket else "") if part)
+        return reason_text(self.reason, ticket=self.ticket)
 
 
 class Act(Reasoned):

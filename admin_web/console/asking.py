@@ -12,7 +12,7 @@ from admin_web.console.routes import Call, Notice, Outcome
 from otp_core.accounts import Desk, Refused
 from otp_core.accounts.approval_kinds import KINDS, About, Payload
 from otp_core.accounts.desk import CarriedOut
-from otp_core.accounts.written import says_something, written
+from otp_core.accounts.written import reason_text, says_something
 from otp_core.store.retry import retry_while_busy
 
 _LONGEST = {"reason": 200, "ticket": 64}
@@ -30,8 +30,7 @@ def typed(form: Mapping[str, str]) -> dict[str, str]:
 
 def why(kept: Mapping[str, str]) -> str:
     """What the audit trail says why: the reason, and the ticket if there is one."""
-    ticket = written(kept["ticket"])
-    return f"{written(kept['reason'])}{f'; ticket {ticket}' if ticket else ''}"
+    return reason_text(kept["reason"], ticket=kept["ticket"])
 
 
 async def ask_or_carry_out(

@@ -12,7 +12,7 @@ from admin_web.console.routes import Notice
 from admin_web.languages import gettext_noop as _
 from otp_core.accounts import Act, Desk, Principal, Receipt
 from otp_core.accounts.lifecycle import CUSTOMER, Move
-from otp_core.accounts.written import written
+from otp_core.accounts.written import reason_text
 from otp_core.model import OtpUse
 from otp_core.reference import reference_of
 from otp_core.store.queries import CustomerLine
@@ -255,7 +255,4 @@ FIELDS = {
 
 def reason_of(form: Mapping[str, str]) -> str:
     """What the audit trail says why: the reason, how the identity was checked, and the ticket if there is one."""
-    parts = [written(form["reason"]), f"identity: {form['identity']}"]
-    if ticket := written(form.get("ticket", "")):
-        parts.append(f"ticket {ticket}")
-    return "; ".join(parts)
+    return reason_text(form["reason"], identity=form["identity"], ticket=form.get("ticket", ""))

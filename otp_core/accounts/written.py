@@ -19,6 +19,13 @@ def written(text: str) -> str:
     return " ".join(text.translate(_SEPARATORS).split())
 
 
+def reason_text(reason: str, *, identity: str = "", ticket: str = "") -> str:
+    """The parts that are there, as the audit trail has them. ``identity``: one of ours, how it was checked."""
+    ticket = written(ticket)
+    parts = written(reason), f"identity: {identity}" if identity else "", f"ticket {ticket}" if ticket else ""
+    return "; ".join(part for part in parts if part)
+
+
 def says_something(text: str) -> bool:
     """Whether there is anything in it that somebody can see."""
     return any(not one.isspace() and unseen(one) is None and unicodedata.category(one) != "Cf" for one in text)

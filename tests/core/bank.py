@@ -33,6 +33,7 @@ from otp_core.store.store import Store, initialise
 from otp_core.store.unit_of_work import NewCustomer
 from tests import postgresql
 from tests.fakes import HandClock
+from tests.store_away import away
 
 NOON = 1_800_000_015.0
 """Seconds; the middle of a step."""
@@ -120,14 +121,8 @@ class Bank:
     @contextmanager
     def store_away(self) -> Iterator[None]:
         """Meanwhile nobody can read or write the store."""
-        if self.store.database.file is None:
-            with postgresql.shut(self.store.database.name):
-                yield
-            return
-        away = self.database.with_name("away")
-        self.database.rename(away)
-        yield
-        away.rename(self.database)
+        with away(self.store):
+            yield
 
     # Who and what there is
 
